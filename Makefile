@@ -1,0 +1,38 @@
+# Two commands do everything: `make demo` and `make test`. Both install into .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test fast check format bench install clean
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(STAMP)
+
+install: $(STAMP)
+
+demo: $(STAMP)   ## train one tiny model on six tasks, at most five minutes, then open runs/demo/report.html
+	$(BIN)/ofasys demo
+
+test: $(STAMP)   ## the whole suite, under ten minutes on two cores
+	$(BIN)/python -m pytest -n 2
+
+fast: $(STAMP)   ## the quick part, under a minute
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+check: $(STAMP)  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)  ## side by side with the peers; takes a while, wants a quiet machine
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv runs
