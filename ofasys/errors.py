@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class OfasysError(Exception):
@@ -99,3 +99,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     close = get_close_matches(word.lower(), list(names), n=1, cutoff=0.6)
     return f"did you mean {names[close[0]]}? " if close else ""
+
+
+def one_of(word: str, known: Iterable[str]) -> str:
+    """What was expected instead of `word`: the nearest of `known` if one is near, and the first few of them."""
+    names = list(known)
+    shown = ", ".join(repr(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"{nearest(word, names)}one of {shown}"

@@ -126,3 +126,78 @@ class Hidden:
 
     states: Tensor
     layout: Layout
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row, preprocessed.
+
+    source: (adaptor key, piece) in stream order. prefix: target tokens that come before anything is generated, the
+    start mark first. tokens: what follows, end marks included, and states: the automaton's state before each; both
+    None where the target is not known. frames: slot -> `info` of the slot it refers to. origin: which row it was.
+    """
+
+    source: tuple[tuple[str, Piece], ...]
+    prefix: np.ndarray
+    tokens: np.ndarray | None
+    states: np.ndarray | None
+    frames: Mapping[int, Mapping[str, Any]]
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Half:
+    """One side of a batch: what to embed, and where it lies."""
+
+    stretches: tuple[Stretch, ...]
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Tokens to predict that choose from one list of candidates.
+
+    group: the emission class, which lists the U candidates. at (n,): rows of the target's hidden states. labels (n,):
+    places in the candidates. slots (n,): slot of each. weights (n,): slot weight over its tokens in the batch.
+    allowed (n, U): which candidates may stand there, None where all may.
+    """
+
+    group: int
+    at: Tensor
+    labels: Tensor
+    slots: Tensor
+    weights: Tensor
+    allowed: Tensor | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one plan, ready for the model. source or target None: that side of the instruction is empty.
+
+    positions: valid stream positions, both sides; padded: what they would be in rectangles.
+    """
+
+    size: int
+    source: Half | None
+    target: Half | None
+    goals: tuple[Goal, ...]
+    positions: int
+    padded: int
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about the tokens of one goal: hidden (n, D) against rows (U, D) of the shared embedding."""
+
+    hidden: Tensor
+    candidates: Tensor
+    goal: Goal
+
+
+@dataclass(frozen=True)
+class Loss:
+    """total: what is minimised, the sum over slots of weight x mean. slots: slot -> (sum of token losses, tokens)."""
+
+    total: Tensor
+    slots: Mapping[int, tuple[float, int]]

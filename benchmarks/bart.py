@@ -1,0 +1,115 @@
+"""The peer and us with the same weights: a random Hugging Face BART, and the universal model holding a copy of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ofasys.model import ModelConfig, UniversalModel
+from ofasys.types import Hidden, Layout, Stream
+
+VOCABULARY, BOS, PAD, EOS = 50_265, 0, 1, 2
+
+
+def peer(width: int = 256, layers: int = 4, heads: int = 4, ffn: int = 1024, init: float = 0.1) -> Any:
+    """A BART for generation that starts from BOS and never says PAD or BOS."""
+    import transformers
+
+    config = transformers.BartConfig(
+        vocab_size=VOCABULARY,
+        d_model=width,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_attention_heads=heads,
+        decoder_attention_heads=heads,
+        encoder_ffn_dim=ffn,
+        decoder_ffn_dim=ffn,
+        init_std=init,
+        forced_eos_token_id=None,
+        decoder_start_token_id=BOS,
+    )
+    model = transformers.BartForConditionalGeneration(config).eval()
+    model.final_logits_bias[0, [BOS, PAD]] = -1e4  # a term it adds anyway: costs it nothing
+    return model
+
+
+def copy(theirs: Any) -> UniversalModel:
+    """The universal model with the weights of a BART."""
+    config = theirs.config
+    ours = UniversalModel(
+        ModelConfig(
+            width=config.d_model,
+            heads=config.decoder_attention_heads,
+            ffn=config.decoder_ffn_dim,
+            encoder_layers=config.encoder_layers,
+            decoder_layers=config.decoder_layers,
+            max_positions=config.max_position_embeddings,
+            norm="post",
+            attention_norm=False,
+            ffn_norm=False,
+            head_scale=False,
+            final_norm=False,
+        )
+    ).eval()
+    with torch.no_grad():
+        _side(ours.encoder, theirs.model.encoder)
+        _side(ours.decoder, theirs.model.decoder)
+    return ours
+
+
+def _load(target: nn.Module, *parts: nn.Module) -> None:
+    for name in ("weight", "bias"):
+        getattr(target, name).copy_(torch.cat([getattr(part, name) for part in parts]))
+
+
+def _side(ours: Any, theirs: Any) -> None:
+    ours.positions.order.weight.copy_(theirs.embed_positions.weight[2:])  # BART's positions begin at 2
+    _load(ours.embed_norm, theirs.layernorm_embedding)
+    for block, layer in zip(ours.blocks, theirs.layers, strict=True):
+        other = layer.self_attn
+        _load(block.self_attention.qkv, other.q_proj, other.k_proj, other.v_proj)
+        _load(block.self_attention.out.project, other.out_proj)
+        _load(block.self_norm, layer.self_attn_layer_norm)
+        if hasattr(layer, "encoder_attn"):
+            other = layer.encoder_attn
+            _load(block.cross_attention.query, other.q_proj)
+            _load(block.cross_attention.kv, other.k_proj, other.v_proj)
+            _load(block.cross_attention.out.project, other.out_proj)
+            _load(block.cross_norm, layer.encoder_attn_layer_norm)
+        _load(block.ffn.up, layer.fc1)
+        _load(block.ffn.down, layer.fc2)
+        _load(block.ffn_norm, layer.final_layer_norm)
+
+
+def layout(batch: int, length: int) -> Layout:
+    """A rectangle without padding."""
+    order = torch.arange(length).repeat(batch)
+    positions = torch.stack([order, torch.full_like(order, -1), torch.full_like(order, -1)], 1)
+    return Layout(batch, length, torch.arange(batch * length), positions, torch.full((batch,), length), True)
+
+
+class Joined:
+    """Model, embedding and sources (B, S) as the search wants them. Encodes when made."""
+
+    def __init__(self, model: UniversalModel, table: Tensor, transposed: Tensor | None, source: Tensor) -> None:
+        self.model, self.table, self.transposed = model, table, transposed
+        self.sources = len(source)
+        with torch.inference_mode():
+            self.memory: Hidden = model.encode(Stream(table[source.flatten()], layout(*source.shape)))
+
+    def start(self, group: int, max_length: int) -> None:
+        self.cache = self.model.start(self.memory, self.sources * group, max_length, group)
+
+    def step(self, tokens: Tensor, parents: Tensor | None) -> Tensor:
+        if parents is not None:
+            self.cache.reorder(parents)
+        order = torch.arange(self.cache.filled, self.cache.filled + tokens.shape[1])
+        positions = torch.stack([order, torch.full_like(order, -1), torch.full_like(order, -1)], 1)
+        return self.model.step(torch.nn.functional.embedding(tokens, self.table), positions, self.cache)
+
+    def full(self, tokens: Tensor) -> Tensor:
+        B, L, T = tokens.shape
+        stream = Stream(self.table[tokens.flatten()], layout(B * L, T))
+        return self.model.decode(stream, self.memory, group=L).states.view(B, L, T, -1)

@@ -1,0 +1,159 @@
+"""Vocabulary head and cross-entropy in one, without a float table of all positions x vocabulary.
+
+Rows are taken a chunk at a time: logits, softmax, loss, and at once the gradients of hidden states and of the table, so
+that a chunk's logits are made once and forgotten. Backward only scales what forward found. `n` positions with a loss, `U` tokens
+that may come, `D` width.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+CHUNK_BYTES = 32 * 2**20  # of one chunk's logits: below it products grow thin, above it they fall out of cache
+
+
+class CrossEntropy(NamedTuple):
+    """loss (): the weighted sum, with its gradient. losses (n,): each position's, unweighted, detached.
+
+    correct (n,) bool: no token that may come has a higher score than the label.
+    """
+
+    loss: Tensor
+    losses: Tensor
+    correct: Tensor
+
+
+def cross_entropy(
+    hidden: Tensor,
+    table: Tensor,
+    labels: Tensor,
+    *,
+    weights: Tensor | None = None,
+    allowed: Tensor | None = None,
+    smoothing: float = 0.0,
+    chunk: int | None = None,
+) -> CrossEntropy:
+    """Cross-entropy of hidden (n, D) against table (U, D), the embeddings of the tokens that may come.
+
+    labels (n,) index into those U. weights (n,): factor of each position in the sum, 1 if None; give them divided by
+    what the sum is to be divided by, and backward has nothing left to scale. allowed (n, U) bool: False where a token cannot come at that place;
+    probabilities and smoothing spread over the others alone. `table` may be a view of a larger table: it is not copied.
+    chunk: rows at a time.
+    """
+    if hidden.shape[0] != labels.shape[0] or hidden.shape[1] != table.shape[1]:
+        raise ValueError(
+            f"hidden {tuple(hidden.shape)}, table {tuple(table.shape)} and labels {tuple(labels.shape)} do not fit; "
+            "expected (n, D), (U, D) and (n,)"
+        )
+    if not 0.0 <= smoothing < 1.0:
+        raise ValueError(f"smoothing is {smoothing}; expected 0 or more and less than 1")
+    if chunk is None:
+        chunk = _rows(hidden.shape[0], table.shape[0])
+    wanted = torch.is_grad_enabled()
+    loss, losses, correct = _CrossEntropy.apply(hidden, table, labels, weights, allowed, smoothing, chunk, wanted)  # type: ignore[no-untyped-call]
+    return CrossEntropy(loss, losses, correct)
+
+
+def _rows(n: int, size: int) -> int:
+    """Rows a chunk: within the budget, and chunks of equal size."""
+    most = max(16, CHUNK_BYTES // (4 * max(1, size)))
+    chunks = max(1, -(-n // most))
+    return max(1, -(-n // chunks))
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        table: Tensor,
+        labels: Tensor,
+        weights: Tensor | None,
+        allowed: Tensor | None,
+        smoothing: float,
+        chunk: int,
+        wanted: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        n, U = hidden.shape[0], table.shape[0]
+        device = hidden.device.type
+        half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        with torch.autocast(device, enabled=False):
+            x, w = (hidden, table) if half is None else (hidden.to(half), table.to(half))
+            if x.dtype != w.dtype:
+                x = x.to(w.dtype)
+            exact = torch.promote_types(x.dtype, torch.float32)
+            losses = torch.empty(n, dtype=exact, device=x.device)
+            correct = torch.empty(n, dtype=torch.bool, device=x.device)
+            need_x, need_w = wanted and ctx.needs_input_grad[0], wanted and ctx.needs_input_grad[1]
+            dx = torch.empty(x.shape, dtype=hidden.dtype, device=x.device) if need_x else None
+            dw = None
+            if need_w:
+                make = torch.empty if n and half is None else torch.zeros  # the first product fills it
+                dw = make(table.shape, dtype=table.dtype, device=x.device)
+            factors = None if weights is None else weights.to(exact)[:, None]
+            buffer = torch.empty(min(chunk, n), U, dtype=x.dtype, device=x.device)
+            for start in range(0, n, chunk):
+                part = slice(start, min(start + chunk, n))
+                xs, ys = x[part], labels[part, None]
+                logits = torch.mm(xs, w.t(), out=buffer[: xs.shape[0]]).to(exact)
+                may = None if allowed is None else allowed[part]
+                if may is not None:
+                    logits.masked_fill_(~may, -torch.inf)
+                top = logits.amax(1, keepdim=True)
+                score = logits.gather(1, ys)
+                correct[part] = (score >= top)[:, 0]
+                spread, mean = _spread(logits, may, smoothing)
+                p = torch.softmax(logits, 1, out=logits)  # type: ignore[call-overload]
+                # log-sum-exp from the largest probability, which is never below 1/U: no pass with a slow exp
+                loss = top - p.amax(1, keepdim=True).log() - (1.0 - smoothing) * score
+                losses[part] = (loss if mean is None else loss - smoothing * mean)[:, 0]
+                if dx is None and dw is None:
+                    continue
+                if spread is not None:
+                    p.sub_(spread)
+                p.scatter_add_(1, ys, torch.full_like(score, smoothing - 1.0))
+                g = p.to(x.dtype)
+                # a weight scales a row of the small factor of each product, never the (chunk, U) table
+                f = None if factors is None else factors[part]
+                if dx is not None:
+                    d = torch.mm(g, w)
+                    dx[part] = d if f is None else d * f
+                if dw is not None:
+                    xf = xs if f is None else (xs * f).to(xs.dtype)
+                    if half is not None or dw.dtype != g.dtype:
+                        dw += torch.mm(g.t(), xf)
+                    elif start == 0:
+                        torch.mm(g.t(), xf, out=dw)
+                    else:
+                        dw.addmm_(g.t(), xf)
+            total = losses.sum() if weights is None else (losses * weights).sum()
+        ctx.grads = (dx, dw)
+        ctx.mark_non_differentiable(losses, correct)
+        ctx.save_for_backward(losses if weights is not None and ctx.needs_input_grad[3] else None)
+        return total, losses, correct
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.grads is None:
+            raise RuntimeError("the gradients of this cross-entropy were used already; run forward again")
+        scale, (dx, dw) = grads[0], ctx.grads
+        ctx.grads = None  # scaled in place and handed over: a second table of their size would be the largest of all
+        if scale.device.type != "cpu" or scale.item() != 1.0:
+            dx = None if dx is None else dx.mul_(scale)
+            dw = None if dw is None else dw.mul_(scale)
+        (losses,) = ctx.saved_tensors
+        return dx, dw, None, None if losses is None else losses * scale, None, None, None, None
+
+
+def _spread(logits: Tensor, may: Tensor | None, smoothing: float) -> tuple[Tensor | float | None, Tensor | None]:
+    """What smoothing gives each token, and the mean score (n, 1) of the tokens it is spread over."""
+    if smoothing == 0.0:
+        return None, None
+    if may is None:
+        return smoothing / logits.shape[1], logits.mean(1, keepdim=True)
+    count = may.sum(1, keepdim=True)
+    mean = logits.masked_fill(~may, 0.0).sum(1, keepdim=True) / count
+    return may * (smoothing / count), mean

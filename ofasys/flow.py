@@ -1,0 +1,173 @@
+"""The way data takes, a verb per stage. Read this first.
+
+    text --parse--> Instruction --plan--> Plan --bind--> Program
+    row --preprocess--> Sample --collate--> Batch --adapt--> Stream --compute--> Hidden --emit--> Prediction --criterion--> Loss
+                          |                            '-- generate: adapt, compute, emit, step by step --> Hypothesis
+                          '------------------------------------------------------------- postprocess --> value
+
+Training, evaluation, inference, the command line and the server call these verbs and own no second path.
+`Program` is a plan bound to the symbols of one model: prompts tokenised, closed sets made into tries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ofasys.criterion.cross_entropy import cross_entropy
+from ofasys.errors import DataError
+from ofasys.generalist import GeneralistModel
+from ofasys.generator.options import SearchOptions
+from ofasys.generator.search import Hypothesis, search
+from ofasys.language import Instruction
+from ofasys.modality import Context, Registry, lexicon
+from ofasys.planner import Plan, plan
+from ofasys.program.answer import split
+from ofasys.program.batch import collate, half
+from ofasys.program.program import Labels, Program
+from ofasys.program.sample import Reader, Row
+from ofasys.program.steps import StepDecoder
+from ofasys.types import Batch, Half, Hidden, Loss, Prediction, Sample, Stream
+
+Streams = tuple[Stream | None, Stream | None]
+
+
+def parse(text: str, modalities: Registry | None = None) -> Instruction:
+    """Text -> Instruction. Errors: InstructionError with place, value and next step."""
+    return Instruction(text, lexicon(modalities))
+
+
+def bind(model: GeneralistModel, plan: Plan, labels: Labels | None = None) -> Program:
+    """Plan -> Program, for the symbols of a model. labels: the closed set of each column that has one."""
+    return model.bind(plan, labels)
+
+
+def preprocess(
+    program: Program,
+    row: Row,
+    *,
+    target: bool = True,
+    training: bool = False,
+    random: np.random.Generator | None = None,
+    root: str | None = None,
+    origin: str = "",
+) -> Sample:
+    """Row -> Sample. target: whether the row holds the answer. random: for masking, noise and augmentation.
+
+    Errors: DataError naming slot and column, and what was expected.
+    """
+    try:
+        return Reader(program, row, training=training, random=random, root=root).sample(target=target, origin=origin)
+    except DataError as error:
+        raise error.at(sample=origin or None) from error.__cause__
+
+
+def adapt(model: GeneralistModel, batch: Batch) -> Streams:
+    """Batch -> the embedding stream of each side."""
+
+    def side(part: Half | None) -> Stream | None:
+        if part is None:
+            return None
+        embedding = None
+        for stretch in part.stretches:
+            embedded = model.adaptors[stretch.adaptor].embed(stretch.tensors)  # type: ignore[operator, union-attr]
+            if len(part.stretches) == 1:
+                embedding = embedded
+            else:
+                if embedding is None:
+                    embedding = embedded.new_zeros(len(part.layout.place), embedded.shape[1])
+                embedding = embedding.index_copy(0, stretch.rows, embedded.to(embedding.dtype))
+        assert embedding is not None
+        return Stream(embedding, part.layout)
+
+    return side(batch.source), side(batch.target)
+
+
+def compute(model: GeneralistModel, streams: Streams) -> Hidden:
+    """Streams -> hidden states of the target; of the source where there is no target."""
+    source, target = streams
+    memory = model.universal.encode(source) if source is not None else None
+    hidden = model.universal.decode(target, memory) if target is not None else memory
+    assert hidden is not None
+    return hidden
+
+
+def emit(model: GeneralistModel, program: Program, hidden: Hidden, batch: Batch) -> list[Prediction]:
+    """Hidden states -> per goal, the states that predict, and the rows of the shared embedding they choose from."""
+    found = []
+    for goal in batch.goals:
+        group = program.constraint.classes[goal.group]
+        if group.contiguous:
+            rows = model.table[group.lo : group.hi]
+        else:
+            rows = model.table.index_select(0, torch.from_numpy(group.candidates).to(model.device))
+        found.append(Prediction(hidden.states.index_select(0, goal.at), rows, goal))
+    return found
+
+
+def criterion(predictions: Sequence[Prediction], smoothing: float = 0.0) -> Loss:
+    """Predictions -> Loss: per slot the mean over its tokens, times its weight, summed."""
+    total = None
+    slots: dict[int, tuple[float, int]] = {}
+    for p in predictions:
+        loss, each, _ = cross_entropy(
+            p.hidden, p.candidates, p.goal.labels, weights=p.goal.weights, allowed=p.goal.allowed, smoothing=smoothing
+        )
+        total = loss if total is None else total + loss
+        for slot in p.goal.slots.unique().tolist():
+            mine = p.goal.slots == slot
+            before, count = slots.get(slot, (0.0, 0))
+            slots[slot] = (before + float(each[mine].sum()), count + int(mine.sum()))
+    if total is None:
+        raise DataError("the batch holds no token with a choice, so there is nothing to learn", expected="a slot to predict")
+    return Loss(total, slots)
+
+
+@torch.inference_mode()
+def generate(
+    model: GeneralistModel, program: Program, samples: Sequence[Sample], options: SearchOptions
+) -> list[list[Hypothesis]]:
+    """Samples -> per sample its best hypotheses, best first. The model is used as in evaluation: no dropout."""
+    was_training = model.training
+    model.eval()
+    try:
+        memory = None
+        if program.plan.source:
+            source = half(program, [sample.source for sample in samples])
+            memory = model.universal.encode(adapt(model, Batch(len(samples), source, None, (), 0, 0))[0])
+        decoder = StepDecoder(model.universal, model.table, memory, len(samples))
+        return search(decoder, program.constraint, [sample.prefix for sample in samples], options)
+    finally:
+        model.train(was_training)
+
+
+def postprocess(program: Program, sample: Sample, hypothesis: Hypothesis) -> dict[str, Any]:
+    """What was generated -> column -> value; columns of a repetition hold lists."""
+    runs = split(program, hypothesis.tokens)
+    values: dict[str, Any] = {}
+    for slot in program.plan.on("target"):
+        if slot.no_loss:
+            continue
+        context = Context(frame=sample.frames.get(slot.index), labels=program.labels.get(slot.index))
+        made = [program.preprocessors[slot.index].postprocess(run, context) for run in runs[slot.index]]
+        empty = "" if slot.value == "text" else None
+        values[slot.column] = made if slot.group is not None else (made[0] if made else empty)
+    return values
+
+
+__all__ = [
+    "adapt",
+    "bind",
+    "collate",
+    "compute",
+    "criterion",
+    "emit",
+    "generate",
+    "parse",
+    "plan",
+    "postprocess",
+    "preprocess",
+]

@@ -1,0 +1,128 @@
+"""The generalist model: one universal model, and the adaptors that its plans have asked for so far.
+
+It grows: a new plan may bring new vocabulary ranges and new adaptors. What exists keeps its ids and weights, and what
+is new starts from (seed, its own name), so that the order in which tasks arrive changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ofasys.errors import ConfigError, nearest
+from ofasys.modality import Registry, default_registry
+from ofasys.modality.shared.tokens import TokenAdaptor
+from ofasys.modality.symbols import Symbols, load_tokenizer, train_tokenizer
+from ofasys.modality.vocabulary import Vocabulary
+from ofasys.model import UniversalModel
+from ofasys.model.sizes import SIZES, ModelConfig
+from ofasys.planner.plan import Plan
+from ofasys.program.program import Labels, Program, bind, ranges_needed
+
+
+class GeneralistModel(nn.Module):
+    """One model for every task it has been shown.
+
+    size: tiny, small, base or large. seed: of all first values. config: a shape of one's own instead of a size.
+    tokenizer: an existing `tokenizer.json`; without one, a byte-level BPE of at most `text_pieces` pieces is trained on
+    the tasks' own text at first fit. modalities: a registry of one's own.
+    """
+
+    def __init__(
+        self,
+        size: str = "tiny",
+        seed: int = 0,
+        *,
+        config: ModelConfig | None = None,
+        tokenizer: str | Path | None = None,
+        text_pieces: int = 8000,
+        modalities: Registry | None = None,
+    ) -> None:
+        super().__init__()
+        if config is None and size not in SIZES:
+            raise ConfigError(f"unknown size {size!r}; {nearest(size, SIZES)}there are {', '.join(SIZES)}")
+        self.size, self.seed, self.text_pieces = size if config is None else "custom", seed, text_pieces
+        self.config = config or SIZES[size]
+        self.modalities = modalities or default_registry()
+        self.tokenizer = load_tokenizer(tokenizer) if tokenizer is not None else None
+        self.symbols: Symbols | None = None
+        with seeded(seed, "universal"):
+            self.universal = UniversalModel(self.config)
+        self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.config.width)})
+
+    @property
+    def table(self) -> Tensor:
+        """The shared embedding (V, D): input table and output projection."""
+        return self.tokens.weight
+
+    @property
+    def tokens(self) -> TokenAdaptor:
+        """The token adaptor."""
+        adaptor = self.adaptors["tokens"]
+        assert isinstance(adaptor, TokenAdaptor)
+        return adaptor
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.table.device
+
+    @property
+    def parameters_count(self) -> int:
+        """Learned numbers in all."""
+        return sum(p.numel() for p in self.parameters())
+
+    def grow(self, plans: Sequence[tuple[Plan, Labels]], texts: Callable[[], Iterable[str]]) -> None:
+        """Make room for plans: tokenizer at first, vocabulary ranges, adaptors. texts: called when there is no tokenizer."""
+        if self.tokenizer is None:
+            self.tokenizer = train_tokenizer(texts(), self.text_pieces)
+        sizes = {"text": self.tokenizer.get_vocab_size()}
+        for plan, labels in plans:
+            sizes |= ranges_needed(plan, labels)
+        known = self.symbols.vocabulary if self.symbols else None
+        self.set_vocabulary(known.grown(sizes) if known else Vocabulary.assemble(sizes))
+        for plan, _ in plans:
+            self.add_adaptors(plan)
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Take a layout that equals the present one or extends it."""
+        assert self.tokenizer is not None
+        self.symbols = Symbols(self.tokenizer, vocabulary)
+        self.tokens.grow(vocabulary, self.seed)
+
+    def add_adaptors(self, plan: Plan) -> None:
+        """The adaptors a plan names, where they are not there yet."""
+        for slot in plan.slots:
+            if slot.key not in self.adaptors:
+                part = self.modalities.face(slot.modality).adaptor[slot.adaptor.name]
+                with seeded(self.seed, slot.key):
+                    self.adaptors[slot.key] = part.resolve()(slot.values, self.config.width).to(self.device)
+
+    def bind(self, plan: Plan, labels: Labels | None = None) -> Program:
+        """A program of this plan for this model. Errors: ConfigError when the model has not grown for it."""
+        if self.symbols is None:
+            raise ConfigError("the model has no vocabulary yet; train it first (Trainer.fit), or load one that is trained")
+        missing = [slot for slot in plan.slots if slot.key not in self.adaptors]
+        if missing:
+            raise ConfigError(f"the model was never shown {missing[0].name} with adaptor {missing[0].adaptor.name}; train it so first")
+        return bind(plan, self.symbols, labels, self.modalities, self.config.max_positions)
+
+
+class seeded:  # noqa: N801
+    """Within it, torch's first values depend on (seed, name) alone; outside, its random state is as before."""
+
+    def __init__(self, seed: int, name: str) -> None:
+        self.number = seed * 1_000_003 + sum((i + 1) * b for i, b in enumerate(name.encode()))
+
+    def __enter__(self) -> None:
+        self.state = torch.get_rng_state()
+        torch.manual_seed(self.number)
+
+    def __exit__(self, *problem: object) -> None:
+        torch.set_rng_state(self.state)
+
+
+__all__ = ["GeneralistModel", "Mapping", "seeded"]

@@ -1,0 +1,470 @@
+"""The target sentence's automaton, bound to a vocabulary: which token may come after which. Numpy only.
+
+`S` states, `E` edges, `R` rows, `U` candidate tokens of an emission class. A state emits one token. It may have one
+range edge (every token of lo..hi leads to the same next state) and any number of single edges, kept flat (CSR), sorted
+by state and token. The sentence is done the moment the accept state is reached; that state emits nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ofasys.types import Fixed, Forced, Free, Given, Item, Loop, OneOf
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+UNLIMITED = np.iinfo(np.int64).max // 4
+
+
+@dataclass(frozen=True, eq=False)
+class EmissionClass:
+    """States whose scores are taken over one list of candidates.
+
+    candidates (U,): token ids, sorted. lo, hi: the same as a slice where the candidates are consecutive, else 0, 0.
+    masked: the states of this class differ in what they allow (a trie); otherwise each allows all candidates.
+    """
+
+    candidates: Ints
+    lo: int
+    hi: int
+    masked: bool
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the candidates are the slice lo..hi of the vocabulary."""
+        return self.hi > self.lo
+
+
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """A frozen automaton over token ids. Made by `bind`.
+
+    lo, hi, next (S,): the range edge: tokens lo..hi-1 lead to next; lo == hi where there is none.
+    first (S+1,), token (E,), to (E,): single edges of state s are first[s]..first[s+1]-1, tokens ascending.
+    slot_of (S,): the slot whose token is emitted here; -1 in prompt text, at loop heads that wait for a prompt, and at accept.
+    class_of (S,): index into `classes`; -1 where nothing is to choose (prompt text, accept).
+    single (S,): the only token allowed, else -1.
+    stoppable (S,): `end` is allowed here and something else too (free text, loop heads).
+    text (S,): the state's range edge is free text, which min_length and n-gram rules speak of.
+    limit (S,): how many more tokens the free text may take from this state on (UNLIMITED where nothing says).
+    reserve (S,): tokens to keep in hand from here when every text closes at once and every loop stops (the longest label
+    is counted; the closing mark that ends the whole sentence is not).
+    inside (S,): the same if a stoppable state goes on instead of stopping: one token and all that must follow.
+    seconds: what binding took, tokenising of prompts included.
+    """
+
+    start: int
+    accept: int
+    end: int
+    lo: Ints
+    hi: Ints
+    next: Ints
+    first: Ints
+    token: Ints
+    to: Ints
+    slot_of: Ints
+    class_of: Ints
+    single: Ints
+    stoppable: Bools
+    text: Bools
+    limit: Ints
+    reserve: Ints
+    inside: Ints
+    classes: tuple[EmissionClass, ...]
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def states(self) -> int:
+        """How many states there are, accept included."""
+        return len(self.lo)
+
+    @cached_property
+    def _key(self) -> Ints:
+        """(E,) state and token of each single edge as one sortable number."""
+        state = np.repeat(np.arange(self.states, dtype=np.int64), np.diff(self.first))
+        return (state << 32) | self.token
+
+    @cached_property
+    def column(self) -> Ints:
+        """(E,) the place of each single edge's token among the candidates of its state's class."""
+        state = np.repeat(np.arange(self.states, dtype=np.int64), np.diff(self.first))
+        out = np.zeros(len(self.token), dtype=np.int64)
+        owner = self.class_of[state]
+        for number, group in enumerate(self.classes):
+            mine = owner == number
+            out[mine] = np.searchsorted(group.candidates, self.token[mine])
+        return out
+
+    @cached_property
+    def _lists(self) -> tuple[list[int], list[int], list[int], list[int], list[int], list[int]]:
+        """The edges as Python lists: a walk that goes token by token reads them faster than arrays."""
+        return (
+            self.lo.tolist(),
+            self.hi.tolist(),
+            self.next.tolist(),
+            self.first.tolist(),
+            self.token.tolist(),
+            self.to.tolist(),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Only the fields: what is derived is derived again."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Put the fields back."""
+        self.__dict__.update(state)
+
+    def advance(self, states: Ints, tokens: Ints) -> Ints:
+        """The states (R,) after emitting tokens (R,); -1 where the token is not allowed there (or the state is -1)."""
+        states, tokens = np.asarray(states, dtype=np.int64), np.asarray(tokens, dtype=np.int64)
+        safe = np.maximum(states, 0)
+        inside = (tokens >= self.lo[safe]) & (tokens < self.hi[safe])
+        out = np.where(inside, self.next[safe], -1)
+        if len(self._key):
+            key = (safe << 32) | tokens
+            place = np.minimum(np.searchsorted(self._key, key), len(self._key) - 1)
+            out = np.where((self._key[place] == key) & ~inside, self.to[place], out)
+        return np.where(states < 0, -1, out)
+
+    def walk(self, tokens: Ints) -> Ints:
+        """The state before each of tokens (T,), from start on. Runs inside a free text cost no Python per token."""
+        tokens = np.asarray(tokens, dtype=np.int64)
+        out = np.empty(len(tokens), dtype=np.int64)
+        lo, hi, after, first, edge, to = self._lists
+        values: list[int] | None = None
+        breaks: dict[tuple[int, int], Ints] = {}
+        state, place, count = self.start, 0, len(tokens)
+        while place < count:
+            if after[state] == state and hi[state] > lo[state]:
+                bounds = (lo[state], hi[state])
+                if bounds not in breaks:
+                    breaks[bounds] = np.flatnonzero((tokens < bounds[0]) | (tokens >= bounds[1]))
+                stops = breaks[bounds]
+                index = int(np.searchsorted(stops, place))
+                stop = int(stops[index]) if index < len(stops) else count
+                out[place:stop] = state
+                place = stop
+                if place == count:
+                    break
+            if values is None:
+                values = tokens.tolist()
+            value = values[place]
+            out[place] = state
+            if lo[state] <= value < hi[state]:
+                state = after[state]
+            else:
+                index = bisect_left(edge, value, first[state], first[state + 1])
+                if index == first[state + 1] or edge[index] != value:
+                    raise ValueError(f"token {value} at position {place} is not allowed by the target sentence there")
+                state = to[index]
+            place += 1
+        return out
+
+    def allowed(self, states: Ints) -> Bools:
+        """(n, U): which candidates each of n states of one class allows."""
+        states = np.asarray(states, dtype=np.int64)
+        if not len(states):
+            return np.zeros((0, 0), dtype=np.bool_)
+        group = self.classes[int(self.class_of[states[0]])]
+        if not group.masked:
+            return np.ones((len(states), len(group.candidates)), dtype=np.bool_)
+        mask = np.zeros((len(states), len(group.candidates)), dtype=np.bool_)
+        counts = self.first[states + 1] - self.first[states]
+        rows = np.repeat(np.arange(len(states)), counts)
+        # the k-th edge of a state lies k places after its first: number the edges of each row from zero
+        within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        mask[rows, self.column[self.first[states][rows] + within]] = True
+        return mask
+
+
+def bind(
+    items: Sequence[Item],
+    *,
+    encode: Callable[[str], list[int]],
+    ranges: Mapping[str, tuple[int, int]],
+    end: int,
+    closed: Mapping[int, Sequence[Sequence[int]]] | None = None,
+) -> Constraint:
+    """The automaton of a target sentence over a vocabulary.
+
+    encode: prompt text to token ids. ranges: name to (first id, one past the last). end: the end mark, in no range.
+    closed: for each `OneOf` slot its labels as token ids, without the end mark.
+    """
+    began = time.perf_counter()
+    builder = _Builder(encode, ranges, end, closed or {})
+    start = builder.sentence(items, builder.accept)
+    return builder.finish(start, began)
+
+
+class _Builder:
+    """Compiles items from the last to the first, so that each knows the state that follows it."""
+
+    def __init__(
+        self,
+        encode: Callable[[str], list[int]],
+        ranges: Mapping[str, tuple[int, int]],
+        end: int,
+        closed: Mapping[int, Sequence[Sequence[int]]],
+    ) -> None:
+        self.encode, self.ranges, self.end, self.closed = encode, ranges, end, closed
+        self.lo: list[int] = []
+        self.hi: list[int] = []
+        self.next: list[int] = []
+        self.slot: list[int] = []
+        self.group: list[int] = []
+        self.text: list[bool] = []
+        self.limit: list[int] = []
+        self.reserve: list[int] = []
+        self.edges: list[tuple[Ints, Ints, Ints]] = []  # state, token, to
+        self.stops: list[int] = []  # free texts and loop heads
+        self.groups: dict[tuple[object, ...], int] = {}
+        self.classes: list[EmissionClass] = []
+        self.accept = self.state()
+
+    def state(self) -> int:
+        """A new state without edges."""
+        return self.block(1)
+
+    def block(self, count: int, slot: int = -1, group: int = -1) -> int:
+        """`count` new consecutive states; the number of the first."""
+        first = len(self.lo)
+        for values, value in ((self.lo, 0), (self.hi, 0), (self.next, -1), (self.slot, slot), (self.group, group)):
+            values.extend([value] * count)
+        self.text.extend([False] * count)
+        self.limit.extend([UNLIMITED] * count)
+        self.reserve.extend([0] * count)
+        return first
+
+    def edge(self, state: int, token: int, to: int) -> None:
+        """One single edge."""
+        self.edges.append((np.array([state]), np.array([token]), np.array([to])))
+
+    def stop(self, state: int, to: int) -> None:
+        """The end mark as a choice beside going on."""
+        self.edge(state, self.end, to)
+        self.stops.append(state)
+
+    def closing(self, after: int) -> int:
+        """What an end mark that leads to `after`, and all that must follow it, takes of the length."""
+        return 0 if after == self.accept else 1 + self.reserve[after]
+
+    def span(self, name: str) -> tuple[int, int]:
+        """The ids of a named range."""
+        if name not in self.ranges:
+            raise ValueError(f"no range {name!r} in this vocabulary; it has {', '.join(sorted(self.ranges)) or 'none'}")
+        lo, hi = self.ranges[name]
+        if lo <= self.end < hi:
+            raise ValueError(f"the end mark {self.end} lies inside the range {name!r} ({lo}..{hi - 1})")
+        return lo, hi
+
+    def emission(self, key: tuple[object, ...], candidates: Ints, masked: bool = False) -> int:
+        """The number of the class with these candidates."""
+        if key not in self.groups:
+            lo, hi = int(candidates[0]), int(candidates[-1]) + 1
+            if hi - lo != len(candidates):
+                lo = hi = 0
+            self.groups[key] = len(self.classes)
+            self.classes.append(EmissionClass(candidates, lo, hi, masked))
+        return self.groups[key]
+
+    def spread(self, lo: int, hi: int, stop: bool) -> int:
+        """The class of a range, with the end mark if `stop`."""
+        ids = np.arange(lo, hi, dtype=np.int64)
+        if stop:
+            ids = np.insert(ids, 0 if self.end < lo else len(ids), self.end)
+        return self.emission((lo, hi, stop), ids)
+
+    def sentence(self, items: Sequence[Item], after: int) -> int:
+        """The state in which `items` begin if `after` follows them."""
+        for item in reversed(items):
+            after = self.item(item, after, None, after)
+        return after
+
+    def item(self, item: Item, after: int, head: int | None, leave: int) -> int:
+        """The state in which one item begins. head: a loop's state to begin in, which `end` leaves to `leave`."""
+        match item:
+            case Forced(text):
+                return self.forced(text, after, head, leave)
+            case Free():
+                return self.free(item, after, head, leave)
+            case Fixed():
+                return self.fixed(item, after, head, leave)
+            case OneOf(slot):
+                return self.one_of(slot, after, head, leave)
+            case Loop(inner):
+                if head is not None:
+                    raise ValueError("a loop may not begin with a loop: the end mark would stop both")
+                return self.loop(inner, after)
+            case Given(slot):
+                raise ValueError(
+                    f"slot {slot} is given with each sample: it belongs to the prefix, not to the constraint"
+                )
+        raise TypeError(f"{item!r} is not an item of a target sentence")
+
+    def forced(self, text: str, after: int, head: int | None, leave: int) -> int:
+        """A chain of single tokens."""
+        tokens = self.encode(text)
+        for place in range(len(tokens) - 1, -1, -1):
+            first = place == 0 and head is not None
+            state = head if head is not None and first else self.state()
+            self.edge(state, tokens[place], after)
+            if first:
+                both = np.unique(np.array([tokens[place], self.end], dtype=np.int64))
+                self.group[state] = self.emission((tokens[place], "or stop"), both)
+                self.stop(state, leave)
+            else:
+                self.reserve[state] = 1 + self.reserve[after]
+            after = state
+        return after
+
+    def free(self, item: Free, after: int, head: int | None, leave: int) -> int:
+        """Tokens of a range until the end mark."""
+        lo, hi = self.span(item.range)
+        if item.max_length is not None and item.max_length < 1:
+            raise ValueError(f"slot {item.slot}: max_length is {item.max_length}; a text needs room for a token")
+        group = self.spread(lo, hi, stop=True)
+        body = self.block(1, item.slot, group)
+        limit = UNLIMITED if item.max_length is None else item.max_length
+        states = [body] if head is None else [body, head]
+        for state in states:
+            self.lo[state], self.hi[state], self.next[state] = lo, hi, body
+            self.slot[state], self.group[state], self.text[state], self.limit[state] = item.slot, group, True, limit
+        self.reserve[body] = self.closing(after)
+        self.stop(body, after)
+        if head is not None:
+            self.limit[body] = limit if item.max_length is None else limit - 1  # one token was taken at the head
+            self.stop(head, leave)
+        return body if head is None else head
+
+    def fixed(self, item: Fixed, after: int, head: int | None, leave: int) -> int:
+        """A number of tokens out of the beginning of a range."""
+        lo, hi = self.span(item.range)
+        if item.size is not None:
+            if not 1 <= item.size <= hi - lo:
+                raise ValueError(
+                    f"slot {item.slot}: size {item.size} is not within 1..{hi - lo}, the range {item.range!r}"
+                )
+            hi = lo + item.size
+        if item.count < 1:
+            raise ValueError(f"slot {item.slot}: {item.count} tokens of {item.range!r}; at least one is needed")
+        for place in range(item.count - 1, -1, -1):
+            stop = place == 0 and head is not None
+            state = head if head is not None and stop else self.state()
+            self.lo[state], self.hi[state], self.next[state] = lo, hi, after
+            self.slot[state], self.group[state] = item.slot, self.spread(lo, hi, stop)
+            if stop:
+                self.stop(state, leave)
+            else:
+                self.reserve[state] = 1 + self.reserve[after]
+            after = state
+        return after
+
+    def one_of(self, slot: int, after: int, head: int | None, leave: int) -> int:
+        """A trie of the slot's labels, each closed by the end mark. Built by sorting, not node by node."""
+        labels = self.closed.get(slot)
+        if not labels:
+            raise ValueError(f"slot {slot} takes one of a known set, but no labels were given for it")
+        lengths = np.fromiter(map(len, labels), dtype=np.int64, count=len(labels))
+        if not lengths.all():
+            raise ValueError(f"slot {slot}: label {int(np.argmin(lengths))} is empty")
+        flat = np.fromiter(chain.from_iterable(labels), dtype=np.int64, count=int(lengths.sum()))
+        if (flat == self.end).any():
+            raise ValueError(f"slot {slot}: a label contains the end mark {self.end}")
+        depth = int(lengths.max())
+        table = np.full((len(labels), depth + 1), -1, dtype=np.int64)
+        within = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        table[np.repeat(np.arange(len(labels)), lengths), within] = flat
+        table[np.arange(len(labels)), lengths] = self.end
+        table = table[np.lexsort(table.T[::-1])]
+
+        # A prefix begins where its row differs from the row above at or before that column; prefixes are the nodes.
+        fresh = np.ones(table.shape, dtype=np.bool_)
+        fresh[1:] = np.logical_or.accumulate(table[1:] != table[:-1], axis=1)
+        fresh &= table >= 0
+        nodes = (fresh & (table != self.end)).sum(axis=0)  # new states after each column; none after an end mark
+        ids = np.unique(np.append(flat, self.end))
+        group = self.emission(("trie", len(self.classes)), ids, masked=True)
+        inner = self.block(int(nodes.sum()), slot, group)
+        root = head if head is not None else self.block(1, slot, group)
+        self.slot[root], self.group[root] = slot, group
+
+        tail = self.closing(after)
+        if head is None:
+            self.reserve[root] = depth + tail
+        above = np.full(len(table), root, dtype=np.int64)
+        for column in range(depth + 1):
+            token, new = table[:, column], fresh[:, column]
+            grows = new & (token != self.end)
+            below = np.where(token == self.end, after, inner - 1 + np.cumsum(grows))
+            self.edges.append((above[new], token[new], below[new]))
+            self.reserve[inner : inner + int(nodes[column])] = [max(depth - column - 1, 0) + tail] * int(nodes[column])
+            above, inner = below, inner + int(nodes[column])
+        if head is not None:
+            self.stop(head, leave)
+        return root
+
+    def loop(self, items: Sequence[Item], after: int) -> int:
+        """The items again and again; the end mark where they could begin stops it."""
+        items = [item for item in items if not (isinstance(item, Forced) and not self.encode(item.text))]
+        if not items:
+            raise ValueError("a loop needs something to repeat")
+        head = self.state()
+        self.reserve[head] = self.closing(after)
+        rest = self.sentence(items[1:], head)
+        return self.item(items[0], rest, head, after)
+
+    def finish(self, start: int, began: float) -> Constraint:
+        """Everything as flat arrays."""
+        count = len(self.lo)
+        state, token, to = (
+            np.concatenate([np.zeros(0, dtype=np.int64), *(edge[part] for edge in self.edges)]) for part in range(3)
+        )
+        order = np.lexsort((token, state))
+        state, token, to = state[order], token[order], to[order]
+        first = np.searchsorted(state, np.arange(count + 1)).astype(np.int64)
+        lo, hi, after, slot, group, limit, reserve = (
+            np.array(values, dtype=np.int64)
+            for values in (self.lo, self.hi, self.next, self.slot, self.group, self.limit, self.reserve)
+        )
+        edges = np.diff(first)
+        single = np.where(hi - lo == 1, lo, -1)
+        if len(token):
+            single = np.where(edges == 1, token[np.minimum(first[:-1], len(token) - 1)], single)
+        single[(hi - lo) + edges != 1] = -1
+        stoppable = np.zeros(count, dtype=np.bool_)
+        stoppable[self.stops] = True
+        onward = np.where(hi > lo, reserve[after], 0)
+        keep = token != self.end
+        np.maximum.at(onward, state[keep], reserve[to[keep]])
+        return Constraint(
+            start=start,
+            accept=self.accept,
+            end=self.end,
+            lo=lo,
+            hi=hi,
+            next=after,
+            first=first,
+            token=token,
+            to=to,
+            slot_of=slot,
+            class_of=group,
+            single=single,
+            stoppable=stoppable,
+            text=np.array(self.text, dtype=np.bool_),
+            limit=limit,
+            reserve=reserve,
+            inside=1 + onward,
+            classes=tuple(self.classes),
+            seconds=time.perf_counter() - began,
+        )

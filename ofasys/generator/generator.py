@@ -1,0 +1,40 @@
+"""Generators as records: what a plan names, without torch. The heavy part is loaded when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Generator:
+    """How a target slot gets a value. kind: "tokens" for what the target sentence's automaton describes.
+
+    load: "module:attribute", imported on first use.
+    """
+
+    name: str
+    about: str
+    load: str
+    kind: str = "tokens"
+
+    def resolve(self) -> Callable[..., Any]:
+        """The function itself."""
+        module, _, attribute = self.load.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+SEARCH = Generator(
+    name="search",
+    about="greedy, beam search or sampling within the target sentence, token by token",
+    load="ofasys.generator.search:search",
+)
+RANK = Generator(
+    name="rank",
+    about="the exact probability of every label of a small closed set, in one pass",
+    load="ofasys.generator.rank:rank",
+)
+
+GENERATORS: dict[str, Generator] = {generator.name: generator for generator in (SEARCH, RANK)}

@@ -1,0 +1,87 @@
+"""How to search, as numbers. No torch here. What is given is honoured: 0 and False are values, not absences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from ofasys.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """Greedy (beam_size 1), beam search, or sampling.
+
+    length_penalty: a finished answer scores sum(log p) / length ** length_penalty. n_best: answers a source; beams give
+    their best ones, sampling draws as many. early_stopping: False stops when the running beams are unlikely to improve on
+    the finished ones, True as soon as beam_size answers are finished, "never" only when no improvement is possible.
+    temperature, top_k (0: all), top_p (1: all): for sampling. no_repeat_ngram_size: no text has the same n tokens twice (0:
+    it may); the prefix counts. min_length: no end mark of a text before so many generated tokens. max_length: generated
+    tokens, never the prefix; when it is reached texts close and loops stop, while what must still come does come.
+    normalise: scores are over the tokens the target sentence allows at that place, or over the whole vocabulary.
+    """
+
+    beam_size: int = 1
+    length_penalty: float = 1.0
+    n_best: int = 1
+    early_stopping: bool | Literal["never"] = False
+    sampling: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    no_repeat_ngram_size: int = 0
+    min_length: int = 0
+    max_length: int = 256
+    seed: int = 0
+    normalise: Literal["allowed", "vocabulary"] = "allowed"
+
+    def __post_init__(self) -> None:
+        for name, least in (("beam_size", 1), ("n_best", 1), ("max_length", 1)):
+            self._at_least(name, least)
+        for name in ("top_k", "no_repeat_ngram_size", "min_length", "seed"):
+            self._at_least(name, 0)
+        for name in ("length_penalty", "temperature", "top_p"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+                raise ConfigError(f"{name} is {value!r}; expected a number")
+        if not isinstance(self.sampling, bool):
+            raise ConfigError(f"sampling is {self.sampling!r}; expected true or false")
+        if self.early_stopping not in (True, False, "never"):
+            raise ConfigError(f"early_stopping is {self.early_stopping!r}; expected true, false or 'never'")
+        if self.normalise not in ("allowed", "vocabulary"):
+            raise ConfigError(f"normalise is {self.normalise!r}; expected 'allowed' or 'vocabulary'")
+        if self.temperature <= 0:
+            raise ConfigError(
+                f"temperature is {self.temperature}; expected more than 0; sampling=False takes the best token"
+            )
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p is {self.top_p}; expected more than 0 and at most 1 (all tokens)")
+        if self.min_length > self.max_length:
+            raise ConfigError(
+                f"min_length is {self.min_length}, more than max_length {self.max_length}; lower one, raise the other"
+            )
+        if self.sampling and self.beam_size > 1:
+            raise ConfigError(
+                f"sampling=True does not go with beam_size={self.beam_size}; n_best asks for several samples"
+            )
+        if not self.sampling and self.n_best > self.beam_size:
+            raise ConfigError(
+                f"n_best is {self.n_best}, more than beam_size {self.beam_size}; give at least as many beams"
+            )
+
+    def _at_least(self, name: str, least: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigError(f"{name} is {value!r}; expected a whole number, {least} or more")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SearchOptions:
+        """Options by name; an unknown name is an error that tells the nearest."""
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(
+                    f"search has no option {name!r}; {nearest(name, known)}known here: {', '.join(known)}"
+                )
+        return cls(**values)

@@ -1,0 +1,96 @@
+"""Rows that grow a token a step, all in lockstep: what they hold, where their automaton stands, what is forced on them.
+
+`R` rows = `B` sources * `G` (row r belongs to source r // G). A row first follows its source's prefix, then the
+automaton; rows with a short prefix generate while others still follow a long one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofasys.generator.constraint import Bools, Constraint, Ints
+from ofasys.generator.decoder import Decoder
+from ofasys.generator.options import SearchOptions
+
+
+class Rows:
+    """Plain arrays, a row of each per hypothesis; `history` (R, room) holds prefix and generated tokens."""
+
+    def __init__(
+        self, decoder: Decoder, constraint: Constraint, prefixes: Sequence[Ints], group: int, options: SearchOptions
+    ) -> None:
+        if len(prefixes) != decoder.sources:
+            raise ValueError(f"{len(prefixes)} prefixes for {decoder.sources} sources; give one each")
+        if any(len(prefix) == 0 for prefix in prefixes):
+            raise ValueError("a prefix is empty; it holds at least the token that begins every sentence")
+        self.decoder, self.constraint, self.options, self.group = decoder, constraint, options, group
+        lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
+        self.prefix = np.repeat(lengths, group)  # (R,)
+        most = max(options.max_length, int(constraint.reserve[constraint.start])) + 1
+        room = int(lengths.max()) + most
+        rows = len(prefixes) * group
+        self.history = np.zeros((rows, room), dtype=np.int64)
+        for source, prefix in enumerate(prefixes):
+            self.history[source * group : (source + 1) * group, : len(prefix)] = prefix
+        self.state = np.full(rows, constraint.start, dtype=np.int64)
+        self.run = np.zeros(rows, dtype=np.int64)  # tokens already taken in the text a row is in
+        self.length = 0  # tokens that all rows hold, prefix included
+        self.fed = 0  # how many of them the decoder has seen
+        self.parents: Ints | None = None  # moves the decoder has not made yet
+        decoder.start(group, room)
+        self.length = int(lengths.min())
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    @property
+    def made(self) -> Ints:
+        """(R,) tokens generated so far, the prefix not among them."""
+        return np.maximum(self.length - self.prefix, 0)
+
+    @property
+    def led(self) -> Bools:
+        """(R,) which rows still follow their prefix: their next token is in the history already."""
+        return self.length < self.prefix
+
+    def closes(self, state: Ints, made: Ints, run: Ints) -> Bools:
+        """Which rows have used up what they may: of what could come only the end mark may."""
+        constraint = self.constraint
+        spent = made + constraint.inside[state] > self.options.max_length
+        return constraint.stoppable[state] & (spent | (run >= constraint.limit[state]))
+
+    def barred(self) -> Bools:
+        """(R,) which rows may not close their text yet."""
+        return self.constraint.text[self.state] & (self.made < self.options.min_length)
+
+    def after(self, state: Ints, run: Ints, tokens: Ints) -> tuple[Ints, Ints]:
+        """State and run after emitting tokens; the arrays are of one shape, any."""
+        shape = state.shape
+        moved = self.constraint.advance(state.ravel(), tokens.ravel()).reshape(shape)
+        return moved, np.where(moved == state, run + 1, 0)
+
+    def append(self, tokens: Ints, parents: Ints | None, moves: Bools) -> None:
+        """Give every row its next token, after rows have become what `parents` (R,) were; `moves`: rows past their prefix."""
+        if parents is not None:
+            self.history = self.history[parents]
+            self.state, self.run = self.state[parents], self.run[parents]
+            self.parents = parents if self.parents is None else self.parents[parents]
+        led = self.led
+        self.history[:, self.length] = np.where(led, self.history[:, self.length], tokens)
+        moved, run = self.after(self.state, self.run, tokens)
+        self.state = np.where(moves, moved, self.state)
+        self.run = np.where(moves, run, self.run)
+        self.length += 1
+
+    def hidden(self) -> Tensor:
+        """Feed the decoder all it has not seen -> hidden states (R, D) after the last token."""
+        tokens = torch.from_numpy(np.ascontiguousarray(self.history[:, self.fed : self.length]))
+        parents = None if self.parents is None else torch.from_numpy(self.parents)
+        device = self.decoder.table.device
+        out = self.decoder.step(tokens.to(device), None if parents is None else parents.to(device))
+        self.fed, self.parents = self.length, None
+        return out

@@ -1,0 +1,96 @@
+"""A model and what its tasks taught it, as the files of a folder, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ofasys.errors import CheckpointError, ConfigError
+from ofasys.generalist import GeneralistModel
+from ofasys.hub.store import read_folder, tensors
+from ofasys.modality import Registry, default_registry
+from ofasys.modality.vocabulary import Vocabulary
+from ofasys.model.sizes import ModelConfig
+from ofasys.planner import plan
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """What a saved model remembers of a task: enough to plan its instructions again and to answer them.
+
+    labels: column -> closed set. generate: search options of its evaluation.
+    """
+
+    name: str
+    instructions: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    generate: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+
+
+def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, Any]:
+    """name -> content, for `write_folder`. Errors: ConfigError for a model that has learned nothing yet."""
+    if model.symbols is None:
+        raise ConfigError("the model has no vocabulary yet, so there is nothing to save; train it first")
+    return {
+        "model.safetensors": model.state_dict(),
+        "model.json": {
+            "size": model.size,
+            "seed": model.seed,
+            "config": model.config.to_dict(),
+            "vocabulary": model.symbols.vocabulary.ranges,
+            "fingerprint": model.symbols.vocabulary.fingerprint,
+            "modalities": [modality.tag for modality in model.modalities.modalities],
+        },
+        "tokenizer.json": model.symbols.to_json(),
+        "tasks.json": [asdict(card) for card in cards],
+    }
+
+
+def load_model(
+    folder: str | Path, modalities: Registry | None = None
+) -> tuple[GeneralistModel, tuple[TaskCard, ...], dict[str, bytes]]:
+    """(model, its tasks' cards, all files). Errors: CheckpointError when the folder is not a sound checkpoint."""
+    files = read_folder(folder)
+    try:
+        about = json.loads(files["model.json"])
+        cards = tuple(
+            TaskCard(**{**card, "instructions": tuple(card["instructions"]), "metrics": tuple(card["metrics"])})
+            for card in json.loads(files["tasks.json"])
+        )
+        model = GeneralistModel(seed=about["seed"], config=ModelConfig.from_dict(about["config"]), modalities=modalities)
+        model.size = about["size"]
+        fill(model, files, cards)
+    except KeyError as error:
+        raise CheckpointError(f"{folder} lacks {error}: it is not a saved model of this version") from None
+    return model, cards, files
+
+
+def fill(model: GeneralistModel, files: Mapping[str, bytes], cards: Sequence[TaskCard]) -> None:
+    """Give a model of the right shape the vocabulary, adaptors and weights of saved files."""
+    about = json.loads(files["model.json"])
+    if about["config"] != model.config.to_dict():
+        mine, theirs = model.config.to_dict(), about["config"]
+        name = next(key for key in mine if mine[key] != theirs.get(key))
+        raise CheckpointError(f"the saved model has {name}={theirs.get(name)!r} and this one {mine[name]!r}; use the saved size")
+    missing = set(about["modalities"]) - {m.tag for m in (model.modalities or default_registry()).modalities}
+    if missing:
+        raise CheckpointError(f"the saved model uses modality {min(missing)}, which is not installed; install its plug-in")
+    model.tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    vocabulary = Vocabulary(tuple((name, start, size) for name, start, size in about["vocabulary"]))
+    if vocabulary.fingerprint != about["fingerprint"]:
+        raise CheckpointError("the vocabulary's hash does not fit its ranges; the checkpoint was changed by hand")
+    model.set_vocabulary(vocabulary)
+    for card in cards:
+        for text in card.instructions:
+            model.add_adaptors(plan(text, modalities=model.modalities, settings=card.settings))
+    problems = model.load_state_dict(tensors(files["model.safetensors"]), strict=False)
+    if problems.missing_keys or problems.unexpected_keys:
+        name = (problems.missing_keys + problems.unexpected_keys)[0]
+        raise CheckpointError(f"weights do not fit the model: {name!r} is missing or unknown")

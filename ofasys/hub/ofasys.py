@@ -1,0 +1,183 @@
+"""OFASys: a trained model that answers instructions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ofasys import flow
+from ofasys.errors import CheckpointError, ConfigError, DataError
+from ofasys.generalist import GeneralistModel
+from ofasys.generator.options import SearchOptions
+from ofasys.hub.model import TaskCard, load_model, model_files
+from ofasys.hub.output import Output
+from ofasys.hub.store import MANIFEST, write_folder
+from ofasys.language import Filled, Instruction
+from ofasys.modality import Registry, lexicon
+from ofasys.planner import Plan, plan
+from ofasys.program.program import Labels, Program
+
+KEPT_PROGRAMS = 64
+
+
+class OFASys:
+    """A model with the cards of the tasks it was trained on: closed sets, settings, search options."""
+
+    def __init__(self, model: GeneralistModel, cards: Sequence[TaskCard] = ()) -> None:
+        self.model, self.cards = model, tuple(cards)
+        self.programs: dict[tuple[str, str], Program] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, which: str | None = None, modalities: Registry | None = None
+    ) -> OFASys:
+        """Load a saved model, or a run: its best checkpoint, else its last; or the one named by `which`.
+
+        Errors: CheckpointError when the folder is torn, of another version, or not ours.
+        """
+        model, cards, _ = load_model(checkpoint_in(folder, which), modalities)
+        return cls(model.eval(), cards)
+
+    from_pretrain = from_pretrained
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the model and its cards; `from_pretrained` reads them back."""
+        write_folder(folder, model_files(self.model, self.cards))
+        return Path(folder)
+
+    def inference(
+        self,
+        instruction: str | Instruction | Filled | Sequence[Filled],
+        data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        *,
+        batch_size: int = 8,
+        closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Answer an instruction for one row (an Output) or several (a list of them, in order).
+
+        closed_set: labels of the only slot with a set, or column -> labels; without it, those of training. settings:
+        defaults for the plan. options: of the search, see `SearchOptions`. Errors: DataError for a row that is not what
+        the slots expect; ConfigError for an unknown option.
+        """
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it is at least 1")
+        requests, single = _requests(instruction, data, self.model.modalities)
+        answers: list[Output | None] = [None] * len(requests)
+        groups: dict[Instruction, list[int]] = {}
+        for i, (asked, _) in enumerate(requests):
+            groups.setdefault(asked, []).append(i)
+        for asked, members in groups.items():
+            program, card = self.program(asked, closed_set, settings)
+            search = SearchOptions.from_dict({**(card.generate if card else {}), **options})
+            for start in range(0, len(members), batch_size):
+                part = members[start : start + batch_size]
+                for i, output in zip(part, self._answer(program, [requests[i][1] for i in part], part, search), strict=True):
+                    answers[i] = output
+        return answers[0] if single else answers
+
+    def program(
+        self,
+        instruction: Instruction,
+        closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> tuple[Program, TaskCard | None]:
+        """The program of an instruction, and the card of the task it belongs to. Programs, with their tries, are kept."""
+        card = next((card for card in self.cards if str(instruction) in card.instructions), None)
+        given = card.settings if card else self._common_settings(instruction)
+        planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
+        labels = self._labels(planned, card, closed_set)
+        key = planned.fingerprint, json.dumps(sorted((k, list(v)) for k, v in labels.items()))
+        if key not in self.programs:
+            while len(self.programs) >= KEPT_PROGRAMS:
+                del self.programs[next(iter(self.programs))]
+            self.programs[key] = flow.bind(self.model, planned, labels)
+        return self.programs[key], card
+
+    def _answer(
+        self, program: Program, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int], search: SearchOptions
+    ) -> list[Output]:
+        samples = []
+        for number, row in zip(numbers, rows, strict=True):
+            try:
+                samples.append(flow.preprocess(program, row, target=False))
+            except DataError as error:
+                raise error.at(sample=f"row {number}") from error.__cause__
+        outputs = []
+        for sample, row, found in zip(samples, rows, flow.generate(self.model, program, samples, search), strict=True):
+            nbest = [
+                Output(program.plan, flow.postprocess(program, sample, h), h.score, row, self.model.modalities) for h in found
+            ]
+            nbest[0].nbest = tuple(nbest)
+            outputs.append(nbest[0])
+        return outputs
+
+    def _labels(
+        self, planned: Plan, card: TaskCard | None, closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None
+    ) -> Labels:
+        columns = sorted({slot.column for slot in planned.slots if slot.closed_set})
+        known: dict[str, Sequence[str]] = {}
+        for other in (card,) if card else self.cards:
+            known |= {name: labels for name, labels in other.labels.items() if name in columns}
+        if closed_set is not None:
+            if not isinstance(closed_set, Mapping):
+                if len(columns) != 1:
+                    raise ConfigError(f"closed_set={{column: labels}} is needed; columns with a set: {columns or 'none: write closed_set in the slot'}")
+                closed_set = {columns[0]: closed_set}
+            if unknown := sorted(set(closed_set) - set(columns)):
+                raise ConfigError(f"closed_set names {unknown[0]!r}; columns with a set: {columns or 'none'}")
+            known |= closed_set
+        return {name: tuple(map(str, labels)) for name, labels in known.items()}
+
+    def _common_settings(self, instruction: Instruction) -> dict[str, Any]:
+        """The settings that all tasks agree on and that reach this instruction."""
+        scopes = {slot.modality for slot in instruction.slots} | set(instruction.columns)
+        found: dict[str, set[str]] = {}
+        values = {}
+        for card in self.cards:
+            for name, value in card.settings.items():
+                found.setdefault(name, set()).add(repr(value))
+                values[name] = value
+        return {n: values[n] for n, seen in found.items() if len(seen) == 1 and n.split(".")[0] in scopes}
+
+
+def checkpoint_in(folder: str | Path, which: str | None = None) -> Path:
+    """The folder that holds the model: the folder itself, or a checkpoint of a run.
+
+    Errors: CheckpointError when there is none.
+    """
+    folder = Path(folder)
+    if (folder / MANIFEST).is_file() and which is None:
+        return folder
+    for name in (which,) if which else ("best", "last"):
+        pointer = folder / "checkpoints" / f"{name}.json"
+        if pointer.is_file():
+            try:
+                return folder / "checkpoints" / str(json.loads(pointer.read_text())["folder"])
+            except (ValueError, KeyError) as error:
+                raise CheckpointError(f"{pointer} cannot be read: {error}") from None
+    kind = f"no {which!r} checkpoint" if which else "no saved model and no run with a checkpoint"
+    raise CheckpointError(f"{folder}: {kind} here; give the folder of a run, or of save_pretrained")
+
+
+def _requests(
+    instruction: str | Instruction | Filled | Sequence[Filled],
+    data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+    registry: Registry,
+) -> tuple[list[tuple[Instruction, Mapping[str, Any]]], bool]:
+    if isinstance(instruction, (Filled, list, tuple)):
+        filled = [instruction] if isinstance(instruction, Filled) else list(instruction)
+        if data is not None:
+            raise ConfigError("data was given twice: in format(...) and as data=; give it once")
+        if bad := [f for f in filled if not isinstance(f, Filled)]:
+            raise ConfigError(f"a list of instructions holds {type(bad[0]).__name__}; use instruction.format(...) for each")
+        return [(f.instruction, f.data) for f in filled], isinstance(instruction, Filled)
+    if isinstance(instruction, str):
+        instruction = Instruction(instruction, lexicon(registry))
+    if data is None:
+        data = {}
+    rows = [data] if isinstance(data, Mapping) else list(data)
+    return [(instruction, instruction.spread(row)) for row in rows], isinstance(data, Mapping)

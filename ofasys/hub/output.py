@@ -1,0 +1,90 @@
+"""What inference answers: values by column and by kind, that print and save themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ofasys.errors import ConfigError, nearest
+from ofasys.modality import Registry
+from ofasys.planner import Plan, SlotPlan
+
+
+class Output:
+    """The answer to one request.
+
+    out["cap"] is the value of a column; out.text, out.box, out.label ... the first value of that kind; lists where the
+    slot stands in a repetition. score: mean log-probability of the search. nbest: all answers, best first, this one
+    included. str(out): the values as text.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        values: Mapping[str, Any],
+        score: float,
+        data: Mapping[str, Any],
+        registry: Registry,
+    ) -> None:
+        self.plan, self.values, self.score, self.data, self.registry = plan, dict(values), score, data, registry
+        self.nbest: Sequence[Output] = (self,)
+
+    def __getitem__(self, column: str) -> Any:
+        if column not in self.values:
+            raise KeyError(f"no target column {column!r}; {nearest(column, self.values)}there are {', '.join(self.values)}")
+        return self.values[column]
+
+    def __getattr__(self, kind: str) -> Any:
+        if kind.startswith("_") or "plan" not in self.__dict__:
+            raise AttributeError(kind)
+        for slot in self._slots():
+            if kind == slot.value or (kind == "label" and slot.closed_set):
+                return self.values[slot.column]
+        kinds = ", ".join(dict.fromkeys(slot.value for slot in self._slots()))
+        raise AttributeError(f"this answer has no {kind}; it has {kinds}")
+
+    def __repr__(self) -> str:
+        return f"Output({', '.join(f'{name}={value!r}' for name, value in self.values.items())})"
+
+    def __str__(self) -> str:
+        slots = self._slots()
+        if slots[0].group is not None:
+            turns = zip(*(self.values[slot.column] for slot in slots if slot.group is not None), strict=False)
+            return "; ".join(" ".join(map(_shown, turn)) for turn in turns) or "(none)"
+        return " ".join(_shown(self.values[slot.column]) for slot in slots)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the answer: `.json` and `.txt` always; a picture with its boxes where there are some.
+
+        Errors: ConfigError when the answer cannot be written in that kind of file.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".json":
+            path.write_text(json.dumps(self.values, ensure_ascii=False, indent=1) + "\n", encoding="utf8")
+        elif path.suffix == ".txt":
+            path.write_text(f"{self}\n", encoding="utf8")
+        else:
+            slot = next((s for s in self._slots() if self.registry.face(s.modality).save is not None), None)
+            if slot is None:
+                raise ConfigError(f"cannot write this answer as {path.name!r}; use .txt or .json")
+            part = self.registry.face(slot.modality).save
+            assert part is not None
+            frame = None if slot.frame is None else self.data[self.plan.slots[slot.frame].column]
+            value = self.values[slot.column]
+            beside = [s for s in self._slots() if s.value in ("text", "label") and s.group == slot.group]
+            labels = self.values[beside[0].column] if beside else []
+            many = slot.group is not None
+            part.resolve()(path, value if many else [value], frame, labels if many else [labels] if labels else [])
+        return path
+
+    def _slots(self) -> list[SlotPlan]:
+        return [slot for slot in self.plan.on("target") if not slot.no_loss]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(f"{v:.1f}" if isinstance(v, float) else str(v) for v in value) + "]"
+    return str(value)

@@ -1,0 +1,116 @@
+"""Folders that are whole or not there: written aside, checksummed, renamed into place; read only if every sum fits.
+
+Weights are safetensors and metadata is JSON, so nothing that is read here can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from ofasys.errors import CheckpointError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+def write_folder(folder: str | Path, files: Mapping[str, Any]) -> None:
+    """Write a folder whole. files: name -> tensors (`.safetensors`), text (str), or a JSON value.
+
+    A reader, or a crash at any moment, sees the old folder or the new one.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    sums = {}
+    for name, value in files.items():
+        data = _encoded(name, value)
+        sums[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        _write(aside / name, data)
+    _write(aside / MANIFEST, _json({"ofasys": FORMAT, "files": sums}))
+    _sync(aside)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    aside.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_folder(folder: str | Path) -> dict[str, bytes]:
+    """Every file of a folder, checked. Errors: CheckpointError when it is torn, of another version, or not ours."""
+    folder = Path(folder)
+    old = folder.with_name(f".{folder.name}.old")
+    if not folder.exists() and old.exists():  # cut off between the two renames of write_folder
+        folder = old
+    if not folder.is_dir():
+        raise CheckpointError(f"no folder {str(folder)!r}; give the folder of a run or of a saved model")
+    if not (folder / MANIFEST).is_file():
+        raise CheckpointError(f"{folder} has no {MANIFEST}: it is not a checkpoint of ofasys, or was never finished")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf8"))
+        version, sums = manifest["ofasys"], manifest["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / MANIFEST} cannot be read ({error}): it is not a checkpoint of ofasys") from None
+    if version != FORMAT:
+        raise CheckpointError(f"{folder} is of checkpoint format {version}; this version of ofasys reads format {FORMAT}")
+    found = {}
+    for name, expected in sums.items():
+        path = folder / Path(name).name
+        data = path.read_bytes() if path.is_file() else None
+        if data is None or hashlib.sha256(data).hexdigest() != expected["sha256"]:
+            state = "is missing" if data is None else f"holds {len(data)} bytes that are not the {expected['bytes']} written"
+            raise CheckpointError(f"{folder} is torn: {name} {state}; use another checkpoint")
+        found[name] = data
+    return found
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Replace a small JSON file in one move."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.new")
+    _write(aside, _json(value))
+    aside.replace(path)
+
+
+def tensors(data: bytes) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file's bytes."""
+    return load_tensors(data)
+
+
+def _encoded(name: str, value: Any) -> bytes:
+    if name.endswith(".safetensors"):
+        return save_tensors({key: tensor.detach().contiguous().cpu() for key, tensor in value.items()})
+    return value.encode() if isinstance(value, str) else _json(value)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,25 @@
+"""BOX: a rectangle [x1, y1, x2, y2] in pixels of the raw image it refers to, as four bins."""
+
+from __future__ import annotations
+
+from ofasys.modality.box.options import BINS, BoxOptions
+from ofasys.modality.modality import Defaults, Modality, Part
+from ofasys.modality.shared.part import TOKENS
+from ofasys.types import Fixed
+
+BOX = Modality(
+    tag="BOX",
+    about="a rectangle [x1, y1, x2, y2] in pixels of an image",
+    value="box",
+    options=BoxOptions,
+    preprocess={"bins": Part("ofasys.modality.box.preprocess:Bins", about="four bins along the image's sides")},
+    adaptor={"tokens": TOKENS},
+    source=Defaults(preprocess="bins", adaptor="tokens"),
+    target=Defaults(preprocess="bins", adaptor="tokens", criterion="cross_entropy", generator="search"),
+    ranges=lambda options: {"bins": BINS},
+    item=lambda slot, options: Fixed(slot, "bins", 4, options["bins"]),
+    expected=lambda options: 4,
+    refers="frame",
+    save=Part("ofasys.modality.box.draw:save", about="the image with its boxes"),
+    aliases=("BOUNDING_BOX",),
+)

@@ -1,0 +1,49 @@
+"""CATEGORY: a label -> its pieces or its one token, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ofasys.errors import DataError, one_of
+from ofasys.modality.category import HEAD
+from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.symbols import Symbols
+from ofasys.types import Piece
+
+
+class Label(Concatenate):
+    """A label, a str or a number read as one, that must be in its closed set."""
+
+    def __init__(self, options: Options, symbols: Symbols) -> None:
+        self.options, self.symbols = options, symbols
+
+    def preprocess(self, value: Any, context: Context) -> Piece:
+        """tokens (n,). Errors: DataError when the label is not in the set."""
+        label, labels = self._label(value), context.labels or ()
+        if label not in labels:
+            raise DataError(f"label {label!r} is not in the closed set of {len(labels)}", expected=one_of(label, labels))
+        if self.options["adaptor"] == "head":
+            tokens = [self.symbols.vocabulary.span(self.options[HEAD])[0] + list(labels).index(label)]
+        else:
+            tokens = self.symbols.encode(label)
+        return Piece({"tokens": np.array(tokens, dtype=np.int64)}, len(tokens))
+
+    def postprocess(self, tokens: np.ndarray, context: Context) -> str:
+        """The label."""
+        if self.options["adaptor"] == "head":
+            return (context.labels or ())[int(tokens[0]) - self.symbols.vocabulary.span(self.options[HEAD])[0]]
+        return self.symbols.decode(tokens)
+
+    def texts(self, value: Any) -> list[str]:
+        """The label's own text."""
+        return [] if value is None else [self._label(value)]
+
+    def _label(self, value: Any) -> str:
+        if isinstance(value, (bool, int, np.integer)):
+            value = str(value)
+        if not isinstance(value, str) or not value.strip():
+            raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected="a label: a str or an integer")
+        return value.lower() if self.options["uncased"] else value
+

@@ -1,0 +1,75 @@
+"""IMAGE: patches -> embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ofasys.modality.image.cost import channels
+from ofasys.modality.modality import Options
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """uint8 0..255 -> float -1..1."""
+    return pixels.float().mul_(1 / 127.5).sub_(1)
+
+
+class PatchAdaptor(nn.Module):
+    """patches (n, 3 * p * p) uint8 -> (n, D): one linear map (Dosovitskiy et al., 2021), then LayerNorm."""
+
+    def __init__(self, options: Options, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(3 * options["patch"] ** 2, width)
+        self.norm = nn.LayerNorm(width)
+
+    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """patches (n, 3pp) -> (n, D)."""
+        return self.norm(self.project(scaled(tensors["patches"]))) * self.norm.normalized_shape[0] ** -0.5
+
+
+class ResNetAdaptor(nn.Module):
+    """patches (n, 3 * p * p) uint8 and shapes (images, 2) in patches -> (n, D), through a residual network.
+
+    One halving of the resolution per factor two of p, each followed by one residual block with GroupNorm.
+    """
+
+    def __init__(self, options: Options, width: int) -> None:
+        super().__init__()
+        self.patch = int(options["patch"])
+        stages: list[nn.Module] = []
+        into = 3
+        for out in channels(self.patch):
+            stages += [nn.Conv2d(into, out, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, out), _Residual(out)]
+            into = out
+        self.stages = nn.Sequential(*stages)
+        self.project = nn.Linear(into, width)
+
+    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Images of one shape run together; the result keeps the order of the patches."""
+        patches, shapes = tensors["patches"], tensors["shapes"].tolist()
+        starts = torch.tensor([0] + [h * w for h, w in shapes]).cumsum(0).tolist()
+        pieces: list[Tensor] = [patches.new_empty(0)] * len(shapes)
+        for h, w in sorted({(h, w) for h, w in shapes}):
+            chosen = [i for i, shape in enumerate(shapes) if tuple(shape) == (h, w)]
+            stack = torch.stack([patches[starts[i] : starts[i + 1]] for i in chosen])  # (b, h*w, 3pp)
+            image = stack.view(-1, h, w, 3, self.patch, self.patch).permute(0, 3, 1, 4, 2, 5)
+            image = scaled(image.reshape(-1, 3, h * self.patch, w * self.patch))
+            out = self.stages(image).flatten(2).transpose(1, 2)  # (b, h*w, C)
+            for i, embedded in zip(chosen, self.project(out), strict=True):
+                pieces[i] = embedded
+        return torch.cat(pieces)
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm1 = nn.GroupNorm(8, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(8, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm1(self.first(nn.functional.gelu(x)))
+        return x + self.norm2(self.second(nn.functional.gelu(y)))

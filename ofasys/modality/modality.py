@@ -1,0 +1,193 @@
+"""What a modality is: a face (one value, read by the planner) and the two protocols its heavy parts follow.
+
+A face names its parts as `Part("module:Class", ...)`, so reading it loads no torch, no PIL, nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ofasys.errors import ConfigError
+from ofasys.language import SlotOptions, Word, options_of
+from ofasys.types import Item, Piece
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from ofasys.modality.symbols import Symbols
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A class that does work for a modality, by name, with the options it takes from the instruction.
+
+    load: "module:Class". options: a frozen dataclass of `option(...)` fields. shared: the adaptor's one key when all
+    who name it use the same weights. keyed: option names that make another set of weights. cost: (options, width) ->
+    (parameters, FLOPs a position), for the plan's estimate.
+    """
+
+    load: str
+    options: type | None = None
+    about: str = ""
+    shared: str | None = None
+    keyed: tuple[str, ...] = ()
+    cost: Callable[[Options, int], tuple[int, int]] = lambda options, width: (0, 0)
+
+    def resolve(self) -> Any:
+        """The class itself; imports its module. Errors: ConfigError with the extra to install if a library is absent."""
+        module, _, name = self.load.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"{self.load} needs the library {error.name!r}: pip install {error.name}") from error
+
+    def key(self, tag: str, name: str, options: Options) -> str:
+        """The name its weights have in a model, e.g. `tokens` or `image_patch_16`."""
+        return self.shared or "_".join([tag.lower(), name, *(str(options[k]) for k in self.keyed)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What a slot of this modality gets on one side of the arrow when nothing else is said."""
+
+    preprocess: str
+    adaptor: str
+    criterion: str | None = None
+    generator: str | None = None
+
+
+def one_order(options: Options) -> int:
+    """Positions of a value whose length is not known before data: a guess for the plan's estimate."""
+    return int(options.get("max_length") or 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """The face of a modality. The planner reads this and nothing else.
+
+    value: what a value of it is called in outputs and metrics (`out.text`, `out.box`). ranges: options -> vocabulary
+    ranges its tokens come from (None: as large as the tokenizer). item: (slot index, options) -> what stands for it in
+    the target automaton. expected: options -> stream positions of one value, an estimate. provides/refers: BOX refers
+    to a "frame" that IMAGE provides. labelled: its values always come from a closed set. `source=None` or `target=None`: not on that side.
+    """
+
+    tag: str
+    about: str
+    value: str
+    options: type | None = None
+    preprocess: Mapping[str, Part]
+    adaptor: Mapping[str, Part]
+    source: Defaults | None = None
+    target: Defaults | None = None
+    ranges: Callable[[Options], Mapping[str, int | None]] = lambda options: {}
+    item: Callable[[int, Options], Item] | None = None
+    positions: str = "1-D"
+    expected: Callable[[Options], int] = one_order
+    provides: str | None = None
+    refers: str | None = None
+    check: Callable[[Options], str | None] = lambda options: None
+    labelled: bool = False
+    save: Part | None = None
+    aliases: tuple[str, ...] = ()
+    extra: str | None = None
+
+    def word(self) -> Word:
+        """The modality as the language knows it: its tag and every attribute any of its parts takes."""
+        known = dict(options_of(self.options)) if self.options else {}
+        for part in [*self.preprocess.values(), *self.adaptor.values()]:
+            known |= options_of(part.options) if part.options else {}
+        return Word(self.tag, known, self.aliases)
+
+    def takes(self, preprocess: str, adaptor: str) -> dict[str, Any]:
+        """Options (name -> Option) that reach a slot with this preprocessor and this adaptor."""
+        known = dict(options_of(SlotOptions))
+        for kind in (self.options, self.preprocess[preprocess].options, self.adaptor[adaptor].options):
+            known |= options_of(kind) if kind else {}
+        return known
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a preprocessor may know besides the value: nothing of other modalities, only what the plan points out.
+
+    frame: `info` of the piece its slot refers to. labels: the closed set of its slot. random: this sample's generator;
+    None outside training and evaluation on noised input. root: folder that relative paths start from.
+    """
+
+    training: bool = False
+    frame: Mapping[str, Any] | None = None
+    labels: Sequence[str] | None = None
+    random: np.random.Generator | None = None
+    root: str | None = None
+
+
+class Preprocessor(Protocol):
+    """Raw value -> tensors, and back. One object per slot of a program; picklable; runs in data workers."""
+
+    def __init__(self, options: Options, symbols: Symbols) -> None: ...
+
+    def preprocess(self, value: Any, context: Context) -> Piece:
+        """One raw value as a Piece. Errors: DataError that says what was expected."""
+        ...
+
+    def postprocess(self, tokens: np.ndarray, context: Context) -> Any:
+        """What the generator made, as a raw value again."""
+        ...
+
+    def collate(self, pieces: Sequence[Piece]) -> dict[str, np.ndarray]:
+        """The tensors of several pieces as the adaptor reads them."""
+        ...
+
+    def texts(self, value: Any) -> list[str]:
+        """Text in a value, to train the tokenizer on."""
+        ...
+
+
+class Adaptor(Protocol):
+    """Tensors -> a stretch of the embedding stream; hidden states -> predictions. A torch module, one per key."""
+
+    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """What `collate` made -> (n, D), the positions of all pieces laid end to end."""
+        ...
+
+
+class Concatenate:
+    """The default `collate` and `texts`: tensors laid end to end; no text inside."""
+
+    def collate(self, pieces: Sequence[Piece]) -> dict[str, np.ndarray]:
+        """Each tensor of the pieces concatenated along axis 0."""
+        import numpy as np
+
+        return {name: np.concatenate([piece.tensors[name] for piece in pieces]) for name in pieces[0].tensors}
+
+    def texts(self, value: Any) -> list[str]:
+        """No text."""
+        return []
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The modalities known to a model, a test, a process. A value: adding one gives another registry."""
+
+    modalities: tuple[Modality, ...] = field(default=())
+
+    def face(self, tag: str) -> Modality:
+        """The modality with this tag. Errors: ConfigError naming those known."""
+        for modality in self.modalities:
+            if tag == modality.tag or tag in modality.aliases:
+                return modality
+        raise ConfigError(f"unknown modality {tag!r}; known here: {', '.join(m.tag for m in self.modalities)}")
+
+    def with_(self, *more: Modality) -> Registry:
+        """This registry and `more`. Errors: ConfigError when a tag is already taken."""
+        taken = {name for m in self.modalities for name in (m.tag, *m.aliases)}
+        for modality in more:
+            if clash := taken & {modality.tag, *modality.aliases}:
+                raise ConfigError(f"modality {min(clash)} is registered already; give the new one another tag")
+        return Registry(self.modalities + more)

@@ -1,0 +1,33 @@
+"""The modalities of this package by plain import, and others' through the entry point group `ofasys.modality`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import entry_points
+
+from ofasys.errors import ConfigError
+from ofasys.language import Lexicon
+from ofasys.modality.box import BOX
+from ofasys.modality.category import CATEGORY
+from ofasys.modality.image import IMAGE
+from ofasys.modality.modality import Modality, Registry
+from ofasys.modality.text import TEXT
+
+BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY))
+
+
+@lru_cache(maxsize=1)
+def default_registry() -> Registry:
+    """The built-in modalities and every installed plug-in's. Errors: ConfigError naming the plug-in that fails."""
+    registry = BUILT_IN
+    for entry in entry_points(group="ofasys.modality"):
+        modality = entry.load()
+        if not isinstance(modality, Modality):
+            raise ConfigError(f"plug-in {entry.name!r} ({entry.value}) is a {type(modality).__name__}, not a Modality")
+        registry = registry.with_(modality)
+    return registry
+
+
+def lexicon(registry: Registry | None = None) -> Lexicon:
+    """The words of these modalities (default: all that are installed), for the language."""
+    return Lexicon([modality.word() for modality in (registry or default_registry()).modalities])

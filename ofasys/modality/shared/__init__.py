@@ -1,0 +1,1 @@
+"""What several modalities use: the token adaptor."""

@@ -1,0 +1,45 @@
+"""The token adaptor: one embedding table for all token slots, which is the output projection too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ofasys.modality.vocabulary import Vocabulary
+
+
+class TokenAdaptor(nn.Module):
+    """tokens (n,) -> (n, D); scores are products with rows of the same table `weight` (V, D)."""
+
+    def __init__(self, options: Mapping[str, object], width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.weight = nn.Parameter(torch.empty(0, width))
+
+    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """tokens (n,) int64 -> (n, D)."""
+        return nn.functional.embedding(tensors["tokens"], self.weight)
+
+    def grow(self, vocabulary: Vocabulary, seed: int) -> None:
+        """Rows for the ranges that are new. A range's first values depend on (seed, its name) alone."""
+        rows = [self.weight.data]
+        for name, start, size in vocabulary.ranges:
+            if start >= len(self.weight):
+                rows.append(_first_rows(name, size, self.width, seed).to(self.weight))
+        if len(rows) > 1:
+            self.weight = nn.Parameter(torch.cat(rows))
+
+
+def _first_rows(name: str, size: int, width: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + sum((i + 1) * b for i, b in enumerate(name.encode())))
+    rows = torch.randn(size, width, generator=generator) * width**-0.5
+    if not name.startswith("bins"):
+        return rows
+    # Neighbouring bins mean neighbouring places, so they start out alike: random smooth waves along the range.
+    frequency = torch.exp(torch.randn(width, generator=generator)) * 2 * math.pi
+    phase = torch.rand(width, generator=generator) * 2 * math.pi
+    along = torch.linspace(0, 1, size)[:, None]
+    return (torch.cos(along * frequency + phase) * math.sqrt(2) + 0.1 * rows * width**0.5) * width**-0.5

@@ -1,0 +1,68 @@
+"""Symbols: the tokenizer and the vocabulary of one model, together; what parts need to turn values into ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from ofasys.errors import ConfigError, DataError
+from ofasys.modality.vocabulary import END, MASK, Vocabulary
+
+
+def train_tokenizer(texts: Iterable[str], size: int = 8000) -> Tokenizer:
+    """A byte-level BPE of at most `size` pieces from these texts. All 256 bytes are in it: any text round-trips."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=max(size, 256),
+        min_frequency=2,
+        show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """An existing `tokenizer.json`. Errors: ConfigError when it is absent or not one."""
+    try:
+        return Tokenizer.from_str(Path(path).read_text(encoding="utf8"))
+    except Exception as error:
+        raise ConfigError(f"{path} is not a tokenizer.json: {error}") from error
+
+
+class Symbols:
+    """Text <-> ids, and where each range lies. Picklable."""
+
+    def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
+        self.tokenizer, self.vocabulary = tokenizer, vocabulary
+        self.text_start, self.text_end = vocabulary.span("text")
+        self.mask, self.end = MASK, END
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without marks. Errors: DataError for lone surrogates, which no encoding can hold."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of several texts."""
+        try:
+            found = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        except (UnicodeEncodeError, TypeError) as error:
+            raise DataError("text holds characters that are not Unicode text", expected="a str without lone surrogates") from error
+        start = self.text_start
+        return [[i + start for i in encoding.ids] for encoding in found]
+
+    def decode(self, ids: np.ndarray | Sequence[int]) -> str:
+        """The text of ids in the text range; ids of other ranges are left out."""
+        return self.tokenizer.decode(
+            [int(i) - self.text_start for i in ids if self.text_start <= i < self.text_end], skip_special_tokens=False
+        )
+
+    def to_json(self) -> str:
+        """The tokenizer's own file."""
+        return self.tokenizer.to_str()

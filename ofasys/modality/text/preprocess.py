@@ -1,0 +1,80 @@
+"""TEXT: str -> byte-level pieces, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ofasys.errors import DataError, one_of
+from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.symbols import Symbols
+from ofasys.types import Piece
+
+MASK_TEXT = "<mask>"
+
+
+class Pieces(Concatenate):
+    """str -> tokens (n,). A literal `<mask>` in a text with `mask_ratio` is a mask and stops random masking."""
+
+    def __init__(self, options: Options, symbols: Symbols) -> None:
+        self.options, self.symbols = options, symbols
+
+    def preprocess(self, value: Any, context: Context) -> Piece:
+        """A non-empty str. Errors: DataError for anything else."""
+        text = self._text(value)
+        if context.labels is not None and text not in context.labels:
+            problem = f"label {text!r} is not in the closed set of {len(context.labels)}"
+            raise DataError(problem, expected=one_of(text, context.labels))
+        if self.options["mask_ratio"] and MASK_TEXT in text:
+            parts = self.symbols.encode_batch(text.split(MASK_TEXT))
+            tokens = np.array(sum(([self.symbols.mask, *part] for part in parts[1:]), parts[0]), dtype=np.int64)
+        else:
+            tokens = np.array(self.symbols.encode(text), dtype=np.int64)[: self.options["max_length"]]
+            if context.random is not None:
+                tokens = self._noised(tokens, context.random)
+        return Piece({"tokens": tokens}, len(tokens))
+
+    def postprocess(self, tokens: np.ndarray, context: Context) -> str:
+        """The text of the pieces."""
+        return self.symbols.decode(tokens)
+
+    def texts(self, value: Any) -> list[str]:
+        """The text itself."""
+        return [self._text(value)] if isinstance(value, str) and value else []
+
+    def _text(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise DataError(f"got {type(value).__name__} {_short(value)}", expected="a str")
+        if not value.strip():
+            raise DataError("the text is empty", expected="text with at least one visible character")
+        return value.lower() if self.options["uncased"] else value
+
+    def _noised(self, tokens: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if ratio := self.options["noise_ratio"]:
+            replaced = random.random(len(tokens)) < ratio
+            low, high = self.symbols.text_start, self.symbols.text_end
+            tokens = np.where(replaced, random.integers(low, high, len(tokens)), tokens)
+        if ratio := self.options["mask_ratio"]:
+            tokens = mask_spans(tokens, ratio, self.symbols.mask, random)
+        return tokens
+
+
+def mask_spans(tokens: np.ndarray, ratio: float, mask: int, random: np.random.Generator) -> np.ndarray:
+    """Text infilling as in BART (Lewis et al., 2020): spans of Poisson(3) length, each replaced by one mask token.
+
+    tokens (n,) -> (m,), m <= n + 1: round(ratio * n) tokens are hidden, at least one where ratio > 0.
+    """
+    budget = max(1, round(ratio * len(tokens)))
+    hidden = np.zeros(len(tokens), dtype=bool)
+    while (left := budget - int(hidden.sum())) > 0:
+        length = min(max(1, int(random.poisson(3))), left)
+        start = int(random.integers(0, len(tokens) - length + 1))
+        hidden[start : start + length] = True
+    begins = hidden & ~np.concatenate([[False], hidden[:-1]])
+    return np.where(begins, mask, tokens)[~hidden | begins]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

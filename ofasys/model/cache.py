@@ -1,0 +1,78 @@
+"""What incremental decoding remembers: keys and values of each layer, and what can be prepared once.
+
+`R` rows (hypotheses), `B` sources, R = B * group, `L` room for positions, `H` heads, `K` head width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CrossCache:
+    """The source as one layer sees it: keys and values (B, H, S, K) and the layer's folded output weight (D, D)."""
+
+    k: Tensor
+    v: Tensor
+    out: Tensor
+
+
+class Cache:
+    """The state of one decoding of R rows. `filled` positions are in it; `self_kv` is (layers, 2, R, L, H, K)."""
+
+    def __init__(
+        self,
+        self_kv: Tensor,
+        self_out: list[Tensor],
+        cross: list[CrossCache] | None,
+        mask: Tensor | None,
+        group: int,
+    ) -> None:
+        self.self_kv = self_kv
+        self.self_out = self_out
+        self.cross = cross
+        self.mask = mask
+        self.group = group
+        self.filled = 0
+
+    @property
+    def rows(self) -> int:
+        """R."""
+        return self.self_kv.shape[2]
+
+    @property
+    def room(self) -> int:
+        """L: positions that fit before the cache has to grow."""
+        return self.self_kv.shape[3]
+
+    def reserve(self, more: int) -> None:
+        """Make room for `more` positions beyond those filled."""
+        if self.filled + more <= self.room:
+            return
+        layers, two, R, _, H, K = self.self_kv.shape
+        grown = self.self_kv.new_empty(layers, two, R, max(2 * self.room, self.filled + more), H, K)
+        grown[:, :, :, : self.filled] = self.self_kv[:, :, :, : self.filled]
+        self.self_kv = grown
+
+    def reorder(self, parents: Tensor) -> None:
+        """Row r goes on from what row parents[r] was; parents (R,). A parent is of the same source as its row."""
+        rows = torch.nonzero(parents != torch.arange(self.rows, device=parents.device))[:, 0]
+        if len(rows) == 0 or self.filled == 0:
+            return
+        filled = self.self_kv[:, :, :, : self.filled]
+        filled[:, :, rows] = filled[:, :, parents[rows]]  # only rows that change, only what is filled
+
+    def keep(self, sources: Tensor) -> None:
+        """Go on with these sources alone, each with all rows of its group; sources (b,) out of 0..B-1."""
+        rows = (sources[:, None] * self.group + torch.arange(self.group, device=sources.device)).flatten()
+        layers, two, _, L, H, K = self.self_kv.shape
+        kept = self.self_kv.new_empty(layers, two, len(rows), L, H, K)
+        kept[:, :, :, : self.filled] = self.self_kv[:, :, :, : self.filled].index_select(2, rows)
+        self.self_kv = kept
+        if self.cross is not None:
+            self.cross = [CrossCache(c.k[sources], c.v[sources], c.out) for c in self.cross]
+        if self.mask is not None:
+            self.mask = self.mask[sources]

@@ -1,0 +1,169 @@
+"""The universal model: an encoder-decoder transformer from embedding stream to hidden stream.
+
+What is peculiar about it:
+- streams are flat: N valid positions laid end to end, so nothing but the attention product ever sees padding;
+- positions are (order, y, x), three learned tables a side, so text, pictures and video share one model;
+- an empty source makes it a decoder, an empty target an encoder: same weights, same code;
+- it follows the seed architecture: LayerNorm before each branch, after attention and inside the feed-forward, and a
+  learned factor per head; with these switched off it is BART (norm="post") or mBART (norm="pre") to the digit;
+- several target rows may share one source (beams, labels to rank): `group` folds their queries into one product
+  instead of repeating keys and values.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ofasys.model.attention import CrossAttention, Output
+from ofasys.model.block import DecoderBlock, EncoderBlock
+from ofasys.model.cache import Cache, CrossCache
+from ofasys.model.positions import Positions
+from ofasys.model.rectangle import key_mask
+from ofasys.model.sizes import ModelConfig
+from ofasys.model.step import advance
+from ofasys.types import Hidden, Stream
+
+
+class Side(nn.Module):
+    """What encoder and decoder have alike: positions, the norms at both ends, and the blocks between."""
+
+    def __init__(self, config: ModelConfig, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.positions = Positions(config)
+        self.embed_norm = nn.LayerNorm(config.width) if config.embed_norm else None
+        self.blocks = nn.ModuleList(blocks)
+        self.final_norm = nn.LayerNorm(config.width) if config.final_norm else None
+
+    def begin(self, embedding: Tensor, positions: Tensor) -> Tensor:
+        """embedding (..., D), positions (..., 3) -> what the first block reads (..., D)."""
+        x = embedding + self.positions(positions)
+        if self.embed_norm is not None:
+            x = self.embed_norm(x)
+        if self.training and self.dropout > 0.0:
+            x = F.dropout(x, self.dropout)
+        return x
+
+    def end(self, x: Tensor) -> Tensor:
+        """What the last block gave (..., D) -> (..., D)."""
+        return x if self.final_norm is None else self.final_norm(x)
+
+
+class UniversalModel(nn.Module):
+    """Embedding stream in, hidden stream out."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Side(config, [EncoderBlock(config) for _ in range(config.encoder_layers)])
+        self.decoder = Side(config, [DecoderBlock(config) for _ in range(config.decoder_layers)])
+        self.initialise()
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Draw all weights anew from torch's global generator.
+
+        A projection starts with standard deviation 1 / sqrt(inputs), so that values keep their scale at any width. What
+        joins the stream starts 1 / sqrt(branches) as large, branches = blocks x branches a block, so that a deep stream
+        is no larger at its end than a shallow one: the feed-forward by its second projection, attention by its
+        output projection or, where a LayerNorm follows it, by that norm's gain. Position tables start small (0.02)
+        beside embeddings, LayerNorms as identity, biases at zero.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            elif isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+            elif isinstance(module, Output) and module.scale is not None:
+                nn.init.ones_(module.scale)
+        for side, branches in ((self.encoder, 2), (self.decoder, 3)):
+            shrink = 1.0 / math.sqrt(max(1, branches * len(side.blocks)))
+            for name, module in side.named_modules():
+                if isinstance(module, Output):
+                    (module.project if module.norm is None else module.norm).weight.mul_(shrink)
+                elif name.endswith("ffn.down"):
+                    module.weight.mul_(shrink)
+
+    def encode(self, stream: Stream) -> Hidden:
+        """The source stream (N, D) -> its states (N, D)."""
+        layout = stream.layout
+        x = self.encoder.begin(stream.embedding, layout.positions)
+        mask = key_mask(layout)
+        for block in self.encoder.blocks:
+            x = block(x, layout, mask)
+        return Hidden(self.encoder.end(x), layout)
+
+    def decode(self, stream: Stream, memory: Hidden | None, group: int = 1) -> Hidden:
+        """The target stream (N, D), each position seeing what came before it -> its states (N, D).
+
+        memory: the encoded source, or None for a decoder alone. group: target rows a source has; row r of the target
+        batch attends to source r // group.
+        """
+        layout = stream.layout
+        source = mask = states = None
+        if memory is not None:
+            source, states = memory.layout, memory.states
+            if layout.batch != source.batch * group:
+                raise ValueError(
+                    f"{layout.batch} target rows do not belong to {source.batch} sources in groups of {group}; "
+                    f"expected {source.batch * group} rows"
+                )
+            mask = key_mask(source)
+        x = self.decoder.begin(stream.embedding, layout.positions)
+        for block in self.decoder.blocks:
+            x = block(x, layout, states, source, mask, group)
+        return Hidden(self.decoder.end(x), layout)
+
+    def forward(self, source: Stream | None, target: Stream | None) -> tuple[Hidden | None, Hidden | None]:
+        """Both sides at once, either of which may be missing: (memory, hidden)."""
+        memory = None if source is None else self.encode(source)
+        return memory, None if target is None else self.decode(target, memory)
+
+    @torch.no_grad()
+    def start(self, memory: Hidden | None, rows: int, max_length: int, group: int = 1) -> Cache:
+        """A cache for decoding R = `rows` rows step by step; row r attends to source r // group.
+
+        max_length: positions to make room for; more may come, the cache grows.
+        """
+        if memory is not None and rows != memory.layout.batch * group:
+            raise ValueError(
+                f"{rows} rows do not belong to {memory.layout.batch} sources in groups of {group}; "
+                f"expected {memory.layout.batch * group} rows"
+            )
+        blocks = [cast(DecoderBlock, block) for block in self.decoder.blocks]
+        weight = self.decoder.positions.order.weight
+        device = weight.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        heads = self.config.heads
+        shape = (len(blocks), 2, rows, max_length, heads, self.config.width // heads)
+        cross = None if memory is None else [_seen(block.cross_attention, memory) for block in blocks]
+        return Cache(
+            torch.empty(shape, dtype=dtype, device=weight.device),
+            [block.self_attention.out.weight() for block in blocks],
+            cross,
+            None if memory is None else key_mask(memory.layout),
+            group,
+        )
+
+    @torch.no_grad()
+    def step(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """The next n positions of each row -> the states of the last of them (R, D); the cache then holds all n.
+
+        What a row was given before is in the cache; dropout has no place here: call `eval()` first.
+        embedding (R, n, D). positions (R, n, 3), or (n, 3) when all rows stand at the same places.
+        """
+        x = self.decoder.begin(embedding, positions)
+        return self.decoder.end(advance(x, self.decoder.blocks, cache))
+
+
+def _seen(attention: CrossAttention, memory: Hidden) -> CrossCache:
+    k, v = attention.keys(memory.states, memory.layout)
+    return CrossCache(k.contiguous(), v.contiguous(), attention.out.weight())

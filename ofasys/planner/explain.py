@@ -1,0 +1,181 @@
+"""A plan as a person reads it: what happens to each slot, in stream order, and why."""
+
+from __future__ import annotations
+
+from ofasys.modality import Registry, default_registry
+from ofasys.model.sizes import SIZES, ModelConfig, flops, parameters
+from ofasys.planner.plan import Plan, Prompt, Repeat, SlotPlan, Step
+from ofasys.types import Fixed, Forced, Free, Given, Item, Loop, OneOf
+
+TEXT_PIECES = 8000
+
+
+def explain(plan: Plan, size: str | None = None, registry: Registry | None = None) -> str:
+    """The plan in words: each stream step by step, the target's language, and the cost for a model size if given."""
+    registry = registry or default_registry()
+    lines = [plan.instruction, ""]
+    for side, steps, role in (("source", plan.source, "encoder"), ("target", plan.target, "decoder")):
+        if not steps:
+            lines.append(f"{side} ({role}): empty, so the model runs {'decoder' if side == 'source' else 'encoder'}-only")
+            continue
+        lines.append(f"{side} ({role}), about {length(plan, steps)} positions a sample")
+        lines += _steps(plan, steps, registry, indent=2)
+    if plan.automaton:
+        lines.append("what the target may be")
+        lines.append(f"  {' '.join(_item(plan, item) for item in plan.automaton)}")
+    lines += _why(plan)
+    if size is not None:
+        lines += _cost(plan, size, registry)
+    lines.append(f"fingerprint {plan.fingerprint}")
+    return "\n".join(lines)
+
+
+def length(plan: Plan, steps: tuple[Step, ...]) -> int:
+    """Stream positions the steps take, an estimate; a repetition counts as three rounds."""
+    total = 0
+    for step in steps:
+        if isinstance(step, Prompt):
+            total += prompt_length(step.text)
+        elif isinstance(step, Repeat):
+            total += 3 * length(plan, step.steps)
+        else:
+            total += plan.slots[step.slot].expected
+    return total
+
+
+def prompt_length(text: str) -> int:
+    """Pieces of a prompt before there is a tokenizer: about four for three words."""
+    return max(1, round(len(text.split()) * 4 / 3))
+
+
+def _steps(plan: Plan, steps: tuple[Step, ...], registry: Registry, indent: int) -> list[str]:
+    pad = " " * indent
+    lines = []
+    for step in steps:
+        if isinstance(step, Prompt):
+            lines.append(f'{pad}"{step.text}"  ~{prompt_length(step.text)}')
+            lines.append(f"{pad}    prompt: pieces of text, as they stand; no loss")
+        elif isinstance(step, Repeat):
+            where = f", or tuples in column {step.group.column!r}" if step.group.column else ""
+            lines.append(f"{pad}repeated, once per element of its lists{where}")
+            lines += _steps(plan, step.steps, registry, indent + 2)
+        else:
+            lines += _slot(plan, plan.slots[step.slot], registry, pad)
+    return lines
+
+
+def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]:
+    face = registry.face(slot.modality)
+    preprocess, adaptor = face.preprocess[slot.preprocess.name], face.adaptor[slot.adaptor.name]
+    exact = "" if slot.positions == "2-D" or slot.modality == "BOX" else "~"
+    lines = [
+        f"{pad}[{slot.name}]  {exact}{slot.expected}",
+        f"{pad}    {'list of ' if slot.group is not None else ''}{face.about}, from column {slot.column!r}"
+        + (f", lies in {plan.slots[slot.frame].name}" if slot.frame is not None else ""),
+        f"{pad}    preprocess  {_choice(slot.preprocess.name, slot.preprocess.why)}: {preprocess.about}",
+        f"{pad}    adaptor     {_choice(slot.adaptor.name, slot.adaptor.why)}: {adaptor.about}; {slot.positions} positions",
+    ]
+    if slot.no_loss:
+        lines.append(f"{pad}    given       no_loss: read with the sample, neither learned nor generated")
+    if slot.criterion and slot.generator:
+        over = "its closed set" if slot.closed_set else _ranges(slot)
+        weight = "" if slot.weight == 1 else f", weight {slot.weight:g}"
+        lines.append(f"{pad}    criterion   {_choice(slot.criterion.name, slot.criterion.why)} over {over}{weight}")
+        lines.append(f"{pad}    generator   {_choice(slot.generator.name, slot.generator.why)} over {over}")
+        lines.append(f"{pad}    answer      {slot.postprocess.name} back to {face.about}; out[{slot.column!r}], out.{slot.value}")
+    said = {"preprocess", "adaptor", "criterion", "generator", "no_loss", "closed_set", "weight"}
+    shown = [
+        f"{name}={_plain(value)}" + _mark(why)
+        for name, value, why in slot.options
+        if name not in said and (value or why != "default")
+    ]
+    if shown:
+        lines.append(f"{pad}    options     {', '.join(shown)}")
+    return lines
+
+
+def _ranges(slot: SlotPlan) -> str:
+    return " + ".join(f"{name} ({size} ids)" if size else name for name, size in slot.ranges)
+
+
+def _choice(name: str, why: str) -> str:
+    return name + _mark(why)
+
+
+def _mark(why: str) -> str:
+    return "" if why == "default" else f" ({why})"
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _item(plan: Plan, item: Item) -> str:
+    if isinstance(item, Forced):
+        return f'"{item.text}"'
+    if isinstance(item, Loop):
+        return f"( {' '.join(_item(plan, inner) for inner in item.items)} )* <end>"
+    name = plan.slots[item.slot].column
+    if isinstance(item, Given):
+        return f"{name}: given"
+    if isinstance(item, Free):
+        return f"{name}: any {item.range} <end>"
+    if isinstance(item, Fixed):
+        return f"{name}: {item.count} of {item.range}"
+    assert isinstance(item, OneOf)
+    return f"{name}: one of its set <end>"
+
+
+def _why(plan: Plan) -> list[str]:
+    chosen = [(slot, name, value, why) for slot in plan.slots for name, value, why in slot.options if why != "default"]
+    if not chosen:
+        return ["every choice is a default"]
+    return ["not default"] + [f"  {slot.name}  {name}={_plain(value)}  ({why})" for slot, name, value, why in chosen]
+
+
+def _cost(plan: Plan, size: str, registry: Registry) -> list[str]:
+    config = SIZES[size]
+    body, adaptors, table = count_parameters(plan, config, registry)
+    source, target = length(plan, plan.source), length(plan, plan.target)
+    embed = sum(
+        face.adaptor[slot.adaptor.name].cost(slot.values, config.width)[1] * slot.expected
+        for slot in plan.slots
+        for face in [registry.face(slot.modality)]
+    )
+    head = 2 * config.width * sum(slot.expected * _candidates(slot) for slot in plan.slots if slot.criterion)
+    total = flops(config, source, target) + embed + head
+    return [
+        f"size {size}: {(body + adaptors + table) / 1e6:.2f} M parameters"
+        f" (model {body / 1e6:.2f}, adaptors {adaptors / 1e6:.2f}, vocabulary {table / 1e6:.2f} at {TEXT_PIECES} text pieces)",
+        f"  about {total / 1e9:.3f} GFLOP a sample forward, {3 * total / 1e9:.3f} to train on it",
+    ]
+
+
+def _candidates(slot: SlotPlan) -> int:
+    return sum(size or TEXT_PIECES for _, size in slot.ranges)
+
+
+def count_parameters(plan: Plan, config: ModelConfig, registry: Registry) -> tuple[int, int, int]:
+    """(universal model, adaptors without the token table, token table at TEXT_PIECES text pieces)."""
+    adaptors = {
+        slot.key: registry.face(slot.modality).adaptor[slot.adaptor.name].cost(slot.values, config.width)[0]
+        for slot in plan.slots
+    }
+    ranges = {"special": 4, "text": TEXT_PIECES}
+    ranges |= {name: size or 0 for slot in plan.slots for name, size in slot.ranges if name != "text"}
+    return parameters(config), sum(adaptors.values()), sum(ranges.values()) * config.width
+
+
+def to_json(plan: Plan, size: str | None = None, registry: Registry | None = None) -> dict[str, object]:
+    """`plan.to_dict()` with the estimates beside it, for `ofasys explain --json`."""
+    found: dict[str, object] = plan.to_dict() | {"fingerprint": plan.fingerprint}
+    found["estimate"] = {"source": length(plan, plan.source), "target": length(plan, plan.target)}
+    if size is not None:
+        registry = registry or default_registry()
+        body, adaptors, table = count_parameters(plan, SIZES[size], registry)
+        found["cost"] = {
+            "size": size,
+            "parameters": body + adaptors + table,
+            "flops": flops(SIZES[size], length(plan, plan.source), length(plan, plan.target)),
+        }
+    return found

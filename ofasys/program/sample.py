@@ -1,0 +1,161 @@
+"""Row -> Sample: each value through its slot's preprocessor, in the order of the sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ofasys.errors import DataError
+from ofasys.modality import Context
+from ofasys.modality.vocabulary import BOS, END
+from ofasys.planner.plan import Prompt, Repeat, SlotPlan, Step
+from ofasys.program.program import Program
+from ofasys.types import Fixed, Free, Item, Loop, OneOf, Piece, Sample
+
+Row = Mapping[str, Any]
+
+
+class Reader:
+    """Reads one row for one program; pieces are made once, in whatever order slots refer to each other."""
+
+    def __init__(
+        self,
+        program: Program,
+        row: Row,
+        *,
+        training: bool = False,
+        random: np.random.Generator | None = None,
+        root: str | None = None,
+    ) -> None:
+        self.program, self.row = program, _spread(program, row)
+        self.training, self.random, self.root = training, random, root
+        self.made: dict[tuple[int, int], Piece] = {}
+
+    def sample(self, *, target: bool, origin: str = "") -> Sample:
+        """The whole row. target: whether the row holds the answer too."""
+        plan = self.program.plan
+        source = tuple(self.pieces(plan.source))
+        split = len(self.program.prefix)
+        prefix = [np.array([BOS]), *(piece.tensors["tokens"] for _, piece in self.pieces(plan.target[:split]))]
+        tokens = states = None
+        if target:
+            tokens = np.concatenate([np.zeros(0, np.int64), *self.answer(plan.target[split:], plan.automaton[split:])])
+            states = self.walk(tokens)
+        self.check_length(source, sum(map(len, prefix)) + (0 if tokens is None else len(tokens)))
+        return Sample(source, np.concatenate(prefix), tokens, states, self.frames(), origin)
+
+    def pieces(self, steps: Sequence[Step], turn: int = 0) -> Iterator[tuple[str, Piece]]:
+        """(adaptor key, piece) of each step."""
+        for step in steps:
+            if isinstance(step, Prompt):
+                tokens = self.program.prompt(step.text)
+                yield "tokens", Piece({"tokens": tokens}, len(tokens))
+            elif isinstance(step, Repeat):
+                for i in range(self.rounds(step)):
+                    yield from self.pieces(step.steps, i)
+            else:
+                slot = self.program.plan.slots[step.slot]
+                yield slot.key, self.piece(slot, turn)
+
+    def answer(self, steps: Sequence[Step], items: Sequence[Item], turn: int = 0) -> Iterator[np.ndarray]:
+        """The target's tokens with the end marks the automaton asks for."""
+        for step, item in zip(steps, items, strict=True):
+            if isinstance(step, Repeat):
+                assert isinstance(item, Loop)
+                for i in range(self.rounds(step)):
+                    yield from self.answer(step.steps, item.items, i)
+                yield np.array([END])
+            elif isinstance(step, Prompt):
+                yield self.program.prompt(step.text)
+            else:
+                yield self.piece(self.program.plan.slots[step.slot], turn).tensors["tokens"]
+                if isinstance(item, (Free, OneOf)):
+                    yield np.array([END])
+                else:
+                    assert isinstance(item, Fixed)
+
+    def walk(self, tokens: np.ndarray) -> np.ndarray:
+        """States before each token. Errors: DataError when an answer is outside its slot's language."""
+        try:
+            return self.program.constraint.walk(tokens)
+        except ValueError as error:
+            slot = self.program.plan.scored[0]
+            raise DataError(str(error), slot=slot.name, column=slot.column) from error
+
+    def check_length(self, source: Sequence[tuple[str, Piece]], target: int) -> None:
+        """Errors: DataError when a stream is longer than the model's table of positions."""
+        orders = sum(piece.length if piece.orders is None else piece.orders for _, piece in source)
+        for side, length in (("source", orders), ("target", target)):
+            if length > self.program.max_positions:
+                raise DataError(
+                    f"the {side} is {length} positions long",
+                    expected=f"at most {self.program.max_positions}, the model's limit; shorten it, or set max_length on a slot",
+                )
+
+    def frames(self) -> dict[int, Mapping[str, Any]]:
+        """What each slot that refers to another needs of it."""
+        slots = self.program.plan.slots
+        return {s.index: self.piece(slots[s.frame], 0).info for s in slots if s.frame is not None and slots[s.frame].group is None}
+
+    def piece(self, slot: SlotPlan, turn: int) -> Piece:
+        """The piece of one slot, at one turn of its repetition."""
+        at = (slot.index, turn)
+        if at not in self.made:
+            try:
+                value = self.value(slot, turn)
+                self.made[at] = self.program.preprocessors[slot.index].preprocess(value, self.context(slot, turn))
+            except DataError as error:
+                raise error.at(slot=slot.name, column=slot.column) from error.__cause__
+        return self.made[at]
+
+    def context(self, slot: SlotPlan, turn: int) -> Context:
+        """What the preprocessor may know."""
+        frame = None
+        if slot.frame is not None:
+            referred = self.program.plan.slots[slot.frame]
+            frame = self.piece(referred, turn if referred.group is not None else 0).info
+        return Context(
+            training=self.training,
+            frame=frame,
+            labels=self.program.labels.get(slot.index),
+            random=self.random,
+            root=self.root,
+        )
+
+    def value(self, slot: SlotPlan, turn: int | None) -> Any:
+        """The raw value of a slot; in a repetition at one turn, or the whole list for None. Errors: DataError when the column is missing."""
+        if slot.column not in self.row:
+            there = ", ".join(map(str, self.row)) or "no column at all"
+            raise DataError("the column is missing", expected=f"a column {slot.column!r}; the row has {there}")
+        value = self.row[slot.column]
+        if value is None:
+            raise DataError("the value is missing (None)", expected=f"a {slot.value}")
+        return value if slot.group is None or turn is None else _list(slot, value)[turn]
+
+    def rounds(self, step: Repeat) -> int:
+        """How often a repetition goes round."""
+        slot = self.program.plan.slots[step.slots[0]]
+        return len(_list(slot, self.value(slot, None)))
+
+
+def _list(slot: SlotPlan, value: Any) -> Sequence[Any]:
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+        raise DataError(
+            f"got {type(value).__name__} {str(value)[:40]!r}",
+            expected="a list, one element per round of the repetition",
+            slot=slot.name,
+            column=slot.column,
+        )
+    return value
+
+
+def _spread(program: Program, row: Row) -> Mapping[str, Any]:
+    """The row with repetitions given as one list of tuples taken apart. Errors: DataError when their lists differ."""
+    if not isinstance(row, Mapping):
+        raise DataError(f"a row is a {type(row).__name__}", expected="a mapping of column to value")
+    for step in (*program.plan.source, *program.plan.target):
+        if isinstance(step, Repeat):
+            row = step.group.spread({name: value for name, value in row.items() if value is not None})
+    return row

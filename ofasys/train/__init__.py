@@ -1,0 +1,6 @@
+"""Training: the trainer, its optimizer, checkpoints, log, and evaluation."""
+
+from ofasys.train.evaluate import evaluate_task, predict_task
+from ofasys.train.trainer import Trainer, card_of
+
+__all__ = ["Trainer", "card_of", "evaluate_task", "predict_task"]

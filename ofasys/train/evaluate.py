@@ -1,0 +1,128 @@
+"""Evaluation: the loss and the metrics of a task on a split, by the same verbs as training and inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ofasys import flow
+from ofasys.errors import ConfigError, DataError
+from ofasys.generalist import GeneralistModel
+from ofasys.metric import Metric
+from ofasys.planner import Plan
+from ofasys.program.program import Program
+from ofasys.task.order import sample_seed, sequential
+from ofasys.task.task import Task
+
+
+def evaluate_task(
+    model: GeneralistModel,
+    task: Task,
+    split: str,
+    *,
+    batch_size: int = 32,
+    limit: int | None = None,
+    instruction: int = 0,
+    program: Program | None = None,
+) -> dict[str, float]:
+    """loss (mean over tokens), samples, and the figures of the task's metrics, on one split.
+
+    limit: rows at most, spread over the split. Errors: DataError at the first bad row, naming it.
+    """
+    program = program or flow.bind(model, task.plans[instruction], task.labels)
+    predictions, references, loss = predict_task(model, task, split, program, batch_size, limit)
+    found = {"loss": loss, "samples": float(len(references))}
+    for metric in task.metrics:
+        columns = metric_columns(metric, program.plan)
+        found |= metric(_values(predictions, columns), _values(references, columns))
+    return found
+
+
+@torch.no_grad()
+def predict_task(
+    model: GeneralistModel, task: Task, split: str, program: Program, batch_size: int = 32, limit: int | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], float]:
+    """(answers, true values, mean loss a token): of each row, by column."""
+    source = task.source(split)
+    rows = spread_rows(len(source), limit)
+    predictions: list[dict[str, Any]] = []
+    references: list[dict[str, Any]] = []
+    total, tokens = 0.0, 0
+    was_training = model.training
+    model.eval()
+    try:
+        for numbers in sequential(len(rows), batch_size):
+            samples = []
+            for row in rows[numbers].tolist():
+                values = source[row]
+                random = np.random.Generator(np.random.PCG64(sample_seed(0, f"{task.name}/{split}", 0, row)))
+                try:
+                    samples.append(
+                        flow.preprocess(program, values, random=random, root=source.root, origin=f"{split} row {row}")
+                    )
+                except DataError as error:
+                    raise error.at(task=task.name) from error.__cause__
+                references.append(true_values(program.plan, values))
+            loss, count = _loss(model, program, samples)
+            total, tokens = total + loss, tokens + count
+            for sample, found in zip(samples, flow.generate(model, program, samples, task.generate), strict=True):
+                predictions.append(flow.postprocess(program, sample, found[0]))
+    finally:
+        model.train(was_training)
+    return predictions, references, total / max(tokens, 1)
+
+
+def spread_rows(n: int, limit: int | None) -> np.ndarray:
+    """All of range(n), or `limit` of them evenly spread."""
+    if limit is None or limit >= n:
+        return np.arange(n)
+    return (np.arange(limit) * n) // limit
+
+
+def true_values(plan: Plan, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row's own values of the slots that are generated; a label is compared as text."""
+    for step in plan.target:
+        group = getattr(step, "group", None)
+        if group is not None:
+            row = group.spread(row)
+    found = {}
+    for slot in plan.on("target"):
+        if not slot.no_loss:
+            value = row.get(slot.column)
+            found[slot.column] = str(value) if slot.value == "label" and not isinstance(value, list) else value
+    return found
+
+
+def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:
+    """The columns whose values a metric reads. Errors: ConfigError when the target has none of that kind."""
+    free = list(plan.scored)
+    chosen = []
+    for kind in metric.takes:
+        able = [s for s in free if kind in ("any", s.value) or (kind == "text" and s.value == "label")]
+        if not able:
+            kinds = ", ".join(slot.value for slot in plan.scored)
+            raise ConfigError(f"metric {metric.name!r} reads {' and '.join(metric.takes)}; the target of {plan.instruction} has {kinds}")
+        chosen.append(able[0].column)
+        free.remove(able[0])
+    return tuple(chosen)
+
+
+def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:
+    if len(columns) == 1:
+        return [row[columns[0]] for row in rows]
+    return [tuple(row[column] for column in columns) for row in rows]
+
+
+def _loss(model: GeneralistModel, program: Program, samples: Sequence[Any]) -> tuple[float, int]:
+    batch = flow.collate(program, samples)
+    if not batch.goals:
+        return 0.0, 0
+    hidden = flow.compute(model, flow.adapt(model, batch))
+    slots = flow.criterion(flow.emit(model, program, hidden, batch)).slots
+    return sum(loss for loss, _ in slots.values()), sum(count for _, count in slots.values())
+
+
+__all__ = ["evaluate_task", "metric_columns", "predict_task", "spread_rows", "true_values"]

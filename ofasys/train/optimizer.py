@@ -1,0 +1,57 @@
+"""AdamW with the field's usual care, and the learning rate over a run."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from ofasys.errors import ConfigError
+
+
+def learning_rate(step: int, max_steps: int, peak: float, warmup: int, decay: str, floor: float = 0.02) -> float:
+    """The rate at a step: linear warm-up to `peak`, then "cosine" or "linear" down to floor * peak, or "constant"."""
+    if decay not in ("cosine", "linear", "constant"):
+        raise ConfigError(f"decay is {decay!r}; it is 'cosine', 'linear' or 'constant'")
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    share = min(1.0, (step - warmup) / max(1, max_steps - warmup))
+    if decay == "constant":
+        return peak
+    fall = 0.5 * (1 + math.cos(math.pi * share)) if decay == "cosine" else 1 - share
+    return peak * (floor + (1 - floor) * fall)
+
+
+def adamw(model: nn.Module, rate: float, weight_decay: float, betas: tuple[float, float]) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter, 2019). Matrices decay; norms, biases, scales and the token table do not.
+
+    Parameters without a gradient in a step are left alone, moments and all: a task does not wear down what it does not use.
+    """
+    decayed, plain = [], []
+    for name, parameter in model.named_parameters():
+        matrix = parameter.ndim >= 2 and not name.startswith("adaptors.tokens") and "positions" not in name
+        (decayed if matrix else plain).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, betas=betas, fused=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
+    """The optimizer's state by parameter name, so that it is independent of construction order."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return {f"{key}/{names[p]}": value for p, state in optimizer.state.items() for key, value in state.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+    """Put the state back; parameters that had none then start fresh, as do rows that have been added since."""
+    parameters = dict(model.named_parameters())
+    for key, value in saved.items():
+        kind, _, name = key.partition("/")
+        if name not in parameters:
+            continue
+        parameter = parameters[name]
+        if value.ndim and value.shape != parameter.shape:
+            grown = torch.zeros_like(parameter)
+            grown[: len(value)] = value
+            value = grown
+        optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
