@@ -13,6 +13,7 @@ import math
 import re
 import types
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ofasys.errors import nearest
@@ -122,6 +123,11 @@ def option(
 
 def options_of(cls: type) -> dict[str, Option]:
     """The options a dataclass declares, by name. TypeError for a field without a default or of another type."""
+    return dict(_options_of(cls))
+
+
+@cache
+def _options_of(cls: type) -> dict[str, Option]:
     hints = get_type_hints(cls)
     found = {}
     for entry in fields(cls):

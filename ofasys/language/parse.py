@@ -26,7 +26,6 @@ _ODD_NAME = re.compile(r'[^\s,\[\]|":=]+')
 _ODD_VALUE = re.compile(r'[^\s,\[\]|"]+')
 
 _SLOT_FORM = "a slot is written [TYPE:name,key=value]"
-_GROUP_FORM = "to repeat its content write [ ... ]* or ( ... )*; a bracket that is prose is written \\[ and \\]"
 _CONTRAST_FORM = "write [IMAGE:a|TEXT:b] or [[IMAGE:a]|[TEXT:b]]"
 
 
@@ -193,7 +192,9 @@ class _Parser:
         elif starred:
             self.repetition(opened.items, span)
         else:
-            self.fail("a bracket that is neither slot nor contrast nor repetition", span, _GROUP_FORM)
+            whole = self.text[slice(*span)]
+            hint = f"did you mean {whole}* ? a bracket that is prose is written \\[ and \\]"
+            self.fail("a bracket that is neither slot nor contrast nor repetition", span, hint)
 
     def close_parenthesis(self) -> None:
         """At `)`: prose, or with a star the end of a repetition."""
@@ -440,7 +441,8 @@ class _Parser:
         if not self.is_closed(self.pos):
             self.fail_unclosed(bracket)
         end = max(run(WORD, self.text, self.pos), self.pos + 1)
-        self.fail(f"{self.text[self.pos : end]!r} is not expected in a slot", (self.pos, end), _SLOT_FORM)
+        hint = f"{_SLOT_FORM}; a name or value with blanks stands in quotes"
+        self.fail(f"{self.text[self.pos : end]!r} is not expected in a slot", (self.pos, end), hint)
 
     def fail_without_arrow(self) -> NoReturn:
         lookalike = _LOOKALIKE_ARROW.search(self.text)

@@ -9,7 +9,8 @@ from ofasys.errors import InstructionError
 KNOWN = "known here: AUDIO, BOX, CATEGORY, IMAGE, TEXT"
 SLOT = "a slot is written [TYPE:name,key=value]"
 CONTRAST = "write [IMAGE:a|TEXT:b] or [[IMAGE:a]|[TEXT:b]]"
-GROUP = r"to repeat its content write [ ... ]* or ( ... )*; a bracket that is prose is written \[ and \]"
+PROSE = r"a bracket that is prose is written \[ and \]"
+ODD = f"{SLOT}; a name or value with blanks stands in quotes"
 TEXT_HAS = (
     "TEXT has: adaptor, closed_set, criterion, generator, is_label, lang, mask_ratio, max_length, no_loss, preprocess, "
     "uncased, weight"
@@ -31,12 +32,12 @@ WRONG = [
     ("[IMAGE:a|«FOO»:b] ->", "[IMAGE:a|TEXT:b] ->", "unknown modality 'FOO'", rf"{KNOWN}; a bracket that is prose is written \["),
     ("«[]» -> [TEXT]", "[BOX] -> [TEXT]", "an empty slot", f"{SLOT}; {KNOWN}"),
     ("-> «[ ]»*", r"-> \[ \]* [TEXT]", "an empty slot", f"{SLOT}; {KNOWN}"),
-    ("[«:»x] -> [TEXT]", "[TEXT:x] -> [TEXT]", "':' is not expected in a slot", SLOT),
+    ("[«:»x] -> [TEXT]", "[TEXT:x] -> [TEXT]", "':' is not expected in a slot", ODD),
     # name
     ("[TEXT«:»] -> [TEXT]", "[TEXT] -> [TEXT]", "a name is missing after the colon", "write [TEXT:name], or [TEXT] for a slot without a name"),
     ('[TEXT«:»""] -> [TEXT]', '[TEXT:" "] -> [TEXT]', "a name is missing after the colon", "write [TEXT:name], or [TEXT] for a slot without a name"),
     ("[TEXT:«my-name»] -> [TEXT]", '[TEXT:"my-name"] -> [TEXT]', "the name 'my-name' is not made of word characters", 'write it in quotes: [TEXT:"my-name"]'),
-    ("[TEXT:my «name»] -> [TEXT]", '[TEXT:"my name"] -> [TEXT]', "'name' is not expected in a slot", SLOT),
+    ("[TEXT:my «name»] -> [TEXT]", '[TEXT:"my name"] -> [TEXT]', "'name' is not expected in a slot", ODD),
     ("[TEXT:«\"»x] -> [TEXT]", '[TEXT:"x"] -> [TEXT]', "this quote is not closed", r'close it with "; a quote within is \"'),
     ("[IMAGE:x] -> [TEXT:«x»]", "[TEXT:x] -> [TEXT:x]", "the name 'x' stands for TEXT here and for IMAGE before", "one name is one column of data, of one modality: choose another name"),
     ("[BOX:b] -> («[BOX:b]»)*", "([BOX:b])* -> ([BOX:b])*", "the name 'b' stands inside a repetition here and outside one before", "inside, a column is a list of values: choose another name"),
@@ -47,7 +48,7 @@ WRONG = [
     ("[TEXT:x,uncased, «uncased»] -> [TEXT]", "[TEXT:x,uncased] -> [TEXT]", "the attribute 'uncased' is given twice", "leave one of them out"),
     ("[TEXT:x«,»] -> [TEXT]", "[TEXT:x] -> [TEXT]", "an attribute is missing after the comma", SLOT),
     ("[TEXT:x«,» ,uncased] -> [TEXT]", "[TEXT:x,uncased] -> [TEXT]", "an attribute is missing after the comma", SLOT),
-    ("[TEXT:x,«=»3] -> [TEXT]", "[TEXT:x,max_length=3] -> [TEXT]", "'=' is not expected in a slot", SLOT),
+    ("[TEXT:x,«=»3] -> [TEXT]", "[TEXT:x,max_length=3] -> [TEXT]", "'=' is not expected in a slot", ODD),
     # value
     ("[TEXT:x,mask_ratio=«1.5»] -> [TEXT]", "[TEXT:x,mask_ratio=0.15] -> [TEXT]", "mask_ratio is a number from 0 to 1, not '1.5'", MASK),
     ("[TEXT:x,mask_ratio=«much»] -> [TEXT]", "[TEXT:x,mask_ratio=1e-1] -> [TEXT]", "mask_ratio is a number from 0 to 1, not 'much'", MASK),
@@ -58,7 +59,7 @@ WRONG = [
     ("[TEXT:x,uncased=«maybe»] -> [TEXT]", "[TEXT:x,uncased=true] -> [TEXT]", "uncased is true or false, not 'maybe'", "uncased: letters become lower case"),
     ("[IMAGE,shape=«sqare»] -> [TEXT]", "[IMAGE,shape=square] -> [TEXT]", "shape is one of square, aspect, not 'sqare'", "did you mean square? shape: what becomes of the sides"),
     ("[TEXT:x,lang=«a:b»] -> [TEXT]", '[TEXT:x,lang="a:b"] -> [TEXT]', "the value 'a:b' holds other than word characters and . + - /", 'write it in quotes: lang="a:b"'),
-    ("[TEXT:x,lang=a «b»] -> [TEXT]", '[TEXT:x,lang="a b"] -> [TEXT]', "'b' is not expected in a slot", SLOT),
+    ("[TEXT:x,lang=a «b»] -> [TEXT]", '[TEXT:x,lang="a b"] -> [TEXT]', "'b' is not expected in a slot", ODD),
     # side
     ("[TEXT:x] -> [TEXT:y,«mask_ratio»=0.1]", "[TEXT:x,mask_ratio=0.1] -> [TEXT:y]", "mask_ratio is for slots of the source, and this slot stands in the target", "move it to a slot of the source, or leave it out"),
     ("[TEXT:x,«closed_set»] -> [TEXT:y]", "[TEXT:x] -> [TEXT:y,closed_set]", "closed_set is for slots of the target, and this slot stands in the source", "move it to a slot of the target, or leave it out"),
@@ -72,9 +73,9 @@ WRONG = [
     ("«[»TEXT:x,lang=a -> b] [TEXT]", '[TEXT:x,lang="a -> b"] -> [TEXT]', "this bracket is not closed", UNCLOSED),
     ("[TEXT:x] a«]» -> [TEXT]", r"[TEXT:x] a\] -> [TEXT]", "this bracket closes nothing", r"as a character it is written \]"),
     ("[TEXT:x] a«)*» -> [TEXT]", r"[TEXT:x] a\)* -> [TEXT]", "this )* closes no repetition", r"as characters they are written \)*"),
-    ("-> «[[BOX] [TEXT]]»", "-> [[BOX] [TEXT]]*", "a bracket that is neither slot nor contrast nor repetition", GROUP),
-    ("-> «[[BOX] [TEXT]]» *", "-> [[BOX] [TEXT]]* *", "a bracket that is neither slot nor contrast nor repetition", GROUP),
-    ("«[see [TEXT]]» -> [TEXT]", r"\[see [TEXT]\] -> [TEXT]", "a bracket that is neither slot nor contrast nor repetition", GROUP),
+    ("-> «[[BOX] [TEXT]]»", "-> [[BOX] [TEXT]]*", "a bracket that is neither slot nor contrast nor repetition", f"did you mean [[BOX] [TEXT]]* ? {PROSE}"),
+    ("-> «[[BOX] [TEXT]]» *", "-> [[BOX] [TEXT]]* *", "a bracket that is neither slot nor contrast nor repetition", f"did you mean [[BOX] [TEXT]]* ? {PROSE}"),
+    ("«[see [TEXT]]» -> [TEXT]", r"\[see [TEXT]\] -> [TEXT]", "a bracket that is neither slot nor contrast nor repetition", f"did you mean [see [TEXT]]* ? {PROSE}"),
     # repetition
     ("[TEXT] -> «(words)*»", "[TEXT] -> (words [TEXT])*", "a repetition without a slot", r"put a slot inside; as characters its end is written \)*"),
     ("[TEXT] -> «[(words)]*»", "[TEXT] -> [(words) [TEXT]]*", "a repetition without a slot", r"put a slot inside; as characters its end is written \]*"),

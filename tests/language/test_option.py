@@ -1,5 +1,7 @@
 """Options: declared as dataclass fields, read from text."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pytest
@@ -12,7 +14,7 @@ class Options:
     ratio: float = option(0.0, low=0, high=1, side="source", about="a share")
     size: int | None = option(None, low=1)
     patch: int = option(16, choices=(8, 16))
-    shape: "str" = option("square", choices=("square", "aspect"))
+    shape: str = option("square", choices=("square", "aspect"))
     flag: bool = option(False)
     plain: str = "x"
 
@@ -99,11 +101,11 @@ def test_unbounded_floats_are_finite():
 
 
 def test_what_is_no_option():
-    @dataclass
+    @dataclass(frozen=True)
     class OfList:
-        names: list = option(None)
+        names: list | None = None
 
-    @dataclass
+    @dataclass(frozen=True)
     class NoDefault:
         size: int
 
