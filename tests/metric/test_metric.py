@@ -35,6 +35,8 @@ def test_ones_own_metric():
     metric = find(shortness)
     assert (metric.name, metric.about, metric.takes) == ("shortness", "How short the answers are.", ("any",))
     assert metric(["ab"], ["a"]) == {"shortness": -2.0}
+    two = find(lambda predictions, references: {"x": 1, "y": 2})
+    assert two(["a"], ["a"]) == {"<lambda>": 1.0, "x": 1.0, "y": 2.0}
     own = Metric("edits", "fewer is better", ("text",), lambda p, r: {"edits": 3}, "edits", higher_is_better=False)
     assert find(own) is own
     assert own(["a"], ["b"]) == {"edits": 3.0}
