@@ -25,7 +25,7 @@ class InstructionError(OfasysError, ValueError):
     def __str__(self) -> str:
         lines = [self.message]
         if self.text:
-            shown = "".join(" " if c in "\n\r\t\v\f" else c for c in self.text)
+            shown = "".join(" " if c.isspace() or c in "\x85\u2028\u2029" else c for c in self.text)
             lines += [f"  {shown}", f"  {' ' * self.start}{'^' * (self.end - self.start)}"]
         if self.hint:
             lines.append(self.hint)

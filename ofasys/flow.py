@@ -28,6 +28,7 @@ from ofasys.planner import Plan, plan
 from ofasys.program.answer import split
 from ofasys.program.batch import collate, half
 from ofasys.program.program import Labels, Program
+from ofasys.program.ranked import ranked
 from ofasys.program.sample import Reader, Row
 from ofasys.program.steps import StepDecoder
 from ofasys.types import Batch, Half, Hidden, Loss, Prediction, Sample, Stream
@@ -130,7 +131,7 @@ def criterion(predictions: Sequence[Prediction], smoothing: float = 0.0) -> Loss
 def generate(
     model: GeneralistModel, program: Program, samples: Sequence[Sample], options: SearchOptions
 ) -> list[list[Hypothesis]]:
-    """Samples -> per sample its best hypotheses, best first. The model is used as in evaluation: no dropout."""
+    """Samples -> per sample its best hypotheses, best first; of `rank` all labels. No dropout: as in evaluation."""
     was_training = model.training
     model.eval()
     try:
@@ -138,8 +139,11 @@ def generate(
         if program.plan.source:
             source = half(program, [sample.source for sample in samples])
             memory = model.universal.encode(adapt(model, Batch(len(samples), source, None, (), 0, 0))[0])
-        decoder = StepDecoder(model.universal, model.table, memory, len(samples))
-        return search(decoder, program.constraint, [sample.prefix for sample in samples], options)
+        decoder = StepDecoder(model.universal, model.table, memory, len(samples), model.transposed(len(samples)))
+        prefixes = [sample.prefix for sample in samples]
+        if program.generator == "rank":
+            return ranked(decoder, program, prefixes)
+        return search(decoder, program.constraint, prefixes, options)
     finally:
         model.train(was_training)
 

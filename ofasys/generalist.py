@@ -6,7 +6,7 @@ is new starts from (seed, its own name), so that the order in which tasks arrive
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +21,8 @@ from ofasys.model import UniversalModel
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.planner.plan import Plan
 from ofasys.program.program import Labels, Program, bind, ranges_needed
+
+LARGE_TABLE = 2_000_000  # numbers; below it the orientation of the vocabulary product makes no difference
 
 
 class GeneralistModel(nn.Module):
@@ -51,6 +53,7 @@ class GeneralistModel(nn.Module):
         self.symbols: Symbols | None = None
         with seeded(seed, "universal"):
             self.universal = UniversalModel(self.config)
+        self._transposed: tuple[tuple[int, int], Tensor] | None = None
         self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.config.width)})
 
     @property
@@ -64,6 +67,15 @@ class GeneralistModel(nn.Module):
         adaptor = self.adaptors["tokens"]
         assert isinstance(adaptor, TokenAdaptor)
         return adaptor
+
+    def transposed(self, rows: int) -> Tensor | None:
+        """The table as (D, V) for decoding one row at a time, where that is faster; made anew when the table changes."""
+        if rows > 1 or self.table.numel() < LARGE_TABLE:
+            return None
+        state = (self.table.data_ptr(), self.table._version)
+        if self._transposed is None or self._transposed[0] != state:
+            self._transposed = state, self.table.detach().t().contiguous()
+        return self._transposed[1]
 
     @property
     def device(self) -> torch.device:
@@ -108,6 +120,9 @@ class GeneralistModel(nn.Module):
         missing = [slot for slot in plan.slots if slot.key not in self.adaptors]
         if missing:
             raise ConfigError(f"the model was never shown {missing[0].name} with adaptor {missing[0].adaptor.name}; train it so first")
+        for name, size in ranges_needed(plan, labels or {}).items():
+            if self.symbols.vocabulary.spans.get(name, (0, 0)) == (0, 0):
+                raise ConfigError(f"the model has no tokens for {name!r} ({size} of them), which {plan.instruction} needs; train it so first")
         return bind(plan, self.symbols, labels, self.modalities, self.config.max_positions)
 
 
@@ -123,6 +138,3 @@ class seeded:  # noqa: N801
 
     def __exit__(self, *problem: object) -> None:
         torch.set_rng_state(self.state)
-
-
-__all__ = ["GeneralistModel", "Mapping", "seeded"]

@@ -45,6 +45,8 @@ class Part:
         try:
             return getattr(importlib.import_module(module), name)
         except ModuleNotFoundError as error:
+            if (error.name or "").startswith(module.partition(".")[0]):
+                raise
             raise ConfigError(f"{self.load} needs the library {error.name!r}: pip install {error.name}") from error
 
     def key(self, tag: str, name: str, options: Options) -> str:
@@ -67,7 +69,7 @@ def one_order(options: Options) -> int:
     return int(options.get("max_length") or 16)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Modality:
     """The face of a modality. The planner reads this and nothing else.
 
@@ -171,7 +173,7 @@ class Concatenate:
         return []
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Registry:
     """The modalities known to a model, a test, a process. A value: adding one gives another registry."""
 

@@ -28,6 +28,7 @@ def default_registry() -> Registry:
     return registry
 
 
+@lru_cache(maxsize=16)
 def lexicon(registry: Registry | None = None) -> Lexicon:
     """The words of these modalities (default: all that are installed), for the language."""
     return Lexicon([modality.word() for modality in (registry or default_registry()).modalities])

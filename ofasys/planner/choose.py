@@ -66,8 +66,8 @@ class _Planner:
         if side == "target" and not values["no_loss"]:
             criterion = self.choice("criterion", face, place, defaults.criterion, CRITERIA)
             generator = self.choice("generator", face, place, defaults.generator, GENERATORS)
-        elif values["criterion"] is not None and side == "source":
-            raise PlanError(f"{tree}: a criterion on a source slot is not there yet; leave out criterion={values['criterion']}")
+        else:
+            _check_without_loss(tree, side)
         return SlotPlan(
             index=index,
             modality=face.tag,
@@ -121,9 +121,8 @@ class _Planner:
         found, why = default, "default"
         for scope in (face.tag, place.column):
             key = f"{scope}.{name}"
-            if key in self.settings:
-                self.used.add(key)
             if key in self.settings and (option is None or option.side in (None, place.side)):
+                self.used.add(key)
                 found, why = self.settings[key], "setting"
                 if option is not None:
                     found = _checked(key, found, option)
@@ -174,19 +173,40 @@ class _Planner:
             return Given(slot.index)
         if face.item is None:
             raise PlanError(f"{slot.name}: {face.tag} cannot be generated as tokens")
-        return face.item(slot.index, slot.values)
+        item = face.item(slot.index, slot.values)
+        if slot.values["closed_set"] and not face.labelled and not isinstance(item, OneOf):
+            raise PlanError(f"{slot.name}: {face.tag} does not take closed_set; leave it out")
+        return item
 
 
 def _refuse_contrast(instruction: Instruction) -> None:
-    for sentence in (instruction.source, instruction.target):
-        for segment in sentence.segments:
-            if isinstance(segment, Contrast):
-                raise PlanError(f"{segment}: contrast is not there yet; give each slot a task of its own for now")
+    for segment in (*instruction.source.segments, *instruction.target.segments):
+        for inner in segment.segments if isinstance(segment, Repetition) else (segment,):
+            if isinstance(inner, Contrast):
+                raise PlanError(f"{inner}: contrast is not there yet; give each slot a task of its own for now")
+
+
+def _check_without_loss(tree: SlotTree, side: str) -> None:
+    """Attributes of what is learned and generated, on a slot that is only read."""
+    for key in ("criterion", "generator", "weight", "is_label"):
+        if key in tree.options:
+            where = "a source slot is not there yet" if side == "source" else "a no_loss slot has no effect"
+            raise PlanError(f"{tree}: {key} on {where}; leave out {key}={_written(tree.options[key])}")
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], slots: list[SlotPlan]) -> None:
     if not any(slot.criterion for slot in slots):
         raise PlanError(f"{text}: nothing to learn and nothing to generate; the target needs a slot without no_loss")
+    generators = {slot.generator.name for slot in slots if slot.generator}
+    if "rank" in generators:
+        made_items = [item for item in items if not isinstance(item, (Forced, Given))]
+        closed = [slot for slot in slots if slot.generator and slot.closed_set]
+        if len(made_items) != 1 or not closed or isinstance(made_items[0], Loop) or made_items[0] is not items[-1]:
+            raise PlanError(f"{text}: generator=rank answers one closed set that ends the target; use generator=search here")
     made = False
     for item in items:
         if isinstance(item, Given) and made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Registry, default_registry
 from ofasys.model.sizes import SIZES, ModelConfig, flops, parameters
 from ofasys.planner.plan import Plan, Prompt, Repeat, SlotPlan, Step
@@ -65,15 +66,13 @@ def _steps(plan: Plan, steps: tuple[Step, ...], registry: Registry, indent: int)
 
 
 def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]:
-    face = registry.face(slot.modality)
-    preprocess, adaptor = face.preprocess[slot.preprocess.name], face.adaptor[slot.adaptor.name]
-    exact = "" if slot.positions == "2-D" or slot.modality == "BOX" else "~"
+    about, preprocess, adaptor, exact = _words(slot, registry)
     lines = [
-        f"{pad}[{slot.name}]  {exact}{slot.expected}",
-        f"{pad}    {'list of ' if slot.group is not None else ''}{face.about}, from column {slot.column!r}"
+        f"{pad}[{slot.name}]  {'' if exact else '~'}{slot.expected}",
+        f"{pad}    {'list of ' if slot.group is not None else ''}{about}, from column {slot.column!r}"
         + (f", lies in {plan.slots[slot.frame].name}" if slot.frame is not None else ""),
-        f"{pad}    preprocess  {_choice(slot.preprocess.name, slot.preprocess.why)}: {preprocess.about}",
-        f"{pad}    adaptor     {_choice(slot.adaptor.name, slot.adaptor.why)}: {adaptor.about}; {slot.positions} positions",
+        f"{pad}    preprocess  {_choice(slot.preprocess.name, slot.preprocess.why)}: {preprocess}",
+        f"{pad}    adaptor     {_choice(slot.adaptor.name, slot.adaptor.why)}: {adaptor}; {slot.positions} positions",
     ]
     if slot.no_loss:
         lines.append(f"{pad}    given       no_loss: read with the sample, neither learned nor generated")
@@ -82,7 +81,7 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
         weight = "" if slot.weight == 1 else f", weight {slot.weight:g}"
         lines.append(f"{pad}    criterion   {_choice(slot.criterion.name, slot.criterion.why)} over {over}{weight}")
         lines.append(f"{pad}    generator   {_choice(slot.generator.name, slot.generator.why)} over {over}")
-        lines.append(f"{pad}    answer      {slot.postprocess.name} back to {face.about}; out[{slot.column!r}], out.{slot.value}")
+        lines.append(f"{pad}    answer      {slot.postprocess.name} back to {about}; out[{slot.column!r}], out.{slot.value}")
     said = {"preprocess", "adaptor", "criterion", "generator", "no_loss", "closed_set", "weight"}
     shown = [
         f"{name}={_plain(value)}" + _mark(why)
@@ -92,6 +91,17 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
     if shown:
         lines.append(f"{pad}    options     {', '.join(shown)}")
     return lines
+
+
+def _words(slot: SlotPlan, registry: Registry) -> tuple[str, str, str, bool]:
+    """(about the modality, the preprocessor, the adaptor, whether `expected` is exact); bare where it is not known here."""
+    try:
+        face = registry.face(slot.modality)
+    except ConfigError:
+        return f"a {slot.value}", "of a modality that is not registered here", slot.key, False
+    item = face.item(slot.index, slot.values) if face.item else None
+    preprocess, adaptor = face.preprocess[slot.preprocess.name], face.adaptor[slot.adaptor.name]
+    return face.about, preprocess.about, adaptor.about, slot.positions == "2-D" or isinstance(item, Fixed)
 
 
 def _ranges(slot: SlotPlan) -> str:
@@ -134,16 +144,9 @@ def _why(plan: Plan) -> list[str]:
 
 
 def _cost(plan: Plan, size: str, registry: Registry) -> list[str]:
-    config = SIZES[size]
+    config = _config(size)
     body, adaptors, table = count_parameters(plan, config, registry)
-    source, target = length(plan, plan.source), length(plan, plan.target)
-    embed = sum(
-        face.adaptor[slot.adaptor.name].cost(slot.values, config.width)[1] * slot.expected
-        for slot in plan.slots
-        for face in [registry.face(slot.modality)]
-    )
-    head = 2 * config.width * sum(slot.expected * _candidates(slot) for slot in plan.slots if slot.criterion)
-    total = flops(config, source, target) + embed + head
+    total = count_flops(plan, config, registry)
     return [
         f"size {size}: {(body + adaptors + table) / 1e6:.2f} M parameters"
         f" (model {body / 1e6:.2f}, adaptors {adaptors / 1e6:.2f}, vocabulary {table / 1e6:.2f} at {TEXT_PIECES} text pieces)",
@@ -153,6 +156,22 @@ def _cost(plan: Plan, size: str, registry: Registry) -> list[str]:
 
 def _candidates(slot: SlotPlan) -> int:
     return sum(size or TEXT_PIECES for _, size in slot.ranges)
+
+
+def _config(size: str) -> ModelConfig:
+    if size not in SIZES:
+        raise ConfigError(f"unknown size {size!r}; {nearest(size, SIZES)}there are {', '.join(SIZES)}")
+    return SIZES[size]
+
+
+def count_flops(plan: Plan, config: ModelConfig, registry: Registry) -> int:
+    """FLOPs of one sample forward: the universal model, the adaptors, and the scores of what is generated."""
+    embed = sum(
+        registry.face(slot.modality).adaptor[slot.adaptor.name].cost(slot.values, config.width)[1] * slot.expected
+        for slot in plan.slots
+    )
+    head = 2 * config.width * sum(slot.expected * _candidates(slot) for slot in plan.slots if slot.criterion)
+    return flops(config, length(plan, plan.source), length(plan, plan.target)) + embed + head
 
 
 def count_parameters(plan: Plan, config: ModelConfig, registry: Registry) -> tuple[int, int, int]:
@@ -172,10 +191,11 @@ def to_json(plan: Plan, size: str | None = None, registry: Registry | None = Non
     found["estimate"] = {"source": length(plan, plan.source), "target": length(plan, plan.target)}
     if size is not None:
         registry = registry or default_registry()
-        body, adaptors, table = count_parameters(plan, SIZES[size], registry)
+        config = _config(size)
+        body, adaptors, table = count_parameters(plan, config, registry)
         found["cost"] = {
             "size": size,
             "parameters": body + adaptors + table,
-            "flops": flops(SIZES[size], length(plan, plan.source), length(plan, plan.target)),
+            "flops": count_flops(plan, config, registry),
         }
     return found

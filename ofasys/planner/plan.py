@@ -117,7 +117,7 @@ class Plan:
         """Plain JSON values; kinds of steps and items are under `kind`."""
         return {
             "instruction": self.instruction,
-            "slots": [asdict(slot) for slot in self.slots],
+            "slots": [_plain(asdict(slot)) for slot in self.slots],
             "source": [_tagged(step) for step in self.source],
             "target": [_tagged(step) for step in self.target],
             "automaton": [_tagged(item) for item in self.automaton],
@@ -137,6 +137,13 @@ class Plan:
         from ofasys.planner.explain import explain
 
         return explain(self)
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists for tuples, as JSON reads it back."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _tagged(part: Any) -> dict[str, Any]:

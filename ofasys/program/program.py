@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -14,7 +15,7 @@ from ofasys.generator.constraint import bind as bind_constraint
 from ofasys.modality import Preprocessor, Registry, default_registry
 from ofasys.modality.symbols import Symbols
 from ofasys.planner.plan import Plan, SlotPlan
-from ofasys.types import Forced, Given, Item, OneOf
+from ofasys.types import Fixed, Forced, Given, Item, Loop, OneOf
 
 Labels = Mapping[str, Sequence[str]]  # column -> its closed set
 
@@ -34,6 +35,21 @@ class Program:
     constraint: Constraint
     labels: Mapping[int, tuple[str, ...]]
     max_positions: int
+
+    @property
+    def generator(self) -> str:
+        """The generator of the target's slots: they share one."""
+        return next((slot.generator.name for slot in self.plan.slots if slot.generator), "search")
+
+    def label_tokens(self) -> list[np.ndarray]:
+        """Each label of a target that is one closed set, as the tokens of the whole answer."""
+        (item,) = self.plan.automaton[len(self.prefix) :]
+        assert isinstance(item, (OneOf, Fixed))
+        labels = self.labels[item.slot]
+        if isinstance(item, OneOf):
+            return [np.array([*ids, self.symbols.end], dtype=np.int64) for ids in self.symbols.encode_batch(labels)]
+        start, _ = self.symbols.vocabulary.span(label_range(labels))
+        return [np.array([start + i], dtype=np.int64) for i in range(len(labels))]
 
     def prompt(self, text: str) -> np.ndarray:
         """Ids of a prompt's text."""
@@ -61,16 +77,17 @@ def bind(
         for slot in plan.slots
     )
     split = _prefix_length(plan.automaton)
-    spans = symbols.vocabulary.spans
-    if heads:
-        spans["labels"] = symbols.vocabulary.span(next(iter(heads.values())))
     closed = {
         item.slot: symbols.encode_batch(known[item.slot])
         for item in _flat(plan.automaton)
         if isinstance(item, OneOf)
     }
     constraint = bind_constraint(
-        plan.automaton[split:], encode=symbols.encode, ranges=spans, end=symbols.end, closed=closed
+        tuple(_with_own_range(item, heads) for item in plan.automaton[split:]),
+        encode=symbols.encode,
+        ranges=symbols.vocabulary.spans,
+        end=symbols.end,
+        closed=closed,
     )
     return Program(plan, symbols, preprocessors, plan.automaton[:split], constraint, known, max_positions)
 
@@ -87,7 +104,14 @@ def ranges_needed(plan: Plan, labels: Labels) -> dict[str, int]:
 
 def label_range(labels: Sequence[str]) -> str:
     """The name of the range of a head of its own: the same set of labels shares one."""
-    return "labels." + sha256("\n".join(labels).encode()).hexdigest()[:8]
+    return "labels." + sha256(json.dumps(list(labels)).encode()).hexdigest()[:8]
+
+
+def _with_own_range(item: Item, heads: Mapping[int, str]) -> Item:
+    """The item with the range of its own head, where its slot has one."""
+    if isinstance(item, Loop):
+        return replace(item, items=tuple(_with_own_range(inner, heads) for inner in item.items))
+    return replace(item, range=heads[item.slot]) if isinstance(item, Fixed) and item.slot in heads else item
 
 
 def _has_head(slot: SlotPlan) -> bool:
@@ -95,7 +119,7 @@ def _has_head(slot: SlotPlan) -> bool:
 
 
 def _labels(slot: SlotPlan, labels: Labels) -> tuple[str, ...]:
-    found = tuple(labels.get(slot.column, ()))
+    found = tuple(dict.fromkeys(map(str, labels.get(slot.column, ()))))
     if slot.values.get("uncased"):
         found = tuple(dict.fromkeys(label.lower() for label in found))
     if not found:

@@ -37,6 +37,9 @@ class Reader:
         """The whole row. target: whether the row holds the answer too."""
         plan = self.program.plan
         source = tuple(self.pieces(plan.source))
+        if plan.source and not sum(piece.length for _, piece in source):
+            column = plan.slots[0].column
+            raise DataError("the source is empty: its repetitions have no element", expected="one at least", column=column)
         split = len(self.program.prefix)
         prefix = [np.array([BOS]), *(piece.tensors["tokens"] for _, piece in self.pieces(plan.target[:split]))]
         tokens = states = None
@@ -125,13 +128,17 @@ class Reader:
         )
 
     def value(self, slot: SlotPlan, turn: int | None) -> Any:
-        """The raw value of a slot; in a repetition at one turn, or the whole list for None. Errors: DataError when the column is missing."""
+        """The raw value of a slot; in a repetition at one turn, or the whole list for None.
+
+        Errors: DataError when the column is missing.
+        """
+        place = {"slot": slot.name, "column": slot.column}
         if slot.column not in self.row:
             there = ", ".join(map(str, self.row)) or "no column at all"
-            raise DataError("the column is missing", expected=f"a column {slot.column!r}; the row has {there}")
+            raise DataError("the column is missing", expected=f"a column {slot.column!r}; the row has {there}", **place)
         value = self.row[slot.column]
         if value is None:
-            raise DataError("the value is missing (None)", expected=f"a {slot.value}")
+            raise DataError("the value is missing (None)", expected=f"a {slot.value}", **place)
         return value if slot.group is None or turn is None else _list(slot, value)[turn]
 
     def rounds(self, step: Repeat) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from ofasys.model import Cache, UniversalModel
-from ofasys.types import Hidden
+from ofasys.types import Hidden, Layout, Stream
 
 
 class StepDecoder:
@@ -38,3 +38,14 @@ class StepDecoder:
         positions = torch.full((tokens.shape[1], 3), -1, dtype=torch.int64, device=tokens.device)
         positions[:, 0] = torch.arange(cache.filled, cache.filled + tokens.shape[1], device=tokens.device)
         return self.model.step(embedding(tokens, self.table), positions, cache)
+
+    def full(self, tokens: Tensor) -> Tensor:
+        """tokens (B, L, T), L rows a source -> the hidden state after each (B, L, T, D), in one pass."""
+        B, L, T = tokens.shape
+        rows = torch.arange(B * L * T, device=tokens.device)
+        positions = torch.full((B * L * T, 3), -1, dtype=torch.int64, device=tokens.device)
+        positions[:, 0] = rows % T
+        lengths = torch.full((B * L,), T, dtype=torch.int64, device=tokens.device)
+        layout = Layout(B * L, T, rows, positions, lengths, full=True)
+        hidden = self.model.decode(Stream(embedding(tokens.flatten(), self.table), layout), self.memory, L)
+        return hidden.states.view(B, L, T, -1)

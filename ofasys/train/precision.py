@@ -1,40 +1,36 @@
-"""Which number format the matrix products of a device are good at: measured, not assumed."""
+"""Which number format the matrix products of a device are good at."""
 
 from __future__ import annotations
 
-import time
 from contextlib import AbstractContextManager
-from functools import lru_cache
 
 import torch
 
 from ofasys.errors import ConfigError
 
-FASTER = 1.5
+WIDE = 512  # below this width, casting weights costs a CPU more than its bfloat16 products save
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """The context a forward pass runs in. precision: "float32", "bfloat16", or "auto": what is faster here."""
+def choose(precision: str, device: torch.device, width: int) -> torch.dtype:
+    """The format for a model of this width. precision: "float32", "bfloat16", or "auto".
+
+    auto: bfloat16 where the device has units for it and the products are wide enough to gain, else float32; CPUs
+    without such units take 10-150 times longer in bfloat16. A function of the device alone, so a resumed run keeps it.
+    """
     if precision not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"precision is {precision!r}; it is 'auto', 'float32' or 'bfloat16'")
-    half = precision == "bfloat16" or (precision == "auto" and bfloat16_is_faster(device.type))
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+    if precision != "auto":
+        return getattr(torch, precision)  # type: ignore[no-any-return]
+    return torch.bfloat16 if bfloat16_pays(device, width) else torch.float32
 
 
-@lru_cache(maxsize=4)
-def bfloat16_is_faster(device: str) -> bool:
-    """Whether bfloat16 products clearly beat float32 ones. On CPUs without AVX-512 or AMX they are 10-150 times slower."""
-    if device == "cuda":
+def bfloat16_pays(device: torch.device, width: int) -> bool:
+    """Whether training a model of this width is faster in bfloat16 on this device."""
+    if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    if device != "cpu" or not torch.cpu._is_avx512_bf16_supported():
-        return False
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        x, w = torch.ones(512, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            torch.nn.functional.linear(x, w)
-            times.append(time.perf_counter() - start)
-        seconds[dtype] = min(times)
-    return seconds[torch.float32] > FASTER * seconds[torch.bfloat16]
+    return device.type == "cpu" and width >= WIDE and torch.cpu._is_amx_tile_supported()
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """The context of a forward pass."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16)

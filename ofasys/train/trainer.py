@@ -26,7 +26,7 @@ from ofasys.train import checkpoint
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, learning_rate, restore_optimizer
-from ofasys.train.precision import autocast
+from ofasys.train.precision import autocast, choose
 
 
 @dataclass(kw_only=True)
@@ -73,7 +73,7 @@ class Trainer:
         if self.lr <= 0 or self.clip <= 0:
             raise ConfigError(f"trainer.lr is {self.lr} and clip {self.clip}; both are more than 0")
         learning_rate(0, 1, self.lr, 0, self.decay)
-        autocast(torch.device("cpu"), self.precision if self.precision != "auto" else "float32")
+        choose(self.precision, torch.device("cpu"), 1)
 
     def fit(self, *, model: GeneralistModel, tasks: Sequence[Task]) -> GeneralistModel:
         """Train `model` on `tasks` and leave it trained; what the run was is in `out`. Resumes a run found there.
@@ -126,6 +126,7 @@ class _Run:
         start = self.state["step"] * trainer.accumulate
         origin = (start, {name: count for name, count in self.state["drawn"].items() if name in self.by_name})
         self.ledger = Ledger(trainer.schedule, self.entries, trainer.max_steps * trainer.accumulate, origin)
+        self.dtype = choose(trainer.precision, model.device, model.config.width)
         self.window: dict[str, _Window] = {}
 
     def fit(self) -> GeneralistModel:
@@ -193,7 +194,7 @@ class _Run:
         name = delivery.ticket.task
         task, program = self.by_name[name], self.programs[name][delivery.instruction]
         batch = to_device(delivery.batch, self.model.device)
-        with autocast(self.model.device, self.trainer.precision):
+        with autocast(self.model.device, self.dtype):
             hidden = flow.compute(self.model, flow.adapt(self.model, batch))
             loss = flow.criterion(flow.emit(self.model, program, hidden, batch), task.smoothing)
         (loss.total / parts).backward()

@@ -14,13 +14,17 @@ COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9
 
 
 def draw(
-    image: Image.Image, boxes: Sequence[Sequence[float]], labels: Sequence[str] = (), scale: int = 1
+    image: Image.Image,
+    boxes: Sequence[Sequence[float]],
+    labels: Sequence[str] = (),
+    scale: int = 1,
+    colours: Sequence[str] = COLOURS,
 ) -> Image.Image:
     """A copy of `image`, `scale` times as large, with boxes (pixels of `image`) and a label at each where given."""
     picture = image.convert("RGB").resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(picture)
     for i, box in enumerate(boxes):
-        colour = COLOURS[i % len(COLOURS)]
+        colour = colours[i % len(colours)]
         x1, y1, x2, y2 = (c * scale for c in box)
         pen.rectangle((x1, y1, x2, y2), outline=colour, width=max(1, picture.width // 150))
         if i < len(labels):

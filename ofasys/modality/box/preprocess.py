@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ class Bins(Concatenate):
 
 def _numbers(value: Any) -> list[float]:
     try:
+        if isinstance(value, (str, bytes, Mapping)):
+            raise TypeError
         box = [float(c) for c in value]
     except (TypeError, ValueError):
         raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected=EXPECTED) from None

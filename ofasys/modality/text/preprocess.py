@@ -29,6 +29,9 @@ class Pieces(Concatenate):
         if self.options["mask_ratio"] and MASK_TEXT in text:
             parts = self.symbols.encode_batch(text.split(MASK_TEXT))
             tokens = np.array(sum(([self.symbols.mask, *part] for part in parts[1:]), parts[0]), dtype=np.int64)
+            tokens = tokens[: self.options["max_length"]]
+        elif context.labels is not None:  # a label is never cut: it would be no label
+            tokens = np.array(self.symbols.encode(text), dtype=np.int64)
         else:
             tokens = np.array(self.symbols.encode(text), dtype=np.int64)[: self.options["max_length"]]
             if context.random is not None:

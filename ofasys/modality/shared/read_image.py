@@ -43,16 +43,28 @@ def read_image(value: Any, root: str | None = None) -> Image.Image:
         image = _from_array(np.asarray(value))
     else:
         raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected=EXPECTED)
-    return _upright_rgb(image)
+    try:
+        return _upright_rgb(image)
+    except DataError:
+        raise
+    except Exception as error:  # a PIL image loads its pixels late
+        raise DataError(f"the image cannot be read: {error}", expected=EXPECTED) from None
 
 
 def _from_path(text: str, root: str | None) -> Image.Image:
     path = Path(root or ".", text)
-    if len(text) < 4096 and path.is_file():
+    if _is_file(path):
         return _decode(path, str(path))
     if len(text) > 64 and re.fullmatch(r"[A-Za-z0-9+/\s]+=*\s*", text):
         return _decode_base64(text)
     raise DataError(f"no file {text[:200]!r}", expected=EXPECTED)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # base64 is too long for a file's name
+        return False
 
 
 def _decode_base64(text: str) -> Image.Image:
@@ -93,6 +105,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
         hint = "; move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
         raise DataError(f"got an array of shape {array.shape}{hint}", expected="(H, W, 3), (H, W, 4) or (H, W)")
     _check_size(array.shape[1], array.shape[0])
+    if array.dtype.kind not in "buif":
+        raise DataError(f"got an array of {array.dtype}", expected="uint8, uint16, bool, or floats in 0..1")
     if array.dtype == np.uint16:
         array = (array / 257).round()
     elif array.dtype == bool:
