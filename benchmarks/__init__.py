@@ -1,0 +1,1 @@
+"""Side by side with the peers, one script and one dated page per question."""
