@@ -53,8 +53,24 @@ def cross_entropy(
     if chunk is None:
         chunk = _rows(hidden.shape[0], table.shape[0])
     wanted = torch.is_grad_enabled()
-    loss, losses, correct = _CrossEntropy.apply(hidden, table, labels, weights, allowed, smoothing, chunk, wanted)  # type: ignore[no-untyped-call]
+    whole, first = _whole(table)
+    rows = (first, first + table.shape[0])
+    loss, losses, correct = _CrossEntropy.apply(hidden, whole, rows, labels, weights, allowed, smoothing, chunk, wanted)
     return CrossEntropy(loss, losses, correct)
+
+
+def _whole(table: Tensor) -> tuple[Tensor, int]:
+    """The parameter of which `table` is some consecutive rows, and the first of them; `table` itself when it is none.
+
+    Autograd would give such a slice's gradient by filling a second whole table and copying; here it is filled in place.
+    """
+    base = table._base
+    if base is None or not base.is_leaf or not table.requires_grad or base.dim() != 2 or table.dim() != 2:
+        return table, 0
+    if base.shape[1] != table.shape[1] or not base.is_contiguous() or not table.is_contiguous():
+        return table, 0
+    first, rest = divmod(int(table.storage_offset()) - int(base.storage_offset()), max(1, base.shape[1]))
+    return (base, first) if rest == 0 else (table, 0)
 
 
 def _rows(n: int, size: int) -> int:
@@ -69,7 +85,8 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any,
         hidden: Tensor,
-        table: Tensor,
+        whole: Tensor,
+        rows: tuple[int, int],
         labels: Tensor,
         weights: Tensor | None,
         allowed: Tensor | None,
@@ -77,6 +94,7 @@ class _CrossEntropy(torch.autograd.Function):
         chunk: int,
         wanted: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        table = whole[rows[0] : rows[1]]
         n, U = hidden.shape[0], table.shape[0]
         device = hidden.device.type
         half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -89,10 +107,14 @@ class _CrossEntropy(torch.autograd.Function):
             correct = torch.empty(n, dtype=torch.bool, device=x.device)
             need_x, need_w = wanted and ctx.needs_input_grad[0], wanted and ctx.needs_input_grad[1]
             dx = torch.empty(x.shape, dtype=hidden.dtype, device=x.device) if need_x else None
-            dw = None
+            dwhole = dw = None
             if need_w:
-                make = torch.empty if n and half is None else torch.zeros  # the first product fills it
-                dw = make(table.shape, dtype=table.dtype, device=x.device)
+                dwhole = torch.empty(whole.shape, dtype=whole.dtype, device=x.device)
+                dw = dwhole[rows[0] : rows[1]]
+                dwhole[: rows[0]].zero_()
+                dwhole[rows[1] :].zero_()
+                if n == 0 or half is not None or dw.dtype != x.dtype:  # else the first product fills it
+                    dw.zero_()
             factors = None if weights is None else weights.to(exact)[:, None]
             buffer = torch.empty(min(chunk, n), U, dtype=x.dtype, device=x.device)
             for start in range(0, n, chunk):
@@ -106,9 +128,8 @@ class _CrossEntropy(torch.autograd.Function):
                 score = logits.gather(1, ys)
                 correct[part] = (score >= top)[:, 0]
                 spread, mean = _spread(logits, may, smoothing)
-                p = torch.softmax(logits, 1, out=logits)  # type: ignore[call-overload]
-                # log-sum-exp from the largest probability, which is never below 1/U: no pass with a slow exp
-                loss = top - p.amax(1, keepdim=True).log() - (1.0 - smoothing) * score
+                p = torch.softmax(logits, 1, out=logits)
+                loss = _log_sum_exp(p, top, score, ys) - (1.0 - smoothing) * score
                 losses[part] = (loss if mean is None else loss - smoothing * mean)[:, 0]
                 if dx is None and dw is None:
                     continue
@@ -130,9 +151,9 @@ class _CrossEntropy(torch.autograd.Function):
                     else:
                         dw.addmm_(g.t(), xf)
             total = losses.sum() if weights is None else (losses * weights).sum()
-        ctx.grads = (dx, dw)
+        ctx.grads = (dx, dwhole)
         ctx.mark_non_differentiable(losses, correct)
-        ctx.save_for_backward(losses if weights is not None and ctx.needs_input_grad[3] else None)
+        ctx.save_for_backward(losses if weights is not None and ctx.needs_input_grad[4] else None)
         return total, losses, correct
 
     @staticmethod
@@ -145,7 +166,18 @@ class _CrossEntropy(torch.autograd.Function):
             dx = None if dx is None else dx.mul_(scale)
             dw = None if dw is None else dw.mul_(scale)
         (losses,) = ctx.saved_tensors
-        return dx, dw, None, None if losses is None else losses * scale, None, None, None, None
+        return dx, dw, None, None, None if losses is None else losses * scale, None, None, None, None
+
+
+def _log_sum_exp(p: Tensor, top: Tensor, score: Tensor, labels: Tensor) -> Tensor:
+    """(n, 1), out of probabilities p (n, U) and scores already at hand: a pass of its own costs as much as a product.
+
+    The label's probability gives it, unless that is too small to tell; then the largest, never below 1/U, does.
+    """
+    own = p.gather(1, labels)
+    if p.device.type == "cpu" and bool((own > 1e-30).all()):
+        return score - own.log()
+    return top - p.amax(1, keepdim=True).log()
 
 
 def _spread(logits: Tensor, may: Tensor | None, smoothing: float) -> tuple[Tensor | float | None, Tensor | None]:

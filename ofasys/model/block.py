@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofasys.model.attention import CrossAttention, SelfAttention
+from ofasys.model.dropout import dropout
 from ofasys.model.sizes import ModelConfig
 from ofasys.types import Layout
 
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
 
 class FeedForward(nn.Module):
@@ -43,7 +46,7 @@ class _Block(nn.Module):
     def join(self, x: Tensor, branch: Tensor, norm: nn.LayerNorm) -> Tensor:
         """The stream after a branch (N, D)."""
         if self.training and self.dropout > 0.0:
-            branch = F.dropout(branch, self.dropout)
+            branch = dropout(branch, self.dropout)
         x = x + branch
         return x if self.pre else norm(x)
 

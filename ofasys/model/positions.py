@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor, nn
 
 from ofasys.errors import DataError
@@ -16,6 +19,18 @@ class Positions(nn.Module):
         self.order = nn.Embedding(config.max_positions, config.width)
         self.y = nn.Embedding(config.max_grid, config.width)
         self.x = nn.Embedding(config.max_grid, config.width)
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """As large as embeddings are (1 / sqrt(D)); y and x as waves of 4 cells and more, so that near places are alike."""
+        scale = self.order.embedding_dim**-0.5
+        nn.init.normal_(self.order.weight, std=scale)
+        for table in (self.y, self.x):
+            cells, width = table.weight.shape
+            period = 4.0 * (cells / 2) ** torch.rand(width)
+            phase = 2 * math.pi * torch.rand(width)
+            along = torch.arange(cells)[:, None]
+            table.weight.copy_(torch.cos(2 * math.pi * along / period + phase) * math.sqrt(2) * scale)
 
     def forward(self, positions: Tensor) -> Tensor:
         """Positions (..., 3) -> (..., D)."""

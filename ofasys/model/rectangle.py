@@ -45,12 +45,12 @@ def _filled(flat: Tensor, place: Tensor, size: int) -> Tensor:
 
 def to_rectangle(flat: Tensor, layout: Layout) -> Tensor:
     """(N, X) -> (B * T, X): a view when no sample is shorter than T, else zeros at the padding."""
-    return flat if layout.full else _Fill.apply(flat, layout.place, layout.batch * layout.length)  # type: ignore[no-untyped-call]
+    return flat if layout.full else _Fill.apply(flat, layout.place, layout.batch * layout.length)
 
 
 def to_flat(rectangle: Tensor, layout: Layout) -> Tensor:
     """(B * T, X) -> (N, X): what stood at the padding is dropped and gets no gradient."""
-    return rectangle if layout.full else _Pick.apply(rectangle, layout.place)  # type: ignore[no-untyped-call]
+    return rectangle if layout.full else _Pick.apply(rectangle, layout.place)
 
 
 def key_mask(layout: Layout) -> Tensor | None:

@@ -17,11 +17,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ofasys.model.attention import CrossAttention, Output
 from ofasys.model.block import DecoderBlock, EncoderBlock
 from ofasys.model.cache import Cache, CrossCache
+from ofasys.model.dropout import dropout
 from ofasys.model.positions import Positions
 from ofasys.model.rectangle import key_mask
 from ofasys.model.sizes import ModelConfig
@@ -46,7 +46,7 @@ class Side(nn.Module):
         if self.embed_norm is not None:
             x = self.embed_norm(x)
         if self.training and self.dropout > 0.0:
-            x = F.dropout(x, self.dropout)
+            x = dropout(x, self.dropout)
         return x
 
     def end(self, x: Tensor) -> Tensor:
@@ -71,8 +71,7 @@ class UniversalModel(nn.Module):
         A projection starts with standard deviation 1 / sqrt(inputs), so that values keep their scale at any width. What
         joins the stream starts 1 / sqrt(branches) as large, branches = blocks x branches a block, so that a deep stream
         is no larger at its end than a shallow one: the feed-forward by its second projection, attention by its
-        output projection or, where a LayerNorm follows it, by that norm's gain. Position tables start small (0.02)
-        beside embeddings, LayerNorms as identity, biases at zero.
+        output projection or, where a LayerNorm follows it, by that norm's gain. LayerNorms start as identity, biases at zero.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -85,6 +84,7 @@ class UniversalModel(nn.Module):
             elif isinstance(module, Output) and module.scale is not None:
                 nn.init.ones_(module.scale)
         for side, branches in ((self.encoder, 2), (self.decoder, 3)):
+            side.positions.initialise()
             shrink = 1.0 / math.sqrt(max(1, branches * len(side.blocks)))
             for name, module in side.named_modules():
                 if isinstance(module, Output):

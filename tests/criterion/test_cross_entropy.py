@@ -98,11 +98,27 @@ def test_slice_of_a_table_is_a_view_and_takes_its_gradient() -> None:
     hidden, table, _, _, _ = case(6, 40, 8, torch.float64)
     labels = torch.randint(0, 10, (6,))
     got = cross_entropy(hidden, table[20:30], labels)
+    assert got.loss.grad_fn is not None
+    assert got.loss.grad_fn.next_functions[1][0].variable is table  # straight, not by way of a slice
     (ours,) = torch.autograd.grad(got.loss, table)
     (theirs,) = torch.autograd.grad(plain(hidden, table[20:30], labels, None, None, 0.0)[0], table)
     torch.testing.assert_close(ours, theirs)
     assert ours[:20].eq(0).all()
     assert ours[30:].eq(0).all()
+
+
+def test_a_table_that_is_computed() -> None:
+    hidden, table, _, _, _ = case(6, 40, 8, torch.float64)
+    labels = torch.randint(0, 5, (6,))
+    for rows in (
+        (2 * table)[3:8],
+        table[3:13:2],
+        table[torch.tensor([5, 1, 30, 2, 9])],
+        table.view(80, 4).view(40, 8)[:5],
+    ):
+        (ours,) = torch.autograd.grad(cross_entropy(hidden, rows, labels).loss, table, retain_graph=True)
+        (theirs,) = torch.autograd.grad(plain(hidden, rows, labels, None, None, 0.0)[0], table)
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_without_gradient() -> None:
