@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
@@ -23,12 +24,13 @@ if __name__ == "__main__" and any(os.environ.get(name) != value for name, value 
     os.environ.update(MALLOC)
     os.execv(sys.executable, [sys.executable, "-m", "benchmarks.generate", *sys.argv[1:]])
 
-import numpy as np
-import torch
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
 
-from benchmarks.bart import BOS, EOS, VOCABULARY, Joined, copy, peer
-from ofasys.generator import SearchOptions, bind
-from ofasys.generator.search import search
+from benchmarks.bart import BOS, EOS, VOCABULARY, Joined, copy, peer  # noqa: E402
+from ofasys.generator import SearchOptions, bind  # noqa: E402
+from ofasys.generator.search import search  # noqa: E402
+from ofasys.types import Free  # noqa: E402
 
 SOURCE, NEW = 64, 64
 CASES = [(batch, beams, ngram) for batch in (1, 8) for beams in (1, 5) for ngram in (0, 3)]
@@ -47,6 +49,13 @@ def duel(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) 
     return statistics.median(times[0]), statistics.median(times[1]), statistics.median(ratios)
 
 
+@torch.inference_mode()
+def exact(model: Any, source: torch.Tensor, answer: list[int]) -> float:
+    """Log-probability of an answer by the peer's own full pass, summed in double precision."""
+    logits = model(source, decoder_input_ids=torch.tensor([[BOS, *answer[:-1]]])).logits[0].double()
+    return float(logits.log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)].sum())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
@@ -59,7 +68,7 @@ def main() -> None:
     model = copy(theirs)
     table = theirs.lm_head.weight.detach()
     transposed = table.t().contiguous()
-    constraint = bind([_free()], encode=lambda text: [], ranges={"text": (EOS + 1, VOCABULARY)}, end=EOS)
+    constraint = bind([Free(0, "text")], encode=lambda text: [], ranges={"text": (EOS + 1, VOCABULARY)}, end=EOS)
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {args.threads} threads")
     print("| batch | beams | no_repeat_ngram_size | ours, tokens/s | theirs, tokens/s | ratio | same answers |")
     print("|---|---|---|---|---|---|---|")
@@ -73,9 +82,7 @@ def main() -> None:
             found = search(Joined(model, table, transposed, source), constraint, [np.array([BOS])] * batch, options)
             return [answers[0].tokens[:NEW].tolist() for answers in found]
 
-        def run_theirs(
-            source: torch.Tensor = source, beams: int = beams, ngram: int = ngram
-        ) -> list[list[int]]:
+        def run_theirs(source: torch.Tensor = source, beams: int = beams, ngram: int = ngram) -> list[list[int]]:
             out = theirs.generate(
                 source,
                 attention_mask=torch.ones_like(source),
@@ -87,16 +94,18 @@ def main() -> None:
             )
             return out[:, 1:].tolist()  # type: ignore[no-any-return]
 
-        same = np.mean([a == b for a, b in zip(run_ours(), run_theirs(), strict=True)])
+        pairs = list(zip(run_ours(), run_theirs(), strict=True))
+        same = np.mean([a == b for a, b in pairs])
+        for row, (a, b) in enumerate(pairs):
+            if a != b:  # beams that differ by less than float32 can tell: which of them was the better answer?
+                scores = [exact(theirs, source[row : row + 1], answer) for answer in (a, b)]
+                print(f"source {row}: log-probability of ours {scores[0]:.6f}, of theirs {scores[1]:.6f}")
         a, b, ratio = duel(run_ours, run_theirs, args.rounds)
         tokens = batch * NEW
-        print(f"| {batch} | {beams} | {ngram} | {tokens / a:.0f} | {tokens / b:.0f} | {ratio:.2f} | {same:.0%} |", flush=True)
-
-
-def _free() -> object:
-    from ofasys.types import Free
-
-    return Free(0, "text")
+        print(
+            f"| {batch} | {beams} | {ngram} | {tokens / a:.0f} | {tokens / b:.0f} | {ratio:.2f} | {same:.0%} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -112,10 +112,12 @@ class Undo:
             self.held.append((where, self.scores.values[where]))
             self.scores.values[where] = -torch.inf
 
-    def back(self) -> None:
-        """Put all back, last first: what was barred twice was read at -inf the second time."""
+    def back(self, peak: Tensor) -> Tensor:
+        """Put all back, last first (what was barred twice was read at -inf the second time) -> the peaks (n, 1) then."""
         for where, values in reversed(self.held):
             self.scores.values[where] = values
+            peak = peak.scatter_reduce(0, where[0][:, None], values[:, None], "amax")
+        return peak
 
 
 def _forced(rows: Rows) -> tuple[Ints, Bools, Bools]:
@@ -163,9 +165,7 @@ def _single(
                     peak = best
                 stuck = (peak[:, 0] == -torch.inf).cpu().numpy()
                 words = scores.names(place[:, 0].cpu().numpy())
-                if undo.held:
-                    undo.back()
-                    peak = scores.values.amax(1, keepdim=True)
+                peak = undo.back(peak)
                 if stuck.any():  # all that may come is barred: the text closes
                     words = np.where(stuck, constraint.end, words)
                     columns = torch.from_numpy(scores.columns(words)[0]).to(place.device)[:, None]
@@ -237,9 +237,7 @@ def _beams(
                 words = scores.names(place.cpu().numpy())
                 stuck = (value[:, 0] == -torch.inf).cpu().numpy()
                 peak = value[:, :1]
-                if undo.held:
-                    undo.back()
-                    peak = scores.values.amax(1, keepdim=True)
+                peak = undo.back(peak)
                 if stuck.any():  # all that may come is barred: the text closes
                     words[stuck, 0] = constraint.end
                     columns = torch.from_numpy(scores.columns(words[:, 0])[0]).to(place.device)[:, None]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from ofasys.generator import SearchOptions, bind
 from ofasys.generator.search import Hypothesis, search
 from ofasys.types import Free, OneOf
-from torch import Tensor
 
 transformers = pytest.importorskip("transformers")
 
@@ -76,7 +77,7 @@ def make(seed: int) -> Any:
     return transformers.BartForConditionalGeneration(config).eval()
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2])
+@pytest.fixture(scope="module", params=[0, 1])
 def pair(request: pytest.FixtureRequest, one_thread: None) -> tuple[Any, Tensor]:
     model = make(request.param)
     return model, torch.randint(4, V, (4, 9), generator=torch.Generator().manual_seed(request.param))
@@ -128,13 +129,14 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("beams", [1, 2, 5])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.items())) or "plain")
+BEAMS_ONLY = {"early_stopping", "length_penalty"}
+RUNS = [(beams, case) for case in CASES for beams in (1, 2, 5) if beams > 1 or not BEAMS_ONLY & set(case)]
+
+
+@pytest.mark.parametrize(("beams", "case"), RUNS, ids=str)
 def test_same_answers(pair: tuple[Any, Tensor], beams: int, case: dict[str, Any]) -> None:
     model, source = pair
     given = dict(case)
-    if beams == 1 and ("early_stopping" in case or "length_penalty" in case):
-        pytest.skip("means nothing for greedy search")
     minimum = given.pop("min_length", 0)
     mine = ours(model, source, beam_size=beams, max_length=20, min_length=minimum, **given)
     asked = dict(given, num_beams=beams, max_new_tokens=20)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import pickle
+import time
+
+import numpy as np
+import pytest
+
+from ofasys.generator.constraint import Constraint, bind
+from ofasys.types import Fixed, Forced, Free, Given, Item, Loop, OneOf
+
+RANGES = {"text": (4, 50), "bins": (50, 60)}
+END = 3
+
+
+def encode(text: str) -> list[int]:
+    return [4 + ord(c) % 40 for c in text]
+
+
+def make(*items: Item, closed: dict[int, list[list[int]]] | None = None) -> Constraint:
+    return bind(items, encode=encode, ranges=RANGES, end=END, closed=closed or {})
+
+
+def takes(constraint: Constraint, tokens: list[int]) -> bool:
+    """Whether tokens are a whole sentence; step by step and as a walk."""
+    states = np.array([constraint.start])
+    seen = []
+    for token in tokens:
+        seen.append(int(states[0]))
+        states = constraint.advance(states, np.array([token]))
+    good = bool(states[0] >= 0)
+    if good:
+        assert constraint.walk(np.array(tokens)).tolist() == seen
+    else:
+        with pytest.raises(ValueError, match="position"):
+            constraint.walk(np.array([*tokens, END]))
+    return bool(states[0] == constraint.accept)
+
+
+def test_free_text_ends_with_the_end_mark() -> None:
+    constraint = make(Free(0, "text"))
+    assert takes(constraint, [5, 6, 49, END])
+    assert takes(constraint, [END])
+    assert not takes(constraint, [5, 6])
+    assert not takes(constraint, [5, 50, END])
+    assert not takes(constraint, [5, END, 5])
+
+
+def test_fixed_takes_exactly_its_bins() -> None:
+    constraint = make(Fixed(0, "bins", 4, size=5))
+    assert takes(constraint, [50, 54, 51, 50])
+    assert not takes(constraint, [50, 54, 51])
+    assert not takes(constraint, [50, 55, 51, 50])  # outside size
+    assert not takes(constraint, [50, 5, 51, 50])  # a text token
+
+
+def test_forced_text_is_a_chain() -> None:
+    constraint = make(Forced("ab"), Free(0, "text"), Forced("c"))
+    a, b, c = encode("abc")
+    assert takes(constraint, [a, b, 7, END, c])
+    assert not takes(constraint, [a, c])
+    assert constraint.single[constraint.start] == a
+    assert constraint.slot_of[constraint.start] == -1
+
+
+def test_one_of_is_a_trie() -> None:
+    labels = [[5, 6], [5, 6, 7], [8], [5, 9, 9], [8]]
+    constraint = make(OneOf(0), closed={0: labels})
+    for label in labels:
+        assert takes(constraint, [*label, END])
+    assert not takes(constraint, [5, END])
+    assert not takes(constraint, [5, 6, 8])
+    # prefixes 5, 56, 567, 8, 59, 599, the root and accept
+    assert constraint.states == 8
+    (group,) = constraint.classes
+    assert group.candidates.tolist() == [END, 5, 6, 7, 8, 9]
+    assert group.masked
+    states = constraint.walk(np.array([5, 6, 7, END]))
+    mask = constraint.allowed(states)
+    assert [group.candidates[row].tolist() for row in mask] == [[5, 8], [6, 9], [END, 7], [END]]
+
+
+def test_loop_of_boxes_and_texts() -> None:
+    constraint = make(Loop((Fixed(0, "bins", 2), Free(1, "text"))))
+    assert takes(constraint, [END])
+    assert takes(constraint, [50, 51, 9, END, END])
+    assert takes(constraint, [50, 51, END, 50, 51, 9, 9, END, END])  # here an empty text is no riddle
+    assert not takes(constraint, [50, 51, 9, END])
+    assert constraint.slot_of[constraint.start] == 0
+
+
+def test_loop_of_texts_takes_no_empty_one() -> None:
+    constraint = make(Loop((Free(0, "text"),)))
+    assert takes(constraint, [9, 9, END, 8, END, END])
+    assert takes(constraint, [9, END, END])
+    assert not takes(constraint, [9, END, END, END])
+
+
+def test_loop_that_begins_with_a_label_or_a_prompt() -> None:
+    label = make(Loop((OneOf(0),)), closed={0: [[5], [6, 7]]})
+    assert takes(label, [5, END, 6, 7, END, END])
+    prompt = make(Loop((Forced("a"), Free(0, "text"))), Fixed(1, "bins", 1))
+    (a,) = encode("a")
+    assert takes(prompt, [a, 9, END, a, END, END, 55])
+    assert takes(prompt, [END, 55])
+    assert prompt.classes[int(prompt.class_of[prompt.start])].candidates.tolist() == sorted([END, a])
+
+
+def test_nested_loop() -> None:
+    constraint = make(Loop((Fixed(0, "bins", 1), Loop((Free(1, "text"),)))))
+    assert takes(constraint, [50, END, 51, 9, END, END, END])
+
+
+def test_classes_are_slices_where_they_can_be() -> None:
+    constraint = make(Free(0, "text"), Fixed(1, "bins", 4), Loop((Free(2, "text"),)))
+    spans = {(group.lo, group.hi) for group in constraint.classes}
+    assert spans == {(3, 50), (50, 60)}  # texts share one class, the end mark beside them
+    assert not any(group.masked for group in constraint.classes)
+    assert constraint.allowed(np.array([constraint.start])).all()
+
+
+def test_reserve_is_what_must_still_come() -> None:
+    constraint = make(Free(0, "text"), Fixed(1, "bins", 4), OneOf(2), closed={2: [[5], [6, 7, 8]]})
+    assert constraint.reserve[constraint.start] == 1 + 4 + 3
+    assert constraint.inside[constraint.start] == 1 + 8
+    assert constraint.stoppable[constraint.start]
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ((Given(3),), "slot 3 is given"),
+        ((Free(0, "codes"),), "no range 'codes'.*bins, text"),
+        ((Fixed(0, "bins", 0),), "at least one"),
+        ((Fixed(0, "bins", 4, size=11),), "1..10"),
+        ((OneOf(0),), "no labels"),
+        ((Loop(()),), "something to repeat"),
+        ((Loop((Loop((Free(0, "text"),)),)),), "loop may not begin with a loop"),
+        ((Free(0, "text", 0),), "room for a token"),
+    ],
+)
+def test_refuses(items: tuple[Item, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(*items)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [([[5], []], "label 1 is empty"), ([[5, END]], "contains the end mark")]
+)
+def test_refuses_labels(labels: list[list[int]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(OneOf(0), closed={0: labels})
+
+
+def test_end_mark_inside_a_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="inside the range"):
+        bind([Free(0, "text")], encode=encode, ranges={"text": (0, 10)}, end=END)
+
+
+def test_pickles() -> None:
+    constraint = make(Forced("ab"), Loop((Fixed(0, "bins", 4), OneOf(1))), closed={1: [[5], [6, 7]]})
+    tokens = np.array([*encode("ab"), 50, 50, 50, 50, 6, 7, END, END])
+    states = constraint.walk(tokens)
+    assert pickle.loads(pickle.dumps(constraint)).walk(tokens).tolist() == states.tolist()
+
+
+def test_walk_of_a_long_text_is_no_loop_over_tokens() -> None:
+    constraint = bind([Free(0, "text")], encode=encode, ranges={"text": (4, 50_000)}, end=END)
+    tokens = np.append(np.random.default_rng(0).integers(4, 50_000, 1_000_000), END)
+    began = time.perf_counter()
+    states = constraint.walk(tokens)
+    assert time.perf_counter() - began < 0.5
+    assert (states == constraint.start).all()
+
+
+def test_walk_names_the_position() -> None:
+    with pytest.raises(ValueError, match="token 55 at position 2"):
+        make(Free(0, "text")).walk(np.array([5, 6, 55, END]))
+
+
+def test_ten_thousand_labels_build_fast() -> None:
+    rng = np.random.default_rng(0)
+    labels = [rng.integers(4, 50_000, size).tolist() for size in rng.integers(3, 7, 10_000)]
+    ranges = {"text": (4, 50_000)}
+    seconds = min(bind([OneOf(0)], encode=encode, ranges=ranges, end=END, closed={0: labels}).seconds for _ in range(5))
+    assert seconds < 0.3  # 0.05 s on an idle machine; benchmarks/closed_set.md
