@@ -74,7 +74,7 @@ def adapt(model: GeneralistModel, batch: Batch) -> Streams:
             return None
         embedding = None
         for stretch in part.stretches:
-            embedded = model.adaptors[stretch.adaptor].embed(stretch.tensors)  # type: ignore[operator, union-attr]
+            embedded = model.adaptors[stretch.adaptor].embed(stretch.tensors)  # type: ignore[operator]
             if len(part.stretches) == 1:
                 embedding = embedded
             else:
@@ -123,7 +123,9 @@ def criterion(predictions: Sequence[Prediction], smoothing: float = 0.0) -> Loss
             before, count = slots.get(slot, (0.0, 0))
             slots[slot] = (before + float(each[mine].sum()), count + int(mine.sum()))
     if total is None:
-        raise DataError("the batch holds no token with a choice, so there is nothing to learn", expected="a slot to predict")
+        raise DataError(
+            "the batch holds no token with a choice, so there is nothing to learn", expected="a slot to predict"
+        )
     return Loss(total, slots)
 
 
@@ -138,7 +140,9 @@ def generate(
         memory = None
         if program.plan.source:
             source = half(program, [sample.source for sample in samples])
-            memory = model.universal.encode(adapt(model, Batch(len(samples), source, None, (), 0, 0))[0])
+            stream, _ = adapt(model, Batch(len(samples), source, None, (), 0, 0))
+            assert stream is not None
+            memory = model.universal.encode(stream)
         decoder = StepDecoder(model.universal, model.table, memory, len(samples), model.transposed(len(samples)))
         prefixes = [sample.prefix for sample in samples]
         if program.generator == "rank":

@@ -69,13 +69,22 @@ class GeneralistModel(nn.Module):
         return adaptor
 
     def transposed(self, rows: int) -> Tensor | None:
-        """The table as (D, V) for decoding one row at a time, where that is faster; made anew when the table changes."""
+        """The table as (D, V) for decoding one row at a time, where that is faster; made anew when the table changes.
+
+        A fused optimizer changes weights without counting their version, so `train()` drops it too.
+        """
         if rows > 1 or self.table.numel() < LARGE_TABLE:
             return None
         state = (self.table.data_ptr(), self.table._version)
         if self._transposed is None or self._transposed[0] != state:
             self._transposed = state, self.table.detach().t().contiguous()
         return self._transposed[1]
+
+    def train(self, mode: bool = True) -> GeneralistModel:
+        """As of any torch module; and what was kept for decoding is forgotten."""
+        if mode:
+            self._transposed = None
+        return super().train(mode)
 
     @property
     def device(self) -> torch.device:
@@ -116,13 +125,19 @@ class GeneralistModel(nn.Module):
     def bind(self, plan: Plan, labels: Labels | None = None) -> Program:
         """A program of this plan for this model. Errors: ConfigError when the model has not grown for it."""
         if self.symbols is None:
-            raise ConfigError("the model has no vocabulary yet; train it first (Trainer.fit), or load one that is trained")
+            raise ConfigError(
+                "the model has no vocabulary yet; train it first (Trainer.fit), or load one that is trained"
+            )
         missing = [slot for slot in plan.slots if slot.key not in self.adaptors]
         if missing:
-            raise ConfigError(f"the model was never shown {missing[0].name} with adaptor {missing[0].adaptor.name}; train it so first")
+            raise ConfigError(
+                f"the model was never shown {missing[0].name} with adaptor {missing[0].adaptor.name}; train it so first"
+            )
         for name, size in ranges_needed(plan, labels or {}).items():
             if self.symbols.vocabulary.spans.get(name, (0, 0)) == (0, 0):
-                raise ConfigError(f"the model has no tokens for {name!r} ({size} of them), which {plan.instruction} needs; train it so first")
+                raise ConfigError(
+                    f"the model has no tokens for {name!r} ({size} of them), which {plan.instruction} needs; train it so first"
+                )
         return bind(plan, self.symbols, labels, self.modalities, self.config.max_positions)
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from ofasys.errors import CheckpointError
+from ofasys.errors import CheckpointError, ConfigError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -26,9 +26,11 @@ MANIFEST = "manifest.json"
 def write_folder(folder: str | Path, files: Mapping[str, Any]) -> None:
     """Write a folder whole. files: name -> tensors (`.safetensors`), text (str), or a JSON value.
 
-    A reader, or a crash at any moment, sees the old folder or the new one.
+    A reader, or a crash at any moment, sees the old folder or the new one. Errors: ConfigError where the folder holds
+    something that is not of an earlier writing, for the folder is replaced whole.
     """
     folder = Path(folder)
+    _refuse_foreign(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
@@ -41,12 +43,27 @@ def write_folder(folder: str | Path, files: Mapping[str, Any]) -> None:
     _write(aside / MANIFEST, _json({"ofasys": FORMAT, "files": sums}))
     _sync(aside)
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    if folder.exists():  # if not, `old` is all there is: an earlier writing was cut off between the two renames
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     aside.rename(folder)
     _sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; give the name of a folder")
+    try:
+        known = {MANIFEST, *json.loads((folder / MANIFEST).read_text(encoding="utf8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        known = set()
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in known):
+        raise ConfigError(
+            f"{folder} holds {others[0]!r}, which is not of a saved model and would be lost; give a new folder"
+        )
 
 
 def read_folder(folder: str | Path) -> dict[str, bytes]:
@@ -61,17 +78,22 @@ def read_folder(folder: str | Path) -> dict[str, bytes]:
         raise CheckpointError(f"{folder} has no {MANIFEST}: it is not a checkpoint of ofasys, or was never finished")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf8"))
-        version, sums = manifest["ofasys"], manifest["files"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / MANIFEST} cannot be read ({error}): it is not a checkpoint of ofasys") from None
+        version = manifest["ofasys"]
+        sums = {n: (e["sha256"], e["bytes"]) for n, e in manifest["files"].items()} if version == FORMAT else {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder / MANIFEST} cannot be read ({error}): it is not a checkpoint of ofasys"
+        ) from None
     if version != FORMAT:
-        raise CheckpointError(f"{folder} is of checkpoint format {version}; this version of ofasys reads format {FORMAT}")
+        raise CheckpointError(
+            f"{folder} is of checkpoint format {version}; this version of ofasys reads format {FORMAT}"
+        )
     found = {}
-    for name, expected in sums.items():
+    for name, (digest, size) in sums.items():
         path = folder / Path(name).name
         data = path.read_bytes() if path.is_file() else None
-        if data is None or hashlib.sha256(data).hexdigest() != expected["sha256"]:
-            state = "is missing" if data is None else f"holds {len(data)} bytes that are not the {expected['bytes']} written"
+        if data is None or hashlib.sha256(data).hexdigest() != digest:
+            state = "is missing" if data is None else f"holds {len(data)} bytes that are not the {size} written"
             raise CheckpointError(f"{folder} is torn: {name} {state}; use another checkpoint")
         found[name] = data
     return found

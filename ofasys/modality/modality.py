@@ -16,7 +16,7 @@ from ofasys.types import Item, Piece
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ofasys.modality.symbols import Symbols
 

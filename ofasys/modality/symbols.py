@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,9 @@ class Symbols:
         try:
             found = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         except (UnicodeEncodeError, TypeError) as error:
-            raise DataError("text holds characters that are not Unicode text", expected="a str without lone surrogates") from error
+            raise DataError(
+                "text holds characters that are not Unicode text", expected="a str without lone surrogates"
+            ) from error
         start = self.text_start
         return [[i + start for i in encoding.ids] for encoding in found]
 

@@ -32,7 +32,9 @@ class Vocabulary:
         for name in sorted(sizes, key=lambda n: (order.get(n, 2), n)):
             if name in known:
                 if known[name] != sizes[name]:
-                    raise ConfigError(f"vocabulary range {name!r} holds {known[name]} ids and cannot become {sizes[name]}")
+                    raise ConfigError(
+                        f"vocabulary range {name!r} holds {known[name]} ids and cannot become {sizes[name]}"
+                    )
             else:
                 ranges.append((name, ranges[-1][1] + ranges[-1][2] if ranges else 0, sizes[name]))
         return Vocabulary(tuple(ranges))

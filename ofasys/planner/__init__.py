@@ -1,7 +1,7 @@
 """Instruction -> Plan. No torch in this room: a plan can be made and read in milliseconds."""
 
+from ofasys.planner.choose import plan
 from ofasys.planner.explain import explain, to_json
 from ofasys.planner.plan import Choice, Fill, Plan, Prompt, Repeat, SlotPlan, Step
-from ofasys.planner.choose import plan
 
 __all__ = ["Choice", "Fill", "Plan", "Prompt", "Repeat", "SlotPlan", "Step", "explain", "plan", "to_json"]

@@ -43,7 +43,9 @@ class _Planner:
         slots = [self.slot(i, place) for i, place in enumerate(self.instruction.places)]
         slots = [replace(slot, frame=self.frame(slot, slots)) for slot in slots]
         if unused := sorted(set(self.settings) - self.used):
-            raise ConfigError(f"setting {unused[0]!r} reaches no slot of {self.instruction}; {_setting_help(slots, unused[0])}")
+            raise ConfigError(
+                f"setting {unused[0]!r} reaches no slot of {self.instruction}; {_setting_help(slots, unused[0])}"
+            )
         counter = iter(range(len(slots)))
         source = self.steps(self.instruction.source, "source", counter)
         target = self.steps(self.instruction.target, "target", counter)
@@ -99,9 +101,7 @@ class _Planner:
             raise PlanError(f"{tree}: {face.tag} as a {side} is not there yet; {side} slots may be {can}")
         return found
 
-    def choice(
-        self, what: str, face: Modality, place: Place, default: str | None, known: Mapping[str, Any]
-    ) -> Choice:
+    def choice(self, what: str, face: Modality, place: Place, default: str | None, known: Mapping[str, Any]) -> Choice:
         name, why = self.value(what, face, place, default)
         if name not in known:
             raise PlanError(
@@ -112,7 +112,9 @@ class _Planner:
     def options(self, face: Modality, place: Place, takes: Mapping[str, Option]) -> dict[str, tuple[Any, str]]:
         for key in place.slot.options:
             if key not in takes:
-                raise PlanError(f"{place.slot}: {key} does not reach this slot: its adaptor and preprocessor do not take it")
+                raise PlanError(
+                    f"{place.slot}: {key} does not reach this slot: its adaptor and preprocessor do not take it"
+                )
         return {name: self.value(name, face, place, option.default, option) for name, option in takes.items()}
 
     def value(
@@ -146,7 +148,9 @@ class _Planner:
             raise PlanError(f"{slot.name}: nothing for it to lie in; the instruction needs a slot of {tags}")
         if len({s.column for s in able}) > 1:
             names = ", ".join(s.column for s in able)
-            raise PlanError(f"{slot.name}: it could lie in any of {names}; say which: [{slot.name},of={able[0].column}]")
+            raise PlanError(
+                f"{slot.name}: it could lie in any of {names}; say which: [{slot.name},of={able[0].column}]"
+            )
         return able[0].index
 
     def steps(self, sentence: Sentence, side: str, numbers: Iterator[int]) -> tuple[Step, ...]:
@@ -206,11 +210,15 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
         made_items = [item for item in items if not isinstance(item, (Forced, Given))]
         closed = [slot for slot in slots if slot.generator and slot.closed_set]
         if len(made_items) != 1 or not closed or isinstance(made_items[0], Loop) or made_items[0] is not items[-1]:
-            raise PlanError(f"{text}: generator=rank answers one closed set that ends the target; use generator=search here")
+            raise PlanError(
+                f"{text}: generator=rank answers one closed set that ends the target; use generator=search here"
+            )
     made = False
     for item in items:
         if isinstance(item, Given) and made:
-            raise PlanError(f"{slots[item.slot].name}: a no_loss slot after a generated one is not there yet; put it first")
+            raise PlanError(
+                f"{slots[item.slot].name}: a no_loss slot after a generated one is not there yet; put it first"
+            )
         if isinstance(item, Loop):
             if any(isinstance(inner, Given) for inner in item.items):
                 raise PlanError(f"{text}: no_loss inside a repetition of the target is not there yet")
@@ -227,5 +235,7 @@ def _checked(key: str, value: Any, option: Option) -> Any:
 
 
 def _setting_help(slots: list[SlotPlan], key: str) -> str:
-    known = {f"{scope}.{name}" for slot in slots for scope in (slot.modality, slot.column) for name, _, _ in slot.options}
+    known = {
+        f"{scope}.{name}" for slot in slots for scope in (slot.modality, slot.column) for name, _, _ in slot.options
+    }
     return f"{nearest(key, known)}settings are MODALITY.attribute or column.attribute"

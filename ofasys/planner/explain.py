@@ -17,7 +17,9 @@ def explain(plan: Plan, size: str | None = None, registry: Registry | None = Non
     lines = [plan.instruction, ""]
     for side, steps, role in (("source", plan.source, "encoder"), ("target", plan.target, "decoder")):
         if not steps:
-            lines.append(f"{side} ({role}): empty, so the model runs {'decoder' if side == 'source' else 'encoder'}-only")
+            lines.append(
+                f"{side} ({role}): empty, so the model runs {'decoder' if side == 'source' else 'encoder'}-only"
+            )
             continue
         lines.append(f"{side} ({role}), about {length(plan, steps)} positions a sample")
         lines += _steps(plan, steps, registry, indent=2)
@@ -81,7 +83,9 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
         weight = "" if slot.weight == 1 else f", weight {slot.weight:g}"
         lines.append(f"{pad}    criterion   {_choice(slot.criterion.name, slot.criterion.why)} over {over}{weight}")
         lines.append(f"{pad}    generator   {_choice(slot.generator.name, slot.generator.why)} over {over}")
-        lines.append(f"{pad}    answer      {slot.postprocess.name} back to {about}; out[{slot.column!r}], out.{slot.value}")
+        lines.append(
+            f"{pad}    answer      {slot.postprocess.name} back to {about}; out[{slot.column!r}], out.{slot.value}"
+        )
     said = {"preprocess", "adaptor", "criterion", "generator", "no_loss", "closed_set", "weight"}
     shown = [
         f"{name}={_plain(value)}" + _mark(why)

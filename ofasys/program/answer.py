@@ -13,7 +13,7 @@ from ofasys.types import Fixed, Forced, Free, Item, Loop, OneOf
 Runs = dict[int, list[np.ndarray]]
 
 
-def split(program: Program, tokens: Sequence[int]) -> Runs:
+def split(program: Program, tokens: Sequence[int] | np.ndarray) -> Runs:
     """slot -> the tokens of each of its values, end marks left out. What an unfinished answer lacks is not there."""
     runs: Runs = {slot.index: [] for slot in program.plan.on("target") if not slot.no_loss}
     array = np.asarray(tokens, dtype=np.int64)

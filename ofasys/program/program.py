@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 import numpy as np
@@ -35,25 +35,28 @@ class Program:
     constraint: Constraint
     labels: Mapping[int, tuple[str, ...]]
     max_positions: int
+    prompts: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def generator(self) -> str:
         """The generator of the target's slots: they share one."""
         return next((slot.generator.name for slot in self.plan.slots if slot.generator), "search")
 
-    def label_tokens(self) -> list[np.ndarray]:
+    def label_tokens(self) -> list[list[int]]:
         """Each label of a target that is one closed set, as the tokens of the whole answer."""
         (item,) = self.plan.automaton[len(self.prefix) :]
         assert isinstance(item, (OneOf, Fixed))
         labels = self.labels[item.slot]
         if isinstance(item, OneOf):
-            return [np.array([*ids, self.symbols.end], dtype=np.int64) for ids in self.symbols.encode_batch(labels)]
+            return [[*ids, self.symbols.end] for ids in self.symbols.encode_batch(labels)]
         start, _ = self.symbols.vocabulary.span(label_range(labels))
-        return [np.array([start + i], dtype=np.int64) for i in range(len(labels))]
+        return [[start + i] for i in range(len(labels))]
 
     def prompt(self, text: str) -> np.ndarray:
-        """Ids of a prompt's text."""
-        return np.array(self.symbols.encode(text), dtype=np.int64)
+        """Ids of a prompt's text. Prompts are few and come with every row, so they are kept."""
+        if text not in self.prompts:
+            self.prompts[text] = np.array(self.symbols.encode(text), dtype=np.int64)
+        return self.prompts[text]
 
 
 def bind(
@@ -78,9 +81,7 @@ def bind(
     )
     split = _prefix_length(plan.automaton)
     closed = {
-        item.slot: symbols.encode_batch(known[item.slot])
-        for item in _flat(plan.automaton)
-        if isinstance(item, OneOf)
+        item.slot: symbols.encode_batch(known[item.slot]) for item in _flat(plan.automaton) if isinstance(item, OneOf)
     }
     constraint = bind_constraint(
         tuple(_with_own_range(item, heads) for item in plan.automaton[split:]),

@@ -16,13 +16,10 @@ def ranked(decoder: StepDecoder, program: Program, prefixes: Sequence[np.ndarray
     """Per source one hypothesis a label, the likeliest first; score is the label's log-probability."""
     labels = program.label_tokens()
     scores = rank(decoder, program.constraint, prefixes, labels).cpu().numpy()
+    answers = [np.array(label, dtype=np.int64) for label in labels]
+    states = [program.constraint.walk(answer) for answer in answers]
     found = []
     for row in scores:
         best = np.argsort(-row, kind="stable")
-        found.append(
-            [
-                Hypothesis(labels[i], program.constraint.walk(labels[i]), float(row[i]), float(row[i]), True)
-                for i in best.tolist()
-            ]
-        )
+        found.append([Hypothesis(answers[i], states[i], float(row[i]), float(row[i]), True) for i in best.tolist()])
     return found

@@ -39,7 +39,9 @@ class Reader:
         source = tuple(self.pieces(plan.source))
         if plan.source and not sum(piece.length for _, piece in source):
             column = plan.slots[0].column
-            raise DataError("the source is empty: its repetitions have no element", expected="one at least", column=column)
+            raise DataError(
+                "the source is empty: its repetitions have no element", expected="one at least", column=column
+            )
         split = len(self.program.prefix)
         prefix = [np.array([BOS]), *(piece.tensors["tokens"] for _, piece in self.pieces(plan.target[:split]))]
         tokens = states = None
@@ -100,7 +102,11 @@ class Reader:
     def frames(self) -> dict[int, Mapping[str, Any]]:
         """What each slot that refers to another needs of it."""
         slots = self.program.plan.slots
-        return {s.index: self.piece(slots[s.frame], 0).info for s in slots if s.frame is not None and slots[s.frame].group is None}
+        return {
+            s.index: self.piece(slots[s.frame], 0).info
+            for s in slots
+            if s.frame is not None and slots[s.frame].group is None
+        }
 
     def piece(self, slot: SlotPlan, turn: int) -> Piece:
         """The piece of one slot, at one turn of its repetition."""
@@ -138,7 +144,7 @@ class Reader:
             raise DataError("the column is missing", expected=f"a column {slot.column!r}; the row has {there}", **place)
         value = self.row[slot.column]
         if value is None:
-            raise DataError("the value is missing (None)", expected=f"a {slot.value}", **place)
+            raise DataError("the value is missing (None)", expected=f"a value of kind {slot.value}", **place)
         return value if slot.group is None or turn is None else _list(slot, value)[turn]
 
     def rounds(self, step: Repeat) -> int:

@@ -23,7 +23,9 @@ class Label(Concatenate):
         """tokens (n,). Errors: DataError when the label is not in the set."""
         label, labels = self._label(value), context.labels or ()
         if label not in labels:
-            raise DataError(f"label {label!r} is not in the closed set of {len(labels)}", expected=one_of(label, labels))
+            raise DataError(
+                f"label {label!r} is not in the closed set of {len(labels)}", expected=one_of(label, labels)
+            )
         if self.options["adaptor"] == "head":
             tokens = [self.symbols.vocabulary.span(self.options[HEAD])[0] + list(labels).index(label)]
         else:
@@ -46,4 +48,3 @@ class Label(Concatenate):
         if not isinstance(value, str) or not value.strip():
             raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected="a label: a str or an integer")
         return value.lower() if self.options["uncased"] else value
-

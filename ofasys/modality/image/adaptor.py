@@ -32,7 +32,8 @@ class PatchAdaptor(nn.Module):
 class ResNetAdaptor(nn.Module):
     """patches (n, 3 * p * p) uint8 and shapes (images, 2) in patches -> (n, D), through a residual network.
 
-    One halving of the resolution per factor two of p, each followed by one residual block with GroupNorm.
+    One halving of the resolution per factor two of p, each but the first followed by a residual block: where the picture
+    is largest, a block would cost most and see least.
     """
 
     def __init__(self, options: Options, width: int) -> None:
@@ -40,8 +41,10 @@ class ResNetAdaptor(nn.Module):
         self.patch = int(options["patch"])
         stages: list[nn.Module] = []
         into = 3
-        for out in channels(self.patch):
-            stages += [nn.Conv2d(into, out, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, out), _Residual(out)]
+        for stage, out in enumerate(channels(self.patch)):
+            stages += [nn.Conv2d(into, out, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, out)]
+            if stage:
+                stages.append(_Residual(out))
             into = out
         self.stages = nn.Sequential(*stages)
         self.project = nn.Linear(into, width)
@@ -63,13 +66,15 @@ class ResNetAdaptor(nn.Module):
 
 
 class _Residual(nn.Module):
+    """x + conv(relu(norm(conv(relu(norm(x)))))): activation before each product (He et al., 2016)."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm1 = nn.GroupNorm(8, width)
-        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm2 = nn.GroupNorm(8, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm1(self.first(nn.functional.gelu(x)))
-        return x + self.norm2(self.second(nn.functional.gelu(y)))
+        y = self.first(torch.relu(self.norm1(x)))
+        return x + self.second(torch.relu(self.norm2(y)))

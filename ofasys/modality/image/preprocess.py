@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ofasys.errors import DataError
-from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 

@@ -115,9 +115,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
             raise DataError("a float array with values outside 0..1 or NaN", expected="floats in 0..1, or uint8")
         array = (array * 255).round()
-    elif array.dtype != np.uint8:
-        if array.min() < 0 or array.max() > 255:
-            raise DataError(f"an array of {array.dtype} with values outside 0..255", expected="uint8, uint16 or float")
+    elif array.dtype != np.uint8 and (array.min() < 0 or array.max() > 255):
+        raise DataError(f"an array of {array.dtype} with values outside 0..255", expected="uint8, uint16 or float")
     return Image.fromarray(array.astype(np.uint8))
 
 

@@ -38,8 +38,8 @@ def _first_rows(name: str, size: int, width: int, seed: int) -> Tensor:
     rows = torch.randn(size, width, generator=generator) * width**-0.5
     if not name.startswith("bins"):
         return rows
-    # Neighbouring bins mean neighbouring places, so they start out alike: random smooth waves along the range.
-    frequency = torch.exp(torch.randn(width, generator=generator)) * 2 * math.pi
+    # Neighbouring bins mean neighbouring places, so they start out alike: waves of 8 bins and more along the range.
+    period = 8.0 * (size / 4) ** torch.rand(width, generator=generator)
     phase = torch.rand(width, generator=generator) * 2 * math.pi
-    along = torch.linspace(0, 1, size)[:, None]
-    return (torch.cos(along * frequency + phase) * math.sqrt(2) + 0.1 * rows * width**0.5) * width**-0.5
+    waves = torch.cos(2 * math.pi * torch.arange(size)[:, None] / period + phase)
+    return waves * math.sqrt(2) * width**-0.5

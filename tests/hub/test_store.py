@@ -1,0 +1,254 @@
+"""Folders that are whole or not there: torn, foreign and other versions are refused with the reason; a crash at any
+moment of writing leaves the old folder or the new one."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from ofasys.errors import CheckpointError, ConfigError
+from ofasys.hub import OFASys, TaskCard, store
+from ofasys.hub.store import MANIFEST, read_folder, tensors, write_folder, write_json
+
+OLD = {"a.json": {"which": "old"}, "w.safetensors": {"x": torch.zeros(3)}, "t.txt": "alt é"}
+NEW = {"a.json": {"which": "new"}, "w.safetensors": {"x": torch.ones(3)}, "t.txt": "neu é"}
+
+
+def which(folder):
+    files = read_folder(folder)
+    found = json.loads(files["a.json"])["which"]
+    assert float(tensors(files["w.safetensors"])["x"][0]) == (found == "new")
+    assert files["t.txt"].decode() == {"old": "alt é", "new": "neu é"}[found]
+    return found
+
+
+def test_what_is_written_is_read(tmp_path):
+    write_folder(tmp_path / "deep" / "folder", OLD)
+    assert which(tmp_path / "deep" / "folder") == "old"
+    write_folder(tmp_path / "deep" / "folder", NEW)
+    assert which(tmp_path / "deep" / "folder") == "new"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
+
+
+class Crash(BaseException):
+    """Power goes."""
+
+
+def crash_at(monkeypatch, number):
+    """The number-th change to the disk (write, sync, rename, removal) does not come about, nor does any after it."""
+    count = iter(range(10_000))
+
+    def before(real):
+        def stepped(*args, **more):
+            if next(count) >= number:
+                raise Crash
+            return real(*args, **more)
+
+        return stepped
+
+    for name in ("_write", "_sync"):
+        monkeypatch.setattr(store, name, before(getattr(store, name)))
+    monkeypatch.setattr(Path, "rename", before(Path.rename))
+    monkeypatch.setattr(Path, "mkdir", before(Path.mkdir))
+    monkeypatch.setattr(shutil, "rmtree", before(shutil.rmtree))
+
+
+@pytest.mark.parametrize("repeated", [1, 2])
+def test_a_crash_at_any_moment_leaves_the_old_or_the_new(tmp_path, monkeypatch, repeated):
+    """repeated: the writing after the crash is cut off at the same moment again."""
+    seen, finished = [], False
+    for number in range(100):
+        folder = tmp_path / str(number) / "saved"
+        write_folder(folder, OLD)
+        for _ in range(repeated):
+            with monkeypatch.context() as patch:
+                crash_at(patch, number)
+                try:
+                    write_folder(folder, NEW)
+                    finished = True
+                except Crash:
+                    pass
+        seen.append(which(folder))
+        write_folder(folder, NEW)  # whatever was left, the next writing goes well
+        assert which(folder) == "new"
+        assert [path.name for path in folder.parent.iterdir()] == ["saved"]
+        if finished:
+            break
+    assert finished
+    assert seen[0] == "old"
+    assert seen[-1] == "new"
+    if repeated == 1:
+        assert sorted(seen, key=["old", "new"].index) == seen  # never back
+
+
+def test_a_first_writing_cut_off_leaves_nothing(tmp_path, monkeypatch):
+    folder = tmp_path / "saved"
+    with monkeypatch.context() as patch:
+        crash_at(patch, 4)
+        with pytest.raises(Crash):
+            write_folder(folder, NEW)
+    with pytest.raises(CheckpointError, match="no folder"):
+        read_folder(folder)
+
+
+def test_a_torn_write_is_seen(tmp_path):
+    """Half a file, as a disk without fsync may leave it."""
+    write_folder(tmp_path / "saved", OLD)
+    for name in OLD:
+        folder = tmp_path / f"torn-{name}"
+        shutil.copytree(tmp_path / "saved", folder)
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+        with pytest.raises(
+            CheckpointError, match=rf"is torn: {name} holds {len(data) // 2} bytes that are not the {len(data)} written"
+        ):
+            read_folder(folder)
+        (folder / name).write_bytes(bytes([data[0] ^ 1]) + data[1:])
+        with pytest.raises(CheckpointError, match=f"is torn: {name}"):
+            read_folder(folder)
+        (folder / name).unlink()
+        with pytest.raises(CheckpointError, match=f"is torn: {name} is missing; use another checkpoint"):
+            read_folder(folder)
+        (folder / name).write_bytes(data)
+        assert which(folder) == "old"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "says"),
+    [
+        ('{"ofasys": 1, "files": {"a.js', "cannot be read"),
+        ("", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        ('{"name": "a web page", "icons": []}', "it is not a checkpoint of ofasys"),
+        ("[1, 2]", "it is not a checkpoint of ofasys"),
+        ('{"ofasys": 1, "files": ["a.json"]}', "it is not a checkpoint of ofasys"),
+        ('{"ofasys": 1, "files": {"a.json": "x"}}', "it is not a checkpoint of ofasys"),
+        ('{"ofasys": 2, "files": {}}', "is of checkpoint format 2; this version of ofasys reads format 1"),
+        ('{"ofasys": 2, "shards": 7, "files": 0}', "is of checkpoint format 2"),
+    ],
+)
+def test_a_manifest_that_is_not_ours(tmp_path, manifest, says):
+    write_folder(tmp_path / "saved", OLD)
+    data = manifest if isinstance(manifest, bytes) else manifest.encode()
+    (tmp_path / "saved" / MANIFEST).write_bytes(data)
+    with pytest.raises(CheckpointError, match=says):
+        read_folder(tmp_path / "saved")
+
+
+def test_a_folder_that_is_not_ours(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"has no manifest\.json: it is not a checkpoint of ofasys"):
+        read_folder(tmp_path / "other")
+    with pytest.raises(CheckpointError, match="no folder"):
+        read_folder(tmp_path / "absent")
+    with pytest.raises(CheckpointError, match="no folder"):
+        read_folder(tmp_path / "other" / "config.json")
+    with pytest.raises(CheckpointError, match="no saved model and no run"):
+        OFASys.from_pretrained(tmp_path / "other")
+
+
+def test_a_manifest_cannot_point_elsewhere(tmp_path):
+    (tmp_path / "secret.json").write_text("{}")
+    write_folder(tmp_path / "saved", OLD)
+    manifest = json.loads((tmp_path / "saved" / MANIFEST).read_text())
+    manifest["files"]["../secret.json"] = {"sha256": "0" * 64, "bytes": 2}
+    (tmp_path / "saved" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="is torn"):
+        read_folder(tmp_path / "saved")
+
+
+def test_writing_does_not_swallow_what_others_put_there(tmp_path):
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter1.tex").write_text("years of work")
+    with pytest.raises(
+        ConfigError, match=r"holds 'chapter1\.tex', which is not of a saved model and would be lost; give a new folder"
+    ):
+        write_folder(folder, NEW)
+    assert (folder / "chapter1.tex").read_text() == "years of work"
+    (folder / "chapter1.tex").unlink()
+    write_folder(folder, OLD)  # an empty folder is taken
+    (folder / "notes.md").write_text("mine")
+    with pytest.raises(ConfigError, match=r"notes\.md"):
+        write_folder(folder, NEW)
+    with pytest.raises(ConfigError, match="is a file; give the name of a folder"):
+        write_folder(folder / "notes.md", NEW)
+    assert which(folder) == "old"
+
+
+def test_small_files_are_replaced_in_one_move(tmp_path, monkeypatch):
+    path = tmp_path / "x" / "last.json"
+    write_json(path, {"folder": "step-1"})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *a: (_ for _ in ()).throw(Crash()))
+        with pytest.raises(Crash):
+            write_json(path, {"folder": "step-2"})
+    assert json.loads(path.read_text()) == {"folder": "step-1"}
+    write_json(path, {"folder": "step-2 é"})
+    assert json.loads(path.read_text(encoding="utf8")) == {"folder": "step-2 é"}
+
+
+# --- a saved model -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hub") / "saved"
+    OFASys(
+        tiny.grown(("caption",)),
+        [TaskCard("caption", (str(tiny.plans(("caption",))["caption"].instruction),), tiny.SETTINGS)],
+    ).save_pretrained(folder)
+    return folder
+
+
+def rewritten(saved, folder, name, change):
+    files = {
+        n: json.loads(d) if n.endswith(".json") and n != "tokenizer.json" else d for n, d in read_folder(saved).items()
+    }
+    files = {
+        n: tensors(d) if n.endswith(".safetensors") else d.decode() if isinstance(d, bytes) else d
+        for n, d in files.items()
+    }
+    files[name] = change(files[name])
+    write_folder(folder, {n: v for n, v in files.items() if v is not None})
+    return folder
+
+
+def test_a_saved_model_loads(saved):
+    assert OFASys.from_pretrained(saved).model.symbols.vocabulary.size > 256
+    assert {path.suffix for path in saved.iterdir()} == {".json", ".safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("model.json", lambda about: None, r"lacks 'model\.json'"),
+        ("model.safetensors", lambda t: None, r"lacks 'model\.safetensors'"),
+        ("model.json", lambda about: about | {"fingerprint": "0" * 16}, "vocabulary's hash does not fit"),
+        (
+            "model.json",
+            lambda about: about | {"modalities": [*about["modalities"], "SMELL"]},
+            "uses modality SMELL, which is not installed",
+        ),
+        ("model.json", lambda about: {k: v for k, v in about.items() if k != "config"}, "lacks 'config'"),
+        (
+            "model.safetensors",
+            lambda t: {k: v for k, v in t.items() if "norm" not in k},
+            "weights do not fit the model",
+        ),
+        ("model.safetensors", lambda t: t | {"extra": torch.zeros(1)}, "weights do not fit the model: 'extra'"),
+    ],
+)
+def test_a_saved_model_that_does_not_fit(saved, tmp_path, name, change, says):
+    with pytest.raises(CheckpointError, match=says):
+        OFASys.from_pretrained(rewritten(saved, tmp_path / "changed", name, change))
+
+
+def test_a_model_that_has_learned_nothing_is_not_saved(tiny, tmp_path):
+    from ofasys.generalist import GeneralistModel
+
+    with pytest.raises(ConfigError, match="nothing to save; train it first"):
+        OFASys(GeneralistModel(config=tiny.CONFIG)).save_pretrained(tmp_path / "x")

@@ -1,0 +1,297 @@
+"""Killed anywhere and resumed equals never killed: the same samples, losses, weights and log."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ofasys import CheckpointError, OFASys, Trainer
+from ofasys.train import trainer as room
+from tests.train import tiny
+
+
+class Killed(BaseException):
+    """As sudden as a kill: nothing in the package catches it."""
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    """What each micro-batch drew, and the losses so far; `spy.kill = n` ends a run in the middle of its step n."""
+
+    watched = SimpleNamespace(kill=None, drawn={}, losses={})
+    backward, quarantine = room._Run.backward, room._Run.quarantine
+
+    def watch_backward(run, delivery, batch, began, waited):
+        backward(run, delivery, batch, began, waited)
+        ticket = delivery.ticket
+        window = run.windows[ticket.task]
+        watched.losses[(ticket.step, ticket.task, ticket.k)] = window.total
+        if watched.kill == ticket.step:
+            raise Killed
+
+    def watch_quarantine(run, step, delivery):
+        quarantine(run, step, delivery)
+        ticket = delivery.ticket
+        watched.drawn[(ticket.step, ticket.task, ticket.k)] = (delivery.instruction, delivery.rows)
+
+    monkeypatch.setattr(room._Run, "backward", watch_backward)
+    monkeypatch.setattr(room._Run, "quarantine", watch_quarantine)
+    return watched
+
+
+def mixed_tasks():
+    """A closed set with bad rows, masking noise and two instructions, a picture task that joins late and leaves."""
+    return [
+        tiny.label_task(train=tiny.label_rows(12, bad=(3, 7)), bad_limit=5),
+        tiny.fill_task(
+            instruction=[tiny.FILL, "[TEXT:text,noise_ratio=0.2] -> [TEXT:text]"],
+            valid=tiny.label_rows(3),
+            weight=2.0,
+        ),
+        tiny.box_task(join=3, leave=9, smoothing=0.1),
+    ]
+
+
+def run(out, *, tasks=mixed_tasks, seed=0, **changes):
+    """A finished run: its weights, log and quarantine."""
+    settings = {"max_steps": 11, "warmup": 3, "lr": 5e-3, "log_every": 2, "eval_every": 5, "save_every": 3}
+    model = tiny.model(seed=seed)
+    Trainer(out=out, seed=seed, **(settings | changes)).fit(model=model, tasks=tasks())
+    return tiny.weights(model), tiny.lines(out / "metrics.jsonl"), tiny.lines(out / "quarantine.jsonl")
+
+
+def same(one, other):
+    assert tiny.same_weights(one[0], other[0])
+    assert one[1] == other[1]
+    assert one[2] == other[2]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was never killed."""
+    return run(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "accumulate", "workers", "stops"),
+    [
+        ("round_robin", 2, 0, (7,)),
+        pytest.param("round_robin", 1, 0, (1, 4, 5, 10), marks=pytest.mark.slow),
+        pytest.param("accumulate", 1, 2, (3, 8), marks=pytest.mark.slow),
+        pytest.param("accumulate", 2, 0, (6,), marks=pytest.mark.slow),
+    ],
+)
+def test_killed_and_resumed_equals_never_killed(tmp_path, spy, schedule, accumulate, workers, stops):
+    settings = {"schedule": schedule, "accumulate": accumulate}
+    whole = run(tmp_path / "whole", **settings)
+    drawn, losses = dict(spy.drawn), dict(spy.losses)
+    spy.drawn.clear()
+    spy.losses.clear()
+    for stop in stops:
+        spy.kill = stop
+        with pytest.raises(Killed):
+            run(tmp_path / "cut", workers=workers, **settings)
+    spy.kill = None
+    same(run(tmp_path / "cut", workers=workers, **settings), whole)
+    assert spy.drawn == drawn
+    assert spy.losses == losses
+    steps = [(line["kind"], line["step"], line["task"]) for line in whole[1]]
+    assert len(set(steps)) == len(steps)
+    assert whole[2], "the bad rows were written down"
+
+
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_workers_change_nothing(tmp_path, spy, workers):
+    alone = run(tmp_path / "alone")
+    drawn, losses = dict(spy.drawn), dict(spy.losses)
+    same(run(tmp_path / "workers", workers=workers), alone)
+    assert (spy.drawn, spy.losses) == (drawn, losses)
+
+
+def test_epochs_and_buckets_are_crossed(tmp_path, spy):
+    def tasks():
+        return [tiny.label_task(train=tiny.label_rows(5), micro_batch_size=2), tiny.fill_task(train=tiny.label_rows(2))]
+
+    whole = run(tmp_path / "whole", tasks=tasks)
+    epochs = {epoch for _, rows in spy.drawn.values() for epoch, _ in rows}
+    assert max(epochs) >= 2
+    spy.kill = 8
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", tasks=tasks)
+    spy.kill = None
+    same(run(tmp_path / "cut", tasks=tasks), whole)
+
+
+def test_same_seed_same_losses_and_another_seed_others(tmp_path, spy):
+    losses = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.manual_seed(len(losses))  # what the process did before is of no account
+        spy.losses.clear()
+        run(tmp_path / name, seed=seed, max_steps=3)
+        losses.append(list(spy.losses.values()))
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+from tests.laws.test_resume import run
+from ofasys.train import trainer as room
+
+stop = int(sys.argv[2])
+update = room._Run.update
+def killed(self, step, stream):
+    if step == stop:
+        os.kill(os.getpid(), signal.SIGKILL)
+    update(self, step, stream)
+room._Run.update = killed
+run(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_was_killed_is_resumed(tmp_path, whole):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "cut"), "8"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    same(run(tmp_path / "cut"), whole)
+
+
+def test_a_line_cut_off_by_the_kill_is_dropped(tmp_path, spy, whole):
+    spy.kill = 7
+    with pytest.raises(Killed):
+        run(tmp_path / "cut")
+    spy.kill = None
+    for name in ("metrics.jsonl", "quarantine.jsonl"):
+        with (tmp_path / "cut" / name).open("a") as file:
+            file.write('{"kind": "train", "st')
+    same(run(tmp_path / "cut"), whole)
+
+
+def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(tmp_path, monkeypatch, whole):
+    backward = room._Run.backward
+
+    def interrupted(self, delivery, *rest):
+        backward(self, delivery, *rest)
+        if delivery.ticket.step == 7 and not interrupts:
+            interrupts.append(7)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    interrupts = []
+    monkeypatch.setattr(room._Run, "backward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", workers=1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert json.loads((tmp_path / "cut/checkpoints/last.json").read_text()) == {"folder": "step-00000008"}
+    same(run(tmp_path / "cut"), whole)
+
+
+def test_a_second_ctrl_c_interrupts_at_once(tmp_path, monkeypatch):
+    def interrupted(self, delivery, *rest):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second was not heard")
+
+    monkeypatch.setattr(room._Run, "backward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut")
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path, spy):
+    whole = run(tmp_path / "one")
+    spy.drawn.clear()
+    same(run(tmp_path / "one"), whole)
+    assert not spy.drawn
+    same(run(tmp_path / "one", max_steps=5), whole)
+
+
+def test_more_steps_go_on(tmp_path, spy):
+    run(tmp_path / "one", max_steps=6)
+    spy.drawn.clear()
+    _, metrics, _ = run(tmp_path / "one", max_steps=9)
+    assert {step for step, _, _ in spy.drawn} == {6, 7, 8}
+    assert max(line["step"] for line in metrics) == 9
+
+
+def test_with_a_constant_rate_more_steps_equal_a_longer_run(tmp_path):
+    whole = run(tmp_path / "whole", max_steps=9, decay="constant", log_every=3, eval_every=3)
+    run(tmp_path / "one", max_steps=6, decay="constant", log_every=3, eval_every=3)
+    same(run(tmp_path / "one", max_steps=9, decay="constant", log_every=3, eval_every=3), whole)
+
+
+def test_a_torn_last_checkpoint_is_refused_and_the_best_still_loads(tmp_path, monkeypatch):
+    scores = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr(room, "evaluate_task", lambda *a, **k: {"loss": next(scores), "samples": 1.0})
+    out = tmp_path / "one"
+    run(out, tasks=lambda: [tiny.label_task()], max_steps=6, eval_every=4)
+    pointed = {name: json.loads((out / f"checkpoints/{name}.json").read_text())["folder"] for name in ("best", "last")}
+    assert pointed == {"best": "step-00000004", "last": "step-00000006"}
+    torn = out / "checkpoints" / pointed["last"] / "model.safetensors"
+    torn.write_bytes(torn.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"torn.*model\.safetensors"):
+        run(out, tasks=lambda: [tiny.label_task()], max_steps=8)
+    assert OFASys.from_pretrained(out).inference(tiny.LABEL, data={"text": "red fish"}).text in tiny.COLOURS
+
+
+def test_a_run_of_another_model_or_seed_is_refused(tmp_path):
+    def only():
+        return [tiny.label_task()]
+
+    run(tmp_path, tasks=only, max_steps=2)
+    with pytest.raises(CheckpointError, match=r"ffn=64.*this one 128.*another `out`"):
+        Trainer(max_steps=4, out=tmp_path).fit(model=tiny.model(ffn=128), tasks=only())
+    with pytest.raises(CheckpointError, match=r"whose model has seed 0, not 5"):
+        Trainer(max_steps=4, out=tmp_path).fit(model=tiny.model(seed=5), tasks=only())
+    with pytest.raises(CheckpointError, match=r"whose run has seed 0, not 5"):
+        Trainer(max_steps=4, out=tmp_path, seed=5).fit(model=tiny.model(), tasks=only())
+    other = tiny.model()
+    Trainer(max_steps=1).fit(model=other, tasks=[tiny.box_task()])
+    with pytest.raises(CheckpointError, match="another vocabulary"):
+        Trainer(max_steps=4, out=tmp_path).fit(model=other, tasks=only())
+
+
+def test_a_saved_model_is_no_run_to_resume(tmp_path):
+    run(tmp_path, tasks=lambda: [tiny.label_task()], max_steps=2)
+    folder = tmp_path / "checkpoints" / "step-00000002"
+    OFASys.from_pretrained(tmp_path).save_pretrained(tmp_path / "model")
+    for file in folder.iterdir():
+        file.unlink()
+    for file in (tmp_path / "model").iterdir():
+        file.rename(folder / file.name)
+    with pytest.raises(CheckpointError, match="holds a model but no run to resume"):
+        run(tmp_path, tasks=lambda: [tiny.label_task()], max_steps=3)
+
+
+def test_tasks_may_come_and_go_between_runs(tmp_path, spy):
+    """Under `accumulate` each task's own samples are what they would have been, whoever is there beside it."""
+    settings = {"schedule": "accumulate", "save_every": 1}
+    run(tmp_path / "whole", tasks=lambda: [tiny.label_task(), tiny.box_task()], **settings)
+    alone = dict(spy.drawn)
+    spy.drawn.clear()
+    run(tmp_path / "one", tasks=lambda: [tiny.label_task(), tiny.box_task()], max_steps=4, **settings)
+    run(tmp_path / "one", tasks=lambda: [tiny.label_task(), tiny.fill_task()], max_steps=7, **settings)
+    loaded = OFASys.from_pretrained(
+        tmp_path / "one", which="last"
+    )  # the weights of the task that left are there, and load
+    assert sorted(card.name for card in loaded.cards) == ["box", "fill", "label"]
+    run(tmp_path / "one", tasks=lambda: [tiny.label_task(), tiny.box_task()], **settings)
+    for step in range(11):
+        assert spy.drawn[(step, "label", step)] == alone[(step, "label", step)]
+    boxes = [(step, k) for step, task, k in spy.drawn if task == "box"]
+    assert boxes == [(0, 0), (1, 1), (2, 2), (3, 3), (7, 4), (8, 5), (9, 6), (10, 7)]
+    for step, k in boxes:
+        assert spy.drawn[(step, "box", k)] == alone[(k, "box", k)]

@@ -1,0 +1,76 @@
+"""Printed plans of all documented instructions. `pytest tests/planner --update-golden` writes them anew."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ofasys.errors import ConfigError, PlanError
+from ofasys.planner import explain, plan, to_json
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+DOCUMENTED = {
+    "caption": "[IMAGE:img] what does the image describe? -> [TEXT:cap]",
+    "entailment": "can text1 [TEXT:sent1] imply text2 [TEXT:sent2]? -> [TEXT:label,closed_set]",
+    "entailment_prompted": "-> can text1 [TEXT:sent1,no_loss] imply text2 [TEXT:sent2,no_loss]? [TEXT:label,closed_set]",
+    "detection_unnamed": "[IMAGE:img] detect the objects in the image. -> [[BOUNDING_BOX] [TEXT]]*",
+    "region_unnamed": "[IMAGE] what does the region describe in the image? region: [BOUNDING_BOX] -> [TEXT]",
+    "infilling": 'what is the complete text of " [TEXT:sentence,mask_ratio=0.3] "? -> [TEXT:sentence]',
+    "language_model": "-> [TEXT:t]",
+    "demo_group": "[IMAGE:img] which group does it belong to? -> [TEXT:group,closed_set]",
+    "demo_grounding": '[IMAGE:img] which region does the text " [TEXT:phrase] " describe? -> [BOX:box]',
+    "demo_grounded_caption": "[IMAGE:img] what does the region describe? region: [BOX:box] -> [TEXT:cap]",
+    "demo_detection": "[IMAGE:img] detect the objects in the image. -> ([BOX:box] [TEXT:label])*",
+    "demo_vqa": "[IMAGE:img] [TEXT:question] -> [TEXT:answer]",
+    "category_head": "[IMAGE:img,adaptor=resnet,patch=8,size=64] which? -> [CATEGORY:group,adaptor=head,weight=0.5]",
+}
+REFUSED = {"image_target": "-> ([IMAGE] [TEXT])*", "contrast": "[IMAGE:img|TEXT:cap] ->"}
+
+
+def compare(name, text, update):
+    path = GOLDEN / f"{name}.txt"
+    if update:
+        path.write_text(text + "\n", encoding="utf8")
+    assert path.read_text(encoding="utf8") == text + "\n", (
+        f"{path.name} differs; if that is meant: pytest --update-golden"
+    )
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_printed_plan(name, update_golden):
+    compare(name, str(plan(DOCUMENTED[name])), update_golden)
+
+
+def test_printed_plan_with_costs_and_settings(update_golden):
+    made = plan(DOCUMENTED["caption"], settings={"IMAGE.size": 64, "cap.max_length": 20})
+    compare("caption_tiny", explain(made, "tiny"), update_golden)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_there_yet_says_so(name, update_golden):
+    with pytest.raises(PlanError, match="not there yet") as error:
+        plan(REFUSED[name])
+    compare(name, str(error.value), update_golden)
+
+
+def test_json_and_text_give_the_same_cost():
+    made = plan(DOCUMENTED["demo_detection"])
+    found = to_json(made, "small")
+    assert found["fingerprint"] == made.fingerprint
+    assert found["estimate"] == {"source": 72, "target": 60}
+    text = explain(made, "small")
+    assert f"{found['cost']['parameters'] / 1e6:.2f} M parameters" in text
+    assert f"{found['cost']['flops'] / 1e9:.3f} GFLOP" in text
+    assert "estimate" in to_json(made)
+
+
+def test_an_unknown_size_names_those_there_are():
+    with pytest.raises(ConfigError, match=r"unknown size 'smal'; did you mean small"):
+        explain(plan("-> [TEXT:t]"), "smal")
+
+
+def test_golden_files_are_all_used():
+    known = {*DOCUMENTED, *REFUSED, "caption_tiny"}
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == known
+    assert all(re.fullmatch("[a-z_]+", name) for name in known)

@@ -1,0 +1,115 @@
+"""The house stands: imports go down only. See docs/design/0001-house.md."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ofasys"
+PAGE = (ROOT / "docs" / "design" / "0001-house.md").read_text(encoding="utf8")
+SHARED = {"modality", "symbols", "vocabulary", "shared", ""}  # what every modality may import of its own room
+
+
+def floors():
+    """Room -> floor, as the design page lists them."""
+    listed = re.search(r"^Room floors.*?:\n(.*?)\n\n", PAGE + "\n\n", re.S | re.M)[1]
+    found = {}
+    for rooms, floor in re.findall(r"([a-z, ]+?) (\d+)[;.]", " ".join(listed.split())):
+        found |= {room.strip(): int(floor) for room in rooms.split(",")}
+    return found
+
+
+def imports(path):
+    """Modules of this package that a file imports, wherever it does so: (dotted parts below the root, line)."""
+    here = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = list(here[: len(here) - node.level]) if node.level else []
+            module = above + (node.module.split(".") if node.module else [])
+            names = [[*module, a.name] for a in node.names] if len(module) == 1 or not node.module else [module]
+        else:
+            continue
+        yield from ((tuple(name[1:]), node.lineno) for name in names if name[0] == "ofasys")
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+NAMES = {path.stem for path in PACKAGE.iterdir()} - {"__init__", "__pycache__"}
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def test_every_room_has_a_floor_and_every_floor_a_room():
+    assert {room_of(path) for path in FILES} == set(floors())
+
+
+@pytest.mark.parametrize("room", sorted({room_of(path) for path in FILES}))
+def test_imports_go_down_only(room):
+    floor, wrong = floors(), []
+    for path in FILES:
+        if room_of(path) != room:
+            continue
+        for target, line in imports(path):
+            where = f"{path.relative_to(ROOT)}:{line}"
+            if not target or target[0] not in NAMES:
+                wrong.append(f"{where} imports from the package root")
+            elif target[0] != room and floor[target[0]] >= floor[room]:
+                wrong.append(f"{where} imports {target[0]}, floor {floor[target[0]]}, not below {floor[room]}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_modality_imports_another():
+    wrong = []
+    for path in (PACKAGE / "modality").rglob("*.py"):
+        own = path.relative_to(PACKAGE / "modality").with_suffix("").parts[0]
+        if own in ("registry", "__init__"):
+            continue
+        allowed = {own, *SHARED} if own not in SHARED else SHARED
+        for target, line in imports(path):
+            if target[0] == "modality" and (target[1] if len(target) > 1 else "") not in allowed:
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {'.'.join(target)}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nobody_decides_by_the_name_of_a_modality():
+    ladder = re.compile(r"""(modality|tag)\s*(==|!=|in)\s*[(\["'](TEXT|IMAGE|BOX|CATEGORY)?["']?""")
+    wrong = [
+        str(path)
+        for path in FILES
+        if room_of(path) not in ("modality", "language", "gallery") and ladder.search(path.read_text())
+    ]
+    assert not wrong
+
+
+def test_no_room_for_leftovers():
+    bad = {"utils", "util", "base", "common", "helper", "helpers", "misc"}
+    assert not [path for path in FILES if path.stem in bad or path.parent.name in bad]
+
+
+def test_nothing_that_loads_can_run_code():
+    """Weights are safetensors, metadata is JSON: no pickle, no torch.load, no eval of what was read."""
+    wrong = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in (
+                "torch.load",
+                "torch.save",
+                "yaml.load",
+                "np.load",
+                "numpy.load",
+            ):
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}")
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = {a.name for a in node.names} | {getattr(node, "module", None)}
+                wrong += [
+                    f"{path.relative_to(ROOT)}:{node.lineno} {n}"
+                    for n in names & {"pickle", "dill", "cloudpickle", "joblib", "marshal"}
+                ]
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.func.id}")
+    assert not wrong, "\n".join(wrong)
