@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,38 +15,43 @@ from ofasys import flow
 from ofasys.errors import DataError
 from ofasys.program.program import Program
 from ofasys.task.order import Order, key_of, sample_seed
+from ofasys.task.source import Row
 from ofasys.task.task import Task
-from ofasys.types import Batch
+from ofasys.types import Batch, Sample
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """Micro-batch number `k` of a task, to be used at `step`."""
+    """Micro-batch number `k` of a task, to be used at `step`, which takes `of` micro-batches in all."""
 
     step: int
     task: str
     k: int
+    of: int = 1
 
 
 @dataclass(frozen=True)
 class Bad:
-    """A row that could not be used, for the quarantine file."""
+    """A row that could not be used."""
 
-    task: str
     epoch: int
     row: int
-    problem: str
+    error: DataError
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a ticket gave. batch is None when every row of it was bad. instruction: which of the task's it is."""
+    """What a ticket gave. batch is None when every row of it was bad. instruction: which of the task's it is.
+
+    rows: (epoch, row) of each that was drawn. stop: the error of a task that stops at bad rows.
+    """
 
     ticket: Ticket
     batch: Batch | None
     instruction: int
     rows: tuple[tuple[int, int], ...]
     bad: tuple[Bad, ...]
+    stop: DataError | None = None
 
 
 class Assembler(Dataset[Delivery]):
@@ -63,29 +68,39 @@ class Assembler(Dataset[Delivery]):
         }
 
     def __getitem__(self, ticket: Ticket) -> Delivery:
-        """Read, preprocess and collate the rows of a ticket. Errors: DataError if the task stops at bad rows."""
+        """Read, preprocess and collate the rows of a ticket."""
         task = self.tasks[ticket.task]
         programs = self.programs[ticket.task]
         chosen = key_of("instruction", self.seed, ticket.task, ticket.k) % len(programs)
-        program, source = programs[chosen], task.source("train")
+        program = programs[chosen]
         epochs, rows = self.orders[ticket.task].batch(ticket.k)
+        places = tuple(zip(epochs.tolist(), rows.tolist(), strict=True))
         samples, bad = [], []
-        for epoch, row in zip(epochs.tolist(), rows.tolist(), strict=True):
+        for epoch, row in places:
             random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, task.name, epoch, row)))
             try:
-                values = source[row]
-                samples.append(
-                    flow.preprocess(program, values, training=True, random=random, root=source.root, origin=f"train row {row}")
-                )
-            except Exception as error:
-                problem = error if isinstance(error, DataError) else _unexpected(error)
-                problem.at(task=task.name, sample=f"train row {row}")
+                samples.append(read(task, program, "train", row, random, training=True)[1])
+            except DataError as error:
                 if task.on_bad == "stop":
-                    raise problem from error
-                bad.append(Bad(task.name, epoch, row, str(problem)))
+                    return Delivery(ticket, None, chosen, places, (), error)
+                bad.append(Bad(epoch, row, error))
         batch = flow.collate(program, samples) if samples else None
-        places = tuple(zip(epochs.tolist(), rows.tolist(), strict=True))
         return Delivery(ticket, batch, chosen, places, tuple(bad))
+
+
+def read(
+    task: Task, program: Program, split: str, row: int, random: np.random.Generator, training: bool = False
+) -> tuple[Row, Sample]:
+    """One row of a split, and its sample. Errors: DataError naming task and row, whatever went wrong in reading it."""
+    source, origin = task.source(split), f"{split} row {row}"
+    root = None if source.root is None else str(source.root)
+    try:
+        values = source[row]
+        return values, flow.preprocess(program, values, training=training, random=random, root=root, origin=origin)
+    except DataError as error:
+        raise error.at(task=task.name, sample=origin) from error.__cause__
+    except Exception as error:
+        raise _unexpected(error).at(task=task.name, sample=origin) from error
 
 
 def _unexpected(error: Exception) -> DataError:
@@ -94,22 +109,30 @@ def _unexpected(error: Exception) -> DataError:
     return DataError(f"reading it raised {type(error).__name__}: {error} ({frame.name}, line {frame.lineno})")
 
 
-def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) -> Iterator[Delivery]:
-    """Deliveries in the order of the tickets, prepared in this process or by `workers` others."""
+def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) -> Generator[Delivery, None, None]:
+    """Deliveries in the order of the tickets, prepared in this process or by `workers` others.
+
+    tickets: taken a few ahead of what is used, never all at once. Errors: DataError of a task that stops at bad rows.
+    """
     if workers == 0:
-        yield from (assembler[ticket] for ticket in tickets)
-        return
-    loader: DataLoader[Any] = DataLoader(
-        assembler,
-        batch_size=None,
-        sampler=tickets,  # type: ignore[arg-type]
-        num_workers=workers,
-        prefetch_factor=4,
-        worker_init_fn=_one_thread,
-        multiprocessing_context="fork",
-    )
-    yield from loader
+        made: Iterable[Delivery] = (assembler[ticket] for ticket in tickets)
+    else:
+        made = DataLoader(
+            assembler,
+            batch_size=None,
+            sampler=tickets,
+            num_workers=workers,
+            prefetch_factor=4,
+            worker_init_fn=_begin_worker,
+            multiprocessing_context="fork",
+        )
+    for delivery in made:
+        if delivery.stop is not None:
+            raise delivery.stop
+        yield delivery
 
 
-def _one_thread(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
+    """One thread a worker; a Ctrl-C is for the process that trains, which still wants its batches."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.generator.options import SearchOptions
-from ofasys.language import Instruction
+from ofasys.language import Group, Instruction
 from ofasys.metric import Metric, find
 from ofasys.modality import Registry, default_registry, lexicon
 from ofasys.planner import Plan, Prompt, Repeat, SlotPlan, plan
@@ -18,7 +19,9 @@ from ofasys.task.schedule import Entry
 from ofasys.task.source import Source, open_source
 
 SPLITS = ("train", "valid", "test")
-MOST_TEXTS = 20_000
+MOST_TEXTS = 20_000  # rows whose text trains the tokenizer
+OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often
+MOST_ROWS = 1_000_000  # rows that labels are gathered from
 MOST_LABELS = 100_000
 
 
@@ -29,9 +32,9 @@ class Task:
     metrics: names, `Metric`s, or functions (predictions, references) -> dict. weight: its share in the schedule.
     join, leave: the steps between which it takes part. closed_set: column -> labels, or the labels of the only column
     that has a set; without it the labels are gathered from the training rows. settings: defaults for the plan, such as
-    {"IMAGE.size": 64}. generate: search options used in evaluation. on_bad: "skip" bad training rows (counted, written
-    to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label smoothing. buckets: batches of like
-    length where text lengths are known.
+    {"IMAGE.size": 64}. generate: search options used in evaluation. on_bad: "skip" bad training rows (each counted
+    once and written to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label smoothing. buckets:
+    batches of like length where text lengths are known.
     """
 
     def __init__(
@@ -70,6 +73,10 @@ class Task:
         texts = [instruction] if isinstance(instruction, (str, Instruction)) else list(instruction)
         if not texts:
             raise ConfigError(f"task {name!r} has no instruction; give at least one")
+        if odd := [t for t in texts if not isinstance(t, (str, Instruction))]:
+            raise ConfigError(
+                f"task {name!r} has an instruction of {type(odd[0]).__name__}; give a str or an Instruction"
+            )
         words = lexicon(self.modalities)
         self.instructions = tuple(Instruction(t, words) if isinstance(t, str) else t for t in texts)
         self.settings = dict(settings or {})
@@ -77,6 +84,8 @@ class Task:
             plan(i, modalities=self.modalities, settings=self.settings) for i in self.instructions
         )
         self.metrics = tuple(find(metric) for metric in metrics)
+        for metric in self.metrics:
+            metric_columns(metric, self.plan)
         self.micro_batch_size, self.weight, self.join, self.leave = micro_batch_size, weight, join, leave
         self.generate = SearchOptions.from_dict(generate or {})
         self.on_bad, self.bad_limit, self.smoothing = on_bad, bad_limit, smoothing
@@ -101,18 +110,24 @@ class Task:
     def add_dataset(self, rows: Any, split: str = "train") -> Task:
         """Give the rows of a split. Errors: ConfigError for an unknown split or kind of rows, DataError for no rows."""
         if split not in SPLITS:
-            raise ConfigError(f"task {self.name!r}: no split {split!r}; {nearest(split, SPLITS)}there are {', '.join(SPLITS)}")
+            raise ConfigError(
+                f"task {self.name!r}: no split {split!r}; {nearest(split, SPLITS)}there are {', '.join(SPLITS)}"
+            )
         try:
             self.sources[split] = open_source(rows)
         except DataError as error:
             raise error.at(task=self.name) from error.__cause__
+        if split == "train":
+            self._labels = None
         return self
 
     def source(self, split: str) -> Source:
         """The rows of a split. Errors: ConfigError when it has none."""
         if split not in self.sources:
             have = ", ".join(self.sources) or "none"
-            raise ConfigError(f"task {self.name!r} has no {split} rows (it has: {have}); give {split}= or add_dataset(rows, {split!r})")
+            raise ConfigError(
+                f"task {self.name!r} has no {split} rows (it has: {have}); give {split}= or add_dataset(rows, {split!r})"
+            )
         return self.sources[split]
 
     def entry(self) -> Entry:
@@ -124,92 +139,159 @@ class Task:
     def labels(self) -> Labels:
         """Column -> closed set: as given, else the distinct values of the training rows, sorted."""
         if self._labels is None:
-            self._labels = dict(self._given)
-            for slot in self.closed_slots():
-                if slot.column not in self._labels:
-                    self._labels[slot.column] = self._gathered(slot)
+            known = dict(self._given)
+            for p, slot in self.closed_slots():
+                if slot.column not in known:
+                    known[slot.column] = self._gathered(p, slot)
+            self._labels = known
         return self._labels
 
     def restore_labels(self, labels: Labels) -> None:
         """Take the closed sets of a saved run instead of gathering them anew."""
         self._labels = {**{name: tuple(values) for name, values in labels.items()}, **self._given}
 
-    def closed_slots(self) -> list[SlotPlan]:
-        """Slots whose values come from a closed set."""
-        return [slot for p in self.plans for slot in p.slots if slot.closed_set]
+    def closed_slots(self) -> list[tuple[Plan, SlotPlan]]:
+        """Slots whose values come from a closed set, each with its plan."""
+        return [(p, slot) for p in self.plans for slot in p.slots if slot.closed_set]
 
     def texts(self) -> Iterator[str]:
         """The task's own text: prompts, labels and text of the training rows; what a tokenizer is trained on."""
-        for p in self.plans:
-            for step in (*p.source, *p.target):
-                yield from (s.text for s in (step.steps if isinstance(step, Repeat) else (step,)) if isinstance(s, Prompt))
-        for values in self.labels.values():
-            yield from values
+        often = [
+            s.text
+            for p in self.plans
+            for step in (*p.source, *p.target)
+            for s in (step.steps if isinstance(step, Repeat) else (step,))
+            if isinstance(s, Prompt)
+        ]
+        for text in [*often, *(label for labels in self.labels.values() for label in labels)]:
+            yield from repeat(text, OFTEN)
         if "train" not in self.sources:
             return
-        columns = {s.column: s for p in self.plans for s in p.slots if any(name == "text" for name, _ in s.ranges)}
-        for name, slot in columns.items():
+        columns = {s.column: (p, s) for p in self.plans for s in p.slots if any(name == "text" for name, _ in s.ranges)}
+        for p, slot in columns.values():
             if not slot.closed_set:
-                for value in self._values(name, MOST_TEXTS):
-                    for one in value if slot.group is not None and isinstance(value, (list, tuple)) else (value,):
-                        if isinstance(one, str) and one:
-                            yield one.lower() if slot.values.get("uncased") else one
+                for value in self._values(p, slot, MOST_TEXTS):
+                    if isinstance(value, str) and value:
+                        yield value.lower() if slot.values.get("uncased") else value
 
     def lengths(self) -> np.ndarray | None:
         """A length per training row for bucketing: characters of its text columns; None where they are not at hand."""
         if not self.buckets:
             return None
-        source = self.source("train")
-        columns = {s.column for p in self.plans for s in p.slots if s.value == "text" and not s.closed_set}
-        found = [column for column in (source.column(name) for name in sorted(columns)) if column is not None]
-        if not found or len(found) < len(columns):
+        columns = {s.column: (p, s) for p in self.plans for s in p.slots if s.value == "text" and not s.closed_set}
+        found = [self._column(p, slot) for p, slot in columns.values()]
+        whole = [column for column in found if column is not None]
+        if not whole or len(whole) < len(found):
             return None
-        return np.array([sum(len(v) if isinstance(v, str) else 4 for v in row) for row in zip(*found, strict=True)])
+        return np.array([sum(map(_length, row)) for row in zip(*whole, strict=True)])
 
-    def references(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The true values of the scored slots in a row."""
-        return tuple(row.get(slot.column) for slot in self.plan.scored)
+    def _column(self, p: Plan, slot: SlotPlan) -> list[Any] | None:
+        """A slot's values in the training rows, a list each in a repetition; None where that costs reading every row.
 
-    def _values(self, column: str, most: int) -> Iterator[Any]:
-        source = self.sources["train"]
-        whole = source.column(column)
-        if whole is not None:
-            yield from whole
-            return
-        step = max(1, len(source) // most)
-        for i in range(0, len(source), step):
-            row = source[i]
-            if isinstance(row, Mapping) and column in row:
-                yield row[column]
+        Errors: DataError when no row has the column.
+        """
+        source, group = self.source("train"), _group(p, slot)
+        try:
+            return source.column(slot.column)
+        except DataError as error:
+            if group is None or group.column is None:
+                raise error.at(task=self.name, slot=slot.name, column=slot.column) from None
+        rounds, at = source.column(group.column), group.columns.index(slot.column)
+        return None if rounds is None else [_taken(value, at) for value in rounds]
 
-    def _gathered(self, slot: SlotPlan) -> tuple[str, ...]:
+    def _values(self, p: Plan, slot: SlotPlan, most: int) -> Iterator[Any]:
+        """A slot's values in `most` training rows, evenly spread; those of a repetition one by one."""
+        column = self._column(p, slot)
+        found = self._read(p, slot, most) if column is None else column[:: -(-len(column) // most)]
+        for value in found:
+            yield from value if slot.group is not None and isinstance(value, (list, tuple)) else (value,)
+
+    def _read(self, p: Plan, slot: SlotPlan, most: int) -> Iterator[Any]:
+        source, group = self.source("train"), _group(p, slot)
+        for i in range(0, len(source), -(-len(source) // most)):
+            try:
+                row = source[i]
+                yield (row if group is None else group.spread(row)).get(slot.column)
+            except Exception:  # a bad row is dealt with when it is drawn
+                continue
+
+    def _gathered(self, p: Plan, slot: SlotPlan) -> tuple[str, ...]:
         if "train" not in self.sources:
             raise ConfigError(
                 f"task {self.name!r}: the closed set of {slot.name} is not known; give closed_set={{{slot.column!r}: [...]}} or training rows"
             )
         found: set[str] = set()
-        for value in self._values(slot.column, MOST_LABELS):
-            for one in value if slot.group is not None and isinstance(value, (list, tuple)) else (value,):
-                if one is not None and str(one).strip():
-                    found.add(str(one))
+        for value in self._values(p, slot, MOST_ROWS):
+            if isinstance(value, (str, int, np.integer)) and str(value).strip():
+                found.add(str(value))
             if len(found) > MOST_LABELS:
-                raise ConfigError(f"task {self.name!r}: {slot.name} has more than {MOST_LABELS:,} labels; is it free text?")
+                raise ConfigError(
+                    f"task {self.name!r}: {slot.name} has more than {MOST_LABELS:,} labels; is it free text?"
+                )
         if not found:
-            raise DataError("no training row holds a label", task=self.name, slot=slot.name, column=slot.column)
+            raise DataError(
+                "no training row holds a label",
+                expected="a str or an integer",
+                task=self.name,
+                slot=slot.name,
+                column=slot.column,
+            )
         return tuple(sorted(found))
 
     def _named(self, closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None) -> dict[str, tuple[str, ...]]:
         if closed_set is None:
             return {}
-        columns = sorted({slot.column for slot in self.closed_slots()})
+        columns = sorted({slot.column for _, slot in self.closed_slots()})
         if not isinstance(closed_set, Mapping):
             if len(columns) != 1:
-                raise ConfigError(f"task {self.name!r}: closed_set={{column: labels}} is needed; columns with a set: {columns or 'none'}")
+                raise ConfigError(
+                    f"task {self.name!r}: closed_set={{column: labels}} is needed; columns with a set: {columns or 'none'}"
+                )
             closed_set = {columns[0]: closed_set}
-        for column in closed_set:
+        for column, values in closed_set.items():
+            if isinstance(values, str) or not values:
+                raise ConfigError(
+                    f"task {self.name!r}: the closed set of {column!r} is {values!r}; give a list of labels"
+                )
             if column not in columns:
                 raise ConfigError(
                     f"task {self.name!r}: closed_set names {column!r}, which has none; {nearest(column, columns)}"
                     f"columns with a set: {columns or 'none'} (write closed_set in the slot, or use CATEGORY)"
                 )
         return {column: tuple(dict.fromkeys(map(str, values))) for column, values in closed_set.items()}
+
+
+def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:
+    """The columns whose values a metric reads. Errors: ConfigError when the target has none of that kind."""
+    free = list(plan.scored)
+    chosen = []
+    for kind in metric.takes:
+        able = [s for s in free if kind in ("any", s.value) or (kind == "text" and s.value == "label")]
+        if not able:
+            kinds = ", ".join(slot.value for slot in plan.scored)
+            raise ConfigError(
+                f"metric {metric.name!r} reads {' and '.join(metric.takes)}; the target of {plan.instruction} has {kinds}"
+            )
+        chosen.append(able[0].column)
+        free.remove(able[0])
+    return tuple(chosen)
+
+
+def _group(p: Plan, slot: SlotPlan) -> Group | None:
+    """The repetition a slot stands in."""
+    steps = (step for step in (*p.source, *p.target) if isinstance(step, Repeat))
+    return next((step.group for step in steps if slot.index in step.slots), None)
+
+
+def _taken(rounds: Any, at: int) -> list[Any] | None:
+    """Place `at` of each of a list of tuples; None if it is not one."""
+    if not isinstance(rounds, (list, tuple)):
+        return None
+    return [one[at] for one in rounds if isinstance(one, (list, tuple)) and len(one) > at]
+
+
+def _length(value: Any) -> int:
+    """Characters of a text or of a list of texts; of what is neither, a guess."""
+    if isinstance(value, (list, tuple)):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str) else 4

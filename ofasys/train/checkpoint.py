@@ -14,7 +14,7 @@ from ofasys.errors import CheckpointError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.model import TaskCard, fill, model_files
 from ofasys.hub.store import read_folder, tensors, write_folder, write_json
-from ofasys.train.optimizer import optimizer_tensors, restore_optimizer
+from ofasys.train.optimizer import optimizer_tensors
 
 
 def save(
@@ -39,28 +39,49 @@ def save(
             shutil.rmtree(path)
 
 
-def point(out: Path, name: str, step: int) -> None:
-    """Let a name point to a checkpoint that is there already."""
-    write_json(out / "checkpoints" / f"{name}.json", {"folder": f"step-{step:08d}"})
-
-
 def has_run(out: Path) -> bool:
     """Whether a run was begun here that can be resumed."""
     return _pointed(out, "last") is not None
 
 
-def restore(out: Path, model: GeneralistModel) -> tuple[dict[str, Any], dict[str, torch.Tensor], list[dict[str, Any]]]:
-    """Fill `model` from the last checkpoint: (state, the optimizer's tensors, the cards of its tasks)."""
-    folder = _pointed(out, "last")
-    assert folder is not None
-    files = read_folder(out / "checkpoints" / folder)
+def restore(
+    out: Path, model: GeneralistModel, seed: int
+) -> tuple[dict[str, Any], dict[str, torch.Tensor], tuple[TaskCard, ...]]:
+    """Fill `model` from the last checkpoint: (state, the optimizer's tensors, the cards of its tasks).
+
+    seed: of the run to go on. Errors: CheckpointError when the checkpoint is torn, or of another model or seed.
+    """
+    folder = out / "checkpoints" / str(_pointed(out, "last"))
+    files = read_folder(folder)
     try:
-        raw = json.loads(files["tasks.json"])
-        cards = [TaskCard(**{**card, "instructions": tuple(card["instructions"])}) for card in raw]
-        fill(model, files, cards)
-        return json.loads(files["state.json"]), tensors(files["optimizer.safetensors"]), raw
+        about, state = json.loads(files["model.json"]), json.loads(files["state.json"])
+        cards = tuple(
+            TaskCard(**{**card, "instructions": tuple(card["instructions"]), "metrics": tuple(card["metrics"])})
+            for card in json.loads(files["tasks.json"])
+        )
+        moments = tensors(files["optimizer.safetensors"])
+        seeds = {"model": (about["seed"], model.seed), "run": (state["seed"], seed)}
+        ranges = [tuple(one) for one in about["vocabulary"]]
     except KeyError as error:
-        raise CheckpointError(f"{out}: its last checkpoint lacks {error}; it holds a model but no run to resume") from None
+        raise CheckpointError(f"{folder} lacks {error}; it holds a model but no run to resume") from None
+    for kind, (there, here) in seeds.items():
+        if there != here:
+            raise CheckpointError(f"{out} holds a run whose {kind} has seed {there}, not {here}; {_NEXT}")
+    if (
+        model.symbols is not None
+        and list(model.symbols.vocabulary.ranges) != ranges[: len(model.symbols.vocabulary.ranges)]
+    ):
+        raise CheckpointError(
+            f"{out} holds a run of a model with another vocabulary than this one has already; {_NEXT}"
+        )
+    try:
+        fill(model, files, cards)
+    except CheckpointError as error:
+        raise CheckpointError(f"{out} holds a run that this model cannot go on with: {error}; {_NEXT}") from None
+    return state, moments, cards
+
+
+_NEXT = "give a model as the run's was made, or another `out`"
 
 
 def _pointed(out: Path, name: str) -> str | None:
@@ -71,6 +92,3 @@ def _pointed(out: Path, name: str) -> str | None:
         return str(json.loads(pointer.read_text(encoding="utf8"))["folder"])
     except (ValueError, KeyError) as error:
         raise CheckpointError(f"{pointer} cannot be read: {error}") from None
-
-
-__all__ = ["has_run", "point", "restore", "restore_optimizer", "save"]

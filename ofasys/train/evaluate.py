@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from ofasys import flow
-from ofasys.errors import ConfigError, DataError
 from ofasys.generalist import GeneralistModel
-from ofasys.metric import Metric
-from ofasys.planner import Plan
+from ofasys.planner import Plan, Repeat, SlotPlan
+from ofasys.program.batch import to_device
 from ofasys.program.program import Program
+from ofasys.task.loader import read
 from ofasys.task.order import sample_seed, sequential
-from ofasys.task.task import Task
+from ofasys.task.task import Task, metric_columns
+from ofasys.types import Sample
 
 
 def evaluate_task(
@@ -46,8 +47,7 @@ def predict_task(
     model: GeneralistModel, task: Task, split: str, program: Program, batch_size: int = 32, limit: int | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], float]:
     """(answers, true values, mean loss a token): of each row, by column."""
-    source = task.source(split)
-    rows = spread_rows(len(source), limit)
+    rows = spread_rows(len(task.source(split)), limit)
     predictions: list[dict[str, Any]] = []
     references: list[dict[str, Any]] = []
     total, tokens = 0.0, 0
@@ -57,14 +57,9 @@ def predict_task(
         for numbers in sequential(len(rows), batch_size):
             samples = []
             for row in rows[numbers].tolist():
-                values = source[row]
                 random = np.random.Generator(np.random.PCG64(sample_seed(0, f"{task.name}/{split}", 0, row)))
-                try:
-                    samples.append(
-                        flow.preprocess(program, values, random=random, root=source.root, origin=f"{split} row {row}")
-                    )
-                except DataError as error:
-                    raise error.at(task=task.name) from error.__cause__
+                values, sample = read(task, program, split, row, random)
+                samples.append(sample)
                 references.append(true_values(program.plan, values))
             loss, count = _loss(model, program, samples)
             total, tokens = total + loss, tokens + count
@@ -83,31 +78,20 @@ def spread_rows(n: int, limit: int | None) -> np.ndarray:
 
 
 def true_values(plan: Plan, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row's own values of the slots that are generated; a label is compared as text."""
+    """The row's own values of the slots that are generated, as an answer would hold them."""
     for step in plan.target:
-        group = getattr(step, "group", None)
-        if group is not None:
-            row = group.spread(row)
-    found = {}
-    for slot in plan.on("target"):
-        if not slot.no_loss:
-            value = row.get(slot.column)
-            found[slot.column] = str(value) if slot.value == "label" and not isinstance(value, list) else value
-    return found
+        if isinstance(step, Repeat):
+            row = step.group.spread(row)
+    return {slot.column: _true(slot, row.get(slot.column)) for slot in plan.on("target") if not slot.no_loss}
 
 
-def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:
-    """The columns whose values a metric reads. Errors: ConfigError when the target has none of that kind."""
-    free = list(plan.scored)
-    chosen = []
-    for kind in metric.takes:
-        able = [s for s in free if kind in ("any", s.value) or (kind == "text" and s.value == "label")]
-        if not able:
-            kinds = ", ".join(slot.value for slot in plan.scored)
-            raise ConfigError(f"metric {metric.name!r} reads {' and '.join(metric.takes)}; the target of {plan.instruction} has {kinds}")
-        chosen.append(able[0].column)
-        free.remove(able[0])
-    return tuple(chosen)
+def _true(slot: SlotPlan, value: Any) -> Any:
+    """A label is compared as text, in the case of the slot."""
+    if slot.group is not None and isinstance(value, (list, tuple)):
+        return [_true(slot, one) for one in value] if slot.value in ("label", "text") else value
+    if slot.value == "label":
+        value = str(value)
+    return value.lower() if isinstance(value, str) and slot.values.get("uncased") else value
 
 
 def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:
@@ -116,8 +100,8 @@ def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[A
     return [tuple(row[column] for column in columns) for row in rows]
 
 
-def _loss(model: GeneralistModel, program: Program, samples: Sequence[Any]) -> tuple[float, int]:
-    batch = flow.collate(program, samples)
+def _loss(model: GeneralistModel, program: Program, samples: Sequence[Sample]) -> tuple[float, int]:
+    batch = to_device(flow.collate(program, samples), model.device)
     if not batch.goals:
         return 0.0, 0
     hidden = flow.compute(model, flow.adapt(model, batch))

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl always, a live table in a terminal, TensorBoard where it is installed."""
+"""What a run tells: metrics.jsonl and quarantine.jsonl always, a live table in a terminal, TensorBoard if installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -19,7 +19,7 @@ class RunLog:
 
     def __init__(self, out: Path | None, max_steps: int, start: int, live: bool | None = None) -> None:
         self.out, self.max_steps, self.start, self.step = out, max_steps, start, start
-        self.file = None
+        self.file: IO[str] | None = None
         self.board: Any = None
         self.live = Live(console=Console(stderr=True), refresh_per_second=4) if _wanted(live) else None
         self.tasks: dict[str, dict[str, float]] = {}
@@ -28,10 +28,10 @@ class RunLog:
     def __enter__(self) -> RunLog:
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
-            path = self.out / "metrics.jsonl"
-            _drop_after(path, self.start)
-            self.file = path.open("a", encoding="utf8")
-            self.board = _tensorboard(self.out)
+            for name in ("metrics.jsonl", "quarantine.jsonl"):
+                _drop_after(self.out / name, self.start)
+            self.file = (self.out / "metrics.jsonl").open("a", encoding="utf8")
+            self.board = _tensorboard(self.out, self.start)
         if self.live:
             self.live.__enter__()
         return self
@@ -56,7 +56,16 @@ class RunLog:
                 if isinstance(value, (int, float)):
                     self.board.add_scalar("/".join(filter(None, (kind, task, name))), value, step)
         if task:
-            self.tasks.setdefault(task, {}).update({f"{kind} {n}": v for n, v in figures.items() if isinstance(v, (int, float))})
+            self.tasks.setdefault(task, {}).update(
+                {f"{kind} {n}": v for n, v in figures.items() if isinstance(v, (int, float))}
+            )
+
+    def quarantine(self, step: int, task: str, epoch: int, row: int, problem: str) -> None:
+        """One line of quarantine.jsonl: a row that could not be used at this step."""
+        if self.out is not None:
+            line = {"step": step, "task": task, "epoch": epoch, "row": row, "problem": problem}
+            with (self.out / "quarantine.jsonl").open("a", encoding="utf8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def show(self, step: int) -> None:
         """Renew the table."""
@@ -72,7 +81,11 @@ class RunLog:
         for name in ("task", "loss", "valid", "samples", "tokens/s", "useful"):
             table.add_column(name, justify="left" if name == "task" else "right")
         for task, figures in self.tasks.items():
-            metric = [f"{n[6:]} {v:.3f}" for n, v in figures.items() if n.startswith("valid ") and n not in ("valid loss", "valid samples")]
+            metric = [
+                f"{n[6:]} {v:.3f}"
+                for n, v in figures.items()
+                if n.startswith("valid ") and n not in ("valid loss", "valid samples")
+            ]
             table.add_row(
                 task,
                 f"{figures.get('train loss', float('nan')):.3f}",
@@ -103,14 +116,14 @@ def _drop_after(path: Path, step: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError):
             continue
-    aside = path.with_name(".metrics.new")
+    aside = path.with_name(f".{path.name}.new")
     aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf8")
     aside.replace(path)
 
 
-def _tensorboard(out: Path) -> Any:
+def _tensorboard(out: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(out / "tensorboard")
+    return SummaryWriter(out / "tensorboard", purge_step=start + 1)

@@ -28,7 +28,8 @@ def adamw(model: nn.Module, rate: float, weight_decay: float, betas: tuple[float
 
     Parameters without a gradient in a step are left alone, moments and all: a task does not wear down what it does not use.
     """
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         matrix = parameter.ndim >= 2 and not name.startswith("adaptors.tokens") and "positions" not in name
         (decayed if matrix else plain).append(parameter)
@@ -38,7 +39,7 @@ def adamw(model: nn.Module, rate: float, weight_decay: float, betas: tuple[float
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
     """The optimizer's state by parameter name, so that it is independent of construction order."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {f"{key}/{names[p]}": value for p, state in optimizer.state.items() for key, value in state.items()}
 
 

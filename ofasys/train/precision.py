@@ -20,7 +20,7 @@ def choose(precision: str, device: torch.device, width: int) -> torch.dtype:
     if precision not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"precision is {precision!r}; it is 'auto', 'float32' or 'bfloat16'")
     if precision != "auto":
-        return getattr(torch, precision)  # type: ignore[no-any-return]
+        return getattr(torch, precision)
     return torch.bfloat16 if bfloat16_pays(device, width) else torch.float32
 
 

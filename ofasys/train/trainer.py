@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ from ofasys.program.batch import to_device
 from ofasys.program.program import Program
 from ofasys.task.loader import Assembler, Delivery, Ticket, deliveries
 from ofasys.task.order import key_of
-from ofasys.task.schedule import Entry, Ledger, Schedule
+from ofasys.task.schedule import Entry, Ledger, Schedule, find
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
 from ofasys.train.evaluate import evaluate_task
+from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, learning_rate, restore_optimizer
 from ofasys.train.precision import autocast, choose
+from ofasys.types import Batch, Loss
 
 
 @dataclass(kw_only=True)
@@ -64,43 +66,50 @@ class Trainer:
     history: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name, least in (("max_steps", 1), ("accumulate", 1), ("log_every", 1), ("eval_batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"trainer.{name} is {getattr(self, name)}; it is {least} or more")
-        for name in ("warmup", "workers", "eval_every", "save_every"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"trainer.{name} is {getattr(self, name)}; it is 0 or more")
-        if self.lr <= 0 or self.clip <= 0:
+        least = dict.fromkeys(("max_steps", "accumulate", "log_every", "eval_batch_size"), 1)
+        least |= dict.fromkeys(("warmup", "workers", "eval_every", "save_every", "weight_decay"), 0)
+        if self.eval_samples is not None:
+            least["eval_samples"] = 1
+        for name, bound in least.items():
+            if not getattr(self, name) >= bound:
+                raise ConfigError(f"trainer.{name} is {getattr(self, name)}; it is {bound} or more")
+        if not (self.lr > 0 and self.clip > 0):
             raise ConfigError(f"trainer.lr is {self.lr} and clip {self.clip}; both are more than 0")
+        if self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
+            raise ConfigError(f"trainer.device is {self.device!r}; it is 'auto', 'cpu' or 'cuda'")
+        find(self.schedule)
         learning_rate(0, 1, self.lr, 0, self.decay)
         choose(self.precision, torch.device("cpu"), 1)
 
     def fit(self, *, model: GeneralistModel, tasks: Sequence[Task]) -> GeneralistModel:
         """Train `model` on `tasks` and leave it trained; what the run was is in `out`. Resumes a run found there.
 
-        Errors: ConfigError for tasks that do not go together, DataError for data as each task says, CheckpointError for
-        a run folder that is torn or of another model.
+        Ctrl-C ends the step, saves, and interrupts; a second one interrupts at once. Errors: ConfigError for tasks that
+        do not go together or a gradient that is not finite, DataError for data as each task says, CheckpointError for a
+        run folder that is torn, or of another model or seed.
         """
         return _Run(self, model, list(tasks)).fit()
 
     def evaluate(
         self, *, model: GeneralistModel, tasks: Sequence[Task], split: str | None = None, limit: int | None = None
     ) -> dict[str, dict[str, float]]:
-        """Task name -> its figures on a split (default: test where a task has one, else valid)."""
-        self._prepare(model, tasks)
+        """Task name -> its figures on a split (default: test where a task has one, else valid).
+
+        Errors: ConfigError for a model that was never trained, DataError at the first bad row.
+        """
+        model.to(self._device())
         found = {}
         for task in tasks:
             chosen = split or ("test" if "test" in task.sources else "valid")
             found[task.name] = evaluate_task(model, task, chosen, batch_size=self.eval_batch_size, limit=limit)
         return found
 
-    def _prepare(self, model: GeneralistModel, tasks: Sequence[Task]) -> dict[str, list[Program]]:
-        if not tasks:
-            raise ConfigError("there is no task; give at least one")
-        model.grow([(p, t.labels) for t in tasks for p in t.plans], lambda: (text for t in tasks for text in t.texts()))
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        model.to(device)
-        return {task.name: [flow.bind(model, p, task.labels) for p in task.plans] for task in tasks}
+    def _device(self) -> torch.device:
+        cuda = torch.cuda.is_available()
+        device = torch.device(("cuda" if cuda else "cpu") if self.device == "auto" else self.device)
+        if device.type == "cuda" and not cuda:
+            raise ConfigError(f"trainer.device is {self.device!r}, and torch finds no GPU here; use 'auto' or 'cpu'")
+        return device
 
 
 class _Run:
@@ -109,194 +118,246 @@ class _Run:
     def __init__(self, trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> None:
         self.trainer, self.model, self.tasks = trainer, model, tasks
         self.by_name = {task.name: task for task in tasks}
-        if len(self.by_name) < len(tasks):
-            raise ConfigError("two tasks have the same name; give each a name of its own")
         self.out = Path(trainer.out) if trainer.out is not None else None
         self.entries = [_in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
-        self.state: dict[str, Any] = {"step": 0, "drawn": {}, "bad": {}, "best": None}
-        saved: dict[str, torch.Tensor] = {}
-        if self.out is not None and checkpoint.has_run(self.out):
-            self.state, saved, cards = checkpoint.restore(self.out, model)
-            for card in cards:
-                if card["name"] in self.by_name:
-                    self.by_name[card["name"]].restore_labels(card["labels"])
-        self.programs = trainer._prepare(model, tasks)
+        for task in tasks:
+            task.source("train")
+        # step: updates done. drawn: micro-batches by task. bad: rows by task. windows: sums since the last report.
+        self.state: dict[str, Any] = {
+            "step": 0,
+            "seed": trainer.seed,
+            "drawn": {},
+            "bad": {},
+            "best": None,
+            "windows": {},
+        }
+        self.others: list[TaskCard] = []  # of tasks that have left the run for good; their weights are still there
+        moments = self.resume()
+        start = self.state["step"]
+        origin = (start * trainer.accumulate, self.state["drawn"])
+        self.ledger = Ledger(trainer.schedule, self.entries, max(start, trainer.max_steps) * trainer.accumulate, origin)
+        model.grow([(p, t.labels) for t in tasks for p in t.plans], lambda: (text for t in tasks for text in t.texts()))
+        model.to(trainer._device())
+        self.programs = {task.name: [flow.bind(model, p, task.labels) for p in task.plans] for task in tasks}
         self.optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
-        restore_optimizer(self.optimizer, model, saved)
-        start = self.state["step"] * trainer.accumulate
-        origin = (start, {name: count for name, count in self.state["drawn"].items() if name in self.by_name})
-        self.ledger = Ledger(trainer.schedule, self.entries, trainer.max_steps * trainer.accumulate, origin)
+        restore_optimizer(self.optimizer, model, moments)
         self.dtype = choose(trainer.precision, model.device, model.config.width)
-        self.window: dict[str, _Window] = {}
+        self.windows = {name: _Window(**sums) for name, sums in self.state["windows"].items() if name in self.by_name}
+        self.log = RunLog(self.out, trainer.max_steps, start, trainer.live)
+
+    def resume(self) -> dict[str, torch.Tensor]:
+        """Go on with the run that `out` holds, if it does: model, state, labels. The optimizer's tensors."""
+        if self.out is None or not checkpoint.has_run(self.out):
+            return {}
+        self.state, moments, cards = checkpoint.restore(self.out, self.model, self.trainer.seed)
+        for card in cards:
+            if card.name in self.by_name:
+                self.by_name[card.name].restore_labels(card.labels)
+            else:
+                self.others.append(card)
+        return moments
 
     def fit(self) -> GeneralistModel:
         trainer, start = self.trainer, self.state["step"]
         trainer.history.clear()
-        if start >= trainer.max_steps:
-            self.model.eval()
-            return self.model
-        self.write_run()
-        assembler = Assembler(self.tasks, self.programs, trainer.seed)
-        stream = deliveries(assembler, self.tickets(start), trainer.workers)
-        with RunLog(self.out, trainer.max_steps, start, trainer.live) as self.log:
-            for step in range(start, trainer.max_steps):
-                self.update(step, stream)
-                done = step + 1
-                self.state["step"] = done
-                if done % trainer.log_every == 0 or done == trainer.max_steps:
-                    self.report(done)
-                last = done == trainer.max_steps
-                if last or (trainer.eval_every and done % trainer.eval_every == 0):
-                    self.validate(done)
-                elif trainer.save_every and done % trainer.save_every == 0:
-                    self.save(("last",))
+        if start < trainer.max_steps:
+            self.write_run()
+            assembler = Assembler(self.tasks, self.programs, trainer.seed)
+            cuda = [self.model.device] if self.model.device.type == "cuda" else []
+            with (
+                closing(deliveries(assembler, self.tickets(start), trainer.workers)) as stream,
+                torch.random.fork_rng(cuda),
+                self.log,
+                Interrupt() as interrupt,
+            ):
+                for step in range(start, trainer.max_steps):
+                    self.update(step, stream)
+                    self.close(step + 1)
+                    if interrupt.asked:
+                        self.save(("last",))
+                        raise KeyboardInterrupt
         self.model.eval()
         return self.model
 
-    def tickets(self, start: int) -> list[Ticket]:
+    def tickets(self, start: int) -> Iterator[Ticket]:
         """Every micro-batch of the rest of the run, in order."""
-        found = []
+        per = self.trainer.accumulate
         for step in range(start, self.trainer.max_steps):
-            for small in range(step * self.trainer.accumulate, (step + 1) * self.trainer.accumulate):
-                found += [Ticket(step, task, k) for task, k in self.ledger.draws(small)]
-        return found
+            draws = [draw for small in range(step * per, (step + 1) * per) for draw in self.ledger.draws(small)]
+            for task, k in draws:
+                yield Ticket(step, task, k, len(draws))
 
-    def update(self, step: int, stream: Any) -> None:
+    def update(self, step: int, stream: Iterator[Delivery]) -> None:
         """One optimizer step: all micro-batches of the step, then AdamW."""
         trainer = self.trainer
-        draws = [
-            draw
-            for small in range(step * trainer.accumulate, (step + 1) * trainer.accumulate)
-            for draw in self.ledger.draws(small)
-        ]
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        used = 0
-        for number in range(len(draws)):
+        number, of, used = 0, 1, False
+        while number < of:
             began = time.perf_counter()
-            delivery: Delivery = next(stream)
+            delivery = next(stream)
             waited = time.perf_counter() - began
-            self.quarantine(delivery)
+            ticket = delivery.ticket
+            number, of = number + 1, ticket.of
+            self.state["drawn"][ticket.task] = ticket.k + 1
+            self.quarantine(step + 1, delivery)
             if delivery.batch is None or not delivery.batch.goals:
                 continue
-            torch.manual_seed(key_of("dropout", trainer.seed, step, number) % 2**63)
-            self.backward(delivery, len(draws), began, waited)
-            used += 1
+            torch.manual_seed(key_of("dropout", trainer.seed, ticket.task, ticket.k) % 2**63)
+            self.backward(delivery, delivery.batch, began, waited)
+            used = True
         if used:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), trainer.clip, foreach=True)
+            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), trainer.clip, foreach=True)
+            if not torch.isfinite(norm):
+                raise ConfigError(
+                    f"the gradient is {float(norm)} at step {step}; lower lr={trainer.lr:g}, warm up longer, or use "
+                    "precision='float32'; the weights are those of the step before"
+                )
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(step, trainer.max_steps, trainer.lr, trainer.warmup, trainer.decay)
+                group["lr"] = self.rate(step)
             self.optimizer.step()
-        self.state["drawn"] = self.ledger.positions((step + 1) * trainer.accumulate)
 
-    def backward(self, delivery: Delivery, parts: int, began: float, waited: float) -> None:
-        """Forward and backward of one micro-batch, a `parts`-th of its update."""
+    def rate(self, step: int) -> float:
+        """The learning rate of an update."""
+        trainer = self.trainer
+        return learning_rate(step, trainer.max_steps, trainer.lr, trainer.warmup, trainer.decay)
+
+    def backward(self, delivery: Delivery, batch: Batch, began: float, waited: float) -> None:
+        """Forward and backward of one micro-batch, which has an equal part in its update."""
         name = delivery.ticket.task
         task, program = self.by_name[name], self.programs[name][delivery.instruction]
-        batch = to_device(delivery.batch, self.model.device)
+        batch = to_device(batch, self.model.device)
         with autocast(self.model.device, self.dtype):
             hidden = flow.compute(self.model, flow.adapt(self.model, batch))
             loss = flow.criterion(flow.emit(self.model, program, hidden, batch), task.smoothing)
-        (loss.total / parts).backward()
-        self.window.setdefault(name, _Window()).add(batch, loss, program, time.perf_counter() - began, waited)
+        (loss.total / delivery.ticket.of).backward()
+        self.windows.setdefault(name, _Window()).add(batch, loss, program, time.perf_counter() - began, waited)
 
-    def quarantine(self, delivery: Delivery) -> None:
-        """Count bad rows, write them down, stop when there are too many."""
+    def quarantine(self, step: int, delivery: Delivery) -> None:
+        """Count bad rows, each once, and write them down. Errors: DataError when there are too many."""
+        task = self.by_name[delivery.ticket.task]
+        seen = self.state["bad"].setdefault(task.name, [])
         for bad in delivery.bad:
-            count = self.state["bad"][bad.task] = self.state["bad"].get(bad.task, 0) + 1
-            if self.out is not None:
-                self.out.mkdir(parents=True, exist_ok=True)
-                with (self.out / "quarantine.jsonl").open("a", encoding="utf8") as file:
-                    file.write(json.dumps(asdict(bad), ensure_ascii=False) + "\n")
-            limit = self.by_name[bad.task].bad_limit
-            if count > limit:
-                raise DataError(
-                    f"{count} bad rows, more than bad_limit={limit}; the last: {bad.problem}",
-                    expected="fewer; mend the data, raise bad_limit, or see quarantine.jsonl",
-                    task=bad.task,
+            if bad.row in seen:
+                continue
+            seen.append(bad.row)
+            self.log.quarantine(step, task.name, bad.epoch, bad.row, str(bad.error))
+            if len(seen) > task.bad_limit:
+                raise _too_many(
+                    f"{len(seen)} bad rows, more than bad_limit={task.bad_limit}; mend them or raise it", bad.error
                 )
+            if len(seen) == len(task.source("train")):
+                raise _too_many(f"all {len(seen)} training rows are bad", bad.error)
+
+    def close(self, done: int) -> None:
+        """What follows an update: log, validation, checkpoint, as they are due."""
+        trainer, last = self.trainer, done == self.trainer.max_steps
+        self.state["step"] = done
+        if last or done % trainer.log_every == 0:
+            self.report(done)
+        if last or (trainer.eval_every and done % trainer.eval_every == 0):
+            best = self.validate(done)
+            self.save(("last", "best") if best else ("last",))
+        elif trainer.save_every and done % trainer.save_every == 0:
+            self.save(("last",))
 
     def report(self, step: int) -> None:
-        """A line per task over the steps since the last."""
-        for name, window in self.window.items():
-            figures = window.figures() | {"lr": self.optimizer.param_groups[0]["lr"], "bad": self.state["bad"].get(name, 0)}
-            self.trainer.history.append({"kind": "train", "step": step, "task": name, **figures})
-            self.log.write("train", step, name, figures)
-            window.clear()
+        """A line per task over the steps since the last; none for a task that had no batch in them."""
+        for name, window in self.windows.items():
+            if window.batches:
+                figures = window.figures() | {"lr": self.rate(step - 1), "bad": len(self.state["bad"].get(name, ()))}
+                self.tell("train", step, name, figures)
+                self.windows[name] = _Window(seen=window.seen)
         self.log.show(step)
 
-    def validate(self, step: int) -> None:
-        """Metrics on the valid sets; the checkpoint is the best if the mean of their losses is the least so far."""
-        losses = []
+    def validate(self, step: int) -> bool:
+        """Figures on the valid sets, of tasks that have left or not yet joined too; are they the best so far?
+
+        Best is the least mean of the tasks' losses. A run that goes on with other tasks begins anew to compare.
+        """
+        losses = {}
         for task in self.tasks:
-            if "valid" not in task.sources:
-                continue
-            figures = evaluate_task(
-                self.model,
-                task,
-                "valid",
-                batch_size=self.trainer.eval_batch_size,
-                limit=self.trainer.eval_samples,
-                program=self.programs[task.name][0],
-            )
-            self.trainer.history.append({"kind": "valid", "step": step, "task": task.name, **figures})
-            self.log.write("valid", step, task.name, figures)
-            losses.append(figures["loss"])
-        best = bool(losses) and (self.state["best"] is None or sum(losses) / len(losses) < self.state["best"])
-        if best:
-            self.state["best"] = sum(losses) / len(losses)
-        self.save(("last", "best") if best else ("last",))
+            if "valid" in task.sources:
+                figures = evaluate_task(
+                    self.model,
+                    task,
+                    "valid",
+                    batch_size=self.trainer.eval_batch_size,
+                    limit=self.trainer.eval_samples,
+                    program=self.programs[task.name][0],
+                )
+                self.tell("valid", step, task.name, figures)
+                losses[task.name] = figures["loss"]
         self.log.show(step)
+        if not losses:
+            return False
+        mean, names = sum(losses.values()) / len(losses), sorted(losses)
+        before = self.state["best"]
+        if before and before["tasks"] == names and not mean < before["loss"]:
+            return False
+        self.state["best"] = {"loss": mean, "tasks": names}
+        return True
+
+    def tell(self, kind: str, step: int, task: str, figures: dict[str, float]) -> None:
+        """To the history and to the log."""
+        self.trainer.history.append({"kind": kind, "step": step, "task": task, **figures})
+        self.log.write(kind, step, task, figures)
 
     def save(self, names: Sequence[str]) -> None:
         if self.out is not None:
-            checkpoint.save(self.out, self.model, [card_of(task) for task in self.tasks], self.optimizer, self.state, names)
+            state = {**self.state, "windows": {name: asdict(window) for name, window in self.windows.items()}}
+            cards = [*map(card_of, self.tasks), *self.others]
+            checkpoint.save(self.out, self.model, cards, self.optimizer, state, names)
 
     def write_run(self) -> None:
         """What ran, written out whole."""
         if self.out is None:
             return
         settings = {f: v for f, v in vars(self.trainer).items() if f not in ("history", "live")}
-        settings["schedule"] = settings["schedule"] if isinstance(settings["schedule"], str) else repr(settings["schedule"])
+        settings["schedule"] = (
+            settings["schedule"] if isinstance(settings["schedule"], str) else repr(settings["schedule"])
+        )
         settings["out"] = str(settings["out"])
-        run = {
-            "trainer": settings,
-            "model": {"size": self.model.size, "seed": self.model.seed, "parameters": self.model.parameters_count},
-            "tasks": [
-                {
-                    **asdict(card_of(task)),
-                    "plans": [p.fingerprint for p in task.plans],
-                    "data": {split: source.describe() for split, source in task.sources.items()},
-                    **asdict(task.entry()),
-                }
-                for task in self.tasks
-            ],
+        model = {
+            "size": self.model.size,
+            "seed": self.model.seed,
+            "config": self.model.config.to_dict(),
+            "parameters": self.model.parameters_count,
         }
-        write_json(self.out / "run.json", run)
+        tasks = [
+            {
+                **asdict(card_of(task)),
+                "plans": [p.fingerprint for p in task.plans],
+                "data": {split: source.describe() for split, source in task.sources.items()},
+                **asdict(task.entry()),
+                **{name: getattr(task, name) for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets")},
+            }
+            for task in self.tasks
+        ]
+        write_json(self.out / "run.json", {"trainer": settings, "model": model, "tasks": tasks})
 
 
 @dataclass
 class _Window:
-    """Sums of one task since the last report."""
+    """Sums of one task since the last report. seen: its samples since the run began."""
 
     losses: dict[str, tuple[float, int]] = field(default_factory=dict)
     total: float = 0.0
     batches: int = 0
-    samples: int = 0
     seen: int = 0
     positions: int = 0
     padded: int = 0
     seconds: float = 0.0
     waited: float = 0.0
 
-    def add(self, batch: Any, loss: Any, program: Program, seconds: float, waited: float) -> None:
+    def add(self, batch: Batch, loss: Loss, program: Program, seconds: float, waited: float) -> None:
+        """One micro-batch more."""
         for slot, (value, count) in loss.slots.items():
             name = program.plan.slots[slot].column
             before, counted = self.losses.get(name, (0.0, 0))
             self.losses[name] = (before + value, counted + count)
         self.total += float(loss.total.detach())
         self.batches += 1
-        self.samples += batch.size
         self.seen += batch.size
         self.positions += batch.positions
         self.padded += batch.padded
@@ -305,7 +366,7 @@ class _Window:
 
     def figures(self) -> dict[str, float]:
         """loss: as minimised. loss/COLUMN: mean a token. useful: positions over what padding would make of them."""
-        found = {"loss": self.total / max(self.batches, 1), "samples": self.seen}
+        found = {"loss": self.total / self.batches, "samples": self.seen}
         found |= {f"loss/{name}": value / count for name, (value, count) in self.losses.items()}
         found |= {
             "tokens_per_second": self.positions / max(self.seconds, 1e-9),
@@ -314,10 +375,16 @@ class _Window:
         }
         return found
 
-    def clear(self) -> None:
-        seen = self.seen
-        self.__init__()  # type: ignore[misc]
-        self.seen = seen
+
+def _too_many(message: str, last: DataError) -> DataError:
+    return DataError(
+        f"{message}; the last: {last.message}",
+        expected=last.expected,
+        task=last.task,
+        slot=last.slot,
+        column=last.column,
+        sample=last.sample,
+    )
 
 
 def card_of(task: Task) -> TaskCard:
@@ -335,6 +402,3 @@ def card_of(task: Task) -> TaskCard:
 def _in_micro_steps(entry: Entry, accumulate: int) -> Entry:
     leave = None if entry.leave is None else entry.leave * accumulate
     return Entry(entry.name, entry.weight, entry.join * accumulate, leave, entry.size, entry.micro_batch_size)
-
-
-

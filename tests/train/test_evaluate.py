@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from ofasys import ConfigError, DataError, OFASys, Task, Trainer
+from ofasys.planner import plan
+from ofasys.train import card_of
+from ofasys.train.evaluate import evaluate_task, predict_task, spread_rows, true_values
+from tests.train import tiny
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """(model, tasks, history) of a run with valid sets of three kinds."""
+    tasks = [
+        tiny.label_task(valid=tiny.label_rows(9)),
+        tiny.fill_task(valid=tiny.label_rows(5), metrics=["bleu", "exact_match"]),
+        tiny.box_task(valid=tiny.box_rows(5), test=tiny.box_rows(3)),
+    ]
+    trainer = Trainer(max_steps=12, lr=1e-2, warmup=2, eval_batch_size=4)
+    model = trainer.fit(model=tiny.model(), tasks=tasks)
+    return model, tasks, trainer.history
+
+
+def close(one, other):
+    assert one.keys() == other.keys()
+    assert all(one[name] == pytest.approx(other[name], rel=1e-5) for name in one)
+
+
+def test_evaluate_gives_the_figures_of_training(trained):
+    model, tasks, history = trained
+    logged = {
+        line["task"]: {k: v for k, v in line.items() if k not in ("kind", "step", "task")}
+        for line in history
+        if line["kind"] == "valid"
+    }
+    assert logged["label"].keys() == {"loss", "samples", "accuracy"}
+    for size in (4, 32):
+        found = Trainer(eval_batch_size=size).evaluate(model=model, tasks=tasks, split="valid")
+        for name in logged:
+            close(found[name], logged[name])
+
+
+def test_a_score_in_training_is_the_score_in_serving(trained):
+    model, tasks, _ = trained
+    serving = OFASys(model, [card_of(task) for task in tasks])
+    for task in (tasks[0], tasks[2]):
+        program = model.bind(task.plan, task.labels)
+        predictions, _, _ = predict_task(model, task, "valid", program)
+        rows = [task.source("valid")[i] for i in range(len(task.source("valid")))]
+        answers = serving.inference(task.instructions[0], data=rows, batch_size=3)
+        assert [answer.values for answer in answers] == predictions
+
+
+def test_the_default_split_is_test_then_valid(trained):
+    model, tasks, _ = trained
+    found = Trainer().evaluate(model=model, tasks=tasks, limit=4)
+    assert {name: figures["samples"] for name, figures in found.items()} == {"label": 4, "fill": 4, "box": 3}
+    with pytest.raises(ConfigError, match=r"task 'label' has no test rows \(it has: train, valid\)"):
+        Trainer().evaluate(model=model, tasks=tasks[:1], split="test")
+    with pytest.raises(ConfigError, match="has no valid rows"):
+        Trainer().evaluate(model=model, tasks=[tiny.fill_task()])
+
+
+def test_a_model_that_learned_nothing_is_not_evaluated():
+    model = tiny.model()
+    with pytest.raises(ConfigError, match="train it first"):
+        Trainer().evaluate(model=model, tasks=[tiny.label_task()])
+    assert model.symbols is None
+
+
+def test_a_task_the_model_was_not_trained_on(trained):
+    model, _, _ = trained
+    new = Task(
+        "new",
+        "is [TEXT:text] good? -> [TEXT:label,closed_set]",
+        test=tiny.label_rows(3),
+        closed_set=tiny.COLOURS,
+        metrics=["accuracy"],
+    )
+    assert Trainer().evaluate(model=model, tasks=[new])["new"]["samples"] == 3
+    head = Task("head", "[TEXT:text] -> [CATEGORY:label,adaptor=head]", test=tiny.label_rows(3), closed_set=["x", "y"])
+    with pytest.raises(ConfigError, match=r"no tokens for 'labels\..*train it so first"):
+        Trainer().evaluate(model=model, tasks=[head])
+
+
+def test_evaluation_leaves_the_model_in_the_mode_it_was_in(trained):
+    model, tasks, _ = trained
+    for mode in (True, False):
+        model.train(mode)
+        evaluate_task(model, tasks[0], "valid")
+        assert model.training is mode
+    bad = tiny.label_task(valid=tiny.label_rows(3, bad=(1,)))
+    model.train()
+    with pytest.raises(DataError, match="valid row 1"):
+        evaluate_task(model, bad, "valid")
+    assert model.training
+    model.eval()
+
+
+def test_another_instruction_of_a_task(trained):
+    model, _, _ = trained
+    task = tiny.label_task(instruction=[tiny.LABEL, "colour of [TEXT:text]? -> [TEXT:label,closed_set]"])
+    assert evaluate_task(model, task, "valid")["loss"] != evaluate_task(model, task, "valid", instruction=1)["loss"]
+
+
+def test_rows_are_spread_over_a_split():
+    assert spread_rows(10, None).tolist() == list(range(10))
+    assert spread_rows(3, 5).tolist() == [0, 1, 2]
+    assert spread_rows(10, 4).tolist() == [0, 2, 5, 7]
+
+
+def test_true_values_are_as_an_answer_would_hold_them():
+    row = {"box_category": [([0, 0, 1, 1], 3), ([1, 1, 2, 2], "Dog")], "img": "a.png"}
+    detect = plan("[IMAGE:img] -> ([BOX] [CATEGORY])*")
+    assert true_values(detect, row) == {"box": [[0, 0, 1, 1], [1, 1, 2, 2]], "category": ["3", "Dog"]}
+    assert true_values(plan("[TEXT:a] -> [CATEGORY:c,uncased]"), {"a": "x", "c": "Dog"}) == {"c": "dog"}
+    assert true_values(plan("[TEXT:a] -> [TEXT:b,no_loss] [TEXT:c,uncased]"), {"a": "x", "b": "y", "c": "Cat"}) == {
+        "c": "cat"
+    }
+    assert true_values(plan("[TEXT:a] -> [CATEGORY:c]"), {"a": "x", "c": np.int64(3)}) == {"c": "3"}
+
+
+def test_case_does_not_count_against_an_uncased_slot():
+    rows = [{"text": "red fish", "label": "Red"}]
+    task = Task(
+        "t", "[TEXT:text] -> [TEXT:label,closed_set,uncased]", rows, rows, closed_set=["Red"], metrics=["accuracy"]
+    )
+    trainer = Trainer(max_steps=1)
+    trainer.fit(model=tiny.model(), tasks=[task])
+    assert trainer.history[-1]["accuracy"] == 1.0

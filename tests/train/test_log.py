@@ -1,0 +1,95 @@
+import io
+import json
+import sys
+
+from rich.console import Console
+
+from ofasys.train.log import RunLog
+
+
+def shown(log):
+    console = Console(file=io.StringIO(), width=100)
+    console.print(log.table())
+    return console.file.getvalue()
+
+
+def test_lines_are_written_and_cut_back(tmp_path):
+    with RunLog(tmp_path, 10, 0) as log:
+        for step in (2, 4, 6):
+            log.write("train", step, "cap", {"loss": 1.5})
+            log.quarantine(step, "cap", 0, step, "bad")
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "tra')
+    with RunLog(tmp_path, 10, 4) as log:
+        log.write("valid", 5, None, {"é": 1})
+    read = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf8").splitlines()]
+    assert read == [
+        {"kind": "train", "step": 2, "task": "cap", "loss": 1.5},
+        {"kind": "train", "step": 4, "task": "cap", "loss": 1.5},
+        {"kind": "valid", "step": 5, "é": 1},
+    ]
+    assert [json.loads(line)["row"] for line in (tmp_path / "quarantine.jsonl").read_text().splitlines()] == [2, 4]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "quarantine.jsonl"]
+
+
+def test_nowhere_is_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with RunLog(None, 10, 0) as log:
+        log.write("train", 1, "cap", {"loss": 1.0})
+        log.quarantine(1, "cap", 0, 0, "bad")
+        log.show(1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_table_tells_of_every_task():
+    log = RunLog(None, 100, 0, live=False)
+    with log:
+        figures = {"loss": 2.3456, "samples": 1200, "tokens_per_second": 34567.0, "useful": 0.876}
+        log.write("train", 20, "caption", figures)
+        log.write("valid", 20, "caption", {"loss": 2.0, "samples": 8.0, "cider": 0.4321})
+        log.write("train", 20, "vqa", {"loss": 0.5})
+        log.show(20)
+    text = shown(log)
+    for word in ("step 20/100", "left", "caption", "2.346", "cider 0.432", "1,200", "34,567", "88%", "vqa", "0.500"):
+        assert word in text
+
+
+def test_a_terminal_gets_the_table_and_a_pipe_gets_nothing(monkeypatch, capsys):
+    with RunLog(None, 10, 0) as log:
+        log.write("train", 1, "cap", {"loss": 1.0})
+        log.show(1)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("TERM", "xterm")
+    with RunLog(None, 10, 0, live=True) as log:
+        log.live.console.file = io.StringIO()
+        log.write("train", 1, "cap", {"loss": 1.0})
+        log.show(1)
+    assert "step 1/10" in log.live.console.file.getvalue()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert RunLog(None, 10, 0).live is not None
+    assert RunLog(None, 10, 0, live=False).live is None
+
+
+def test_tensorboard_is_written_if_it_is_there(tmp_path, monkeypatch):
+    seen = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            seen.append((str(folder), purge_step))
+
+        def add_scalar(self, *line):
+            seen.append(line)
+
+        def close(self):
+            seen.append("closed")
+
+    class Module:
+        SummaryWriter = Writer
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", Module)
+    with RunLog(tmp_path, 10, 3) as log:
+        log.write("train", 4, "cap", {"loss": 1.0, "text": "no number"})
+    assert seen == [(str(tmp_path / "tensorboard"), 4), ("train/cap/loss", 1.0, 4), "closed"]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with RunLog(tmp_path, 10, 4) as log:
+        assert log.board is None
