@@ -1,0 +1,1 @@
+"""The command line: `ofasys explain`, `train`, `evaluate`, `infer`, `tasks`, `demo`, `doctor`."""

@@ -1,0 +1,209 @@
+"""`ofasys doctor`: what is here, what is missing for what, and whether the whole way works on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import Any
+
+from ofasys.cli import malloc
+from ofasys.cli.show import say
+from ofasys.errors import OfasysError
+from ofasys.modality import BUILT_IN, Modality
+
+NEEDED = (
+    *("torch", "numpy", "tokenizers", "safetensors", "pillow", "pyarrow", "pydantic", "pyyaml"),
+    *("typer", "rich", "sacrebleu", "rapidfuzz", "faster-coco-eval"),
+)
+OPTIONAL = {
+    "datasets": ("rows given as datasets.Dataset", "hf"),
+    "tensorboard": ("curves of a run in TensorBoard", "track"),
+}
+INSTRUCTIONS = ("[IMAGE:img] what colour is it? -> [TEXT:colour]", "say [TEXT:word] twice -> [TEXT:twice]")
+
+
+def doctor(as_json: bool = False) -> bool:
+    """Print what was found. False when something needed is missing or the self-check fails."""
+    packages, modalities, check = {name: _version(name) for name in NEEDED}, _modalities(), self_check()
+    ok = check["ok"] and None not in packages.values() and not any(m["problem"] for m in modalities)
+    found = {
+        "ofasys": _version("ofasys"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": packages,
+        "optional": {name: _version(name) for name in OPTIONAL},
+        "device": _device(),
+        "modalities": modalities,
+        "self_check": check,
+        "ok": bool(ok),
+    }
+    say(json.dumps(found, ensure_ascii=False, indent=1) if as_json else _text(found))
+    return bool(ok)
+
+
+def self_check() -> dict[str, Any]:
+    """Train a tiny text and image task some steps on made-up rows, save, load, and answer as before."""
+    began = time.perf_counter()
+    try:
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # a model this small waits for its threads, most of all on a busy machine
+        try:
+            problem = _check()
+        finally:
+            torch.set_num_threads(threads)
+    except Exception as error:  # whatever it is, the doctor says it
+        problem = f"{type(error).__name__}: {error}"
+    return {"ok": not problem, "problem": problem, "seconds": round(time.perf_counter() - began, 1)}
+
+
+def _check() -> str:
+    import numpy as np
+
+    from ofasys.generalist import GeneralistModel
+    from ofasys.hub import OFASys
+    from ofasys.model.sizes import ModelConfig
+    from ofasys.task.task import Task
+    from ofasys.train import Trainer
+
+    colours = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
+    pictures = [{"img": np.full((32, 32, 3), rgb, np.uint8), "colour": name} for name, rgb in colours.items()] * 4
+    words = [{"word": name, "twice": f"{name} {name}"} for name in colours] * 4
+    tasks = [
+        Task(
+            "colour",
+            INSTRUCTIONS[0],
+            pictures,
+            pictures[:3],
+            metrics=["accuracy"],
+            micro_batch_size=4,
+            settings={"IMAGE.size": 32},
+        ),
+        Task("twice", INSTRUCTIONS[1], words, micro_batch_size=4),
+    ]
+    shape = ModelConfig(width=64, heads=2, ffn=128, encoder_layers=1, decoder_layers=1, dropout=0.0, max_positions=256)
+    model = GeneralistModel(config=shape, text_pieces=300)
+    with tempfile.TemporaryDirectory(prefix="ofasys-doctor-") as folder:
+        trainer = Trainer(max_steps=20, warmup=4, lr=2e-3, out=folder, live=False, log_every=2)
+        trainer.fit(model=model, tasks=tasks)
+        losses = [row["loss"] for row in trainer.history if row["kind"] == "train"]
+        if not losses[-1] < losses[0]:
+            return f"the loss did not fall: {losses[0]:.3f}, then {losses[-1]:.3f}"
+        rows = [{"img": row["img"]} for row in pictures[:3]]
+        asked: dict[str, Any] = {"data": rows, "max_length": 8}
+        before = OFASys(model).inference(INSTRUCTIONS[0], settings={"IMAGE.size": 32}, **asked)
+        after = OFASys.from_pretrained(Path(folder), which="last").inference(INSTRUCTIONS[0], **asked)
+        for one, other in zip(before, after, strict=True):
+            if one.values != other.values:
+                return f"the saved model answers {other.values}, the model in memory {one.values}"
+    return ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _device() -> dict[str, Any]:
+    found: dict[str, Any] = {"device": f"cpu: {platform.machine()}", "cores": os.cpu_count()}
+    found["malloc"] = malloc.state(os.environ) if malloc.is_glibc() else "not glibc"
+    try:
+        import torch
+
+        from ofasys.model.sizes import SIZES
+        from ofasys.train.precision import choose
+
+        cuda = torch.cuda.is_available()
+        if cuda:
+            found["device"] = f"cuda: {torch.cuda.get_device_name()}"
+        device = torch.device("cuda" if cuda else "cpu")
+        precisions = {size: choose("auto", device, config.width) for size, config in SIZES.items()}
+        found["threads"] = torch.get_num_threads()
+        found["precision"] = {size: str(dtype).removeprefix("torch.") for size, dtype in precisions.items()}
+    except Exception as error:  # torch may be absent, or broken in any way
+        found["problem"] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def _modalities() -> list[dict[str, Any]]:
+    """Each modality, where it comes from, and what keeps its parts from loading."""
+    faces: list[tuple[str, Any]] = [("built in", modality) for modality in BUILT_IN.modalities]
+    found = []
+    for entry in entry_points(group="ofasys.modality"):
+        where = f"plug-in {entry.name} ({entry.value})"
+        try:
+            loaded = entry.load()
+        except Exception as error:  # a plug-in may fail in any way
+            found.append({"tag": entry.name, "from": where, "problem": f"{type(error).__name__}: {error}"})
+            continue
+        if isinstance(loaded, Modality):
+            faces.append((where, loaded))
+        else:
+            found.append(
+                {"tag": entry.name, "from": where, "problem": f"it is a {type(loaded).__name__}, not a Modality"}
+            )
+    return [{"tag": face.tag, "from": where, "problem": _problem(face)} for where, face in faces] + found
+
+
+def _problem(face: Modality) -> str:
+    parts = [*face.preprocess.values(), *face.adaptor.values(), *([face.save] if face.save else [])]
+    for part in parts:
+        try:
+            part.resolve()
+        except OfasysError as error:
+            return f'{error}, or pip install "ofasys[{face.extra}]"' if face.extra else str(error)
+        except Exception as error:  # a plug-in may fail in any way
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _text(found: dict[str, Any]) -> str:
+    lines = [f"ofasys {found['ofasys']}, Python {found['python']}, {found['system']}", "", "needed"]
+    lines += [f"  {name:<17} {v or f'MISSING: pip install {name}'}" for name, v in found["packages"].items()]
+    lines += ["optional"]
+    for name, (use, extra) in OPTIONAL.items():
+        v = found["optional"][name]
+        lines.append(
+            f"  {name:<17} {v}" if v else f'  {name:<17} not installed, for {use}: pip install "ofasys[{extra}]"'
+        )
+    device = found["device"]
+    lines += [
+        "machine",
+        f"  device            {device['device']}",
+        f"  threads           {device.get('threads', '?')} of {device['cores']} cores",
+        f"  precision         {_precision(device)}",
+        f"  malloc            {device['malloc']}"
+        + (_malloc_hint() if device["malloc"] == "as the system has them" else ""),
+        "modalities",
+    ]
+    lines += [
+        f"  {m['tag']:<17} {m['problem'] or 'ok'}{'' if m['from'] == 'built in' else ', ' + m['from']}"
+        for m in found["modalities"]
+    ]
+    check = found["self_check"]
+    told = (
+        f"ok: trained, saved, loaded and answered the same, in {check['seconds']} s"
+        if check["ok"]
+        else f"FAILED: {check['problem']}"
+    )
+    return "\n".join([*lines, "self-check", f"  {told}"])
+
+
+def _precision(device: dict[str, Any]) -> str:
+    """What training chooses by itself, by size of the model."""
+    if "precision" not in device:
+        return f"unknown: {device['problem']}"
+    fast = [size for size, name in device["precision"].items() if name == "bfloat16"]
+    return f"bfloat16 is fast here for {', '.join(fast)}" if fast else "float32; bfloat16 is not faster here"
+
+
+def _malloc_hint() -> str:
+    return f"; {', '.join(malloc.COMMANDS)} choose their own (OFASYS_MALLOC=0 leaves it)"

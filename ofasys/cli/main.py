@@ -1,0 +1,243 @@
+"""The console script. A command imports what it needs when it runs, so that `ofasys explain` needs no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ofasys.cli import malloc
+from ofasys.cli.show import note, say
+from ofasys.errors import ConfigError, OfasysError, nearest
+
+USER_ERROR = 2
+
+
+class Commands(TyperGroup):
+    """Commands whose errors are sentences, and which take `-> [TEXT:t]` for an instruction and not for an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`--debug` is understood anywhere."""
+        split = args.index("--") if "--" in args else len(args)
+        if "--debug" in args[:split]:
+            os.environ["OFASYS_DEBUG"] = "1"
+            args = [arg for i, arg in enumerate(args) if arg != "--debug" or i > split]
+            args = args or ["--help"]
+        return super().parse_args(ctx, [f" {arg}" if arg.startswith("->") else arg for arg in args])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. An error of ours, or of a file, is a message and exit code 2; others keep their traceback."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            raise
+        except (OfasysError, OSError) as error:
+            if isinstance(error, OSError) and error.filename is None:
+                raise
+            if os.environ.get("OFASYS_DEBUG", "0") not in ("", "0"):
+                note(traceback.format_exc())
+            note(str(error) if isinstance(error, OfasysError) else f"{error.filename}: {error.strerror}")
+            raise typer.Exit(USER_ERROR) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Declarative multi-modal multi-task learning: a task is one line.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Changes, as trainer.max_steps=100.", show_default=False),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of a saved model.")]
+Which = Annotated[
+    str | None, typer.Option("--which", metavar="best|last", help="Checkpoint; default: the best, else the last.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"ofasys {version('ofasys')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (also OFASYS_DEBUG=1).")
+    ] = False,
+) -> None:
+    """Declarative multi-modal multi-task learning: a task is one line."""
+
+
+@app.command()
+def explain(
+    text: Annotated[str, typer.Argument(metavar="INSTRUCTION", help='As "[IMAGE:img] what is it? -> [TEXT:cap]".')],
+    as_json: Json = False,
+    size: Annotated[str | None, typer.Option("--size", help="Add parameters and FLOPs of this model size.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A default for the plan, as IMAGE.size=64.")
+    ] = None,
+) -> None:
+    """Say how an instruction will be carried out: every slot, every choice and why, before any data."""
+    from ofasys.language import Instruction
+    from ofasys.model.sizes import SIZES
+    from ofasys.planner import explain as explained
+    from ofasys.planner import plan, to_json
+
+    if size is not None and size not in SIZES:
+        raise ConfigError(f"unknown size {size!r}; {nearest(size, SIZES)}there are {', '.join(SIZES)}")
+    found = plan(Instruction(text.lstrip()), settings=_settings(settings or []))
+    say(json.dumps(to_json(found, size), ensure_ascii=False, indent=1) if as_json else explained(found, size))
+
+
+@app.command()
+def train(
+    file: Annotated[Path, typer.Argument(metavar="RUNFILE", help="A run file, YAML or .py.")],
+    overrides: Overrides = None,
+    check: Annotated[bool, typer.Option("--check", help="Check everything and print the run; train nothing.")] = False,
+) -> None:
+    """Train what a run file says; a run that was stopped goes on where it was."""
+    from ofasys.cli.train import train as begin
+
+    begin(file, overrides or [], check)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    overrides: Overrides = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="train, valid or test; default: test, else valid.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be repeated.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="At most so many rows a task, evenly spread.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A run file whose tasks to use, not the run's own.")
+    ] = None,
+    which: Which = None,
+    as_json: Json = False,
+) -> None:
+    """Loss and metrics of a run's tasks, by its best checkpoint."""
+    from ofasys.cli.evaluate import evaluate as begin
+
+    begin(run, overrides or [], split=split, names=task or [], limit=limit, file=file, which=which, as_json=as_json)
+
+
+@app.command()
+def infer(
+    run: Run,
+    text: Annotated[str, typer.Argument(metavar="INSTRUCTION", help="Any instruction of the run, or a new one.")],
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[COLUMN=VALUE]...", help="A text, a path, or JSON for a box or a list; or @rows.jsonl."
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="A file of rows (.jsonl .csv .tsv .parquet ...).")] = None,
+    beam_size: Annotated[int | None, typer.Option("--beam-size", help="Beams; 1 is greedy.")] = None,
+    max_length: Annotated[int | None, typer.Option("--max-length", help="Generated tokens at most.")] = None,
+    search: Annotated[list[str] | None, typer.Option("--search", help="Any search option, as top_p=0.9.")] = None,
+    closed_set: Annotated[
+        str | None, typer.Option("--closed-set", help="The labels: a,b or a JSON list or @FILE.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Rows answered at a time.")] = 8,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the answer: .txt .json, a picture; .jsonl for rows.")
+    ] = None,
+    which: Which = None,
+    as_json: Json = False,
+) -> None:
+    """Answer an instruction by a trained model."""
+    from ofasys.cli.infer import infer as begin
+    from ofasys.cli.infer import search_options
+
+    options = search_options(search or [], beam_size=beam_size, max_length=max_length)
+    begin(
+        run,
+        text.lstrip(),
+        values or [],
+        data=data,
+        closed_set=closed_set,
+        search=options,
+        batch_size=batch_size,
+        out=out,
+        as_json=as_json,
+        which=which,
+    )
+
+
+@app.command()
+def tasks(as_json: Json = False) -> None:
+    """The built-in tasks: name, metric, instruction."""
+    from ofasys.cli.show import table
+    from ofasys.gallery.demo import INSTRUCTIONS, METRICS
+
+    if as_json:
+        say(json.dumps({n: {"instruction": str(t), "metric": METRICS[n]} for n, t in INSTRUCTIONS.items()}, indent=1))
+    else:
+        table(("task", "metric", "instruction"), [[n, METRICS[n], str(t)] for n, t in INSTRUCTIONS.items()])
+
+
+@app.command()
+def demo(
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Train for so long; default: at most five.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run and its report.")] = Path("runs/demo"),
+    seed: Annotated[int, typer.Option("--seed", help="Of data and weights.")] = 0,
+) -> None:
+    """Train one tiny model on six tasks on real pictures, and write a report."""
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise ConfigError(f"--minutes is {minutes:g}; it is more than 0")
+    from ofasys.gallery.demo import run_demo
+
+    say(f"the report is {run_demo(out, minutes, seed)}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What is installed, what is missing for what, and a self-check of some ten seconds."""
+    from ofasys.cli.doctor import doctor as begin
+
+    if not begin(as_json):
+        raise typer.Exit(1)
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for text in pairs:
+        name, equals, value = text.partition("=")
+        if not equals or "." not in name:
+            raise ConfigError(f"--set {text!r} is not a setting; expected MODALITY.attribute=value, as IMAGE.size=64")
+        found[name] = value
+    return found
+
+
+def main() -> None:
+    """The console script `ofasys`."""
+    malloc.begin_anew(sys.argv[1:])
+    app(prog_name="ofasys")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What commands print: plain text and tables, in which [brackets] stay what they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def say(text: str = "") -> None:
+    """A line on standard output."""
+    print(text)
+
+
+def note(text: str) -> None:
+    """A line beside the answer, on standard error."""
+    print(text, file=sys.stderr)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Rows under their heads. right: numbers of the columns set flush right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for i, head in enumerate(heads):
+        made.add_column(Text(head), justify="right" if i in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 400
+    with console.capture() as capture:
+        console.print(made)
+    say("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def figure(value: float) -> str:
+    """A figure as a person reads it: whole numbers whole, others with four digits."""
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.4g}"

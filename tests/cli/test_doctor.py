@@ -1,0 +1,65 @@
+"""The doctor finds what is there, and says what is not."""
+
+import json
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from ofasys.cli import doctor
+
+
+@pytest.mark.slow
+def test_doctor_on_a_sound_machine(shell):
+    found = json.loads(shell.ok("doctor", "--json"))
+    assert found["ok"] is True
+    assert found["self_check"]["problem"] == ""
+    assert {"TEXT", "IMAGE", "BOX", "CATEGORY"} <= {m["tag"] for m in found["modalities"]}
+
+
+@pytest.fixture
+def sound(monkeypatch):
+    monkeypatch.setattr(doctor, "self_check", lambda: {"ok": True, "problem": "", "seconds": 1.0})
+
+
+def test_what_is_missing_comes_with_the_command(shell, sound, monkeypatch):
+    have = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in doctor.OPTIONAL else have(name))
+    printed = shell.ok("doctor")
+    assert 'not installed, for rows given as datasets.Dataset: pip install "ofasys[hf]"' in printed
+    assert 'not installed, for curves of a run in TensorBoard: pip install "ofasys[track]"' in printed
+    assert "self-check\n  ok: trained, saved, loaded and answered the same, in 1.0 s" in printed
+
+
+def test_what_is_needed_and_missing_is_a_fault(shell, sound, monkeypatch):
+    have = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "pyarrow" else have(name))
+    done = shell("doctor")
+    assert done.exit_code == 1
+    assert "MISSING: pip install pyarrow" in done.stdout
+
+
+def test_a_check_that_fails_is_said_and_ends_with_1(shell, monkeypatch):
+    def check():
+        raise RuntimeError("no disk")
+
+    monkeypatch.setattr(doctor, "_check", check)
+    done = shell("doctor")
+    assert done.exit_code == 1
+    assert "FAILED: RuntimeError: no disk" in done.stdout
+
+
+def test_plug_ins_are_listed_broken_ones_too(shell, sound, monkeypatch):
+    entries = [
+        EntryPoint("colour", "no_such_module:COLOUR", "ofasys.modality"),
+        EntryPoint("path", "pathlib:Path", "ofasys.modality"),
+        EntryPoint("text", "ofasys.modality.text:TEXT", "ofasys.modality"),
+    ]
+    monkeypatch.setattr(doctor, "entry_points", lambda group: entries)
+    done = shell("doctor")
+    assert done.exit_code == 1
+    assert (
+        "colour            ModuleNotFoundError: No module named 'no_such_module', plug-in colour (no_such_module:COLOUR)"
+        in done.stdout
+    )
+    assert "it is a type, not a Modality" in done.stdout
+    assert "TEXT              ok, plug-in text (ofasys.modality.text:TEXT)" in done.stdout
