@@ -1,0 +1,69 @@
+"""What the README and the pages of docs/ say, runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("pages", Path(__file__).with_name("pages.py"))
+assert SPEC is not None
+assert SPEC.loader is not None
+pages = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(pages)
+
+ELSEWHERE = {"language.md"}  # tests/language/test_docs.py runs it
+SLOW = {"README.md", "first-task.md", "add-a-modality.md"}  # these train
+PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name not in ELSEWHERE)]
+TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs" / "design").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else (), id=page.name) for page in PAGES]
+)
+def test_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
+    pages.run(page)
+
+
+def test_first_python_of_the_readme_stands_before_line_35():
+    lines = (ROOT / "README.md").read_text(encoding="utf8").splitlines()
+    assert lines.index("```python") + 1 < 35
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=[page.name for page in TEXTS])
+def test_links_lead_somewhere(page):
+    for link in LINK.findall(page.read_text(encoding="utf8")):
+        if not link.endswith("report.png"):  # drawn by `make demo`
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_the_readme_says_which_modality_stands_on_which_side():
+    from ofasys.modality import BUILT_IN
+
+    said = dict(
+        re.findall(r"^\| ([A-Z]+) \| ((?:yes|not yet) \| (?:yes|not yet)) \|", PAGES[0].read_text(), re.MULTILINE)
+    )
+    faces = {
+        m.tag: " | ".join("yes" if side else "not yet" for side in (m.source, m.target)) for m in BUILT_IN.modalities
+    }
+    assert said == faces
+
+
+def test_first_python_runs_in_twelve_lines():
+    kind_and_body = [(kind, body) for _, kind, body in pages.fences(PAGES[0]) if kind == "python"]
+    assert len([line for line in kind_and_body[0][1].splitlines() if line.strip()]) <= 12
