@@ -1,4 +1,3 @@
-# ruff: noqa: E402 - malloc reads its settings when a process starts, so they are set before torch is there
 """Useful tokens a second on a mixed stream: flat streams with length buckets against plain padded batches of the same
 model, interleaved in one process: `python -m benchmarks.mixed_stream`.
 
@@ -137,7 +136,9 @@ def main() -> None:
         useful = sum(b.positions for _, b in work) / sum(_computed(b) for _, b in work)
         print(f"{name:14} {statistics.median(speeds[name]):8.0f} useful tokens/s   useful share {useful:.2f}")
     ratios = [a / b for a, b in zip(speeds["flat, buckets"], speeds["padded"], strict=True)]
-    print(f"ratio {statistics.median(ratios):.2f} (rounds: {', '.join(f'{r:.2f}' for r in ratios)}), size {SIZE}, batch {BATCH}")
+    print(
+        f"ratio {statistics.median(ratios):.2f} (rounds: {', '.join(f'{r:.2f}' for r in ratios)}), size {SIZE}, batch {BATCH}"
+    )
 
 
 def _computed(batch: Batch) -> int:

@@ -57,7 +57,7 @@ __all__ = [
 
 
 def _default_lexicon() -> Lexicon:
-    return import_module("ofasys.modality").lexicon()  # type: ignore[no-any-return]
+    return import_module("ofasys.modality").lexicon()
 
 
 provide(_default_lexicon)

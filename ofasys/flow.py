@@ -12,6 +12,8 @@ Training, evaluation, inference, the command line and the server call these verb
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from ofasys.language import Instruction
 from ofasys.modality import Context, Registry, lexicon
 from ofasys.planner import Plan, plan
 from ofasys.program.answer import split
-from ofasys.program.batch import collate, half
+from ofasys.program.batch import collate, half, to_device
 from ofasys.program.program import Labels, Program
 from ofasys.program.ranked import ranked
 from ofasys.program.sample import Reader, Row
@@ -53,7 +55,7 @@ def preprocess(
     target: bool = True,
     training: bool = False,
     random: np.random.Generator | None = None,
-    root: str | None = None,
+    root: str | Path | None = None,
     origin: str = "",
 ) -> Sample:
     """Row -> Sample. target: whether the row holds the answer. random: for masking, noise and augmentation.
@@ -139,12 +141,14 @@ def generate(
     try:
         memory = None
         if program.plan.source:
-            source = half(program, [sample.source for sample in samples])
+            source = to_device(half(program, [sample.source for sample in samples]), model.device)
             stream, _ = adapt(model, Batch(len(samples), source, None, (), 0, 0))
             assert stream is not None
             memory = model.universal.encode(stream)
         decoder = StepDecoder(model.universal, model.table, memory, len(samples), model.transposed(len(samples)))
         prefixes = [sample.prefix for sample in samples]
+        room = model.config.max_positions - max(map(len, prefixes)) - int(program.constraint.reserve.max())
+        options = replace(options, max_length=max(1, min(options.max_length, room)))
         if program.generator == "rank":
             return ranked(decoder, program, prefixes)
         return search(decoder, program.constraint, prefixes, options)
@@ -161,8 +165,7 @@ def postprocess(program: Program, sample: Sample, hypothesis: Hypothesis) -> dic
             continue
         context = Context(frame=sample.frames.get(slot.index), labels=program.labels.get(slot.index))
         made = [program.preprocessors[slot.index].postprocess(run, context) for run in runs[slot.index]]
-        empty = "" if slot.value == "text" else None
-        values[slot.column] = made if slot.group is not None else (made[0] if made else empty)
+        values[slot.column] = made if slot.group is not None else (made[0] if made else None)
     return values
 
 

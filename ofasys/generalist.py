@@ -6,8 +6,9 @@ is new starts from (seed, its own name), so that the order in which tasks arrive
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,8 @@ class GeneralistModel(nn.Module):
         with seeded(seed, "universal"):
             self.universal = UniversalModel(self.config)
         self._transposed: tuple[tuple[int, int], Tensor] | None = None
+        self.used: set[str] = set()  # tags of the modalities its plans have named
+        self.made: dict[str, dict[str, Any]] = {}  # how each adaptor was made, so that it can be made again
         self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.config.width)})
 
     @property
@@ -112,15 +115,24 @@ class GeneralistModel(nn.Module):
         """Take a layout that equals the present one or extends it."""
         assert self.tokenizer is not None
         self.symbols = Symbols(self.tokenizer, vocabulary)
-        self.tokens.grow(vocabulary, self.seed)
+        ordered = {name for modality in self.modalities.modalities for name in modality.ordered}
+        self.tokens.grow(vocabulary, self.seed, ordered)
 
     def add_adaptors(self, plan: Plan) -> None:
         """The adaptors a plan names, where they are not there yet."""
         for slot in plan.slots:
-            if slot.key not in self.adaptors:
-                part = self.modalities.face(slot.modality).adaptor[slot.adaptor.name]
-                with seeded(self.seed, slot.key):
-                    self.adaptors[slot.key] = part.resolve()(slot.values, self.config.width).to(self.device)
+            self.used.add(slot.modality)
+            self.add_adaptor(slot.key, slot.modality, slot.adaptor.name, slot.values)
+
+    def add_adaptor(self, key: str, modality: str, name: str, options: Mapping[str, Any]) -> None:
+        """One adaptor, unless its weights are there already."""
+        if key in self.adaptors:
+            return
+        part = self.modalities.face(modality).adaptor[name]
+        options = {option: options[option] for option in part.keyed}
+        with seeded(self.seed, key):
+            self.adaptors[key] = part.resolve()(options, self.config.width).to(self.device)
+        self.made[key] = {"modality": modality, "name": name, "options": options}
 
     def bind(self, plan: Plan, labels: Labels | None = None) -> Program:
         """A program of this plan for this model. Errors: ConfigError when the model has not grown for it."""

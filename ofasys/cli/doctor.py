@@ -118,16 +118,14 @@ def _device() -> dict[str, Any]:
     try:
         import torch
 
-        from ofasys.model.sizes import SIZES
         from ofasys.train.precision import choose
 
         cuda = torch.cuda.is_available()
         if cuda:
             found["device"] = f"cuda: {torch.cuda.get_device_name()}"
         device = torch.device("cuda" if cuda else "cpu")
-        precisions = {size: choose("auto", device, config.width) for size, config in SIZES.items()}
         found["threads"] = torch.get_num_threads()
-        found["precision"] = {size: str(dtype).removeprefix("torch.") for size, dtype in precisions.items()}
+        found["precision"] = str(choose("auto", device)).removeprefix("torch.")
     except Exception as error:  # torch may be absent, or broken in any way
         found["problem"] = f"{type(error).__name__}: {error}"
     return found
@@ -198,11 +196,8 @@ def _text(found: dict[str, Any]) -> str:
 
 
 def _precision(device: dict[str, Any]) -> str:
-    """What training chooses by itself, by size of the model."""
-    if "precision" not in device:
-        return f"unknown: {device['problem']}"
-    fast = [size for size, name in device["precision"].items() if name == "bfloat16"]
-    return f"bfloat16 is fast here for {', '.join(fast)}" if fast else "float32; bfloat16 is not faster here"
+    """What training chooses by itself."""
+    return f"{device['precision']}, chosen by itself" if "precision" in device else f"unknown: {device['problem']}"
 
 
 def _malloc_hint() -> str:

@@ -337,7 +337,7 @@ def _task_fields(task: Task) -> dict[str, Any]:
     own = {
         "instruction": texts[0] if len(texts) == 1 else texts,
         "metrics": [metric.name for metric in task.metrics],
-        "closed_set": {name: list(labels) for name, labels in task._given.items()} or None,
+        "closed_set": {name: list(labels) for name, labels in task.closed_set.items()} or None,
         "generate": asdict(task.generate),
         "settings": dict(task.settings),
     }

@@ -1,6 +1,6 @@
 """The demo: one tiny model, six tasks on real pictures, each judged beside a trivial answer.
 
-    ofasys demo            # at most five minutes on two cores; then open runs/demo/report.html
+ofasys demo            # at most five minutes on two cores; then open runs/demo/report.html
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ROWS: dict[str, Callable[..., Any]] = {
     "vqa": emoji.vqa,
 }
 WEIGHTS = {"caption": 1.0, "group": 1.0, "grounding": 1.0, "grounded_caption": 1.0, "detection": 1.0, "vqa": 1.0}
-SETTINGS = {"IMAGE.size": 64, "IMAGE.patch": 8, "BOX.bins": 64}
+SETTINGS = {"IMAGE.size": 64, "IMAGE.patch": 8, "BOX.bins": 32}
 MINUTES = 4.0  # of training, by default; evaluation and the report take the rest of five
 FOR_TRAINING = 0.9
 PROBE_STEPS = 24
@@ -68,6 +68,7 @@ def demo_tasks(names: Sequence[str] = tuple(INSTRUCTIONS), micro_batch_size: int
                 rows("valid", seed=seed),
                 rows("test", seed=seed),
                 metrics=[METRICS[name]],
+                closed_set=emoji.GROUPS if name == "group" else None,
                 weight=WEIGHTS[name],
                 micro_batch_size=micro_batch_size,
                 settings={key: value for key, value in SETTINGS.items() if key.split(".")[0] in scopes},
@@ -101,8 +102,6 @@ def run_demo(
     trainer = Trainer(
         max_steps=steps,
         out=out,
-        lr=2e-3,
-        warmup=min(100, max(1, steps // 10)),
         eval_every=max(1, math.ceil(steps / 4)),
         eval_samples=64,
         log_every=max(1, steps // 40),
@@ -125,10 +124,14 @@ def run_demo(
 
     path = write_report(out, tasks, found, summary)
     for name, result in found.items():
-        say(f"  {name:17} {result['metric']:17} {result['value']:.3f}   baseline {result['baseline']:.3f} ({result['baseline_kind']})")
+        say(
+            f"  {name:17} {result['metric']:17} {result['value']:.3f}   baseline {result['baseline']:.3f} ({result['baseline_kind']})"
+        )
     example = tasks[0].source("test")[0]
     answer = loaded.inference(INSTRUCTIONS["caption"], data=example)
-    say(f"asked of a drawing it has not seen: {INSTRUCTIONS['caption']!r} -> {str(answer)!r} (truth: {example['cap']!r})")
+    say(
+        f"asked of a drawing it has not seen: {INSTRUCTIONS['caption']!r} -> {str(answer)!r} (truth: {example['cap']!r})"
+    )
     return path
 
 
@@ -218,5 +221,3 @@ def _is_box(value: Any) -> bool:
 
 def _pick(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
     return row[columns[0]] if len(columns) == 1 else tuple(row[column] for column in columns)
-
-

@@ -33,7 +33,9 @@ figcaption { font-size: .82rem; line-height: 1.35; margin-top: .25rem; overflow-
 """
 
 
-def write_report(out: Path, tasks: Sequence[Task], found: Mapping[str, Mapping[str, Any]], summary: Mapping[str, Any]) -> Path:
+def write_report(
+    out: Path, tasks: Sequence[Task], found: Mapping[str, Mapping[str, Any]], summary: Mapping[str, Any]
+) -> Path:
     """Write out/report.html. found: per task its figures and `answers`, pairs (prediction, truth) in test order."""
     curves = _curves(out / "metrics.jsonl")
     parts = [
@@ -46,22 +48,28 @@ def write_report(out: Path, tasks: Sequence[Task], found: Mapping[str, Mapping[s
         _plot(curves),
     ]
     for task in tasks:
-        parts.append(f"<h2>{html.escape(task.name.replace('_', ' '))}</h2><code>{html.escape(str(task.instructions[0]))}</code>")
+        parts.append(
+            f"<h2>{html.escape(task.name.replace('_', ' '))}</h2><code>{html.escape(str(task.instructions[0]))}</code>"
+        )
         parts.append("<div class='row'>")
         answers = found[task.name]["answers"]
         count = min(SHOWN, len(answers))
         for i in (j * len(answers) // count for j in range(count)):
             parts.append(_figure(task, task.source("test")[i], *answers[i]))
         parts.append("</div>")
-    parts.append("<p class='muted'>Boxes: the answer in solid colours, the truth in grey. Pictures are from the test sets. "
-                 "Drawings: Noto Emoji (Apache-2.0) and Fluent Emoji (MIT).</p></html>")
+    parts.append(
+        "<p class='muted'>Boxes: the answer in solid colours, the truth in grey. Pictures are from the test sets. "
+        "Drawings: Noto Emoji (Apache-2.0) and Fluent Emoji (MIT).</p></html>"
+    )
     path = out / "report.html"
     path.write_text("\n".join(parts), encoding="utf8")
     return path
 
 
 def _table(tasks: Sequence[Task], found: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = ["<table><tr><th>task</th><th>metric</th><th>model</th><th>trivial answer</th><th>test rows</th><th>trivial answer is</th></tr>"]
+    rows = [
+        "<table><tr><th>task</th><th>metric</th><th>model</th><th>trivial answer</th><th>test rows</th><th>trivial answer is</th></tr>"
+    ]
     for task in tasks:
         r = found[task.name]
         rows.append(
@@ -75,7 +83,9 @@ def _figure(task: Task, row: Mapping[str, Any], prediction: Mapping[str, Any], t
     image = read_image(row["img"])
     boxes_of = {slot.column: slot for slot in task.plan.slots if slot.modality == "BOX"}
     text = [slot.column for slot in task.plan.on("target") if slot.modality != "BOX"]
-    grey, solid, labels = [], [], []
+    grey: list[Any] = []
+    solid: list[Any] = []
+    labels: list[str] = []
     for column, slot in boxes_of.items():
         if slot.side == "source":
             solid = [row[column]]
@@ -132,7 +142,11 @@ def _plot(curves: Mapping[str, Sequence[tuple[int, float]]], width: int = 1000, 
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
         colour = COLOURS[i % len(COLOURS)]
         lines.append(f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2'/>")
-        lines.append(f"<text x='{width - 142}' y='{24 + 20 * i}' fill='{colour}'>{html.escape(name)} {points[-1][1]:.2f}</text>")
+        lines.append(
+            f"<text x='{width - 142}' y='{24 + 20 * i}' fill='{colour}'>{html.escape(name)} {points[-1][1]:.2f}</text>"
+        )
     lines.append(f"<text x='{left}' y='{height - 6}' fill='#868e96'>step 0</text>")
     lines.append(f"<text x='{width - 150}' y='{height - 6}' text-anchor='end' fill='#868e96'>step {last}</text>")
-    return "".join(lines) + "</svg><p class='muted'>Share of each task's first loss; the last value is in the legend.</p>"
+    return (
+        "".join(lines) + "</svg><p class='muted'>Share of each task's first loss; the last value is in the legend.</p>"
+    )

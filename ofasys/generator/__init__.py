@@ -8,11 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ofasys.generator.constraint import Constraint, EmissionClass, bind
 from ofasys.generator.generator import GENERATORS, Generator
 from ofasys.generator.options import SearchOptions
 
 if TYPE_CHECKING:
+    from ofasys.generator.constraint import Constraint, EmissionClass, bind
     from ofasys.generator.decoder import Decoder
     from ofasys.generator.search import Hypothesis
 
@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Constraint": "ofasys.generator.constraint",
+    "EmissionClass": "ofasys.generator.constraint",
+    "bind": "ofasys.generator.constraint",
     "Decoder": "ofasys.generator.decoder",
     "Hypothesis": "ofasys.generator.search",
 }

@@ -13,10 +13,9 @@ from tokenizers import Tokenizer
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import read_folder, tensors
-from ofasys.modality import Registry, default_registry
+from ofasys.modality import Registry
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.model.sizes import ModelConfig
-from ofasys.planner import plan
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
             "config": model.config.to_dict(),
             "vocabulary": model.symbols.vocabulary.ranges,
             "fingerprint": model.symbols.vocabulary.fingerprint,
-            "modalities": [modality.tag for modality in model.modalities.modalities],
+            "adaptors": model.made,
+            "modalities": sorted(model.used),
         },
         "tokenizer.json": model.symbols.to_json(),
         "tasks.json": [asdict(card) for card in cards],
@@ -60,36 +60,49 @@ def load_model(
     files = read_folder(folder)
     try:
         about = json.loads(files["model.json"])
-        cards = tuple(
-            TaskCard(**{**card, "instructions": tuple(card["instructions"]), "metrics": tuple(card["metrics"])})
-            for card in json.loads(files["tasks.json"])
+        cards = read_cards(files)
+        model = GeneralistModel(
+            seed=about["seed"], config=ModelConfig.from_dict(about["config"]), modalities=modalities
         )
-        model = GeneralistModel(seed=about["seed"], config=ModelConfig.from_dict(about["config"]), modalities=modalities)
         model.size = about["size"]
-        fill(model, files, cards)
+        fill(model, files)
     except KeyError as error:
         raise CheckpointError(f"{folder} lacks {error}: it is not a saved model of this version") from None
+    except TypeError as error:
+        raise CheckpointError(f"{folder} is not a saved model of this version: {error}") from None
     return model, cards, files
 
 
-def fill(model: GeneralistModel, files: Mapping[str, bytes], cards: Sequence[TaskCard]) -> None:
+def read_cards(files: Mapping[str, bytes]) -> tuple[TaskCard, ...]:
+    """The cards of a saved model's tasks."""
+    return tuple(
+        TaskCard(**{**card, "instructions": tuple(card["instructions"]), "metrics": tuple(card["metrics"])})
+        for card in json.loads(files["tasks.json"])
+    )
+
+
+def fill(model: GeneralistModel, files: Mapping[str, bytes]) -> None:
     """Give a model of the right shape the vocabulary, adaptors and weights of saved files."""
     about = json.loads(files["model.json"])
     if about["config"] != model.config.to_dict():
         mine, theirs = model.config.to_dict(), about["config"]
         name = next(key for key in mine if mine[key] != theirs.get(key))
-        raise CheckpointError(f"the saved model has {name}={theirs.get(name)!r} and this one {mine[name]!r}; use the saved size")
-    missing = set(about["modalities"]) - {m.tag for m in (model.modalities or default_registry()).modalities}
+        raise CheckpointError(
+            f"the saved model has {name}={theirs.get(name)!r} and this one {mine[name]!r}; use the saved size"
+        )
+    missing = set(about["modalities"]) - {modality.tag for modality in model.modalities.modalities}
     if missing:
-        raise CheckpointError(f"the saved model uses modality {min(missing)}, which is not installed; install its plug-in")
+        raise CheckpointError(
+            f"the saved model uses modality {min(missing)}, which is not installed; install its plug-in"
+        )
+    model.used = set(about["modalities"])
     model.tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
     vocabulary = Vocabulary(tuple((name, start, size) for name, start, size in about["vocabulary"]))
     if vocabulary.fingerprint != about["fingerprint"]:
         raise CheckpointError("the vocabulary's hash does not fit its ranges; the checkpoint was changed by hand")
     model.set_vocabulary(vocabulary)
-    for card in cards:
-        for text in card.instructions:
-            model.add_adaptors(plan(text, modalities=model.modalities, settings=card.settings))
+    for key, how in about["adaptors"].items():
+        model.add_adaptor(key, how["modality"], how["name"], how["options"])
     problems = model.load_state_dict(tensors(files["model.safetensors"]), strict=False)
     if problems.missing_keys or problems.unexpected_keys:
         name = (problems.missing_keys + problems.unexpected_keys)[0]

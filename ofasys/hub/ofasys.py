@@ -13,7 +13,7 @@ from ofasys.generalist import GeneralistModel
 from ofasys.generator.options import SearchOptions
 from ofasys.hub.model import TaskCard, load_model, model_files
 from ofasys.hub.output import Output
-from ofasys.hub.store import MANIFEST, write_folder
+from ofasys.hub.store import MANIFEST, standing, write_folder
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, lexicon
 from ofasys.planner import Plan, plan
@@ -55,12 +55,14 @@ class OFASys:
         batch_size: int = 8,
         closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        root: str | Path | None = None,
         **options: Any,
     ) -> Any:
         """Answer an instruction for one row (an Output) or several (a list of them, in order).
 
         closed_set: labels of the only slot with a set, or column -> labels; without it, those of training. settings:
-        defaults for the plan. options: of the search, see `SearchOptions`. Errors: DataError for a row that is not what
+        defaults for the plan. root: the folder that relative paths in rows start from. options: of the search, see
+        `SearchOptions`; n_best=3 alone means three beams. Errors: DataError for a row that is not what
         the slots expect; ConfigError for an unknown option.
         """
         if batch_size < 1:
@@ -72,10 +74,12 @@ class OFASys:
             groups.setdefault(asked, []).append(i)
         for asked, members in groups.items():
             program, card = self.program(asked, closed_set, settings)
-            search = SearchOptions.from_dict({**(card.generate if card else {}), **options})
+            search = _search_options(card, options)
             for start in range(0, len(members), batch_size):
                 part = members[start : start + batch_size]
-                for i, output in zip(part, self._answer(program, [requests[i][1] for i in part], part, search), strict=True):
+                for i, output in zip(
+                    part, self._answer(program, [requests[i][1] for i in part], part, search, root), strict=True
+                ):
                     answers[i] = output
         return answers[0] if single else answers
 
@@ -98,18 +102,24 @@ class OFASys:
         return self.programs[key], card
 
     def _answer(
-        self, program: Program, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int], search: SearchOptions
+        self,
+        program: Program,
+        rows: Sequence[Mapping[str, Any]],
+        numbers: Sequence[int],
+        search: SearchOptions,
+        root: str | Path | None,
     ) -> list[Output]:
         samples = []
         for number, row in zip(numbers, rows, strict=True):
             try:
-                samples.append(flow.preprocess(program, row, target=False))
+                samples.append(flow.preprocess(program, row, target=False, root=root))
             except DataError as error:
                 raise error.at(sample=f"row {number}") from error.__cause__
         outputs = []
         for sample, row, found in zip(samples, rows, flow.generate(self.model, program, samples, search), strict=True):
             nbest = [
-                Output(program.plan, flow.postprocess(program, sample, h), h.score, row, self.model.modalities) for h in found
+                Output(program.plan, flow.postprocess(program, sample, h), h.score, row, self.model.modalities)
+                for h in found
             ]
             nbest[0].nbest = tuple(nbest)
             outputs.append(nbest[0])
@@ -125,7 +135,9 @@ class OFASys:
         if closed_set is not None:
             if not isinstance(closed_set, Mapping):
                 if len(columns) != 1:
-                    raise ConfigError(f"closed_set={{column: labels}} is needed; columns with a set: {columns or 'none: write closed_set in the slot'}")
+                    raise ConfigError(
+                        f"closed_set={{column: labels}} is needed; columns with a set: {columns or 'none: write closed_set in the slot'}"
+                    )
                 closed_set = {columns[0]: closed_set}
             if unknown := sorted(set(closed_set) - set(columns)):
                 raise ConfigError(f"closed_set names {unknown[0]!r}; columns with a set: {columns or 'none'}")
@@ -144,13 +156,25 @@ class OFASys:
         return {n: values[n] for n, seen in found.items() if len(seen) == 1 and n.split(".")[0] in scopes}
 
 
+def _search_options(card: TaskCard | None, asked: Mapping[str, Any]) -> SearchOptions:
+    """The options asked for, over those of the task; a kind of search asked for puts the task's own kind aside."""
+    known = dict(card.generate) if card else {}
+    if {"sampling", "beam_size"} & asked.keys():
+        known = {name: value for name, value in known.items() if name not in ("sampling", "beam_size", "n_best")}
+    options = {**known, **asked}
+    if "n_best" in asked and "beam_size" not in asked and not options.get("sampling"):
+        beams, wanted = options.get("beam_size", 1), asked["n_best"]
+        options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
+    return SearchOptions.from_dict(options)
+
+
 def checkpoint_in(folder: str | Path, which: str | None = None) -> Path:
     """The folder that holds the model: the folder itself, or a checkpoint of a run.
 
     Errors: CheckpointError when there is none.
     """
     folder = Path(folder)
-    if (folder / MANIFEST).is_file() and which is None:
+    if (standing(folder) / MANIFEST).is_file() and which is None:
         return folder
     for name in (which,) if which else ("best", "last"):
         pointer = folder / "checkpoints" / f"{name}.json"
@@ -173,11 +197,16 @@ def _requests(
         if data is not None:
             raise ConfigError("data was given twice: in format(...) and as data=; give it once")
         if bad := [f for f in filled if not isinstance(f, Filled)]:
-            raise ConfigError(f"a list of instructions holds {type(bad[0]).__name__}; use instruction.format(...) for each")
+            raise ConfigError(
+                f"a list of instructions holds {type(bad[0]).__name__}; use instruction.format(...) for each"
+            )
         return [(f.instruction, f.data) for f in filled], isinstance(instruction, Filled)
-    if isinstance(instruction, str):
-        instruction = Instruction(instruction, lexicon(registry))
+    asked = Instruction(instruction, lexicon(registry)) if isinstance(instruction, str) else instruction
+    if not isinstance(asked, Instruction):
+        raise ConfigError(
+            f"an instruction is a str, an Instruction, or one that was formatted; not {type(asked).__name__}"
+        )
     if data is None:
         data = {}
     rows = [data] if isinstance(data, Mapping) else list(data)
-    return [(instruction, instruction.spread(row)) for row in rows], isinstance(data, Mapping)
+    return [(asked, asked.spread(row)) for row in rows], isinstance(data, Mapping)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ class Output:
 
     def __getitem__(self, column: str) -> Any:
         if column not in self.values:
-            raise KeyError(f"no target column {column!r}; {nearest(column, self.values)}there are {', '.join(self.values)}")
+            raise KeyError(
+                f"no target column {column!r}; {nearest(column, self.values)}there are {', '.join(self.values)}"
+            )
         return self.values[column]
 
     def __getattr__(self, kind: str) -> Any:
@@ -49,11 +52,12 @@ class Output:
         return f"Output({', '.join(f'{name}={value!r}' for name, value in self.values.items())})"
 
     def __str__(self) -> str:
-        slots = self._slots()
-        if slots[0].group is not None:
-            turns = zip(*(self.values[slot.column] for slot in slots if slot.group is not None), strict=False)
-            return "; ".join(" ".join(map(_shown, turn)) for turn in turns) or "(none)"
-        return " ".join(_shown(self.values[slot.column]) for slot in slots)
+        parts = []
+        for group, slots in groupby(self._slots(), key=lambda slot: slot.group):
+            values = [self.values[slot.column] for slot in slots]
+            turns = [values] if group is None else list(zip(*values, strict=False))
+            parts.append("; ".join(" ".join(map(_shown, turn)) for turn in turns) or "(none)")
+        return " ".join(parts)
 
     def save(self, path: str | Path) -> Path:
         """Write the answer: `.json` and `.txt` always; a picture with its boxes where there are some.

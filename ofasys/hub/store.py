@@ -66,12 +66,16 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def read_folder(folder: str | Path) -> dict[str, bytes]:
-    """Every file of a folder, checked. Errors: CheckpointError when it is torn, of another version, or not ours."""
+def standing(folder: str | Path) -> Path:
+    """The folder, or the one it was to replace where a writing was cut off between its two renames."""
     folder = Path(folder)
     old = folder.with_name(f".{folder.name}.old")
-    if not folder.exists() and old.exists():  # cut off between the two renames of write_folder
-        folder = old
+    return old if not folder.exists() and old.exists() else folder
+
+
+def read_folder(folder: str | Path) -> dict[str, bytes]:
+    """Every file of a folder, checked. Errors: CheckpointError when it is torn, of another version, or not ours."""
+    folder = standing(folder)
     if not folder.is_dir():
         raise CheckpointError(f"no folder {str(folder)!r}; give the folder of a run or of a saved model")
     if not (folder / MANIFEST).is_file():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ofasys.errors import ConfigError
@@ -74,7 +75,7 @@ class Modality:
     """The face of a modality. The planner reads this and nothing else.
 
     value: what a value of it is called in outputs and metrics (`out.text`, `out.box`). ranges: options -> vocabulary
-    ranges its tokens come from (None: as large as the tokenizer). item: (slot index, options) -> what stands for it in
+    ranges its tokens come from (None: as large as the tokenizer). ordered: those in which neighbouring ids mean neighbouring values. item: (slot index, options) -> what stands for it in
     the target automaton. expected: options -> stream positions of one value, an estimate. provides/refers: BOX refers
     to a "frame" that IMAGE provides. labelled: its values always come from a closed set. `source=None` or `target=None`: not on that side.
     """
@@ -88,6 +89,7 @@ class Modality:
     source: Defaults | None = None
     target: Defaults | None = None
     ranges: Callable[[Options], Mapping[str, int | None]] = lambda options: {}
+    ordered: tuple[str, ...] = ()
     item: Callable[[int, Options], Item] | None = None
     positions: str = "1-D"
     expected: Callable[[Options], int] = one_order
@@ -126,7 +128,7 @@ class Context:
     frame: Mapping[str, Any] | None = None
     labels: Sequence[str] | None = None
     random: np.random.Generator | None = None
-    root: str | None = None
+    root: str | Path | None = None
 
 
 class Preprocessor(Protocol):
@@ -146,8 +148,13 @@ class Preprocessor(Protocol):
         """The tensors of several pieces as the adaptor reads them."""
         ...
 
-    def texts(self, value: Any) -> list[str]:
-        """Text in a value, to train the tokenizer on."""
+    @staticmethod
+    def texts(value: Any, options: Options) -> list[str]:
+        """Text in a value, to train the tokenizer on; of a value it cannot read, none."""
+        ...
+
+    def canonical(self, value: Any) -> Any:
+        """A true value as an answer would hold it, so that metrics compare like with like."""
         ...
 
 
@@ -160,7 +167,7 @@ class Adaptor(Protocol):
 
 
 class Concatenate:
-    """The default `collate` and `texts`: tensors laid end to end; no text inside."""
+    """The defaults: tensors laid end to end, no text inside, a true value as it stands."""
 
     def collate(self, pieces: Sequence[Piece]) -> dict[str, np.ndarray]:
         """Each tensor of the pieces concatenated along axis 0."""
@@ -168,9 +175,14 @@ class Concatenate:
 
         return {name: np.concatenate([piece.tensors[name] for piece in pieces]) for name in pieces[0].tensors}
 
-    def texts(self, value: Any) -> list[str]:
+    @staticmethod
+    def texts(value: Any, options: Options) -> list[str]:
         """No text."""
         return []
+
+    def canonical(self, value: Any) -> Any:
+        """The value itself."""
+        return value
 
 
 @dataclass(frozen=True, eq=False)

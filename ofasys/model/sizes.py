@@ -75,7 +75,7 @@ class ModelConfig:
 
 
 SIZES: dict[str, ModelConfig] = {
-    "tiny": ModelConfig(width=128, heads=4, ffn=512, encoder_layers=3, decoder_layers=3),
+    "tiny": ModelConfig(width=128, heads=4, ffn=512, encoder_layers=3, decoder_layers=3, dropout=0.0),
     "small": ModelConfig(width=256, heads=4, ffn=1024, encoder_layers=4, decoder_layers=4),
     "base": ModelConfig(width=768, heads=12, ffn=3072, encoder_layers=6, decoder_layers=6),
     "large": ModelConfig(width=1024, heads=16, ffn=4096, encoder_layers=12, decoder_layers=12),

@@ -79,7 +79,7 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
     if slot.no_loss:
         lines.append(f"{pad}    given       no_loss: read with the sample, neither learned nor generated")
     if slot.criterion and slot.generator:
-        over = "its closed set" if slot.closed_set else _ranges(slot)
+        over = "its closed set" if slot.closed_set else _ranges(plan, slot)
         weight = "" if slot.weight == 1 else f", weight {slot.weight:g}"
         lines.append(f"{pad}    criterion   {_choice(slot.criterion.name, slot.criterion.why)} over {over}{weight}")
         lines.append(f"{pad}    generator   {_choice(slot.generator.name, slot.generator.why)} over {over}")
@@ -108,8 +108,22 @@ def _words(slot: SlotPlan, registry: Registry) -> tuple[str, str, str, bool]:
     return face.about, preprocess.about, adaptor.about, slot.positions == "2-D" or isinstance(item, Fixed)
 
 
-def _ranges(slot: SlotPlan) -> str:
-    return " + ".join(f"{name} ({size} ids)" if size else name for name, size in slot.ranges)
+def _ranges(plan: Plan, slot: SlotPlan) -> str:
+    sizes = _sizes(plan, slot)
+    return " + ".join(f"{name} ({size} ids)" if size else name for name, size in sizes.items())
+
+
+def _sizes(plan: Plan, slot: SlotPlan) -> dict[str, int | None]:
+    """Ids of each range that may stand in the slot; None where data decides."""
+    sizes = dict(slot.ranges)
+    for item in _flat(plan.automaton):
+        if isinstance(item, Fixed) and item.slot == slot.index and item.size is not None:
+            sizes[item.range] = item.size
+    return sizes
+
+
+def _flat(items: tuple[Item, ...]) -> list[Item]:
+    return [inner for item in items for inner in (_flat(item.items) if isinstance(item, Loop) else [item])]
 
 
 def _choice(name: str, why: str) -> str:
@@ -133,9 +147,10 @@ def _item(plan: Plan, item: Item) -> str:
     if isinstance(item, Given):
         return f"{name}: given"
     if isinstance(item, Free):
-        return f"{name}: any {item.range} <end>"
+        most = f", at most {item.max_length}," if item.max_length else ""
+        return f"{name}: any {item.range}{most} <end>"
     if isinstance(item, Fixed):
-        return f"{name}: {item.count} of {item.range}"
+        return f"{name}: {item.count} of {item.range}" + (f" 0..{item.size - 1}" if item.size else "")
     assert isinstance(item, OneOf)
     return f"{name}: one of its set <end>"
 
@@ -158,8 +173,8 @@ def _cost(plan: Plan, size: str, registry: Registry) -> list[str]:
     ]
 
 
-def _candidates(slot: SlotPlan) -> int:
-    return sum(size or TEXT_PIECES for _, size in slot.ranges)
+def _candidates(plan: Plan, slot: SlotPlan) -> int:
+    return sum(size or TEXT_PIECES for size in _sizes(plan, slot).values())
 
 
 def _config(size: str) -> ModelConfig:
@@ -174,7 +189,7 @@ def count_flops(plan: Plan, config: ModelConfig, registry: Registry) -> int:
         registry.face(slot.modality).adaptor[slot.adaptor.name].cost(slot.values, config.width)[1] * slot.expected
         for slot in plan.slots
     )
-    head = 2 * config.width * sum(slot.expected * _candidates(slot) for slot in plan.slots if slot.criterion)
+    head = 2 * config.width * sum(slot.expected * _candidates(plan, slot) for slot in plan.slots if slot.criterion)
     return flops(config, length(plan, plan.source), length(plan, plan.target)) + embed + head
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class Reader:
         *,
         training: bool = False,
         random: np.random.Generator | None = None,
-        root: str | None = None,
+        root: str | Path | None = None,
     ) -> None:
         self.program, self.row = program, _spread(program, row)
         self.training, self.random, self.root = training, random, root

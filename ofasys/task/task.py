@@ -19,7 +19,8 @@ from ofasys.task.schedule import Entry
 from ofasys.task.source import Source, open_source
 
 SPLITS = ("train", "valid", "test")
-MOST_TEXTS = 20_000  # rows whose text trains the tokenizer
+MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are at hand
+MOST_READ = 1_000  # the same where each row has to be read, pictures and all
 OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often
 MOST_ROWS = 1_000_000  # rows that labels are gathered from
 MOST_LABELS = 100_000
@@ -91,7 +92,7 @@ class Task:
         self.on_bad, self.bad_limit, self.smoothing = on_bad, bad_limit, smoothing
         self.shuffle, self.buckets = shuffle, buckets
         self.sources: dict[str, Source] = {}
-        self._given = self._named(closed_set)
+        self.closed_set = self._named(closed_set)
         self._labels: dict[str, tuple[str, ...]] | None = None
         self.entry()  # a weight, join or leave that cannot be is an error now
         for split, rows in zip(SPLITS, (train, valid, test), strict=True):
@@ -139,7 +140,7 @@ class Task:
     def labels(self) -> Labels:
         """Column -> closed set: as given, else the distinct values of the training rows, sorted."""
         if self._labels is None:
-            known = dict(self._given)
+            known = dict(self.closed_set)
             for p, slot in self.closed_slots():
                 if slot.column not in known:
                     known[slot.column] = self._gathered(p, slot)
@@ -148,7 +149,7 @@ class Task:
 
     def restore_labels(self, labels: Labels) -> None:
         """Take the closed sets of a saved run instead of gathering them anew."""
-        self._labels = {**{name: tuple(values) for name, values in labels.items()}, **self._given}
+        self._labels = {**{name: tuple(values) for name, values in labels.items()}, **self.closed_set}
 
     def closed_slots(self) -> list[tuple[Plan, SlotPlan]]:
         """Slots whose values come from a closed set, each with its plan."""
@@ -170,9 +171,9 @@ class Task:
         columns = {s.column: (p, s) for p in self.plans for s in p.slots if any(name == "text" for name, _ in s.ranges)}
         for p, slot in columns.values():
             if not slot.closed_set:
-                for value in self._values(p, slot, MOST_TEXTS):
-                    if isinstance(value, str) and value:
-                        yield value.lower() if slot.values.get("uncased") else value
+                preprocessor = self.modalities.face(slot.modality).preprocess[slot.preprocess.name].resolve()
+                for value in self._values(p, slot, MOST_TEXTS, MOST_READ):
+                    yield from preprocessor.texts(value, slot.values)
 
     def lengths(self) -> np.ndarray | None:
         """A length per training row for bucketing: characters of its text columns; None where they are not at hand."""
@@ -199,10 +200,10 @@ class Task:
         rounds, at = source.column(group.column), group.columns.index(slot.column)
         return None if rounds is None else [_taken(value, at) for value in rounds]
 
-    def _values(self, p: Plan, slot: SlotPlan, most: int) -> Iterator[Any]:
-        """A slot's values in `most` training rows, evenly spread; those of a repetition one by one."""
+    def _values(self, p: Plan, slot: SlotPlan, most: int, read: int) -> Iterator[Any]:
+        """A slot's values in `most` training rows, evenly spread (`read` where whole rows must be read); one by one."""
         column = self._column(p, slot)
-        found = self._read(p, slot, most) if column is None else column[:: -(-len(column) // most)]
+        found = self._read(p, slot, read) if column is None else column[:: -(-len(column) // most)]
         for value in found:
             yield from value if slot.group is not None and isinstance(value, (list, tuple)) else (value,)
 
@@ -221,7 +222,7 @@ class Task:
                 f"task {self.name!r}: the closed set of {slot.name} is not known; give closed_set={{{slot.column!r}: [...]}} or training rows"
             )
         found: set[str] = set()
-        for value in self._values(p, slot, MOST_ROWS):
+        for value in self._values(p, slot, MOST_ROWS, MOST_ROWS):
             if isinstance(value, (str, int, np.integer)) and str(value).strip():
                 found.add(str(value))
             if len(found) > MOST_LABELS:

@@ -12,7 +12,7 @@ import torch
 
 from ofasys.errors import CheckpointError
 from ofasys.generalist import GeneralistModel
-from ofasys.hub.model import TaskCard, fill, model_files
+from ofasys.hub.model import TaskCard, fill, model_files, read_cards
 from ofasys.hub.store import read_folder, tensors, write_folder, write_json
 from ofasys.train.optimizer import optimizer_tensors
 
@@ -55,14 +55,11 @@ def restore(
     files = read_folder(folder)
     try:
         about, state = json.loads(files["model.json"]), json.loads(files["state.json"])
-        cards = tuple(
-            TaskCard(**{**card, "instructions": tuple(card["instructions"]), "metrics": tuple(card["metrics"])})
-            for card in json.loads(files["tasks.json"])
-        )
+        cards = read_cards(files)
         moments = tensors(files["optimizer.safetensors"])
         seeds = {"model": (about["seed"], model.seed), "run": (state["seed"], seed)}
         ranges = [tuple(one) for one in about["vocabulary"]]
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise CheckpointError(f"{folder} lacks {error}; it holds a model but no run to resume") from None
     for kind, (there, here) in seeds.items():
         if there != here:
@@ -75,7 +72,7 @@ def restore(
             f"{out} holds a run of a model with another vocabulary than this one has already; {_NEXT}"
         )
     try:
-        fill(model, files, cards)
+        fill(model, files)
     except CheckpointError as error:
         raise CheckpointError(f"{out} holds a run that this model cannot go on with: {error}; {_NEXT}") from None
     return state, moments, cards

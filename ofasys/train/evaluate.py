@@ -10,7 +10,7 @@ import torch
 
 from ofasys import flow
 from ofasys.generalist import GeneralistModel
-from ofasys.planner import Plan, Repeat, SlotPlan
+from ofasys.planner import Repeat
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
 from ofasys.task.loader import read
@@ -60,7 +60,7 @@ def predict_task(
                 random = np.random.Generator(np.random.PCG64(sample_seed(0, f"{task.name}/{split}", 0, row)))
                 values, sample = read(task, program, split, row, random)
                 samples.append(sample)
-                references.append(true_values(program.plan, values))
+                references.append(true_values(program, values))
             loss, count = _loss(model, program, samples)
             total, tokens = total + loss, tokens + count
             for sample, found in zip(samples, flow.generate(model, program, samples, task.generate), strict=True):
@@ -77,21 +77,18 @@ def spread_rows(n: int, limit: int | None) -> np.ndarray:
     return (np.arange(limit) * n) // limit
 
 
-def true_values(plan: Plan, row: Mapping[str, Any]) -> dict[str, Any]:
+def true_values(program: Program, row: Mapping[str, Any]) -> dict[str, Any]:
     """The row's own values of the slots that are generated, as an answer would hold them."""
-    for step in plan.target:
+    for step in program.plan.target:
         if isinstance(step, Repeat):
             row = step.group.spread(row)
-    return {slot.column: _true(slot, row.get(slot.column)) for slot in plan.on("target") if not slot.no_loss}
-
-
-def _true(slot: SlotPlan, value: Any) -> Any:
-    """A label is compared as text, in the case of the slot."""
-    if slot.group is not None and isinstance(value, (list, tuple)):
-        return [_true(slot, one) for one in value] if slot.value in ("label", "text") else value
-    if slot.value == "label":
-        value = str(value)
-    return value.lower() if isinstance(value, str) and slot.values.get("uncased") else value
+    found = {}
+    for slot in program.plan.on("target"):
+        if not slot.no_loss:
+            value, canonical = row.get(slot.column), program.preprocessors[slot.index].canonical
+            many = slot.group is not None and isinstance(value, (list, tuple))
+            found[slot.column] = [canonical(one) for one in value or ()] if many else canonical(value)
+    return found
 
 
 def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:

@@ -8,27 +8,19 @@ import torch
 
 from ofasys.errors import ConfigError
 
-WIDE = 512  # below this width, casting weights costs a CPU more than its bfloat16 products save
 
+def choose(precision: str, device: torch.device) -> torch.dtype:
+    """The format to train in. precision: "float32", "bfloat16", or "auto".
 
-def choose(precision: str, device: torch.device, width: int) -> torch.dtype:
-    """The format for a model of this width. precision: "float32", "bfloat16", or "auto".
-
-    auto: bfloat16 where the device has units for it and the products are wide enough to gain, else float32; CPUs
-    without such units take 10-150 times longer in bfloat16. A function of the device alone, so a resumed run keeps it.
+    auto: bfloat16 on a GPU that has units for it, else float32. CPUs without AVX-512 take 10-150 times longer in
+    bfloat16; on one with AMX, casting took more than the products gave (benchmarks/train_step.md). It depends on the
+    device alone, so a resumed run keeps it. Errors: ConfigError for another word.
     """
     if precision not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"precision is {precision!r}; it is 'auto', 'float32' or 'bfloat16'")
-    if precision != "auto":
-        return getattr(torch, precision)
-    return torch.bfloat16 if bfloat16_pays(device, width) else torch.float32
-
-
-def bfloat16_pays(device: torch.device, width: int) -> bool:
-    """Whether training a model of this width is faster in bfloat16 on this device."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and width >= WIDE and torch.cpu._is_amx_tile_supported()
+    if precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return getattr(torch, precision)
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:

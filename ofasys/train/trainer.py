@@ -36,7 +36,7 @@ class Trainer:
     """How to train. Nothing here is about one task: that is in `Task`.
 
     max_steps: updates. schedule: "round_robin", "accumulate", or an object with `turns`. out: the run's folder; a run
-    found there is resumed, None keeps nothing. lr, warmup, decay ("cosine", "linear", "constant"), weight_decay, betas,
+    found there is resumed, None keeps nothing. warmup: updates until lr is reached; None: a tenth of the run, 100 at most. lr, decay ("cosine", "linear", "constant"), weight_decay, betas,
     clip: of AdamW. accumulate: schedule steps joined in one update. precision: "auto", "float32", "bfloat16". seed: of
     data order and dropout. workers: data processes. eval_every, save_every: in updates; 0: only at the end.
     eval_samples: rows of each valid set looked at during the run. eval_batch_size: rows a batch of evaluation.
@@ -47,7 +47,7 @@ class Trainer:
     schedule: str | Schedule = "round_robin"
     out: str | Path | None = None
     lr: float = 1e-3
-    warmup: int = 100
+    warmup: int | None = None
     decay: str = "cosine"
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
@@ -67,9 +67,11 @@ class Trainer:
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("max_steps", "accumulate", "log_every", "eval_batch_size"), 1)
-        least |= dict.fromkeys(("warmup", "workers", "eval_every", "save_every", "weight_decay"), 0)
+        least |= dict.fromkeys(("workers", "eval_every", "save_every", "weight_decay"), 0)
         if self.eval_samples is not None:
             least["eval_samples"] = 1
+        if self.warmup is not None:
+            least["warmup"] = 0
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ConfigError(f"trainer.{name} is {getattr(self, name)}; it is {bound} or more")
@@ -79,19 +81,24 @@ class Trainer:
             raise ConfigError(f"trainer.device is {self.device!r}; it is 'auto', 'cpu' or 'cuda'")
         find(self.schedule)
         learning_rate(0, 1, self.lr, 0, self.decay)
-        choose(self.precision, torch.device("cpu"), 1)
+        choose(self.precision, torch.device("cpu"))
 
-    def fit(self, *, model: GeneralistModel, tasks: Sequence[Task]) -> GeneralistModel:
+    def fit(self, *, model: GeneralistModel, tasks: Sequence[Task] | Task) -> GeneralistModel:
         """Train `model` on `tasks` and leave it trained; what the run was is in `out`. Resumes a run found there.
 
         Ctrl-C ends the step, saves, and interrupts; a second one interrupts at once. Errors: ConfigError for tasks that
         do not go together or a gradient that is not finite, DataError for data as each task says, CheckpointError for a
         run folder that is torn, or of another model or seed.
         """
-        return _Run(self, model, list(tasks)).fit()
+        return _Run(self, model, [tasks] if isinstance(tasks, Task) else list(tasks)).fit()
 
     def evaluate(
-        self, *, model: GeneralistModel, tasks: Sequence[Task], split: str | None = None, limit: int | None = None
+        self,
+        *,
+        model: GeneralistModel,
+        tasks: Sequence[Task] | Task,
+        split: str | None = None,
+        limit: int | None = None,
     ) -> dict[str, dict[str, float]]:
         """Task name -> its figures on a split (default: test where a task has one, else valid).
 
@@ -99,7 +106,7 @@ class Trainer:
         """
         model.to(self._device())
         found = {}
-        for task in tasks:
+        for task in [tasks] if isinstance(tasks, Task) else tasks:
             chosen = split or ("test" if "test" in task.sources else "valid")
             found[task.name] = evaluate_task(model, task, chosen, batch_size=self.eval_batch_size, limit=limit)
         return found
@@ -141,7 +148,7 @@ class _Run:
         self.programs = {task.name: [flow.bind(model, p, task.labels) for p in task.plans] for task in tasks}
         self.optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
         restore_optimizer(self.optimizer, model, moments)
-        self.dtype = choose(trainer.precision, model.device, model.config.width)
+        self.dtype = choose(trainer.precision, model.device)
         self.windows = {name: _Window(**sums) for name, sums in self.state["windows"].items() if name in self.by_name}
         self.log = RunLog(self.out, trainer.max_steps, start, trainer.live)
 
@@ -220,7 +227,8 @@ class _Run:
     def rate(self, step: int) -> float:
         """The learning rate of an update."""
         trainer = self.trainer
-        return learning_rate(step, trainer.max_steps, trainer.lr, trainer.warmup, trainer.decay)
+        warmup = min(100, trainer.max_steps // 10) if trainer.warmup is None else trainer.warmup
+        return learning_rate(step, trainer.max_steps, trainer.lr, warmup, trainer.decay)
 
     def backward(self, delivery: Delivery, batch: Batch, began: float, waited: float) -> None:
         """Forward and backward of one micro-batch, which has an equal part in its update."""

@@ -93,7 +93,7 @@ def test_learned_rows_survive_growing():
 def test_neighbouring_bins_begin_alike():
     adaptor = TokenAdaptor({}, 64)
     vocabulary = Vocabulary.assemble({"text": 300, "bins": 1000})
-    adaptor.grow(vocabulary, 0)
+    adaptor.grow(vocabulary, 0, ordered=("bins",))
     rows = adaptor.weight[slice(*vocabulary.span("bins"))].detach()
     assert rows.norm(dim=1).mean() == pytest.approx(1, abs=0.1)
     near = (rows[1:] - rows[:-1]).norm(dim=1).mean()

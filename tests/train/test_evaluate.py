@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from ofasys import ConfigError, DataError, OFASys, Task, Trainer
+from ofasys.modality.symbols import Symbols, train_tokenizer
+from ofasys.modality.vocabulary import Vocabulary
 from ofasys.planner import plan
+from ofasys.program.program import bind
 from ofasys.train import card_of
 from ofasys.train.evaluate import evaluate_task, predict_task, spread_rows, true_values
 from tests.train import tiny
@@ -110,14 +113,18 @@ def test_rows_are_spread_over_a_split():
 
 
 def test_true_values_are_as_an_answer_would_hold_them():
+    labels = {"category": ["3", "Dog"], "c": ["Dog", "3"]}
+    symbols = Symbols(train_tokenizer(["dog 3 x y cat"], 300), Vocabulary.assemble({"text": 256, "bins": 1000}))
+
+    def true(text, row):
+        return true_values(bind(plan(text), symbols, labels), row)
+
     row = {"box_category": [([0, 0, 1, 1], 3), ([1, 1, 2, 2], "Dog")], "img": "a.png"}
-    detect = plan("[IMAGE:img] -> ([BOX] [CATEGORY])*")
-    assert true_values(detect, row) == {"box": [[0, 0, 1, 1], [1, 1, 2, 2]], "category": ["3", "Dog"]}
-    assert true_values(plan("[TEXT:a] -> [CATEGORY:c,uncased]"), {"a": "x", "c": "Dog"}) == {"c": "dog"}
-    assert true_values(plan("[TEXT:a] -> [TEXT:b,no_loss] [TEXT:c,uncased]"), {"a": "x", "b": "y", "c": "Cat"}) == {
-        "c": "cat"
-    }
-    assert true_values(plan("[TEXT:a] -> [CATEGORY:c]"), {"a": "x", "c": np.int64(3)}) == {"c": "3"}
+    detect = "[IMAGE:img] -> ([BOX] [CATEGORY])*"
+    assert true(detect, row) == {"box": [[0, 0, 1, 1], [1, 1, 2, 2]], "category": ["3", "Dog"]}
+    assert true("[TEXT:a] -> [CATEGORY:c,uncased]", {"a": "x", "c": "Dog"}) == {"c": "dog"}
+    assert true("[TEXT:a] -> [TEXT:b,no_loss] [TEXT:c,uncased]", {"a": "x", "b": "y", "c": "Cat"}) == {"c": "cat"}
+    assert true("[TEXT:a] -> [CATEGORY:c]", {"a": "x", "c": np.int64(3)}) == {"c": "3"}
 
 
 def test_case_does_not_count_against_an_uncased_slot():

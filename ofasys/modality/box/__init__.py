@@ -17,6 +17,7 @@ BOX = Modality(
     source=Defaults(preprocess="bins", adaptor="tokens"),
     target=Defaults(preprocess="bins", adaptor="tokens", criterion="cross_entropy", generator="search"),
     ranges=lambda options: {"bins": BINS},
+    ordered=("bins",),
     item=lambda slot, options: Fixed(slot, "bins", 4, options["bins"]),
     expected=lambda options: 4,
     refers="frame",

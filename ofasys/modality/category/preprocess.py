@@ -38,9 +38,9 @@ class Label(Concatenate):
             return (context.labels or ())[int(tokens[0]) - self.symbols.vocabulary.span(self.options[HEAD])[0]]
         return self.symbols.decode(tokens)
 
-    def texts(self, value: Any) -> list[str]:
-        """The label's own text."""
-        return [] if value is None else [self._label(value)]
+    def canonical(self, value: Any) -> Any:
+        """The label as its set spells it."""
+        return None if value is None else self._label(value)
 
     def _label(self, value: Any) -> str:
         if isinstance(value, (bool, int, np.integer)):

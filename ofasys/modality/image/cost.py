@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-STEM = 16
+STEM = 32
 
 
 def channels(patch: int) -> list[int]:

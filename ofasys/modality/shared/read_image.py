@@ -21,7 +21,7 @@ EXPECTED = "a path, bytes, base64 or data URL, a PIL image, or an array (H, W, 3
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 
 
-def read_image(value: Any, root: str | None = None) -> Image.Image:
+def read_image(value: Any, root: str | Path | None = None) -> Image.Image:
     """An RGB image, EXIF rotation applied, alpha on white, 16-bit scaled to 8.
 
     value: a path (relative ones start at `root`), bytes, base64 or a data URL, a PIL image, an array or tensor
@@ -51,7 +51,7 @@ def read_image(value: Any, root: str | None = None) -> Image.Image:
         raise DataError(f"the image cannot be read: {error}", expected=EXPECTED) from None
 
 
-def _from_path(text: str, root: str | None) -> Image.Image:
+def _from_path(text: str, root: str | Path | None) -> Image.Image:
     path = Path(root or ".", text)
     if _is_file(path):
         return _decode(path, str(path))

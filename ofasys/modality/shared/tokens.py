@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -23,22 +23,24 @@ class TokenAdaptor(nn.Module):
         """tokens (n,) int64 -> (n, D)."""
         return nn.functional.embedding(tensors["tokens"], self.weight)
 
-    def grow(self, vocabulary: Vocabulary, seed: int) -> None:
-        """Rows for the ranges that are new. A range's first values depend on (seed, its name) alone."""
+    def grow(self, vocabulary: Vocabulary, seed: int, ordered: Collection[str] = ()) -> None:
+        """Rows for the ranges that are new. A range's first values depend on (seed, its name) alone.
+
+        ordered: ranges in which neighbouring ids mean neighbouring values.
+        """
         rows = [self.weight.data]
         for name, start, size in vocabulary.ranges:
             if start >= len(self.weight):
-                rows.append(_first_rows(name, size, self.width, seed).to(self.weight))
+                rows.append(_first_rows(name, size, self.width, seed, name in ordered).to(self.weight))
         if len(rows) > 1:
             self.weight = nn.Parameter(torch.cat(rows))
 
 
-def _first_rows(name: str, size: int, width: int, seed: int) -> Tensor:
+def _first_rows(name: str, size: int, width: int, seed: int, ordered: bool) -> Tensor:
     generator = torch.Generator().manual_seed(seed * 1_000_003 + sum((i + 1) * b for i, b in enumerate(name.encode())))
-    rows = torch.randn(size, width, generator=generator) * width**-0.5
-    if not name.startswith("bins"):
-        return rows
-    # Neighbouring bins mean neighbouring places, so they start out alike: waves of 8 bins and more along the range.
+    if not ordered:
+        return torch.randn(size, width, generator=generator) * width**-0.5
+    # neighbours start out alike: waves of 8 ids and more along the range
     period = 8.0 * (size / 4) ** torch.rand(width, generator=generator)
     phase = torch.rand(width, generator=generator) * 2 * math.pi
     waves = torch.cos(2 * math.pi * torch.arange(size)[:, None] / period + phase)

@@ -42,9 +42,14 @@ class Pieces(Concatenate):
         """The text of the pieces."""
         return self.symbols.decode(tokens)
 
-    def texts(self, value: Any) -> list[str]:
-        """The text itself."""
-        return [self._text(value)] if isinstance(value, str) and value else []
+    @staticmethod
+    def texts(value: Any, options: Options) -> list[str]:
+        """The text itself, in the slot's case."""
+        return [value.lower() if options["uncased"] else value] if isinstance(value, str) and value else []
+
+    def canonical(self, value: Any) -> Any:
+        """In the slot's case."""
+        return value.lower() if self.options["uncased"] and isinstance(value, str) else value
 
     def _text(self, value: Any) -> str:
         if not isinstance(value, str):
