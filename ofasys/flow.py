@@ -33,7 +33,7 @@ from ofasys.program.program import Labels, Program
 from ofasys.program.ranked import ranked
 from ofasys.program.sample import Reader, Row
 from ofasys.program.steps import StepDecoder
-from ofasys.types import Batch, Half, Hidden, Loss, Prediction, Sample, Stream
+from ofasys.types import Batch, Hidden, Loss, Prediction, Sample, Stream
 
 Streams = tuple[Stream | None, Stream | None]
 
@@ -70,23 +70,17 @@ def preprocess(
 
 def adapt(model: GeneralistModel, batch: Batch) -> Streams:
     """Batch -> the embedding stream of each side."""
-
-    def side(part: Half | None) -> Stream | None:
-        if part is None:
-            return None
-        embedding = None
-        for stretch in part.stretches:
-            embedded = model.adaptors[stretch.adaptor].embed(stretch.tensors)  # type: ignore[operator]
-            if len(part.stretches) == 1:
-                embedding = embedded
-            else:
-                if embedding is None:
-                    embedding = embedded.new_zeros(len(part.layout.place), embedded.shape[1])
-                embedding = embedding.index_copy(0, stretch.rows, embedded.to(embedding.dtype))
-        assert embedding is not None
-        return Stream(embedding, part.layout)
-
-    return side(batch.source), side(batch.target)
+    sides = [side for side in (batch.source, batch.target) if side is not None]
+    embedded = model.embed([stretch for side in sides for stretch in side.stretches])
+    streams = []
+    for side in sides:
+        joined = torch.cat([next(embedded).to(model.table.dtype) for _ in side.stretches])
+        if len(side.stretches) > 1:
+            rows = torch.cat([stretch.rows for stretch in side.stretches])
+            joined = torch.empty_like(joined).index_copy(0, rows, joined)
+        streams.append(Stream(joined, side.layout))
+    source = streams.pop(0) if batch.source is not None else None
+    return source, streams.pop(0) if streams else None
 
 
 def compute(model: GeneralistModel, streams: Streams) -> Hidden:
@@ -150,7 +144,7 @@ def generate(
         room = model.config.max_positions - max(map(len, prefixes)) - int(program.constraint.reserve.max())
         options = replace(options, max_length=max(1, min(options.max_length, room)))
         if program.generator == "rank":
-            return ranked(decoder, program, prefixes)
+            return ranked(decoder, program, prefixes, options)
         return search(decoder, program.constraint, prefixes, options)
     finally:
         model.train(was_training)

@@ -6,7 +6,7 @@ is new starts from (seed, its own name), so that the order in which tasks arrive
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ofasys.model import UniversalModel
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.planner.plan import Plan
 from ofasys.program.program import Labels, Program, bind, ranges_needed
+from ofasys.types import Stretch
 
 LARGE_TABLE = 2_000_000  # numbers; below it the orientation of the vocabulary product makes no difference
 
@@ -70,6 +71,18 @@ class GeneralistModel(nn.Module):
         adaptor = self.adaptors["tokens"]
         assert isinstance(adaptor, TokenAdaptor)
         return adaptor
+
+    def embed(self, stretches: Sequence[Stretch]) -> Iterator[Tensor]:
+        """The embeddings (n, D) of each stretch. Tokens of all stretches are looked up at once: one gradient of the table."""
+        tokens = [stretch.tensors["tokens"] for stretch in stretches if stretch.adaptor == "tokens"]
+        looked_up = iter(
+            self.tokens.embed({"tokens": torch.cat(tokens)}).split([len(t) for t in tokens]) if tokens else ()
+        )
+        for stretch in stretches:
+            if stretch.adaptor == "tokens":
+                yield next(looked_up)
+            else:
+                yield self.adaptors[stretch.adaptor].embed(stretch.tensors)  # type: ignore[operator]
 
     def transposed(self, rows: int) -> Tensor | None:
         """The table as (D, V) for decoding one row at a time, where that is faster; made anew when the table changes.

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from ofasys.errors import ConfigError
 from ofasys.gallery import emoji
 
 if TYPE_CHECKING:
@@ -44,14 +45,13 @@ ROWS: dict[str, Callable[..., Any]] = {
     "detection": emoji.detection,
     "vqa": emoji.vqa,
 }
-WEIGHTS = {"caption": 1.0, "group": 1.0, "grounding": 1.0, "grounded_caption": 1.0, "detection": 1.0, "vqa": 1.0}
-SETTINGS = {"IMAGE.size": 64, "IMAGE.patch": 8, "BOX.bins": 32}
+SETTINGS = {"IMAGE.size": 64, "IMAGE.patch": 8, "BOX.bins": 16}
 MINUTES = 4.0  # of training, by default; evaluation and the report take the rest of five
 FOR_TRAINING = 0.9
 PROBE_STEPS = 24
 
 
-def demo_tasks(names: Sequence[str] = tuple(INSTRUCTIONS), micro_batch_size: int = 32, seed: int = 0) -> list[Task]:
+def demo_tasks(names: Sequence[str] = tuple(INSTRUCTIONS), micro_batch_size: int = 16, seed: int = 0) -> list[Task]:
     """The demo's tasks, with their data."""
     from ofasys.planner import plan
     from ofasys.task.task import Task
@@ -69,7 +69,6 @@ def demo_tasks(names: Sequence[str] = tuple(INSTRUCTIONS), micro_batch_size: int
                 rows("test", seed=seed),
                 metrics=[METRICS[name]],
                 closed_set=emoji.GROUPS if name == "group" else None,
-                weight=WEIGHTS[name],
                 micro_batch_size=micro_batch_size,
                 settings={key: value for key, value in SETTINGS.items() if key.split(".")[0] in scopes},
                 generate={"max_length": 32},
@@ -94,6 +93,8 @@ def run_demo(
     out = Path(out)
     began = time.monotonic()
     budget = 60 * (MINUTES if minutes is None else minutes)
+    if out.exists() and any(out.iterdir()) and not (out / "run.json").is_file():
+        raise ConfigError(f"{out} holds something that is not of an earlier demo; give a new folder: --out FOLDER")
     shutil.rmtree(out, ignore_errors=True)
     tasks = demo_tasks(seed=seed)
     say(f"six tasks, one model; {budget / 60:.1f} minutes of training")
@@ -102,6 +103,7 @@ def run_demo(
     trainer = Trainer(
         max_steps=steps,
         out=out,
+        lr=7e-4,
         eval_every=max(1, math.ceil(steps / 4)),
         eval_samples=64,
         log_every=max(1, steps // 40),

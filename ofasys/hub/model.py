@@ -103,7 +103,10 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes]) -> None:
     model.set_vocabulary(vocabulary)
     for key, how in about["adaptors"].items():
         model.add_adaptor(key, how["modality"], how["name"], how["options"])
-    problems = model.load_state_dict(tensors(files["model.safetensors"]), strict=False)
+    try:
+        problems = model.load_state_dict(tensors(files["model.safetensors"]), strict=False)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"weights do not fit the model: {error}") from None
     if problems.missing_keys or problems.unexpected_keys:
         name = (problems.missing_keys + problems.unexpected_keys)[0]
         raise CheckpointError(f"weights do not fit the model: {name!r} is missing or unknown")

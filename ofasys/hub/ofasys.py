@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class OFASys:
         settings: Mapping[str, Any] | None = None,
     ) -> tuple[Program, TaskCard | None]:
         """The program of an instruction, and the card of the task it belongs to. Programs, with their tries, are kept."""
-        card = next((card for card in self.cards if str(instruction) in card.instructions), None)
+        card = self._card(instruction)
         given = card.settings if card else self._common_settings(instruction)
         planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
         labels = self._labels(planned, card, closed_set)
@@ -118,7 +118,7 @@ class OFASys:
         outputs = []
         for sample, row, found in zip(samples, rows, flow.generate(self.model, program, samples, search), strict=True):
             nbest = [
-                Output(program.plan, flow.postprocess(program, sample, h), h.score, row, self.model.modalities)
+                Output(program.plan, flow.postprocess(program, sample, h), h.score, row, self.model.modalities, root)
                 for h in found
             ]
             nbest[0].nbest = tuple(nbest)
@@ -130,8 +130,15 @@ class OFASys:
     ) -> Labels:
         columns = sorted({slot.column for slot in planned.slots if slot.closed_set})
         known: dict[str, Sequence[str]] = {}
-        for other in (card,) if card else self.cards:
-            known |= {name: labels for name, labels in other.labels.items() if name in columns}
+        asked = columns if not isinstance(closed_set, Mapping) else [c for c in columns if c not in closed_set]
+        for name in () if closed_set is not None and not isinstance(closed_set, Mapping) else asked:
+            having = [other for other in ((card,) if card else self.cards) if name in other.labels]
+            if len({tuple(other.labels[name]) for other in having}) > 1:
+                tasks = ", ".join(other.name for other in having)
+                raise ConfigError(
+                    f"tasks {tasks} have different closed sets for {name!r}; say which: closed_set={{{name!r}: [...]}}"
+                )
+            known |= {name: having[0].labels[name]} if having else {}
         if closed_set is not None:
             if not isinstance(closed_set, Mapping):
                 if len(columns) != 1:
@@ -144,16 +151,32 @@ class OFASys:
             known |= closed_set
         return {name: tuple(map(str, labels)) for name, labels in known.items()}
 
+    def _card(self, instruction: Instruction) -> TaskCard | None:
+        """The card of the task whose line this is. Errors: ConfigError when two tasks share it but not what goes with it."""
+        cards = [card for card in self.cards if str(instruction) in card.instructions]
+        if any((card.labels, card.settings) != (cards[0].labels, cards[0].settings) for card in cards[1:]):
+            names = ", ".join(card.name for card in cards)
+            raise ConfigError(
+                f"tasks {names} share this line but not their closed sets or settings; use lines that differ"
+            )
+        return cards[0] if cards else None
+
     def _common_settings(self, instruction: Instruction) -> dict[str, Any]:
-        """The settings that all tasks agree on and that reach this instruction."""
+        """The settings that reach this instruction and that all tasks with such slots agree on."""
         scopes = {slot.modality for slot in instruction.slots} | set(instruction.columns)
-        found: dict[str, set[str]] = {}
-        values = {}
+        words = lexicon(self.model.modalities)
+        found: dict[str, Any] = {}
+        clash: set[str] = set()
         for card in self.cards:
-            for name, value in card.settings.items():
-                found.setdefault(name, set()).add(repr(value))
-                values[name] = value
-        return {n: values[n] for n, seen in found.items() if len(seen) == 1 and n.split(".")[0] in scopes}
+            lines = [Instruction(text, words) for text in card.instructions]
+            there = {s.modality for line in lines for s in line.slots} | {c for line in lines for c in line.columns}
+            for name in {name for other in self.cards for name in other.settings}:
+                if name.split(".")[0] in scopes & there:
+                    value = card.settings.get(name)
+                    if name in found and found[name] != value:
+                        clash.add(name)
+                    found[name] = value
+        return {name: value for name, value in found.items() if name not in clash and value is not None}
 
 
 def _search_options(card: TaskCard | None, asked: Mapping[str, Any]) -> SearchOptions:
@@ -208,5 +231,15 @@ def _requests(
         )
     if data is None:
         data = {}
+    if not isinstance(data, Mapping) and (isinstance(data, (str, bytes)) or not isinstance(data, Iterable)):
+        raise DataError(
+            f"data is a {type(data).__name__}", expected=f"a dict with {', '.join(asked.needed)}, or a list of them"
+        )
     rows = [data] if isinstance(data, Mapping) else list(data)
-    return [(asked, asked.spread(row)) for row in rows], isinstance(data, Mapping)
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            shown = f"{type(row).__name__} {str(row)[:40]!r}"
+            raise DataError(
+                f"a row is a {shown}", expected=f"a dict with {', '.join(asked.needed)}", sample=f"row {number}"
+            )
+    return [(asked, row) for row in rows], isinstance(data, Mapping)

@@ -17,7 +17,7 @@ class Output:
     """The answer to one request.
 
     out["cap"] is the value of a column; out.text, out.box, out.label ... the first value of that kind; lists where the
-    slot stands in a repetition. score: mean log-probability of the search. nbest: all answers, best first, this one
+    slot stands in a repetition. score: sum of log-probabilities over length ** length_penalty; of `generator=rank` the log-probability. nbest: all answers, best first, this one
     included. str(out): the values as text.
     """
 
@@ -28,8 +28,10 @@ class Output:
         score: float,
         data: Mapping[str, Any],
         registry: Registry,
+        root: str | Path | None = None,
     ) -> None:
         self.plan, self.values, self.score, self.data, self.registry = plan, dict(values), score, data, registry
+        self.root = root
         self.nbest: Sequence[Output] = (self,)
 
     def __getitem__(self, column: str) -> Any:
@@ -76,13 +78,19 @@ class Output:
                 raise ConfigError(f"cannot write this answer as {path.name!r}; use .txt or .json")
             part = self.registry.face(slot.modality).save
             assert part is not None
-            frame = None if slot.frame is None else self.data[self.plan.slots[slot.frame].column]
+            frame = None if slot.frame is None else self._rooted(self.data[self.plan.slots[slot.frame].column])
             value = self.values[slot.column]
             beside = [s for s in self._slots() if s.value in ("text", "label") and s.group == slot.group]
             labels = self.values[beside[0].column] if beside else []
             many = slot.group is not None
             part.resolve()(path, value if many else [value], frame, labels if many else [labels] if labels else [])
         return path
+
+    def _rooted(self, value: Any) -> Any:
+        """A path that is relative to `root`, from where we are; anything else as it is."""
+        if self.root is not None and isinstance(value, str) and len(value) < 4096 and Path(self.root, value).is_file():
+            return Path(self.root, value)
+        return value
 
     def _slots(self) -> list[SlotPlan]:
         return [slot for slot in self.plan.on("target") if not slot.no_loss]

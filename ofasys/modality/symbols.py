@@ -30,9 +30,12 @@ def train_tokenizer(texts: Iterable[str], size: int = 8000) -> Tokenizer:
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """An existing `tokenizer.json`. Errors: ConfigError when it is absent or not one."""
     try:
-        return Tokenizer.from_str(Path(path).read_text(encoding="utf8"))
+        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf8"))
     except Exception as error:
         raise ConfigError(f"{path} is not a tokenizer.json: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 class Symbols:

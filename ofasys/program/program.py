@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
@@ -42,15 +43,18 @@ class Program:
         """The generator of the target's slots: they share one."""
         return next((slot.generator.name for slot in self.plan.slots if slot.generator), "search")
 
-    def label_tokens(self) -> list[list[int]]:
-        """Each label of a target that is one closed set, as the tokens of the whole answer."""
+    @cached_property
+    def label_answers(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Of a target that is one closed set: each label as the tokens of the whole answer, and the states before them."""
         (item,) = self.plan.automaton[len(self.prefix) :]
         assert isinstance(item, (OneOf, Fixed))
         labels = self.labels[item.slot]
         if isinstance(item, OneOf):
-            return [[*ids, self.symbols.end] for ids in self.symbols.encode_batch(labels)]
-        start, _ = self.symbols.vocabulary.span(label_range(labels))
-        return [[start + i] for i in range(len(labels))]
+            answers = [np.array([*ids, self.symbols.end]) for ids in self.symbols.encode_batch(labels)]
+        else:
+            start, _ = self.symbols.vocabulary.span(label_range(labels))
+            answers = [np.array([start + i]) for i in range(len(labels))]
+        return answers, [self.constraint.walk(answer) for answer in answers]
 
     def prompt(self, text: str) -> np.ndarray:
         """Ids of a prompt's text. Prompts are few and come with every row, so they are kept."""

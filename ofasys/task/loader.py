@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -117,6 +118,7 @@ def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) ->
     if workers == 0:
         made: Iterable[Delivery] = (assembler[ticket] for ticket in tickets)
     else:
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or tokenizers warns in every forked worker
         made = DataLoader(
             assembler,
             batch_size=None,

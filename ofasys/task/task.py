@@ -34,7 +34,8 @@ class Task:
     join, leave: the steps between which it takes part. closed_set: column -> labels, or the labels of the only column
     that has a set; without it the labels are gathered from the training rows. settings: defaults for the plan, such as
     {"IMAGE.size": 64}. generate: search options used in evaluation. on_bad: "skip" bad training rows (each counted
-    once and written to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label smoothing. buckets:
+    once and written to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label smoothing. loss_weight:
+    factor of its loss (a slot's is `weight=`). buckets:
     batches of like length where text lengths are known.
     """
 
@@ -57,6 +58,7 @@ class Task:
         on_bad: str = "skip",
         bad_limit: int = 100,
         smoothing: float = 0.0,
+        loss_weight: float = 1.0,
         shuffle: bool = True,
         buckets: bool = True,
         modalities: Registry | None = None,
@@ -89,7 +91,9 @@ class Task:
             metric_columns(metric, self.plan)
         self.micro_batch_size, self.weight, self.join, self.leave = micro_batch_size, weight, join, leave
         self.generate = SearchOptions.from_dict(generate or {})
-        self.on_bad, self.bad_limit, self.smoothing = on_bad, bad_limit, smoothing
+        if not loss_weight > 0:
+            raise ConfigError(f"task {name!r} has loss_weight={loss_weight}; it is more than 0")
+        self.on_bad, self.bad_limit, self.smoothing, self.loss_weight = on_bad, bad_limit, smoothing, loss_weight
         self.shuffle, self.buckets = shuffle, buckets
         self.sources: dict[str, Source] = {}
         self.closed_set = self._named(closed_set)

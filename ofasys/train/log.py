@@ -114,7 +114,7 @@ def _drop_after(path: Path, step: int) -> None:
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             continue
     aside = path.with_name(f".{path.name}.new")
     aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf8")

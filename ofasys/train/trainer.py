@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ofasys import flow
-from ofasys.errors import ConfigError, DataError
+from ofasys.errors import CheckpointError, ConfigError, DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.model import TaskCard
 from ofasys.hub.store import write_json
@@ -130,6 +130,7 @@ class _Run:
         for task in tasks:
             task.source("train")
         # step: updates done. drawn: micro-batches by task. bad: rows by task. windows: sums since the last report.
+        # sizes: rows and micro-batch size by task, which its place in the data rests on.
         self.state: dict[str, Any] = {
             "step": 0,
             "seed": trainer.seed,
@@ -137,15 +138,20 @@ class _Run:
             "bad": {},
             "best": None,
             "windows": {},
+            "sizes": {},
         }
         self.others: list[TaskCard] = []  # of tasks that have left the run for good; their weights are still there
         moments = self.resume()
+        self.state["sizes"] |= {task.name: _size(task) for task in tasks}
         start = self.state["step"]
         origin = (start * trainer.accumulate, self.state["drawn"])
         self.ledger = Ledger(trainer.schedule, self.entries, max(start, trainer.max_steps) * trainer.accumulate, origin)
         model.grow([(p, t.labels) for t in tasks for p in t.plans], lambda: (text for t in tasks for text in t.texts()))
         model.to(trainer._device())
         self.programs = {task.name: [flow.bind(model, p, task.labels) for p in task.plans] for task in tasks}
+        for task in tasks:
+            for program in self.programs[task.name]:
+                _check_choice(task, program)
         self.optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
         restore_optimizer(self.optimizer, model, moments)
         self.dtype = choose(trainer.precision, model.device)
@@ -157,6 +163,13 @@ class _Run:
         if self.out is None or not checkpoint.has_run(self.out):
             return {}
         self.state, moments, cards = checkpoint.restore(self.out, self.model, self.trainer.seed)
+        for name, there in self.state["sizes"].items():
+            here = _size(self.by_name[name]) if name in self.by_name else there
+            if here != there:
+                raise CheckpointError(
+                    f"{self.out} holds a run in which task {name!r} had {there[0]} rows in micro-batches of {there[1]}, not "
+                    f"{here[0]} in {here[1]}: its place in the data would be another; give another `out`, or the task a new name"
+                )
         for card in cards:
             if card.name in self.by_name:
                 self.by_name[card.name].restore_labels(card.labels)
@@ -238,7 +251,7 @@ class _Run:
         with autocast(self.model.device, self.dtype):
             hidden = flow.compute(self.model, flow.adapt(self.model, batch))
             loss = flow.criterion(flow.emit(self.model, program, hidden, batch), task.smoothing)
-        (loss.total / delivery.ticket.of).backward()
+        (loss.total * (task.loss_weight / delivery.ticket.of)).backward()
         self.windows.setdefault(name, _Window()).add(batch, loss, program, time.perf_counter() - began, waited)
 
     def quarantine(self, step: int, delivery: Delivery) -> None:
@@ -264,7 +277,11 @@ class _Run:
         if last or done % trainer.log_every == 0:
             self.report(done)
         if last or (trainer.eval_every and done % trainer.eval_every == 0):
-            best = self.validate(done)
+            try:
+                best = self.validate(done)
+            except BaseException:  # a bad valid row must not cost the training
+                self.save(("last",))
+                raise
             self.save(("last", "best") if best else ("last",))
         elif trainer.save_every and done % trainer.save_every == 0:
             self.save(("last",))
@@ -393,6 +410,29 @@ def _too_many(message: str, last: DataError) -> DataError:
         column=last.column,
         sample=last.sample,
     )
+
+
+def _size(task: Task) -> list[int]:
+    return [len(task.source("train")), task.micro_batch_size]
+
+
+def _check_choice(task: Task, program: Program) -> None:
+    """Errors: ConfigError when every token of the target is forced; DataError for fewer rows than a micro-batch."""
+    constraint = program.constraint
+    if not ((constraint.single < 0) & (constraint.class_of >= 0)).any():
+        raise ConfigError(
+            f"task {task.name!r}: its target leaves no choice, so there is nothing to learn; is its closed set of one label?"
+        )
+    rows = len(task.source("train"))
+    if rows < task.micro_batch_size:
+        slot = program.plan.slots[0]
+        raise DataError(
+            f"the training set has {rows} rows, fewer than one micro-batch",
+            expected=f"at least {task.micro_batch_size} rows, or micro_batch_size={rows}",
+            task=task.name,
+            slot=slot.name,
+            column=slot.column,
+        )
 
 
 def card_of(task: Task) -> TaskCard:

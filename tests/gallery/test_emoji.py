@@ -15,7 +15,7 @@ from PIL import Image
 
 from ofasys.errors import ConfigError
 from ofasys.gallery import emoji
-from ofasys.gallery.emoji.rows import SCENES, SPLITS, VIEWS, ask, several
+from ofasys.gallery.emoji.rows import CAPTIONED, SCENES, SPLITS, VIEWS, ask, captioned, several
 from ofasys.gallery.emoji.scenes import NAMES, Scene, compose, sprite
 
 FOLDER = Path(str(resources.files("ofasys.gallery.emoji")))
@@ -176,13 +176,14 @@ def test_no_task_trains_on_a_drawing_that_is_tested():
 
 
 def test_other_views_show_the_same_drawing():
-    rows, pool = emoji.caption("train"), emoji.drawings(caption_split="train")
-    labels = emoji.group("train")
+    rows, pool = emoji.caption("train"), captioned("train")
+    labels, every = emoji.group("train"), emoji.drawings(caption_split="train")
     for i in random.Random(0).sample(range(len(rows)), 300):
-        drawing = pool[i % len(pool)]
+        drawing, view = pool[i % len(pool)], i // len(pool)
+        twin = labels[view * len(every) + every.index(drawing)]
         assert rows[i]["cap"] == drawing.name
-        assert labels[i]["group"] == drawing.group
-        assert same(rows[i]["img"], labels[i]["img"])
+        assert twin["group"] == drawing.group in CAPTIONED
+        assert same(rows[i]["img"], twin["img"])
 
 
 # Rows
@@ -193,7 +194,7 @@ def test_other_views_show_the_same_drawing():
 def test_rows_are_a_function_of_the_index(task: str, split: str):
     rows = TASKS[task](split)
     again = pickle.loads(pickle.dumps(rows))
-    picks = random.Random(1).sample(range(len(rows)), 20)
+    picks = random.Random(1).sample(range(len(rows)), min(20, len(rows)))
     for i in picks:
         row = rows[i]
         assert set(row) == COLUMNS[task]
@@ -215,9 +216,9 @@ def test_rows_are_the_same_in_every_process():
     digest = hashlib.sha256()
     for task in sorted(TASKS):
         for split in SPLITS:
-            row = {key: value for key, value in TASKS[task](split)[57].items() if key != "img"}
+            row = {key: value for key, value in TASKS[task](split)[13].items() if key != "img"}
             digest.update(repr(sorted(row.items())).encode())
-    assert digest.hexdigest()[:16] == "9b116256a4ff111c"
+    assert digest.hexdigest()[:16] == "adbf29de70a0d05b"
 
 
 @pytest.mark.parametrize("task", sorted(TASKS.keys() - {"caption", "group"}))
@@ -316,7 +317,7 @@ def test_a_phrase_names_one_object():
     grounding = emoji.grounding("valid")
     for index in range(25):
         row = grounding[index]
-        scene = several(random.Random(f"0/grounding/valid/{index}"), 2, 3, 64)
+        scene = several(random.Random(f"0/grounding/valid/{index}"), 2, 2, 64)
         assert same(scene.image, row["img"])
         assert [item.box for item in scene.named(row["phrase"])] == [tuple(row["box"])]
     for index in range(300):

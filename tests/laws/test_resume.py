@@ -118,7 +118,10 @@ def test_workers_change_nothing(tmp_path, spy, workers):
 
 def test_epochs_and_buckets_are_crossed(tmp_path, spy):
     def tasks():
-        return [tiny.label_task(train=tiny.label_rows(5), micro_batch_size=2), tiny.fill_task(train=tiny.label_rows(2))]
+        return [
+            tiny.label_task(train=tiny.label_rows(5), micro_batch_size=2),
+            tiny.fill_task(train=tiny.label_rows(2), micro_batch_size=2),
+        ]
 
     whole = run(tmp_path / "whole", tasks=tasks)
     epochs = {epoch for _, rows in spy.drawn.values() for epoch, _ in rows}

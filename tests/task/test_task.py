@@ -176,12 +176,13 @@ def test_columns_may_clash_between_tasks():
     """`label` is a text here, a category there, a box elsewhere; each task reads its own."""
     tasks = [
         tiny.label_task(valid=None),
-        Task("head", "[TEXT:text] -> [CATEGORY:label,adaptor=head]", tiny.label_rows(4)),
+        Task("head", "[TEXT:text] -> [CATEGORY:label,adaptor=head]", tiny.label_rows(4), micro_batch_size=4),
         Task(
             "box",
             "[IMAGE:text] -> [BOX:label]",
             [{"text": r["img"], "label": r["box"]} for r in tiny.box_rows(4)],
             settings=tiny.SMALL,
+            micro_batch_size=4,
         ),
     ]
     trainer = Trainer(max_steps=3, log_every=1)

@@ -130,8 +130,14 @@ def test_true_values_are_as_an_answer_would_hold_them():
 def test_case_does_not_count_against_an_uncased_slot():
     rows = [{"text": "red fish", "label": "Red"}]
     task = Task(
-        "t", "[TEXT:text] -> [TEXT:label,closed_set,uncased]", rows, rows, closed_set=["Red"], metrics=["accuracy"]
+        "t",
+        "[TEXT:text] -> [TEXT:label,closed_set,uncased]",
+        rows * 4,
+        rows,
+        closed_set=["Red", "blue"],
+        metrics=["accuracy"],
+        micro_batch_size=4,
     )
-    trainer = Trainer(max_steps=1)
+    trainer = Trainer(max_steps=20, lr=1e-2)
     trainer.fit(model=tiny.model(), tasks=[task])
     assert trainer.history[-1]["accuracy"] == 1.0

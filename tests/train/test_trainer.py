@@ -307,7 +307,7 @@ def test_a_micro_batch_of_bad_rows_alone_is_passed_over():
 def test_training_on_bad_rows_alone_is_refused():
     rows = [{"text": 5, "label": "red"}, {"text": None, "label": "blue"}]
     with pytest.raises(DataError, match="all 2 training rows are bad"):
-        fit([tiny.label_task(train=rows)], max_steps=8)
+        fit([tiny.label_task(train=rows, micro_batch_size=2)], max_steps=8)
 
 
 def test_a_bad_row_of_a_valid_set_stops():
@@ -317,16 +317,37 @@ def test_a_bad_row_of_a_valid_set_stops():
     assert (caught.value.task, caught.value.column) == ("label", "text")
 
 
-def test_data_shorter_than_a_batch_trains():
-    _, trainer = fit([tiny.label_task(train=tiny.label_rows(2), valid=None, micro_batch_size=16)])
-    assert trainer.history[0]["samples"] == 16
+def test_data_shorter_than_a_batch_is_refused_and_its_twin_trains():
+    with pytest.raises(DataError, match=r"2 rows, fewer than one micro-batch.*micro_batch_size=2"):
+        fit([tiny.label_task(train=tiny.label_rows(2), valid=None, micro_batch_size=16)])
+    _, trainer = fit([tiny.label_task(train=tiny.label_rows(2), valid=None, micro_batch_size=2)])
+    assert trainer.history[0]["samples"] == 2 * trainer.history[0]["step"]
 
 
-def test_a_closed_set_of_one_has_nothing_to_learn_and_does_no_harm():
-    _, trainer = fit([tiny.label_task(closed_set=["red"], train=tiny.label_rows(1), valid=tiny.label_rows(1))])
-    assert trainer.history == [
-        {"kind": "valid", "step": 4, "task": "label", "loss": 0.0, "samples": 1.0, "accuracy": 1.0}
-    ]
+def test_a_closed_set_of_one_leaves_nothing_to_learn():
+    with pytest.raises(ConfigError, match="leaves no choice"):
+        fit([tiny.label_task(closed_set=["red"], train=[{"text": "a", "label": "red"}] * 4, valid=None)])
+
+
+def test_a_task_may_weigh_its_loss():
+    _, whole = fit([tiny.label_task()], max_steps=1)
+    _, half = fit([tiny.label_task(loss_weight=0.5)], max_steps=1)
+    assert whole.history[0]["loss"] == half.history[0]["loss"]  # what is told is the loss itself
+    with pytest.raises(ConfigError, match="loss_weight=0"):
+        tiny.label_task(loss_weight=0)
+
+
+def test_a_bad_valid_row_does_not_cost_the_training(tmp_path):
+    with pytest.raises(DataError, match="valid row 2"):
+        fit([tiny.label_task(valid=tiny.label_rows(4, bad=(2,)))], out=tmp_path)
+    _, trainer = fit([tiny.label_task()], out=tmp_path)
+    assert trainer.history == []  # the run is there, whole
+
+
+def test_a_task_of_another_size_does_not_go_on(tmp_path):
+    fit([tiny.label_task(valid=None)], out=tmp_path, max_steps=2)
+    with pytest.raises(CheckpointError, match="its place in the data would be another"):
+        fit([tiny.label_task(valid=None, micro_batch_size=1)], out=tmp_path, max_steps=4)
 
 
 def test_a_schedule_of_ones_own():

@@ -7,7 +7,7 @@ their own: what is tested is finding and counting, not recognising a new drawing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from random import Random
 from typing import Any, overload
 
@@ -20,6 +20,7 @@ from ofasys.gallery.emoji.scenes import NAMES, Backdrop, Item, Scene, compose
 Row = dict[str, Any]
 SPLITS = ("train", "valid", "test")
 SCENES = {"train": 20_000, "valid": 200, "test": 400}  # rows of a task on scenes
+CAPTIONED = ("animals & nature", "food & drink")  # groups whose names are asked for: things rather than faces and signs
 VIEWS = 8  # how many ways a training drawing is shown
 
 
@@ -51,8 +52,11 @@ class Rows(Sequence[Row]):
 
 
 def caption(split: str, *, size: int = SIDE, seed: int = 0) -> Rows:
-    """{"img", "cap", "keywords"}: one emoji and its name. valid and test: in the style held out for that emoji."""
-    pool = drawings(caption_split=_known(split))
+    """{"img", "cap", "keywords"}: one animal, plant or food and its name.
+
+    valid and test: in the style held out for that emoji.
+    """
+    pool = captioned(_known(split))
     return _shown(_caption_row, pool, split, size, seed)
 
 
@@ -63,12 +67,12 @@ def group(split: str, *, size: int = SIDE, seed: int = 0) -> Rows:
 
 
 def grounding(split: str, *, size: int = SIDE, seed: int = 0) -> Rows:
-    """{"img", "phrase", "box"}: where is it? The phrase names one of two or three different objects."""
+    """{"img", "phrase", "box"}: where is it? The phrase names one of two different objects."""
     return _composed(_grounding_row, split, size, seed)
 
 
 def grounded_caption(split: str, *, size: int = SIDE, seed: int = 0) -> Rows:
-    """{"img", "box", "cap"}: what is in this box, among two or three different objects?"""
+    """{"img", "box", "cap"}: what is in this box, one of two different objects?"""
     return _composed(_grounded_caption_row, split, size, seed)
 
 
@@ -96,8 +100,14 @@ def _shown(row: Callable[..., Row], pool: tuple[Drawing, ...], split: str, size:
     return Rows(make, len(pool) * (VIEWS if split == "train" else 1))
 
 
+@cache
+def captioned(split: str) -> tuple[Drawing, ...]:
+    """The drawings of a split that captioning shows."""
+    return tuple(drawing for drawing in drawings(caption_split=split) if drawing.group in CAPTIONED)
+
+
 def _caption_row(index: int, *, split: str, size: int, seed: int) -> Row:
-    pool = drawings(caption_split=split)
+    pool = captioned(split)
     drawing = pool[index % len(pool)]
     img = show(drawing, index // len(pool), size=size, seed=seed)
     return {"img": img, "cap": drawing.name, "keywords": ", ".join(drawing.keywords)}
@@ -137,14 +147,14 @@ def several(rng: Random, low: int, high: int, size: int) -> Scene:
 
 def _grounding_row(index: int, *, split: str, size: int, seed: int) -> Row:
     rng = Random(f"{seed}/grounding/{split}/{index}")
-    scene = several(rng, 2, 3, size)
+    scene = several(rng, 2, 2, size)
     target = rng.choice(scene.items)
     return {"img": scene.image, "phrase": target.name, "box": list(target.box)}
 
 
 def _grounded_caption_row(index: int, *, split: str, size: int, seed: int) -> Row:
     rng = Random(f"{seed}/grounded_caption/{split}/{index}")
-    scene = several(rng, 2, 3, size)
+    scene = several(rng, 2, 2, size)
     target = rng.choice(scene.items)
     return {"img": scene.image, "box": list(target.box), "cap": target.name}
 
@@ -222,7 +232,7 @@ def ask(index: int, *, split: str = "train", size: int = SIDE, seed: int = 0) ->
         return scene, f"how many {name if name == 'fish' else name + 's'} are there?", str(wanted)
     axis, sign = _POINTS[wanted]
     while True:
-        scene = several(rng, 2, 3, size)
+        scene = several(rng, 2, 2, size)
         if kind == "end":
             found = _outermost(scene, axis, sign)
             if found is not None:

@@ -35,7 +35,9 @@ def draw(
     return picture
 
 
-def save(path: str | Path, boxes: Sequence[Any], frame: Any, labels: Sequence[str] = ()) -> None:
+def save(
+    path: str | Path, boxes: Sequence[Any], frame: Any, labels: Sequence[str] = (), root: str | Path | None = None
+) -> None:
     """Write the picture `frame` (any value IMAGE reads) with its boxes drawn; a small one enlarged."""
     if Path(path).suffix.lower() not in Image.registered_extensions():
         raise ConfigError(

@@ -22,6 +22,8 @@ class Pieces(Concatenate):
 
     def preprocess(self, value: Any, context: Context) -> Piece:
         """A non-empty str. Errors: DataError for anything else."""
+        if context.labels is not None and isinstance(value, (int, np.integer)):
+            value = str(value)
         text = self._text(value)
         if context.labels is not None and text not in context.labels:
             problem = f"label {text!r} is not in the closed set of {len(context.labels)}"
@@ -48,7 +50,9 @@ class Pieces(Concatenate):
         return [value.lower() if options["uncased"] else value] if isinstance(value, str) and value else []
 
     def canonical(self, value: Any) -> Any:
-        """In the slot's case."""
+        """In the slot's case; a number that is a label as text."""
+        if self.options["closed_set"] and isinstance(value, (int, np.integer)):
+            value = str(value)
         return value.lower() if self.options["uncased"] and isinstance(value, str) else value
 
     def _text(self, value: Any) -> str:
