@@ -47,7 +47,6 @@ ROWS: dict[str, Callable[..., Any]] = {
 }
 SETTINGS = {"IMAGE.size": 64, "IMAGE.patch": 8, "BOX.bins": 16}
 MINUTES = 4.0  # of training, by default; evaluation and the report take the rest of five
-FOR_TRAINING = 0.9
 PROBE_STEPS = 24
 
 
@@ -98,7 +97,7 @@ def run_demo(
     shutil.rmtree(out, ignore_errors=True)
     tasks = demo_tasks(seed=seed)
     say(f"six tasks, one model; {budget / 60:.1f} minutes of training")
-    steps = _steps_for(budget * FOR_TRAINING, tasks, seed)
+    steps = _steps_for(budget, tasks, seed)
     model = GeneralistModel(size="tiny", seed=seed)
     trainer = Trainer(
         max_steps=steps,
