@@ -2,7 +2,7 @@
 
     text --parse--> Instruction --plan--> Plan --bind--> Program
     row --preprocess--> Sample --collate--> Batch --adapt--> Stream --compute--> Hidden --emit--> Prediction --criterion--> Loss
-                          |                            '-- generate: adapt, compute, emit, step by step --> Hypothesis
+                          |                            '-- generate: adapt, compute, emit, stage by stage --> Answer
                           '------------------------------------------------------------- postprocess --> value
 
 Training, evaluation, inference, the command line and the server call these verbs and own no second path.
@@ -11,29 +11,28 @@ Training, evaluation, inference, the command line and the server call these verb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ofasys.criterion.cross_entropy import cross_entropy
+from ofasys.criterion.judge import judge, judged_together
 from ofasys.errors import DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.options import SearchOptions
-from ofasys.generator.search import Hypothesis, search
 from ofasys.language import Instruction
+from ofasys.making import Making, embedded_view
 from ofasys.modality import Context, Registry, lexicon
 from ofasys.planner import Plan, plan
-from ofasys.program.answer import split
-from ofasys.program.batch import collate, half, to_device
+from ofasys.program.answer import Answer, runs
+from ofasys.program.batch import collate
 from ofasys.program.program import Labels, Program
-from ofasys.program.ranked import ranked
 from ofasys.program.sample import Reader, Row
-from ofasys.program.steps import StepDecoder
-from ofasys.types import Batch, Hidden, Loss, Prediction, Sample, Stream
+from ofasys.types import Batch, Goal, Loss, Prediction, Sample, SlotPrediction, States, Stream
 
 Streams = tuple[Stream | None, Stream | None]
 
@@ -57,109 +56,122 @@ def preprocess(
     random: np.random.Generator | None = None,
     root: str | Path | None = None,
     origin: str = "",
+    negative: Row | None = None,
 ) -> Sample:
     """Row -> Sample. target: whether the row holds the answer. random: for masking, noise and augmentation.
 
-    Errors: DataError naming slot and column, and what was expected.
+    negative: a row whose source guidance leads away from. Errors: DataError naming slot and column, and what was expected.
     """
     try:
-        return Reader(program, row, training=training, random=random, root=root).sample(target=target, origin=origin)
+        reader = Reader(program, row, training=training, random=random, root=root, negative=negative)
+        return reader.sample(target=target, origin=origin)
     except DataError as error:
         raise error.at(sample=origin or None) from error.__cause__
 
 
 def adapt(model: GeneralistModel, batch: Batch) -> Streams:
     """Batch -> the embedding stream of each side."""
-    sides = [side for side in (batch.source, batch.target) if side is not None]
-    embedded = model.embed([stretch for side in sides for stretch in side.stretches])
-    streams = []
-    for side in sides:
-        joined = torch.cat([next(embedded).to(model.table.dtype) for _ in side.stretches])
-        if len(side.stretches) > 1:
-            rows = torch.cat([stretch.rows for stretch in side.stretches])
-            joined = torch.empty_like(joined).index_copy(0, rows, joined)
-        streams.append(Stream(joined, side.layout))
+    streams = model.streams([side for side in (batch.source, batch.target) if side is not None])
     source = streams.pop(0) if batch.source is not None else None
     return source, streams.pop(0) if streams else None
 
 
-def compute(model: GeneralistModel, streams: Streams) -> Hidden:
-    """Streams -> hidden states of the target; of the source where there is no target."""
+def compute(model: GeneralistModel, streams: Streams) -> States:
+    """Streams -> hidden states of both sides."""
     source, target = streams
     memory = model.universal.encode(source) if source is not None else None
-    hidden = model.universal.decode(target, memory) if target is not None else memory
-    assert hidden is not None
-    return hidden
+    return States(memory, model.universal.decode(target, memory) if target is not None else None)
 
 
-def emit(model: GeneralistModel, program: Program, hidden: Hidden, batch: Batch) -> list[Prediction]:
-    """Hidden states -> per goal, the states that predict, and the rows of the shared embedding they choose from."""
-    found = []
-    for goal in batch.goals:
-        group = program.constraint.classes[goal.group]
-        if group.contiguous:
-            rows = model.table[group.lo : group.hi]
-        else:
-            rows = model.table.index_select(0, torch.from_numpy(group.candidates).to(model.device))
-        found.append(Prediction(hidden.states.index_select(0, goal.at), rows, goal))
-    return found
+def emit(model: GeneralistModel, program: Program, states: States, batch: Batch) -> list[Prediction | SlotPrediction]:
+    """Hidden states -> what is predicted for each goal: tokens, out of those that may come; or a slot's values."""
+    return [
+        model.tokens_at(program, states, goal) if isinstance(goal, Goal) else model.values_at(program, states, goal)
+        for goal in batch.goals
+    ]
 
 
-def criterion(predictions: Sequence[Prediction], smoothing: float = 0.0) -> Loss:
-    """Predictions -> Loss: per slot the mean over its tokens, times its weight, summed."""
-    total = None
+def criterion(predictions: Sequence[Prediction | SlotPrediction], smoothing: float = 0.0) -> Loss:
+    """Predictions -> Loss: per slot the mean over its tokens, or whatever its criterion counts, times its weight, summed."""
+    terms: list[Tensor] = []
     slots: dict[int, tuple[float, int]] = {}
+    figures: dict[int, Mapping[str, float]] = {}
     for p in predictions:
-        loss, each, _ = cross_entropy(
-            p.hidden, p.candidates, p.goal.labels, weights=p.goal.weights, allowed=p.goal.allowed, smoothing=smoothing
-        )
-        total = loss if total is None else total + loss
-        for slot in p.goal.slots.unique().tolist():
-            mine = p.goal.slots == slot
-            before, count = slots.get(slot, (0.0, 0))
-            slots[slot] = (before + float(each[mine].sum()), count + int(mine.sum()))
-    if total is None:
+        if isinstance(p, Prediction):
+            loss, each, _ = cross_entropy(
+                p.hidden,
+                p.candidates,
+                p.goal.labels,
+                weights=p.goal.weights,
+                allowed=p.goal.allowed,
+                smoothing=smoothing,
+            )
+            terms.append(loss)
+            for slot in p.goal.slots.unique().tolist():
+                mine = p.goal.slots == slot
+                before, count = slots.get(slot, (0.0, 0))
+                slots[slot] = (before + float(each[mine].sum()), count + int(mine.sum()))
+    for seen in judged_together([p for p in predictions if isinstance(p, SlotPrediction)]):
+        slot, verdict = seen[0].goal.slot, judge(seen)
+        terms.append(verdict.loss * seen[0].goal.weight)
+        slots[slot] = (float(verdict.loss.detach()) * verdict.count, verdict.count)
+        figures[slot] = verdict.figures
+    if not terms:
         raise DataError(
             "the batch holds no token with a choice, so there is nothing to learn", expected="a slot to predict"
         )
-    return Loss(total, slots)
+    return Loss(sum(terms[1:], terms[0]), slots, figures)
 
 
 @torch.inference_mode()
 def generate(
-    model: GeneralistModel, program: Program, samples: Sequence[Sample], options: SearchOptions
-) -> list[list[Hypothesis]]:
-    """Samples -> per sample its best hypotheses, best first; of `rank` all labels. No dropout: as in evaluation."""
+    model: GeneralistModel,
+    program: Program,
+    samples: Sequence[Sample],
+    options: SearchOptions,
+    numbers: Sequence[int] | None = None,
+) -> list[list[Answer]]:
+    """Samples -> per sample its best answers, best first; of `rank` all labels. No dropout: as in evaluation.
+
+    A target of several stages is made stage by stage, each decided before the next begins, so it has one answer. numbers: what
+    draws are a function of, one a sample; 0, 1, ... if None.
+    """
     was_training = model.training
     model.eval()
     try:
-        memory = None
-        if program.plan.source:
-            source = to_device(half(program, [sample.source for sample in samples]), model.device)
-            stream, _ = adapt(model, Batch(len(samples), source, None, (), 0, 0))
-            assert stream is not None
-            memory = model.universal.encode(stream)
-        decoder = StepDecoder(model.universal, model.table, memory, len(samples), model.transposed(len(samples)))
-        prefixes = [sample.prefix for sample in samples]
-        room = model.config.max_positions - max(map(len, prefixes)) - int(program.constraint.reserve.max())
-        options = replace(options, max_length=max(1, min(options.max_length, room)))
-        if program.generator == "rank":
-            return ranked(decoder, program, prefixes, options)
-        return search(decoder, program.constraint, prefixes, options)
+        making = Making(model, program, samples, options, range(len(samples)) if numbers is None else numbers)
+        return making.answers()
     finally:
         model.train(was_training)
 
 
-def postprocess(program: Program, sample: Sample, hypothesis: Hypothesis) -> dict[str, Any]:
+@torch.inference_mode()
+def embed(
+    model: GeneralistModel, program: Program, view: int, rows: Sequence[Row], root: str | Path | None = None
+) -> np.ndarray:
+    """One view of rows of a contrast -> embeddings (rows, E) of length one. Errors: DataError for a bad row."""
+    readers = [Reader(program, row, root=root) for row in rows]
+    streams = [reader.source(view) for reader in readers]
+    places = [reader.places(stream)[view] for reader, stream in zip(readers, streams, strict=True)]
+    was_training = model.training
+    model.eval()
+    try:
+        return embedded_view(model, program, view, streams, places)
+    finally:
+        model.train(was_training)
+
+
+def postprocess(program: Program, sample: Sample, answer: Answer) -> dict[str, Any]:
     """What was generated -> column -> value; columns of a repetition hold lists."""
-    runs = split(program, hypothesis.tokens)
+    made = runs(program, answer)
     values: dict[str, Any] = {}
-    for slot in program.plan.on("target"):
-        if slot.no_loss:
-            continue
+    for slot in program.plan.answered:
         context = Context(frame=sample.frames.get(slot.index), labels=program.labels.get(slot.index))
-        made = [program.preprocessors[slot.index].postprocess(run, context) for run in runs[slot.index]]
-        values[slot.column] = made if slot.group is not None else (made[0] if made else None)
+        if slot.kind == "contrast":
+            values[slot.column] = made[slot.index][0]
+            continue
+        own = [program.preprocessors[slot.index].postprocess(run, context) for run in made[slot.index]]
+        values[slot.column] = own if slot.group is not None else (own[0] if own else None)
     return values
 
 
@@ -169,6 +181,7 @@ __all__ = [
     "collate",
     "compute",
     "criterion",
+    "embed",
     "emit",
     "generate",
     "parse",

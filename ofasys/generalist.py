@@ -10,19 +10,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofasys.criterion import CRITERIA
 from ofasys.errors import ConfigError, nearest
-from ofasys.modality import Registry, default_registry
+from ofasys.modality import Context, Registry, default_registry
 from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, train_tokenizer
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.model import UniversalModel
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.planner.plan import Plan
+from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Labels, Program, bind, ranges_needed
-from ofasys.types import Stretch
+from ofasys.types import Goal, Half, Prediction, SlotGoal, SlotPrediction, States, Stream, Stretch
+
+Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training values of a slot, with their context
 
 LARGE_TABLE = 2_000_000  # numbers; below it the orientation of the vocabulary product makes no difference
 
@@ -59,6 +64,9 @@ class GeneralistModel(nn.Module):
         self.used: set[str] = set()  # tags of the modalities its plans have named
         self.made: dict[str, dict[str, Any]] = {}  # how each adaptor was made, so that it can be made again
         self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.config.width)})
+        self.criteria = nn.ModuleDict()  # weights of criteria that have some
+        self.judged: dict[str, dict[str, Any]] = {}  # how each was made
+        self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
 
     @property
     def table(self) -> Tensor:
@@ -83,6 +91,43 @@ class GeneralistModel(nn.Module):
                 yield next(looked_up)
             else:
                 yield self.adaptors[stretch.adaptor].embed(stretch.tensors)  # type: ignore[operator]
+
+    def streams(self, halves: Sequence[Half]) -> list[Stream]:
+        """The embedding stream of each side of a batch. Tokens of all of them are looked up at once."""
+        embedded = self.embed([stretch for half in halves for stretch in half.stretches])
+        streams = []
+        for half in halves:
+            joined = torch.cat([next(embedded).to(self.table.dtype) for _ in half.stretches])
+            if len(half.stretches) > 1:
+                rows = torch.cat([stretch.rows for stretch in half.stretches])
+                joined = torch.empty_like(joined).index_copy(0, rows, joined)
+            streams.append(Stream(joined, half.layout))
+        return streams
+
+    def tokens_at(self, program: Program, states: States, goal: Goal) -> Prediction:
+        """The states that predict tokens, and the rows of the shared embedding they choose from."""
+        constraint = program.stages[goal.stage].constraint
+        assert constraint is not None
+        assert states.target is not None
+        group = constraint.classes[goal.group]
+        if group.contiguous:
+            rows = self.table[group.lo : group.hi]
+        else:
+            rows = self.table.index_select(0, torch.from_numpy(group.candidates).to(self.device))
+        return Prediction(states.target.states.index_select(0, goal.at), rows, goal)
+
+    def values_at(self, program: Program, states: States, goal: SlotGoal) -> SlotPrediction:
+        """The states of a slot's values, what its adaptor predicts from them, and what its goal slot's tokens may be."""
+        side = states.source if goal.side == "source" else states.target
+        assert side is not None
+        slot, hidden = program.plan.slots[goal.slot], side.states.index_select(0, goal.at)
+        made, table = {}, None
+        if goal.side == "target":
+            made = self.adaptors[slot.key].predict(hidden, goal.lengths, goal.tensors)  # type: ignore[operator]
+        if goal.goal is not None:
+            lo, hi = program.span(program.plan.slots[goal.goal])
+            table = self.table[lo:hi]
+        return SlotPrediction(goal, hidden, made, table, self.judge(slot))
 
     def transposed(self, rows: int) -> Tensor | None:
         """The table as (D, V) for decoding one row at a time, where that is faster; made anew when the table changes.
@@ -112,10 +157,19 @@ class GeneralistModel(nn.Module):
         """Learned numbers in all."""
         return sum(p.numel() for p in self.parameters())
 
-    def grow(self, plans: Sequence[tuple[Plan, Labels]], texts: Callable[[], Iterable[str]]) -> None:
-        """Make room for plans: tokenizer at first, vocabulary ranges, adaptors. texts: called when there is no tokenizer."""
+    def grow(
+        self,
+        plans: Sequence[tuple[Plan, Labels]],
+        texts: Callable[[], Iterable[str]],
+        examples: Examples | None = None,
+    ) -> None:
+        """Make room for plans: tokenizer at first, what preprocessors fit, vocabulary ranges, adaptors, criteria.
+
+        texts: called when there is no tokenizer. examples: training values of a slot, for a preprocessor that fits.
+        """
         if self.tokenizer is None:
             self.tokenizer = train_tokenizer(texts(), self.text_pieces)
+        self.fit([plan for plan, _ in plans], examples)
         sizes = {"text": self.tokenizer.get_vocab_size()}
         for plan, labels in plans:
             sizes |= ranges_needed(plan, labels)
@@ -124,28 +178,72 @@ class GeneralistModel(nn.Module):
         for plan, _ in plans:
             self.add_adaptors(plan)
 
+    def fit(self, plans: Sequence[Plan], examples: Examples | None) -> None:
+        """What preprocessors learn from training values first, of parts that are new. Errors: ConfigError without any values."""
+        places: dict[str, list[tuple[Plan, SlotPlan]]] = {}
+        for plan in plans:
+            for slot in plan.slots:
+                if (key := self.fit_key(slot)) is not None and key not in self.fitted:
+                    places.setdefault(key, []).append((plan, slot))
+        for key, slots in places.items():
+            if examples is None:
+                raise ConfigError(
+                    f"{slots[0][1].name} learns from training values first; train the model (Trainer.fit)"
+                )
+            slot = slots[0][1]
+            part = self.modalities.face(slot.modality).preprocess[slot.preprocess.name]
+            values = (value for place in slots for value in examples(*place))
+            self.fitted[key] = dict(part.resolve().fit(values, slot.values, self.seed))
+
+    def fit_key(self, slot: SlotPlan) -> str | None:
+        """The name of what a slot's preprocessor fits; None if it fits nothing."""
+        part = self.modalities.face(slot.modality).preprocess[slot.preprocess.name]
+        return part.key(slot.modality, slot.preprocess.name, slot.values) if part.fits else None
+
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
         """Take a layout that equals the present one or extends it."""
         assert self.tokenizer is not None
-        self.symbols = Symbols(self.tokenizer, vocabulary)
+        self.symbols = Symbols(self.tokenizer, vocabulary, self.fitted)
         ordered = {name for modality in self.modalities.modalities for name in modality.ordered}
         self.tokens.grow(vocabulary, self.seed, ordered)
 
     def add_adaptors(self, plan: Plan) -> None:
-        """The adaptors a plan names, where they are not there yet."""
+        """The adaptors and criteria a plan names, where they are not there yet."""
         for slot in plan.slots:
             self.used.add(slot.modality)
-            self.add_adaptor(slot.key, slot.modality, slot.adaptor.name, slot.values)
+            if slot.side != "goal":
+                self.add_adaptor(slot.key, slot.modality, slot.adaptor.name, slot.values, self.fit_key(slot))
+            if slot.criterion is not None and slot.kind != "tokens":
+                self.add_criterion(slot.criterion.name, slot.values)
 
-    def add_adaptor(self, key: str, modality: str, name: str, options: Mapping[str, Any]) -> None:
-        """One adaptor, unless its weights are there already."""
+    def add_adaptor(
+        self, key: str, modality: str, name: str, options: Mapping[str, Any], fitted: str | None = None
+    ) -> None:
+        """One adaptor, unless its weights are there already. fitted: the key of what its preprocessor fitted."""
         if key in self.adaptors:
             return
         part = self.modalities.face(modality).adaptor[name]
         options = {option: options[option] for option in part.keyed}
+        learned = {} if fitted is None else {"fitted": self.fitted[fitted]}
         with seeded(self.seed, key):
-            self.adaptors[key] = part.resolve()(options, self.config.width).to(self.device)
-        self.made[key] = {"modality": modality, "name": name, "options": options}
+            self.adaptors[key] = part.resolve()({**options, **learned}, self.config.width).to(self.device)
+        self.made[key] = {"modality": modality, "name": name, "options": options, "fitted": fitted}
+
+    def add_criterion(self, name: str, options: Mapping[str, Any]) -> None:
+        """The weights of one criterion, unless they are there already."""
+        face = CRITERIA[name]
+        key = face.key(options)
+        if key in self.criteria:
+            return
+        kept = {option: options[option] for option in face.keyed}
+        with seeded(self.seed, key):
+            self.criteria[key] = face.resolve()(kept, self.config.width).to(self.device)
+        self.judged[key] = {"name": name, "options": kept}
+
+    def judge(self, slot: SlotPlan) -> nn.Module:
+        """The module of a slot's criterion."""
+        assert slot.criterion is not None
+        return self.criteria[CRITERIA[slot.criterion.name].key(slot.values)]
 
     def bind(self, plan: Plan, labels: Labels | None = None) -> Program:
         """A program of this plan for this model. Errors: ConfigError when the model has not grown for it."""
@@ -153,11 +251,21 @@ class GeneralistModel(nn.Module):
             raise ConfigError(
                 "the model has no vocabulary yet; train it first (Trainer.fit), or load one that is trained"
             )
-        missing = [slot for slot in plan.slots if slot.key not in self.adaptors]
+        missing = [slot for slot in plan.slots if slot.side != "goal" and slot.key not in self.adaptors]
+        missing += [s for s in plan.slots if (key := self.fit_key(s)) is not None and key not in self.fitted]
         if missing:
             raise ConfigError(
                 f"the model was never shown {missing[0].name} with adaptor {missing[0].adaptor.name}; train it so first"
             )
+        for slot in plan.slots:
+            if (
+                slot.criterion
+                and slot.kind != "tokens"
+                and CRITERIA[slot.criterion.name].key(slot.values) not in self.criteria
+            ):
+                raise ConfigError(
+                    f"the model never learned {slot.name} by criterion={slot.criterion.name}; train it so first"
+                )
         for name, size in ranges_needed(plan, labels or {}).items():
             if self.symbols.vocabulary.spans.get(name, (0, 0)) == (0, 0):
                 raise ConfigError(

@@ -42,17 +42,28 @@ class Free:
 
 @dataclass(frozen=True)
 class Fixed:
-    """Exactly `count` tokens out of the first `size` of a range (all of it if None); no end mark."""
+    """Exactly `count` tokens out of the first `size` of a range (all of it if None); no end mark.
+
+    width: they stand in rows of so many, in raster order, and their positions have y and x.
+    """
 
     slot: int
     range: str
     count: int
     size: int | None = None
+    width: int | None = None
 
 
 @dataclass(frozen=True)
 class OneOf:
     """One of a known set of token sequences (a trie), then the end mark."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A value that is no tokens: its slot's own generator makes it whole, seeing all that came before."""
 
     slot: int
 
@@ -64,7 +75,7 @@ class Loop:
     items: tuple[Item, ...]
 
 
-Item = Forced | Given | Free | Fixed | OneOf | Loop
+Item = Forced | Given | Free | Fixed | OneOf | Drawn | Loop
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -102,6 +113,7 @@ class Layout:
     place (N,): flat index into a (B*T) rectangle, increasing, each sample's positions left-aligned.
     positions (N, 3): (order, y, x): order is the 1-D place in the sentence; y and x are -1 where there is no grid.
     lengths (B,): valid positions a sample. full: no sample is shorter than T, so `place` is 0..B*T-1.
+    blocks (N,), in a decoder: positions of one number above 0 see each other both ways; None where all is causal.
     """
 
     batch: int
@@ -110,6 +122,7 @@ class Layout:
     positions: Tensor
     lengths: Tensor
     full: bool
+    blocks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -129,20 +142,79 @@ class Hidden:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One row, preprocessed.
+class States:
+    """The hidden states of both sides; None where a side is empty."""
 
-    source: (adaptor key, piece) in stream order. prefix: target tokens that come before anything is generated, the
-    start mark first. tokens: what follows, end marks included, and states: the automaton's state before each; both
-    None where the target is not known. frames: slot -> `info` of the slot it refers to. origin: which row it was.
+    source: Hidden | None
+    target: Hidden | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tokens of one stage of the target.
+
+    prefix: tokens that come before anything is generated, at least one. tokens: what follows, end marks included, and
+    states: the automaton's state before each; both None where the target is not known.
     """
 
-    source: tuple[tuple[str, Piece], ...]
+    stage: int
     prefix: np.ndarray
     tokens: np.ndarray | None
     states: np.ndarray | None
-    frames: Mapping[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A value of the target that is no tokens; piece None where it is still to be drawn."""
+
+    stage: int
+    slot: int
+    key: str
+    piece: Piece | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row, preprocessed.
+
+    source: (adaptor key, piece) in stream order; right: of a contrast, the other view's. target: its stages in order.
+    goals: slot -> arrays that a criterion other than over tokens learns from. places: source slot with a criterion -> (first
+    position, positions) in its stream. frames: slot -> `info` of the slot it
+    refers to. negative: the source without what it asks for, where guidance wants one. truth: column -> raw value, where a
+    reward is to be given. origin: which row it was.
+    """
+
+    source: tuple[tuple[str, Piece], ...]
+    target: tuple[Run | Whole, ...]
+    goals: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    places: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    frames: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    right: tuple[tuple[str, Piece], ...] | None = None
+    negative: tuple[tuple[str, Piece], ...] | None = None
+    truth: Mapping[str, Any] | None = None
     origin: str = ""
+
+    @property
+    def run(self) -> Run:
+        """The only run of a target that is tokens throughout."""
+        (run,) = self.target
+        assert isinstance(run, Run)
+        return run
+
+    @property
+    def prefix(self) -> np.ndarray:
+        """Of the only run."""
+        return self.run.prefix
+
+    @property
+    def tokens(self) -> np.ndarray | None:
+        """Of the only run."""
+        return self.run.tokens
+
+    @property
+    def states(self) -> np.ndarray | None:
+        """Of the only run."""
+        return self.run.states
 
 
 @dataclass(frozen=True)
@@ -157,11 +229,12 @@ class Half:
 class Goal:
     """Tokens to predict that choose from one list of candidates.
 
-    group: the emission class, which lists the U candidates. at (n,): rows of the target's hidden states. labels (n,):
+    stage, group: the emission class, of the stage's automaton, which lists the U candidates. at (n,): rows of the target's hidden states. labels (n,):
     places in the candidates. slots (n,): slot of each. weights (n,): slot weight over its tokens in the batch.
     allowed (n, U): which candidates may stand there, None where all may.
     """
 
+    stage: int
     group: int
     at: Tensor
     labels: Tensor
@@ -171,19 +244,41 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class SlotGoal:
+    """The values of one slot in a batch, to be learned as no tokens.
+
+    at (n,): rows of that side's hidden states: those of the values, or, of a criterion with `before`, each one earlier.
+    lengths (values,): how many rows each value has. tensors: what the criterion prepared, joined over the batch.
+    goal: the goal slot it learns from, if any; its tokens are `tensors["tokens"]`, numbered within their range, and
+    `tensors["token_lengths"]` (values,).
+    """
+
+    slot: int
+    side: str
+    criterion: str
+    at: Tensor
+    lengths: Tensor
+    tensors: Mapping[str, Tensor]
+    weight: float
+    goal: int | None = None
+
+
+@dataclass(frozen=True)
 class Batch:
     """Samples of one plan, ready for the model. source or target None: that side of the instruction is empty.
 
-    positions: valid stream positions, both sides; padded: what they would be in rectangles.
+    Of a contrast the source holds the left views of all samples, then the right ones. positions: valid stream positions,
+    both sides; padded: what they would be in rectangles. samples: kept where a reward will need them.
     """
 
     size: int
     source: Half | None
     target: Half | None
-    goals: tuple[Goal, ...]
+    goals: tuple[Goal | SlotGoal, ...]
     positions: int
     padded: int
     origins: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -196,8 +291,37 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class SlotPrediction:
+    """What the model says about the values of one slot.
+
+    hidden (n, D): the states at `goal.at`. made: what the slot's adaptor predicts from them (`frames` (n, ...), ...); empty
+    where it predicts nothing. candidates (U, D): rows of the shared embedding for the tokens of its goal slot, or None.
+    module: the criterion's module, which judges.
+    """
+
+    goal: SlotGoal
+    hidden: Tensor
+    made: Mapping[str, Tensor]
+    candidates: Tensor | None
+    module: Any
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a criterion found: loss (), the mean over `count` units, with its gradient. figures: by name, for the log."""
+
+    loss: Tensor
+    count: int
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Loss:
-    """total: what is minimised, the sum over slots of weight x mean. slots: slot -> (sum of token losses, tokens)."""
+    """total: what is minimised, the sum over slots of weight x mean. slots: slot -> (sum of unit losses, units).
+
+    figures: slot -> what its criterion has to say besides.
+    """
 
     total: Tensor
     slots: Mapping[int, tuple[float, int]]
+    figures: Mapping[int, Mapping[str, float]] = field(default_factory=dict)

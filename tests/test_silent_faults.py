@@ -245,7 +245,7 @@ def test_inputs_are_decoded_in_batches(tiny, monkeypatch):
     monkeypatch.setattr(
         flow,
         "generate",
-        lambda model, program, samples, options: sizes.append(len(samples)) or real(model, program, samples, options),
+        lambda model, program, samples, *rest: sizes.append(len(samples)) or real(model, program, samples, *rest),
     )
     model = answering(tiny, "entail")
     rows = [{"sent1": word, "sent2": "cat"} for word in tiny.WORDS[:10]]
@@ -333,11 +333,11 @@ def test_two_targets_are_two_values(tiny):
     """There: joined to one target, one undivided text; or decoded wholly as the modality of the first."""
     made = tiny.program("two")
     sample = tiny.samples("two")[0]
-    value = flow.postprocess(made, sample, type("H", (), {"tokens": sample.tokens}))
+    value = flow.postprocess(made, sample, tiny.answer(sample.tokens))
     assert value == {name: tiny.ROWS["two"][0][name] for name in ("first", "second", "group")}
     mixed = flow.bind(tiny.model(), plan("[IMAGE:i] -> [BOX:b] [TEXT:a]", settings=tiny.SETTINGS))
     sample = flow.preprocess(mixed, {"i": tiny.picture(), "b": [1, 2, 3, 4], "a": "a red cat"})
-    value = flow.postprocess(mixed, sample, type("H", (), {"tokens": sample.tokens}))
+    value = flow.postprocess(mixed, sample, tiny.answer(sample.tokens))
     assert value["a"] == "a red cat"
     assert value["b"] == pytest.approx([1, 2, 3, 4], abs=0.05)
     assert set(torch.cat([g.slots for g in flow.collate(mixed, [sample]).goals]).tolist()) == {1, 2}
@@ -352,7 +352,7 @@ def test_one_sided_instructions_train_and_answer(tiny):
 
 
 def test_what_cannot_be_done_is_said_before_data_is_read():
-    for text in ("[TEXT:a] ->", "-> ([IMAGE] [TEXT])*", "[IMAGE:a|TEXT:b] ->"):
+    for text in ("[TEXT:a] ->", "-> ([VIDEO] [TEXT])*", "[IMAGE:a|TEXT:b] -> [TEXT:c]"):
         with pytest.raises(PlanError):
             Task("t", text)
 

@@ -7,9 +7,11 @@ import torch
 
 from ofasys import flow
 from ofasys.generalist import GeneralistModel
+from ofasys.generator.search import Hypothesis
 from ofasys.modality.symbols import train_tokenizer
 from ofasys.model.sizes import ModelConfig
 from ofasys.planner import plan
+from ofasys.program.answer import Answer
 
 CONFIG = ModelConfig(width=32, heads=2, ffn=64, encoder_layers=2, decoder_layers=2, max_positions=128, max_grid=16)
 SETTINGS = {"IMAGE.size": 32}
@@ -108,6 +110,11 @@ def program(name):
 
 def samples(name, rows=None, **more):
     return [flow.preprocess(program(name), row, **more) for row in (ROWS[name] if rows is None else rows)]
+
+
+def answer(tokens):
+    """The answer that these tokens are."""
+    return Answer.of(Hypothesis(tokens, np.zeros(len(tokens)), 0.0, 0.0, True))
 
 
 @torch.no_grad()

@@ -2,33 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
+
+from ofasys.criterion.options import ClassifyOptions, RewardOptions
+
+Options = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """A loss a slot can name. kind: the kind of target it is for. function: "module:name", loaded when first asked."""
+    """A loss a slot can name.
+
+    kind: the kind of target it is for: tokens, frames, noise, alignment, contrast, category, reward. load: "module:name" of the
+    function (tokens) or of the class (else), imported when first asked. options: a dataclass of the attributes it gives a
+    slot; keyed: those that make another set of its weights. sides: where it may stand. goal: the option that names the column it learns
+    from; goal_modality, goal_options: what that column is where no slot of the instruction has it. generator: the default for
+    what is learned. prepare: "module:function", (piece, options, random) -> (piece for the stream, arrays to learn from). before: a
+    value's positions are predicted from the ones before them. together: they see each other. view "all": it judges all the
+    slots that name it at once. cost: (options, width) -> learned numbers.
+    """
 
     name: str
     about: str
     kind: str
-    function: str
+    load: str
+    options: type | None = None
+    keyed: tuple[str, ...] = ()
+    sides: tuple[str, ...] = ("target",)
+    goal: str | None = None
+    goal_modality: str = "TEXT"
+    goal_options: Mapping[str, Any] | None = None
+    generator: str | None = None
+    prepare: str | None = None
+    before: bool = False
+    together: bool = False
+    view: Literal["slot", "all"] = "slot"
+    cost: Callable[[Options, int], int] = lambda options, width: 0
 
-    def load(self) -> Callable[..., Any]:
-        """The function itself."""
-        module, _, name = self.function.partition(":")
-        loaded: Callable[..., Any] = getattr(import_module(module), name)
-        return loaded
+    def resolve(self) -> Any:
+        """The function or class itself."""
+        return _loaded(self.load)
 
+    def preparer(self) -> Callable[..., Any] | None:
+        """The function that prepares a piece, if there is one."""
+        return None if self.prepare is None else _loaded(self.prepare)
+
+    def key(self, options: Options) -> str:
+        """The name its weights have in a model."""
+        return "_".join([self.name, *(str(options[name]) for name in self.keyed)])
+
+
+def _loaded(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+CROSS_ENTROPY = Criterion(
+    name="cross_entropy",
+    about="negative log-likelihood of the tokens, over those that may come at that place; label smoothing",
+    kind="tokens",
+    load="ofasys.criterion.cross_entropy:cross_entropy",
+    generator="search",
+)
+
+REWARD = Criterion(
+    name="reward",
+    about="self-critical training: its own answers, weighted by a metric, against those it gives greedily",
+    kind="tokens",
+    load="ofasys.criterion.cross_entropy:cross_entropy",
+    options=RewardOptions,
+    generator="search",
+)
+CONTRAST = Criterion(
+    name="contrast",
+    about="InfoNCE: the two views of a sample find each other among those of the batch; learned temperature",
+    kind="contrast",
+    load="ofasys.criterion.contrast:Contrast",
+    sides=("source",),
+    view="all",
+    cost=lambda options, width: width * width + 1,
+)
+CLASSIFY = Criterion(
+    name="classify",
+    about="negative log-likelihood of one label, from the mean of the slot's states",
+    kind="category",
+    load="ofasys.criterion.classify:Classify",
+    options=ClassifyOptions,
+    sides=("source",),
+    goal="classify_target",
+    goal_modality="CATEGORY",
+    goal_options={"adaptor": "head"},
+    generator="classify",
+    cost=lambda options, width: width * width + width,
+)
 
 CRITERIA: dict[str, Criterion] = {
-    "cross_entropy": Criterion(
-        name="cross_entropy",
-        about="negative log-likelihood of the tokens, over those that may come at that place; label smoothing",
-        kind="tokens",
-        function="ofasys.criterion.cross_entropy:cross_entropy",
-    ),
+    criterion.name: criterion
+    for criterion in (
+        CROSS_ENTROPY,
+        REWARD,
+        CONTRAST,
+        CLASSIFY,
+    )
 }

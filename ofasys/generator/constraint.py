@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofasys.types import Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.types import Drawn, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -60,6 +60,7 @@ class Constraint:
     reserve (S,): tokens to keep in hand from here when every text closes at once and every loop stops (the longest label
     is counted; the closing mark that ends the whole sentence is not).
     inside (S,): the same if a stoppable state goes on instead of stopping: one token and all that must follow.
+    grid (S, 2): (y, x) of the token emitted here, -1 where it has none; None where no token has.
     seconds: what binding took, tokenising of prompts included.
     """
 
@@ -81,6 +82,7 @@ class Constraint:
     reserve: Ints
     inside: Ints
     classes: tuple[EmissionClass, ...]
+    grid: Ints | None = None
     seconds: float = field(default=0.0, compare=False)
 
     @property
@@ -228,6 +230,7 @@ class _Builder:
         self.reserve: list[int] = []
         self.edges: list[tuple[Ints, Ints, Ints]] = []  # state, token, to
         self.stops: list[int] = []  # free texts and loop heads
+        self.grid: dict[int, tuple[int, int]] = {}  # state -> (y, x)
         self.groups: dict[tuple[object, ...], int] = {}
         self.classes: list[EmissionClass] = []
         self.accept = self.state()
@@ -306,10 +309,8 @@ class _Builder:
                 if head is not None:
                     raise ValueError("a loop may not begin with a loop: the end mark would stop both")
                 return self.loop(inner, after)
-            case Given(slot):
-                raise ValueError(
-                    f"slot {slot} is given with each sample: it belongs to the prefix, not to the constraint"
-                )
+            case Given(slot) | Drawn(slot):
+                raise ValueError(f"slot {slot} is no choice among tokens: it is a stage of its own, or in a prefix")
         raise TypeError(f"{item!r} is not an item of a target sentence")
 
     def forced(self, text: str, after: int, head: int | None, leave: int) -> int:
@@ -363,6 +364,8 @@ class _Builder:
             state = head if head is not None and stop else self.state()
             self.lo[state], self.hi[state], self.next[state] = lo, hi, after
             self.slot[state], self.group[state] = item.slot, self.spread(lo, hi, stop)
+            if item.width is not None:
+                self.grid[state] = divmod(place, item.width)
             if stop:
                 self.stop(state, leave)
             else:
@@ -424,6 +427,14 @@ class _Builder:
         rest = self.sentence(items[1:], head)
         return self.item(items[0], rest, head, after)
 
+    def places(self, count: int) -> Ints | None:
+        """(S, 2), or None where no state has a place in a grid."""
+        if not self.grid:
+            return None
+        grid = np.full((count, 2), -1, dtype=np.int64)
+        grid[list(self.grid)] = list(self.grid.values())
+        return grid
+
     def finish(self, start: int, began: float) -> Constraint:
         """Everything as flat arrays."""
         count = len(self.lo)
@@ -466,5 +477,6 @@ class _Builder:
             reserve=reserve,
             inside=1 + onward,
             classes=tuple(self.classes),
+            grid=self.places(count),
             seconds=time.perf_counter() - began,
         )

@@ -10,15 +10,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Generator:
-    """How a target slot gets a value. kind: "tokens" for what the target sentence's automaton describes.
+    """How a slot gets a value. kind: the kind of target it is for; "tokens" for what the target's automaton describes.
 
-    load: "module:attribute", imported on first use.
+    load: "module:attribute", imported on first use. options: a dataclass of the attributes it gives a slot, which are
+    arguments of `inference` too.
     """
 
     name: str
     about: str
     load: str
     kind: str = "tokens"
+    options: type | None = None
 
     def resolve(self) -> Callable[..., Any]:
         """The function itself."""
@@ -37,4 +39,18 @@ RANK = Generator(
     load="ofasys.generator.rank:rank",
 )
 
-GENERATORS: dict[str, Generator] = {generator.name: generator for generator in (SEARCH, RANK)}
+CLASSIFY = Generator(
+    name="classify",
+    about="the likeliest label",
+    load="ofasys.generator.classify:classify",
+    kind="category",
+)
+
+GENERATORS: dict[str, Generator] = {
+    generator.name: generator
+    for generator in (
+        SEARCH,
+        RANK,
+        CLASSIFY,
+    )
+}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from ofasys.errors import ConfigError, nearest
+from ofasys.generator.generator import GENERATORS
+from ofasys.language import Option, options_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,7 @@ class SearchOptions:
     it may); the prefix counts. min_length: no end mark of a text before so many generated tokens. max_length: generated
     tokens, never the prefix; when it is reached texts close and loops stop, while what must still come does come.
     normalise: scores are over the tokens the target sentence allows at that place, or over the whole vocabulary.
+    draw: options of the generators of values that are no tokens, by name; they win over the slot's attributes.
     """
 
     beam_size: int = 1
@@ -35,6 +38,7 @@ class SearchOptions:
     max_length: int = 256
     seed: int = 0
     normalise: Literal["allowed", "vocabulary"] = "allowed"
+    draw: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, least in (("beam_size", 1), ("n_best", 1), ("max_length", 1)):
@@ -78,10 +82,32 @@ class SearchOptions:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SearchOptions:
         """Options by name; an unknown name is an error that tells the nearest."""
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
+        known = [entry.name for entry in fields(cls)]
+        drawing = drawing_options()
+        draw = dict(values.get("draw", {}))
+        for name, value in values.items():
+            if name in drawing and name not in known:
+                draw[name] = _checked(name, value, drawing[name])
+            elif name not in known:
+                shown = [*(name for name in known if name != "draw"), *drawing]
                 raise ConfigError(
-                    f"search has no option {name!r}; {nearest(name, known)}known here: {', '.join(known)}"
+                    f"search has no option {name!r}; {nearest(name, shown)}known here: {', '.join(shown)}"
                 )
-        return cls(**values)
+        return cls(**{name: value for name, value in values.items() if name in known} | {"draw": draw})
+
+
+def drawing_options() -> dict[str, Option]:
+    """Every option of a generator that is no search, by name."""
+    return {
+        name: entry
+        for generator in GENERATORS.values()
+        if generator.options is not None
+        for name, entry in options_of(generator.options).items()
+    }
+
+
+def _checked(name: str, value: Any, entry: Option) -> Any:
+    try:
+        return entry.read(str(value).lower() if isinstance(value, bool) else None if value is None else str(value))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

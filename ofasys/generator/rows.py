@@ -36,6 +36,9 @@ class Rows:
         self.history = np.zeros((rows, room), dtype=np.int64)
         for source, prefix in enumerate(prefixes):
             self.history[source * group : (source + 1) * group, : len(prefix)] = prefix
+        self.places: Ints | None = None  # (R, room, 2): y and x of each token, where some have them
+        if constraint.grid is not None:
+            self.places = np.full((rows, room, 2), -1, dtype=np.int64)
         self.state = np.full(rows, constraint.start, dtype=np.int64)
         self.run = np.zeros(rows, dtype=np.int64)  # tokens already taken in the text a row is in
         self.length = 0  # tokens that all rows hold, prefix included
@@ -77,10 +80,13 @@ class Rows:
         """Give every row its next token, after rows have become what `parents` (R,) were; `moves`: rows past their prefix."""
         if parents is not None:
             self.history = self.history[parents]
+            self.places = None if self.places is None else self.places[parents]
             self.state, self.run = self.state[parents], self.run[parents]
             self.parents = parents if self.parents is None else self.parents[parents]
         led = self.led
         self.history[:, self.length] = np.where(led, self.history[:, self.length], tokens)
+        if self.places is not None and self.constraint.grid is not None:
+            self.places[moves, self.length] = self.constraint.grid[self.state[moves]]
         moved, run = self.after(self.state, self.run, tokens)
         self.state = np.where(moves, moved, self.state)
         self.run = np.where(moves, run, self.run)
@@ -91,6 +97,9 @@ class Rows:
         tokens = torch.from_numpy(np.ascontiguousarray(self.history[:, self.fed : self.length]))
         parents = None if self.parents is None else torch.from_numpy(self.parents)
         device = self.decoder.table.device
-        out = self.decoder.step(tokens.to(device), None if parents is None else parents.to(device))
+        grid: tuple[Tensor, ...] = ()
+        if self.places is not None:
+            grid = (torch.from_numpy(np.ascontiguousarray(self.places[:, self.fed : self.length])).to(device),)
+        out = self.decoder.step(tokens.to(device), None if parents is None else parents.to(device), *grid)
         self.fed, self.parents = self.length, None
         return out

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from tokenizers import Tokenizer
 
 from ofasys.errors import CheckpointError, ConfigError
@@ -16,6 +18,14 @@ from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.model.sizes import ModelConfig
+
+MODEL_FILES = (
+    "model.safetensors",
+    "fitted.safetensors",
+    "model.json",
+    "tokenizer.json",
+    "tasks.json",
+)  # a checkpoint of a run holds more
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,11 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
         raise ConfigError("the model has no vocabulary yet, so there is nothing to save; train it first")
     return {
         "model.safetensors": model.state_dict(),
+        "fitted.safetensors": {
+            f"{key}/{name}": torch.from_numpy(np.ascontiguousarray(array))
+            for key, arrays in model.fitted.items()
+            for name, array in arrays.items()
+        },
         "model.json": {
             "size": model.size,
             "seed": model.seed,
@@ -46,6 +61,7 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
             "vocabulary": model.symbols.vocabulary.ranges,
             "fingerprint": model.symbols.vocabulary.fingerprint,
             "adaptors": model.made,
+            "criteria": model.judged,
             "modalities": sorted(model.used),
         },
         "tokenizer.json": model.symbols.to_json(),
@@ -56,8 +72,11 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
 def load_model(
     folder: str | Path, modalities: Registry | None = None
 ) -> tuple[GeneralistModel, tuple[TaskCard, ...], dict[str, bytes]]:
-    """(model, its tasks' cards, all files). Errors: CheckpointError when the folder is not a sound checkpoint."""
-    files = read_folder(folder)
+    """(model, its tasks' cards, the files it was made of). Of a run's checkpoint the optimizer's file is not read.
+
+    Errors: CheckpointError when the folder holds no sound model.
+    """
+    files = read_folder(folder, MODEL_FILES)
     try:
         about = json.loads(files["model.json"])
         cards = read_cards(files)
@@ -100,9 +119,14 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes]) -> None:
     vocabulary = Vocabulary(tuple((name, start, size) for name, start, size in about["vocabulary"]))
     if vocabulary.fingerprint != about["fingerprint"]:
         raise CheckpointError("the vocabulary's hash does not fit its ranges; the checkpoint was changed by hand")
+    for name, tensor in tensors(files["fitted.safetensors"]).items():
+        key, _, array = name.rpartition("/")
+        model.fitted.setdefault(key, {})[array] = tensor.numpy()
     model.set_vocabulary(vocabulary)
     for key, how in about["adaptors"].items():
-        model.add_adaptor(key, how["modality"], how["name"], how["options"])
+        model.add_adaptor(key, how["modality"], how["name"], how["options"], how["fitted"])
+    for how in about["criteria"].values():
+        model.add_criterion(how["name"], how["options"])
     try:
         problems = model.load_state_dict(tensors(files["model.safetensors"]), strict=False)
     except (RuntimeError, ValueError) as error:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError, DataError
 from ofasys.generalist import GeneralistModel
-from ofasys.generator.options import SearchOptions
+from ofasys.generator import GENERATORS
+from ofasys.generator.options import SearchOptions, drawing_options
 from ofasys.hub.model import TaskCard, load_model, model_files
 from ofasys.hub.output import Output
 from ofasys.hub.store import MANIFEST, standing, write_folder
-from ofasys.language import Filled, Instruction
+from ofasys.language import Filled, Instruction, options_of
 from ofasys.modality import Registry, lexicon
 from ofasys.planner import Plan, plan
 from ofasys.program.program import Labels, Program
@@ -56,13 +60,15 @@ class OFASys:
         closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         root: str | Path | None = None,
+        negative_prompt: str | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Any:
         """Answer an instruction for one row (an Output) or several (a list of them, in order).
 
         closed_set: labels of the only slot with a set, or column -> labels; without it, those of training. settings:
-        defaults for the plan. root: the folder that relative paths in rows start from. options: of the search, see
-        `SearchOptions`; n_best=3 alone means three beams. Errors: DataError for a row that is not what
+        defaults for the plan. root: the folder that relative paths in rows start from. negative_prompt: what guidance leads away
+        from: source columns, or the text of the only one. options: of the search, see `SearchOptions`, and of other generators by
+        name (`guidance_weight`, `steps`); n_best=3 alone means three beams. Errors: DataError for a row that is not what
         the slots expect; ConfigError for an unknown option.
         """
         if batch_size < 1:
@@ -75,13 +81,51 @@ class OFASys:
         for asked, members in groups.items():
             program, card = self.program(asked, closed_set, settings)
             search = _search_options(card, options)
+            _check_draw(program, options)
+            negative = _negative(program, negative_prompt)
             for start in range(0, len(members), batch_size):
                 part = members[start : start + batch_size]
                 for i, output in zip(
-                    part, self._answer(program, [requests[i][1] for i in part], part, search, root), strict=True
+                    part,
+                    self._answer(program, [requests[i][1] for i in part], part, search, root, negative),
+                    strict=True,
                 ):
                     answers[i] = output
         return answers[0] if single else answers
+
+    def embed(
+        self,
+        instruction: str | Instruction,
+        data: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        batch_size: int = 32,
+        root: str | Path | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The views of a contrast as embeddings: column -> (rows, E), or (E,) of one row; of each column the rows have.
+
+        Embeddings have length one, so their products are cosines. Errors: ConfigError for an instruction without a contrast,
+        DataError for rows that lack both columns, or some of which lack one.
+        """
+        asked = (
+            Instruction(instruction, lexicon(self.model.modalities)) if isinstance(instruction, str) else instruction
+        )
+        program, _ = self.program(asked)
+        views = program.plan.views
+        if views is None:
+            raise ConfigError(f"{asked}: no contrast to embed by; write [A|B] ->")
+        rows = [data] if isinstance(data, Mapping) else list(data)
+        found = {}
+        for slot in (program.plan.slots[views.left], program.plan.slots[views.right]):
+            if rows and slot.column in rows[0]:
+                parts = [
+                    flow.embed(self.model, program, slot.index, rows[i : i + batch_size], root)
+                    for i in range(0, len(rows), batch_size)
+                ]
+                found[slot.column] = np.concatenate(parts) if not isinstance(data, Mapping) else parts[0][0]
+        if not found:
+            expected = " or ".join(repr(program.plan.slots[i].column) for i in (views.left, views.right))
+            raise DataError("the rows hold no view", expected=f"a column {expected}")
+        return found
 
     def program(
         self,
@@ -108,15 +152,17 @@ class OFASys:
         numbers: Sequence[int],
         search: SearchOptions,
         root: str | Path | None,
+        negative: Mapping[str, Any] | None,
     ) -> list[Output]:
         samples = []
         for number, row in zip(numbers, rows, strict=True):
             try:
-                samples.append(flow.preprocess(program, row, target=False, root=root))
+                samples.append(flow.preprocess(program, row, target=False, root=root, negative=negative))
             except DataError as error:
                 raise error.at(sample=f"row {number}") from error.__cause__
         outputs = []
-        for sample, row, found in zip(samples, rows, flow.generate(self.model, program, samples, search), strict=True):
+        answers = flow.generate(self.model, program, samples, search, numbers)
+        for sample, row, found in zip(samples, rows, answers, strict=True):
             nbest = [
                 Output(program.plan, flow.postprocess(program, sample, h), h.score, row, self.model.modalities, root)
                 for h in found
@@ -189,6 +235,34 @@ def _search_options(card: TaskCard | None, asked: Mapping[str, Any]) -> SearchOp
         beams, wanted = options.get("beam_size", 1), asked["n_best"]
         options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
     return SearchOptions.from_dict(options)
+
+
+def _check_draw(program: Program, asked: Mapping[str, Any]) -> None:
+    """Errors: ConfigError for an option of a generator that no slot of the instruction has."""
+    there = {
+        name
+        for slot in program.plan.slots
+        if slot.generator and (options := GENERATORS[slot.generator.name].options)
+        for name in options_of(options)
+    }
+    searched = {entry.name for entry in fields(SearchOptions)}
+    for name in asked:
+        if name not in searched | there and name in drawing_options():
+            raise ConfigError(f"{name} reaches no slot of {program.plan.instruction}; leave it out")
+
+
+def _negative(program: Program, prompt: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The row guidance leads away from. Errors: ConfigError where there is no guidance, or no one column for a text."""
+    if prompt is None:
+        return None
+    if program.dropped is None:
+        raise ConfigError(f"negative_prompt reaches no slot of {program.plan.instruction}; leave it out")
+    if isinstance(prompt, Mapping):
+        return prompt
+    columns = sorted({slot.column for slot in program.plan.on("source")})
+    if len(columns) != 1:
+        raise ConfigError(f"negative_prompt={{column: value}} is needed; source columns: {', '.join(columns)}")
+    return {columns[0]: prompt}
 
 
 def checkpoint_in(folder: str | Path, which: str | None = None) -> Path:

@@ -45,9 +45,9 @@ class Output:
         if kind.startswith("_") or "plan" not in self.__dict__:
             raise AttributeError(kind)
         for slot in self._slots():
-            if kind == slot.value or (kind == "label" and slot.closed_set):
+            if kind == slot.answer or (kind == "label" and slot.closed_set):
                 return self.values[slot.column]
-        kinds = ", ".join(dict.fromkeys(slot.value for slot in self._slots()))
+        kinds = ", ".join(dict.fromkeys(slot.answer for slot in self._slots()))
         raise AttributeError(f"this answer has no {kind}; it has {kinds}")
 
     def __repr__(self) -> str:
@@ -69,7 +69,9 @@ class Output:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
-            path.write_text(json.dumps(self.values, ensure_ascii=False, indent=1) + "\n", encoding="utf8")
+            path.write_text(
+                json.dumps(self.values, ensure_ascii=False, indent=1, default=_jsonable) + "\n", encoding="utf8"
+            )
         elif path.suffix == ".txt":
             path.write_text(f"{self}\n", encoding="utf8")
         else:
@@ -93,7 +95,12 @@ class Output:
         return value
 
     def _slots(self) -> list[SlotPlan]:
-        return [slot for slot in self.plan.on("target") if not slot.no_loss]
+        return list(self.plan.answered)
+
+
+def _jsonable(value: Any) -> Any:
+    """An array as lists; of another value that JSON has no word for, its text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _shown(value: Any) -> str:

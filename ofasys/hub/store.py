@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,11 @@ def standing(folder: str | Path) -> Path:
     return old if not folder.exists() and old.exists() else folder
 
 
-def read_folder(folder: str | Path) -> dict[str, bytes]:
-    """Every file of a folder, checked. Errors: CheckpointError when it is torn, of another version, or not ours."""
+def read_folder(folder: str | Path, names: Collection[str] | None = None) -> dict[str, bytes]:
+    """The files of a folder, each checked; of `names` those that it has, and no other is opened.
+
+    Errors: CheckpointError when one of them is torn, or the folder of another version, or not ours.
+    """
     folder = standing(folder)
     if not folder.is_dir():
         raise CheckpointError(f"no folder {str(folder)!r}; give the folder of a run or of a saved model")
@@ -94,6 +97,8 @@ def read_folder(folder: str | Path) -> dict[str, bytes]:
         )
     found = {}
     for name, (digest, size) in sums.items():
+        if names is not None and name not in names:
+            continue
         path = folder / Path(name).name
         data = path.read_bytes() if path.is_file() else None
         if data is None or hashlib.sha256(data).hexdigest() != digest:

@@ -6,12 +6,14 @@ A face names its parts as `Part("module:Class", ...)`, so reading it loads no to
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ofasys.criterion import CRITERIA
 from ofasys.errors import ConfigError
+from ofasys.generator import GENERATORS
 from ofasys.language import SlotOptions, Word, options_of
 from ofasys.types import Item, Piece
 
@@ -29,15 +31,19 @@ class Part:
     """A class that does work for a modality, by name, with the options it takes from the instruction.
 
     load: "module:Class". options: a frozen dataclass of `option(...)` fields. shared: the adaptor's one key when all
-    who name it use the same weights. keyed: option names that make another set of weights. cost: (options, width) ->
-    (parameters, FLOPs a position), for the plan's estimate.
+    who name it use the same weights. family: said instead of the modality's tag in that key, so that two modalities share
+    weights. keyed: option names that make another set of weights. fits: the preprocessor learns something from training values
+    first. adaptor: of a preprocessor, the one that reads it unless the slot says another. cost: (options, width) -> (parameters, FLOPs a position), for the plan's estimate.
     """
 
     load: str
     options: type | None = None
     about: str = ""
     shared: str | None = None
+    family: str | None = None
     keyed: tuple[str, ...] = ()
+    fits: bool = False
+    adaptor: str | None = None
     cost: Callable[[Options, int], tuple[int, int]] = lambda options, width: (0, 0)
 
     def resolve(self) -> Any:
@@ -52,17 +58,23 @@ class Part:
 
     def key(self, tag: str, name: str, options: Options) -> str:
         """The name its weights have in a model, e.g. `tokens` or `image_patch_16`."""
-        return self.shared or "_".join([tag.lower(), name, *(str(options[k]) for k in self.keyed)])
+        return self.shared or "_".join([self.family or tag.lower(), name, *(str(options[k]) for k in self.keyed)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a slot of this modality gets on one side of the arrow when nothing else is said."""
+    """What a slot of this modality gets on one side of the arrow when nothing else is said. criteria: others it may name."""
 
     preprocess: str
     adaptor: str
     criterion: str | None = None
     generator: str | None = None
+    criteria: tuple[str, ...] = ()
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Every criterion it may have here."""
+        return (() if self.criterion is None else (self.criterion,)) + self.criteria
 
 
 def one_order(options: Options) -> int:
@@ -77,7 +89,7 @@ class Modality:
     value: what a value of it is called in outputs and metrics (`out.text`, `out.box`). ranges: options -> vocabulary
     ranges its tokens come from (None: as large as the tokenizer). ordered: those in which neighbouring ids mean neighbouring values. item: (slot index, options) -> what stands for it in
     the target automaton. expected: options -> stream positions of one value, an estimate. provides/refers: BOX refers
-    to a "frame" that IMAGE provides. labelled: its values always come from a closed set. `source=None` or `target=None`: not on that side.
+    to a "frame" that IMAGE provides. labelled: its values always come from a closed set. limited: `max_length=` cuts its values. `source=None` or `target=None`: not on that side.
     """
 
     tag: str
@@ -91,12 +103,13 @@ class Modality:
     ranges: Callable[[Options], Mapping[str, int | None]] = lambda options: {}
     ordered: tuple[str, ...] = ()
     item: Callable[[int, Options], Item] | None = None
-    positions: str = "1-D"
+    positions: str | Callable[[Options], str] = "1-D"
     expected: Callable[[Options], int] = one_order
     provides: str | None = None
     refers: str | None = None
     check: Callable[[Options], str | None] = lambda options: None
     labelled: bool = False
+    limited: bool = False
     save: Part | None = None
     aliases: tuple[str, ...] = ()
     extra: str | None = None
@@ -106,12 +119,22 @@ class Modality:
         known = dict(options_of(self.options)) if self.options else {}
         for part in [*self.preprocess.values(), *self.adaptor.values()]:
             known |= options_of(part.options) if part.options else {}
+        for name in {name for side in (self.source, self.target) if side for name in side.learned}:
+            criterion = CRITERIA[name]
+            kinds = [g.options for g in GENERATORS.values() if g.kind == criterion.kind]
+            for kind in (criterion.options, *kinds):
+                known |= options_of(kind) if kind else {}
         return Word(self.tag, known, self.aliases)
 
-    def takes(self, preprocess: str, adaptor: str) -> dict[str, Any]:
-        """Options (name -> Option) that reach a slot with this preprocessor and this adaptor."""
+    def takes(
+        self, preprocess: str, adaptor: str, criterion: str | None = None, generator: str | None = None
+    ) -> dict[str, Any]:
+        """Options (name -> Option) that reach a slot with this preprocessor, adaptor, criterion and generator."""
         known = dict(options_of(SlotOptions))
-        for kind in (self.options, self.preprocess[preprocess].options, self.adaptor[adaptor].options):
+        kinds = [self.options, self.preprocess[preprocess].options, self.adaptor[adaptor].options]
+        kinds += [CRITERIA[criterion].options] if criterion else []
+        kinds += [GENERATORS[generator].options] if generator else []
+        for kind in kinds:
             known |= options_of(kind) if kind else {}
         return known
 
@@ -132,7 +155,10 @@ class Context:
 
 
 class Preprocessor(Protocol):
-    """Raw value -> tensors, and back. One object per slot of a program; picklable; runs in data workers."""
+    """Raw value -> tensors, and back. One object per slot of a program; picklable; runs in data workers.
+
+    options: the slot's, and under "fitted" what `fit` gave, of a part that fits.
+    """
 
     def __init__(self, options: Options, symbols: Symbols) -> None: ...
 
@@ -140,8 +166,12 @@ class Preprocessor(Protocol):
         """One raw value as a Piece. Errors: DataError that says what was expected."""
         ...
 
-    def postprocess(self, tokens: np.ndarray, context: Context) -> Any:
-        """What the generator made, as a raw value again."""
+    def postprocess(self, made: np.ndarray, context: Context) -> Any:
+        """What the generator made as a raw value again: tokens (n,), or the frames (n, C) of a drawn value."""
+        ...
+
+    def piece(self, frames: np.ndarray) -> Piece:
+        """The piece of frames (n, C) that were drawn, for what comes after them."""
         ...
 
     def collate(self, pieces: Sequence[Piece]) -> dict[str, np.ndarray]:
@@ -151,6 +181,11 @@ class Preprocessor(Protocol):
     @staticmethod
     def texts(value: Any, options: Options) -> list[str]:
         """Text in a value, to train the tokenizer on; of a value it cannot read, none."""
+        ...
+
+    @staticmethod
+    def fit(values: Iterable[tuple[Any, Context]], options: Options, seed: int) -> Mapping[str, np.ndarray]:
+        """What to learn from training values before training; called once, of a part with `fits`."""
         ...
 
     def canonical(self, value: Any) -> Any:
@@ -165,9 +200,17 @@ class Adaptor(Protocol):
         """What `collate` made -> (n, D), the positions of all pieces laid end to end."""
         ...
 
+    def predict(self, hidden: Tensor, lengths: Tensor, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Of a drawn value: states (n, D) of values with `lengths` (values,) positions -> `frames` (n, ...) and the like."""
+        ...
+
 
 class Concatenate:
-    """The defaults: tensors laid end to end, no text inside, a true value as it stands."""
+    """The defaults: tensors laid end to end, a frame a position, no text inside, a true value as it stands."""
+
+    def piece(self, frames: np.ndarray) -> Piece:
+        """A position a frame."""
+        return Piece({"frames": frames}, len(frames))
 
     def collate(self, pieces: Sequence[Piece]) -> dict[str, np.ndarray]:
         """Each tensor of the pieces concatenated along axis 0."""
@@ -179,6 +222,11 @@ class Concatenate:
     def texts(value: Any, options: Options) -> list[str]:
         """No text."""
         return []
+
+    @staticmethod
+    def fit(values: Iterable[tuple[Any, Context]], options: Options, seed: int) -> Mapping[str, np.ndarray]:
+        """Nothing to learn."""
+        return {}
 
     def canonical(self, value: Any) -> Any:
         """The value itself."""

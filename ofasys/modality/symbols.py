@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +39,15 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
 
 
 class Symbols:
-    """Text <-> ids, and where each range lies. Picklable."""
+    """Text <-> ids, and where each range lies. Picklable.
 
-    def __init__(self, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
-        self.tokenizer, self.vocabulary = tokenizer, vocabulary
+    fitted: part's key -> what it learned from training values before training.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, vocabulary: Vocabulary, fitted: Mapping[str, Mapping[str, np.ndarray]] | None = None
+    ) -> None:
+        self.tokenizer, self.vocabulary, self.fitted = tokenizer, vocabulary, fitted or {}
         self.text_start, self.text_end = vocabulary.span("text")
         self.mask, self.end = MASK, END
 

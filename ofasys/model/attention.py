@@ -49,11 +49,11 @@ class SelfAttention(nn.Module):
         self.out = Output(config)
 
     def forward(self, x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
-        """x (N, D) -> (N, D). mask (B, 1, 1, T): keys that are; a causal decoder, padded on the right, needs none."""
+        """x (N, D) -> (N, D). mask (B, 1, 1 or T, T): what may be seen; a causal decoder, padded on the right, needs none."""
         B, T, D = layout.batch, layout.length, x.shape[1]
         qkv = to_rectangle(self.qkv(x), layout).view(B, T, 3, self.heads, -1)
         q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # each (B, H, T, K)
-        y = F.scaled_dot_product_attention(q, k, v, None if self.causal else mask, is_causal=self.causal)
+        y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=self.causal and mask is None)
         return self.out(to_flat(y.transpose(1, 2).reshape(B * T, D), layout))
 
 

@@ -87,9 +87,13 @@ class DecoderBlock(_Block):
         source: Layout | None,
         mask: Tensor | None,
         group: int,
+        own: Tensor | None = None,
     ) -> Tensor:
-        """x (N, D), memory (N', D) or None for a decoder alone -> (N, D). mask (B, 1, 1, S) over the memory."""
-        x = self.join(x, self.self_attention(self.enter(x, self.self_norm), layout, None), self.self_norm)
+        """x (N, D), memory (N', D) or None for a decoder alone -> (N, D). mask (B, 1, 1, S) over the memory.
+
+        own (B, 1, T, T): what each position may see of its own side, where that is more than what came before.
+        """
+        x = self.join(x, self.self_attention(self.enter(x, self.self_norm), layout, own), self.self_norm)
         if memory is not None and source is not None:
             y = self.cross_attention(self.enter(x, self.cross_norm), layout, memory, source, mask, group)
             x = self.join(x, y, self.cross_norm)

@@ -21,7 +21,10 @@ class CrossCache:
 
 
 class Cache:
-    """The state of one decoding of R rows. `filled` positions are in it; `self_kv` is (layers, 2, R, L, H, K)."""
+    """The state of one decoding of R rows. `filled` positions are in it; `self_kv` is (layers, 2, R, L, H, K).
+
+    skip (R,): a row's first places that hold nothing, where rows began at different lengths; None where all are full.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Cache:
         self.mask = mask
         self.group = group
         self.filled = 0
+        self.skip: Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -72,6 +76,7 @@ class Cache:
         kept = self.self_kv.new_empty(layers, two, len(rows), L, H, K)
         kept[:, :, :, : self.filled] = self.self_kv[:, :, :, : self.filled].index_select(2, rows)
         self.self_kv = kept
+        self.skip = None if self.skip is None else self.skip[rows]
         if self.cross is not None:
             self.cross = [CrossCache(c.k[sources], c.v[sources], c.out) for c in self.cross]
         if self.mask is not None:

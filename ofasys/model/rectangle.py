@@ -59,3 +59,14 @@ def key_mask(layout: Layout) -> Tensor | None:
         return None
     places = torch.arange(layout.length, device=layout.lengths.device)
     return (places < layout.lengths[:, None])[:, None, None, :]
+
+
+def block_mask(layout: Layout) -> Tensor | None:
+    """(B, 1, T, T) bool: what each position of a decoder may see, where some see each other both ways; None where none do."""
+    if layout.blocks is None:
+        return None
+    B, T = layout.batch, layout.length
+    block = layout.blocks.new_zeros(B * T).index_copy_(0, layout.place, layout.blocks).view(B, T)
+    places = torch.arange(T, device=block.device)
+    together = (block[:, :, None] == block[:, None, :]) & (block > 0)[:, :, None]
+    return (together | (places <= places[:, None]))[:, None]

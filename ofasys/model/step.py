@@ -15,12 +15,18 @@ from ofasys.model.block import DecoderBlock
 from ofasys.model.cache import Cache
 
 
-def advance(x: Tensor, blocks: nn.ModuleList, cache: Cache) -> Tensor:
-    """x (R, n, D), what the first block reads -> what the last block gives at the last position (R, D)."""
+def advance(x: Tensor, blocks: nn.ModuleList, cache: Cache, together: bool = False) -> Tensor:
+    """x (R, n, D), what the first block reads -> what the last block gives (R, n, D).
+
+    together: the n positions see each other, not only those before them.
+    """
     R, n, D = x.shape
     cache.reserve(n)
     filled, end = cache.filled, cache.filled + n
-    mask = _ahead(n, end, x) if n > 1 and filled > 0 else None
+    mask = _ahead(n, end, x) if n > 1 and not together and (filled > 0 or cache.skip is not None) else None
+    if cache.skip is not None:
+        mask = _unpadded(cache.skip, n, end, mask)
+    causal = n > 1 and filled == 0 and mask is None and not together
     x = x.reshape(R * n, D)
     for i, module in enumerate(blocks):
         block = cast(DecoderBlock, module)
@@ -31,7 +37,7 @@ def advance(x: Tensor, blocks: nn.ModuleList, cache: Cache) -> Tensor:
         past[:, :, filled:] = qkv[:, :, 1:].permute(2, 0, 1, 3, 4)
         k, v = past.transpose(2, 3).unbind(0)  # each (R, H, end, K)
         q = qkv[:, :, 0].transpose(1, 2)
-        y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=n > 1 and filled == 0)
+        y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
         y = F.linear(y.transpose(1, 2).reshape(R * n, D), cache.self_out[i], attention.out.project.bias)
         x = _join(block, x, _norm(attention.out.norm, y), block.self_norm)
         if cache.cross is not None:
@@ -47,7 +53,7 @@ def advance(x: Tensor, blocks: nn.ModuleList, cache: Cache) -> Tensor:
         h = _norm(ffn.norm, ffn.activation(F.linear(h, ffn.up.weight, ffn.up.bias)))
         x = _join(block, x, F.linear(h, ffn.down.weight, ffn.down.bias), block.ffn_norm)
     cache.filled = end
-    return x.view(R, n, D)[:, -1]
+    return x.view(R, n, D)
 
 
 def _norm(norm: nn.LayerNorm | None, x: Tensor) -> Tensor:
@@ -61,3 +67,11 @@ def _join(block: DecoderBlock, x: Tensor, branch: Tensor, norm: nn.LayerNorm) ->
 def _ahead(n: int, end: int, x: Tensor) -> Tensor:
     """(n, end) bool: of `end` positions, what each of the last n may see."""
     return torch.ones(n, end, dtype=torch.bool, device=x.device).tril_(end - n)
+
+
+def _unpadded(skip: Tensor, n: int, end: int, ahead: Tensor | None) -> Tensor:
+    """(R, 1, n, end) bool: what each of the last n may see where a row's first `skip` places hold nothing."""
+    places = torch.arange(end, device=skip.device)
+    seen = (places >= skip[:, None])[:, None, None, :]
+    seen = seen.expand(-1, 1, n, -1) if ahead is None else seen & ahead
+    return seen | (places == torch.arange(end - n, end, device=skip.device)[:, None])  # padding sees itself, or is NaN

@@ -23,7 +23,7 @@ from ofasys.model.block import DecoderBlock, EncoderBlock
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
 from ofasys.model.positions import Positions
-from ofasys.model.rectangle import key_mask
+from ofasys.model.rectangle import block_mask, key_mask
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.step import advance
 from ofasys.types import Hidden, Stream
@@ -102,7 +102,7 @@ class UniversalModel(nn.Module):
         return Hidden(self.encoder.end(x), layout)
 
     def decode(self, stream: Stream, memory: Hidden | None, group: int = 1) -> Hidden:
-        """The target stream (N, D), each position seeing what came before it -> its states (N, D).
+        """The target stream (N, D), each position seeing what came before it, and its block -> its states (N, D).
 
         memory: the encoded source, or None for a decoder alone. group: target rows a source has; row r of the target
         batch attends to source r // group.
@@ -118,8 +118,9 @@ class UniversalModel(nn.Module):
                 )
             mask = key_mask(source)
         x = self.decoder.begin(stream.embedding, layout.positions)
+        own = block_mask(layout)
         for block in self.decoder.blocks:
-            x = block(x, layout, states, source, mask, group)
+            x = block(x, layout, states, source, mask, group, own)
         return Hidden(self.decoder.end(x), layout)
 
     def forward(self, source: Stream | None, target: Stream | None) -> tuple[Hidden | None, Hidden | None]:
@@ -161,7 +162,18 @@ class UniversalModel(nn.Module):
         embedding (R, n, D). positions (R, n, 3), or (n, 3) when all rows stand at the same places.
         """
         x = self.decoder.begin(embedding, positions)
-        return self.decoder.end(advance(x, self.decoder.blocks, cache))
+        return self.decoder.end(advance(x, self.decoder.blocks, cache)[:, -1])
+
+    @torch.no_grad()
+    def look(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """n positions a row that see each other and all that the cache holds -> their states (R, n, D). Nothing is kept.
+
+        embedding (R, n, D). positions (R, n, 3), or (n, 3).
+        """
+        filled = cache.filled
+        x = advance(self.decoder.begin(embedding, positions), self.decoder.blocks, cache, together=True)
+        cache.filled = filled
+        return self.decoder.end(x)
 
 
 def _seen(attention: CrossAttention, memory: Hidden) -> CrossCache:

@@ -2,6 +2,7 @@
 
 from ofasys.planner.choose import plan
 from ofasys.planner.explain import explain, to_json
-from ofasys.planner.plan import Choice, Fill, Plan, Prompt, Repeat, SlotPlan, Step
+from ofasys.planner.plan import Plan
+from ofasys.planner.slot import Choice, Fill, Prompt, Repeat, SlotPlan, Step
 
 __all__ = ["Choice", "Fill", "Plan", "Prompt", "Repeat", "SlotPlan", "Step", "explain", "plan", "to_json"]

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ofasys.criterion import CRITERIA
+from ofasys.criterion import CRITERIA, Criterion
 from ofasys.errors import ConfigError, PlanError, nearest
 from ofasys.generator import GENERATORS
 from ofasys.language import Contrast, Instruction, Option, Place, Repetition, Sentence, Text
 from ofasys.language import Slot as SlotTree
 from ofasys.modality import Defaults, Modality, Registry, default_registry, lexicon
-from ofasys.planner.plan import Choice, Fill, Plan, Prompt, Repeat, SlotPlan, Step
-from ofasys.types import Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.planner.plan import Plan
+from ofasys.planner.slot import Choice, Fill, Prompt, Repeat, SlotPlan, Step, Views
+from ofasys.types import Drawn, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Settings = Mapping[str, Any]
 
@@ -30,7 +31,6 @@ def plan(
     registry = modalities or default_registry()
     if isinstance(instruction, str):
         instruction = Instruction(instruction, lexicon(registry))
-    _refuse_contrast(instruction)
     return _Planner(instruction, registry, settings or {}).plan()
 
 
@@ -38,9 +38,11 @@ class _Planner:
     def __init__(self, instruction: Instruction, registry: Registry, settings: Settings) -> None:
         self.instruction, self.registry, self.settings = instruction, registry, settings
         self.used: set[str] = set()
+        self.views = _views(instruction)
 
     def plan(self) -> Plan:
         slots = [self.slot(i, place) for i, place in enumerate(self.instruction.places)]
+        slots = self.with_goals(slots)
         slots = [replace(slot, frame=self.frame(slot, slots)) for slot in slots]
         if unused := sorted(set(self.settings) - self.used):
             raise ConfigError(
@@ -58,17 +60,24 @@ class _Planner:
         face = self.registry.face(tree.modality)
         defaults = self.defaults(face, side, tree)
         preprocess = self.choice("preprocess", face, place, defaults.preprocess, face.preprocess)
-        adaptor = self.choice("adaptor", face, place, defaults.adaptor, face.adaptor)
-        options = self.options(face, place, face.takes(preprocess.name, adaptor.name))
-        options["preprocess"], options["adaptor"] = (preprocess.name, preprocess.why), (adaptor.name, adaptor.why)
+        reads = face.preprocess[preprocess.name].adaptor or defaults.adaptor
+        adaptor = self.choice("adaptor", face, place, reads, face.adaptor)
+        criterion = self.criterion(index, face, place, defaults)
+        generator = self.generator(face, place, defaults, criterion)
+        takes = face.takes(
+            preprocess.name, adaptor.name, criterion.name if criterion else None, generator.name if generator else None
+        )
+        options = self.options(face, place, takes)
+        for name, choice in (("preprocess", preprocess), ("adaptor", adaptor)):
+            options[name] = (choice.name, choice.why)
+        for name, chosen in (("criterion", criterion), ("generator", generator)):
+            options[name] = (chosen.name, chosen.why) if chosen else (None, "default")
         values = {name: value for name, (value, _) in options.items()}
         if problem := face.check(values):
             raise PlanError(f"{tree}: {problem}")
-        criterion = generator = None
-        if side == "target" and not values["no_loss"]:
-            criterion = self.choice("criterion", face, place, defaults.criterion, CRITERIA)
-            generator = self.choice("generator", face, place, defaults.generator, GENERATORS)
-        else:
+        if values["max_length"] is not None and not face.limited:
+            raise PlanError(f"{tree}: {face.tag} does not take max_length; leave it out")
+        if criterion is None:
             _check_without_loss(tree, side)
         return SlotPlan(
             index=index,
@@ -79,10 +88,12 @@ class _Planner:
             preprocess=preprocess,
             adaptor=adaptor,
             key=face.adaptor[adaptor.name].key(face.tag, adaptor.name, values),
-            positions=face.positions,
+            positions=face.positions if isinstance(face.positions, str) else face.positions(values),
             criterion=criterion,
             generator=generator,
             postprocess=Choice(preprocess.name, preprocess.why),
+            kind=CRITERIA[criterion.name].kind if criterion else None,
+            goal=None,
             weight=values["weight"],
             no_loss=side == "target" and values["no_loss"],
             closed_set=bool(values["closed_set"]) or face.labelled,
@@ -94,11 +105,83 @@ class _Planner:
             options=tuple((name, value, why) for name, (value, why) in sorted(options.items())),
         )
 
+    def criterion(self, index: int, face: Modality, place: Place, defaults: Defaults) -> Choice | None:
+        """What a slot is learned by: of the target its default, of the source what is asked for, of a contrast that."""
+        tree = place.slot
+        if index in self.views:
+            if "criterion" in tree.options and tree.options["criterion"] != "contrast":
+                raise PlanError(
+                    f"{tree}: a view is learned by contrast; leave out criterion={tree.options['criterion']}"
+                )
+            return Choice("contrast", "default")
+        if tree.options.get("no_loss"):
+            if "criterion" in tree.options:
+                _check_without_loss(tree, place.side)
+            return None
+        default = defaults.criterion if place.side == "target" else None
+        name, why = self.value("criterion", face, place, default)
+        elsewhere = why == "setting" and place.side == "source" and name not in defaults.learned
+        if name is None or elsewhere:
+            return None
+        if name not in defaults.learned:
+            there = f"there are {', '.join(sorted(defaults.learned))}" if defaults.learned else "there is none"
+            near = nearest(str(name), defaults.learned)
+            raise PlanError(f"{tree}: no criterion {name!r} for {face.tag} as a {place.side}; {near}{there}")
+        return Choice(name, why)
+
+    def generator(self, face: Modality, place: Place, defaults: Defaults, criterion: Choice | None) -> Choice | None:
+        """What answers a slot: one for its kind of target; a view is answered by its embedding, without one."""
+        if criterion is None:
+            return None
+        kind = CRITERIA[criterion.name].kind
+        known = {name: generator for name, generator in GENERATORS.items() if generator.kind == kind}
+        if not known:
+            return None
+        default = defaults.generator if criterion.name == defaults.criterion else CRITERIA[criterion.name].generator
+        return self.choice("generator", face, place, default, known)
+
+    def with_goals(self, slots: list[SlotPlan]) -> list[SlotPlan]:
+        """The slots, and after them the columns that their criteria learn from."""
+        found = list(slots)
+        for slot in slots:
+            criterion = CRITERIA[slot.criterion.name] if slot.criterion else None
+            if criterion is None or criterion.goal is None:
+                continue
+            column = slot.values[criterion.goal]
+            if column is None:
+                raise PlanError(
+                    f"{slot.name}: criterion={criterion.name} needs the column it learns from; write {criterion.goal}=column"
+                )
+            goal = self.goal(len(found), slot, criterion, str(column))
+            found[slot.index] = replace(slot, goal=goal.index)
+            found.append(goal)
+        return found
+
+    def goal(self, index: int, slot: SlotPlan, criterion: Criterion, column: str) -> SlotPlan:
+        """The slot that stands for a column a criterion learns from: as the instruction has it, else of a named modality."""
+        beside = next((p.slot for p in self.instruction.places if p.column == column), None)
+        tag = slot.values.get(f"{criterion.name}_as")
+        if beside is not None and (tag is None or beside.modality == tag):
+            known = self.registry.face(beside.modality).word().options
+            kept = tuple((k, v) for k, v in beside.attributes if k in _READING and known[k].side != "source")
+            tree = SlotTree(beside.modality, column, kept)
+        else:
+            attributes = tuple((criterion.goal_options or {}).items()) if tag is None or criterion.goal_modality == tag else ()
+            tree = SlotTree(str(tag or criterion.goal_modality), column, attributes)
+        try:
+            made = self.slot(index, Place(tree, "target", column))
+        except ConfigError as error:  # an unknown modality
+            raise PlanError(f"{slot.name}: {criterion.name}_as={tag}: {error}") from None
+        if made.kind != "tokens":
+            raise PlanError(f"{slot.name}: criterion={criterion.name} learns tokens; {made.modality} has none")
+        generator = slot.generator or made.generator
+        return replace(made, side="goal", criterion=None, generator=generator, kind=None)
+
     def defaults(self, face: Modality, side: str, tree: SlotTree) -> Defaults:
         found = face.source if side == "source" else face.target
         if found is None:
             can = ", ".join(m.tag for m in self.registry.modalities if (m.source if side == "source" else m.target))
-            raise PlanError(f"{tree}: {face.tag} as a {side} is not there yet; {side} slots may be {can}")
+            raise PlanError(f"{tree}: {face.tag} as a {side} is not there; {side} slots may be {can}")
         return found
 
     def choice(self, what: str, face: Modality, place: Place, default: str | None, known: Mapping[str, Any]) -> Choice:
@@ -161,7 +244,9 @@ class _Planner:
                 return Prompt(segment.value)
             if isinstance(segment, Repetition):
                 inner = tuple(step(s) for s in segment.segments)
-                return Repeat(tuple(s for s in inner if not isinstance(s, Repeat)), next(groups))
+                return Repeat(tuple(s for s in inner if isinstance(s, (Prompt, Fill))), next(groups))
+            if isinstance(segment, Contrast):
+                return Views(next(numbers), next(numbers))
             return Fill(next(numbers))
 
         return tuple(step(segment) for segment in sentence.segments)
@@ -171,31 +256,54 @@ class _Planner:
             return Forced(step.text)
         if isinstance(step, Repeat):
             return Loop(tuple(self.item(inner, slots) for inner in step.steps))
+        assert isinstance(step, Fill)
         slot = slots[step.slot]
         face = self.registry.face(slot.modality)
         if slot.no_loss:
             return Given(slot.index)
         if face.item is None:
-            raise PlanError(f"{slot.name}: {face.tag} cannot be generated as tokens")
+            raise PlanError(f"{slot.name}: {face.tag} cannot be generated")
         item = face.item(slot.index, slot.values)
+        if isinstance(item, Drawn) == (slot.kind == "tokens"):
+            what = "tokens" if slot.kind == "tokens" else "no tokens"
+            raise PlanError(f"{slot.name}: its criterion learns {what}, which its value is not")
         if slot.values["closed_set"] and not face.labelled and not isinstance(item, OneOf):
             raise PlanError(f"{slot.name}: {face.tag} does not take closed_set; leave it out")
         return item
 
 
-def _refuse_contrast(instruction: Instruction) -> None:
-    for segment in (*instruction.source.segments, *instruction.target.segments):
-        for inner in segment.segments if isinstance(segment, Repetition) else (segment,):
-            if isinstance(inner, Contrast):
-                raise PlanError(f"{inner}: contrast is not there yet; give each slot a task of its own for now")
+_READING = ("uncased", "preprocess", "adaptor", "closed_set", "max_length")  # what a goal slot takes over
+
+
+def _views(instruction: Instruction) -> tuple[int, ...]:
+    """Numbers of the slots of a contrast. Errors: PlanError where one stands beside anything but plain text."""
+    sentences = (instruction.source, instruction.target)
+    found = [s for sentence in sentences for s in sentence.segments if isinstance(s, Contrast)]
+    inside = [
+        inner
+        for sentence in sentences
+        for segment in sentence.segments
+        if isinstance(segment, Repetition)
+        for inner in segment.segments
+        if isinstance(inner, Contrast)
+    ]
+    if not found and not inside:
+        return ()
+    first = (found + inside)[0]
+    if inside or len(found) > 1 or instruction.target or len(instruction.slots) > 2:
+        raise PlanError(
+            f"{first}: a contrast stands alone in the source, with plain text beside it at most, and the target is empty: "
+            f"{first} ->; give what else is to be learned a task of its own"
+        )
+    return (0, 1)
 
 
 def _check_without_loss(tree: SlotTree, side: str) -> None:
     """Attributes of what is learned and generated, on a slot that is only read."""
     for key in ("criterion", "generator", "weight", "is_label"):
         if key in tree.options:
-            where = "a source slot is not there yet" if side == "source" else "a no_loss slot has no effect"
-            raise PlanError(f"{tree}: {key} on {where}; leave out {key}={_written(tree.options[key])}")
+            where = "a source slot without a criterion" if side == "source" else "a no_loss slot"
+            raise PlanError(f"{tree}: {key} on {where} has no effect; leave out {key}={_written(tree.options[key])}")
 
 
 def _written(value: Any) -> str:
@@ -204,7 +312,8 @@ def _written(value: Any) -> str:
 
 def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], slots: list[SlotPlan]) -> None:
     if not any(slot.criterion for slot in slots):
-        raise PlanError(f"{text}: nothing to learn and nothing to generate; the target needs a slot without no_loss")
+        what = "the target needs a slot without no_loss" if steps else "give a source slot a criterion=..."
+        raise PlanError(f"{text}: nothing to learn and nothing to generate; {what}")
     generators = {slot.generator.name for slot in slots if slot.generator}
     if "rank" in generators:
         made_items = [item for item in items if not isinstance(item, (Forced, Given))]
@@ -213,18 +322,16 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
             raise PlanError(
                 f"{text}: generator=rank answers one closed set that ends the target; use generator=search here"
             )
-    made = False
     for item in items:
-        if isinstance(item, Given) and made:
-            raise PlanError(
-                f"{slots[item.slot].name}: a no_loss slot after a generated one is not there yet; put it first"
-            )
         if isinstance(item, Loop):
             if any(isinstance(inner, Given) for inner in item.items):
                 raise PlanError(f"{text}: no_loss inside a repetition of the target is not there yet")
+            if drawn := [inner for inner in item.items if isinstance(inner, Drawn)]:
+                raise PlanError(
+                    f"{slots[drawn[0].slot].name}: only values made of tokens can be repeated in a target; take it out of ( ... )*"
+                )
             if not any(isinstance(inner, (Free, Fixed, OneOf)) for inner in item.items):
                 raise PlanError(f"{text}: the repetition generates nothing")
-        made = made or isinstance(item, (Free, Fixed, OneOf, Loop))
 
 
 def _checked(key: str, value: Any, option: Option) -> Any:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ofasys.criterion import CRITERIA
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Registry, default_registry
 from ofasys.model.sizes import SIZES, ModelConfig, flops, parameters
-from ofasys.planner.plan import Plan, Prompt, Repeat, SlotPlan, Step
-from ofasys.types import Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views
+from ofasys.types import Drawn, Fixed, Forced, Free, Given, Item, Loop, OneOf
+
+if TYPE_CHECKING:
+    from ofasys.planner.plan import Plan
 
 TEXT_PIECES = 8000
 
@@ -23,6 +29,8 @@ def explain(plan: Plan, size: str | None = None, registry: Registry | None = Non
             continue
         lines.append(f"{side} ({role}), about {length(plan, steps)} positions a sample")
         lines += _steps(plan, steps, registry, indent=2)
+    for slot in plan.on("goal"):
+        lines += _goal(plan, slot, registry)
     if plan.automaton:
         lines.append("what the target may be")
         lines.append(f"  {' '.join(_item(plan, item) for item in plan.automaton)}")
@@ -41,6 +49,8 @@ def length(plan: Plan, steps: tuple[Step, ...]) -> int:
             total += prompt_length(step.text)
         elif isinstance(step, Repeat):
             total += 3 * length(plan, step.steps)
+        elif isinstance(step, Views):
+            total += plan.slots[step.left].expected + plan.slots[step.right].expected
         else:
             total += plan.slots[step.slot].expected
     return total
@@ -62,6 +72,10 @@ def _steps(plan: Plan, steps: tuple[Step, ...], registry: Registry, indent: int)
             where = f", or tuples in column {step.group.column!r}" if step.group.column else ""
             lines.append(f"{pad}repeated, once per element of its lists{where}")
             lines += _steps(plan, step.steps, registry, indent + 2)
+        elif isinstance(step, Views):
+            lines.append(f"{pad}two views of the same, each encoded alone, with the text beside it")
+            for index in (step.left, step.right):
+                lines += _slot(plan, plan.slots[index], registry, pad + "  ")
         else:
             lines += _slot(plan, plan.slots[step.slot], registry, pad)
     return lines
@@ -78,14 +92,18 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
     ]
     if slot.no_loss:
         lines.append(f"{pad}    given       no_loss: read with the sample, neither learned nor generated")
-    if slot.criterion and slot.generator:
-        over = "its closed set" if slot.closed_set else _ranges(plan, slot)
+    if slot.criterion:
+        over = _learned(plan, slot)
         weight = "" if slot.weight == 1 else f", weight {slot.weight:g}"
         lines.append(f"{pad}    criterion   {_choice(slot.criterion.name, slot.criterion.why)} over {over}{weight}")
+    if slot.criterion and slot.generator and slot.side == "target":
+        over = "its closed set" if slot.closed_set else _ranges(plan, slot) or f"the whole {slot.value}"
         lines.append(f"{pad}    generator   {_choice(slot.generator.name, slot.generator.why)} over {over}")
         lines.append(
             f"{pad}    answer      {slot.postprocess.name} back to {about}; out[{slot.column!r}], out.{slot.value}"
         )
+    elif slot.kind == "contrast":
+        lines.append(f"{pad}    answer      its embedding; out[{slot.column!r}]")
     said = {"preprocess", "adaptor", "criterion", "generator", "no_loss", "closed_set", "weight"}
     shown = [
         f"{name}={_plain(value)}" + _mark(why)
@@ -95,6 +113,30 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
     if shown:
         lines.append(f"{pad}    options     {', '.join(shown)}")
     return lines
+
+
+def _goal(plan: Plan, slot: SlotPlan, registry: Registry) -> list[str]:
+    about, preprocess, *_ = _words(slot, registry)
+    learner = next(s for s in plan.slots if s.goal == slot.index)
+    lines = [
+        f"learned from besides: column {slot.column!r}, for {learner.name}",
+        f"    {about}",
+        f"    preprocess  {_choice(slot.preprocess.name, slot.preprocess.why)}: {preprocess}",
+    ]
+    if slot in plan.answered and slot.generator:
+        lines.append(f"    generator   {_choice(slot.generator.name, slot.generator.why)}")
+        lines.append(f"    answer      back to {about}; out[{slot.column!r}], out.{slot.value}")
+    return lines
+
+
+def _learned(plan: Plan, slot: SlotPlan) -> str:
+    """What a criterion's scores or predictions are over."""
+    if slot.goal is not None:
+        goal = plan.slots[slot.goal]
+        return f"{_ranges(plan, goal)} of column {goal.column!r}"
+    if slot.kind == "tokens":
+        return "its closed set" if slot.closed_set else _ranges(plan, slot)
+    return {"contrast": "the other views of the batch"}.get(slot.kind or "", f"its {slot.kind}")
 
 
 def _words(slot: SlotPlan, registry: Registry) -> tuple[str, str, str, bool]:
@@ -144,13 +186,17 @@ def _item(plan: Plan, item: Item) -> str:
     if isinstance(item, Loop):
         return f"( {' '.join(_item(plan, inner) for inner in item.items)} )* <end>"
     name = plan.slots[item.slot].column
+    if isinstance(item, Drawn):
+        generator = plan.slots[item.slot].generator
+        return f"{name}: drawn by {generator.name if generator else 'nothing'}"
     if isinstance(item, Given):
         return f"{name}: given"
     if isinstance(item, Free):
         most = f", at most {item.max_length}," if item.max_length else ""
         return f"{name}: any {item.range}{most} <end>"
     if isinstance(item, Fixed):
-        return f"{name}: {item.count} of {item.range}" + (f" 0..{item.size - 1}" if item.size else "")
+        rows = f" in rows of {item.width}" if item.width else ""
+        return f"{name}: {item.count} of {item.range}" + (f" 0..{item.size - 1}" if item.size else "") + rows
     assert isinstance(item, OneOf)
     return f"{name}: one of its set <end>"
 
@@ -189,7 +235,9 @@ def count_flops(plan: Plan, config: ModelConfig, registry: Registry) -> int:
         registry.face(slot.modality).adaptor[slot.adaptor.name].cost(slot.values, config.width)[1] * slot.expected
         for slot in plan.slots
     )
-    head = 2 * config.width * sum(slot.expected * _candidates(plan, slot) for slot in plan.slots if slot.criterion)
+    head = (
+        2 * config.width * sum(slot.expected * _candidates(plan, slot) for slot in plan.slots if slot.kind == "tokens")
+    )
     return flops(config, length(plan, plan.source), length(plan, plan.target)) + embed + head
 
 
@@ -201,7 +249,13 @@ def count_parameters(plan: Plan, config: ModelConfig, registry: Registry) -> tup
     }
     ranges = {"special": 4, "text": TEXT_PIECES}
     ranges |= {name: size or 0 for slot in plan.slots for name, size in slot.ranges if name != "text"}
-    return parameters(config), sum(adaptors.values()), sum(ranges.values()) * config.width
+    criteria = {
+        CRITERIA[slot.criterion.name].key(slot.values): CRITERIA[slot.criterion.name].cost(slot.values, config.width)
+        for slot in plan.slots
+        if slot.criterion
+    }
+    learned = sum(adaptors.values()) + sum(criteria.values())
+    return parameters(config), learned, sum(ranges.values()) * config.width
 
 
 def to_json(plan: Plan, size: str | None = None, registry: Registry | None = None) -> dict[str, object]:

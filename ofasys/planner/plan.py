@@ -10,87 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from ofasys.language import Group
+from ofasys.planner.explain import explain
+from ofasys.planner.slot import SlotPlan, Step, Views
 from ofasys.types import Item
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Something chosen, and why: `default`, `attribute` (in the instruction) or `setting` (given to `plan`)."""
-
-    name: str
-    why: str
-
-
-@dataclass(frozen=True)
-class SlotPlan:
-    """One slot with every choice made.
-
-    index: its number in the plan. column: where a row holds its value. group: the repetition it stands in, or None.
-    options: every attribute that reaches it, (name, value, why). ranges: (vocabulary range, ids in it or None if data
-    decides). expected: stream positions of one value, an estimate. frame: index of the slot it refers to.
-    """
-
-    index: int
-    modality: str
-    side: str
-    column: str
-    group: int | None
-    preprocess: Choice
-    adaptor: Choice
-    key: str
-    positions: str
-    criterion: Choice | None
-    generator: Choice | None
-    postprocess: Choice
-    weight: float
-    no_loss: bool
-    closed_set: bool
-    is_label: bool
-    value: str
-    ranges: tuple[tuple[str, int | None], ...]
-    expected: int
-    frame: int | None
-    options: tuple[tuple[str, Any, str], ...]
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The options as name -> value."""
-        return {name: value for name, value, _ in self.options}
-
-    @property
-    def name(self) -> str:
-        """As a person would point at it: `TEXT:cap`."""
-        return f"{self.modality}:{self.column}"
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """Plain text in the stream."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Fill:
-    """A slot's value in the stream."""
-
-    slot: int
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """Steps taken once per element of their lists. group: their columns, and how a row's lists are spread over them."""
-
-    steps: tuple[Prompt | Fill, ...]
-    group: Group
-
-    @property
-    def slots(self) -> tuple[int, ...]:
-        """Indices of the slots inside."""
-        return tuple(step.slot for step in self.steps if isinstance(step, Fill))
-
-
-Step = Prompt | Fill | Repeat
 
 
 @dataclass(frozen=True)
@@ -128,14 +50,25 @@ class Plan:
         return (slot for slot in self.slots if slot.side == side)
 
     @property
+    def answered(self) -> tuple[SlotPlan, ...]:
+        """The slots an answer has values for: target slots that are generated, goal slots of another column, views."""
+        made = [slot for slot in self.on("target") if not slot.no_loss]
+        columns = {slot.column for slot in self.on("target")}
+        made += [slot for slot in self.on("goal") if slot.column not in columns]
+        made += [slot for slot in self.on("source") if slot.kind == "contrast"]
+        return tuple(made)
+
+    @property
     def scored(self) -> tuple[SlotPlan, ...]:
-        """Target slots that are generated and scored: those marked `is_label`, or all without `no_loss`."""
-        made = tuple(slot for slot in self.on("target") if not slot.no_loss)
-        return tuple(slot for slot in made if slot.is_label) or made
+        """The slots metrics look at: those marked `is_label`, or all that are answered."""
+        return tuple(slot for slot in self.answered if slot.is_label) or self.answered
+
+    @property
+    def views(self) -> Views | None:
+        """The contrast, if it is one."""
+        return next((step for step in self.source if isinstance(step, Views)), None)
 
     def __str__(self) -> str:
-        from ofasys.planner.explain import explain
-
         return explain(self)
 
 

@@ -1,24 +1,89 @@
-"""The tokens of an answer, cut into the values of its slots: the way back of `Reader.answer`."""
+"""What was generated for one sample, and the way back of `Reader.part`: tokens cut into the values of slots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from ofasys.generator.search import Hypothesis
 from ofasys.modality.vocabulary import END
-from ofasys.program.program import Program
+from ofasys.program.program import Program, Stage
 from ofasys.types import Fixed, Forced, Free, Item, Loop, OneOf
 
 Runs = dict[int, list[np.ndarray]]
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """parts: what each stage of the target became: a hypothesis, the frames (n, C) of a drawn value, None of a given one.
+
+    besides: goal slots and views -> what they were answered with: tokens (n,) or an embedding (E,). score: the sum over hypotheses of
+    log-probability / length ** length_penalty; of a contrast the cosine of its two views.
+    """
+
+    parts: tuple[Hypothesis | np.ndarray | None, ...]
+    score: float
+    besides: Mapping[int, Any] = field(default_factory=dict)
+
+    @property
+    def only(self) -> Hypothesis:
+        """Of a target that is tokens throughout."""
+        (part,) = self.parts
+        assert isinstance(part, Hypothesis)
+        return part
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Of the only hypothesis."""
+        return self.only.tokens
+
+    @property
+    def states(self) -> np.ndarray:
+        """Of the only hypothesis."""
+        return self.only.states
+
+    @property
+    def logprob(self) -> float:
+        """Sum of log-probabilities of all tokens that were chosen."""
+        return sum(part.logprob for part in self.parts if isinstance(part, Hypothesis))
+
+    @property
+    def finished(self) -> bool:
+        """False if a text had to be closed because max_length was reached."""
+        return all(part.finished for part in self.parts if isinstance(part, Hypothesis))
+
+    @classmethod
+    def of(cls, hypothesis: Hypothesis) -> Answer:
+        """The answer of a target that is tokens throughout."""
+        return cls((hypothesis,), hypothesis.score)
+
+
+def runs(program: Program, answer: Answer) -> Runs:
+    """slot -> what each of its values is made of: tokens without end marks, or frames. What an unfinished answer lacks is not there."""
+    found: Runs = {slot.index: [] for slot in program.plan.answered}
+    for stage, part in zip(program.stages, answer.parts, strict=True):
+        if isinstance(part, Hypothesis):
+            cut(program, stage, part.tokens, found)
+        elif part is not None and stage.slot is not None:
+            found[stage.slot].append(part)
+    for slot, value in answer.besides.items():
+        found[slot].append(value)
+    return found
+
+
 def split(program: Program, tokens: Sequence[int] | np.ndarray) -> Runs:
-    """slot -> the tokens of each of its values, end marks left out. What an unfinished answer lacks is not there."""
-    runs: Runs = {slot.index: [] for slot in program.plan.on("target") if not slot.no_loss}
-    array = np.asarray(tokens, dtype=np.int64)
-    _take(program, program.plan.automaton[len(program.prefix) :], array, 0, runs)
-    return runs
+    """The same for the tokens of a target that is tokens throughout."""
+    found: Runs = {slot.index: [] for slot in program.plan.on("target") if not slot.no_loss}
+    cut(program, program.only, np.asarray(tokens, dtype=np.int64), found)
+    return found
+
+
+def cut(program: Program, stage: Stage, tokens: np.ndarray, found: Runs) -> None:
+    """Add the values that the tokens of a stage hold."""
+    _take(program, stage.items[stage.lead :], tokens, 0, found)
 
 
 def _take(program: Program, items: Sequence[Item], tokens: np.ndarray, at: int, runs: Runs) -> int:

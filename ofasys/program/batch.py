@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -10,30 +10,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofasys.criterion import CRITERIA, Criterion
 from ofasys.modality.modality import Concatenate
 from ofasys.program.program import Program
-from ofasys.types import Batch, Goal, Half, Layout, Piece, Sample, Stretch
+from ofasys.types import Batch, Goal, Half, Layout, Piece, Run, Sample, SlotGoal, Stretch, Whole
 
 Stream = Sequence[tuple[str, Piece]]
 
 
 def collate(program: Program, samples: Sequence[Sample]) -> Batch:
     """Samples of one program as one batch. The order of samples is kept; no number depends on a sample's neighbours."""
-    source = half(program, [sample.source for sample in samples]) if program.plan.source else None
-    target = goals = None
+    source = half(program, sources(samples)) if program.plan.source else None
+    target = None
+    goals: list[Goal | SlotGoal] = []
     if program.plan.target:
-        target = half(program, [_decoder_input(sample) for sample in samples])
-        goals = _goals(program, samples)
+        target = target_half(program, [_decoder_input(program, sample) for sample in samples])
+        goals += _goals(program, samples)
+        goals += _drawn_goals(program, samples)
+    goals += [goal for goal in source_goals(program, samples) if _known(goal, samples)]
     halves = [side for side in (source, target) if side is not None]
     return Batch(
         size=len(samples),
         source=source,
         target=target,
-        goals=goals or (),
+        goals=tuple(goals),
         positions=sum(int(side.layout.place.numel()) for side in halves),
         padded=sum(side.layout.batch * side.layout.length for side in halves),
         origins=tuple(sample.origin for sample in samples),
+        samples=tuple(samples) if program.rewarded else (),
     )
+
+
+def sources(samples: Sequence[Sample]) -> Sequence[Stream]:
+    """The source streams of a batch; of a contrast the left views of all samples, then the right ones."""
+    return [sample.source for sample in samples] + [sample.right for sample in samples if sample.right is not None]
 
 
 def half(program: Program, streams: Sequence[Stream]) -> Half:
@@ -85,26 +95,78 @@ def layout(lengths: np.ndarray, positions: np.ndarray) -> Layout:
     )
 
 
-def _decoder_input(sample: Sample) -> Stream:
-    """The prefix and the answer without its last token: each position predicts the token after it."""
-    tokens = sample.prefix if sample.tokens is None else np.concatenate([sample.prefix, sample.tokens[:-1]])
-    return [("tokens", Piece({"tokens": tokens}, len(tokens)))]
+def target_half(program: Program, streams: Sequence[Stream]) -> Half:
+    """The target's side: as any, and values whose positions see each other are marked as blocks."""
+    together = {s.key for s in program.plan.on("target") if s.criterion and CRITERIA[s.criterion.name].together}
+    made = half(program, streams)
+    if not together:
+        return made
+    blocks = [
+        np.full(piece.length, number * (key in together))
+        for number, (key, piece) in enumerate(((key, piece) for stream in streams for key, piece in stream), 1)
+    ]
+    return replace(made, layout=replace(made.layout, blocks=torch.from_numpy(np.concatenate(blocks).astype(np.int64))))
 
 
-def _goals(program: Program, samples: Sequence[Sample]) -> tuple[Goal, ...]:
-    """The tokens that carry loss: those the automaton leaves a choice about."""
-    if any(sample.states is None for sample in samples):
-        return ()
-    constraint = program.constraint
-    states = np.concatenate([sample.states for sample in samples if sample.states is not None])
-    tokens = np.concatenate([sample.tokens for sample in samples if sample.tokens is not None])
-    at, start = [], 0
-    for sample in samples:
-        assert sample.tokens is not None
-        first = start + len(sample.prefix) - 1
-        at.append(np.arange(first, first + len(sample.tokens)))
-        start = first + len(sample.tokens)
-    where = np.concatenate(at)
+def run_piece(program: Program, stage: int, prefix: np.ndarray, tokens: np.ndarray, states: np.ndarray) -> Piece:
+    """Tokens of a stage as they stand in the stream: prefix, then what was chosen, with places in a grid where it has some."""
+    constraint = program.stages[stage].constraint
+    both = np.concatenate([prefix, tokens])
+    grid = None
+    if constraint is not None and constraint.grid is not None:
+        grid = np.concatenate([np.full((len(prefix), 2), -1), constraint.grid[states]])
+    return Piece({"tokens": both}, len(both), grid)
+
+
+def _decoder_input(program: Program, sample: Sample) -> list[tuple[str, Piece]]:
+    """The target as far as it is known, without its last token: each position predicts the token after it."""
+    stream: list[tuple[str, Piece]] = []
+    for part in sample.target:
+        if isinstance(part, Whole):
+            if part.piece is None:
+                break
+            stream.append((part.key, part.piece))
+        elif part.tokens is None or part.states is None:
+            stream.append(("tokens", Piece({"tokens": part.prefix}, len(part.prefix))))
+            break
+        else:
+            most = len(part.tokens) - (part is sample.target[-1])
+            tokens, states = part.tokens[: max(most, 0)], part.states[: max(most, 0)]
+            stream.append(("tokens", run_piece(program, part.stage, part.prefix, tokens, states)))
+    return stream
+
+
+def _starts(program: Program, samples: Sequence[Sample]) -> Iterator[tuple[int, Sample, Run | Whole, int]]:
+    """(number of the sample, sample, part, its first row of the target's stream) of every part that is known."""
+    row = 0
+    for number, sample in enumerate(samples):
+        for part, (_, piece) in zip(sample.target, _decoder_input(program, sample), strict=False):
+            yield number, sample, part, row
+            row += piece.length
+
+
+def _goals(program: Program, samples: Sequence[Sample]) -> list[Goal]:
+    """The tokens that carry loss: those the automata leave a choice about."""
+    if any(isinstance(part, Run) and part.tokens is None for sample in samples for part in sample.target):
+        return []
+    runs: dict[int, list[tuple[Run, int]]] = {}
+    for _, _, part, row in _starts(program, samples):
+        if isinstance(part, Run):
+            runs.setdefault(part.stage, []).append((part, row))
+    goals = []
+    for stage, members in runs.items():
+        goals += _stage_goals(program, stage, members)
+    return goals
+
+
+def _stage_goals(program: Program, stage: int, runs: Sequence[tuple[Run, int]]) -> list[Goal]:
+    constraint = program.stages[stage].constraint
+    assert constraint is not None
+    states = np.concatenate([run.states for run, _ in runs if run.states is not None])
+    tokens = np.concatenate([run.tokens for run, _ in runs if run.tokens is not None])
+    where = np.concatenate(
+        [np.arange(len(run.tokens)) + row + len(run.prefix) - 1 for run, row in runs if run.tokens is not None]
+    )
     slots = constraint.slot_of[states]
     chosen = (constraint.single[states] < 0) & (constraint.class_of[states] >= 0) & (slots >= 0)
     counts = np.bincount(slots[chosen], minlength=len(program.plan.slots))
@@ -118,6 +180,7 @@ def _goals(program: Program, samples: Sequence[Sample]) -> tuple[Goal, ...]:
         allowed = torch.from_numpy(constraint.allowed(states[mine])) if emission.masked else None
         goals.append(
             Goal(
+                stage=stage,
                 group=int(group),
                 at=torch.from_numpy(where[mine]),
                 labels=torch.from_numpy(labels),
@@ -126,7 +189,66 @@ def _goals(program: Program, samples: Sequence[Sample]) -> tuple[Goal, ...]:
                 allowed=allowed,
             )
         )
-    return tuple(goals)
+    return goals
+
+
+def _drawn_goals(program: Program, samples: Sequence[Sample]) -> list[SlotGoal]:
+    """The values of the target that are learned whole."""
+    found: dict[int, list[tuple[int, int, int]]] = {}  # slot -> (sample, first row, rows)
+    for number, sample, part, row in _starts(program, samples):
+        if isinstance(part, Whole) and part.piece is not None and part.slot in sample.goals:
+            before = _criterion(program, part.slot).before
+            found.setdefault(part.slot, []).append((number, row - before, part.piece.length))
+    return [_slot_goal(program, slot, samples, places) for slot, places in found.items()]
+
+
+def source_goals(program: Program, samples: Sequence[Sample]) -> list[SlotGoal]:
+    """The values of the source that have a criterion: to learn from where `Sample.goals` has them, and to answer from."""
+    slots = [slot.index for slot in program.plan.on("source") if slot.kind is not None]
+    if not slots:
+        return []
+    lengths = [sum(piece.length for _, piece in stream) for stream in sources(samples)]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    views = program.plan.views
+    goals = []
+    for slot in slots:
+        first = len(samples) if views and slot == views.right else 0
+        places = [
+            (number, int(starts[first + number]) + sample.places[slot][0], sample.places[slot][1])
+            for number, sample in enumerate(samples)
+        ]
+        goals.append(_slot_goal(program, slot, samples, places))
+    return goals
+
+
+def _slot_goal(
+    program: Program, index: int, samples: Sequence[Sample], places: Sequence[tuple[int, int, int]]
+) -> SlotGoal:
+    slot = program.plan.slots[index]
+    assert slot.criterion is not None
+    given = [samples[number].goals.get(index, {}) for number, _, _ in places]
+    names = set(given[0]) if all(given) else set()
+    return SlotGoal(
+        slot=index,
+        side=slot.side,
+        criterion=slot.criterion.name,
+        at=torch.from_numpy(np.concatenate([np.arange(first, first + rows) for _, first, rows in places])),
+        lengths=torch.tensor([rows for _, _, rows in places]),
+        tensors={name: torch.from_numpy(np.concatenate([one[name] for one in given])) for name in sorted(names)},
+        weight=slot.weight,
+        goal=slot.goal,
+    )
+
+
+def _known(goal: SlotGoal, samples: Sequence[Sample]) -> bool:
+    """Whether there is something to learn from: a column where it needs one."""
+    return all(goal.slot in sample.goals for sample in samples)
+
+
+def _criterion(program: Program, slot: int) -> Criterion:
+    chosen = program.plan.slots[slot].criterion
+    assert chosen is not None
+    return CRITERIA[chosen.name]
 
 
 def to_device(value: Any, device: torch.device) -> Any:

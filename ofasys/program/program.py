@@ -15,38 +15,84 @@ from ofasys.generator.constraint import Constraint
 from ofasys.generator.constraint import bind as bind_constraint
 from ofasys.modality import Preprocessor, Registry, default_registry
 from ofasys.modality.symbols import Symbols
-from ofasys.planner.plan import Plan, SlotPlan
-from ofasys.types import Fixed, Forced, Given, Item, Loop, OneOf
+from ofasys.modality.vocabulary import BOS, END
+from ofasys.planner.plan import Plan
+from ofasys.planner.slot import SlotPlan, Step
+from ofasys.types import Drawn, Fixed, Forced, Given, Item, Loop, OneOf
 
 Labels = Mapping[str, Sequence[str]]  # column -> its closed set
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A stretch of the target that is made in one go: tokens, or one value that is none.
+
+    Of tokens: steps and items in order, `lead` of which come before anything is generated; mark: the token it begins with, if
+    any; constraint: the automaton of the rest. Of another value: its slot, and whether it is drawn or given.
+    """
+
+    steps: tuple[Step, ...] = ()
+    items: tuple[Item, ...] = ()
+    lead: int = 0
+    mark: int | None = None
+    constraint: Constraint | None = None
+    slot: int | None = None
+    drawn: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
     """A plan ready to run.
 
-    preprocessors: one per slot. prefix: the items of the target that come before anything is generated. constraint:
-    the automaton of all that follows. labels: slot -> closed set. max_positions: the longest stream the model takes.
+    preprocessors: one per slot. stages: the target, in the order it is made. labels: slot -> closed set. max_positions: the
+    longest stream the model takes.
     """
 
     plan: Plan
     symbols: Symbols
     preprocessors: tuple[Preprocessor, ...]
-    prefix: tuple[Item, ...]
-    constraint: Constraint
+    stages: tuple[Stage, ...]
     labels: Mapping[int, tuple[str, ...]]
     max_positions: int
     prompts: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
+    def only(self) -> Stage:
+        """The only stage of a target that is tokens throughout."""
+        (stage,) = self.stages
+        return stage
+
+    @property
+    def prefix(self) -> tuple[Item, ...]:
+        """Of the only stage: the items before anything is generated."""
+        return self.only.items[: self.only.lead]
+
+    @property
+    def constraint(self) -> Constraint:
+        """Of the only stage."""
+        assert self.only.constraint is not None
+        return self.only.constraint
+
+    @property
     def generator(self) -> str:
-        """The generator of the target's slots: they share one."""
-        return next((slot.generator.name for slot in self.plan.slots if slot.generator), "search")
+        """The generator of the target's tokens: its slots share one."""
+        return next((s.generator.name for s in self.plan.on("target") if s.generator and s.kind == "tokens"), "search")
+
+    @cached_property
+    def dropped(self) -> float | None:
+        """The share of samples trained without what the source asks for; None where no slot wants guidance."""
+        shares = [slot.values["drop"] for slot in self.plan.on("target") if slot.kind == "noise"]
+        return max(shares) if shares else None
+
+    @cached_property
+    def rewarded(self) -> SlotPlan | None:
+        """The slot that learns from a reward."""
+        return next((s for s in self.plan.slots if s.criterion and s.criterion.name == "reward"), None)
 
     @cached_property
     def label_answers(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Of a target that is one closed set: each label as the tokens of the whole answer, and the states before them."""
-        (item,) = self.plan.automaton[len(self.prefix) :]
+        (item,) = self.only.items[self.only.lead :]
         assert isinstance(item, (OneOf, Fixed))
         labels = self.labels[item.slot]
         if isinstance(item, OneOf):
@@ -55,6 +101,11 @@ class Program:
             start, _ = self.symbols.vocabulary.span(label_range(labels))
             answers = [np.array([start + i]) for i in range(len(labels))]
         return answers, [self.constraint.walk(answer) for answer in answers]
+
+    def span(self, slot: SlotPlan) -> tuple[int, int]:
+        """The ids a goal slot's tokens come from: its one range of the vocabulary."""
+        (name,) = (name for name, _ in slot.ranges)
+        return self.symbols.vocabulary.span(label_range(self.labels[slot.index]) if _has_head(slot) else name)
 
     def prompt(self, text: str) -> np.ndarray:
         """Ids of a prompt's text. Prompts are few and come with every row, so they are kept."""
@@ -77,24 +128,52 @@ def bind(
     registry = modalities or default_registry()
     known = {slot.index: _labels(slot, labels or {}) for slot in plan.slots if slot.closed_set}
     heads = {slot.index: label_range(known[slot.index]) for slot in plan.slots if _has_head(slot)}
-    preprocessors = tuple(
-        registry.face(slot.modality)
-        .preprocess[slot.preprocess.name]
-        .resolve()(slot.values | ({"labels": heads[slot.index]} if slot.index in heads else {}), symbols)
-        for slot in plan.slots
-    )
-    split = _prefix_length(plan.automaton)
+    preprocessors = tuple(_preprocessor(slot, symbols, registry, heads.get(slot.index)) for slot in plan.slots)
     closed = {
         item.slot: symbols.encode_batch(known[item.slot]) for item in _flat(plan.automaton) if isinstance(item, OneOf)
     }
-    constraint = bind_constraint(
-        tuple(_with_own_range(item, heads) for item in plan.automaton[split:]),
-        encode=symbols.encode,
-        ranges=symbols.vocabulary.spans,
-        end=symbols.end,
-        closed=closed,
-    )
-    return Program(plan, symbols, preprocessors, plan.automaton[:split], constraint, known, max_positions)
+
+    def bound(stage: Stage) -> Stage:
+        items = tuple(_with_own_range(item, heads) for item in stage.items)
+        lead = _lead(items)
+        constraint = bind_constraint(
+            items[lead:], encode=symbols.encode, ranges=symbols.vocabulary.spans, end=symbols.end, closed=closed
+        )
+        return replace(stage, items=items, lead=lead, constraint=constraint)
+
+    stages = tuple(bound(stage) if stage.slot is None else stage for stage in staged(plan))
+    return Program(plan, symbols, preprocessors, stages, known, max_positions)
+
+
+def _preprocessor(slot: SlotPlan, symbols: Symbols, registry: Registry, head: str | None) -> Preprocessor:
+    part = registry.face(slot.modality).preprocess[slot.preprocess.name]
+    options = slot.values | ({"labels": head} if head else {})
+    if part.fits:
+        options["fitted"] = symbols.fitted[part.key(slot.modality, slot.preprocess.name, slot.values)]
+    made: Preprocessor = part.resolve()(options, symbols)
+    return made
+
+
+def staged(plan: Plan) -> tuple[Stage, ...]:
+    """The target cut where a value that is no tokens stands, and before a given value that follows a generated one.
+
+    A value that is no tokens is followed by an end mark if anything comes after it, so tokens never begin with nothing.
+    """
+    if not plan.target:
+        return ()
+    stages = [Stage(mark=BOS)]
+    for step, item in zip(plan.target, plan.automaton, strict=True):
+        last = stages[-1]
+        if last.slot is not None:
+            last = Stage(mark=END)
+            stages.append(last)
+        if isinstance(item, Drawn) or (isinstance(item, Given) and plan.slots[item.slot].key != "tokens"):
+            stages.append(Stage(slot=item.slot, drawn=isinstance(item, Drawn)))
+        elif isinstance(item, Given) and _lead(last.items) < len(last.items):
+            stages.append(Stage((step,), (item,)))
+        else:
+            stages[-1] = replace(last, steps=(*last.steps, step), items=(*last.items, item))
+    return tuple(stages)
 
 
 def ranges_needed(plan: Plan, labels: Labels) -> dict[str, int]:
@@ -134,7 +213,7 @@ def _labels(slot: SlotPlan, labels: Labels) -> tuple[str, ...]:
     return found
 
 
-def _prefix_length(items: Sequence[Item]) -> int:
+def _lead(items: Sequence[Item]) -> int:
     for i, item in enumerate(items):
         if not isinstance(item, (Forced, Given)):
             return i

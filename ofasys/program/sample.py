@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from ofasys.criterion import CRITERIA
 from ofasys.errors import DataError
 from ofasys.modality import Context
-from ofasys.modality.vocabulary import BOS, END
-from ofasys.planner.plan import Prompt, Repeat, SlotPlan, Step
-from ofasys.program.program import Program
-from ofasys.types import Fixed, Free, Item, Loop, OneOf, Piece, Sample
+from ofasys.modality.vocabulary import END
+from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views
+from ofasys.program.program import Program, Stage
+from ofasys.types import Fixed, Free, Item, Loop, OneOf, Piece, Run, Sample, Whole
 
 Row = Mapping[str, Any]
+Stream = tuple[tuple[str, Piece], ...]
 
 
 class Reader:
@@ -29,30 +31,100 @@ class Reader:
         training: bool = False,
         random: np.random.Generator | None = None,
         root: str | Path | None = None,
+        negative: Row | None = None,
     ) -> None:
         self.program, self.row = program, _spread(program, row)
-        self.training, self.random, self.root = training, random, root
+        self.training, self.random, self.root, self.negative = training, random, root, negative
         self.made: dict[tuple[int, int], Piece] = {}
+        self.goals: dict[int, dict[str, np.ndarray]] = {}
 
     def sample(self, *, target: bool, origin: str = "") -> Sample:
         """The whole row. target: whether the row holds the answer too."""
         plan = self.program.plan
-        source = tuple(self.pieces(plan.source))
+        views = plan.views
+        source = self.source(views.left if views else None)
+        right = self.source(views.right) if views else None
+        parts = tuple(self.part(number, stage, target) for number, stage in enumerate(self.program.stages))
+        self.check_length(source, sum(map(_orders, parts)))
+        self.check_length(right or (), 0)
+        if target:
+            for slot in plan.on("source"):
+                if slot.kind is not None:
+                    self.goals[slot.index] = self.learned(slot)
+        negative = None
+        if self.program.dropped is not None and plan.source:
+            negative = self.without()
+            if self.training and self.random is not None and self.random.random() < self.program.dropped:
+                source = negative
+        places = self.places(source) | self.places(right or ())
+        truth = {slot.column: self.row.get(slot.column) for slot in plan.scored} if self.program.rewarded else None
+        return Sample(source, parts, self.goals, places, self.frames(), right, negative, truth, origin)
+
+    def places(self, stream: Stream) -> dict[int, tuple[int, int]]:
+        """Where the values of slots with a criterion lie in a source stream."""
+        found, start = {}, 0
+        slots = {id(self.made.get((s.index, 0))): s.index for s in self.program.plan.on("source") if s.kind is not None}
+        for _, piece in stream:
+            if id(piece) in slots:
+                found[slots[id(piece)]] = (start, piece.length)
+            start += piece.length
+        return found
+
+    def source(self, view: int | None = None) -> Stream:
+        """The source's pieces; of a contrast, with one of its views."""
+        plan = self.program.plan
+        source = tuple(self.pieces(plan.source, view=view))
         if plan.source and not sum(piece.length for _, piece in source):
             column = plan.slots[0].column
             raise DataError(
                 "the source is empty: its repetitions have no element", expected="one at least", column=column
             )
-        split = len(self.program.prefix)
-        prefix = [np.array([BOS]), *(piece.tensors["tokens"] for _, piece in self.pieces(plan.target[:split]))]
-        tokens = states = None
-        if target:
-            tokens = np.concatenate([np.zeros(0, np.int64), *self.answer(plan.target[split:], plan.automaton[split:])])
-            states = self.walk(tokens)
-        self.check_length(source, sum(map(len, prefix)) + (0 if tokens is None else len(tokens)))
-        return Sample(source, np.concatenate(prefix), tokens, states, self.frames(), origin)
+        return source
 
-    def pieces(self, steps: Sequence[Step], turn: int = 0) -> Iterator[tuple[str, Piece]]:
+    def without(self) -> Stream:
+        """The source as guidance leads away from: of another row if one was given, else its plain text alone."""
+        if self.negative is not None:
+            return Reader(self.program, self.negative, root=self.root).source()
+        prompts = [step for step in self.program.plan.source if isinstance(step, Prompt)]
+        return tuple(self.pieces(prompts)) or (("tokens", Piece({"tokens": np.array([END])}, 1)),)
+
+    def part(self, number: int, stage: Stage, target: bool) -> Run | Whole:
+        """One stage of the target."""
+        if stage.slot is not None:
+            slot = self.program.plan.slots[stage.slot]
+            known = target or not stage.drawn
+            piece = self.piece(slot, 0) if known else None
+            if piece is not None and stage.drawn:
+                piece, self.goals[slot.index] = self.prepared(slot, piece)
+            return Whole(number, slot.index, slot.key, piece)
+        lead = [] if stage.mark is None else [np.array([stage.mark])]
+        lead += [piece.tensors["tokens"] for _, piece in self.pieces(stage.steps[: stage.lead])]
+        prefix = np.concatenate(lead)
+        if not target:
+            return Run(number, prefix, None, None)
+        answer = self.answer(stage.steps[stage.lead :], stage.items[stage.lead :])
+        tokens = np.concatenate([np.zeros(0, np.int64), *answer])
+        return Run(number, prefix, tokens, self.walk(stage, tokens))
+
+    def prepared(self, slot: SlotPlan, piece: Piece) -> tuple[Piece, dict[str, np.ndarray]]:
+        """The piece as it stands in the stream, and what its criterion learns from."""
+        assert slot.criterion is not None
+        prepare = CRITERIA[slot.criterion.name].preparer()
+        if prepare is None:
+            return piece, dict(piece.tensors)
+        random = self.random or np.random.Generator(np.random.PCG64(0))
+        stands, arrays = prepare(piece, slot.values, random)
+        return stands, dict(arrays)
+
+    def learned(self, slot: SlotPlan) -> dict[str, np.ndarray]:
+        """What the criterion of a source slot learns from: the tokens of its goal slot, numbered within their range."""
+        if slot.goal is None:
+            return {}
+        goal = self.program.plan.slots[slot.goal]
+        tokens = self.piece(goal, 0).tensors["tokens"]
+        return {"tokens": tokens - self.program.span(goal)[0], "token_lengths": np.array([len(tokens)])}
+
+    def pieces(self, steps: Sequence[Step], turn: int = 0, view: int | None = None) -> Iterator[tuple[str, Piece]]:
         """(adaptor key, piece) of each step."""
         for step in steps:
             if isinstance(step, Prompt):
@@ -61,6 +133,9 @@ class Reader:
             elif isinstance(step, Repeat):
                 for i in range(self.rounds(step)):
                     yield from self.pieces(step.steps, i)
+            elif isinstance(step, Views):
+                slot = self.program.plan.slots[step.left if view is None else view]
+                yield slot.key, self.piece(slot, turn)
             else:
                 slot = self.program.plan.slots[step.slot]
                 yield slot.key, self.piece(slot, turn)
@@ -76,16 +151,18 @@ class Reader:
             elif isinstance(step, Prompt):
                 yield self.program.prompt(step.text)
             else:
+                assert not isinstance(step, Views)
                 yield self.piece(self.program.plan.slots[step.slot], turn).tensors["tokens"]
                 if isinstance(item, (Free, OneOf)):
                     yield np.array([END])
                 else:
                     assert isinstance(item, Fixed)
 
-    def walk(self, tokens: np.ndarray) -> np.ndarray:
+    def walk(self, stage: Stage, tokens: np.ndarray) -> np.ndarray:
         """States before each token. Errors: DataError when an answer is outside its slot's language."""
+        assert stage.constraint is not None
         try:
-            return self.program.constraint.walk(tokens)
+            return stage.constraint.walk(tokens)
         except ValueError as error:
             slot = self.program.plan.scored[0]
             raise DataError(str(error), slot=slot.name, column=slot.column) from error
@@ -152,6 +229,14 @@ class Reader:
         """How often a repetition goes round."""
         slot = self.program.plan.slots[step.slots[0]]
         return len(_list(slot, self.value(slot, None)))
+
+
+def _orders(part: Run | Whole) -> int:
+    """Places of the sentence a part takes."""
+    if isinstance(part, Run):
+        return len(part.prefix) + (0 if part.tokens is None else len(part.tokens))
+    piece = part.piece
+    return 0 if piece is None else piece.length if piece.orders is None else piece.orders
 
 
 def _list(slot: SlotPlan, value: Any) -> Sequence[Any]:

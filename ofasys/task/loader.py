@@ -97,7 +97,8 @@ def read(
     root = None if source.root is None else str(source.root)
     try:
         values = source[row]
-        return values, flow.preprocess(program, values, training=training, random=random, root=root, origin=origin)
+        learned = task.learned(values, random)
+        return values, flow.preprocess(program, learned, training=training, random=random, root=root, origin=origin)
     except DataError as error:
         raise error.at(task=task.name, sample=origin) from error.__cause__
     except Exception as error:

@@ -12,16 +12,17 @@ from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.generator.options import SearchOptions
 from ofasys.language import Group, Instruction
 from ofasys.metric import Metric, find
-from ofasys.modality import Registry, default_registry, lexicon
+from ofasys.modality import Context, Registry, default_registry, lexicon
 from ofasys.planner import Plan, Prompt, Repeat, SlotPlan, plan
-from ofasys.program.program import Labels
+from ofasys.program.program import Labels, Program
 from ofasys.task.schedule import Entry
-from ofasys.task.source import Source, open_source
+from ofasys.task.source import Row, Source, open_source
 
 SPLITS = ("train", "valid", "test")
 MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are at hand
 MOST_READ = 1_000  # the same where each row has to be read, pictures and all
 OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often
+MOST_EXAMPLES = 5_000  # rows that a preprocessor learns from before training
 MOST_ROWS = 1_000_000  # rows that labels are gathered from
 MOST_LABELS = 100_000
 
@@ -33,7 +34,9 @@ class Task:
     metrics: names, `Metric`s, or functions (predictions, references) -> dict. weight: its share in the schedule.
     join, leave: the steps between which it takes part. closed_set: column -> labels, or the labels of the only column
     that has a set; without it the labels are gathered from the training rows. settings: defaults for the plan, such as
-    {"IMAGE.size": 64}. generate: search options used in evaluation. on_bad: "skip" bad training rows (each counted
+    {"IMAGE.size": 64}. generate: search options used in evaluation. references: target column -> the column that holds
+    the list of its right answers; evaluation scores against all of them, and a training row without a value in the
+    target column is learned with one of them, drawn anew each epoch. on_bad: "skip" bad training rows (each counted
     once and written to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label smoothing. loss_weight:
     factor of its loss (a slot's is `weight=`). buckets:
     batches of like length where text lengths are known.
@@ -55,6 +58,7 @@ class Task:
         closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         generate: Mapping[str, Any] | None = None,
+        references: Mapping[str, str] | None = None,
         on_bad: str = "skip",
         bad_limit: int = 100,
         smoothing: float = 0.0,
@@ -96,6 +100,7 @@ class Task:
         self.on_bad, self.bad_limit, self.smoothing, self.loss_weight = on_bad, bad_limit, smoothing, loss_weight
         self.shuffle, self.buckets = shuffle, buckets
         self.sources: dict[str, Source] = {}
+        self.references = self._referred(references or {})
         self.closed_set = self._named(closed_set)
         self._labels: dict[str, tuple[str, ...]] | None = None
         self.entry()  # a weight, join or leave that cannot be is an error now
@@ -112,14 +117,17 @@ class Task:
         """The plan of the first instruction."""
         return self.plans[0]
 
-    def add_dataset(self, rows: Any, split: str = "train") -> Task:
-        """Give the rows of a split. Errors: ConfigError for an unknown split or kind of rows, DataError for no rows."""
+    def add_dataset(self, rows: Any, split: str = "train", *, max_rows: int | None = None) -> Task:
+        """Give the rows of a split. max_rows: how many are read of a stream (an `IterableDataset`).
+
+        Errors: ConfigError for an unknown split or kind of rows, DataError for no rows.
+        """
         if split not in SPLITS:
             raise ConfigError(
                 f"task {self.name!r}: no split {split!r}; {nearest(split, SPLITS)}there are {', '.join(SPLITS)}"
             )
         try:
-            self.sources[split] = open_source(rows)
+            self.sources[split] = open_source(rows, max_rows)
         except DataError as error:
             raise error.at(task=self.name) from error.__cause__
         if split == "train":
@@ -134,6 +142,30 @@ class Task:
                 f"task {self.name!r} has no {split} rows (it has: {have}); give {split}= or add_dataset(rows, {split!r})"
             )
         return self.sources[split]
+
+    def learned(self, row: Row, random: np.random.Generator) -> Row:
+        """The row as it is learned: a target column without a value gets one of its references, drawn by `random`.
+
+        Errors: DataError for references that are no list of values.
+        """
+        if not self.references:
+            return row
+        filled = dict(row)
+        for column, other in self.references.items():
+            if (ways := row.get(other)) is not None:
+                _check_ways(ways, other)
+                if row.get(column) is None:
+                    filled[column] = ways[int(random.integers(len(ways)))]
+        return filled
+
+    def right_answers(self, program: Program, row: Row) -> dict[str, list[Any]]:
+        """Target column -> all its references in this row, as an answer would hold them; of those that have some."""
+        found = {}
+        for slot in program.plan.answered:
+            ways = row.get(self.references.get(slot.column, ""))
+            if isinstance(ways, (list, tuple)):
+                found[slot.column] = [program.preprocessors[slot.index].canonical(way) for way in ways]
+        return found
 
     def entry(self) -> Entry:
         """The task as a schedule sees it."""
@@ -179,23 +211,33 @@ class Task:
                 for value in self._values(p, slot, MOST_TEXTS, MOST_READ):
                     yield from preprocessor.texts(value, slot.values)
 
+    def examples(self, p: Plan, slot: SlotPlan) -> Iterator[tuple[Any, Context]]:
+        """Training values of a slot, for a preprocessor that fits; bad ones are its to leave out."""
+        if "train" in self.sources:
+            root = self.sources["train"].root
+            for value in self._values(p, slot, MOST_EXAMPLES, MOST_EXAMPLES):
+                yield value, Context(root=root)
+
     def lengths(self) -> np.ndarray | None:
         """A length per training row for bucketing: characters of its text columns; None where they are not at hand."""
         if not self.buckets:
             return None
         columns = {s.column: (p, s) for p in self.plans for s in p.slots if s.value == "text" and not s.closed_set}
-        found = [self._column(p, slot) for p, slot in columns.values()]
+        found = [self._one_each(self._column(p, slot), slot.column) for p, slot in columns.values()]
         whole = [column for column in found if column is not None]
         if not whole or len(whole) < len(found):
             return None
         return np.array([sum(map(_length, row)) for row in zip(*whole, strict=True)])
 
     def _column(self, p: Plan, slot: SlotPlan) -> list[Any] | None:
-        """A slot's values in the training rows, a list each in a repetition; None where that costs reading every row.
+        """A slot's values in the training rows; None where that costs reading every row.
 
-        Errors: DataError when no row has the column.
+        In a repetition a list each; of a row without a value all its references. Errors: DataError when no row has the
+        column.
         """
         source, group = self.source("train"), _group(p, slot)
+        if slot.column in self.references:
+            return self._own_or_references(source, slot)
         try:
             return source.column(slot.column)
         except DataError as error:
@@ -204,19 +246,43 @@ class Task:
         rounds, at = source.column(group.column), group.columns.index(slot.column)
         return None if rounds is None else [_taken(value, at) for value in rounds]
 
+    def _own_or_references(self, source: Source, slot: SlotPlan) -> list[Any] | None:
+        """Of each row its value, else its references. Errors: DataError when no row has either column."""
+        found: list[list[Any] | None] = []
+        for name in (slot.column, self.references[slot.column]):
+            try:
+                found.append(source.column(name))
+            except DataError as error:
+                missing = error.at(task=self.name, slot=slot.name, column=name)
+        if not found:
+            raise missing from None
+        if len(found) == 1 or found[0] is None or found[1] is None:
+            return found[0]
+        return [ways if own is None else own for own, ways in zip(found[0], found[1], strict=True)]
+
+    def _one_each(self, column: list[Any] | None, name: str) -> list[Any] | None:
+        """A column with the longest of the references where a row has several."""
+        if column is None or name not in self.references:
+            return column
+        return [
+            max(value, key=_length, default=None) if isinstance(value, (list, tuple)) else value for value in column
+        ]
+
     def _values(self, p: Plan, slot: SlotPlan, most: int, read: int) -> Iterator[Any]:
         """A slot's values in `most` training rows, evenly spread (`read` where whole rows must be read); one by one."""
         column = self._column(p, slot)
         found = self._read(p, slot, read) if column is None else column[:: -(-len(column) // most)]
+        several = slot.group is not None or slot.column in self.references
         for value in found:
-            yield from value if slot.group is not None and isinstance(value, (list, tuple)) else (value,)
+            yield from value if several and isinstance(value, (list, tuple)) else (value,)
 
     def _read(self, p: Plan, slot: SlotPlan, most: int) -> Iterator[Any]:
         source, group = self.source("train"), _group(p, slot)
         for i in range(0, len(source), -(-len(source) // most)):
             try:
-                row = source[i]
-                yield (row if group is None else group.spread(row)).get(slot.column)
+                row = source[i] if group is None else group.spread(source[i])
+                value = row.get(slot.column)
+                yield row.get(self.references.get(slot.column, "")) if value is None else value
             except Exception:  # a bad row is dealt with when it is drawn
                 continue
 
@@ -242,6 +308,28 @@ class Task:
                 column=slot.column,
             )
         return tuple(sorted(found))
+
+    def _referred(self, references: Mapping[str, str]) -> dict[str, str]:
+        """Errors: ConfigError for references of what is no target, or in no column of their own."""
+        if not isinstance(references, Mapping):
+            raise ConfigError(
+                f"task {self.name!r} has references={references!r:.80}; give {{target column: column with the list of answers}}"
+            )
+        answered = [slot for p in self.plans for slot in p.answered if slot.side != "source"]
+        able = sorted({slot.column for slot in answered if slot.group is None})
+        slots = {slot.column for p in self.plans for slot in p.slots}
+        for column, other in references.items():
+            if column not in able:
+                raise ConfigError(
+                    f"task {self.name!r}: references names {column!r}, which is no target; {nearest(str(column), able)}"
+                    f"targets that may have several answers: {', '.join(able) or 'none'}"
+                )
+            if not isinstance(other, str) or not other or other in slots:
+                raise ConfigError(
+                    f"task {self.name!r}: the references of {column!r} are {other!r}; give the name of a column that "
+                    "holds a list of answers and is no slot of its own"
+                )
+        return dict(references)
 
     def _named(self, closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None) -> dict[str, tuple[str, ...]]:
         if closed_set is None:
@@ -271,15 +359,24 @@ def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:
     free = list(plan.scored)
     chosen = []
     for kind in metric.takes:
-        able = [s for s in free if kind in ("any", s.value) or (kind == "text" and s.value == "label")]
+        able = [s for s in free if kind in ("any", s.answer) or (kind == "text" and s.answer == "label")]
         if not able:
-            kinds = ", ".join(slot.value for slot in plan.scored)
+            kinds = ", ".join(slot.answer for slot in plan.scored)
             raise ConfigError(
                 f"metric {metric.name!r} reads {' and '.join(metric.takes)}; the target of {plan.instruction} has {kinds}"
             )
         chosen.append(able[0].column)
         free.remove(able[0])
     return tuple(chosen)
+
+
+def _check_ways(ways: Any, column: str) -> None:
+    """Errors: DataError when these are no list of at least one value."""
+    listed = isinstance(ways, (list, tuple)) and len(ways) > 0
+    if not listed or any(way is None or (isinstance(way, str) and not way.strip()) for way in ways):
+        raise DataError(
+            f"the references are {ways!r:.80}", expected="a list of answers, at least one and none empty", column=column
+        )
 
 
 def _group(p: Plan, slot: SlotPlan) -> Group | None:

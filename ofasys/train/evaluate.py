@@ -60,10 +60,13 @@ def predict_task(
                 random = np.random.Generator(np.random.PCG64(sample_seed(0, f"{task.name}/{split}", 0, row)))
                 values, sample = read(task, program, split, row, random)
                 samples.append(sample)
-                references.append(true_values(program, values))
+                references.append(true_values(program, values) | task.right_answers(program, values))
             loss, count = _loss(model, program, samples)
             total, tokens = total + loss, tokens + count
-            for sample, found in zip(samples, flow.generate(model, program, samples, task.generate), strict=True):
+            numbers = rows[numbers].tolist()
+            for sample, found in zip(
+                samples, flow.generate(model, program, samples, task.generate, numbers), strict=True
+            ):
                 predictions.append(flow.postprocess(program, sample, found[0]))
     finally:
         model.train(was_training)
@@ -83,11 +86,10 @@ def true_values(program: Program, row: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(step, Repeat):
             row = step.group.spread(row)
     found = {}
-    for slot in program.plan.on("target"):
-        if not slot.no_loss:
-            value, canonical = row.get(slot.column), program.preprocessors[slot.index].canonical
-            many = slot.group is not None and isinstance(value, (list, tuple))
-            found[slot.column] = [canonical(one) for one in value or ()] if many else canonical(value)
+    for slot in program.plan.answered:
+        value, canonical = row.get(slot.column), program.preprocessors[slot.index].canonical
+        many = slot.group is not None and isinstance(value, (list, tuple))
+        found[slot.column] = [canonical(one) for one in value or ()] if many else canonical(value)
     return found
 
 
@@ -101,8 +103,8 @@ def _loss(model: GeneralistModel, program: Program, samples: Sequence[Sample]) -
     batch = to_device(flow.collate(program, samples), model.device)
     if not batch.goals:
         return 0.0, 0
-    hidden = flow.compute(model, flow.adapt(model, batch))
-    slots = flow.criterion(flow.emit(model, program, hidden, batch)).slots
+    states = flow.compute(model, flow.adapt(model, batch))
+    slots = flow.criterion(flow.emit(model, program, states, batch)).slots
     return sum(loss for loss, _ in slots.values()), sum(count for _, count in slots.values())
 
 

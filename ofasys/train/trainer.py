@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, learning_rate, restore_optimizer
 from ofasys.train.precision import autocast, choose
+from ofasys.train.rehearse import rehearse
 from ofasys.types import Batch, Loss
 
 
@@ -146,7 +147,11 @@ class _Run:
         start = self.state["step"]
         origin = (start * trainer.accumulate, self.state["drawn"])
         self.ledger = Ledger(trainer.schedule, self.entries, max(start, trainer.max_steps) * trainer.accumulate, origin)
-        model.grow([(p, t.labels) for t in tasks for p in t.plans], lambda: (text for t in tasks for text in t.texts()))
+        model.grow(
+            [(p, t.labels) for t in tasks for p in t.plans],
+            lambda: (text for t in tasks for text in t.texts()),
+            lambda plan, slot: (value for t in tasks if plan in t.plans for value in t.examples(plan, slot)),
+        )
         model.to(trainer._device())
         self.programs = {task.name: [flow.bind(model, p, task.labels) for p in task.plans] for task in tasks}
         for task in tasks:
@@ -247,11 +252,17 @@ class _Run:
         """Forward and backward of one micro-batch, which has an equal part in its update."""
         name = delivery.ticket.task
         task, program = self.by_name[name], self.programs[name][delivery.instruction]
+        figures: dict[str, float] = {}
+        if program.rewarded is not None:
+            draw = key_of("reward", self.trainer.seed, name, delivery.ticket.k) % 2**31
+            batch, figures = rehearse(self.model, program, batch, replace(task.generate, seed=draw))
         batch = to_device(batch, self.model.device)
         with autocast(self.model.device, self.dtype):
-            hidden = flow.compute(self.model, flow.adapt(self.model, batch))
-            loss = flow.criterion(flow.emit(self.model, program, hidden, batch), task.smoothing)
+            states = flow.compute(self.model, flow.adapt(self.model, batch))
+            loss = flow.criterion(flow.emit(self.model, program, states, batch), task.smoothing)
         (loss.total * (task.loss_weight / delivery.ticket.of)).backward()
+        if program.rewarded is not None:
+            loss = replace(loss, figures={**loss.figures, program.rewarded.index: figures})
         self.windows.setdefault(name, _Window()).add(batch, loss, program, time.perf_counter() - began, waited)
 
     def quarantine(self, step: int, delivery: Delivery) -> None:
@@ -367,6 +378,7 @@ class _Window:
     """Sums of one task since the last report. seen: its samples since the run began."""
 
     losses: dict[str, tuple[float, int]] = field(default_factory=dict)
+    besides: dict[str, float] = field(default_factory=dict)
     total: float = 0.0
     batches: int = 0
     seen: int = 0
@@ -381,6 +393,10 @@ class _Window:
             name = program.plan.slots[slot].column
             before, counted = self.losses.get(name, (0.0, 0))
             self.losses[name] = (before + value, counted + count)
+        for slot, figures in loss.figures.items():
+            for name, value in figures.items():
+                key = f"{name}/{program.plan.slots[slot].column}"
+                self.besides[key] = self.besides.get(key, 0.0) + value
         self.total += float(loss.total.detach())
         self.batches += 1
         self.seen += batch.size
@@ -390,9 +406,10 @@ class _Window:
         self.waited += waited
 
     def figures(self) -> dict[str, float]:
-        """loss: as minimised. loss/COLUMN: mean a token. useful: positions over what padding would make of them."""
+        """loss: as minimised. loss/COLUMN: mean a token, or a unit of its criterion, whose own figures follow. useful: positions over what padding would make of them."""
         found = {"loss": self.total / self.batches, "samples": self.seen}
         found |= {f"loss/{name}": value / count for name, (value, count) in self.losses.items()}
+        found |= {name: value / self.batches for name, value in self.besides.items()}
         found |= {
             "tokens_per_second": self.positions / max(self.seconds, 1e-9),
             "useful": self.positions / max(self.padded, 1),
@@ -418,8 +435,9 @@ def _size(task: Task) -> list[int]:
 
 def _check_choice(task: Task, program: Program) -> None:
     """Errors: ConfigError when every token of the target is forced; DataError for fewer rows than a micro-batch."""
-    constraint = program.constraint
-    if not ((constraint.single < 0) & (constraint.class_of >= 0)).any():
+    constraints = [stage.constraint for stage in program.stages if stage.constraint is not None]
+    tokens = any(((c.single < 0) & (c.class_of >= 0)).any() for c in constraints)
+    if not tokens and not any(slot.criterion and slot.kind != "tokens" for slot in program.plan.slots):
         raise ConfigError(
             f"task {task.name!r}: its target leaves no choice, so there is nothing to learn; is its closed set of one label?"
         )

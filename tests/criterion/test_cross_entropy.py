@@ -151,6 +151,33 @@ def test_autocast_is_close() -> None:
     torch.testing.assert_close(torch.autograd.grad(got.loss, (hidden, table)), want, atol=0.05, rtol=0.05)
 
 
+def test_half_precision_chunks_and_blocks_are_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several products of the table's gradient, added up in float, with rows to spare at every border."""
+    monkeypatch.setattr(sys.modules[cross_entropy.__module__], "BLOCK_BYTES", 3 * 4 * 1300)
+    hidden, table, labels, weights, _ = case(20, 1300, 32, torch.float32)
+    hidden = (0.2 * hidden).detach().requires_grad_()
+    want = plain(hidden, table[5:1298], labels % 1293, weights, None, 0.1)
+    gradients = torch.autograd.grad(want[0], (hidden, table))
+    for chunk in (None, 8, 20):
+        with torch.autocast("cpu", torch.bfloat16):
+            got = cross_entropy(hidden, table[5:1298], labels % 1293, weights=weights, smoothing=0.1, chunk=chunk)
+        torch.testing.assert_close(got.losses, want[1], atol=0.05, rtol=0.01)
+        for ours, theirs in zip(torch.autograd.grad(got.loss, (hidden, table)), gradients, strict=True):
+            assert (ours - theirs).norm() < 0.01 * theirs.norm()
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, table, labels, weights, allowed = case(20, 23, 6, torch.float64)
+
+    def found() -> tuple[Tensor, ...]:
+        got = cross_entropy(hidden, table, labels, weights=weights, allowed=allowed, smoothing=0.1, chunk=7)
+        return *got[1:], *torch.autograd.grad(got.loss, (hidden, table))
+
+    whole = found()
+    monkeypatch.setattr(sys.modules[cross_entropy.__module__], "BLOCK_BYTES", 2 * 8 * 23)
+    torch.testing.assert_close(found(), whole)
+
+
 def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match=r"expected \(n, D\), \(U, D\) and \(n,\)"):
         cross_entropy(torch.ones(3, 4), torch.ones(5, 6), torch.zeros(3, dtype=torch.long))
@@ -162,4 +189,4 @@ def test_the_face_needs_no_torch() -> None:
     code = "import sys, ofasys.criterion as c; assert 'torch' not in sys.modules; print(sorted(c.CRITERIA))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "cross_entropy" in out
-    assert CRITERIA["cross_entropy"].load() is cross_entropy
+    assert CRITERIA["cross_entropy"].resolve() is cross_entropy

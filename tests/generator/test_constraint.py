@@ -129,7 +129,7 @@ def test_reserve_is_what_must_still_come() -> None:
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ((Given(3),), "slot 3 is given"),
+        ((Given(3),), "slot 3 is no choice among tokens"),
         ((Free(0, "codes"),), "no range 'codes'.*bins, text"),
         ((Fixed(0, "bins", 0),), "at least one"),
         ((Fixed(0, "bins", 4, size=11),), "1..10"),

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ofasys.errors import CheckpointError, ConfigError
-from ofasys.hub import OFASys, TaskCard, store
+from ofasys.hub import OFASys, TaskCard, model_files, store
+from ofasys.hub.model import MODEL_FILES
 from ofasys.hub.store import MANIFEST, read_folder, tensors, write_folder, write_json
 
 OLD = {"a.json": {"which": "old"}, "w.safetensors": {"x": torch.zeros(3)}, "t.txt": "alt é"}
@@ -115,6 +116,20 @@ def test_a_torn_write_is_seen(tmp_path):
         assert which(folder) == "old"
 
 
+def test_only_what_is_asked_for_is_read_and_checked(tmp_path):
+    folder = tmp_path / "saved"
+    write_folder(folder, OLD)
+    (folder / "w.safetensors").write_bytes(b"torn")
+    assert read_folder(folder, ("a.json", "t.txt", "absent.json")).keys() == {"a.json", "t.txt"}
+    assert read_folder(folder, ()) == {}
+    for names in (None, ("a.json", "w.safetensors")):
+        with pytest.raises(CheckpointError, match=r"is torn: w\.safetensors holds 4 bytes"):
+            read_folder(folder, names)
+    (folder / "a.json").unlink()
+    with pytest.raises(CheckpointError, match=r"is torn: a\.json is missing"):
+        read_folder(folder, ("a.json",))
+
+
 @pytest.mark.parametrize(
     ("manifest", "says"),
     [
@@ -204,7 +219,7 @@ def saved(tiny, tmp_path_factory):
     return folder
 
 
-def rewritten(saved, folder, name, change):
+def rewritten(saved, folder, name, change, more=None):
     files = {
         n: json.loads(d) if n.endswith(".json") and n != "tokenizer.json" else d for n, d in read_folder(saved).items()
     }
@@ -213,13 +228,31 @@ def rewritten(saved, folder, name, change):
         for n, d in files.items()
     }
     files[name] = change(files[name])
-    write_folder(folder, {n: v for n, v in files.items() if v is not None})
+    write_folder(folder, {n: v for n, v in files.items() if v is not None} | (more or {}))
     return folder
 
 
 def test_a_saved_model_loads(saved):
     assert OFASys.from_pretrained(saved).model.symbols.vocabulary.size > 256
     assert {path.suffix for path in saved.iterdir()} == {".json", ".safetensors"}
+
+
+def test_the_optimizer_of_a_run_is_not_read_to_answer(saved, tmp_path, monkeypatch):
+    moments = {"optimizer.safetensors": {"x": torch.zeros(9)}, "state.json": {"step": 3}}
+    folder = rewritten(saved, tmp_path / "step", "tasks.json", lambda cards: cards, moments)
+    opened, real = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or real(path))
+    assert OFASys.from_pretrained(folder).cards
+    assert sorted(opened) == sorted(MODEL_FILES)
+    (folder / "optimizer.safetensors").unlink()
+    assert OFASys.from_pretrained(folder).cards
+    (folder / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=r"is torn: model\.safetensors"):
+        OFASys.from_pretrained(folder)
+
+
+def test_the_files_of_a_model_are_those_that_are_read(tiny):
+    assert set(model_files(tiny.grown(("caption",)), ())) == set(MODEL_FILES)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ofasys.errors import ConfigError, DataError
-from ofasys.task import source as rooms
-from ofasys.task.source import Source, open_source
+from ofasys.task.source import Source, blocks, open_source, text_file
 
 ROWS = [{"text": f"row {i}", "label": "even" if i % 2 == 0 else None, "n": str(i)} for i in range(25)]
 
@@ -192,23 +191,22 @@ def test_a_torch_dataset():
 
 
 def test_rows_that_come_one_after_the_other_are_refused_with_a_next_step():
-    data = pytest.importorskip("torch.utils.data")
     datasets = pytest.importorskip("datasets")
-
-    class Stream(data.IterableDataset):
-        def __iter__(self):
-            return iter(ROWS)
 
     def generate():
         yield from ROWS
 
-    for stream in (Stream(), generate(), iter(ROWS), datasets.Dataset.from_list(ROWS).to_iterable_dataset()):
+    for given in (generate(), iter(ROWS)):
         with pytest.raises(ConfigError, match=r"one after the other.* give list\(data\)"):
-            open_source(stream)
+            open_source(given)
     whole = datasets.Dataset.from_list(ROWS)
-    splits = datasets.DatasetDict({"train": whole, "test": whole})
-    with pytest.raises(ConfigError, match="choose one of its splits: train, test"):
-        open_source(splits)
+    streams = whole.to_iterable_dataset()
+    for splits in (
+        datasets.DatasetDict({"train": whole, "test": whole}),
+        datasets.IterableDatasetDict({"train": streams, "test": streams}),
+    ):
+        with pytest.raises(ConfigError, match="choose one of its splits: train, test"):
+            open_source(splits)
 
 
 # --- what is not data --------------------------------------------------------------------------------------------------
@@ -252,6 +250,11 @@ def test_paths_that_lead_nowhere(tmp_path):
     (tmp_path / "a.jsnl").touch()
     with pytest.raises(DataError, match=r"files .jsnl are not read here; did you mean .jsonl\?; expected"):
         open_source(tmp_path / "a.jsnl")
+    (tmp_path / "a.tar.gz").touch()
+    with pytest.raises(
+        DataError, match=r"files .gz are not read here; expected the file unpacked, since rows are drawn"
+    ):
+        open_source(tmp_path / "a.tar.gz")
     (tmp_path / "a").touch()
     with pytest.raises(DataError, match="files without a suffix"):
         open_source(tmp_path / "a")
@@ -300,7 +303,7 @@ def test_csv_cells_are_texts_with_quotes_breaks_and_marks(tmp_path):
 
 
 def test_a_long_file_is_checked_as_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(rooms, "CHECKED_BYTES", 10)
+    monkeypatch.setattr(text_file, "CHECKED_BYTES", 10)
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n{"a": \n{"a": 4}\n')
     source = open_source(tmp_path / "a.jsonl")
     assert source[3] == {"a": 4}
@@ -313,13 +316,13 @@ def test_a_large_table_stays_within_its_budget(tmp_path, monkeypatch):
     rows = [{"i": i, "image": bytes(1000)} for i in range(100)]
     path = tmp_path / "a.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=10)
-    monkeypatch.setattr(rooms, "CACHE_BYTES", 25_000)
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 25_000)
     source = open_source(path)
     assert [source[i]["i"] for i in (95, 3, 50, 51, 4, 99)] == [95, 3, 50, 51, 4, 99]
     assert len(source._kept) == 2
     assert source.column("i") == list(range(100))
     assert source.column("image") is None
-    monkeypatch.setattr(rooms, "CACHE_BYTES", 1)
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 1)
     assert source[42]["i"] == 42
     assert len(source._kept) == 1
 
@@ -334,6 +337,10 @@ def test_a_folder_of_images(tmp_path):
     assert source.column("label") == ["a", "b", None]
     assert source.root == tmp_path
     assert source.describe() == f"folder {tmp_path.name} of 3 images"
+    flat = open_source(tmp_path / "a")
+    assert flat[0] == {"image": str(tmp_path / "a/1.jpg"), "path": "1.jpg"}
+    with pytest.raises(DataError, match=r"has no column 'label'; .*its columns: image, path"):
+        flat.column("label")
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match=r"none holds no image; expected files .png"):
         open_source(tmp_path / "none")

@@ -19,8 +19,11 @@ TEXT = Modality(
     options=TextOptions,
     preprocess={"pieces": Part("ofasys.modality.text.preprocess:Pieces", about="byte-level BPE pieces")},
     adaptor={"tokens": TOKENS},
-    source=Defaults(preprocess="pieces", adaptor="tokens"),
-    target=Defaults(preprocess="pieces", adaptor="tokens", criterion="cross_entropy", generator="search"),
+    source=Defaults(preprocess="pieces", adaptor="tokens", criteria=("classify",)),
+    target=Defaults(
+        preprocess="pieces", adaptor="tokens", criterion="cross_entropy", generator="search", criteria=("reward",)
+    ),
     ranges=lambda options: {"text": None},
     item=_item,
+    limited=True,
 )

@@ -1,0 +1,32 @@
+"""Classification on a source slot: the mean of its states against the labels of a closed set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ofasys.criterion.contrast import mean_of
+from ofasys.types import SlotPrediction, Verdict
+
+
+class Classify(nn.Module):
+    """One linear layer on the mean state, then products with the embeddings of the labels."""
+
+    def __init__(self, options: Mapping[str, Any], width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, width)
+
+    def log_probs(self, seen: SlotPrediction) -> Tensor:
+        """(values, U): of each label."""
+        assert seen.candidates is not None
+        mean = self.project(mean_of(seen.hidden, seen.goal.lengths))
+        return F.log_softmax(mean @ seen.candidates.t(), dim=-1)
+
+    def forward(self, seen: SlotPrediction) -> Verdict:
+        """The mean negative log-likelihood of the labels; accuracy beside it."""
+        scores, labels = self.log_probs(seen), seen.goal.tensors["tokens"]
+        hit = (scores.detach().argmax(1) == labels).float().mean()
+        return Verdict(F.nll_loss(scores, labels), len(labels), {"accuracy": float(hit)})

@@ -1,0 +1,58 @@
+"""Contrast: two views of the same find each other among the others of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ofasys.types import SlotPrediction, Verdict
+
+COLDEST = 100.0  # the largest factor of the cosines, as in CLIP
+
+
+class Contrast(nn.Module):
+    """InfoNCE over the global batch, both ways, with a learned temperature (van den Oord et al., 2018; Radford et al., 2021).
+
+    A view's embedding is the mean of its states, mapped by one matrix for both views, of length one.
+    """
+
+    def __init__(self, options: Mapping[str, Any], width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, width, bias=False)
+        self.scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+
+    def embed(self, seen: SlotPrediction) -> Tensor:
+        """The states of one view's values -> their embeddings (B, D), each of length one."""
+        return F.normalize(self.project(mean_of(seen.hidden, seen.goal.lengths)), dim=-1)
+
+    def forward(self, seen: Sequence[SlotPrediction]) -> Verdict:
+        """Two views -> the mean loss over samples; accuracy is the share of left views whose nearest right view is its own."""
+        left, right = (gathered(self.embed(view)) for view in seen)
+        scores = left @ right.t() * self.scale.exp().clamp(max=COLDEST)
+        own = torch.arange(len(left), device=left.device)
+        loss = (F.cross_entropy(scores, own) + F.cross_entropy(scores.t(), own)) / 2
+        hit = (scores.detach().argmax(1) == own).float().mean()
+        return Verdict(
+            loss, len(seen[0].goal.lengths), {"accuracy": float(hit), "scale": float(self.scale.detach().exp())}
+        )
+
+
+def mean_of(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """States (n, D) of values with `lengths` (B,) positions -> their means (B, D)."""
+    owner = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), lengths)
+    total = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add_(0, owner, hidden)
+    return total / lengths[:, None].clamp(min=1)
+
+
+def gathered(embeddings: Tensor) -> Tensor:
+    """(B, D) of this process -> those of all processes, with gradients, where there are several."""
+    dist = torch.distributed
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return embeddings
+    from torch.distributed.nn.functional import all_gather
+
+    return torch.cat(list(all_gather(embeddings)))

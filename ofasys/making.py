@@ -1,0 +1,175 @@
+"""How answers are made: the source read once, then the target stage by stage, each by its slot's own generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ofasys.generalist import GeneralistModel
+from ofasys.generator import GENERATORS
+from ofasys.generator.options import SearchOptions
+from ofasys.generator.search import Hypothesis, search
+from ofasys.planner.slot import SlotPlan
+from ofasys.program.answer import Answer
+from ofasys.program.batch import half, run_piece, source_goals, sources, target_half, to_device
+from ofasys.program.program import Program
+from ofasys.program.ranked import ranked
+from ofasys.program.steps import Onward, Past, StepDecoder
+from ofasys.types import Hidden, Piece, Run, Sample, SlotGoal, States, Whole
+
+
+class Making:
+    """The answers of a batch of samples, while they are made.
+
+    before: per sample the pieces that stand in its target so far. parts: what its stages became.
+    """
+
+    def __init__(
+        self,
+        model: GeneralistModel,
+        program: Program,
+        samples: Sequence[Sample],
+        options: SearchOptions,
+        numbers: Sequence[int],
+    ) -> None:
+        self.model, self.program, self.samples = model, program, samples
+        self.options, self.numbers = options, numbers
+        self.memory = self.encode(sources(samples)) if program.plan.source else None
+        self.before: list[list[tuple[str, Piece]]] = [[] for _ in samples]
+        self.parts: list[list[Hypothesis | np.ndarray | None]] = [[] for _ in samples]
+
+    def answers(self) -> list[list[Answer]]:
+        """Per sample its answers, best first: several where the target is one stage of tokens, else one."""
+        scores, besides = self.of_source()
+        stages = self.program.stages
+        if len(stages) == 1:
+            return [
+                [replace(Answer.of(hypothesis), besides=found) for hypothesis in hypotheses]
+                for hypotheses, found in zip(self.search(0, self.options), besides, strict=True)
+            ]
+        for number, stage in enumerate(stages):
+            if stage.slot is None:
+                self.take_tokens(number)
+            else:
+                self.take_value(number, self.program.plan.slots[stage.slot], stage.drawn)
+        for i, parts in enumerate(self.parts):
+            scores[i] += sum(part.score for part in parts if isinstance(part, Hypothesis))
+        return [
+            [Answer(tuple(parts), score, found)]
+            for parts, score, found in zip(self.parts, scores, besides, strict=True)
+        ]
+
+    def encode(self, streams: Sequence[Sequence[tuple[str, Piece]]]) -> Hidden:
+        """Source streams -> their states."""
+        side = to_device(half(self.program, streams), self.model.device)
+        return self.model.universal.encode(self.model.streams([side])[0])
+
+    def of_source(self) -> tuple[list[float], list[dict[int, Any]]]:
+        """(score, slot -> what it is answered with) of each sample, for goal slots and views."""
+        plan, scores = self.program.plan, [0.0] * len(self.samples)
+        found: list[dict[int, Any]] = [{} for _ in self.samples]
+        answered = {slot.index for slot in plan.answered}
+        for goal in source_goals(self.program, self.samples):
+            if not {goal.slot, goal.goal} & answered:
+                continue
+            seen = self.model.values_at(self.program, States(self.memory, None), to_device(goal, self.model.device))
+            if goal.goal is None:
+                for answer, vector in zip(found, seen.module.embed(seen).float().cpu().numpy(), strict=True):
+                    answer[goal.slot] = vector
+                continue
+            slot = plan.slots[goal.goal]
+            assert slot.generator is not None
+            decode = GENERATORS[slot.generator.name].resolve()
+            options = {**plan.slots[goal.slot].values, **self.options.draw}
+            made = decode(seen.module.log_probs(seen), goal.lengths.tolist(), options)
+            for i, (tokens, logprob) in enumerate(made):
+                found[i][slot.index] = np.asarray(tokens, dtype=np.int64) + self.program.span(slot)[0]
+                scores[i] += logprob
+        if plan.views is not None:
+            scores = [float(answer[plan.views.left] @ answer[plan.views.right]) for answer in found]
+        return scores, found
+
+    def search(self, number: int, options: SearchOptions) -> list[list[Hypothesis]]:
+        """The hypotheses of a stage of tokens, per sample."""
+        model, program = self.model, self.program
+        constraint = program.stages[number].constraint
+        assert constraint is not None
+        prefixes = [run.prefix for run in (sample.target[number] for sample in self.samples) if isinstance(run, Run)]
+        past = self.past()
+        rows = len(self.samples)
+        decoder = StepDecoder(model.universal, model.table, self.memory, rows, model.transposed(rows), past)
+        begun = max(map(len, prefixes)) + (0 if past is None else int(past.order.max()))
+        room = model.config.max_positions - begun - int(constraint.reserve.max())
+        options = replace(options, max_length=max(1, min(options.max_length, room)))
+        if program.generator == "rank":
+            return ranked(decoder, program, prefixes, options)
+        return search(decoder, constraint, prefixes, options, sources=list(self.numbers))
+
+    def past(self) -> Past | None:
+        """What stands in the targets so far."""
+        if not any(self.before):
+            return None
+        side = to_device(target_half(self.program, self.before), self.model.device)
+        return Past.of(self.model.streams([side])[0])
+
+    def take_tokens(self, number: int) -> None:
+        """A stage of tokens: the best hypothesis of each sample."""
+        for i, hypotheses in enumerate(self.search(number, replace(self.options, n_best=1))):
+            run, best = self.samples[i].target[number], hypotheses[0]
+            assert isinstance(run, Run)
+            self.parts[i].append(best)
+            piece = run_piece(self.program, number, run.prefix, best.tokens, best.states)
+            self.before[i].append(("tokens", piece))
+
+    def take_value(self, number: int, slot: SlotPlan, drawn: bool) -> None:
+        """A value that is no tokens: as it was given, or drawn by its slot's generator, all samples at once."""
+        if not drawn:
+            for i, sample in enumerate(self.samples):
+                whole = sample.target[number]
+                assert isinstance(whole, Whole)
+                assert whole.piece is not None
+                self.parts[i].append(None)
+                self.before[i].append((slot.key, whole.piece))
+            return
+        assert slot.generator is not None
+        past = self.past()
+        assert past is not None
+        universal = self.model.universal
+        onward, negative = Onward(universal, self.memory, past), None
+        led = [sample.negative for sample in self.samples]
+        options = {**slot.values, **self.options.draw}
+        if all(stream is not None for stream in led) and options.get("guidance_weight", 1.0) != 1.0:
+            away = self.encode([stream for stream in led if stream is not None])
+            negative = Onward(universal, away, past)
+        draw = GENERATORS[slot.generator.name].resolve()
+        values = draw(self.model.adaptors[slot.key], onward, options, [self.seed(n) for n in self.numbers], negative)
+        for i, frames in enumerate(values):
+            self.parts[i].append(frames)
+            self.before[i].append((slot.key, self.program.preprocessors[slot.index].piece(frames)))
+
+    def seed(self, number: int) -> int:
+        """What the draws of a sample are a function of."""
+        return (self.options.seed * 1_000_003 + number) % 2**63
+
+
+def embedded_view(
+    model: GeneralistModel,
+    program: Program,
+    view: int,
+    streams: Sequence[Sequence[tuple[str, Piece]]],
+    places: Sequence[tuple[int, int]],
+) -> np.ndarray:
+    """Source streams, each with one view at (first position, positions) -> embeddings (rows, E)."""
+    side = to_device(half(program, streams), model.device)
+    memory = model.universal.encode(model.streams([side])[0])
+    starts = np.cumsum([0, *(sum(piece.length for _, piece in stream) for stream in streams)])
+    at = np.concatenate([np.arange(n) + start + first for start, (first, n) in zip(starts, places, strict=False)])
+    lengths = torch.tensor([n for _, n in places])
+    goal = SlotGoal(view, "source", "contrast", torch.from_numpy(at), lengths, {}, 1.0)
+    seen = model.values_at(program, States(memory, None), to_device(goal, model.device))
+    found: np.ndarray = seen.module.embed(seen).float().cpu().numpy()
+    return found

@@ -1,0 +1,114 @@
+"""What was given as data -> the source of its rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ofasys.errors import ConfigError, DataError, nearest
+from ofasys.task.source.blocks import Arrow, Parquet
+from ofasys.task.source.hub_dataset import HubDataset, undecoded
+from ofasys.task.source.images import ImageFolder
+from ofasys.task.source.memory import Listed, MapStyle
+from ofasys.task.source.row import Source
+from ofasys.task.source.stream import Stream
+from ofasys.task.source.tar import Tar
+from ofasys.task.source.text_file import Csv, Jsonl, open_json
+
+_READERS: dict[str, Callable[[Path], Source]] = {
+    ".jsonl": Jsonl,
+    ".json": open_json,
+    ".csv": Csv,
+    ".tsv": lambda path: Csv(path, "excel-tab"),
+    ".parquet": Parquet,
+    ".arrow": Arrow,
+    ".feather": Arrow,
+    ".tar": Tar,
+}
+_COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".zip")
+
+
+def open_source(data: Any, max_rows: int | None = None) -> Source:
+    """The source of what was given as data: rows, a data set, a stream, a path, or a Source.
+
+    max_rows: of a stream, how many rows are read; without it all, unless they are too many. Errors: ConfigError for
+    what is no data, DataError for data that cannot be read or has no row.
+    """
+    streamed = _is_a(data, "torch.IterableDataset") or _is_a(data, "datasets.IterableDataset")
+    if max_rows is not None and not streamed:
+        raise ConfigError(
+            f"max_rows={max_rows} is for a stream; of a {type(data).__name__} give the rows that are meant"
+        )
+    source = _open_stream(data, max_rows) if streamed else _open(data)
+    if len(source) == 0:
+        raise DataError(f"the data set is empty: {source.describe()}", expected="at least one row")
+    return source
+
+
+def _open(data: Any) -> Source:
+    kind = type(data).__name__
+    if isinstance(data, str | os.PathLike):
+        return _open_path(Path(data).expanduser())
+    if isinstance(data, Source):
+        return data
+    if isinstance(data, list | tuple):
+        return Listed(data, f"{kind} of {len(data)} rows")
+    if _is_a(data, "pandas.DataFrame"):
+        return Listed(data.to_dict("records"), f"DataFrame of {len(data)} rows")
+    if _is_a(data, "pyarrow.Table"):
+        return Listed(data.to_pylist(), f"pyarrow table of {len(data)} rows")
+    if _is_a(data, "datasets.Dataset"):
+        return HubDataset(data)
+    if isinstance(data, Mapping):
+        if _is_a(data, "datasets.DatasetDict") or _is_a(data, "datasets.IterableDatasetDict"):
+            raise ConfigError(f"the data is a {kind}; choose one of its splits: {', '.join(data)}")
+        raise ConfigError(f"the data is one {kind}; give a list of rows, each a dict {{column: value}}")
+    if hasattr(type(data), "__len__") and hasattr(type(data), "__getitem__"):
+        return MapStyle(data)
+    if hasattr(data, "__iter__"):
+        raise ConfigError(
+            f"a {kind} gives its rows one after the other, but rows are drawn by number; "
+            "give list(data) if it fits in memory, else write it to a .parquet file and give the path"
+        )
+    raise ConfigError(
+        f"no rows can be read from a {kind}; give a list of dicts, a data set with __len__ and __getitem__, "
+        f"or a path ({' '.join(_READERS)}, a folder of images)"
+    )
+
+
+def _open_stream(data: Any, max_rows: int | None) -> Source:
+    if _is_a(data, "datasets.IterableDataset"):
+        return Stream(undecoded(data), "datasets.IterableDataset", max_rows)
+    return Stream(data, type(data).__name__, max_rows)
+
+
+def _is_a(data: Any, name: str) -> bool:
+    """Is it an object of that class of a library, which need not be installed?"""
+    package, _, kind = name.partition(".")
+    return any(c.__name__ == kind and c.__module__.partition(".")[0] == package for c in type(data).__mro__)
+
+
+def _open_path(path: Path) -> Source:
+    if path.is_dir():
+        return ImageFolder(path)
+    if not path.exists():
+        beside = os.listdir(path.parent) if path.parent.is_dir() else []
+        raise DataError(_hinted(f"there is no file {str(path)!r}", path.name, beside))
+    suffix = path.suffix.lower()
+    if suffix not in _READERS:
+        what = f"{path.name}: files {suffix or 'without a suffix'} are not read here"
+        expected = f"one of {' '.join(_READERS)}, or a folder of images"
+        if suffix in _COMPRESSED:
+            raise DataError(what, expected=f"the file unpacked, since rows are drawn by number: {expected}")
+        raise DataError(_hinted(what, suffix, _READERS), expected=expected)
+    try:
+        return _READERS[suffix](path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _hinted(message: str, word: str, known: Iterable[str]) -> str:
+    hint = nearest(word, known).strip()
+    return f"{message}; {hint}" if hint else message
