@@ -18,7 +18,12 @@ SPEC.loader.exec_module(pages)
 
 ELSEWHERE = {"language.md"}  # tests/language/test_docs.py runs it
 SLOW = {"README.md", "first-task.md", "add-a-modality.md"}  # these train
-PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name not in ELSEWHERE)]
+TRAIN = {"modalities", "criteria"}  # folders of pages that train
+FOLDERS = (ROOT / "docs", *(ROOT / "docs" / name for name in ("modalities", "criteria", "generators")))
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for folder in FOLDERS for page in folder.glob("*.md") if page.name not in ELSEWHERE),
+]
 TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs" / "design").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
@@ -32,7 +37,15 @@ def _one_thread():
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else (), id=page.name) for page in PAGES]
+    "page",
+    [
+        pytest.param(
+            page,
+            marks=pytest.mark.slow if page.name in SLOW or page.parent.name in TRAIN else (),
+            id=f"{page.parent.name}/{page.name}" if page.parent.name != "docs" else page.name,
+        )
+        for page in PAGES
+    ],
 )
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
