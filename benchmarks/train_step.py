@@ -34,6 +34,7 @@ from torch.nn import functional as F
 
 from ofasys.criterion.cross_entropy import cross_entropy
 from ofasys.model import SIZES, UniversalModel, flops
+from ofasys.train.optimizer import gradient_norm, step_clipped
 from ofasys.types import Layout, Stream
 
 CLOCK = time.perf_counter
@@ -77,14 +78,6 @@ def make_batch(seed: int, size: int = 8) -> Batch:
     return Batch(s, t, sm, tm, sl, tl)
 
 
-def step(loss: Tensor, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> float:
-    loss.backward()
-    nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return loss.item()
-
-
 def adamw(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=1e-5, weight_decay=0.01, fused=True)
 
@@ -108,7 +101,10 @@ def ours(half: bool) -> Callable[[Batch], float]:
             states = model.decode(Stream(sides[1], batch.target_layout), memory).states
             weights = torch.full((labels.shape[0],), 1.0 / labels.shape[0])
             loss = cross_entropy(states, table, labels, weights=weights).loss
-        return step(loss, parameters, optimizer)
+        loss.backward()
+        step_clipped(optimizer, gradient_norm(optimizer), 1.0)
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
 
     return run
 
@@ -143,7 +139,11 @@ def theirs(half: bool) -> Callable[[Batch], float]:
                 labels=batch.target.masked_fill(~batch.target_mask, -100),
                 use_cache=False,
             ).loss
-        return step(loss, parameters, optimizer)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
 
     return run
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK_BYTES = 32 * 2**20  # of one chunk's logits: below it products grow thin, above it they fall out of cache
+CHUNK_BYTES = 48 * 2**20  # of one chunk's scores: below it products grow thin, above it memory grows for little
+BLOCK_BYTES = 8 * 2**20  # of the float scores a CPU goes over at once: they stay in cache from one pass to the next
 
 
 class CrossEntropy(NamedTuple):
@@ -51,7 +52,8 @@ def cross_entropy(
     if not 0.0 <= smoothing < 1.0:
         raise ValueError(f"smoothing is {smoothing}; expected 0 or more and less than 1")
     if chunk is None:
-        chunk = _rows(hidden.shape[0], table.shape[0])
+        half = torch.is_autocast_enabled(hidden.device.type)
+        chunk = _rows(hidden.shape[0], table.shape[0], 2 if half else table.dtype.itemsize)
     wanted = torch.is_grad_enabled()
     whole, first = _whole(table)
     rows = (first, first + table.shape[0])
@@ -73,9 +75,9 @@ def _whole(table: Tensor) -> tuple[Tensor, int]:
     return (base, first) if rest == 0 else (table, 0)
 
 
-def _rows(n: int, size: int) -> int:
+def _rows(n: int, size: int, itemsize: int) -> int:
     """Rows a chunk: within the budget, and chunks of equal size."""
-    most = max(16, CHUNK_BYTES // (4 * max(1, size)))
+    most = max(16, CHUNK_BYTES // (itemsize * max(1, size)))
     chunks = max(1, -(-n // most))
     return max(1, -(-n // chunks))
 
@@ -113,43 +115,31 @@ class _CrossEntropy(torch.autograd.Function):
                 dw = dwhole[rows[0] : rows[1]]
                 dwhole[: rows[0]].zero_()
                 dwhole[rows[1] :].zero_()
-                if n == 0 or half is not None or dw.dtype != x.dtype:  # else the first product fills it
+                if n == 0:  # else the first product fills it
                     dw.zero_()
             factors = None if weights is None else weights.to(exact)[:, None]
             buffer = torch.empty(min(chunk, n), U, dtype=x.dtype, device=x.device)
+            size = max(1, BLOCK_BYTES // (exact.itemsize * max(1, U))) if device == "cpu" else max(1, chunk)
+            scratch = None if x.dtype == exact else torch.empty(min(size, n), U, dtype=exact, device=x.device)
             for start in range(0, n, chunk):
-                part = slice(start, min(start + chunk, n))
-                xs, ys = x[part], labels[part, None]
-                logits = torch.mm(xs, w.t(), out=buffer[: xs.shape[0]]).to(exact)
-                may = None if allowed is None else allowed[part]
-                if may is not None:
-                    logits.masked_fill_(~may, -torch.inf)
-                top = logits.amax(1, keepdim=True)
-                score = logits.gather(1, ys)
-                correct[part] = (score >= top)[:, 0]
-                spread, mean = _spread(logits, may, smoothing)
-                p = torch.softmax(logits, 1, out=logits)
-                loss = _log_sum_exp(p, top, score, ys) - (1.0 - smoothing) * score
-                losses[part] = (loss if mean is None else loss - smoothing * mean)[:, 0]
-                if dx is None and dw is None:
-                    continue
-                if spread is not None:
-                    p.sub_(spread)
-                p.scatter_add_(1, ys, torch.full_like(score, smoothing - 1.0))
-                g = p.to(x.dtype)
+                xs = x[start : start + chunk]
+                g = torch.mm(xs, w.t(), out=buffer[: xs.shape[0]])  # the scores, and block by block their gradient
+                for first in range(0, g.shape[0], size):
+                    block = g[first : first + size]
+                    part = slice(start + first, start + first + block.shape[0])
+                    logits = block if scratch is None else scratch[: block.shape[0]].copy_(block)
+                    may = None if allowed is None else allowed[part]
+                    losses[part], correct[part] = _turn(logits, labels[part, None], may, smoothing)
+                    if scratch is not None and (dx is not None or dw is not None):
+                        block.copy_(logits)
                 # a weight scales a row of the small factor of each product, never the (chunk, U) table
+                part = slice(start, start + xs.shape[0])
                 f = None if factors is None else factors[part]
                 if dx is not None:
                     d = torch.mm(g, w)
                     dx[part] = d if f is None else d * f
                 if dw is not None:
-                    xf = xs if f is None else (xs * f).to(xs.dtype)
-                    if half is not None or dw.dtype != g.dtype:
-                        dw += torch.mm(g.t(), xf)
-                    elif start == 0:
-                        torch.mm(g.t(), xf, out=dw)
-                    else:
-                        dw.addmm_(g.t(), xf)
+                    _add_product(dw, g, xs if f is None else (xs * f).to(xs.dtype), first=start == 0)
             total = losses.sum() if weights is None else (losses * weights).sum()
         ctx.grads = (dx, dwhole)
         ctx.mark_non_differentiable(losses, correct)
@@ -167,6 +157,42 @@ class _CrossEntropy(torch.autograd.Function):
             dw = None if dw is None else dw.mul_(scale)
         (losses,) = ctx.saved_tensors
         return dx, dw, None, None, None if losses is None else losses * scale, None, None, None, None
+
+
+def _turn(logits: Tensor, labels: Tensor, may: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Scores (n, U) become, in place, the gradient of their unweighted losses. Returns losses and correct, each (n,)."""
+    if may is not None:
+        logits.masked_fill_(~may, -torch.inf)
+    top = logits.amax(1, keepdim=True)
+    score = logits.gather(1, labels)
+    spread, mean = _spread(logits, may, smoothing)
+    p = torch.softmax(logits, 1, out=logits)
+    loss = _log_sum_exp(p, top, score, labels) - (1.0 - smoothing) * score
+    if spread is not None:
+        p.sub_(spread)
+    p.scatter_add_(1, labels, torch.full_like(score, smoothing - 1.0))
+    return (loss if mean is None else loss - smoothing * mean)[:, 0], (score >= top)[:, 0]
+
+
+def _add_product(total: Tensor, g: Tensor, x: Tensor, first: bool) -> None:
+    """total (U, D) += g (n, U)' x (n, D), or = for the first, which finds nothing in it.
+
+    On a CPU torch adds half numbers to floats slowly, so they are turned into floats a few rows, a cache's worth, at a time.
+    """
+    if total.dtype == x.dtype:
+        if first:
+            torch.mm(g.t(), x, out=total)
+        else:
+            total.addmm_(g.t(), x)
+        return
+    product = torch.mm(g.t(), x)
+    if first:
+        total.copy_(product)
+    elif total.device.type != "cpu":
+        total.add_(product)
+    else:
+        for rows, more in zip(total.split(1024), product.split(1024), strict=True):
+            rows.add_(more.to(rows.dtype))
 
 
 def _log_sum_exp(p: Tensor, top: Tensor, score: Tensor, labels: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from ofasys.train import checkpoint
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
-from ofasys.train.optimizer import adamw, learning_rate, restore_optimizer
+from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
 from ofasys.train.precision import autocast, choose
 from ofasys.train.rehearse import rehearse
 from ofasys.types import Batch, Loss
@@ -232,7 +232,7 @@ class _Run:
             self.backward(delivery, delivery.batch, began, waited)
             used = True
         if used:
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), trainer.clip, foreach=True)
+            norm = gradient_norm(self.optimizer)
             if not torch.isfinite(norm):
                 raise ConfigError(
                     f"the gradient is {float(norm)} at step {step}; lower lr={trainer.lr:g}, warm up longer, or use "
@@ -240,7 +240,7 @@ class _Run:
                 )
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate(step)
-            self.optimizer.step()
+            step_clipped(self.optimizer, norm, trainer.clip)
 
     def rate(self, step: int) -> float:
         """The learning rate of an update."""

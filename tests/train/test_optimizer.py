@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from ofasys import ConfigError
-from ofasys.train.optimizer import adamw, learning_rate, optimizer_tensors, restore_optimizer
+from ofasys.train.optimizer import (
+    adamw,
+    gradient_norm,
+    learning_rate,
+    optimizer_tensors,
+    restore_optimizer,
+    step_clipped,
+)
 from tests.train import tiny
 
 
@@ -77,3 +84,33 @@ def test_moments_come_back_by_name_and_grow_with_their_parameter():
     for parameter in larger.parameters():
         parameter.grad = torch.ones_like(parameter)
     again.step()
+
+
+@pytest.mark.parametrize("clip", [0.5, 1e3])
+def test_a_clipped_step_is_that_of_torch(clip):
+    ends = []
+    for clipped in (False, True):
+        torch.manual_seed(0)
+        model = Two()
+        optimizer = adamw(model, 1e-2, 0.1, (0.9, 0.98))
+        for step in range(3):
+            optimizer.zero_grad(set_to_none=True)
+            for parameter in list(model.parameters())[: step + 1]:  # not all have a gradient in every step
+                parameter.grad = torch.randn_like(parameter) * 10
+            norm = gradient_norm(optimizer)
+            if clipped:
+                step_clipped(optimizer, norm, clip)
+            else:
+                torch.testing.assert_close(norm, torch.nn.utils.clip_grad_norm_(model.parameters(), clip))
+                optimizer.step()
+        assert not hasattr(optimizer, "grad_scale")
+        ends.append([p.detach().clone() for p in model.parameters()])
+    torch.testing.assert_close(*ends)
+
+
+def test_a_norm_is_zero_without_gradients_and_tells_what_is_not_finite():
+    model = Two()
+    optimizer = adamw(model, 1e-2, 0.1, (0.9, 0.98))
+    assert gradient_norm(optimizer) == 0
+    next(model.parameters()).grad = torch.full_like(next(model.parameters()), torch.inf)
+    assert not torch.isfinite(gradient_norm(optimizer))
