@@ -32,7 +32,7 @@ from ofasys.program.answer import Answer, runs
 from ofasys.program.batch import collate
 from ofasys.program.program import Labels, Program
 from ofasys.program.sample import Reader, Row
-from ofasys.types import Batch, Goal, Loss, Prediction, Sample, SlotPrediction, States, Stream
+from ofasys.types import Batch, Goal, Hidden, Loss, Prediction, Sample, SlotPrediction, States, Stream
 
 Streams = tuple[Stream | None, Stream | None]
 
@@ -130,16 +130,17 @@ def generate(
     samples: Sequence[Sample],
     options: SearchOptions,
     numbers: Sequence[int] | None = None,
+    memory: Hidden | None = None,
 ) -> list[list[Answer]]:
     """Samples -> per sample its best answers, best first; of `rank` all labels. No dropout: as in evaluation.
 
     A target of several stages is made stage by stage, each decided before the next begins, so it has one answer. numbers: what
-    draws are a function of, one a sample; 0, 1, ... if None.
+    draws are a function of, one a sample; 0, 1, ... if None. memory: the states of these samples' source, where they are known.
     """
     was_training = model.training
     model.eval()
     try:
-        making = Making(model, program, samples, options, range(len(samples)) if numbers is None else numbers)
+        making = Making(model, program, samples, options, range(len(samples)) if numbers is None else numbers, memory)
         return making.answers()
     finally:
         model.train(was_training)

@@ -35,10 +35,11 @@ class Making:
         samples: Sequence[Sample],
         options: SearchOptions,
         numbers: Sequence[int],
+        memory: Hidden | None = None,
     ) -> None:
         self.model, self.program, self.samples = model, program, samples
         self.options, self.numbers = options, numbers
-        self.memory = self.encode(sources(samples)) if program.plan.source else None
+        self.memory = self.encode(sources(samples)) if program.plan.source and memory is None else memory
         self.before: list[list[tuple[str, Piece]]] = [[] for _ in samples]
         self.parts: list[list[Hypothesis | np.ndarray | None]] = [[] for _ in samples]
 

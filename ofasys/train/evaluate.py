@@ -16,7 +16,7 @@ from ofasys.program.program import Program
 from ofasys.task.loader import read
 from ofasys.task.order import sample_seed, sequential
 from ofasys.task.task import Task, metric_columns
-from ofasys.types import Sample
+from ofasys.types import Hidden, Sample
 
 
 def evaluate_task(
@@ -61,12 +61,10 @@ def predict_task(
                 values, sample = read(task, program, split, row, random)
                 samples.append(sample)
                 references.append(true_values(program, values) | task.right_answers(program, values))
-            loss, count = _loss(model, program, samples)
+            loss, count, memory = _loss(model, program, samples)
             total, tokens = total + loss, tokens + count
-            numbers = rows[numbers].tolist()
-            for sample, found in zip(
-                samples, flow.generate(model, program, samples, task.generate, numbers), strict=True
-            ):
+            answers = flow.generate(model, program, samples, task.generate, rows[numbers].tolist(), memory)
+            for sample, found in zip(samples, answers, strict=True):
                 predictions.append(flow.postprocess(program, sample, found[0]))
     finally:
         model.train(was_training)
@@ -99,13 +97,14 @@ def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[A
     return [tuple(row[column] for column in columns) for row in rows]
 
 
-def _loss(model: GeneralistModel, program: Program, samples: Sequence[Sample]) -> tuple[float, int]:
+def _loss(model: GeneralistModel, program: Program, samples: Sequence[Sample]) -> tuple[float, int, Hidden | None]:
+    """(sum of losses, units, the states of the source, which answers are made from too)."""
     batch = to_device(flow.collate(program, samples), model.device)
     if not batch.goals:
-        return 0.0, 0
+        return 0.0, 0, None
     states = flow.compute(model, flow.adapt(model, batch))
     slots = flow.criterion(flow.emit(model, program, states, batch)).slots
-    return sum(loss for loss, _ in slots.values()), sum(count for _, count in slots.values())
+    return sum(loss for loss, _ in slots.values()), sum(count for _, count in slots.values()), states.source
 
 
 __all__ = ["evaluate_task", "metric_columns", "predict_task", "spread_rows", "true_values"]

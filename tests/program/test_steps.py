@@ -1,0 +1,95 @@
+"""What stands before a value, of different length in each row: step by step and in stretches as in one pass."""
+
+import numpy as np
+import pytest
+import torch
+
+from ofasys.model import UniversalModel
+from ofasys.program.batch import layout
+from ofasys.program.steps import Onward, Past, StepDecoder
+from ofasys.types import Hidden, Layout, Stream
+
+LENGTHS = (4, 1, 6)
+MORE = 5
+D = 32
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    torch.manual_seed(3)
+    made = UniversalModel(tiny.CONFIG).eval()
+    with torch.no_grad():
+        for name, weight in made.named_parameters():
+            if "weight" in name and weight.dim() > 1:
+                weight.mul_(3)
+    return made
+
+
+def stream(lengths, seed, blocks=None):
+    positions = np.full((sum(lengths), 3), -1)
+    positions[:, 0] = np.concatenate([np.arange(n) for n in lengths])
+    made = layout(np.array(lengths), positions)
+    embedding = torch.randn(sum(lengths), D, generator=torch.Generator().manual_seed(seed))
+    return Stream(embedding, Layout(**{**vars(made), "blocks": blocks}))
+
+
+@pytest.fixture(scope="module")
+def whole(model):
+    """(memory, the pasts, what comes after them (3, MORE, D), the stream of both, rows of what comes after)."""
+    with torch.no_grad():
+        memory: Hidden = model.encode(stream((3, 5, 2), 1))
+        past, after = stream(LENGTHS, 2), torch.randn(3, MORE, D, generator=torch.Generator().manual_seed(4))
+    parts = past.embedding.split(LENGTHS)
+    both = stream([n + MORE for n in LENGTHS], 0)
+    embedding = torch.cat([torch.cat([p, a]) for p, a in zip(parts, after, strict=True)])
+    rows = torch.cat([torch.arange(MORE) + sum(LENGTHS[:i]) + i * MORE + n for i, n in enumerate(LENGTHS)])
+    return memory, past, after, Stream(embedding, both.layout), rows
+
+
+def test_steps_after_pasts_of_different_length(model, whole):
+    memory, past, after, both, rows = whole
+    with torch.no_grad():
+        want = model.decode(both, memory).states[rows].view(3, MORE, D)
+        first = model.decode(past, memory).states[torch.tensor(LENGTHS).cumsum(0) - 1]
+    onward = Onward(model, memory, Past.of(past))
+    torch.testing.assert_close(onward.hidden, first, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(onward.step(after[:, :1]), want[:, 0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(onward.step(after[:, 1:4]), want[:, 3], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(onward.step(after[:, 4:]), want[:, 4], atol=1e-5, rtol=1e-4)
+
+
+def test_a_look_sees_both_ways_and_keeps_nothing(model, whole):
+    memory, past, after, both, rows = whole
+    blocks = torch.zeros(len(both.embedding), dtype=torch.int64)
+    blocks[rows] = torch.arange(1, 4).repeat_interleave(MORE)
+    with torch.no_grad():
+        marked = Stream(both.embedding, Layout(**{**vars(both.layout), "blocks": blocks}))
+        want = model.decode(marked, memory).states
+        causal = model.decode(both, memory).states
+    onward = Onward(model, memory, Past.of(past))
+    for _ in range(2):
+        torch.testing.assert_close(onward.look(after), want[rows].view(3, MORE, D), atol=1e-5, rtol=1e-4)
+    last = rows.view(3, MORE)[:, -1]
+    assert (want[rows.view(3, MORE)[:, 0]] - causal[rows.view(3, MORE)[:, 0]]).abs().max() > 0.1  # the first sees the last
+    torch.testing.assert_close(want[last - MORE], causal[last - MORE], atol=1e-5, rtol=1e-4)  # what came before does not
+
+
+def test_tokens_after_pasts_of_different_length(model, whole):
+    memory, past, _, _, _ = whole
+    table = torch.randn(40, D, generator=torch.Generator().manual_seed(9))
+    decoder = StepDecoder(model, table, memory, 3, past=Past.of(past))
+    decoder.start(2, 8)
+    tokens = torch.arange(12).view(6, 2)
+    got = decoder.step(tokens, None)
+    parts = past.embedding.split(LENGTHS)
+    for row in range(6):
+        source = row // 2
+        alone = stream((LENGTHS[source] + 2,), 0)
+        with torch.no_grad():
+            lone = model.encode(stream((3, 5, 2), 1))
+            own = [slice(0, 3), slice(3, 8), slice(8, 10)][source]
+            size = own.stop - own.start
+            lone = Hidden(lone.states[own], stream((size,), 0).layout)
+            embedding = torch.cat([parts[source], table[tokens[row]]])
+            want = model.decode(Stream(embedding, alone.layout), lone).states[-1]
+        torch.testing.assert_close(got[row], want, atol=1e-5, rtol=1e-4)
