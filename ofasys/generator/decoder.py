@@ -62,6 +62,11 @@ class Continuation(Protocol):
         """R."""
         ...
 
+    @property
+    def room(self) -> int:
+        """Positions that may still come."""
+        ...
+
     def step(self, embedding: Tensor) -> Tensor:
         """Append n positions to all rows, embedding (R, n, D) -> the state after the last (R, D)."""
         ...

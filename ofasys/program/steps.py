@@ -111,6 +111,11 @@ class Onward:
         self.cache = model.start(memory, self.rows, past.embedding.shape[1] + 64)
         self.hidden = past.start(model, self.cache, 1)
 
+    @property
+    def room(self) -> int:
+        """Positions the model still has places for."""
+        return self.model.config.max_positions - int(self.order.max())
+
     def step(self, embedding: Tensor) -> Tensor:
         """embedding (R, n, D), appended -> the state after the last (R, D)."""
         self.hidden = self.model.step(embedding, self._positions(embedding.shape[1]), self.cache)
