@@ -104,7 +104,7 @@ class Making:
         rows = len(self.samples)
         decoder = StepDecoder(model.universal, model.table, self.memory, rows, model.transposed(rows), past)
         begun = max(map(len, prefixes)) + (0 if past is None else int(past.order.max()))
-        room = model.config.max_positions - begun - int(constraint.reserve.max())
+        room = model.config.max_positions - begun - int(constraint.reserve.max()) - program.kept(number)
         options = replace(options, max_length=max(1, min(options.max_length, room)))
         if program.generator == "rank":
             return ranked(decoder, program, prefixes, options)
@@ -140,12 +140,13 @@ class Making:
         past = self.past()
         assert past is not None
         universal = self.model.universal
-        onward, negative = Onward(universal, self.memory, past), None
+        kept = self.program.kept(number)
+        onward, negative = Onward(universal, self.memory, past, kept), None
         led = [sample.negative for sample in self.samples]
         options = {**slot.values, **self.options.draw}
         if all(stream is not None for stream in led) and options.get("guidance_weight", 1.0) != 1.0:
             away = self.encode([stream for stream in led if stream is not None])
-            negative = Onward(universal, away, past)
+            negative = Onward(universal, away, past, kept)
         draw = GENERATORS[slot.generator.name].resolve()
         values = draw(self.model.adaptors[slot.key], onward, options, [self.seed(n) for n in self.numbers], negative)
         for i, frames in enumerate(values):

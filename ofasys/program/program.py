@@ -89,6 +89,16 @@ class Program:
         """The slot that learns from a reward."""
         return next((s for s in self.plan.slots if s.criterion and s.criterion.name == "reward"), None)
 
+    def kept(self, number: int) -> int:
+        """Positions to keep free while a stage is made, for those after it: what they are expected to take, half of all at most."""
+        slots = {
+            slot
+            for stage in self.stages[number + 1 :]
+            for slot in ([stage.slot] if stage.slot is not None else _slots(stage.items))
+        }
+        marks = len(self.stages) - number - 1
+        return min(marks + sum(self.plan.slots[slot].expected for slot in slots), self.max_positions // 2)
+
     @cached_property
     def label_answers(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Of a target that is one closed set: each label as the tokens of the whole answer, and the states before them."""
@@ -218,6 +228,10 @@ def _lead(items: Sequence[Item]) -> int:
         if not isinstance(item, (Forced, Given)):
             return i
     return len(items)
+
+
+def _slots(items: Sequence[Item]) -> list[int]:
+    return [item.slot for item in _flat(items) if not isinstance(item, (Forced, Loop))]
 
 
 def _flat(items: Sequence[Item]) -> list[Item]:

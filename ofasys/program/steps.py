@@ -104,17 +104,20 @@ class StepDecoder:
 
 
 class Onward:
-    """What came before a value that is drawn, one row a source. See `ofasys.generator.decoder.Continuation`."""
+    """What came before a value that is drawn, one row a source. See `ofasys.generator.decoder.Continuation`.
 
-    def __init__(self, model: UniversalModel, memory: Hidden | None, past: Past) -> None:
-        self.model, self.rows, self.order = model, len(past.order), past.order
+    kept: positions to leave for what comes after the value.
+    """
+
+    def __init__(self, model: UniversalModel, memory: Hidden | None, past: Past, kept: int = 0) -> None:
+        self.model, self.rows, self.order, self.kept = model, len(past.order), past.order, kept
         self.cache = model.start(memory, self.rows, past.embedding.shape[1] + 64)
         self.hidden = past.start(model, self.cache, 1)
 
     @property
     def room(self) -> int:
-        """Positions the model still has places for."""
-        return self.model.config.max_positions - int(self.order.max())
+        """Positions the model still has places for, but for those to be kept for what comes after."""
+        return max(1, self.model.config.max_positions - int(self.order.max()) - self.kept)
 
     def step(self, embedding: Tensor) -> Tensor:
         """embedding (R, n, D), appended -> the state after the last (R, D)."""
