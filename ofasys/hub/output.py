@@ -99,7 +99,9 @@ class Output:
 
 
 def _jsonable(value: Any) -> Any:
-    """An array as lists; of another value that JSON has no word for, its text."""
+    """A value that knows its own dict as that, an array as lists; of another that JSON has no word for, its text."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 

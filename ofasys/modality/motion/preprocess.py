@@ -1,0 +1,154 @@
+"""MOTION: a motion -> frames of normalised features at one rate, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofasys.errors import DataError
+from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.motion.features import Features
+from ofasys.modality.motion.motion import Motion
+from ofasys.modality.motion.read_motion import Files, read_motion
+from ofasys.modality.motion.skeleton import Skeleton
+from ofasys.modality.symbols import Symbols
+from ofasys.types import Piece
+
+LEAST_SHARE = 0.1  # of the spread of its kind that a feature which hardly moves is divided by
+
+
+class Frames(Concatenate):
+    """A motion -> frames (n, stride * C) float32: features less their mean, by their deviation, `stride` frames a position.
+
+    `time` (1,), how much of it is noise: none; `lengths` (1,), its positions. Mean, deviation and skeleton are fitted; see `fit`. Longer values are cut to `frames`: anywhere in training, else
+    at the start. A last group of fewer than `stride` frames repeats the last one.
+    """
+
+    def __init__(self, options: Options, symbols: Symbols) -> None:
+        self.fps, self.stride, self.start = float(options["fps"]), int(options["stride"]), options["start"]
+        self.frames = int(options["frames"])
+        if most := options.get("max_length"):
+            self.frames = min(self.frames, int(most) * self.stride)
+        fitted: Mapping[str, np.ndarray] = options["fitted"]
+        self.features, self.files = features_of(fitted), Files()
+        self.root: str | Path | None = None  # of the value read last: `canonical` is asked about it, and not told
+        self.mean, self.deviation = (np.asarray(fitted[name], dtype=np.float64) for name in ("mean", "deviation"))
+
+    def preprocess(self, value: Any, context: Context) -> Piece:
+        """Errors: DataError when the value is no motion, or has another skeleton."""
+        random = context.random if context.training else None
+        self.root = context.root
+        made = (self._features(self._read(value, context), random) - self.mean) / self.deviation
+        if short := -len(made) % self.stride:
+            made = np.concatenate([made, np.repeat(made[-1:], short, 0)])
+        return self.piece(made.astype(np.float32).reshape(-1, self.stride * made.shape[1]))
+
+    def piece(self, frames: np.ndarray) -> Piece:
+        """Frames (n, stride * C) as they stand in a stream."""
+        length = np.array([len(frames)], dtype=np.int64)
+        return Piece({"frames": frames, "time": np.zeros(1, dtype=np.float32), "lengths": length}, len(frames))
+
+    def postprocess(self, frames: np.ndarray, context: Context) -> Motion:
+        """frames (n, stride * C) -> the motion. Errors: DataError when the model made no finite numbers."""
+        made = np.asarray(frames, dtype=np.float64).reshape(-1, self.features.width)
+        if not np.isfinite(made).all():
+            raise DataError("the model made NaN or infinity", expected="finite frames; was the training stable?")
+        return self.features.decode(made * self.deviation + self.mean, 1 / self.fps)
+
+    def canonical(self, value: Any) -> Motion:
+        """The motion at this slot's rate, cut and placed as a preprocessed one is."""
+        return self.features.decode(self._features(self._read(value, Context(root=self.root)), None), 1 / self.fps)
+
+    def _read(self, value: Any, context: Context) -> Motion:
+        motion = read_motion(value, context.root, self.fps, self.files)
+        self.features.check(motion)
+        return motion
+
+    def _features(self, motion: Motion, random: np.random.Generator | None) -> np.ndarray:
+        first = 0
+        if random is not None and (spare := count(motion, self.fps) - self.frames) > 0:
+            first = int(random.integers(spare + 1))
+        return window(self.features, motion, self.fps, first, self.frames, self.start)
+
+    @staticmethod
+    def fit(values: Iterable[tuple[Any, Context]], options: Options, seed: int) -> dict[str, np.ndarray]:
+        """skeleton: JSON as uint8, the first value's; mean and deviation (C,) over all frames of all values.
+
+        A value is seen in pieces of `frames` frames, each placed as `start` says. A feature's deviation is no less than a
+        share of its kind's, so that a joint that never moves is not blown up. Errors: DataError for a value that is no
+        motion, has another skeleton than the first, or if there is none.
+        """
+        fps, most = float(options["fps"]), int(options["frames"])
+        features: Features | None = None
+        total = 0
+        mean = square = np.zeros(0)
+        for value, context in values:
+            motion = read_motion(value, context.root, fps)
+            if features is None:
+                features = _chosen(motion, options["features"])
+                mean = square = np.zeros(features.width)
+            features.check(motion)
+            for first in range(0, count(motion, fps), most):
+                made = window(features, motion, fps, first, most, options["start"])
+                total += len(made)
+                step = made - mean
+                mean = mean + step.sum(0) / total  # Chan et al. (1979), a window at a time: sums of squares stay small
+                square = square + (step * (made - mean)).sum(0)
+        if features is None:
+            raise DataError(
+                "no motion to learn a skeleton and its statistics from", expected="at least one training value"
+            )
+        deviation = np.sqrt(np.maximum(square / total, 0.0))
+        for kind in (slice(0, features.places), slice(features.places, None)):
+            spread = float(np.sqrt((deviation[kind] ** 2).mean())) if deviation[kind].size else 0.0
+            deviation[kind] = np.maximum(deviation[kind], LEAST_SHARE * spread) if spread > 1e-6 else 1.0
+        described = {"features": features.kind, "skeleton": features.skeleton.to_dict()}
+        text = json.dumps(described, sort_keys=True).encode()
+        return {
+            "skeleton": np.frombuffer(text, dtype=np.uint8).copy(),
+            "mean": mean.astype(np.float32),
+            "deviation": deviation.astype(np.float32),
+        }
+
+
+def features_of(fitted: Mapping[str, Any]) -> Features:
+    """The features that what `fit` gave is about."""
+    described = json.loads(np.asarray(fitted["skeleton"], dtype=np.uint8).tobytes())
+    return Features(Skeleton.from_dict(described["skeleton"]), described["features"])
+
+
+def _chosen(motion: Motion, kind: str) -> Features:
+    if kind == "auto":
+        kind = "rotations" if motion.skeleton.turns else "positions"
+    return Features(motion.skeleton, kind)
+
+
+def pace(motion: Motion, fps: float) -> float:
+    """Frames of the motion a frame of another rate. A BVH says .0083333 for a 120th: what is nearly whole is whole."""
+    exact = 1 / (fps * motion.frame_time)
+    for nearly in (max(1.0, np.round(exact)), 1 / max(1.0, np.round(1 / exact))):
+        if abs(exact - nearly) < 1e-4 * nearly:
+            return float(nearly)
+    return exact
+
+
+def count(motion: Motion, fps: float) -> int:
+    """Frames of a motion at another rate: those that lie within it."""
+    return int((len(motion) - 1) / pace(motion, fps) + 1e-6) + 1
+
+
+def window(features: Features, motion: Motion, fps: float, first: int, frames: int, start: str) -> np.ndarray:
+    """Features (n, C) float64 of up to `frames` frames at `fps`, from frame `first` of that rate on."""
+    numbers = np.arange(first, min(first + frames, count(motion, fps)))
+    at = np.minimum(numbers * pace(motion, fps), len(motion) - 1)
+    before = np.floor(at + 1e-9).astype(np.int64)
+    share = np.maximum(at - before, 0.0)
+    made = features.encode(motion, before)
+    if share.any():
+        after = np.minimum(before + 1, len(motion) - 1)
+        made = features.between(made, features.encode(motion, after), share)
+    return features.to_origin(made) if start == "origin" else made

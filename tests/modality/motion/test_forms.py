@@ -1,0 +1,98 @@
+"""MOTION in every kind of sentence: a loss, a gradient, an answer."""
+
+import numpy as np
+import pytest
+import torch
+
+from ofasys import OFASys, flow
+from ofasys.errors import ConfigError, DataError
+from ofasys.generalist import GeneralistModel
+from ofasys.modality.motion.motion import Motion
+from ofasys.model.sizes import ModelConfig
+from ofasys.task.task import Task
+from tests.modality.motion import bodies
+
+CONFIG = ModelConfig(width=16, heads=2, ffn=32, encoder_layers=1, decoder_layers=1, dropout=0.0, max_positions=160)
+ROWS = [
+    {
+        "t": "go",
+        "x": "it went",
+        "m": bodies.walker(k, frames=7 + k),
+        "n": bodies.walker(k).positions,
+        "label": ("a", "b", "a")[k],
+    }
+    for k in range(3)
+]
+FORMS = [
+    "do [TEXT:t] -> [MOTION:m]",
+    "do [TEXT:t] -> [MOTION:m,stride=3,predict=noise,frames=9]",
+    "do [TEXT:t] -> [TEXT:x] [MOTION:m]",
+    "do [TEXT:t] -> [MOTION:m] [TEXT:x]",
+    "do [TEXT:t] -> it [TEXT:x] so [MOTION:m] and [MOTION:n,skeleton=other] then [TEXT:t]",
+    "-> [MOTION:m]",
+    "-> [MOTION:m,features=positions,start=world]",
+    "[MOTION:m] -> [MOTION:m,frames=5]",
+    "[MOTION:m] -> [MOTION:n,skeleton=other]",
+    "[MOTION:m] what is it? -> [TEXT:x]",
+    "([MOTION:m])* what are they? -> [TEXT:x]",
+    "do [TEXT:t] -> [MOTION:m,no_loss] [TEXT:x]",
+    "do [TEXT:t] -> [MOTION:m,no_loss] [MOTION:m]",
+    "[MOTION:m,criterion=classify,classify_target=label] ->",
+    "[MOTION:m|TEXT:t] ->",
+]
+
+
+def grown(text):
+    rows = [row | ({"m": [row["m"]] * 2} if ")*" in text else {}) for row in ROWS]
+    labels = {"label": ("a", "b")} if "label" in text else None
+    task = Task("task", text, train=rows, closed_set=labels)
+    torch.manual_seed(0)
+    model = GeneralistModel(config=CONFIG, text_pieces=280)
+    model.grow([(task.plan, task.labels)], lambda: iter(task.texts()), task.examples)
+    return model, task, rows
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_forms(text):
+    model, task, rows = grown(text)
+    program = flow.bind(model, task.plan, task.labels)
+    random = np.random.default_rng(0)
+    batch = flow.collate(program, [flow.preprocess(program, row, training=True, random=random) for row in rows])
+    loss = flow.criterion(flow.emit(model, program, flow.compute(model, flow.adapt(model, batch)), batch))
+    assert torch.isfinite(loss.total)
+    loss.total.backward()
+    assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in model.parameters())
+    closed = {"label": ["a", "b"]} if "label" in text else None
+    out = OFASys(model.eval()).inference(
+        text,
+        data=rows,
+        closed_set=closed,
+        max_length=4,
+        **({"steps": 3} if any(slot.kind == "noise" for slot in task.plan.slots) else {}),
+    )[1]
+    for slot in task.plan.on("target"):
+        if slot.kind == "noise":
+            assert isinstance(out[slot.column], Motion)
+            assert len(out[slot.column]) == slot.values["frames"]
+
+
+def test_a_value_too_long_for_the_model_is_an_error():
+    model, task, _ = grown("do [TEXT:t] -> [MOTION:m,frames=200]")
+    program = flow.bind(model, task.plan, task.labels)
+    assert flow.preprocess(program, ROWS[0])
+    with pytest.raises(DataError, match="201 positions long; expected at most 160"):
+        flow.preprocess(program, ROWS[0] | {"m": bodies.walker(0, frames=300)})
+
+
+def test_guidance_reaches_only_what_is_made_from_noise():
+    model, _, rows = grown("do [TEXT:t] -> [MOTION:m]")
+    asked = OFASys(model.eval())
+    assert asked.inference("do [TEXT:t] -> [MOTION:m]", data=rows[0], steps=2, guidance_weight=3).motion
+    with pytest.raises(ConfigError, match="step"):
+        asked.inference("do [TEXT:t] -> [MOTION:m]", data=rows[0], stepz=2)
+    with pytest.raises(DataError, match="a sentence takes 60001 places, the model has 160"):
+        asked.inference("do [TEXT:t] -> [MOTION:m]", data=rows[0], length=60_000)
+    with pytest.raises(ConfigError, match="length is a whole number from 1 to 65536"):
+        asked.inference("do [TEXT:t] -> [MOTION:m]", data=rows[0], length=10**9)
+    with pytest.raises(ConfigError, match="guidance_weight"):
+        asked.inference("do [TEXT:t] -> [MOTION:m]", data=rows[0], guidance_weight=-1)
