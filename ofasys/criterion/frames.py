@@ -1,0 +1,49 @@
+"""Values that are learned frame by frame: how far the predicted frames are from the true ones, and where a value stops.
+
+`n` positions of all values, `r` frames a position, `C` numbers a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ofasys.types import SlotPrediction, Verdict
+
+
+class Frames(nn.Module):
+    """Mean absolute plus mean squared error, of each of the adaptor's guesses, and cross-entropy of the stop (Tacotron 2).
+
+    made: `frames` (n, r, C), the last guess; `coarse`, the same before a postnet, where there is one; `stop` (n,), the logit that
+    a position is its value's last, where the adaptor predicts it.
+    """
+
+    def __init__(self, options: Mapping[str, Any], width: int) -> None:
+        super().__init__()
+        self.stop_weight = float(options["stop_weight"])
+
+    def forward(self, seen: SlotPrediction) -> Verdict:
+        """The loss per position. goal.tensors: frames (n * r, C), or (n, r, C), the truth."""
+        made, lengths = seen.made, seen.goal.lengths
+        last = made["frames"].float()
+        truth = seen.goal.tensors["frames"].reshape(last.shape)
+        l1, l2 = nn.functional.l1_loss(last, truth), nn.functional.mse_loss(last, truth)
+        figures = {"l1": float(l1.detach()), "l2": float(l2.detach())}
+        loss = l1 + l2
+        if "coarse" in made:
+            coarse = made["coarse"].float()
+            loss = loss + nn.functional.l1_loss(coarse, truth) + nn.functional.mse_loss(coarse, truth)
+        if "stop" in made:
+            stop = self._stop(made["stop"].float(), lengths)
+            figures["stop"] = float(stop.detach())
+            loss = loss + stop
+        return Verdict(loss, len(last), figures)
+
+    def _stop(self, logits: Tensor, lengths: Tensor) -> Tensor:
+        last = torch.zeros_like(logits)
+        last[lengths.cumsum(0) - 1] = 1.0
+        weight = logits.new_tensor(self.stop_weight)
+        return nn.functional.binary_cross_entropy_with_logits(logits, last, pos_weight=weight)

@@ -1,0 +1,110 @@
+"""AUDIO: anything that holds sound -> log-mel frames, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ofasys.errors import DataError
+from ofasys.modality.audio.augment import spec_augment
+from ofasys.modality.audio.mel import MelSpec, log_mel
+from ofasys.modality.audio.read_audio import read_audio
+from ofasys.modality.audio.waveform import Audio
+from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.symbols import Symbols
+from ofasys.types import Piece
+
+# About the mean and deviation of the log-mel magnitudes of speech. Numbers of ours, not of a data set: a frame then means
+# the same in every model and every task, and a value of one data set comes back whole from a model of another.
+MEAN, DEVIATION = -5.0, 2.5
+
+
+class Heard(Concatenate):
+    """What both sides share: reading, and what counts as an answer."""
+
+    def __init__(self, options: Options, symbols: Symbols) -> None:
+        self.options, self.spec = options, MelSpec.of(options)
+        self.root: str | Path | None = None  # of the value read last: `canonical` is asked about it, and not told
+
+    def canonical(self, value: Any) -> Any:
+        """An Audio at the slot's rate."""
+        return None if value is None else read_audio(value, self.spec.rate, self.options["seconds"], self.root)
+
+    def postprocess(self, made: np.ndarray, context: Context) -> Any:
+        """Sound is answered by target slots."""
+        raise NotImplementedError("AUDIO in the source answers nothing")
+
+    def _samples(self, value: Any, context: Context) -> np.ndarray:
+        """(n,), at least one window."""
+        self.root = context.root
+        samples = read_audio(value, self.spec.rate, self.options["seconds"], context.root).samples
+        if len(samples) < self.spec.window:
+            raise DataError(
+                f"the audio is too short: {len(samples)} samples at {self.spec.rate} Hz",
+                expected=f"at least {self.spec.window} samples, one window of {self.options['window']:g} ms",
+            )
+        return samples
+
+
+class Fbank(Heard):
+    """Sound -> frames (T, C) float32, T = 1 + samples // hop, and counts (1,), the T. Four frames share a stream position.
+
+    max_length: longer audio loses its end.
+    """
+
+    def preprocess(self, value: Any, context: Context) -> Piece:
+        """Errors: DataError when the value holds no sound, or one that is too short or too long."""
+        frames = log_mel(self._samples(value, context), self.spec)
+        if most := self.options["max_length"]:
+            frames = frames[: 4 * most]
+        frames = (frames - MEAN) / DEVIATION
+        if self.options["normalise"] == "utterance":
+            # One mean and deviation for all bands: per band, a steady tone would be nothing at all. Silence is zeros.
+            frames = (frames - frames.mean(dtype=np.float64)) / max(0.1, frames.std(dtype=np.float64))
+            frames = frames.astype(np.float32)
+        if context.random is not None and context.training:
+            names = ("time_masks", "time_mask", "time_share", "band_masks", "band_mask")
+            frames = spec_augment(frames, context.random, **{name: self.options[name] for name in names})
+        return Piece({"frames": frames, "counts": np.array([len(frames)], dtype=np.int64)}, positions(len(frames)))
+
+
+class Frames(Heard):
+    """Sound -> frames (length * reduction, C) float32; silence is added up to a whole number of positions.
+
+    A value longer than max_length is an error: a model that learned from its beginning alone would stop in the middle.
+    """
+
+    def preprocess(self, value: Any, context: Context) -> Piece:
+        """Errors: DataError when the value holds no sound, or one that is too short or too long."""
+        samples = self._samples(value, context)
+        step = self.spec.hop * self.options["reduction"]
+        length = -(-len(samples) // step)
+        if (most := self.options["max_length"]) and length > most:
+            raise DataError(
+                f"the audio takes {length} positions, more than max_length={most}",
+                expected=f"at most {most * step / self.spec.rate:g} s, or a larger max_length",
+            )
+        padded = np.pad(samples, (0, length * step - len(samples)))
+        frames = log_mel(padded, self.spec)[: length * self.options["reduction"]]
+        return Piece({"frames": (frames - MEAN) / DEVIATION}, length)
+
+    def piece(self, frames: np.ndarray) -> Piece:
+        """Frames (length * reduction, C) that were generated, for what comes after them."""
+        return Piece({"frames": frames}, len(frames) // self.options["reduction"])
+
+    def postprocess(self, made: np.ndarray, context: Context) -> Audio:
+        """Frames (n, C) as they were generated -> sound."""
+        from ofasys.modality.audio.vocoder import sound
+
+        frames = np.asarray(made, dtype=np.float32) * DEVIATION + MEAN
+        if len(frames) == 0:
+            return Audio(np.zeros(0, np.float32), self.spec.rate)
+        samples = sound(frames, self.spec, self.options["vocoder"], self.options["vocoder_steps"])
+        return Audio(samples, self.spec.rate)
+
+
+def positions(frames: int) -> int:
+    """Stream positions of so many frames in the source: halved twice, rounded up."""
+    return ((frames + 1) // 2 + 1) // 2
