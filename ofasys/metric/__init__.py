@@ -1,20 +1,52 @@
 """Metrics: pure functions (predictions, references) -> dict, and the registry that knows them by name."""
 
 from ofasys.metric.box import detection, iou, iou_accuracy
-from ofasys.metric.label import accuracy, exact_match
+from ofasys.metric.image import codebook_use, psnr, ssim
+from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
 from ofasys.metric.metric import METRICS, Metric, find
-from ofasys.metric.text import bleu, cider, rouge_l
+from ofasys.metric.motion import frechet_distance, motion_diversity, motion_features, motion_frechet, mpjpe
+from ofasys.metric.retrieval import retrieval
+from ofasys.metric.speech import cer, dtw, mcd, per, wer
+from ofasys.metric.sql import ExecutionAccuracy, execution_accuracy
+from ofasys.metric.struct import grid_exact, table_exact, table_exact_any_order, triples_f1
+from ofasys.metric.text import bleu, chrf, cider, rouge_l
 
 __all__ = [
     "METRICS",
+    "ExecutionAccuracy",
     "Metric",
     "accuracy",
     "bleu",
+    "cer",
+    "chrf",
     "cider",
+    "codebook_use",
     "detection",
+    "dtw",
     "exact_match",
+    "execution_accuracy",
+    "f1",
+    "f1_binary",
     "find",
+    "frechet_distance",
+    "grid_exact",
     "iou",
     "iou_accuracy",
+    "matthews",
+    "mcd",
+    "mean_class_accuracy",
+    "motion_diversity",
+    "motion_features",
+    "motion_frechet",
+    "mpjpe",
+    "per",
+    "psnr",
+    "retrieval",
     "rouge_l",
+    "ssim",
+    "table_exact",
+    "table_exact_any_order",
+    "triples_f1",
+    "vqa_score",
+    "wer",
 ]

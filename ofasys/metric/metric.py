@@ -8,8 +8,14 @@ from typing import Any
 
 from ofasys.errors import ConfigError, nearest
 from ofasys.metric.box import detection, iou_accuracy
-from ofasys.metric.label import accuracy, exact_match
-from ofasys.metric.text import bleu, cider, rouge_l
+from ofasys.metric.image import codebook_use, psnr, ssim
+from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
+from ofasys.metric.motion import motion_diversity, motion_frechet, mpjpe
+from ofasys.metric.retrieval import retrieval
+from ofasys.metric.speech import cer, mcd, per, wer
+from ofasys.metric.sql import execution_accuracy
+from ofasys.metric.struct import grid_exact, table_exact, table_exact_any_order, triples_f1
+from ofasys.metric.text import bleu, chrf, cider, rouge_l
 
 Function = Callable[[Sequence[Any], Sequence[Any]], Mapping[str, float] | float]
 
@@ -61,6 +67,63 @@ METRICS: dict[str, Metric] = {
         Metric("cider", "CIDEr-D, 0..10", ("text",), cider, "cider"),
         Metric("iou_accuracy", "share of boxes with IoU >= 0.5, 0..1", ("box",), iou_accuracy, "iou_accuracy@0.5"),
         Metric("detection", "F1 at IoU 0.5 and COCO mAP of labelled boxes, 0..1", ("box", "text"), detection, "f1@0.5"),
+        Metric("f1", "F1 of each label, their mean, 0..1", ("any",), f1, "f1"),
+        Metric("f1_binary", "F1 of the positive one of two labels, 0..1", ("any",), f1_binary, "f1_binary"),
+        Metric("matthews", "correlation of answers and labels, -1..1", ("any",), matthews, "matthews"),
+        Metric(
+            "mean_class_accuracy",
+            "share of right labels for each label, their mean, 0..1",
+            ("any",),
+            mean_class_accuracy,
+            "mean_class_accuracy",
+        ),
+        Metric("vqa_score", "agreement with the people asked, 0..1", ("text",), vqa_score, "vqa_score"),
+        Metric("chrf", "corpus chrF2 (sacrebleu), 0..100", ("text",), chrf, "chrf"),
+        Metric("wer", "wrong words a word of the references (jiwer)", ("text",), wer, "wer", False),
+        Metric("cer", "wrong characters a character of the references (jiwer)", ("text",), cer, "cer", False),
+        Metric("per", "wrong phones a phone of the references", ("phone",), per, "per", False),
+        Metric("mcd", "mel-cepstral distortion along the best alignment, dB", ("audio",), mcd, "mcd", False),
+        Metric("psnr", "peak signal-to-noise ratio, dB", ("image",), psnr, "psnr"),
+        Metric("ssim", "structural similarity, -1..1", ("image",), ssim, "ssim"),
+        Metric(
+            "codebook_use", "perplexity and share of the codes used", ("codes",), codebook_use, "codebook_perplexity"
+        ),
+        Metric("mpjpe", "mean distance of joints from the true pose", ("motion",), mpjpe, "mpjpe_root", False),
+        Metric(
+            "motion_frechet",
+            "Frechet distance of the features of motions",
+            ("motion",),
+            motion_frechet,
+            "motion_frechet",
+            False,
+        ),
+        Metric(
+            "motion_diversity",
+            "mean distance of the features of two motions",
+            ("motion",),
+            motion_diversity,
+            "motion_diversity",
+        ),
+        Metric("retrieval", "recall@k and median rank of pairs, both ways", ("view", "view"), retrieval, "recall@1"),
+        Metric(
+            "table_exact", "share of equal tables, F1 of their cells, 0..1", ("struct",), table_exact, "table_exact"
+        ),
+        Metric(
+            "table_exact_any_order",
+            "the same with rows in any order",
+            ("struct",),
+            table_exact_any_order,
+            "table_exact_any_order",
+        ),
+        Metric("grid_exact", "share of equal grids, of right cells, 0..1", ("struct",), grid_exact, "grid_exact"),
+        Metric("triples_f1", "F1 of triples, 0..1", ("struct",), triples_f1, "triples_f1"),
+        Metric(
+            "execution_accuracy",
+            "share of SQL that gives the true result, 0..1",
+            ("text",),
+            execution_accuracy,
+            "execution_accuracy",
+        ),
     )
 }
 

@@ -26,6 +26,11 @@ def text_pairs(predictions: Iterable[Any], references: Iterable[Any]) -> list[tu
     return [(_text(p, i), _alternatives(r, i)) for i, (p, r) in enumerate(pairs(predictions, references))]
 
 
+def shown(value: Any) -> str:
+    """A value in a message: on one line, and short."""
+    return f"{' '.join(repr(value).split()):.80}"
+
+
 def _text(prediction: Any, sample: int) -> str:
     if not isinstance(prediction, str):
         kind = type(prediction).__name__

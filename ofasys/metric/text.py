@@ -1,4 +1,4 @@
-"""Metrics of texts: BLEU, ROUGE-L, CIDEr-D. Each reference is a string or a list of alternatives."""
+"""Metrics of texts: BLEU, chrF, ROUGE-L, CIDEr-D. Each reference is a string or a list of alternatives."""
 
 from __future__ import annotations
 
@@ -28,10 +28,25 @@ def bleu(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, flo
     """`bleu`, 0..100: sacrebleu's corpus BLEU-4, its tokenisation ("13a") and smoothing."""
     from sacrebleu import corpus_bleu
 
+    texts, streams = _streams(predictions, references)
+    return {"bleu": float(corpus_bleu(texts, streams).score)}
+
+
+def chrf(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+    """`chrf`, 0..100: sacrebleu's corpus chrF2 (Popovic 2015): F2 of character n-grams up to 6; blanks do not count."""
+    from sacrebleu import corpus_chrf
+
+    texts, streams = _streams(predictions, references)
+    return {"chrf": float(corpus_chrf(texts, streams).score)}
+
+
+def _streams(predictions: Sequence[Any], references: Sequence[Any]) -> tuple[list[str], list[Any]]:
+    """Answers, and references the way sacrebleu wants them: the first of each sample, the second of each, ..."""
     scored = text_pairs(predictions, references)
     most = max(len(ways) for _, ways in scored)
-    streams: list[Any] = [[ways[i] if i < len(ways) else None for _, ways in scored] for i in range(most)]
-    return {"bleu": float(corpus_bleu([text for text, _ in scored], streams).score)}
+    return [text for text, _ in scored], [
+        [ways[i] if i < len(ways) else None for _, ways in scored] for i in range(most)
+    ]
 
 
 def rouge_l(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:

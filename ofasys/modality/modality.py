@@ -154,6 +154,9 @@ class Context:
     root: str | Path | None = None
 
 
+NOWHERE = Context()
+
+
 class Preprocessor(Protocol):
     """Raw value -> tensors, and back. One object per slot of a program; picklable; runs in data workers.
 
@@ -188,8 +191,8 @@ class Preprocessor(Protocol):
         """What to learn from training values before training; called once, of a part with `fits`."""
         ...
 
-    def canonical(self, value: Any) -> Any:
-        """A true value as an answer would hold it, so that metrics compare like with like."""
+    def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
+        """A true value as an answer would hold it, so that metrics compare like with like. context: its `root` is known."""
         ...
 
 
@@ -228,7 +231,7 @@ class Concatenate:
         """Nothing to learn."""
         return {}
 
-    def canonical(self, value: Any) -> Any:
+    def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """The value itself."""
         return value
 

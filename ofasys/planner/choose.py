@@ -9,7 +9,7 @@ from typing import Any
 from ofasys.criterion import CRITERIA, Criterion
 from ofasys.errors import ConfigError, PlanError, nearest
 from ofasys.generator import GENERATORS
-from ofasys.language import Contrast, Instruction, Option, Place, Repetition, Sentence, Text
+from ofasys.language import Contrast, Instruction, Option, Place, Repetition, Sentence, Text, options_of
 from ofasys.language import Slot as SlotTree
 from ofasys.modality import Defaults, Modality, Registry, default_registry, lexicon
 from ofasys.planner.plan import Plan
@@ -163,10 +163,15 @@ class _Planner:
         tag = slot.values.get(f"{criterion.name}_as")
         if beside is not None and (tag is None or beside.modality == tag):
             known = self.registry.face(beside.modality).word().options
-            kept = tuple((k, v) for k, v in beside.attributes if k in _READING and known[k].side != "source")
+            face = self.registry.face(beside.modality)
+            kinds = (face.options, *(part.options for part in face.preprocess.values()))
+            own = {name for kind in kinds if kind for name in options_of(kind)}
+            kept = tuple((k, v) for k, v in beside.attributes if k in own | _READING and known[k].side != "source")
             tree = SlotTree(beside.modality, column, kept)
         else:
-            attributes = tuple((criterion.goal_options or {}).items()) if tag is None or criterion.goal_modality == tag else ()
+            attributes = (
+                tuple((criterion.goal_options or {}).items()) if tag is None or criterion.goal_modality == tag else ()
+            )
             tree = SlotTree(str(tag or criterion.goal_modality), column, attributes)
         try:
             made = self.slot(index, Place(tree, "target", column))
@@ -272,7 +277,12 @@ class _Planner:
         return item
 
 
-_READING = ("uncased", "preprocess", "adaptor", "closed_set", "max_length")  # what a goal slot takes over
+_READING = {
+    "preprocess",
+    "adaptor",
+    "closed_set",
+    "max_length",
+}  # what a goal slot takes over besides its modality's own
 
 
 def _views(instruction: Instruction) -> tuple[int, ...]:

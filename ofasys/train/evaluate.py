@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from ofasys import flow
 from ofasys.generalist import GeneralistModel
+from ofasys.modality import Context
 from ofasys.planner import Repeat
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
@@ -47,7 +49,7 @@ def predict_task(
     model: GeneralistModel, task: Task, split: str, program: Program, batch_size: int = 32, limit: int | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], float]:
     """(answers, true values, mean loss a token): of each row, by column."""
-    rows = spread_rows(len(task.source(split)), limit)
+    rows, root = spread_rows(len(task.source(split)), limit), task.source(split).root
     predictions: list[dict[str, Any]] = []
     references: list[dict[str, Any]] = []
     total, tokens = 0.0, 0
@@ -60,7 +62,7 @@ def predict_task(
                 random = np.random.Generator(np.random.PCG64(sample_seed(0, f"{task.name}/{split}", 0, row)))
                 values, sample = read(task, program, split, row, random)
                 samples.append(sample)
-                references.append(true_values(program, values) | task.right_answers(program, values))
+                references.append(true_values(program, values, root) | task.right_answers(program, values))
             loss, count, memory = _loss(model, program, samples)
             total, tokens = total + loss, tokens + count
             answers = flow.generate(model, program, samples, task.generate, rows[numbers].tolist(), memory)
@@ -78,8 +80,9 @@ def spread_rows(n: int, limit: int | None) -> np.ndarray:
     return (np.arange(limit) * n) // limit
 
 
-def true_values(program: Program, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row's own values of the slots that are generated, as an answer would hold them."""
+def true_values(program: Program, row: Mapping[str, Any], root: str | Path | None = None) -> dict[str, Any]:
+    """The row's own values of the slots that are generated, as an answer would hold them. root: where relative paths start."""
+    context = Context(root=root)
     for step in program.plan.target:
         if isinstance(step, Repeat):
             row = step.group.spread(row)
@@ -87,7 +90,7 @@ def true_values(program: Program, row: Mapping[str, Any]) -> dict[str, Any]:
     for slot in program.plan.answered:
         value, canonical = row.get(slot.column), program.preprocessors[slot.index].canonical
         many = slot.group is not None and isinstance(value, (list, tuple))
-        found[slot.column] = [canonical(one) for one in value or ()] if many else canonical(value)
+        found[slot.column] = [canonical(one, context) for one in value or ()] if many else canonical(value, context)
     return found
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ofasys.errors import DataError
-from ofasys.metric import bleu, cider, rouge_l
+from ofasys.metric import bleu, chrf, cider, rouge_l
 from ofasys.metric.text import words
 
 CAPTIONS = ["a man on a horse", "two dogs in the snow", "a red house"]
@@ -26,6 +26,15 @@ def test_bleu_is_sacrebleus_with_any_number_of_references():
     assert bleu(CAPTIONS, TRUTHS)["bleu"] == sacrebleu.corpus_bleu(CAPTIONS, [flat, second]).score
     assert bleu(flat, flat)["bleu"] == pytest.approx(100)
     assert bleu(["", "", ""], flat)["bleu"] == 0
+
+
+def test_chrf_is_sacrebleus():
+    import sacrebleu
+
+    second = [way[1] if len(way) > 1 else None for way in TRUTHS]
+    theirs = sacrebleu.corpus_chrf(CAPTIONS, [[way[0] for way in TRUTHS], second]).score
+    assert chrf(CAPTIONS, TRUTHS) == {"chrf": theirs}
+    assert chrf(["ab c"], ["a bc"])["chrf"] == pytest.approx(100)
 
 
 @settings(max_examples=100, deadline=None)
@@ -70,7 +79,7 @@ def test_cider_properties():
     assert cider(["", other], same)["cider"] == pytest.approx(5)
 
 
-@pytest.mark.parametrize("metric", [bleu, rouge_l, cider])
+@pytest.mark.parametrize("metric", [bleu, chrf, rouge_l, cider])
 @pytest.mark.parametrize(
     ("predictions", "references", "message"),
     [

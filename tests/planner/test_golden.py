@@ -41,6 +41,7 @@ DOCUMENTED = {
     "table_question": "[STRUCT:table] [TEXT:question] -> [TEXT:answer]",
     "text_to_sql": "[STRUCT:db,preprocess=database] [TEXT:question] -> [TEXT:sql]",
     "sudoku": "[STRUCT:puzzle,preprocess=grid,rows=9,columns=9] solve it -> [STRUCT:solution,preprocess=grid,rows=9,columns=9]",
+    "alignment_with_phones": "[AUDIO:wav,criterion=ctc,ctc_target=p] -> [PHONE:p,inventory=ipa]",
     "contrast_nested": "[[AUDIO:wav]|[TEXT:text]] ->",
     "given_between": "[TEXT:a] -> [TEXT:b] [TEXT:c,no_loss] [TEXT:d]",
 }

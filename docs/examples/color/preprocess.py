@@ -9,7 +9,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.modality import Concatenate, Context
-from ofasys.modality.modality import Options
+from ofasys.modality.modality import NOWHERE, Options
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 
@@ -32,6 +32,10 @@ class Channels(Concatenate):
         """ "#rrggbb", each channel in the middle of its level."""
         levels = np.asarray(tokens) - self.start
         return "#" + "".join(f"{(2 * int(level) + 1) * 256 // (2 * self.levels):02x}" for level in levels)
+
+    def canonical(self, value: Any, context: Context = NOWHERE) -> str:
+        """A true colour as an answer would write it: what metrics compare."""
+        return self.postprocess(self.preprocess(value, context).tensors["tokens"], context)
 
 
 def _channels(value: Any) -> list[int]:

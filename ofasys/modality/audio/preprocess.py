@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from ofasys.modality.audio.augment import spec_augment
 from ofasys.modality.audio.mel import MelSpec, log_mel
 from ofasys.modality.audio.read_audio import read_audio
 from ofasys.modality.audio.waveform import Audio
-from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 
@@ -26,11 +25,10 @@ class Heard(Concatenate):
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.options, self.spec = options, MelSpec.of(options)
-        self.root: str | Path | None = None  # of the value read last: `canonical` is asked about it, and not told
 
-    def canonical(self, value: Any) -> Any:
+    def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """An Audio at the slot's rate."""
-        return None if value is None else read_audio(value, self.spec.rate, self.options["seconds"], self.root)
+        return None if value is None else read_audio(value, self.spec.rate, self.options["seconds"], context.root)
 
     def postprocess(self, made: np.ndarray, context: Context) -> Any:
         """Sound is answered by target slots."""
@@ -38,7 +36,6 @@ class Heard(Concatenate):
 
     def _samples(self, value: Any, context: Context) -> np.ndarray:
         """(n,), at least one window."""
-        self.root = context.root
         samples = read_audio(value, self.spec.rate, self.options["seconds"], context.root).samples
         if len(samples) < self.spec.window:
             raise DataError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ofasys.errors import DataError, one_of
 from ofasys.modality.category import HEAD
-from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 
@@ -38,7 +38,7 @@ class Label(Concatenate):
             return (context.labels or ())[int(tokens[0]) - self.symbols.vocabulary.span(self.options[HEAD])[0]]
         return self.symbols.decode(tokens)
 
-    def canonical(self, value: Any) -> Any:
+    def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """The label as its set spells it."""
         return None if value is None else self._label(value)
 

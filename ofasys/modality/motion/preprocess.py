@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ofasys.errors import DataError
-from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.motion.features import Features
 from ofasys.modality.motion.motion import Motion
 from ofasys.modality.motion.read_motion import Files, read_motion
@@ -35,13 +34,11 @@ class Frames(Concatenate):
             self.frames = min(self.frames, int(most) * self.stride)
         fitted: Mapping[str, np.ndarray] = options["fitted"]
         self.features, self.files = features_of(fitted), Files()
-        self.root: str | Path | None = None  # of the value read last: `canonical` is asked about it, and not told
         self.mean, self.deviation = (np.asarray(fitted[name], dtype=np.float64) for name in ("mean", "deviation"))
 
     def preprocess(self, value: Any, context: Context) -> Piece:
         """Errors: DataError when the value is no motion, or has another skeleton."""
         random = context.random if context.training else None
-        self.root = context.root
         made = (self._features(self._read(value, context), random) - self.mean) / self.deviation
         if short := -len(made) % self.stride:
             made = np.concatenate([made, np.repeat(made[-1:], short, 0)])
@@ -59,9 +56,9 @@ class Frames(Concatenate):
             raise DataError("the model made NaN or infinity", expected="finite frames; was the training stable?")
         return self.features.decode(made * self.deviation + self.mean, 1 / self.fps)
 
-    def canonical(self, value: Any) -> Motion:
+    def canonical(self, value: Any, context: Context = NOWHERE) -> Motion:
         """The motion at this slot's rate, cut and placed as a preprocessed one is."""
-        return self.features.decode(self._features(self._read(value, Context(root=self.root)), None), 1 / self.fps)
+        return self.features.decode(self._features(self._read(value, context), None), 1 / self.fps)
 
     def _read(self, value: Any, context: Context) -> Motion:
         motion = read_motion(value, context.root, self.fps, self.files)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ofasys.errors import DataError, one_of
-from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 
@@ -49,7 +49,7 @@ class Pieces(Concatenate):
         """The text itself, in the slot's case."""
         return [value.lower() if options["uncased"] else value] if isinstance(value, str) and value else []
 
-    def canonical(self, value: Any) -> Any:
+    def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """In the slot's case; a number that is a label as text."""
         if self.options["closed_set"] and isinstance(value, (int, np.integer)):
             value = str(value)

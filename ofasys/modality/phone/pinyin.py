@@ -1,0 +1,126 @@
+"""Pinyin: a Mandarin syllable as initial, final and tone."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from ofasys.errors import DataError, nearest
+from ofasys.modality.phone.inventory import BOUNDARY
+
+INITIALS = "b p m f d t n l g k h j q x zh ch sh r z c s".split()  # noqa: SIM905
+FINALS = (  # noqa: SIM905
+    "a o e ê ai ei ao ou an en ang eng ong er i ia io ie iao iu ian in iang ing iong "
+    "u ua uo uai ui uan un uang ueng ü üe üan ün -i"
+).split()
+ERHUA, TONES = "-r", ("1", "2", "3", "4", "5")
+
+# Which finals an initial takes, as they are spelled after it.
+_SPELLED = {
+    "b": "a o ai ei ao an en ang eng i ie iao ian in ing u",
+    "p": "a o ai ei ao ou an en ang eng i ie iao ian in ing u",
+    "m": "a o e ai ei ao ou an en ang eng i ie iao iu ian in ing u",
+    "f": "a o ei ou an en ang eng iao u",
+    "d": "a e ai ei ao ou an en ang eng ong i ia ie iao iu ian in ing u uo ui uan un",
+    "t": "a e ai ei ao ou an en ang eng ong i ie iao ian ing u uo ui uan un",
+    "n": "a e ai ei ao ou an en ang eng ong i ia ie iao iu ian in iang ing u uo uan un ü üe",
+    "l": "a o e ai ei ao ou an en ang eng ong i ia ie iao iu ian in iang ing u uo uan un ü üe",
+    "g": "a e ai ei ao ou an en ang eng ong u ua uo uai ui uan un uang",
+    "k": "a e ai ei ao ou an en ang eng ong u ua uo uai ui uan un uang",
+    "h": "a e ai ei ao ou an en ang eng ong u ua uo uai ui uan un uang",
+    "j": "i ia ie iao iu ian in iang ing iong u ue uan un",
+    "q": "i ia ie iao iu ian in iang ing iong u ue uan un",
+    "x": "i ia ie iao iu ian in iang ing iong u ue uan un",
+    "zh": "a e i ai ei ao ou an en ang eng ong u ua uo uai ui uan un uang",
+    "ch": "a e i ai ao ou an en ang eng ong u ua uo uai ui uan un uang",
+    "sh": "a e i ai ei ao ou an en ang eng u ua uo uai ui uan un uang",
+    "r": "a e i ao ou an en ang eng ong u ua uo ui uan un",
+    "z": "a e i ai ei ao ou an en ang eng ong u uo ui uan un",
+    "c": "a e i ai ei ao ou an en ang eng ong u uo ui uan un",
+    "s": "a e i ai ao ou an en ang eng ong u uo ui uan un",
+}
+# Finals that stand alone are spelled with y, w or nothing before them.
+_ALONE = {
+    **{final: final for final in "a o e ê ai ei ao ou an en ang eng er".split()},  # noqa: SIM905
+    **{"yi": "i", "ya": "ia", "yo": "io", "ye": "ie", "yao": "iao", "you": "iu", "yan": "ian", "yin": "in"},
+    **{"yang": "iang", "ying": "ing", "yong": "iong", "wu": "u", "wa": "ua", "wo": "uo", "wai": "uai", "wei": "ui"},
+    **{"wan": "uan", "wen": "un", "wang": "uang", "weng": "ueng", "yu": "ü", "yue": "üe", "yuan": "üan", "yun": "ün"},
+}
+_MARKS = {"\u0304": "1", "\u0301": "2", "\u030c": "3", "\u0300": "4", "\u0306": "3"}
+_PART = re.compile(r"[^\d\s'’\-]+\d?|\S")
+
+
+def syllables() -> dict[str, tuple[str, ...]]:
+    """Spelled syllable, without tone -> its initial, if any, and its final."""
+    found: dict[str, tuple[str, ...]] = {spelled: (final,) for spelled, final in _ALONE.items()}
+    for initial, finals in _SPELLED.items():
+        for final in finals.split():
+            plain = final
+            if initial in ("j", "q", "x") and final[0] == "u":
+                plain = "ü" + final[1:]
+            elif initial in ("zh", "ch", "sh", "r", "z", "c", "s") and final == "i":
+                plain = "-i"
+            found[initial + final] = (initial, plain)
+    return found
+
+
+class Pinyin:
+    """Syllables parted by blanks, hyphens, apostrophes or tone digits: "ni3 hao3", "nǐ hǎo"; tone 5 or 0 is the neutral one.
+
+    A syllable without a tone has no tone symbol. "nv", "nu:" and "nü" are one. An r after a syllable is erhua: "huar1".
+    """
+
+    def __init__(self) -> None:
+        self.symbols = (*INITIALS, *FINALS, ERHUA, *TONES, BOUNDARY)
+        self.number = {symbol: i for i, symbol in enumerate(self.symbols)}
+        self.table = syllables()
+        self.spelled = {parts: text for text, parts in self.table.items()}
+
+    def read(self, text: str) -> list[list[int]]:
+        """Each syllable is a unit. Errors: DataError for what is no syllable, naming the nearest."""
+        parts = (part for part in _PART.findall(_plain(text)) if part not in "'’-")
+        return [[self.number[s] for s in ((part,) if part == BOUNDARY else self._syllable(part))] for part in parts]
+
+    def write(self, numbers: Sequence[int]) -> str:
+        """Syllables with the tone as a digit, a blank between them."""
+        found: list[list[str]] = []
+        last = 9
+        for number in numbers:
+            symbol = self.symbols[number]
+            rank = 0 if symbol in _SPELLED else 2 if symbol == ERHUA else 3 if symbol in TONES else 1
+            if rank <= last or symbol == BOUNDARY or found[-1] == [BOUNDARY]:
+                found.append([])
+            found[-1].append(symbol)
+            last = rank
+        return " ".join(map(self._spell, found))
+
+    def _syllable(self, part: str) -> tuple[str, ...]:
+        plain, tone = (part[:-1], part[-1]) if part[-1].isdigit() else (part, "")
+        marks = [_MARKS[c] for c in plain if c in _MARKS]
+        tone = {"0": "5"}.get(tone, tone)
+        plain = unicodedata.normalize("NFC", "".join(c for c in plain if c not in _MARKS))
+        if len(marks) + bool(tone) > 1 or tone not in ("", *TONES):
+            raise DataError(f"{part!r} has no tone or more than one", expected="one tone: 1 to 5, or a mark on a vowel")
+        ends = (*marks, *filter(None, [tone]))
+        if plain in self.table:
+            return (*self.table[plain], *ends)
+        if plain[-1:] == "r" and plain[:-1] in self.table:
+            return (*self.table[plain[:-1]], ERHUA, *ends)
+        near = nearest(plain, self.table)
+        raise DataError(
+            f"unknown syllable {part[:20]!r}", expected=f"{near}pinyin, a blank between syllables: ni3 hao3"
+        )
+
+    def _spell(self, symbols: list[str]) -> str:
+        parts = tuple(s for s in symbols if s != ERHUA and s not in TONES)
+        plain = self.spelled.get(parts, "".join(parts))
+        return plain + ("r" if ERHUA in symbols else "") + "".join(s for s in symbols if s in TONES)
+
+
+def _plain(text: str) -> str:
+    """Lower case, decomposed but for ü and ê, which are written v, u: or ü, and ê or ea."""
+    text = unicodedata.normalize("NFD", text.lower().replace("u:", "ü").replace("v", "ü"))
+    # a tone mark may stand before or after the dots: the dots first
+    text = re.sub(r"([ue])([\u0300\u0301\u0304\u0306\u030c])([\u0308\u0302])", r"\1\3\2", text)
+    return text.replace("u\u0308", "ü").replace("e\u0302", "ê")

