@@ -180,6 +180,7 @@ def test_real_speech(digit):
         ((np.array([0, 32767.0]), 16000), "samples reach 32767"),
         (encoded(np.array([0, np.nan, 0.5], np.float32), subtype="FLOAT"), "NaN or infinite"),
     ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,  # a file holds the time of its writing
 )
 def test_what_is_no_sound(value, says):
     with pytest.raises(DataError, match=says) as error:
