@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ofasys.cli import malloc
+from ofasys.cli import malloc, tokenizer
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
@@ -201,17 +201,32 @@ def tasks(as_json: Json = False) -> None:
 @app.command()
 def demo(
     minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Train for so long; default: at most five.")
+        float | None, typer.Option("--minutes", help="Train for so long; default: at most five, fifteen with --all.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run and its report.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option("--seed", help="Of data and weights.")] = 0,
+    everything: Annotated[bool, typer.Option("--all", help="And a page of each other kind of data.")] = False,
+    page: Annotated[
+        list[str] | None, typer.Option("--page", metavar="NAME", help="Only this page; may be repeated.")
+    ] = None,
 ) -> None:
-    """Train one tiny model on six tasks on real pictures, and write a report."""
+    """Train one tiny model on six tasks on real pictures, and write a report; a page each of sound, video, tables ... with --all."""
     if minutes is not None and not 0 < minutes < float("inf"):
         raise ConfigError(f"--minutes is {minutes:g}; it is more than 0")
+    if everything and page:
+        raise ConfigError("--all runs every page; give --all or --page")
     from ofasys.gallery.demo import run_demo
+    from ofasys.gallery.pages import run_all, run_pages
+    from ofasys.gallery.pages.run import make_way
 
-    say(f"the report is {run_demo(out, minutes, seed)}")
+    if page:
+        report = run_pages(out, minutes, seed, names=page)
+    elif everything:
+        report = run_all(out, minutes, seed)
+    else:
+        make_way(out)
+        report = run_demo(out, minutes, seed)
+    say(f"the report is {report}")
 
 
 @app.command()
@@ -221,6 +236,9 @@ def doctor(as_json: Json = False) -> None:
 
     if not begin(as_json):
         raise typer.Exit(1)
+
+
+app.add_typer(tokenizer.commands, name="tokenizer")
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
+from ofasys.criterion.ctc_options import CTCOptions
+from ofasys.criterion.diffusion_options import DiffusionOptions
+from ofasys.criterion.frames_options import FramesOptions
 from ofasys.criterion.options import ClassifyOptions, RewardOptions
 
 Options = Mapping[str, Any]
@@ -98,6 +101,38 @@ CLASSIFY = Criterion(
     generator="classify",
     cost=lambda options, width: width * width + width,
 )
+DIFFUSION = Criterion(
+    name="diffusion",
+    about="mean squared error of what a noised value was, or of the noise; noised by a random amount",
+    kind="noise",
+    load="ofasys.criterion.diffusion:Diffusion",
+    options=DiffusionOptions,
+    keyed=("predict",),
+    generator="denoise",
+    prepare="ofasys.criterion.diffusion:prepare",
+    together=True,
+)
+CTC = Criterion(
+    name="ctc",
+    about="connectionist temporal classification: the labels in their order, wherever they are",
+    kind="alignment",
+    load="ofasys.criterion.ctc:CTC",
+    options=CTCOptions,
+    sides=("source",),
+    goal="ctc_target",
+    generator="ctc",
+    cost=lambda options, width: width,
+)
+FRAMES = Criterion(
+    name="frames",
+    about="mean absolute plus mean squared error of the frames, before and after the postnet; cross-entropy of the stop",
+    kind="frames",
+    load="ofasys.criterion.frames:Frames",
+    options=FramesOptions,
+    keyed=("stop_weight",),
+    generator="frames",
+    before=True,
+)
 
 CRITERIA: dict[str, Criterion] = {
     criterion.name: criterion
@@ -106,5 +141,8 @@ CRITERIA: dict[str, Criterion] = {
         REWARD,
         CONTRAST,
         CLASSIFY,
+        DIFFUSION,
+        CTC,
+        FRAMES,
     )
 }

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from ofasys.generator.ctc_options import CTCOptions
+from ofasys.generator.denoise_options import DenoiseOptions
+from ofasys.generator.frames_options import FramesOptions
+
 
 @dataclass(frozen=True)
 class Generator:
@@ -45,6 +49,27 @@ CLASSIFY = Generator(
     load="ofasys.generator.classify:classify",
     kind="category",
 )
+DENOISE = Generator(
+    name="denoise",
+    about="from noise to a value, all its positions at once, one pass of the model a step",
+    load="ofasys.generator.denoise:denoise",
+    kind="noise",
+    options=DenoiseOptions,
+)
+CTC = Generator(
+    name="ctc",
+    about="the labels of the best path, or of a prefix beam search",
+    load="ofasys.generator.ctc:ctc",
+    kind="alignment",
+    options=CTCOptions,
+)
+FRAMES = Generator(
+    name="frames",
+    about="frame by frame, each read back, until the model says stop",
+    load="ofasys.generator.frames:frames",
+    kind="frames",
+    options=FramesOptions,
+)
 
 GENERATORS: dict[str, Generator] = {
     generator.name: generator
@@ -52,5 +77,8 @@ GENERATORS: dict[str, Generator] = {
         SEARCH,
         RANK,
         CLASSIFY,
+        DENOISE,
+        CTC,
+        FRAMES,
     )
 }

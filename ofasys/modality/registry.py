@@ -7,13 +7,18 @@ from importlib.metadata import entry_points
 
 from ofasys.errors import ConfigError
 from ofasys.language import Lexicon
+from ofasys.modality.audio import AUDIO
 from ofasys.modality.box import BOX
 from ofasys.modality.category import CATEGORY
 from ofasys.modality.image import IMAGE
 from ofasys.modality.modality import Modality, Registry
+from ofasys.modality.motion import MOTION
+from ofasys.modality.phone import PHONE
+from ofasys.modality.struct import STRUCT
 from ofasys.modality.text import TEXT
+from ofasys.modality.video import VIDEO
 
-BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY))
+BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, MOTION, PHONE, AUDIO, VIDEO, STRUCT))
 
 
 @lru_cache(maxsize=1)

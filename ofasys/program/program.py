@@ -155,6 +155,11 @@ def bind(
     return Program(plan, symbols, preprocessors, stages, known, max_positions)
 
 
+def _plain(slot: SlotPlan) -> bool:
+    """Whether a given value is tokens one after the other, which a prefix can hold."""
+    return slot.key == "tokens" and slot.positions == "1-D"
+
+
 def _preprocessor(slot: SlotPlan, symbols: Symbols, registry: Registry, head: str | None) -> Preprocessor:
     part = registry.face(slot.modality).preprocess[slot.preprocess.name]
     options = slot.values | ({"labels": head} if head else {})
@@ -177,7 +182,7 @@ def staged(plan: Plan) -> tuple[Stage, ...]:
         if last.slot is not None:
             last = Stage(mark=END)
             stages.append(last)
-        if isinstance(item, Drawn) or (isinstance(item, Given) and plan.slots[item.slot].key != "tokens"):
+        if isinstance(item, Drawn) or (isinstance(item, Given) and not _plain(plan.slots[item.slot])):
             stages.append(Stage(slot=item.slot, drawn=isinstance(item, Drawn)))
         elif isinstance(item, Given) and _lead(last.items) < len(last.items):
             stages.append(Stage((step,), (item,)))

@@ -74,7 +74,7 @@ AUDIO = Modality(
             cost=_frames_cost,
         ),
     },
-    source=Defaults(preprocess="fbank", adaptor="conv", criteria=("ctc",)),
+    source=Defaults(preprocess="fbank", adaptor="conv", criteria=("ctc", "classify")),
     target=Defaults(preprocess="frames", adaptor="frames", criterion="frames", generator="frames"),
     item=lambda slot, options: Drawn(slot),
     expected=_positions,

@@ -1,19 +1,38 @@
-"""IMAGE: a picture, given as a path, bytes, base64 or data URL, a PIL image, or an array (H, W, 3) or (H, W)."""
+"""IMAGE: a picture, given as a path, bytes, base64 or data URL, a PIL image, or an array (H, W, 3) or (H, W).
+
+It is read as pixels, or as the codes of an image tokenizer; it is made of codes.
+"""
 
 from __future__ import annotations
 
-from ofasys.modality.image.options import ImageOptions
+from ofasys.modality.image.levels import LEVELS, code_range
+from ofasys.modality.image.options import CodesOptions, PixelsOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
+from ofasys.modality.shared.part import TOKENS
+from ofasys.modality.shared.patch_part import PATCH
+from ofasys.types import Drawn, Fixed, Item
 
 
 def _check(options: Options) -> str | None:
-    size, patch = options["size"], options["patch"]
-    return None if size % patch == 0 else f"size={size} is not a multiple of patch={patch}"
+    size, patch, of_codes = options["size"], options["patch"], options["preprocess"] == "codes"
+    if size % patch:
+        return f"size={size} is not a multiple of patch={patch}"
+    if of_codes != (options["adaptor"] == "tokens"):
+        return "preprocess=codes and adaptor=tokens go together; say both, or neither"
+    if of_codes and options["tokenizer"] is None and options["codes"] not in LEVELS:
+        known = ", ".join(map(str, LEVELS))
+        return f"there is no tokenizer of codes={options['codes']} to train; there are {known}; or name a tokenizer="
+    return None
 
 
-def _patch_cost(options: Options, width: int) -> tuple[int, int]:
-    inside = 3 * options["patch"] ** 2
-    return inside * width + width + 2 * width, 2 * inside * width
+def _positions(options: Options) -> int:
+    return (options["size"] // options["patch"]) ** 2
+
+
+def _item(slot: int, options: Options) -> Item:
+    if options["preprocess"] != "codes":
+        return Drawn(slot)
+    return Fixed(slot, code_range(options), _positions(options), width=options["size"] // options["patch"])
 
 
 def _resnet_cost(options: Options, width: int) -> tuple[int, int]:
@@ -26,25 +45,39 @@ IMAGE = Modality(
     tag="IMAGE",
     about="a picture",
     value="image",
-    options=ImageOptions,
-    preprocess={"pixels": Part("ofasys.modality.image.preprocess:Pixels", about="resized RGB, cut into patches")},
-    adaptor={
-        "patch": Part(
-            "ofasys.modality.image.adaptor:PatchAdaptor",
-            about="a linear map of each patch",
-            keyed=("patch",),
-            cost=_patch_cost,
+    preprocess={
+        "pixels": Part(
+            "ofasys.modality.image.preprocess:Pixels",
+            options=PixelsOptions,
+            about="resized RGB, cut into patches",
+            adaptor="patch",
         ),
+        "codes": Part(
+            "ofasys.modality.image.codes:Codes",
+            options=CodesOptions,
+            about="the codes of an image tokenizer, a token each",
+            keyed=("codes", "patch"),
+            fits=True,
+            adaptor="tokens",
+        ),
+    },
+    adaptor={
+        "patch": PATCH,
         "resnet": Part(
             "ofasys.modality.image.adaptor:ResNetAdaptor",
             about="a small residual convolution network",
             keyed=("patch",),
             cost=_resnet_cost,
         ),
+        "tokens": TOKENS,
     },
-    source=Defaults(preprocess="pixels", adaptor="patch"),
+    source=Defaults(preprocess="pixels", adaptor="patch", criteria=("classify",)),
+    target=Defaults(preprocess="codes", adaptor="tokens", criterion="cross_entropy", generator="search"),
+    ranges=lambda options: {code_range(options): options["codes"]} if options.get("preprocess") == "codes" else {},
+    item=_item,
     positions="2-D",
-    expected=lambda options: (options["size"] // options["patch"]) ** 2,
+    expected=_positions,
     check=_check,
     provides="frame",
+    save=Part("ofasys.modality.image.draw:save", about="the picture"),
 )

@@ -1,4 +1,4 @@
-"""IMAGE: patches -> embeddings."""
+"""IMAGE: patches -> embeddings through a residual network. The linear map of patches is in modality/shared."""
 
 from __future__ import annotations
 
@@ -9,24 +9,7 @@ from torch import Tensor, nn
 
 from ofasys.modality.image.cost import channels
 from ofasys.modality.modality import Options
-
-
-def scaled(pixels: Tensor) -> Tensor:
-    """uint8 0..255 -> float -1..1."""
-    return pixels.float().mul_(1 / 127.5).sub_(1)
-
-
-class PatchAdaptor(nn.Module):
-    """patches (n, 3 * p * p) uint8 -> (n, D): one linear map (Dosovitskiy et al., 2021), then LayerNorm."""
-
-    def __init__(self, options: Options, width: int) -> None:
-        super().__init__()
-        self.project = nn.Linear(3 * options["patch"] ** 2, width)
-        self.norm = nn.LayerNorm(width)
-
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """patches (n, 3pp) -> (n, D)."""
-        return self.norm(self.project(scaled(tensors["patches"]))) * self.norm.normalized_shape[0] ** -0.5
+from ofasys.modality.shared.patch import scaled
 
 
 class ResNetAdaptor(nn.Module):

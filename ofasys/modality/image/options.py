@@ -1,4 +1,4 @@
-"""What may follow the comma in an IMAGE slot."""
+"""What may follow the comma in an IMAGE slot: of pixels, or of codes. Both are cut into patches of a square grid."""
 
 from __future__ import annotations
 
@@ -6,11 +6,30 @@ from dataclasses import dataclass
 
 from ofasys.language import option
 
+SMALLEST, LARGEST = 8, 1024
+PATCHES = (4, 8, 16, 32)
+
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions:
-    """Attributes of IMAGE besides those every slot has."""
+class PixelsOptions:
+    """Attributes of a slot that reads pixels."""
 
-    size: int = option(128, low=8, high=1024, about="pixels of the (longer) side after resizing; a multiple of patch")
-    patch: int = option(16, choices=(4, 8, 16, 32), about="pixels of a patch's side; one position a patch")
+    size: int = option(
+        128, low=SMALLEST, high=LARGEST, about="pixels of the (longer) side after resizing; a multiple of patch"
+    )
+    patch: int = option(16, choices=PATCHES, about="pixels of a patch's side; one position a patch")
     keep_aspect: bool = option(False, about="keep the image's shape; otherwise it becomes a square")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodesOptions:
+    """Attributes of a slot that reads or makes codes."""
+
+    size: int = option(64, low=SMALLEST, high=LARGEST, about="pixels of the side of the square; a multiple of patch")
+    patch: int = option(8, choices=PATCHES, about="pixels of the side of what a code stands for; one position a code")
+    codes: int = option(1000, low=2, high=100_000, about="how many codes there are")
+    tokenizer: str | None = option(
+        None, about="folder of a trained image tokenizer; without it one is trained at first fit"
+    )
+    fit_steps: int = option(600, low=1, high=100_000, about="steps of that training")
+    mask_ratio: float = option(0.0, low=0, high=1, side="source", about="share of codes hidden")

@@ -44,7 +44,7 @@ PHONE = Modality(
         ),
     },
     adaptor={"tokens": TOKENS},
-    source=Defaults(preprocess="symbols", adaptor="tokens"),
+    source=Defaults(preprocess="symbols", adaptor="tokens", criteria=("classify",)),
     target=Defaults(preprocess="symbols", adaptor="tokens", criterion="cross_entropy", generator="search"),
     ranges=lambda options: {phones_range(options): SIZES[options["inventory"]]},
     item=_item,

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from ofasys.modality import Context
-from ofasys.modality.image.adaptor import PatchAdaptor, ResNetAdaptor
+from ofasys.modality.image.adaptor import ResNetAdaptor
 from ofasys.modality.image.preprocess import Pixels
+from ofasys.modality.shared.patch import PatchAdaptor
 
 
 def pixels(value, **options):

@@ -164,7 +164,7 @@ def test_paths_start_at_the_folder_of_the_data(tmp_path):
     options = DEFAULTS | {"fitted": Frames.fit([("a.bvh", Context(root=tmp_path))], DEFAULTS, 0)}
     made = Frames(options, None)
     assert made.preprocess("a.bvh", Context(root=tmp_path)).length == 16
-    assert made.canonical("a.bvh") == made.canonical(motion)
+    assert made.canonical("a.bvh", Context(root=tmp_path)) == made.canonical(motion)
 
 
 def test_statistics_are_of_all_frames():

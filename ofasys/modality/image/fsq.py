@@ -1,0 +1,50 @@
+"""Finite scalar quantisation (Mentzer et al., 2023, https://arxiv.org/abs/2309.15505): a code is a few rounded numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+MARGIN = 1e-3  # so that the outermost values are reached before tanh is flat
+
+
+class FSQ(nn.Module):
+    """d numbers, each bounded by tanh and rounded to one of its levels; gradients pass the rounding unchanged.
+
+    levels: values of each number. A code is their index in mixed radix, the first number changing fastest. Nothing here
+    is learned, and every code can be reached, so no code book can collapse.
+    """
+
+    levels: Tensor
+    basis: Tensor
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        super().__init__()
+        sizes = torch.tensor(levels, dtype=torch.int64)
+        self.codes = int(sizes.prod())
+        self.register_buffer("levels", sizes, persistent=False)
+        self.register_buffer("basis", torch.cumprod(torch.cat([sizes.new_ones(1), sizes[:-1]]), 0), persistent=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z (..., d) -> (..., d): the nearest values that can be, in -1..1."""
+        bounded = self.bound(z)
+        return (bounded + (bounded.round() - bounded).detach()) / (self.levels // 2)
+
+    def bound(self, z: Tensor) -> Tensor:
+        """z (..., d) -> (..., d) before rounding: as many whole numbers within as there are levels, 0 going to 0."""
+        reach = (self.levels - 1) * (1 + MARGIN) / 2
+        offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
+        return torch.tanh(z + torch.atanh(offset / reach)) * reach - offset
+
+    def index(self, values: Tensor) -> Tensor:
+        """What `forward` gave (..., d) -> codes (...) int64."""
+        half = self.levels // 2
+        return ((values * half).round().to(torch.int64) + half).mul(self.basis).sum(-1)
+
+    def values(self, index: Tensor) -> Tensor:
+        """Codes (...) int64 -> the values (..., d) in -1..1 that have them."""
+        half = self.levels // 2
+        digits = index.unsqueeze(-1).div(self.basis, rounding_mode="floor") % self.levels
+        return (digits - half) / half

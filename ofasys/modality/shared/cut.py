@@ -1,0 +1,32 @@
+"""A picture cut into square patches, in raster order; what IMAGE and VIDEO share."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+
+def shape_in_patches(width: int, height: int, size: int, patch: int, keep_aspect: bool) -> tuple[int, int]:
+    """Patches down and across: a square of `size` pixels, or with `keep_aspect` the longer side of `size` pixels."""
+    most = size // patch
+    if not keep_aspect:
+        return most, most
+    longest = max(width, height)
+    return max(1, round(most * height / longest)), max(1, round(most * width / longest))
+
+
+def resized(image: Image.Image, width: int, height: int) -> np.ndarray:
+    """RGB pixels (height, width, 3) uint8."""
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def cut(image: Image.Image, h: int, w: int, patch: int) -> np.ndarray:
+    """An RGB image as h x w patches: (h * w, 3 * patch * patch) uint8, channel first, in raster order."""
+    pixels = resized(image, w * patch, h * patch)
+    patches = pixels.reshape(h, patch, w, patch, 3).transpose(0, 2, 4, 1, 3).reshape(h * w, -1)
+    return np.ascontiguousarray(patches)
+
+
+def raster(h: int, w: int) -> np.ndarray:
+    """(h * w, 2): the (y, x) of places in rows of w."""
+    return np.stack(np.meshgrid(np.arange(h), np.arange(w), indexing="ij"), -1).reshape(-1, 2)

@@ -1,0 +1,26 @@
+"""Patches of pictures -> embeddings; what IMAGE and VIDEO share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """uint8 0..255 -> float -1..1."""
+    return pixels.float().mul_(1 / 127.5).sub_(1)
+
+
+class PatchAdaptor(nn.Module):
+    """patches (n, 3 * p * p) uint8 -> (n, D): one linear map (Dosovitskiy et al., 2021), then LayerNorm."""
+
+    def __init__(self, options: Mapping[str, Any], width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(3 * options["patch"] ** 2, width)
+        self.norm = nn.LayerNorm(width)
+
+    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """patches (n, 3pp) -> (n, D)."""
+        return self.norm(self.project(scaled(tensors["patches"]))) * self.norm.normalized_shape[0] ** -0.5

@@ -1,0 +1,19 @@
+"""The patch adaptor as a part: IMAGE and VIDEO name it, and their slots share its weights."""
+
+from __future__ import annotations
+
+from ofasys.modality.modality import Options, Part
+
+
+def _cost(options: Options, width: int) -> tuple[int, int]:
+    inside = 3 * options["patch"] ** 2
+    return inside * width + width + 2 * width, 2 * inside * width
+
+
+PATCH = Part(
+    "ofasys.modality.shared.patch:PatchAdaptor",
+    about="a linear map of each patch",
+    family="image",
+    keyed=("patch",),
+    cost=_cost,
+)

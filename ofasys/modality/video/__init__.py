@@ -1,0 +1,29 @@
+"""VIDEO: a clip, given as a path, bytes, frames, or an animated picture. Its frames are cut into the patches of IMAGE."""
+
+from __future__ import annotations
+
+from ofasys.modality.modality import Defaults, Modality, Options, Part
+from ofasys.modality.shared.patch_part import PATCH
+from ofasys.modality.video.options import VideoOptions
+
+
+def _check(options: Options) -> str | None:
+    size, patch = options["size"], options["patch"]
+    return None if size % patch == 0 else f"size={size} is not a multiple of patch={patch}"
+
+
+VIDEO = Modality(
+    tag="VIDEO",
+    about="a clip",
+    value="video",
+    options=VideoOptions,
+    preprocess={
+        "frames": Part("ofasys.modality.video.preprocess:Frames", about="frames taken from the clip, cut into patches")
+    },
+    adaptor={"patch": PATCH},
+    source=Defaults(preprocess="frames", adaptor="patch", criteria=("classify",)),
+    positions="3-D",
+    expected=lambda options: options["frames"] * (options["size"] // options["patch"]) ** 2,
+    check=_check,
+    extra="video",
+)

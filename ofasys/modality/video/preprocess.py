@@ -1,0 +1,48 @@
+"""VIDEO: a clip -> some of its frames -> patches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.shared.cut import cut, raster, shape_in_patches
+from ofasys.modality.symbols import Symbols
+from ofasys.modality.video.choose import choose
+from ofasys.modality.video.read import opened
+from ofasys.types import Piece
+
+
+class Frames(Concatenate):
+    """A clip -> patches (t * h * w, 3 * p * p) uint8, frame by frame in raster order, and shapes (t, 2) in patches.
+
+    A frame takes one place of the sentence, so that positions are (frame, y, x). At most one frame is held as large as it
+    comes; the others are resized already. In training the moments are random: see `choose`.
+    """
+
+    def __init__(self, options: Options, symbols: Symbols) -> None:
+        self.frames, self.rate = int(options["frames"]), options["rate"]
+        self.size, self.patch, self.keep_aspect = options["size"], options["patch"], options["keep_aspect"]
+
+    def preprocess(self, value: Any, context: Context) -> Piece:
+        """Errors: DataError when the value is no clip, has no frame, breaks off, or is too large."""
+        random = context.random if context.training else None
+        with opened(value, context.root, timed=self.rate is not None) as clip:
+            chosen = choose(clip.times, clip.duration, self.frames, self.rate, random)
+            once, places = np.unique(chosen, return_inverse=True)
+            patches: list[np.ndarray] = []
+            for image in clip.pick(once):
+                if not patches:
+                    width, height = image.size
+                    h, w = shape_in_patches(width, height, self.size, self.patch, self.keep_aspect)
+                patches.append(cut(image, h, w, self.patch))
+        taken = [patches[place] for place in places]
+        tensors = {"patches": np.concatenate(taken), "shapes": np.full((len(taken), 2), (h, w), dtype=np.int64)}
+        grid = np.tile(raster(h, w), (len(taken), 1))
+        info = {"width": width, "height": height, "duration": clip.duration, "frames": len(clip.times)}
+        return Piece(tensors, len(grid), grid, orders=len(taken), info=info)
+
+    def postprocess(self, made: np.ndarray, context: Context) -> Any:
+        """Clips are read, not made."""
+        raise NotImplementedError("VIDEO is a source modality")
