@@ -148,14 +148,16 @@ class Making:
             away = self.encode([stream for stream in led if stream is not None])
             negative = Onward(universal, away, past, kept)
         draw = GENERATORS[slot.generator.name].resolve()
-        values = draw(self.model.adaptors[slot.key], onward, options, [self.seed(n) for n in self.numbers], negative)
+        values = draw(
+            self.model.adaptors[slot.key], onward, options, [self.seed(n, number) for n in self.numbers], negative
+        )
         for i, frames in enumerate(values):
             self.parts[i].append(frames)
             self.before[i].append((slot.key, self.program.preprocessors[slot.index].piece(frames)))
 
-    def seed(self, number: int) -> int:
-        """What the draws of a sample are a function of."""
-        return (self.options.seed * 1_000_003 + number) % 2**63
+    def seed(self, number: int, stage: int) -> int:
+        """What the draws of one value of a sample are a function of."""
+        return ((self.options.seed * 1_000_003 + number) * 1_009 + stage) % 2**63
 
 
 def embedded_view(

@@ -19,9 +19,9 @@ Options = Mapping[str, Any]
 class Criterion:
     """A loss a slot can name.
 
-    kind: the kind of target it is for: tokens, frames, noise, alignment, contrast, category, reward. load: "module:name" of the
+    kind: the kind of target it is for: tokens, frames, noise, alignment, contrast, category. load: "module:name" of the
     function (tokens) or of the class (else), imported when first asked. options: a dataclass of the attributes it gives a
-    slot; keyed: those that make another set of its weights. sides: where it may stand. goal: the option that names the column it learns
+    slot; keyed: those that make another set of its weights, and all that its class reads. goal: the option that names the column it learns
     from; goal_modality, goal_options: what that column is where no slot of the instruction has it. generator: the default for
     what is learned. prepare: "module:function", (piece, options, random) -> (piece for the stream, arrays to learn from). before: a
     value's positions are predicted from the ones before them. together: they see each other. view "all": it judges all the
@@ -34,7 +34,6 @@ class Criterion:
     load: str
     options: type | None = None
     keyed: tuple[str, ...] = ()
-    sides: tuple[str, ...] = ("target",)
     goal: str | None = None
     goal_modality: str = "TEXT"
     goal_options: Mapping[str, Any] | None = None
@@ -84,7 +83,6 @@ CONTRAST = Criterion(
     about="InfoNCE: the two views of a sample find each other among those of the batch; learned temperature",
     kind="contrast",
     load="ofasys.criterion.contrast:Contrast",
-    sides=("source",),
     view="all",
     cost=lambda options, width: width * width + 1,
 )
@@ -94,7 +92,6 @@ CLASSIFY = Criterion(
     kind="category",
     load="ofasys.criterion.classify:Classify",
     options=ClassifyOptions,
-    sides=("source",),
     goal="classify_target",
     goal_modality="CATEGORY",
     goal_options={"adaptor": "head"},
@@ -118,7 +115,6 @@ CTC = Criterion(
     kind="alignment",
     load="ofasys.criterion.ctc:CTC",
     options=CTCOptions,
-    sides=("source",),
     goal="ctc_target",
     generator="ctc",
     cost=lambda options, width: width,

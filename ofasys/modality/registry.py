@@ -18,7 +18,7 @@ from ofasys.modality.struct import STRUCT
 from ofasys.modality.text import TEXT
 from ofasys.modality.video import VIDEO
 
-BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, MOTION, PHONE, AUDIO, VIDEO, STRUCT))
+BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, PHONE, STRUCT, AUDIO, VIDEO, MOTION))
 
 
 @lru_cache(maxsize=1)

@@ -15,16 +15,21 @@ from ofasys.model.block import DecoderBlock
 from ofasys.model.cache import Cache
 
 
-def advance(x: Tensor, blocks: nn.ModuleList, cache: Cache, together: bool = False) -> Tensor:
+def advance(
+    x: Tensor, blocks: nn.ModuleList, cache: Cache, together: bool = False, sees: Tensor | None = None
+) -> Tensor:
     """x (R, n, D), what the first block reads -> what the last block gives (R, n, D).
 
-    together: the n positions see each other, not only those before them.
+    together: the n positions see each other, not only those before them. sees (R, 1, n, end): what each may see, where
+    neither is so.
     """
     R, n, D = x.shape
     cache.reserve(n)
     filled, end = cache.filled, cache.filled + n
     mask = _ahead(n, end, x) if n > 1 and not together and (filled > 0 or cache.skip is not None) else None
-    if cache.skip is not None:
+    if sees is not None:
+        mask = sees
+    elif cache.skip is not None:
         mask = _unpadded(cache.skip, n, end, mask)
     causal = n > 1 and filled == 0 and mask is None and not together
     x = x.reshape(R * n, D)

@@ -155,14 +155,15 @@ class UniversalModel(nn.Module):
         )
 
     @torch.no_grad()
-    def step(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+    def step(self, embedding: Tensor, positions: Tensor, cache: Cache, sees: Tensor | None = None) -> Tensor:
         """The next n positions of each row -> the states of the last of them (R, D); the cache then holds all n.
 
         What a row was given before is in the cache; dropout has no place here: call `eval()` first.
-        embedding (R, n, D). positions (R, n, 3), or (n, 3) when all rows stand at the same places.
+        embedding (R, n, D). positions (R, n, 3), or (n, 3) when all rows stand at the same places. sees (R, 1, n, filled + n):
+        what each may see, where that is not just what came before.
         """
         x = self.decoder.begin(embedding, positions)
-        return self.decoder.end(advance(x, self.decoder.blocks, cache)[:, -1])
+        return self.decoder.end(advance(x, self.decoder.blocks, cache, sees=sees)[:, -1])
 
     @torch.no_grad()
     def look(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:

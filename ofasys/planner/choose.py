@@ -123,6 +123,10 @@ class _Planner:
         elsewhere = why == "setting" and place.side == "source" and name not in defaults.learned
         if name is None or elsewhere:
             return None
+        if place.side == "source" and place.group is not None:
+            raise PlanError(
+                f"{tree}: a criterion on a slot inside a repetition of the source is not there; take it out of ( ... )*"
+            )
         if name not in defaults.learned:
             there = f"there are {', '.join(sorted(defaults.learned))}" if defaults.learned else "there is none"
             near = nearest(str(name), defaults.learned)
@@ -161,7 +165,7 @@ class _Planner:
         """The slot that stands for a column a criterion learns from: as the instruction has it, else of a named modality."""
         beside = next((p.slot for p in self.instruction.places if p.column == column), None)
         tag = slot.values.get(f"{criterion.name}_as")
-        if beside is not None and (tag is None or beside.modality == tag):
+        if beside is not None and criterion.goal_options is None and (tag is None or beside.modality == tag):
             known = self.registry.face(beside.modality).word().options
             face = self.registry.face(beside.modality)
             kinds = (face.options, *(part.options for part in face.preprocess.values()))
@@ -332,6 +336,17 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
             raise PlanError(
                 f"{text}: generator=rank answers one closed set that ends the target; use generator=search here"
             )
+    rewarded = [slot for slot in slots if slot.criterion and slot.criterion.name == "reward"]
+    if rewarded:
+        alone = [slot for slot in slots if slot.criterion] == rewarded[:1]
+        plain = all(isinstance(item, (Forced, Given, Free, Fixed, OneOf)) for item in items)
+        made = [isinstance(item, Given) for item in items if not isinstance(item, Forced)]
+        if not alone or not plain or made != sorted(made, reverse=True) or "rank" in generators:
+            raise PlanError(
+                f"{rewarded[0].name}: criterion=reward learns one value that is searched for, by itself: no other slot with a loss, no "
+                "repetition, no generator=rank; give what else is to be learned a task of its own"
+            )
+        _check_reward(rewarded[0])
     for item in items:
         if isinstance(item, Loop):
             if any(isinstance(inner, Given) for inner in item.items):
@@ -342,6 +357,21 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
                 )
             if not any(isinstance(inner, (Free, Fixed, OneOf)) for inner in item.items):
                 raise PlanError(f"{text}: the repetition generates nothing")
+
+
+def _check_reward(slot: SlotPlan) -> None:
+    from ofasys.metric import find
+
+    try:
+        metric = find(slot.values["reward"])
+    except ConfigError as error:
+        raise PlanError(f"{slot.name}: reward={slot.values['reward']}: {error}") from None
+    kinds = {"any", slot.value} | ({"text"} if slot.value == "label" else set())
+    if len(metric.takes) != 1 or metric.takes[0] not in kinds:
+        raise PlanError(
+            f"{slot.name}: reward={metric.name} scores {' and '.join(metric.takes)}, not {slot.value}; name a metric of {slot.value}: "
+            f"[{slot.name},criterion=reward,reward=...]"
+        )
 
 
 def _checked(key: str, value: Any, option: Option) -> Any:

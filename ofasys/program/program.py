@@ -18,7 +18,7 @@ from ofasys.modality.symbols import Symbols
 from ofasys.modality.vocabulary import BOS, END
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan, Step
-from ofasys.types import Drawn, Fixed, Forced, Given, Item, Loop, OneOf
+from ofasys.types import Drawn, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Labels = Mapping[str, Sequence[str]]  # column -> its closed set
 
@@ -80,7 +80,12 @@ class Program:
 
     @cached_property
     def dropped(self) -> float | None:
-        """The share of samples trained without what the source asks for; None where no slot wants guidance."""
+        """The share of samples trained without what the source asks for; None where no slot wants guidance.
+
+        A source that is learned from itself is never left out.
+        """
+        if any(slot.kind is not None for slot in self.plan.on("source")):
+            return None
         shares = [slot.values["drop"] for slot in self.plan.on("target") if slot.kind == "noise"]
         return max(shares) if shares else None
 
@@ -90,14 +95,21 @@ class Program:
         return next((s for s in self.plan.slots if s.criterion and s.criterion.name == "reward"), None)
 
     def kept(self, number: int) -> int:
-        """Positions to keep free while a stage is made, for those after it: what they are expected to take, half of all at most."""
-        slots = {
-            slot
-            for stage in self.stages[number + 1 :]
-            for slot in ([stage.slot] if stage.slot is not None else _slots(stage.items))
-        }
-        marks = len(self.stages) - number - 1
-        return min(marks + sum(self.plan.slots[slot].expected for slot in slots), self.max_positions // 2)
+        """Positions to keep free while a stage is made, for those after it.
+
+        What has one length is counted whole; what may be longer or shorter as expected, within half of what is left.
+        """
+        rest = self.stages[number + 1 :]
+        items = [item for stage in rest for item in _flat(stage.items)]
+        fixed = sum(item.count for item in items if isinstance(item, Fixed)) + len(rest)
+        open_ends = [item.slot for item in items if isinstance(item, (Free, OneOf, Given))]
+        for stage in rest:
+            if stage.slot is not None and self.plan.slots[stage.slot].kind == "noise":
+                fixed += self.plan.slots[stage.slot].expected
+            elif stage.slot is not None:
+                open_ends.append(stage.slot)
+        expected = sum(self.plan.slots[slot].expected for slot in open_ends)
+        return fixed + min(expected, max(0, self.max_positions - fixed) // 2)
 
     @cached_property
     def label_answers(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -152,6 +164,12 @@ def bind(
         return replace(stage, items=items, lead=lead, constraint=constraint)
 
     stages = tuple(bound(stage) if stage.slot is None else stage for stage in staged(plan))
+    for slot in plan.slots:
+        if slot.kind == "noise" and slot.expected >= max_positions:
+            raise PlanError(
+                f"{slot.name} takes {slot.expected} positions, the model has {max_positions}; make it shorter, or give the model "
+                "a larger max_positions"
+            )
     return Program(plan, symbols, preprocessors, stages, known, max_positions)
 
 
@@ -233,10 +251,6 @@ def _lead(items: Sequence[Item]) -> int:
         if not isinstance(item, (Forced, Given)):
             return i
     return len(items)
-
-
-def _slots(items: Sequence[Item]) -> list[int]:
-    return [item.slot for item in _flat(items) if not isinstance(item, (Forced, Loop))]
 
 
 def _flat(items: Sequence[Item]) -> list[Item]:

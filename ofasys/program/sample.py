@@ -57,7 +57,10 @@ class Reader:
             if self.training and self.random is not None and self.random.random() < self.program.dropped:
                 source = negative
         places = self.places(source) | self.places(right or ())
-        truth = {slot.column: self.row.get(slot.column) for slot in plan.scored} if self.program.rewarded else None
+        truth = None
+        if (rewarded := self.program.rewarded) is not None and target:
+            canonical = self.program.preprocessors[rewarded.index].canonical
+            truth = {rewarded.column: canonical(self.row.get(rewarded.column), Context(root=self.root))}
         return Sample(source, parts, self.goals, places, self.frames(), right, negative, truth, origin)
 
     def places(self, stream: Stream) -> dict[int, tuple[int, int]]:

@@ -17,13 +17,14 @@ class Past:
     """What stands in the target before a stage, in a rectangle: a row's positions end where all rows end.
 
     embedding (B, P, D), positions (B, P, 3). skip (B,): a row's first places that hold nothing. order (B,): the place in the
-    sentence that comes next.
+    sentence that comes next. blocks (B, P): places of one number above 0 see each other both ways; None where none do.
     """
 
     embedding: Tensor
     positions: Tensor
     skip: Tensor
     order: Tensor
+    blocks: Tensor | None = None
 
     @classmethod
     def of(cls, stream: Stream) -> Past:
@@ -35,13 +36,31 @@ class Past:
         filled = stream.embedding.new_zeros(B * P, stream.embedding.shape[1]).index_copy_(0, place, stream.embedding)
         positions = layout.positions.new_zeros(B * P, 3).index_copy_(0, place, layout.positions)
         last = torch.cumsum(lengths, 0) - 1
-        return cls(filled.view(B, P, -1), positions.view(B, P, 3), skip, layout.positions[last, 0] + 1)
+        blocks = None
+        if layout.blocks is not None:
+            blocks = layout.blocks.new_zeros(B * P).index_copy_(0, place, layout.blocks).view(B, P)
+        return cls(filled.view(B, P, -1), positions.view(B, P, 3), skip, layout.positions[last, 0] + 1, blocks)
 
     def start(self, model: UniversalModel, cache: Cache, group: int) -> Tensor:
         """Feed it to a new cache of `group` rows a source -> the state after it (R, D)."""
         if bool((self.skip > 0).any()):
             cache.skip = self.skip.repeat_interleave(group)
-        return model.step(self.embedding.repeat_interleave(group, 0), self.positions.repeat_interleave(group, 0), cache)
+        sees = self.sees()
+        return model.step(
+            self.embedding.repeat_interleave(group, 0),
+            self.positions.repeat_interleave(group, 0),
+            cache,
+            None if sees is None else sees.repeat_interleave(group, 0),
+        )
+
+    def sees(self) -> Tensor | None:
+        """(B, 1, P, P) bool: what each place may see, where some see each other both ways; as in training."""
+        if self.blocks is None or not bool((self.blocks > 0).any()):
+            return None
+        places = torch.arange(self.blocks.shape[1], device=self.blocks.device)
+        together = (self.blocks[:, :, None] == self.blocks[:, None, :]) & (self.blocks > 0)[:, :, None]
+        there = (places >= self.skip[:, None])[:, None, :]
+        return (((places <= places[:, None]) | together) & there | (places == places[:, None]))[:, None]
 
 
 class StepDecoder:

@@ -31,7 +31,7 @@ def evaluate_task(
     instruction: int = 0,
     program: Program | None = None,
 ) -> dict[str, float]:
-    """loss (mean over tokens), samples, and the figures of the task's metrics, on one split.
+    """loss (as in training: per slot its mean times its weight), samples, and the figures of the task's metrics, on one split.
 
     limit: rows at most, spread over the split. Errors: DataError at the first bad row, naming it.
     """
@@ -48,11 +48,11 @@ def evaluate_task(
 def predict_task(
     model: GeneralistModel, task: Task, split: str, program: Program, batch_size: int = 32, limit: int | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], float]:
-    """(answers, true values, mean loss a token): of each row, by column."""
+    """(answers and true values of each row, by column; the loss: per slot its mean times its weight, summed)."""
     rows, root = spread_rows(len(task.source(split)), limit), task.source(split).root
     predictions: list[dict[str, Any]] = []
     references: list[dict[str, Any]] = []
-    total, tokens = 0.0, 0
+    losses: dict[int, tuple[float, int]] = {}
     was_training = model.training
     model.eval()
     try:
@@ -63,14 +63,17 @@ def predict_task(
                 values, sample = read(task, program, split, row, random)
                 samples.append(sample)
                 references.append(true_values(program, values, root) | task.right_answers(program, values))
-            loss, count, memory = _loss(model, program, samples)
-            total, tokens = total + loss, tokens + count
+            slots, memory = _losses(model, program, samples)
+            for slot, (loss, count) in slots.items():
+                before, counted = losses.get(slot, (0.0, 0))
+                losses[slot] = (before + loss, counted + count)
             answers = flow.generate(model, program, samples, task.generate, rows[numbers].tolist(), memory)
             for sample, found in zip(samples, answers, strict=True):
                 predictions.append(flow.postprocess(program, sample, found[0]))
     finally:
         model.train(was_training)
-    return predictions, references, total / max(tokens, 1)
+    weights = {slot.index: slot.weight for slot in program.plan.slots}
+    return predictions, references, sum(weights[slot] * total / max(n, 1) for slot, (total, n) in losses.items())
 
 
 def spread_rows(n: int, limit: int | None) -> np.ndarray:
@@ -100,14 +103,15 @@ def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[A
     return [tuple(row[column] for column in columns) for row in rows]
 
 
-def _loss(model: GeneralistModel, program: Program, samples: Sequence[Sample]) -> tuple[float, int, Hidden | None]:
-    """(sum of losses, units, the states of the source, which answers are made from too)."""
+def _losses(
+    model: GeneralistModel, program: Program, samples: Sequence[Sample]
+) -> tuple[Mapping[int, tuple[float, int]], Hidden | None]:
+    """(slot -> (sum of losses, units), the states of the source, which answers are made from too)."""
     batch = to_device(flow.collate(program, samples), model.device)
     if not batch.goals:
-        return 0.0, 0, None
+        return {}, None
     states = flow.compute(model, flow.adapt(model, batch))
-    slots = flow.criterion(flow.emit(model, program, states, batch)).slots
-    return sum(loss for loss, _ in slots.values()), sum(count for _, count in slots.values()), states.source
+    return flow.criterion(flow.emit(model, program, states, batch)).slots, states.source
 
 
 __all__ = ["evaluate_task", "metric_columns", "predict_task", "spread_rows", "true_values"]

@@ -44,6 +44,7 @@ def rehearse(
     made = flow.collate(program, own)
     assert made.target is not None
     owner = torch.repeat_interleave(torch.arange(len(own)), made.target.layout.lengths)
-    gain = torch.from_numpy(rewards[0] - rewards[1])
+    better = rewards[0] - rewards[1]
+    gain = torch.from_numpy(better if metric.higher_is_better else -better)
     goals = tuple(replace(g, weights=g.weights * gain[owner[g.at]]) if isinstance(g, Goal) else g for g in made.goals)
     return replace(made, goals=goals), {"reward": float(rewards[0].mean()), "greedy": float(rewards[1].mean())}

@@ -390,12 +390,12 @@ class _Window:
     def add(self, batch: Batch, loss: Loss, program: Program, seconds: float, waited: float) -> None:
         """One micro-batch more."""
         for slot, (value, count) in loss.slots.items():
-            name = program.plan.slots[slot].column
+            name = _logged(program, slot)
             before, counted = self.losses.get(name, (0.0, 0))
             self.losses[name] = (before + value, counted + count)
         for slot, figures in loss.figures.items():
             for name, value in figures.items():
-                key = f"{name}/{program.plan.slots[slot].column}"
+                key = f"{name}/{_logged(program, slot)}"
                 self.besides[key] = self.besides.get(key, 0.0) + value
         self.total += float(loss.total.detach())
         self.batches += 1
@@ -408,7 +408,7 @@ class _Window:
     def figures(self) -> dict[str, float]:
         """loss: as minimised. loss/COLUMN: mean a token, or a unit of its criterion, whose own figures follow. useful: positions over what padding would make of them."""
         found = {"loss": self.total / self.batches, "samples": self.seen}
-        found |= {f"loss/{name}": value / count for name, (value, count) in self.losses.items()}
+        found |= {f"loss/{name}": value / max(count, 1) for name, (value, count) in self.losses.items()}
         found |= {name: value / self.batches for name, value in self.besides.items()}
         found |= {
             "tokens_per_second": self.positions / max(self.seconds, 1e-9),
@@ -416,6 +416,13 @@ class _Window:
             "waiting": self.waited / max(self.seconds, 1e-9),
         }
         return found
+
+
+def _logged(program: Program, slot: int) -> str:
+    """What a slot is called in the log: its column, and its criterion where another learned slot has that column."""
+    own = program.plan.slots[slot]
+    clash = any(s.criterion and s.index != slot and s.column == own.column for s in program.plan.slots)
+    return f"{own.column}:{own.criterion.name}" if clash and own.criterion else own.column
 
 
 def _too_many(message: str, last: DataError) -> DataError:
@@ -441,6 +448,15 @@ def _check_choice(task: Task, program: Program) -> None:
         raise ConfigError(
             f"task {task.name!r}: its target leaves no choice, so there is nothing to learn; is its closed set of one label?"
         )
+    for slot in program.plan.slots:
+        if slot.kind == "contrast" and task.micro_batch_size < 2:
+            raise ConfigError(
+                f"task {task.name!r}: a contrast of one sample has nothing to tell apart; give micro_batch_size=2 or more"
+            )
+        if slot.kind == "category" and slot.goal is not None and len(program.labels[slot.goal]) < 2:
+            raise ConfigError(
+                f"task {task.name!r}: column {program.plan.slots[slot.goal].column!r} has one label, so there is nothing to learn"
+            )
     rows = len(task.source("train"))
     if rows < task.micro_batch_size:
         slot = program.plan.slots[0]

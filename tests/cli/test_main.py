@@ -32,6 +32,7 @@ def test_explain_loads_no_torch(words):
     assert code == ("2" if "[IMGAE] -> [TEXT]" in words else "0")
 
 
+@pytest.mark.slow
 def test_explain_is_quick():
     """Under a second of this process's own work; the clock of the wall is not asked on a busy machine."""
     code = "import resource, sys; from ofasys.cli.main import app\ntry: app(sys.argv[1:])\nfinally:\n u = resource.getrusage(resource.RUSAGE_SELF); print('seconds', u.ru_utime + u.ru_stime)"

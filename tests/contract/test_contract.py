@@ -100,6 +100,7 @@ def test_a_broken_face(color, change, says):
     found_out(replace(color, **change), says)
 
 
+@pytest.mark.slow
 def test_a_face_that_loads_torch(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -29,6 +29,7 @@ def contrast(tmp_path_factory):
     return task, *trained(tmp_path_factory.mktemp("contrast"), task)
 
 
+@pytest.mark.slow
 def test_views_find_each_other(contrast):
     task, trainer, model, _ = contrast
     figures = trainer.evaluate(model=model, tasks=[task], split="valid")["match"]
@@ -39,6 +40,7 @@ def test_views_find_each_other(contrast):
     assert "loss/word" in last
 
 
+@pytest.mark.slow
 def test_views_of_a_loaded_model(contrast):
     _, _, model, loaded = contrast
     line = "[TEXT:word|TEXT:figure] ->"
@@ -56,6 +58,7 @@ def test_views_of_a_loaded_model(contrast):
         loaded.embed("[TEXT:word] -> [TEXT:figure]", PAIRS)
 
 
+@pytest.mark.slow
 def test_a_view_does_not_depend_on_the_other_or_on_neighbours(contrast):
     *_, loaded = contrast
     program, _ = loaded.program(flow.parse("[TEXT:word|TEXT:figure] ->"))
@@ -66,6 +69,7 @@ def test_a_view_does_not_depend_on_the_other_or_on_neighbours(contrast):
         np.testing.assert_allclose(together[1][0].besides[slot], alone[0][0].besides[slot], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_classification_without_a_decoder(tmp_path):
     rows = [{"t": word, "kind": "even" if i % 2 == 0 else "odd"} for i, word in enumerate(NUMBERS)]
     line = "[TEXT:t,criterion=classify,classify_target=kind] ->"
@@ -85,6 +89,7 @@ def test_a_missing_goal_column_names_it(tmp_path):
         Trainer(max_steps=1, live=False).fit(model=GeneralistModel(), tasks=[task])
 
 
+@pytest.mark.slow
 def test_a_source_loss_beside_a_target_loss(tmp_path):
     """Both sides of the arrow learn at once; the total is their weighted sum, and each is logged."""
     rows = [{"t": word, "kind": "even" if i % 2 == 0 else "odd", "n": FIGURES[i]} for i, word in enumerate(NUMBERS)]
@@ -97,6 +102,7 @@ def test_a_source_loss_beside_a_target_loss(tmp_path):
     assert (out["n"], out["kind"]) == ("4", "even")
 
 
+@pytest.mark.slow
 def test_a_reward_raises_what_it_rewards(tmp_path):
     """Trained on wrong answers by cross-entropy first, then rewarded for the right one among those it draws."""
     first = [{"q": "say", "a": word} for word in ("yes yes", "no no", "no yes", "yes no")]
@@ -112,6 +118,7 @@ def test_a_reward_raises_what_it_rewards(tmp_path):
     assert OFASys(model).inference("[TEXT:q] -> [TEXT:a]", data={"q": "say"}).text == "yes yes"
 
 
+@pytest.mark.slow
 def test_a_value_given_between_two_that_are_made(tmp_path):
     rows = [{"a": w, "b": f, "c": c, "d": f + c} for w, f in zip(NUMBERS, FIGURES, strict=True) for c in "xy"]
     line = "[TEXT:a] -> [TEXT:b] [TEXT:c,no_loss] [TEXT:d]"
@@ -123,3 +130,59 @@ def test_a_value_given_between_two_that_are_made(tmp_path):
     assert len(sample.target[0].prefix) == 1  # the start mark
     assert program.symbols.decode(sample.target[1].prefix) == "x"
     assert torch.isfinite(model.table).all()
+
+
+def test_a_label_in_the_target_too_is_one_token_for_the_classifier():
+    rows = [{"w": w, "kind": ("even number", "odd number")[i % 2]} for i, w in enumerate(NUMBERS)]
+    line = "[TEXT:w,criterion=classify,classify_target=kind] -> [CATEGORY:kind]"
+    task = Task("both", line, train=rows, valid=rows, micro_batch_size=4)
+    trainer = Trainer(max_steps=3, live=False, log_every=1)
+    model = trainer.fit(model=GeneralistModel(), tasks=[task])
+    assert {"loss/w", "loss/kind"} <= set(trainer.history[0])
+    figures = trainer.evaluate(model=model, tasks=[task], split="valid")["both"]
+    assert np.isfinite(figures["loss"])
+
+
+def test_the_valid_loss_weighs_slots_as_training_does():
+    rows = [{"w": w, "kind": "ab"[i % 2]} for i, w in enumerate(NUMBERS)]
+    line = "[TEXT:w,criterion=classify,classify_target=kind{}] -> [TEXT:w]"
+    losses = {}
+    model = GeneralistModel()
+    for weight in ("", ",weight=0"):
+        task = Task("t", line.format(weight), train=rows, valid=rows, micro_batch_size=8)
+        trainer = Trainer(max_steps=1, lr=1e-9, live=False, log_every=1)
+        trainer.fit(model=model, tasks=[task])
+        losses[weight] = trainer.evaluate(model=model, tasks=[task], split="valid")["t"]["loss"]
+        told = trainer.history[0]
+        assert losses[weight] == pytest.approx(told["loss"], rel=1e-3)
+    assert losses[""] - losses[",weight=0"] == pytest.approx(told["loss/w:classify"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "says"),
+    [
+        ("[TEXT:w|TEXT:kind] ->", {"micro_batch_size": 1}, "a contrast of one sample has nothing to tell apart"),
+        ("[TEXT:w,criterion=classify,classify_target=same] ->", {}, "column 'same' has one label"),
+    ],
+)
+def test_what_leaves_nothing_to_learn_says_so(line, more, says):
+    rows = [{"w": w, "kind": "ab"[i % 2], "same": "x"} for i, w in enumerate(NUMBERS)]
+    task = Task("t", line, train=rows, **{"micro_batch_size": 4} | more)
+    with pytest.raises(ConfigError, match=says):
+        Trainer(max_steps=1, live=False).fit(model=GeneralistModel(), tasks=[task])
+
+
+def test_a_reward_that_is_better_when_lower(monkeypatch):
+    """What makes more errors than the greedy answer is pushed away."""
+    from ofasys.train import rehearse as room
+
+    rows = [{"q": "say", "a": "yes"}] * 4
+    task = Task("t", "[TEXT:q] -> [TEXT:a,criterion=reward,reward=wer]", train=rows, micro_batch_size=4)
+    model = Trainer(max_steps=1, live=False).fit(model=GeneralistModel(), tasks=[task])
+    program = flow.bind(model, task.plan)
+    samples = [flow.preprocess(program, row) for row in rows]
+    values = iter([{"a": "no no"}, {"a": "yes"}] * 4)
+    monkeypatch.setattr(room.flow, "postprocess", lambda *_: next(values))
+    batch, figures = room.rehearse(model, program, flow.collate(program, samples), SearchOptions(max_length=4))
+    assert figures == {"reward": 2.0, "greedy": 0.0}
+    assert all((goal.weights < 0).all() for goal in batch.goals)

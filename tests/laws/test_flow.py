@@ -118,7 +118,9 @@ def test_step_by_step_is_the_teacher_forced_argmax(name, tiny):
         asked, flow.generate(tiny.model(), made, asked, SearchOptions(max_length=90)), strict=True
     ):
         best = found[0]
-        answer = replace(sample, target=(replace(sample.run, tokens=best.tokens, states=made.constraint.walk(best.tokens)),))
+        answer = replace(
+            sample, target=(replace(sample.run, tokens=best.tokens, states=made.constraint.walk(best.tokens)),)
+        )
         total = 0.0
         for p in _predictions(tiny.model(), made, flow.collate(made, [answer])):
             scores = p.hidden @ p.candidates.T

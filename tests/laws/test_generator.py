@@ -60,6 +60,7 @@ def make(items: list[Item], closed: list[list[int]]) -> Constraint:
     return bind(items, encode=lambda text: [4 + ord(c) % 10 for c in text], ranges=RANGES, end=END, closed={2: closed})
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(sentences, labels, options(), st.integers(0, 5), st.lists(st.integers(1, 5), min_size=1, max_size=3))
 def test_every_answer_is_a_sentence_and_there_is_one(
@@ -101,6 +102,7 @@ def test_beam_one_is_greedy() -> None:
         assert abs(total - found.logprob) < 1e-4
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(sentences, labels, options(), st.lists(st.tuples(st.integers(0, 99), st.integers(1, 4)), min_size=2, max_size=4))
 def test_a_batch_of_one_equals_that_source_in_a_batch(

@@ -104,6 +104,7 @@ def one_modality_a_name(trees):
 TREES = (st.tuples(FULL, FULL) | st.tuples(FULL, EMPTY) | st.tuples(EMPTY, FULL)).filter(one_modality_a_name)
 
 
+@pytest.mark.slow
 @given(TREES)
 def test_a_tree_printed_and_read_is_the_same_tree(trees):
     source, target = trees
@@ -112,6 +113,7 @@ def test_a_tree_printed_and_read_is_the_same_tree(trees):
     assert (again.source, again.target) == trees
 
 
+@pytest.mark.slow
 @given(TREES)
 def test_the_canonical_text_is_its_own_canonical_text(trees):
     text = str(Instruction.from_tree(*trees, LEXICON))
@@ -119,6 +121,7 @@ def test_the_canonical_text_is_its_own_canonical_text(trees):
     assert str(again) == text == again.text
 
 
+@pytest.mark.slow
 @given(TREES)
 def test_equal_instructions_hash_alike_and_survive_pickling(trees):
     first = Instruction.from_tree(*trees, LEXICON)
@@ -131,6 +134,7 @@ def test_equal_instructions_hash_alike_and_survive_pickling(trees):
     assert copy.places == first.places
 
 
+@pytest.mark.slow
 @given(TREES)
 def test_spans_point_at_what_was_read(trees):
     instruction = Instruction.from_tree(*trees, LEXICON)
@@ -140,6 +144,7 @@ def test_spans_point_at_what_was_read(trees):
         assert Instruction(f"{alone} ->", LEXICON).slots == (slot,)
 
 
+@pytest.mark.slow
 @given(TREES)
 def test_columns_never_clash(trees):
     instruction = Instruction.from_tree(*trees, LEXICON)

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +57,7 @@ def test_each_epoch_draws_each_row_exactly_once(order, epochs):
     assert len(set(drawn)) == len(drawn)
 
 
+@pytest.mark.slow
 @given(orders(), st.sampled_from([1, 2, 4]))
 @settings(deadline=None)
 def test_any_number_of_workers_draws_the_same(order, workers):

@@ -279,6 +279,7 @@ def test_a_saved_model_is_no_run_to_resume(tmp_path):
         run(tmp_path, tasks=lambda: [tiny.label_task()], max_steps=3)
 
 
+@pytest.mark.slow
 def test_tasks_may_come_and_go_between_runs(tmp_path, spy):
     """Under `accumulate` each task's own samples are what they would have been, whoever is there beside it."""
     settings = {"schedule": "accumulate", "save_every": 1}

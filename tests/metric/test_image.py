@@ -17,6 +17,7 @@ def noisy(image, seed, much=20):
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_psnr_and_ssim_are_scikit_images(seed):
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity

@@ -42,6 +42,7 @@ def test_exact_match():
 labels = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abc")), min_size=1, max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(labels)
 def test_f1_matthews_and_class_accuracy_are_scikit_learns(both):

@@ -61,6 +61,7 @@ def test_equal_references_are_the_same_thing():
     assert retrieval([(np.ones(3), np.ones(3))] * 3, names)["right_recall@1"] == pytest.approx((2 + 2 + 1) / 9)
 
 
+@pytest.mark.slow
 def test_ties_by_lot():
     """The expected figures are the mean of many random orders."""
     random = np.random.default_rng(0)

@@ -37,6 +37,7 @@ def test_chrf_is_sacrebleus():
     assert chrf(["ab c"], ["a bc"])["chrf"] == pytest.approx(100)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(ascii_text, st.lists(ascii_text, min_size=1, max_size=3)), min_size=1, max_size=4))
 def test_rouge_l_is_rouge_scores(samples):

@@ -95,6 +95,7 @@ def tokens(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.where(mask, torch.randint(2, V, mask.shape), PAD), mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["post", "pre"])
 @pytest.mark.parametrize("lengths", [([7, 3, 5], [4, 6, 1]), ([5, 5], [4, 4])])
 @torch.no_grad()

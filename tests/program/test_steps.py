@@ -70,8 +70,12 @@ def test_a_look_sees_both_ways_and_keeps_nothing(model, whole):
     for _ in range(2):
         torch.testing.assert_close(onward.look(after), want[rows].view(3, MORE, D), atol=1e-5, rtol=1e-4)
     last = rows.view(3, MORE)[:, -1]
-    assert (want[rows.view(3, MORE)[:, 0]] - causal[rows.view(3, MORE)[:, 0]]).abs().max() > 0.1  # the first sees the last
-    torch.testing.assert_close(want[last - MORE], causal[last - MORE], atol=1e-5, rtol=1e-4)  # what came before does not
+    assert (
+        want[rows.view(3, MORE)[:, 0]] - causal[rows.view(3, MORE)[:, 0]]
+    ).abs().max() > 0.1  # the first sees the last
+    torch.testing.assert_close(
+        want[last - MORE], causal[last - MORE], atol=1e-5, rtol=1e-4
+    )  # what came before does not
 
 
 def test_tokens_after_pasts_of_different_length(model, whole):
@@ -93,3 +97,15 @@ def test_tokens_after_pasts_of_different_length(model, whole):
             embedding = torch.cat([parts[source], table[tokens[row]]])
             want = model.decode(Stream(embedding, alone.layout), lone).states[-1]
         torch.testing.assert_close(got[row], want, atol=1e-5, rtol=1e-4)
+
+
+def test_what_saw_both_ways_in_training_does_so_before_tokens(model, whole):
+    memory, past, _, _, _ = whole
+    blocks = torch.zeros(len(past.embedding), dtype=torch.int64)
+    blocks[1:4], blocks[6:9] = 1, 2  # of the first row, and of the last
+    marked = Stream(past.embedding, Layout(**{**vars(past.layout), "blocks": blocks}))
+    last = torch.tensor(LENGTHS).cumsum(0) - 1
+    with torch.no_grad():
+        want, causal = (model.decode(stream, memory).states[last] for stream in (marked, past))
+    torch.testing.assert_close(Onward(model, memory, Past.of(marked)).hidden, want, atol=4e-6, rtol=0)
+    assert (want - causal).abs().max() > 5e-5

@@ -8,6 +8,7 @@ from ofasys.errors import ConfigError
 from ofasys.task.order import Order, key_of, permute, sample_seed, sequential
 
 
+@pytest.mark.slow
 def test_permutations_are_well_mixed():
     for n in (2, 3, 5, 12):
         table = np.array([permute(np.arange(n), n, key) for key in range(1500)])

@@ -41,6 +41,7 @@ def test_round_robin_takes_turns():
     assert order("round_robin", [replace(A, weight=0.5), replace(B, weight=0.25)], 6) == "abaaba"
 
 
+@pytest.mark.slow
 @given(st.lists(weights, min_size=1, max_size=8))
 @settings(deadline=None, max_examples=25)
 def test_round_robin_keeps_to_the_weights_within_one_turn(given_weights):
@@ -70,6 +71,7 @@ def test_accumulate_gives_every_task_its_turn():
     assert Accumulate().count(0, 1000, [replace(A, weight=1.1)]) == {"a": 1100}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["round_robin", "accumulate", Largest()])
 @given(entries=entry_lists(), stops=st.lists(st.integers(0, 110), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=25)

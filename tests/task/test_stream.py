@@ -165,6 +165,7 @@ def test_blocks_are_written_when_they_are_heavy(monkeypatch):
     assert source.column("image") is None
 
 
+@pytest.mark.slow
 def test_the_copy_goes_when_nobody_reads_it(folder):
     source = open_source(Rows(ROWS))
     (copy,) = folder.iterdir()

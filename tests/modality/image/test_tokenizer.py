@@ -100,6 +100,7 @@ def test_no_such_number_of_codes():
         TokenizerOptions(codes=500)
 
 
+@pytest.mark.slow
 def test_as_arrays_and_as_a_folder(tokenizer, tmp_path):
     assert same(ImageTokenizer.from_arrays(tokenizer.arrays()), tokenizer)
     folder = tokenizer.save(tmp_path / "new" / "tokenizer")

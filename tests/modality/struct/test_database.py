@@ -130,6 +130,7 @@ def test_a_file_that_changes_is_read_anew(symbols, shop):
     assert text(made, shop) == first + "\n another_one : x"
 
 
+@pytest.mark.slow
 def test_large_databases(symbols, tmp_path):
     path = tmp_path / "large.db"
     connection = sqlite3.connect(path)

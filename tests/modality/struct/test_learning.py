@@ -46,6 +46,7 @@ def trained(tasks, steps, out, **more):
     return OFASys(model), trainer.evaluate(model=model, tasks=tasks), OFASys.from_pretrained(out)
 
 
+@pytest.mark.slow
 def test_a_rule_of_grids_is_learned(tmp_path):
     rows = recoloured(600)
     task = Task("turn", TURN, train=rows[50:], valid=rows[:50], metrics=["grid_exact"], micro_batch_size=32)
@@ -57,6 +58,7 @@ def test_a_rule_of_grids_is_learned(tmp_path):
     assert sum(answer == row["b"] for answer, row in zip(answers, rows, strict=False)) >= 2
 
 
+@pytest.mark.slow
 def test_tables_triples_and_shapes_are_learned(tmp_path):
     tasks = [
         Task("known", KNOWN, train=PEOPLE, valid=PEOPLE, metrics=["table_exact"], micro_batch_size=3),
@@ -80,6 +82,7 @@ def test_tables_triples_and_shapes_are_learned(tmp_path):
         outs[0].save(tmp_path / "ann.png")
 
 
+@pytest.mark.slow
 def test_sql_is_learned_and_run(tmp_path):
     path = tmp_path / "shop.db"
     connection = sqlite3.connect(path)
