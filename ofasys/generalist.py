@@ -24,7 +24,7 @@ from ofasys.model import UniversalModel
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
-from ofasys.program.program import Labels, Program, bind, ranges_needed
+from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
 from ofasys.types import Goal, Half, Prediction, SlotGoal, SlotPrediction, States, Stream, Stretch
 
 Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training values of a slot, with their context
@@ -268,8 +268,16 @@ class GeneralistModel(nn.Module):
                 )
         for name, size in ranges_needed(plan, labels or {}).items():
             if self.symbols.vocabulary.spans.get(name, (0, 0)) == (0, 0):
+                heads = {c: own for c, own in (labels or {}).items() if label_range(own) == name}
+                what = next(
+                    (
+                        f"the labels {', '.join(own[:6])}{', ...' if size > 6 else ''} of {c!r}"
+                        for c, own in heads.items()
+                    ),
+                    f"{name!r}",
+                )
                 raise ConfigError(
-                    f"the model has no tokens for {name!r} ({size} of them), which {plan.instruction} needs; train it so first"
+                    f"the model has no tokens for {what} ({size} of them), which {plan.instruction} needs; train it so first"
                 )
         return bind(plan, self.symbols, labels, self.modalities, self.config.max_positions)
 

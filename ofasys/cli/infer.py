@@ -11,6 +11,7 @@ from ofasys.cli.document import existing, parse_scalar
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.hub import OFASys, Output
+from ofasys.hub.output import jsonable
 from ofasys.language import Instruction
 from ofasys.modality import lexicon
 from ofasys.planner import Plan, plan
@@ -25,6 +26,7 @@ def infer(
     data: Path | None = None,
     closed_set: str | None = None,
     search: Mapping[str, Any] | None = None,
+    negative_prompt: str | None = None,
     batch_size: int = 8,
     out: Path | None = None,
     as_json: bool = False,
@@ -42,6 +44,8 @@ def infer(
     planned = plan(instruction, modalities=registry)
     row = _row(instruction, planned, [value for value in values if not value.startswith("@")])
     asked = {"closed_set": _labels(closed_set), "batch_size": batch_size, **(search or {})}
+    if negative_prompt is not None:
+        asked["negative_prompt"] = _prompt(negative_prompt)
     if not files:
         _one(answerer.inference(instruction, data=row, **asked), out, as_json)
         return
@@ -63,12 +67,16 @@ def infer(
 def _one(answer: Output, out: Path | None, as_json: bool) -> None:
     if out is not None:
         note(f"wrote {answer.save(out)}")
-    say(json.dumps(answer.values, ensure_ascii=False) if as_json else str(answer))
+    say(_json(answer) if as_json else str(answer))
 
 
 def _line(answer: Output, as_json: bool) -> str:
     """One line an answer, whatever is in it."""
-    return json.dumps(answer.values, ensure_ascii=False) if as_json else " ".join(str(answer).splitlines())
+    return _json(answer) if as_json else " ".join(str(answer).splitlines())
+
+
+def _json(answer: Output) -> str:
+    return json.dumps(answer.values, ensure_ascii=False, default=jsonable)
 
 
 def _many(
@@ -88,11 +96,11 @@ def _many(
             row = source[number]
             rows.append({n: _anchored(v, source.root) if n in files else v for n, v in row.items()} | dict(constant))
         try:
-            yield from answerer.inference(instruction, data=rows, **asked)
+            yield from answerer.inference(instruction, data=rows, first=start, **asked)
         except DataError as error:
             place = str(error.sample or "").removeprefix("row ")
             if place.isdigit():
-                error.sample = f"row {start + int(place)} of {path}"
+                error.sample = f"row {place} of {path}"
             raise
 
 
@@ -133,6 +141,18 @@ def _row(instruction: Instruction, planned: Plan, values: Sequence[str]) -> dict
         else:
             row[name] = value
     return row
+
+
+def _prompt(text: str) -> Any:
+    """A text for the only source column, or a JSON object: column -> value."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--negative-prompt {text!r:.80} is not JSON ({error}); expected a text, or an object: column and value"
+        ) from None
 
 
 def _some(instruction: Instruction) -> str:

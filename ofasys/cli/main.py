@@ -155,14 +155,21 @@ def infer(
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="A file of rows (.jsonl .csv .tsv .parquet ...).")] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", help="Beams; 1 is greedy.")] = None,
-    max_length: Annotated[int | None, typer.Option("--max-length", help="Generated tokens at most.")] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", help="Generated tokens, or positions of frames, at most.")
+    ] = None,
     search: Annotated[list[str] | None, typer.Option("--search", help="Any search option, as top_p=0.9.")] = None,
     closed_set: Annotated[
         str | None, typer.Option("--closed-set", help="The labels: a,b or a JSON list or @FILE.")
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Rows answered at a time.")] = 8,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the answer: .txt .json, a picture; .jsonl for rows.")
+        Path | None,
+        typer.Option("--out", help="Write the answer: .txt .json .png .wav .bvh .gif .csv; .jsonl or .txt for rows."),
+    ] = None,
+    negative_prompt: Annotated[
+        str | None,
+        typer.Option("--negative-prompt", help="What guidance leads away from: a text, or JSON of columns."),
     ] = None,
     which: Which = None,
     as_json: Json = False,
@@ -179,6 +186,7 @@ def infer(
         data=data,
         closed_set=closed_set,
         search=options,
+        negative_prompt=negative_prompt,
         batch_size=batch_size,
         out=out,
         as_json=as_json,

@@ -16,6 +16,7 @@ from ofasys.errors import ConfigError
 from ofasys.generator.decoder import Continuation
 from ofasys.model.noise import kept, walk
 
+STEPS = 50  # where nothing is said
 BLOCK = 16  # steps whose noise is drawn at once: few enough to hold, and then no loop over rows stands inside a step
 
 
@@ -46,7 +47,7 @@ def denoise(
     """Values (n, ...) float32, a row each of `before`. A row's noise is a function of its seed alone.
 
     options: those of DenoiseOptions, `timesteps` and `predict` as trained, and what the adaptor's `shape` reads. negative: the
-    model after what guidance leads away from; needed unless guidance_weight is 1. Errors: ConfigError where it is missing.
+    model after what guidance leads away from; needed unless guidance_weight is 1. Errors: ConfigError where it is missing, and for more steps than timesteps.
     """
     rows, device = before.rows, before.hidden.device
     weight = float(options["guidance_weight"])
@@ -54,7 +55,12 @@ def denoise(
         raise ConfigError(f"guidance_weight={weight:g} needs a source that can be left out; expected 1")
     shape = tuple(adaptor.shape(options))
     timesteps, noise_asked = int(options["timesteps"]), options["predict"] == "noise"
-    times = walk(timesteps, int(options["steps"]))
+    steps = min(STEPS, timesteps) if options["steps"] is None else int(options["steps"])
+    if steps > timesteps:
+        raise ConfigError(
+            f"steps={steps} is more than the timesteps={timesteps} of training; expected at most {timesteps}"
+        )
+    times = walk(timesteps, steps)
     left = kept(timesteps)[times]
     after = np.append(left[1:], 1.0)
     eta = 1.0 if options["method"] == "ancestral" else float(options["eta"])

@@ -11,7 +11,9 @@ from ofasys.language import option
 class DenoiseOptions:
     """How to walk from noise to a value."""
 
-    steps: int = option(50, low=1, high=10_000, about="passes of the model, at most timesteps")
+    steps: int | None = option(
+        None, low=1, high=10_000, about="passes of the model, at most timesteps; left out: 50, or timesteps if fewer"
+    )
     method: str = option(
         "ddim", choices=("ddim", "ancestral"), about="ddim: no new noise on the way; ancestral: a share a step"
     )

@@ -29,10 +29,12 @@ def frames(
 
     adaptor: `predict` gives `frames` and, where it has one, a postnet's input `coarse`, which is what is read back, and `stop`, a
     logit; `ahead`, if there, gives these two without the rest. before: what came before, R rows. options: stop_threshold,
-    min_positions, and max_length in positions (or MOST, and never more than the model has room for). A row that has stopped goes on
+    min_positions, and max_length and max_positions, the fewer of which counts (MOST if neither is there, and never more than the
+    model has room for). A row that has stopped goes on
     until all have, and what it says then is cut off.
     """
-    most = min(int(options.get("max_length") or MOST), before.room)
+    most = min([int(options[name]) for name in ("max_length", "max_positions") if options.get(name)] or [MOST])
+    most = min(most, before.room)
     least, threshold = int(options["min_positions"]), float(options["stop_threshold"])
     hidden: Tensor = before.hidden
     one = torch.ones(len(hidden), dtype=torch.long, device=hidden.device)

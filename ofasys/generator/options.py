@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ class SearchOptions:
     the finished ones, True as soon as beam_size answers are finished, "never" only when no improvement is possible.
     temperature, top_k (0: all), top_p (1: all): for sampling. no_repeat_ngram_size: no text has the same n tokens twice (0:
     it may); the prefix counts. min_length: no end mark of a text before so many generated tokens. max_length: generated
-    tokens, never the prefix; when it is reached texts close and loops stop, while what must still come does come.
+    tokens, or positions of a value made of frames, never the prefix; when it is reached texts close and loops stop, while what must still come does come.
     normalise: scores are over the tokens the target sentence allows at that place, or over the whole vocabulary.
     draw: options of the generators of values that are no tokens, by name; they win over the slot's attributes.
     """
@@ -94,6 +94,28 @@ class SearchOptions:
                     f"search has no option {name!r}; {nearest(name, shown)}known here: {', '.join(shown)}"
                 )
         return cls(**{name: value for name, value in values.items() if name in known} | {"draw": draw})
+
+
+def reaching(asked: Mapping[str, Any], generators: Iterable[str], where: str) -> dict[str, Any]:
+    """What is asked for, as these generators take it: `max_length` is the `max_positions` of a value made of frames too.
+
+    asked: options by name; with `draw` they are a whole set, as `asdict` gives it, to which nothing is added. where: the
+    instruction, for the message. Errors: ConfigError for an option of a generator that is not among them.
+    """
+    there = {
+        name
+        for generator in generators
+        if (options := GENERATORS[generator].options) is not None
+        for name in options_of(options)
+    }
+    searched = {entry.name for entry in fields(SearchOptions)}
+    for name in asked:
+        if name not in searched | there and name in drawing_options():
+            raise ConfigError(f"{name} reaches no slot of {where}; leave it out")
+    given, most = dict(asked), asked.get("max_length")
+    if "max_positions" in there and "draw" not in given and isinstance(most, int) and most > 0:
+        given.setdefault("max_positions", most)
+    return given
 
 
 def drawing_options() -> dict[str, Option]:

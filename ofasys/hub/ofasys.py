@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ import numpy as np
 from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError, DataError
 from ofasys.generalist import GeneralistModel
-from ofasys.generator import GENERATORS
-from ofasys.generator.options import SearchOptions, drawing_options
+from ofasys.generator.options import SearchOptions, reaching
 from ofasys.hub.model import TaskCard, load_model, model_files
 from ofasys.hub.output import Output
 from ofasys.hub.store import MANIFEST, standing, write_folder
-from ofasys.language import Filled, Instruction, options_of
+from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, lexicon
 from ofasys.planner import Plan, plan
 from ofasys.program.program import Labels, Program
@@ -61,35 +59,36 @@ class OFASys:
         settings: Mapping[str, Any] | None = None,
         root: str | Path | None = None,
         negative_prompt: str | Mapping[str, Any] | None = None,
+        first: int = 0,
         **options: Any,
     ) -> Any:
         """Answer an instruction for one row (an Output) or several (a list of them, in order).
 
         closed_set: labels of the only slot with a set, or column -> labels; without it, those of training. settings:
         defaults for the plan. root: the folder that relative paths in rows start from. negative_prompt: what guidance leads away
-        from: source columns, or the text of the only one. options: of the search, see `SearchOptions`, and of other generators by
+        from: source columns, or the text of the only one. first: the number of the first row; what is drawn at random is a function
+        of `seed` and a row's number, so that rows asked in parts are answered as rows asked at once. options: of the search, see `SearchOptions`, and of other generators by
         name (`guidance_weight`, `steps`); n_best=3 alone means three beams. Errors: DataError for a row that is not what
         the slots expect; ConfigError for an unknown option.
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it is at least 1")
-        requests, single = _requests(instruction, data, self.model.modalities)
+        if isinstance(first, bool) or not isinstance(first, int) or first < 0:
+            raise ConfigError(f"first is {first!r}; it is a whole number, 0 or more")
+        requests, single = _requests(instruction, data, self.model.modalities, first)
         answers: list[Output | None] = [None] * len(requests)
         groups: dict[Instruction, list[int]] = {}
         for i, (asked, _) in enumerate(requests):
             groups.setdefault(asked, []).append(i)
         for asked, members in groups.items():
             program, card = self.program(asked, closed_set, settings)
-            search = _search_options(card, options)
-            _check_draw(program, options)
-            negative = _negative(program, negative_prompt)
+            search = _search_options(card, options, program)
+            negative = _negative(program, negative_prompt, search)
             for start in range(0, len(members), batch_size):
                 part = members[start : start + batch_size]
-                for i, output in zip(
-                    part,
-                    self._answer(program, [requests[i][1] for i in part], part, search, root, negative),
-                    strict=True,
-                ):
+                rows, numbers = [requests[i][1] for i in part], [first + i for i in part]
+                made = self._answer(program, rows, numbers, search, root, negative)
+                for i, output in zip(part, made, strict=True):
                     answers[i] = output
         return answers[0] if single else answers
 
@@ -104,8 +103,10 @@ class OFASys:
         """The views of a contrast as embeddings: column -> (rows, E), or (E,) of one row; of each column the rows have.
 
         Embeddings have length one, so their products are cosines. Errors: ConfigError for an instruction without a contrast,
-        DataError for rows that lack both columns, or some of which lack one.
+        DataError for no rows, for rows that lack both columns, or some of which lack one.
         """
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it is at least 1")
         asked = (
             Instruction(instruction, lexicon(self.model.modalities)) if isinstance(instruction, str) else instruction
         )
@@ -113,18 +114,20 @@ class OFASys:
         views = program.plan.views
         if views is None:
             raise ConfigError(f"{asked}: no contrast to embed by; write [A|B] ->")
-        rows = [data] if isinstance(data, Mapping) else list(data)
+        both = [program.plan.slots[i] for i in (views.left, views.right)]
+        rows = _rows(data, " or ".join(repr(slot.column) for slot in both))
+        if not rows:
+            raise DataError("there are no rows to embed", expected="a dict, or a list of at least one")
         found = {}
-        for slot in (program.plan.slots[views.left], program.plan.slots[views.right]):
-            if rows and slot.column in rows[0]:
+        for slot in both:
+            if slot.column in rows[0]:
                 parts = [
                     flow.embed(self.model, program, slot.index, rows[i : i + batch_size], root)
                     for i in range(0, len(rows), batch_size)
                 ]
                 found[slot.column] = np.concatenate(parts) if not isinstance(data, Mapping) else parts[0][0]
         if not found:
-            expected = " or ".join(repr(program.plan.slots[i].column) for i in (views.left, views.right))
-            raise DataError("the rows hold no view", expected=f"a column {expected}")
+            raise DataError("the rows hold no view", expected=f"a column {' or '.join(repr(s.column) for s in both)}")
         return found
 
     def program(
@@ -194,8 +197,18 @@ class OFASys:
                 closed_set = {columns[0]: closed_set}
             if unknown := sorted(set(closed_set) - set(columns)):
                 raise ConfigError(f"closed_set names {unknown[0]!r}; columns with a set: {columns or 'none'}")
-            known |= closed_set
+            known |= {name: self._in_order(name, labels, card) for name, labels in closed_set.items()}
         return {name: tuple(map(str, labels)) for name, labels in known.items()}
+
+    def _in_order(self, column: str, labels: Sequence[str], card: TaskCard | None) -> Sequence[str]:
+        """Labels in the order a task learned them in, where they are the same; else as they are given."""
+        if isinstance(labels, str):
+            raise ConfigError(f"the closed set of {column!r} is {labels!r}; give a list of labels")
+        for other in ([card] if card else []) + list(self.cards):
+            learned = other.labels.get(column, ())
+            if sorted(learned) == sorted(set(map(str, labels))):
+                return learned
+        return labels
 
     def _card(self, instruction: Instruction) -> TaskCard | None:
         """The card of the task whose line this is. Errors: ConfigError when two tasks share it but not what goes with it."""
@@ -225,8 +238,13 @@ class OFASys:
         return {name: value for name, value in found.items() if name not in clash and value is not None}
 
 
-def _search_options(card: TaskCard | None, asked: Mapping[str, Any]) -> SearchOptions:
-    """The options asked for, over those of the task; a kind of search asked for puts the task's own kind aside."""
+def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Program) -> SearchOptions:
+    """The options asked for, over those of the task; a kind of search asked for puts the task's own kind aside.
+
+    Errors: ConfigError for an option that no slot of the instruction takes.
+    """
+    there = program.plan.instruction
+    asked = reaching(asked, {slot.generator.name for slot in program.plan.slots if slot.generator}, there)
     known = dict(card.generate) if card else {}
     if {"sampling", "beam_size"} & asked.keys():
         known = {name: value for name, value in known.items() if name not in ("sampling", "beam_size", "n_best")}
@@ -234,29 +252,24 @@ def _search_options(card: TaskCard | None, asked: Mapping[str, Any]) -> SearchOp
     if "n_best" in asked and "beam_size" not in asked and not options.get("sampling"):
         beams, wanted = options.get("beam_size", 1), asked["n_best"]
         options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
-    return SearchOptions.from_dict(options)
+    search = SearchOptions.from_dict(options)
+    if asked.get("n_best", 1) > 1 and len(program.stages) != 1:
+        why = "its target is made in several stages" if program.stages else "nothing is searched for"
+        raise ConfigError(f"n_best is {search.n_best}, but {there} has one answer: {why}; leave it out")
+    return search
 
 
-def _check_draw(program: Program, asked: Mapping[str, Any]) -> None:
-    """Errors: ConfigError for an option of a generator that no slot of the instruction has."""
-    there = {
-        name
-        for slot in program.plan.slots
-        if slot.generator and (options := GENERATORS[slot.generator.name].options)
-        for name in options_of(options)
-    }
-    searched = {entry.name for entry in fields(SearchOptions)}
-    for name in asked:
-        if name not in searched | there and name in drawing_options():
-            raise ConfigError(f"{name} reaches no slot of {program.plan.instruction}; leave it out")
-
-
-def _negative(program: Program, prompt: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _negative(
+    program: Program, prompt: str | Mapping[str, Any] | None, search: SearchOptions
+) -> Mapping[str, Any] | None:
     """The row guidance leads away from. Errors: ConfigError where there is no guidance, or no one column for a text."""
     if prompt is None:
         return None
     if program.dropped is None:
         raise ConfigError(f"negative_prompt reaches no slot of {program.plan.instruction}; leave it out")
+    options = [{**slot.values, **search.draw} for slot in program.plan.on("target") if slot.kind == "noise"]
+    if all(values["guidance_weight"] == 1.0 for values in options):
+        raise ConfigError("negative_prompt does nothing while guidance_weight is 1; give guidance_weight=2.5, say")
     if isinstance(prompt, Mapping):
         return prompt
     columns = sorted({slot.column for slot in program.plan.on("source")})
@@ -288,6 +301,7 @@ def _requests(
     instruction: str | Instruction | Filled | Sequence[Filled],
     data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
     registry: Registry,
+    first: int = 0,
 ) -> tuple[list[tuple[Instruction, Mapping[str, Any]]], bool]:
     if isinstance(instruction, (Filled, list, tuple)):
         filled = [instruction] if isinstance(instruction, Filled) else list(instruction)
@@ -305,15 +319,19 @@ def _requests(
         )
     if data is None:
         data = {}
-    if not isinstance(data, Mapping) and (isinstance(data, (str, bytes)) or not isinstance(data, Iterable)):
-        raise DataError(
-            f"data is a {type(data).__name__}", expected=f"a dict with {', '.join(asked.needed)}, or a list of them"
-        )
-    rows = [data] if isinstance(data, Mapping) else list(data)
-    for number, row in enumerate(rows):
+    rows = _rows(data, ", ".join(asked.needed), first)
+    return [(asked, row) for row in rows], isinstance(data, Mapping)
+
+
+def _rows(data: Any, columns: str, first: int = 0) -> list[Mapping[str, Any]]:
+    """One row, or several, as a list. Errors: DataError for what is no row."""
+    if isinstance(data, Mapping):
+        return [data]
+    if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
+        raise DataError(f"data is a {type(data).__name__}", expected=f"a dict with {columns}, or a list of them")
+    rows = list(data)
+    for number, row in enumerate(rows, start=first):
         if not isinstance(row, Mapping):
             shown = f"{type(row).__name__} {str(row)[:40]!r}"
-            raise DataError(
-                f"a row is a {shown}", expected=f"a dict with {', '.join(asked.needed)}", sample=f"row {number}"
-            )
-    return [(asked, row) for row in rows], isinstance(data, Mapping)
+            raise DataError(f"a row is a {shown}", expected=f"a dict with {columns}", sample=f"row {number}")
+    return rows

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ofasys.errors import ConfigError, nearest
-from ofasys.modality import Registry
+from ofasys.modality import Part, Registry
 from ofasys.planner import Plan, SlotPlan
+
+WORDS = ("text", "label")  # answers that are written beside another
 
 
 class Output:
@@ -62,31 +64,37 @@ class Output:
         return " ".join(parts)
 
     def save(self, path: str | Path) -> Path:
-        """Write the answer: `.json` and `.txt` always; a picture with its boxes where there are some.
+        """Write the answer: `.json` and `.txt` always; else the first of its values that such a file can hold.
 
-        Errors: ConfigError when the answer cannot be written in that kind of file.
+        Errors: ConfigError when the answer cannot be written in that kind of file; it names those that can be.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
             path.write_text(
-                json.dumps(self.values, ensure_ascii=False, indent=1, default=_jsonable) + "\n", encoding="utf8"
+                json.dumps(self.values, ensure_ascii=False, indent=1, default=jsonable) + "\n", encoding="utf8"
             )
         elif path.suffix == ".txt":
             path.write_text(f"{self}\n", encoding="utf8")
         else:
-            slot = next((s for s in self._slots() if self.registry.face(s.modality).save is not None), None)
-            if slot is None:
-                raise ConfigError(f"cannot write this answer as {path.name!r}; use .txt or .json")
-            part = self.registry.face(slot.modality).save
-            assert part is not None
+            slot, part = self._writer(path)
             frame = None if slot.frame is None else self._rooted(self.data[self.plan.slots[slot.frame].column])
             value = self.values[slot.column]
-            beside = [s for s in self._slots() if s.value in ("text", "label") and s.group == slot.group]
+            beside = [s for s in self._slots() if s.answer in WORDS and s.group == slot.group]
             labels = self.values[beside[0].column] if beside else []
             many = slot.group is not None
             part.resolve()(path, value if many else [value], frame, labels if many else [labels] if labels else [])
         return path
+
+    def _writer(self, path: Path) -> tuple[SlotPlan, Part]:
+        """The first slot whose value such a file holds, and what writes it."""
+        faces = ((slot, self.registry.face(slot.modality).save) for slot in self._slots() if slot.kind != "contrast")
+        able = [(slot, part) for slot, part in faces if part is not None]
+        for slot, part in able:
+            if path.suffix.lower() in part.suffixes or not part.suffixes:
+                return slot, part
+        known = list(dict.fromkeys([".txt", ".json", *(suffix for _, part in able for suffix in part.suffixes)]))
+        raise ConfigError(f"cannot write this answer as {path.name!r}; use {', '.join(known[:-1])} or {known[-1]}")
 
     def _rooted(self, value: Any) -> Any:
         """A path that is relative to `root`, from where we are; anything else as it is."""
@@ -98,7 +106,7 @@ class Output:
         return list(self.plan.answered)
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """A value that knows its own dict as that, an array as lists; of another that JSON has no word for, its text."""
     if hasattr(value, "to_dict"):
         return value.to_dict()

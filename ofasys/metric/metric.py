@@ -8,7 +8,7 @@ from typing import Any
 
 from ofasys.errors import ConfigError, nearest
 from ofasys.metric.box import detection, iou_accuracy
-from ofasys.metric.image import codebook_use, psnr, ssim
+from ofasys.metric.image import psnr, ssim
 from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
 from ofasys.metric.motion import motion_diversity, motion_frechet, mpjpe
 from ofasys.metric.retrieval import retrieval
@@ -85,9 +85,6 @@ METRICS: dict[str, Metric] = {
         Metric("mcd", "mel-cepstral distortion along the best alignment, dB", ("audio",), mcd, "mcd", False),
         Metric("psnr", "peak signal-to-noise ratio, dB", ("image",), psnr, "psnr"),
         Metric("ssim", "structural similarity, -1..1", ("image",), ssim, "ssim"),
-        Metric(
-            "codebook_use", "perplexity and share of the codes used", ("codes",), codebook_use, "codebook_perplexity"
-        ),
         Metric("mpjpe", "mean distance of joints from the true pose", ("motion",), mpjpe, "mpjpe_root", False),
         Metric(
             "motion_frechet",

@@ -33,7 +33,8 @@ class Part:
     load: "module:Class". options: a frozen dataclass of `option(...)` fields. shared: the adaptor's one key when all
     who name it use the same weights. family: said instead of the modality's tag in that key, so that two modalities share
     weights. keyed: option names that make another set of weights. fits: the preprocessor learns something from training values
-    first. adaptor: of a preprocessor, the one that reads it unless the slot says another. cost: (options, width) -> (parameters, FLOPs a position), for the plan's estimate.
+    first. adaptor: of a preprocessor, the one that reads it unless the slot says another. suffixes: of `save`, the kinds of file it
+    writes, as `.png`; none: whatever it is asked for. cost: (options, width) -> (parameters, FLOPs a position), for the plan's estimate.
     """
 
     load: str
@@ -44,6 +45,7 @@ class Part:
     keyed: tuple[str, ...] = ()
     fits: bool = False
     adaptor: str | None = None
+    suffixes: tuple[str, ...] = ()
     cost: Callable[[Options, int], tuple[int, int]] = lambda options, width: (0, 0)
 
     def resolve(self) -> Any:

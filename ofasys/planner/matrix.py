@@ -18,7 +18,10 @@ def matrix(registry: Registry | None = None) -> str:
         made = [] if target is None else list(target.learned)
         kinds = list(dict.fromkeys(CRITERIA[name].kind for name in made))
         generators = [
-            g.name for kind in kinds for g in GENERATORS.values() if g.kind == kind and (g.name != "rank" or _closed(face))
+            g.name
+            for kind in kinds
+            for g in GENERATORS.values()
+            if g.kind == kind and (g.name != "rank" or _closed(face))
         ]
         learned = [] if source is None else [*source.learned, "contrast"]
         rows.append((face.tag, _way(source), _named(learned), _way(target), _named(made), _named(generators)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ofasys.errors import ConfigError, DataError, nearest
-from ofasys.generator.options import SearchOptions
+from ofasys.generator.options import SearchOptions, reaching
 from ofasys.language import Group, Instruction
 from ofasys.metric import Metric, find
 from ofasys.modality import Context, Registry, default_registry, lexicon
@@ -94,7 +94,7 @@ class Task:
         for metric in self.metrics:
             metric_columns(metric, self.plan)
         self.micro_batch_size, self.weight, self.join, self.leave = micro_batch_size, weight, join, leave
-        self.generate = SearchOptions.from_dict(generate or {})
+        self.generate = self._searched(generate or {})
         if not loss_weight > 0:
             raise ConfigError(f"task {name!r} has loss_weight={loss_weight}; it is more than 0")
         self.on_bad, self.bad_limit, self.smoothing, self.loss_weight = on_bad, bad_limit, smoothing, loss_weight
@@ -308,6 +308,11 @@ class Task:
                 column=slot.column,
             )
         return tuple(sorted(found))
+
+    def _searched(self, asked: Mapping[str, Any]) -> SearchOptions:
+        """Errors: ConfigError for an option that no target of the task takes."""
+        generators = {slot.generator.name for p in self.plans for slot in p.slots if slot.generator}
+        return SearchOptions.from_dict(reaching(asked, generators, f"task {self.name!r}"))
 
     def _referred(self, references: Mapping[str, str]) -> dict[str, str]:
         """Errors: ConfigError for references of what is no target, or in no column of their own."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from ofasys import flow
 from ofasys.generalist import GeneralistModel
+from ofasys.metric import Metric
 from ofasys.modality import Context
 from ofasys.planner import Repeat
 from ofasys.program.batch import to_device
@@ -33,14 +35,29 @@ def evaluate_task(
 ) -> dict[str, float]:
     """loss (as in training: per slot its mean times its weight), samples, and the figures of the task's metrics, on one split.
 
+    A figure that two metrics give, or that is called as one of these two, stands under `METRIC/figure`, a metric's headline
+    excepted: ["per", "wer"] give `per`, `wer`, `per/substitutions` and `wer/substitutions`.
+
     limit: rows at most, spread over the split. Errors: DataError at the first bad row, naming it.
     """
     program = program or flow.bind(model, task.plans[instruction], task.labels)
     predictions, references, loss = predict_task(model, task, split, program, batch_size, limit)
     found = {"loss": loss, "samples": float(len(references))}
+    figures = []
     for metric in task.metrics:
         columns = metric_columns(metric, program.plan)
-        found |= metric(_values(predictions, columns), _values(references, columns))
+        figures.append(metric(_values(predictions, columns), _values(references, columns)))
+    return found | _named(task.metrics, figures, found)
+
+
+def _named(metrics: Sequence[Metric], figures: Sequence[Mapping[str, float]], taken: Iterable[str]) -> dict[str, float]:
+    """The figures of several metrics: a headline as it is called; `METRIC/figure` for another that two of them have."""
+    often = Counter(name for own in figures for name in own)
+    found: dict[str, float] = {}
+    for metric, own in zip(metrics, figures, strict=True):
+        for name, value in own.items():
+            plain = name not in found and name not in taken and (name == metric.main or often[name] == 1)
+            found[name if plain else f"{metric.name}/{name}"] = value
     return found
 
 

@@ -9,6 +9,8 @@ from PIL import Image
 from ofasys.modality import BUILT_IN
 from ofasys.testing import check_modality
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 

@@ -8,6 +8,8 @@ from ofasys import DataError, GeneralistModel, OFASys, Task, Trainer, flow
 from ofasys.errors import ConfigError
 from ofasys.generator.options import SearchOptions
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 FIGURES = ("0", "1", "2", "3", "4", "5", "6", "7")
 PAIRS = [{"word": word, "figure": figure} for word, figure in zip(NUMBERS, FIGURES, strict=True)]

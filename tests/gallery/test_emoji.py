@@ -18,6 +18,8 @@ from ofasys.gallery import emoji
 from ofasys.gallery.emoji.rows import CAPTIONED, SCENES, SPLITS, VIEWS, ask, captioned, several
 from ofasys.gallery.emoji.scenes import NAMES, Scene, compose, sprite
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(str(resources.files("ofasys.gallery.emoji")))
 TASKS = {
     "caption": emoji.caption,

@@ -76,6 +76,9 @@ def test_rows_stop_each_where_it_should():
     [
         ({"max_length": 4}, [3, 1, 4]),
         ({"max_length": 1}, [1, 1, 1]),
+        ({"max_positions": 4}, [3, 1, 4]),
+        ({"max_length": 2, "max_positions": 4}, [2, 1, 2]),
+        ({"max_length": 4, "max_positions": 2}, [2, 1, 2]),
         ({"min_positions": 5}, [5, 5, 7]),
         ({"min_positions": 5, "max_length": 2}, [2, 2, 2]),
         ({"stop_threshold": 0.01}, [3, 1, 7]),

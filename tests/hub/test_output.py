@@ -87,7 +87,7 @@ def test_files(ask, tmp_path):
 def test_a_file_of_a_wrong_kind(ask, tmp_path):
     with pytest.raises(ConfigError, match=r"cannot write this answer as 'x\.png'; use \.txt or \.json"):
         ask("caption").save(tmp_path / "x.png")
-    with pytest.raises(ConfigError, match=r"cannot draw boxes into 'x\.docx'; use \.png"):
+    with pytest.raises(ConfigError, match=r"cannot write this answer as 'x\.docx'; use \.txt, \.json, \.png"):
         ask("detect").save(tmp_path / "x.docx")
     with pytest.raises(ConfigError, match=r"x\.docx"):
         ask("head").save(tmp_path / "x.docx")

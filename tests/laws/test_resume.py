@@ -17,6 +17,8 @@ from ofasys import CheckpointError, OFASys, Trainer
 from ofasys.train import trainer as room
 from tests.train import tiny
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(BaseException):
     """As sudden as a kill: nothing in the package catches it."""

@@ -18,14 +18,13 @@ def test_every_metric_is_found_and_gives_its_headline():
         ("phone",): (["HH AH", "L OW"], ["HH AA", ["L OW", "L"]]),
         ("audio",): ([np.zeros((4, 20))], [np.ones((3, 20))]),
         ("image",): ([picture], [picture]),
-        ("codes",): ([[0, 1, 1]], [8]),
         ("motion",): ([motion, motion], [motion, motion]),
         ("view", "view"): ([([1.0, 0.0], [1.0, 0.5]), ([0.0, 1.0], [0.5, 1.0])], [None, None]),
         ("box",): ([(0, 0, 1, 1)], [(0, 0, 1, 1)]),
         ("box", "text"): ([([(0, 0, 1, 1)], ["a"])], [([(0, 0, 1, 1)], ["a"])]),
     }
     known = {name: metric for name, metric in METRICS.items() if metric.takes in samples and name not in ELSEWHERE}
-    assert len(known) >= 24
+    assert len(known) >= 23
     for name, metric in known.items():
         assert find(name) is metric
         scores = metric(*samples[metric.takes])
@@ -34,11 +33,11 @@ def test_every_metric_is_found_and_gives_its_headline():
 
 
 def test_metrics_read_what_there_is():
-    """What a metric takes is what some modality answers, a label, the view of a contrast, or what only code has."""
+    """What a metric takes is what some modality answers, a label, or the view of a contrast."""
     from ofasys.modality import BUILT_IN
 
     answers = {modality.value for modality in BUILT_IN.modalities}
-    assert {kind for metric in METRICS.values() for kind in metric.takes} <= answers | {"any", "label", "view", "codes"}
+    assert {kind for metric in METRICS.values() for kind in metric.takes} <= answers | {"any", "label", "view"}
     assert {"phone", "audio", "image", "motion"} <= answers
 
 

@@ -14,6 +14,8 @@ from ofasys.generator import SearchOptions, bind
 from ofasys.generator.search import Hypothesis, search
 from ofasys.types import Free, OneOf
 
+pytestmark = pytest.mark.slow
+
 transformers = pytest.importorskip("transformers")
 
 V, EOS, PAD, BOS = 120, 2, 1, 0

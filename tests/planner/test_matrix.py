@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from ofasys.criterion import CRITERIA
+from ofasys.errors import PlanError
 from ofasys.generator import GENERATORS
 from ofasys.modality.registry import BUILT_IN
+from ofasys.planner import plan
 from ofasys.planner.matrix import matrix
 
 PAGE = Path(__file__).parents[2] / "docs" / "what-works.md"
@@ -23,10 +27,23 @@ def test_the_page_has_the_table(update_golden):
 
 def test_every_modality_criterion_and_generator_has_its_page():
     pages = PAGE.parent
-    tags = {face.tag.lower() for face in BUILT_IN.modalities} - {"text", "box", "category"}
+    tags = {face.tag.lower() for face in BUILT_IN.modalities}
     assert tags <= {page.stem for page in (pages / "modalities").glob("*.md")}
     assert set(CRITERIA) == {page.stem for page in (pages / "criteria").glob("*.md")}
     assert set(GENERATORS) == {page.stem for page in (pages / "generators").glob("*.md")}
+
+
+def test_rank_is_named_where_it_can_be_planned():
+    for row in matrix(BUILT_IN).splitlines()[2:]:
+        tag, *_, generators = (cell.strip() for cell in row.strip("| ").split("|"))
+        if "search" not in generators:
+            continue
+        line = f"[IMAGE:i] -> [{tag}:x,generator=rank{'' if tag == 'CATEGORY' else ',closed_set'}]"
+        if "rank" in generators:
+            assert plan(line, modalities=BUILT_IN).slots[1].generator.name == "rank"
+        else:
+            with pytest.raises(PlanError):
+                plan(line, modalities=BUILT_IN)
 
 
 def test_a_registry_of_ones_own():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ofasys import ConfigError, DataError, OFASys, Task, Trainer
+from ofasys.metric import Metric
 from ofasys.modality.symbols import Symbols, train_tokenizer
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.planner import plan
@@ -82,7 +83,7 @@ def test_a_task_the_model_was_not_trained_on(trained):
     )
     assert Trainer().evaluate(model=model, tasks=[new])["new"]["samples"] == 3
     head = Task("head", "[TEXT:text] -> [CATEGORY:label,adaptor=head]", test=tiny.label_rows(3), closed_set=["x", "y"])
-    with pytest.raises(ConfigError, match=r"no tokens for 'labels\..*train it so first"):
+    with pytest.raises(ConfigError, match=r"no tokens for the labels x, y of 'label' .*train it so first"):
         Trainer().evaluate(model=model, tasks=[head])
 
 
@@ -125,6 +126,21 @@ def test_true_values_are_as_an_answer_would_hold_them():
     assert true("[TEXT:a] -> [CATEGORY:c,uncased]", {"a": "x", "c": "Dog"}) == {"c": "dog"}
     assert true("[TEXT:a] -> [TEXT:b,no_loss] [TEXT:c,uncased]", {"a": "x", "b": "y", "c": "Cat"}) == {"c": "cat"}
     assert true("[TEXT:a] -> [CATEGORY:c]", {"a": "x", "c": np.int64(3)}) == {"c": "3"}
+
+
+def test_figures_of_several_metrics_do_not_cover_each_other(trained):
+    model, _, _ = trained
+
+    def figures(name, main, **own):
+        return Metric(name, "", ("any",), lambda predictions, references: own, main)
+
+    a, b = figures("a", "x", x=1, y=2, z=3, loss=4), figures("b", "y", y=5, z=6, w=7)
+    found = evaluate_task(model, tiny.label_task(metrics=["accuracy", a, b]), "valid")
+    alone = evaluate_task(model, tiny.label_task(metrics=["accuracy"]), "valid")
+    assert found == alone | {"x": 1, "a/y": 2, "a/z": 3, "a/loss": 4, "y": 5, "b/z": 6, "w": 7}
+    speech = evaluate_task(model, tiny.label_task(metrics=["wer", "cer"]), "valid")
+    assert {"wer", "cer", "wer/substitutions", "cer/substitutions"} <= speech.keys()
+    assert "substitutions" in evaluate_task(model, tiny.label_task(metrics=["wer"]), "valid")
 
 
 def test_case_does_not_count_against_an_uncased_slot():

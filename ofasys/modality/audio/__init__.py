@@ -80,6 +80,6 @@ AUDIO = Modality(
     expected=_positions,
     check=_check,
     limited=True,
-    save=Part("ofasys.modality.audio.waveform:save", about="the sound"),
+    save=Part("ofasys.modality.audio.waveform:save", about="the sound", suffixes=(".wav", ".flac", ".ogg", ".mp3")),
     extra="audio",
 )

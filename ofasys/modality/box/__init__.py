@@ -21,6 +21,10 @@ BOX = Modality(
     item=lambda slot, options: Fixed(slot, "bins", 4, options["bins"]),
     expected=lambda options: 4,
     refers="frame",
-    save=Part("ofasys.modality.box.draw:save", about="the image with its boxes"),
+    save=Part(
+        "ofasys.modality.box.draw:save",
+        about="the image with its boxes",
+        suffixes=(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    ),
     aliases=("BOUNDING_BOX",),
 )

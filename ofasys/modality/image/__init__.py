@@ -79,5 +79,9 @@ IMAGE = Modality(
     expected=_positions,
     check=_check,
     provides="frame",
-    save=Part("ofasys.modality.image.draw:save", about="the picture"),
+    save=Part(
+        "ofasys.modality.image.draw:save",
+        about="the picture",
+        suffixes=(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    ),
 )

@@ -44,5 +44,9 @@ MOTION = Modality(
     item=lambda slot, options: Drawn(slot),
     expected=_positions,
     limited=True,
-    save=Part("ofasys.modality.motion.draw:save", about="BVH, or the skeleton drawn from three sides"),
+    save=Part(
+        "ofasys.modality.motion.draw:save",
+        about="BVH, or the skeleton drawn from three sides",
+        suffixes=(".bvh", ".gif"),
+    ),
 )

@@ -18,6 +18,7 @@ from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 
 LEAST_SHARE = 0.1  # of the spread of its kind that a feature which hardly moves is divided by
+MOST_SKELETONS = 64  # of which the commonest is looked for; values with yet another are left out
 
 
 class Frames(Concatenate):
@@ -73,36 +74,44 @@ class Frames(Concatenate):
 
     @staticmethod
     def fit(values: Iterable[tuple[Any, Context]], options: Options, seed: int) -> dict[str, np.ndarray]:
-        """skeleton: JSON as uint8, the first value's; mean and deviation (C,) over all frames of all values.
+        """skeleton: JSON as uint8, the commonest; mean and deviation (C,) over all frames of all values that have it.
 
         A value is seen in pieces of `frames` frames, each placed as `start` says. A feature's deviation is no less than a
-        share of its kind's, so that a joint that never moves is not blown up. Errors: DataError for a value that is no
-        motion, has another skeleton than the first, or if there is none.
+        share of its kind's, so that a joint that never moves is not blown up. Values that are no motion, or have another
+        skeleton, are left out. Errors: DataError if none is left.
         """
-        fps, most = float(options["fps"]), int(options["frames"])
-        features: Features | None = None
-        total = 0
-        mean = square = np.zeros(0)
+        fps = float(options["fps"])
+        found: list[_Spread] = []
+        bad: DataError | None = None
         for value, context in values:
-            motion = read_motion(value, context.root, fps)
-            if features is None:
-                features = _chosen(motion, options["features"])
-                mean = square = np.zeros(features.width)
-            features.check(motion)
-            for first in range(0, count(motion, fps), most):
-                made = window(features, motion, fps, first, most, options["start"])
-                total += len(made)
-                step = made - mean
-                mean = mean + step.sum(0) / total  # Chan et al. (1979), a window at a time: sums of squares stay small
-                square = square + (step * (made - mean)).sum(0)
-        if features is None:
+            try:
+                motion = read_motion(value, context.root, fps)
+            except DataError as error:
+                bad = bad or error
+                continue
+            spread = next((spread for spread in found if spread.takes(motion)), None)
+            if spread is None and len(found) < MOST_SKELETONS:
+                spread = _Spread(_chosen(motion, options["features"]))
+                try:
+                    spread.features.check(motion)
+                except DataError as error:  # rotations asked for, and it has none
+                    bad = bad or error
+                    continue
+                found.append(spread)
+            if spread is not None:
+                spread.add(motion, fps, int(options["frames"]), options["start"])
+        if not found:
             raise DataError(
-                "no motion to learn a skeleton and its statistics from", expected="at least one training value"
+                "no motion to learn a skeleton and its statistics from"
+                + (f"; the first value: {bad.message}" if bad else ""),
+                expected=(bad.expected if bad else None) or "at least one training value",
             )
+        chosen = max(found, key=lambda spread: spread.values)
+        features, mean, square, total = chosen.features, chosen.mean, chosen.square, chosen.total
         deviation = np.sqrt(np.maximum(square / total, 0.0))
         for kind in (slice(0, features.places), slice(features.places, None)):
-            spread = float(np.sqrt((deviation[kind] ** 2).mean())) if deviation[kind].size else 0.0
-            deviation[kind] = np.maximum(deviation[kind], LEAST_SHARE * spread) if spread > 1e-6 else 1.0
+            usual = float(np.sqrt((deviation[kind] ** 2).mean())) if deviation[kind].size else 0.0
+            deviation[kind] = np.maximum(deviation[kind], LEAST_SHARE * usual) if usual > 1e-6 else 1.0
         described = {"features": features.kind, "skeleton": features.skeleton.to_dict()}
         text = json.dumps(described, sort_keys=True).encode()
         return {
@@ -110,6 +119,30 @@ class Frames(Concatenate):
             "mean": mean.astype(np.float32),
             "deviation": deviation.astype(np.float32),
         }
+
+
+class _Spread:
+    """Mean and sum of squares of the features of all motions of one skeleton, as they come."""
+
+    def __init__(self, features: Features) -> None:
+        self.features, self.values, self.total = features, 0, 0
+        self.mean = self.square = np.zeros(features.width)
+
+    def takes(self, motion: Motion) -> bool:
+        try:
+            self.features.check(motion)
+        except DataError:
+            return False
+        return True
+
+    def add(self, motion: Motion, fps: float, most: int, start: str) -> None:
+        self.values += 1
+        for first in range(0, count(motion, fps), most):
+            made = window(self.features, motion, fps, first, most, start)
+            self.total += len(made)
+            step = made - self.mean
+            self.mean = self.mean + step.sum(0) / self.total  # Chan et al. (1979), a window at a time
+            self.square = self.square + (step * (made - self.mean)).sum(0)
 
 
 def features_of(fitted: Mapping[str, Any]) -> Features:

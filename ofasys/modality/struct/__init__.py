@@ -72,6 +72,6 @@ STRUCT = Modality(
     expected=_expected,
     check=_check,
     limited=True,
-    save=Part("ofasys.modality.struct.save:save", about="a table, triples or a grid as CSV"),
+    save=Part("ofasys.modality.struct.save:save", about="a table, triples or a grid as CSV", suffixes=(".csv", ".tsv")),
     extra="struct",
 )

@@ -15,6 +15,8 @@ from ofasys.modality.symbols import Symbols, train_tokenizer
 from ofasys.modality.vocabulary import MASK, Vocabulary
 from ofasys.planner import plan
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"size": 16, "patch": 4, "codes": 64, "tokenizer": None, "fit_steps": 2, "mask_ratio": 0.0}
 
 

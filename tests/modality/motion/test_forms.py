@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ofasys import OFASys, flow
-from ofasys.errors import ConfigError, DataError
+from ofasys import OFASys, Trainer, flow, plan
+from ofasys.errors import ConfigError, DataError, PlanError
 from ofasys.generalist import GeneralistModel
 from ofasys.modality.motion.motion import Motion
 from ofasys.model.sizes import ModelConfig
@@ -77,11 +77,22 @@ def test_forms(text):
 
 
 def test_a_value_too_long_for_the_model_is_an_error():
-    model, task, _ = grown("do [TEXT:t] -> [MOTION:m,frames=200]")
-    program = flow.bind(model, task.plan, task.labels)
-    assert flow.preprocess(program, ROWS[0])
-    with pytest.raises(DataError, match="201 positions long; expected at most 160"):
-        flow.preprocess(program, ROWS[0] | {"m": bodies.walker(0, frames=300)})
+    model, task, _ = grown("do [TEXT:t] -> [MOTION:m,frames=150]")
+    assert flow.preprocess(flow.bind(model, task.plan, task.labels), ROWS[0])
+    long = plan(str(task.plan.instruction).replace("frames=150", "frames=200"))
+    with pytest.raises(PlanError, match="MOTION:m takes 200 positions, the model has 160; make it shorter"):
+        flow.bind(model, long, task.labels)
+
+
+def test_bad_rows_end_no_run(tmp_path):
+    (tmp_path / "broken.bvh").write_text("HIERARCHY\nROOT Hips")
+    bad = [None, float("nan"), str(tmp_path / "nowhere.bvh"), str(tmp_path / "broken.bvh"), np.zeros((4, 3, 3))]
+    rows = [{"t": "go", "m": value} for value in bad] + ROWS
+    task = Task("move", "do [TEXT:t] -> [MOTION:m,frames=6]", train=rows, micro_batch_size=4)
+    trainer = Trainer(max_steps=4, warmup=1, out=tmp_path / "run", live=False)
+    model = trainer.fit(model=GeneralistModel(config=CONFIG, text_pieces=280), tasks=task)
+    assert len((tmp_path / "run" / "quarantine.jsonl").read_text().splitlines()) == len(bad)
+    assert len(OFASys(model).inference(str(task.instructions[0]), data={"t": "go"}, steps=2).motion) == 6
 
 
 def test_guidance_reaches_only_what_is_made_from_noise():

@@ -255,7 +255,7 @@ def test_another_skeleton_is_an_error_that_names_the_joint(other, says):
     with pytest.raises(DataError, match=says):
         reader([bodies.moving(BODY)]).preprocess(bodies.moving(other), Context())
     with pytest.raises(DataError, match=says):
-        reader([bodies.moving(BODY), bodies.moving(other)])
+        reader([bodies.moving(BODY), bodies.moving(other)]).preprocess(bodies.moving(other), Context())
 
 
 def test_a_joint_more_is_an_error():
@@ -276,7 +276,40 @@ def test_joint_arrays_that_do_not_fit():
         reader([np.zeros((4, 5, 3))], features="rotations")
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        float("nan"),
+        "nowhere.bvh",
+        b"HIERARCHY\nROOT",
+        np.full((3, 5, 3), np.nan),
+        np.zeros((3, 7, 3)),
+        bodies.moving(first(24)),
+    ],
+)
+@pytest.mark.parametrize("features", ["auto", "positions"])
+def test_a_bad_value_is_left_out_of_what_is_fitted(bad, features):
+    good = [bodies.moving(BODY, seed=n) for n in (1, 2)]
+    alone = fitted(good, features=features)["fitted"]
+    for values in ([bad, *good], [*good, bad], [good[0], bad, good[1]]):
+        made = fitted(values, features=features)["fitted"]
+        assert made.keys() == alone.keys()
+        for name in alone:
+            np.testing.assert_array_equal(made[name], alone[name])
+
+
+def test_the_commonest_skeleton_is_learnt_and_of_as_common_ones_the_first():
+    small, large = bodies.moving(first(24)), bodies.moving(BODY)
+    for values, joints in (([small, large, large], 31), ([large, small, small], 24), ([small, large], 24)):
+        assert len(features_of(fitted(values)["fitted"]).skeleton) == joints
+
+
 def test_there_must_be_something_to_learn_from():
+    with pytest.raises(
+        DataError, match=r"no motion to learn .*; the first value: got NoneType.*; expected a BVH file's path"
+    ):
+        reader([None, np.zeros((3, 0, 3))])
     with pytest.raises(DataError, match="no motion to learn a skeleton"):
         reader([])
 
