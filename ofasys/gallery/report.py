@@ -1,4 +1,8 @@
-"""The demo's report: one page that needs nothing beside it. A table, the loss curves, and pictures with the answers."""
+"""The demo's report: one file that needs nothing beside it. A table, the loss curves, and pictures with the answers.
+
+Below them the pages of `ofasys demo --all`, if there are some: each writes its section beside its run, and the report holds all
+that there are. What they made is heard, seen and watched in place.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,17 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from ofasys.modality.box.draw import draw
 from ofasys.modality.shared.read_image import read_image
 from ofasys.task.task import Task
+
+if TYPE_CHECKING:
+    from ofasys.gallery.pages.judge import Judged
+    from ofasys.gallery.pages.page import Page
 
 SHOWN = 10
 SCALE = 3
@@ -30,7 +38,18 @@ td:first-child, th:first-child, td:nth-child(2), th:nth-child(2), td:last-child,
 figure { margin: 0; width: 192px } figure img { width: 192px; height: 192px; border: 1px solid #dee2e6; border-radius: 6px; image-rendering: auto }
 figcaption { font-size: .82rem; line-height: 1.35; margin-top: .25rem; overflow-wrap: anywhere }
 .right { color: #2b8a3e } .wrong { color: #c92a2a } .muted { color: #868e96 }
+.card { font-size: .82rem; line-height: 1.5; width: 232px; border: 1px solid #dee2e6; border-radius: 6px; padding: .5rem .6rem; overflow-wrap: anywhere }
+.card.pair { width: 322px } .card.wide { width: 486px } .card.wide code { white-space: pre-wrap }
+.card audio { width: 100%; height: 32px; margin-top: .2rem } .card img { border-radius: 4px; margin-right: 6px } .pixels { image-rendering: pixelated }
+table.data { font-size: .82rem; margin: .3rem 0 } table.data td, table.data th { text-align: left; padding: .15rem .6rem }
+table.board { border: 2px solid #495057; margin: .3rem 0; display: inline-table; margin-right: 7px }
+table.board td { width: 1.38rem; height: 1.38rem; padding: 0; text-align: center !important; border: 1px solid #adb5bd }
+table.board td.edge-right { border-right: 2px solid #495057 } table.board td.edge-below { border-bottom: 2px solid #495057 }
+nav { margin: 2.4rem 0 0; border-top: 3px solid #dee2e6; padding-top: 1rem } nav a { margin-right: .9rem }
 """
+# Between these the pages stand, so that one page can be run again without the others.
+FROM, UPTO = "<!-- pages -->", "<!-- end of pages -->"
+HEAD = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>ofasys demo</title><style>{STYLE}</style>"
 
 
 def write_report(
@@ -39,8 +58,7 @@ def write_report(
     """Write out/report.html. found: per task its figures and `answers`, pairs (prediction, truth) in test order."""
     curves = _curves(out / "metrics.jsonl")
     parts = [
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>ofasys demo</title>",
-        f"<style>{STYLE}</style><h1>One model, {len(tasks)} tasks</h1>",
+        f"{HEAD}<h1>One model, {len(tasks)} tasks</h1>",
         f"<p class='muted'>{summary['parameters'] / 1e6:.2f} M parameters, {summary['steps']} steps,"
         f" {summary['minutes']:.1f} minutes in all, seed {summary['seed']}. Each task is one line:</p>",
         _table(tasks, found),
@@ -59,10 +77,47 @@ def write_report(
         parts.append("</div>")
     parts.append(
         "<p class='muted'>Boxes: the answer in solid colours, the truth in grey. Pictures are from the test sets. "
-        "Drawings: Noto Emoji (Apache-2.0) and Fluent Emoji (MIT).</p></html>"
+        f"Drawings: Noto Emoji (Apache-2.0) and Fluent Emoji (MIT).</p>{FROM}{UPTO}</html>"
     )
     path = out / "report.html"
     path.write_text("\n".join(parts), encoding="utf8")
+    return path
+
+
+def write_section(folder: Path, page: Page, judged: Mapping[str, Judged], shown: str, about: Mapping[str, Any]) -> Path:
+    """Write folder/section.html: what a page is about, its figures beside the trivial ones, its loss, its samples."""
+    found = {name: one.summary() for name, one in judged.items()}
+    tasks = [one.task for one in judged.values()]
+    lines = [
+        f"<h2 id='{page.name}'>{html.escape(page.title)}</h2><p>{html.escape(page.about)}</p>",
+        "".join(f"<p><code>{html.escape(str(task.instructions[0]))}</code></p>" for task in tasks),
+        _table(tasks, found),
+        f"<p class='muted'>{about['parameters'] / 1e6:.2f} M parameters, {about['steps']} steps, "
+        f"{about['minutes']:.1f} minutes in all, seed {about['seed']}.</p>",
+        shown,
+        "<details><summary>Loss while training</summary>"
+        f"{_plot(_curves(folder / 'run' / 'metrics.jsonl'), height=200)}</details>",
+    ]
+    path = folder / "section.html"
+    path.write_text("\n".join(lines), encoding="utf8")
+    return path
+
+
+def write_pages(out: Path) -> Path:
+    """Put the sections of all pages that were run so far into out/report.html; what else it holds stays."""
+    from ofasys.gallery.pages import PAGES
+
+    path = out / "report.html"
+    report = path.read_text(encoding="utf8") if path.is_file() else ""
+    if FROM not in report or UPTO not in report:
+        report = f"{HEAD}<h1>A model a page</h1>{FROM}{UPTO}</html>"
+    before, after = report.split(FROM)[0], report.split(UPTO)[-1]
+    there = [(page, out / "pages" / page.name / "section.html") for page in PAGES]
+    there = [(page, section) for page, section in there if section.is_file()]
+    links = "".join(f"<a href='#{page.name}'>{html.escape(page.title)}</a>" for page, _ in there)
+    sections = "\n".join(section.read_text(encoding="utf8") for _, section in there)
+    intro = "<p class='muted'>A tiny model each, trained for about a minute, from nothing.</p>"
+    path.write_text(f"{before}{FROM}<nav>{links}</nav>{intro}{sections}{UPTO}{after}", encoding="utf8")
     return path
 
 
@@ -72,8 +127,9 @@ def _table(tasks: Sequence[Task], found: Mapping[str, Mapping[str, Any]]) -> str
     ]
     for task in tasks:
         r = found[task.name]
+        less = "" if r.get("higher_is_better", True) else " (less is better)"
         rows.append(
-            f"<tr><td>{html.escape(task.name)}</td><td>{html.escape(r['metric'])}</td><td><b>{r['value']:.3f}</b></td>"
+            f"<tr><td>{html.escape(task.name)}</td><td>{html.escape(r['metric'])}{less}</td><td><b>{r['value']:.3f}</b></td>"
             f"<td>{r['baseline']:.3f}</td><td>{r['test_samples']}</td><td>{html.escape(r['baseline_kind'])}</td></tr>"
         )
     return "".join(rows) + "</table>"

@@ -5,11 +5,14 @@ import json
 import math
 import re
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from ofasys.cli.main import app
 from ofasys.errors import ConfigError
 from ofasys.gallery import speech
 from ofasys.gallery.emoji.scenes import NAMES
@@ -104,15 +107,12 @@ def test_every_query_runs_and_pairs_are_held_out(tmp_path):
     assert test[3] == table.sql_rows("test", 300, database)[3]
 
 
-def test_pictures_are_named_and_combinations_are_held_out():
-    train, test = draw.rows("train"), draw.rows("test")
-    assert not {row["name"] for row in train} & {row["name"] for row in test}
-    assert len(train) + len(test) == len(draw.THINGS) * len(draw.PLACES) * len(draw.COLOURS)
-    assert draw.things() == list(draw.THINGS)
-    for part in (draw.THINGS, draw.PLACES, draw.COLOURS):
-        assert all(any(word in row["name"] for row in train) for word in part)
-    assert test[0]["img"].size == (draw.SIDE, draw.SIDE)
-    assert test[0]["img"].tobytes() == draw.rows("test")[0]["img"].tobytes()
+def test_pictures_are_named_and_no_two_are_alike():
+    rows = draw.rows()
+    assert len({row["name"] for row in rows}) == len(draw.THINGS) * len(draw.COLOURS) == len(rows)
+    assert len({row["img"].tobytes() for row in rows}) == len(rows)
+    assert {row["img"].size for row in rows} == {(draw.SIDE, draw.SIDE)}
+    assert [row["img"].tobytes() for row in draw.rows()] == [row["img"].tobytes() for row in rows]
 
 
 def test_a_body_keeps_its_bones_and_stands_on_the_ground():
@@ -262,6 +262,34 @@ def test_a_report_of_pages_alone_makes_way_for_the_main_demo(tmp_path):
     (tmp_path / "report.json").write_text('{"tasks": {}, "pages": {}}')
     make_way(tmp_path)  # that is the main demo's, which makes way itself
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_command_runs_what_is_asked_for(monkeypatch):
+    asked = []
+
+    def told(name):
+        return lambda *args, **more: asked.append((name, *args, *more.values())) or "report.html"
+
+    for name in ("run_pages", "run_all"):
+        monkeypatch.setattr(f"ofasys.gallery.pages.{name}", told(name))
+
+    def run(*words):
+        return CliRunner().invoke(app, ["demo", "--out", "x", *words])
+
+    assert run("--page", "g2p", "--page", "draw").output == "the report is report.html\n"
+    run("--all", "--minutes", "3", "--seed", "2")
+    assert asked == [("run_pages", Path("x"), None, 0, ["g2p", "draw"]), ("run_all", Path("x"), 3.0, 2)]
+    both = run("--all", "--page", "g2p")
+    assert both.exit_code == 2
+    assert "give --all or --page" in both.output
+    monkeypatch.undo()
+    unknown = run("--page", "nothing")
+    assert unknown.exit_code == 2
+    assert "no page 'nothing'" in unknown.output
+
+
+def test_the_pages_of_the_demo_take_less_than_ten_minutes():
+    assert sum(page.minutes for page in PAGES) < 10
 
 
 @pytest.mark.slow
