@@ -112,7 +112,7 @@ def test_a_set_that_is_not_known(tiny, text, labels):
 
 
 def test_a_head_the_model_never_grew(tiny):
-    with pytest.raises(ConfigError, match="has no tokens for 'labels"):
+    with pytest.raises(ConfigError, match="has no tokens for the labels"):
         program(tiny, HEAD, {"group": ("other", "labels")})
 
 
