@@ -171,7 +171,8 @@ def judge(model: GeneralistModel, task: Task, seed: int, split: str = "test") ->
         kind: metric([_pick(row, columns) for row in rows], truth)[metric.main]
         for kind, rows in trivial_answers(task, columns, len(references), seed).items()
     }
-    kind = max(trivial, key=lambda k: trivial[k])
+    best = max if metric.higher_is_better else min
+    kind = best(trivial, key=lambda k: trivial[k])
     figures = metric([_pick(row, columns) for row in predictions], truth)
     return {
         "metric": metric.main,

@@ -1,0 +1,84 @@
+"""Contrast: the loss by hand, values of any length, and one batch over several processes."""
+
+import numpy as np
+import pytest
+import torch
+from torch import multiprocessing
+
+from ofasys.criterion.contrast import Contrast, mean_of
+from ofasys.types import SlotGoal, SlotPrediction
+
+D = 8
+LENGTHS = ((2, 1, 3, 1), (1, 1, 2, 4))
+
+
+def module():
+    torch.manual_seed(0)
+    return Contrast({}, D)
+
+
+def view(states, lengths, slot):
+    at = torch.arange(len(states))
+    return SlotPrediction(
+        SlotGoal(slot, "source", "contrast", at, torch.tensor(lengths), {}, 1.0), states, {}, None, None
+    )
+
+
+def states():
+    g = torch.Generator().manual_seed(1)
+    return [torch.randn(sum(lengths), D, generator=g) for lengths in LENGTHS]
+
+
+def test_the_loss_by_hand():
+    made, (left, right) = module(), states()
+    verdict = made([view(left, LENGTHS[0], 0), view(right, LENGTHS[1], 1)])
+    a, b = (made.embed(view(s, n, 0)) for s, n in zip((left, right), LENGTHS, strict=True))
+    scores = (a @ b.T / 0.07).detach().numpy().astype(np.float64)
+    by_row = -np.log(np.exp(scores) / np.exp(scores).sum(1, keepdims=True)).diagonal().mean()
+    by_column = -np.log(np.exp(scores) / np.exp(scores).sum(0, keepdims=True)).diagonal().mean()
+    assert float(verdict.loss) == pytest.approx((by_row + by_column) / 2, rel=1e-5)
+    assert verdict.count == 4
+    assert verdict.figures["accuracy"] == (scores.argmax(1) == np.arange(4)).mean()
+    torch.testing.assert_close(a.norm(dim=1), torch.ones(4))
+
+
+def test_means_are_of_each_value_alone():
+    left = states()[0]
+    want = torch.stack([part.mean(0) for part in left.split(LENGTHS[0])])
+    torch.testing.assert_close(mean_of(left, torch.tensor(LENGTHS[0])), want)
+
+
+def test_the_factor_stays_in_bounds():
+    made, (left, right) = module(), states()
+    with torch.no_grad():
+        made.scale.fill_(50.0)
+    assert torch.isfinite(made([view(left, LENGTHS[0], 0), view(right, LENGTHS[1], 1)]).loss)
+
+
+def worker(rank, store, out):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    made = module()
+    own = []
+    for s, lengths in zip(states(), LENGTHS, strict=True):
+        first = sum(lengths[: 2 * rank])
+        own.append(s[first : first + sum(lengths[2 * rank : 2 * rank + 2])])
+    seen = [view(s, n[2 * rank : 2 * rank + 2], i) for i, (s, n) in enumerate(zip(own, LENGTHS, strict=True))]
+    loss = made(seen).loss
+    loss.backward()
+    grad = made.project.weight.grad
+    torch.distributed.all_reduce(grad)
+    np.savez(f"{out}.{rank}.npz", loss=loss.detach().numpy(), grad=(grad / 2).numpy())
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_batch(tmp_path):
+    made = module()
+    whole = made([view(s, n, i) for i, (s, n) in enumerate(zip(states(), LENGTHS, strict=True))]).loss
+    whole.backward()
+    multiprocessing.spawn(worker, (str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)
+    for rank in range(2):
+        found = np.load(tmp_path / f"out.{rank}.npz")
+        assert float(found["loss"]) == pytest.approx(float(whole), rel=1e-5)
+        np.testing.assert_allclose(found["grad"], made.project.weight.grad.numpy(), atol=1e-5)
