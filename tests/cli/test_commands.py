@@ -9,6 +9,8 @@ import yaml
 from ofasys import OFASys
 from ofasys.cli.train import last_step
 
+pytestmark = pytest.mark.slow
+
 CAPTION = "[IMAGE:img] what does the image describe? -> [TEXT:cap]"
 ENTAIL = "can text1 [TEXT:a] imply text2 [TEXT:b]? -> [TEXT:label,closed_set]"
 GROUND = '[IMAGE:img] which region does the text " [TEXT:phrase] " describe? -> [BOX:box]'

@@ -7,6 +7,8 @@ import pytest
 
 from tests.hub import kinds
 
+pytestmark = pytest.mark.slow
+
 COUNTS = ["one", "one", "one"]
 
 

@@ -14,6 +14,8 @@ from ofasys.generalist import GeneralistModel
 from ofasys.task.task import Task
 from ofasys.train import Trainer
 
+pytestmark = pytest.mark.slow
+
 TWICE = 'tasks:\n  twice:\n    instruction: "say [TEXT:word] twice -> [TEXT:twice]"\n'
 
 

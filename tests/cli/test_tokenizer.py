@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw
 
 from ofasys.modality.image.tokenizer import ImageTokenizer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pictures(shell):

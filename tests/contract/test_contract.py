@@ -16,6 +16,8 @@ from ofasys.testing import check_modality
 from ofasys.testing.values import alike
 from ofasys.types import Fixed, Piece
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 GOOD = {"values": ["#ff0000", "#0080ff", "#00ff00"], "bad": ["red", (1, 2)]}
 

@@ -21,6 +21,8 @@ from ofasys.gallery.pages.judge import trivial_answers
 from ofasys.gallery.pages.run import chosen, make_way
 from ofasys.gallery.sudoku import solve
 
+pytestmark = pytest.mark.slow
+
 BY_NAME = {page.name: page for page in PAGES}
 
 

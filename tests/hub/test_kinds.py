@@ -11,6 +11,8 @@ from tests.hub import kinds
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_file_takes_the_value_it_can_hold(tmp_path):
     out = kinds.ask("paint")

@@ -11,6 +11,8 @@ from ofasys.errors import ConfigError, DataError
 from ofasys.metric import METRICS, ExecutionAccuracy, execution_accuracy, find
 from ofasys.metric.sql import Refused, Result, open_read_only, run, same
 
+pytestmark = pytest.mark.slow
+
 CARS = """CREATE TABLE cars(id INTEGER PRIMARY KEY, name TEXT, price REAL, photo BLOB);
 INSERT INTO cars VALUES (1, 'Fiat', 1.5, x'00'), (2, 'Kia', 2.5, NULL), (3, 'Seat', NULL, NULL), (4, 'Fiat', 3.5, NULL)"""
 

@@ -14,6 +14,8 @@ from PIL import Image
 from ofasys import ConfigError, DataError, Task
 from ofasys.task.source import open_source, stream
 
+pytestmark = pytest.mark.slow
+
 data = pytest.importorskip("torch.utils.data")
 
 ROWS = [{"text": f"row {i}", "label": "even" if i % 2 == 0 else None, "n": i} for i in range(25)]

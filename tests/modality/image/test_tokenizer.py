@@ -13,6 +13,8 @@ from ofasys.modality.image.gather import squares
 from ofasys.modality.image.judge import judged, sheet
 from ofasys.modality.image.tokenizer import ImageTokenizer, TokenizerOptions, train_tokenizer
 
+pytestmark = pytest.mark.slow
+
 FEW = TokenizerOptions(codes=64, patch=4, steps=3, width=8, batch=4)
 
 
