@@ -8,7 +8,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
-from ofasys.modality.phone.inventory import inventory
+from ofasys.modality.phone.inventories import inventory
 from ofasys.modality.phone.pronounce import english, joined, phonemized, ways_in, written
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ofasys.errors import ConfigError, DataError
 from ofasys.modality.phone import ipa, pinyin
 from ofasys.modality.phone.arpabet import IPA_OF, PHONES, VOWELS
-from ofasys.modality.phone.inventory import inventory
+from ofasys.modality.phone.inventories import inventory
 from ofasys.modality.phone.options import SIZES
 
 NAMES = sorted(SIZES)

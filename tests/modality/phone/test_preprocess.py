@@ -14,7 +14,7 @@ from ofasys.errors import DataError, InstructionError, PlanError
 from ofasys.language import Instruction
 from ofasys.modality import BUILT_IN, Context, Registry, lexicon
 from ofasys.modality.phone import PHONE
-from ofasys.modality.phone.inventory import inventory
+from ofasys.modality.phone.inventories import inventory
 from ofasys.modality.phone.options import SIZES
 from ofasys.modality.phone.preprocess import Phones, Pronounced
 from ofasys.modality.symbols import Symbols
