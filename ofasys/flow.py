@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ofasys.criterion.cross_entropy import cross_entropy
 from ofasys.criterion.judge import judge, judged_together
+from ofasys.criterion.units import units
 from ofasys.errors import DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.options import SearchOptions
@@ -91,18 +92,27 @@ def emit(model: GeneralistModel, program: Program, states: States, batch: Batch)
     ]
 
 
-def criterion(predictions: Sequence[Prediction | SlotPrediction], smoothing: float = 0.0) -> Loss:
-    """Predictions -> Loss: per slot the mean over its tokens, or whatever its criterion counts, times its weight, summed."""
+def criterion(
+    predictions: Sequence[Prediction | SlotPrediction], smoothing: float = 0.0, over: Mapping[int, int] | None = None
+) -> Loss:
+    """Predictions -> Loss: per slot the mean over its tokens, or whatever its criterion counts, times its weight, summed.
+
+    over: slot -> what its sum is divided by, where these are a part of a larger batch; None: the units of these alone.
+    Parts of a batch with `over` of the whole add up to the loss of the whole.
+    """
+    over = units(p.goal for p in predictions) if over is None else over
     terms: list[Tensor] = []
     slots: dict[int, tuple[float, int]] = {}
     figures: dict[int, Mapping[str, float]] = {}
+    left_out: dict[int, Mapping[str, int]] = {}
     for p in predictions:
         if isinstance(p, Prediction):
+            divisors = p.goal.weights.new_tensor([over.get(slot, 1) for slot in range(max(over) + 1)])
             loss, each, _ = cross_entropy(
                 p.hidden,
                 p.candidates,
                 p.goal.labels,
-                weights=p.goal.weights,
+                weights=p.goal.weights / divisors[p.goal.slots],
                 allowed=p.goal.allowed,
                 smoothing=smoothing,
             )
@@ -113,14 +123,16 @@ def criterion(predictions: Sequence[Prediction | SlotPrediction], smoothing: flo
                 slots[slot] = (before + float(each[mine].sum()), count + int(mine.sum()))
     for seen in judged_together([p for p in predictions if isinstance(p, SlotPrediction)]):
         slot, verdict = seen[0].goal.slot, judge(seen)
-        terms.append(verdict.loss * seen[0].goal.weight)
+        if verdict.count:
+            terms.append(verdict.loss * (seen[0].goal.weight * (verdict.count / over[slot])))
         slots[slot] = (float(verdict.loss.detach()) * verdict.count, verdict.count)
-        figures[slot] = verdict.figures
-    if not terms:
+        figures[slot], left_out[slot] = verdict.figures, verdict.left_out
+    if not predictions:
         raise DataError(
             "the batch holds no token with a choice, so there is nothing to learn", expected="a slot to predict"
         )
-    return Loss(sum(terms[1:], terms[0]), slots, figures)
+    total = sum(terms[1:], terms[0]) if terms else torch.tensor(torch.nan)
+    return Loss(total, slots, figures, left_out)
 
 
 @torch.inference_mode()

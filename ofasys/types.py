@@ -230,7 +230,7 @@ class Goal:
     """Tokens to predict that choose from one list of candidates.
 
     stage, group: the emission class, of the stage's automaton, which lists the U candidates. at (n,): rows of the target's hidden states. labels (n,):
-    places in the candidates. slots (n,): slot of each. weights (n,): slot weight over its tokens in the batch.
+    places in the candidates. slots (n,): slot of each. weights (n,): factor of each token's loss, before it is divided by units.
     allowed (n, U): which candidates may stand there, None where all may.
     """
 
@@ -308,20 +308,26 @@ class SlotPrediction:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a criterion found: loss (), the mean over `count` units, with its gradient. figures: by name, for the log."""
+    """What a criterion found: loss (), the mean over `count` units, with its gradient. figures: by name, for the log.
+
+    left_out: why -> how many values could not be judged, and are no part of the loss.
+    """
 
     loss: Tensor
     count: int
     figures: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """total: what is minimised, the sum over slots of weight x mean. slots: slot -> (sum of unit losses, units).
+    """total: what is minimised, the sum over slots of weight x mean; NaN where nothing could be judged.
 
-    figures: slot -> what its criterion has to say besides.
+    slots: slot -> (sum of unit losses, units). figures: slot -> what its criterion has to say besides. left_out: slot -> why
+    -> how many of its values could not be judged.
     """
 
     total: Tensor
     slots: Mapping[int, tuple[float, int]]
     figures: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    left_out: Mapping[int, Mapping[str, int]] = field(default_factory=dict)

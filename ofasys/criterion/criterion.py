@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ofasys.criterion.ctc_options import CTCOptions
 from ofasys.criterion.diffusion_options import DiffusionOptions
 from ofasys.criterion.frames_options import FramesOptions
 from ofasys.criterion.options import ClassifyOptions, RewardOptions
+
+if TYPE_CHECKING:
+    from ofasys.types import SlotGoal
 
 Options = Mapping[str, Any]
 
@@ -25,7 +28,8 @@ class Criterion:
     from; goal_modality, goal_options: what that column is where no slot of the instruction has it. generator: the default for
     what is learned. prepare: "module:function", (piece, options, random) -> (piece for the stream, arrays to learn from). before: a
     value's positions are predicted from the ones before them. together: they see each other. view "all": it judges all the
-    slots that name it at once. cost: (options, width) -> learned numbers.
+    slots that name it at once. cost: (options, width) -> learned numbers. units: "module:function", SlotGoal -> what its
+    loss is a mean over; tokens are counted one by one.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Criterion:
     together: bool = False
     view: Literal["slot", "all"] = "slot"
     cost: Callable[[Options, int], int] = lambda options, width: 0
+    units: str = "ofasys.criterion.units:positions"
 
     def resolve(self) -> Any:
         """The function or class itself."""
@@ -51,6 +56,11 @@ class Criterion:
     def preparer(self) -> Callable[..., Any] | None:
         """The function that prepares a piece, if there is one."""
         return None if self.prepare is None else _loaded(self.prepare)
+
+    def counted(self, goal: SlotGoal) -> int:
+        """What the loss of these values is a mean over."""
+        count: int = _loaded(self.units)(goal)
+        return count
 
     def key(self, options: Options) -> str:
         """The name its weights have in a model."""
@@ -85,6 +95,7 @@ CONTRAST = Criterion(
     load="ofasys.criterion.contrast:Contrast",
     view="all",
     cost=lambda options, width: width * width + 1,
+    units="ofasys.criterion.units:values",
 )
 CLASSIFY = Criterion(
     name="classify",
@@ -97,6 +108,7 @@ CLASSIFY = Criterion(
     goal_options={"adaptor": "head"},
     generator="classify",
     cost=lambda options, width: width * width + width,
+    units="ofasys.criterion.units:values",
 )
 DIFFUSION = Criterion(
     name="diffusion",
@@ -118,6 +130,7 @@ CTC = Criterion(
     goal="ctc_target",
     generator="ctc",
     cost=lambda options, width: width,
+    units="ofasys.criterion.ctc:fitting",
 )
 FRAMES = Criterion(
     name="frames",

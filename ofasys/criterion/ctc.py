@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ofasys.types import SlotPrediction, Verdict
+from ofasys.types import SlotGoal, SlotPrediction, Verdict
 
 
 class CTC(nn.Module):
@@ -38,11 +38,9 @@ class CTC(nn.Module):
         the loss, and `ctc_short` counts it.
         """
         tensors, lengths = seen.goal.tensors, seen.goal.lengths
-        tokens, counts = tensors["tokens"], tensors["token_lengths"]
-        short = lengths < needed(tokens, counts)
-        loss = ctc_loss(self.log_probs(seen), lengths, tokens, counts)
-        count = int(counts[~short].sum())
-        return Verdict(loss.sum() / max(1, count), count, {"ctc_short": float(short.sum())})
+        loss = ctc_loss(self.log_probs(seen), lengths, tensors["tokens"], tensors["token_lengths"])
+        count = fitting(seen.goal)
+        return Verdict(loss.sum() / max(1, count), count, left_out={"ctc_short": int(_short(seen.goal).sum())})
 
 
 def ctc_loss(log_probs: Tensor, lengths: Tensor, tokens: Tensor, counts: Tensor) -> Tensor:
@@ -57,6 +55,16 @@ def ctc_loss(log_probs: Tensor, lengths: Tensor, tokens: Tensor, counts: Tensor)
     rest = (1 - own.exp().sum(1, keepdim=True)).clamp(min=1e-12).log()
     padded = nn.utils.rnn.pad_sequence(torch.cat([own, rest], 1).split(lengths.tolist()))  # (T, B, 2 + labels)
     return nn.functional.ctc_loss(padded, tokens + 1, lengths, counts, blank=0, reduction="none", zero_infinity=True)
+
+
+def fitting(goal: SlotGoal) -> int:
+    """The labels of all values that have an alignment."""
+    return int(goal.tensors["token_lengths"][~_short(goal)].sum())
+
+
+def _short(goal: SlotGoal) -> Tensor:
+    """(B,) bool: values with fewer positions than their labels need."""
+    return goal.lengths < needed(goal.tensors["tokens"], goal.tensors["token_lengths"])
 
 
 def needed(tokens: Tensor, counts: Tensor) -> Tensor:

@@ -169,7 +169,6 @@ def _stage_goals(program: Program, stage: int, runs: Sequence[tuple[Run, int]]) 
     )
     slots = constraint.slot_of[states]
     chosen = (constraint.single[states] < 0) & (constraint.class_of[states] >= 0) & (slots >= 0)
-    counts = np.bincount(slots[chosen], minlength=len(program.plan.slots))
     weight = np.array([slot.weight for slot in program.plan.slots], dtype=np.float32)
     goals = []
     for group in np.unique(constraint.class_of[states[chosen]]):
@@ -185,7 +184,7 @@ def _stage_goals(program: Program, stage: int, runs: Sequence[tuple[Run, int]]) 
                 at=torch.from_numpy(where[mine]),
                 labels=torch.from_numpy(labels),
                 slots=torch.from_numpy(slot),
-                weights=torch.from_numpy((weight[slot] / counts[slot]).astype(np.float32)),
+                weights=torch.from_numpy(weight[slot]),
                 allowed=allowed,
             )
         )

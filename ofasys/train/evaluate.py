@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +37,16 @@ def evaluate_task(
 ) -> dict[str, float]:
     """loss (as in training: per slot its mean times its weight), samples, and the figures of the task's metrics, on one split.
 
+    The loss is NaN where a slot has nothing that could be judged; values left out of it are counted under `WHY/COLUMN`.
+
     A figure that two metrics give, or that is called as one of these two, stands under `METRIC/figure`, a metric's headline
     excepted: ["per", "wer"] give `per`, `wer`, `per/substitutions` and `wer/substitutions`.
 
     limit: rows at most, spread over the split. Errors: DataError at the first bad row, naming it.
     """
     program = program or flow.bind(model, task.plans[instruction], task.labels)
-    predictions, references, loss = predict_task(model, task, split, program, batch_size, limit)
-    found = {"loss": loss, "samples": float(len(references))}
+    predictions, references, judged = predict_task(model, task, split, program, batch_size, limit)
+    found = {"loss": judged.loss(program), "samples": float(len(references))} | left_out(program, judged.left_out)
     figures = []
     for metric in task.metrics:
         columns = metric_columns(metric, program.plan)
@@ -64,12 +68,12 @@ def _named(metrics: Sequence[Metric], figures: Sequence[Mapping[str, float]], ta
 @torch.no_grad()
 def predict_task(
     model: GeneralistModel, task: Task, split: str, program: Program, batch_size: int = 32, limit: int | None = None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], float]:
-    """(answers and true values of each row, by column; the loss: per slot its mean times its weight, summed)."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Judged]:
+    """(answers of each row, by column; its true values; what the criteria found)."""
     rows, root = spread_rows(len(task.source(split)), limit), task.source(split).root
     predictions: list[dict[str, Any]] = []
     references: list[dict[str, Any]] = []
-    losses: dict[int, tuple[float, int]] = {}
+    judged = Judged()
     was_training = model.training
     model.eval()
     try:
@@ -80,17 +84,13 @@ def predict_task(
                 values, sample = read(task, program, split, row, random)
                 samples.append(sample)
                 references.append(true_values(program, values, root) | task.right_answers(program, values))
-            slots, memory = _losses(model, program, samples)
-            for slot, (loss, count) in slots.items():
-                before, counted = losses.get(slot, (0.0, 0))
-                losses[slot] = (before + loss, counted + count)
+            memory = judged.add(model, program, samples)
             answers = flow.generate(model, program, samples, task.generate, rows[numbers].tolist(), memory)
             for sample, found in zip(samples, answers, strict=True):
                 predictions.append(flow.postprocess(program, sample, found[0]))
     finally:
         model.train(was_training)
-    weights = {slot.index: slot.weight for slot in program.plan.slots}
-    return predictions, references, sum(weights[slot] * total / max(n, 1) for slot, (total, n) in losses.items())
+    return predictions, references, judged
 
 
 def spread_rows(n: int, limit: int | None) -> np.ndarray:
@@ -120,15 +120,56 @@ def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[A
     return [tuple(row[column] for column in columns) for row in rows]
 
 
-def _losses(
-    model: GeneralistModel, program: Program, samples: Sequence[Sample]
-) -> tuple[Mapping[int, tuple[float, int]], Hidden | None]:
-    """(slot -> (sum of losses, units), the states of the source, which answers are made from too)."""
-    batch = to_device(flow.collate(program, samples), model.device)
-    if not batch.goals:
-        return {}, None
-    states = flow.compute(model, flow.adapt(model, batch))
-    return flow.criterion(flow.emit(model, program, states, batch)).slots, states.source
+@dataclass
+class Judged:
+    """What the criteria found over a split. slots: slot -> (sum of unit losses, units). left_out: slot -> why -> values."""
+
+    slots: dict[int, tuple[float, int]] = field(default_factory=dict)
+    left_out: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    def add(self, model: GeneralistModel, program: Program, samples: Sequence[Sample]) -> Hidden | None:
+        """Judge some samples more; the states of their source, which answers are made from too."""
+        batch = to_device(flow.collate(program, samples), model.device)
+        if not batch.goals:
+            return None
+        states = flow.compute(model, flow.adapt(model, batch))
+        loss = flow.criterion(flow.emit(model, program, states, batch))
+        for slot, (value, count) in loss.slots.items():
+            before, counted = self.slots.get(slot, (0.0, 0))
+            self.slots[slot] = (before + value, counted + count)
+        for slot, reasons in loss.left_out.items():
+            own = self.left_out.setdefault(slot, {})
+            for why, values in reasons.items():
+                own[why] = own.get(why, 0) + values
+        return states.source
+
+    def loss(self, program: Program) -> float:
+        """Per slot its mean times its weight, summed; NaN where nothing was judged."""
+        weights = {slot.index: slot.weight for slot in program.plan.slots}
+        terms = [weights[slot] * mean(value, count) for slot, (value, count) in self.slots.items()]
+        return sum(terms) if terms else nan
+
+
+def mean(total: float, count: int) -> float:
+    """NaN of nothing: a loss over nothing is not 0."""
+    return total / count if count else nan
+
+
+def left_out(program: Program, reasons: Mapping[int, Mapping[str, int]]) -> dict[str, int]:
+    """WHY/COLUMN -> how many values of the slot could not be judged."""
+    return {
+        f"{why}/{logged(program, slot)}": values
+        for slot, found in reasons.items()
+        for why, values in found.items()
+        if values
+    }
+
+
+def logged(program: Program, slot: int) -> str:
+    """What a slot is called in the log: its column, and its criterion where another learned slot has that column."""
+    own = program.plan.slots[slot]
+    clash = any(s.criterion and s.index != slot and s.column == own.column for s in program.plan.slots)
+    return f"{own.column}:{own.criterion.name}" if clash and own.criterion else own.column
 
 
 __all__ = ["evaluate_task", "metric_columns", "predict_task", "spread_rows", "true_values"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ class RunLog:
         """One line of metrics.jsonl. kind: "train", "valid" ..."""
         if self.file:
             where = {"kind": kind, "step": step} | ({"task": task} if task else {})
-            self.file.write(json.dumps({**where, **figures}, ensure_ascii=False) + "\n")
+            self.file.write(json.dumps({**where, **_strict(figures)}, ensure_ascii=False, allow_nan=False) + "\n")
             self.file.flush()
         if self.board:
             for name, value in figures.items():
@@ -95,6 +96,11 @@ class RunLog:
                 f"{100 * figures.get('train useful', 0):.0f}%",
             )
         return table
+
+
+def _strict(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: a figure that there is not, or that is no longer finite, is null."""
+    return {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in figures.items()}
 
 
 def _wanted(live: bool | None) -> bool:

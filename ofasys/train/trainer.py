@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ofasys import flow
+from ofasys.criterion.units import units
 from ofasys.errors import CheckpointError, ConfigError, DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.model import TaskCard
@@ -23,7 +25,7 @@ from ofasys.task.order import key_of
 from ofasys.task.schedule import Entry, Ledger, Schedule, find
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
-from ofasys.train.evaluate import evaluate_task
+from ofasys.train.evaluate import evaluate_task, left_out, logged, mean
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
@@ -213,34 +215,52 @@ class _Run:
                 yield Ticket(step, task, k, len(draws))
 
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
-        """One optimizer step: all micro-batches of the step, then AdamW."""
-        trainer = self.trainer
+        """One optimizer step: all micro-batches of the step, then AdamW; no step where nothing in them can be judged.
+
+        The micro-batches of one instruction are parts of one batch: their losses are divided by what all of them count.
+        """
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        number, of, used = 0, 1, False
-        while number < of:
+        parts = self.parts(step, stream)
+        wholes: dict[tuple[str, int], _Whole] = {}
+        for part in parts:
+            wholes.setdefault(part.key, _Whole()).add(part)
+        learned = [self.backward(part, wholes[part.key], len(parts)) for part in parts]
+        if any(learned):
+            self.descend(step)
+
+    def parts(self, step: int, stream: Iterator[Delivery]) -> list[_Part]:
+        """The micro-batches of one update; of a task that learns from a reward, of the model's own answers."""
+        parts: list[_Part] = []
+        of = 1
+        while len(parts) < of:
             began = time.perf_counter()
             delivery = next(stream)
             waited = time.perf_counter() - began
-            ticket = delivery.ticket
-            number, of = number + 1, ticket.of
+            ticket, batch, figures = delivery.ticket, delivery.batch, dict[str, float]()
+            of = ticket.of
             self.state["drawn"][ticket.task] = ticket.k + 1
             self.quarantine(step + 1, delivery)
-            if delivery.batch is None or not delivery.batch.goals:
-                continue
-            torch.manual_seed(key_of("dropout", trainer.seed, ticket.task, ticket.k) % 2**63)
-            self.backward(delivery, delivery.batch, began, waited)
-            used = True
-        if used:
-            norm = gradient_norm(self.optimizer)
-            if not torch.isfinite(norm):
-                raise ConfigError(
-                    f"the gradient is {float(norm)} at step {step}; lower lr={trainer.lr:g}, warm up longer, or use "
-                    "precision='float32'; the weights are those of the step before"
-                )
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.rate(step)
-            step_clipped(self.optimizer, norm, trainer.clip)
+            program = self.programs[ticket.task][delivery.instruction]
+            if batch is not None and program.rewarded is not None:
+                draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
+                options = replace(self.by_name[ticket.task].generate, seed=draw)
+                batch, figures = rehearse(self.model, program, batch, options)
+            counts = units(batch.goals) if batch is not None else {}
+            parts.append(_Part(delivery, batch, counts, figures, time.perf_counter() - began, waited))
+        return parts
+
+    def descend(self, step: int) -> None:
+        """AdamW, with the gradients clipped. Errors: ConfigError when they are not finite."""
+        trainer, norm = self.trainer, gradient_norm(self.optimizer)
+        if not torch.isfinite(norm):
+            raise ConfigError(
+                f"the gradient is {float(norm)} at step {step}; lower lr={trainer.lr:g}, warm up longer, or use "
+                "precision='float32'; the weights are those of the step before"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(step)
+        step_clipped(self.optimizer, norm, trainer.clip)
 
     def rate(self, step: int) -> float:
         """The learning rate of an update."""
@@ -248,22 +268,27 @@ class _Run:
         warmup = min(100, trainer.max_steps // 10) if trainer.warmup is None else trainer.warmup
         return learning_rate(step, trainer.max_steps, trainer.lr, warmup, trainer.decay)
 
-    def backward(self, delivery: Delivery, batch: Batch, began: float, waited: float) -> None:
-        """Forward and backward of one micro-batch, which has an equal part in its update."""
-        name = delivery.ticket.task
-        task, program = self.by_name[name], self.programs[name][delivery.instruction]
-        figures: dict[str, float] = {}
-        if program.rewarded is not None:
-            draw = key_of("reward", self.trainer.seed, name, delivery.ticket.k) % 2**31
-            batch, figures = rehearse(self.model, program, batch, replace(task.generate, seed=draw))
-        batch = to_device(batch, self.model.device)
+    def backward(self, part: _Part, whole: _Whole, of: int) -> bool:
+        """Forward and backward of one of the `of` micro-batches of an update; whether anything in it was judged.
+
+        An instruction has as large a share of the update as it has micro-batches in it.
+        """
+        if part.batch is None or not part.batch.goals:
+            return False
+        began, ticket = time.perf_counter(), part.delivery.ticket
+        task, program = self.by_name[ticket.task], self.programs[ticket.task][part.delivery.instruction]
+        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
+        batch = to_device(part.batch, self.model.device)
         with autocast(self.model.device, self.dtype):
             states = flow.compute(self.model, flow.adapt(self.model, batch))
-            loss = flow.criterion(flow.emit(self.model, program, states, batch), task.smoothing)
-        (loss.total * (task.loss_weight / delivery.ticket.of)).backward()
+            loss = flow.criterion(flow.emit(self.model, program, states, batch), task.smoothing, whole.units)
+        if part.judged:
+            (loss.total * (task.loss_weight * whole.drawn / of)).backward()
         if program.rewarded is not None:
-            loss = replace(loss, figures={**loss.figures, program.rewarded.index: figures})
-        self.windows.setdefault(name, _Window()).add(batch, loss, program, time.perf_counter() - began, waited)
+            loss = replace(loss, figures={**loss.figures, program.rewarded.index: part.figures})
+        window = self.windows.setdefault(ticket.task, _Window())
+        window.add(part, loss, program, whole.judged, part.seconds + time.perf_counter() - began)
+        return part.judged
 
     def quarantine(self, step: int, delivery: Delivery) -> None:
         """Count bad rows, each once, and write them down. Errors: DataError when there are too many."""
@@ -309,7 +334,7 @@ class _Run:
     def validate(self, step: int) -> bool:
         """Figures on the valid sets, of tasks that have left or not yet joined too; are they the best so far?
 
-        Best is the least mean of the tasks' losses. A run that goes on with other tasks begins anew to compare.
+        Best is the least mean of the tasks' losses, never NaN. A run that goes on with other tasks begins anew to compare.
         """
         losses = {}
         for task in self.tasks:
@@ -325,13 +350,12 @@ class _Run:
                 self.tell("valid", step, task.name, figures)
                 losses[task.name] = figures["loss"]
         self.log.show(step)
-        if not losses:
-            return False
-        mean, names = sum(losses.values()) / len(losses), sorted(losses)
+        found, names = mean(sum(losses.values()), len(losses)), sorted(losses)
         before = self.state["best"]
-        if before and before["tasks"] == names and not mean < before["loss"]:
+        least = before["loss"] if before and before["tasks"] == names and isfinite(before["loss"]) else inf
+        if not found < least:
             return False
-        self.state["best"] = {"loss": mean, "tasks": names}
+        self.state["best"] = {"loss": found, "tasks": names}
         return True
 
     def tell(self, kind: str, step: int, task: str, figures: dict[str, float]) -> None:
@@ -373,13 +397,57 @@ class _Run:
         write_json(self.out / "run.json", {"trainer": settings, "model": model, "tasks": tasks})
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One micro-batch of an update.
+
+    batch None: all its rows were bad. units: slot -> what can be judged of it. figures: rewards. seconds, of which waited:
+    what it took so far.
+    """
+
+    delivery: Delivery
+    batch: Batch | None
+    units: dict[int, int]
+    figures: dict[str, float]
+    seconds: float
+    waited: float
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Whose part it is: the task's name, and the number of its instruction."""
+        return self.delivery.ticket.task, self.delivery.instruction
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is anything that can be judged."""
+        return any(self.units.values())
+
+
+@dataclass
+class _Whole:
+    """What the micro-batches of one instruction are together in an update. drawn, of which judged: how many they are."""
+
+    units: dict[int, int] = field(default_factory=dict)
+    drawn: int = 0
+    judged: int = 0
+
+    def add(self, part: _Part) -> None:
+        """One more of them."""
+        self.drawn += 1
+        self.judged += part.judged
+        for slot, count in part.units.items():
+            self.units[slot] = self.units.get(slot, 0) + count
+
+
 @dataclass
 class _Window:
     """Sums of one task since the last report. seen: its samples since the run began."""
 
     losses: dict[str, tuple[float, int]] = field(default_factory=dict)
     besides: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     total: float = 0.0
+    judged: int = 0
     batches: int = 0
     seen: int = 0
     positions: int = 0
@@ -387,42 +455,45 @@ class _Window:
     seconds: float = 0.0
     waited: float = 0.0
 
-    def add(self, batch: Batch, loss: Loss, program: Program, seconds: float, waited: float) -> None:
-        """One micro-batch more."""
+    def add(self, part: _Part, loss: Loss, program: Program, judged: int, seconds: float) -> None:
+        """One micro-batch more, of `judged` whose losses add up to that of their whole batch."""
+        batch = part.batch
+        assert batch is not None
         for slot, (value, count) in loss.slots.items():
-            name = _logged(program, slot)
+            name = logged(program, slot)
             before, counted = self.losses.get(name, (0.0, 0))
             self.losses[name] = (before + value, counted + count)
         for slot, figures in loss.figures.items():
             for name, value in figures.items():
-                key = f"{name}/{_logged(program, slot)}"
+                key = f"{name}/{logged(program, slot)}"
                 self.besides[key] = self.besides.get(key, 0.0) + value
-        self.total += float(loss.total.detach())
+        for key, values in left_out(program, loss.left_out).items():
+            self.left_out[key] = self.left_out.get(key, 0) + values
+        if part.judged:
+            self.total += float(loss.total.detach()) * judged
+            self.judged += 1
         self.batches += 1
         self.seen += batch.size
         self.positions += batch.positions
         self.padded += batch.padded
         self.seconds += seconds
-        self.waited += waited
+        self.waited += part.waited
 
     def figures(self) -> dict[str, float]:
-        """loss: as minimised. loss/COLUMN: mean a token, or a unit of its criterion, whose own figures follow. useful: positions over what padding would make of them."""
-        found = {"loss": self.total / self.batches, "samples": self.seen}
-        found |= {f"loss/{name}": value / max(count, 1) for name, (value, count) in self.losses.items()}
+        """loss: as minimised. loss/COLUMN: mean a token, or a unit of its criterion, whose own figures follow.
+
+        NaN where nothing was judged. useful: positions over what padding would make of them.
+        """
+        found = {"loss": mean(self.total, self.judged), "samples": self.seen}
+        found |= {f"loss/{name}": mean(value, count) for name, (value, count) in self.losses.items()}
         found |= {name: value / self.batches for name, value in self.besides.items()}
+        found |= self.left_out
         found |= {
             "tokens_per_second": self.positions / max(self.seconds, 1e-9),
             "useful": self.positions / max(self.padded, 1),
             "waiting": self.waited / max(self.seconds, 1e-9),
         }
         return found
-
-
-def _logged(program: Program, slot: int) -> str:
-    """What a slot is called in the log: its column, and its criterion where another learned slot has that column."""
-    own = program.plan.slots[slot]
-    clash = any(s.criterion and s.index != slot and s.column == own.column for s in program.plan.slots)
-    return f"{own.column}:{own.criterion.name}" if clash and own.criterion else own.column
 
 
 def _too_many(message: str, last: DataError) -> DataError:
@@ -441,7 +512,7 @@ def _size(task: Task) -> list[int]:
 
 
 def _check_choice(task: Task, program: Program) -> None:
-    """Errors: ConfigError when every token of the target is forced; DataError for fewer rows than a micro-batch."""
+    """Errors: ConfigError when every token of the target is forced; DataError for a contrast of fewer rows than a batch."""
     constraints = [stage.constraint for stage in program.stages if stage.constraint is not None]
     tokens = any(((c.single < 0) & (c.class_of >= 0)).any() for c in constraints)
     if not tokens and not any(slot.criterion and slot.kind != "tokens" for slot in program.plan.slots):
@@ -457,11 +528,11 @@ def _check_choice(task: Task, program: Program) -> None:
             raise ConfigError(
                 f"task {task.name!r}: column {program.plan.slots[slot.goal].column!r} has one label, so there is nothing to learn"
             )
-    rows = len(task.source("train"))
-    if rows < task.micro_batch_size:
-        slot = program.plan.slots[0]
+    rows, contrasted = len(task.source("train")), [slot for slot in program.plan.slots if slot.kind == "contrast"]
+    if contrasted and rows < task.micro_batch_size:
+        slot = contrasted[0]
         raise DataError(
-            f"the training set has {rows} rows, fewer than one micro-batch",
+            f"the training set has {rows} rows, so a row would stand twice in one micro-batch and be told apart from itself",
             expected=f"at least {task.micro_batch_size} rows, or micro_batch_size={rows}",
             task=task.name,
             slot=slot.name,

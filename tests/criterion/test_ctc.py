@@ -50,7 +50,7 @@ def test_it_is_the_sum_over_all_alignments(tokens):
     verdict = given.module(given)
     assert float(verdict.loss.detach()) == pytest.approx(float(truth) / len(tokens), rel=1e-5)
     assert verdict.count == len(tokens)
-    assert verdict.figures == {"ctc_short": 0}
+    assert verdict.left_out == {"ctc_short": 0}
 
 
 @pytest.mark.parametrize("labels", [3, 4, 50])
@@ -103,7 +103,7 @@ def test_labels_that_do_not_fit_are_counted_and_left_out(length, tokens, short):
     given = seen([length, 4], [*tokens, 2], [len(tokens), 1])
     verdict = given.module(given)
     verdict.loss.backward()
-    assert verdict.figures == {"ctc_short": short}
+    assert verdict.left_out == {"ctc_short": short}
     assert verdict.count == 1 + (0 if short else len(tokens))
     assert torch.isfinite(verdict.loss)
     assert torch.isfinite(given.hidden.grad).all()
@@ -114,7 +114,7 @@ def test_a_batch_of_short_values_alone_learns_nothing():
     given = seen([1, 1], [0, 1, 2, 2], [2, 2])
     verdict = given.module(given)
     verdict.loss.backward()
-    assert (float(verdict.loss.detach()), verdict.count, verdict.figures) == (0.0, 0, {"ctc_short": 2})
+    assert (float(verdict.loss.detach()), verdict.count, verdict.left_out) == (0.0, 0, {"ctc_short": 2})
     assert not given.hidden.grad.any()
 
 

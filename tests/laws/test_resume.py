@@ -31,13 +31,14 @@ def spy(monkeypatch):
     watched = SimpleNamespace(kill=None, drawn={}, losses={})
     backward, quarantine = room._Run.backward, room._Run.quarantine
 
-    def watch_backward(run, delivery, batch, began, waited):
-        backward(run, delivery, batch, began, waited)
-        ticket = delivery.ticket
+    def watch_backward(run, part, whole, of):
+        learned = backward(run, part, whole, of)
+        ticket = part.delivery.ticket
         window = run.windows[ticket.task]
         watched.losses[(ticket.step, ticket.task, ticket.k)] = window.total
         if watched.kill == ticket.step:
             raise Killed
+        return learned
 
     def watch_quarantine(run, step, delivery):
         quarantine(run, step, delivery)

@@ -169,6 +169,6 @@ def test_a_row_is_read_as_it_stands_and_learned_with_an_answer():
     task = Task("t", SAY, ALONE, ALONE, metrics=["exact_match"], **WAYS)
     model, program = grown(task)
     assert read(task, program, "valid", 0, random())[0] == ALONE[0]
-    _, references, loss = predict_task(model, task, "valid", program)
+    _, references, judged = predict_task(model, task, "valid", program)
     assert references == [{"cap": ["one", "uno"]}, {"cap": ["due"]}]
-    assert loss > 0
+    assert judged.loss(program) > 0

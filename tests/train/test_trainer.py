@@ -1,6 +1,8 @@
 import json
+import math
 import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -115,10 +117,11 @@ def test_gradients_are_clipped(monkeypatch):
 def test_a_gradient_that_is_not_finite_stops_before_it_does_harm(tmp_path, monkeypatch):
     backward = room._Run.backward
 
-    def broken(run, delivery, *rest):
-        backward(run, delivery, *rest)
-        if delivery.ticket.step == 2:
+    def broken(run, part, *rest):
+        learned = backward(run, part, *rest)
+        if part.delivery.ticket.step == 2:
             run.model.table.grad[5, 5] = float("nan")
+        return learned
 
     monkeypatch.setattr(room._Run, "backward", broken)
     with pytest.raises(ConfigError, match=r"the gradient is nan at step 2; lower lr=0\.005"):
@@ -318,11 +321,46 @@ def test_a_bad_row_of_a_valid_set_stops():
     assert (caught.value.task, caught.value.column) == ("label", "text")
 
 
-def test_data_shorter_than_a_batch_is_refused_and_its_twin_trains():
-    with pytest.raises(DataError, match=r"2 rows, fewer than one micro-batch.*micro_batch_size=2"):
-        fit([tiny.label_task(train=tiny.label_rows(2), valid=None, micro_batch_size=16)])
-    _, trainer = fit([tiny.label_task(train=tiny.label_rows(2), valid=None, micro_batch_size=2)])
+@pytest.mark.parametrize("size", [2, 5, 16])
+def test_data_shorter_than_a_batch_goes_round_in_it(size):
+    _, trainer = fit([tiny.label_task(train=tiny.label_rows(2), valid=None, micro_batch_size=size)])
+    assert trainer.history[0]["samples"] == size * trainer.history[0]["step"]
+
+
+def test_a_contrast_of_fewer_rows_than_a_batch_is_refused():
+    rows = [{"a": "one", "b": "1"}, {"a": "two", "b": "2"}]
+    with pytest.raises(DataError, match=r"2 rows, so a row would stand twice.*micro_batch_size=2"):
+        fit([Task("c", "[TEXT:a|TEXT:b] ->", train=rows, micro_batch_size=3)])
+    _, trainer = fit([Task("c", "[TEXT:a|TEXT:b] ->", train=rows, micro_batch_size=2)])
     assert trainer.history[0]["samples"] == 2 * trainer.history[0]["step"]
+
+
+SHORT = {"w": (np.sin(np.arange(800) / 9).astype(np.float32), 8000), "t": "far too long for a tenth of a second"}
+SPOKEN = "[AUDIO:w,rate=8000,mels=40,criterion=ctc,ctc_target=t] ->"
+
+
+def test_a_loss_over_nothing_is_no_number(tmp_path):
+    """No value can be aligned: the log and the evaluation say so, no step is taken, and nothing is the best."""
+    fits = {**SHORT, "t": "f"}
+    task = Task("c", SPOKEN, train=[SHORT] * 4, valid=[SHORT] * 3, micro_batch_size=4)
+    model = tiny.model()
+    model.grow([(task.plan, task.labels)], task.texts)
+    before = tiny.weights(model)
+    _, trainer = fit([task], model, log_every=2, max_steps=2, out=tmp_path / "run")
+    assert tiny.same_weights(before, tiny.weights(model))
+    train, valid = trainer.history
+    assert all(math.isnan(train[name]) for name in ("loss", "loss/w"))
+    assert math.isnan(valid["loss"])
+    assert (train["ctc_short/w"], valid["ctc_short/w"]) == (8, 3)
+    logged = tiny.lines(tmp_path / "run" / "metrics.jsonl")
+    assert [line["loss"] for line in logged] == [None, None]
+    assert not (tmp_path / "run" / "checkpoints" / "best.json").exists()
+    some = Task("c", SPOKEN, train=[SHORT, fits, SHORT, SHORT], valid=[SHORT, fits, fits], micro_batch_size=4)
+    _, trainer = fit([some], max_steps=2, log_every=2)
+    train, valid = trainer.history
+    assert train["loss"] > 1
+    assert valid["loss"] > 1
+    assert (train["ctc_short/w"], valid["ctc_short/w"]) == (6, 1)
 
 
 def test_a_closed_set_of_one_leaves_nothing_to_learn():

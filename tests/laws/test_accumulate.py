@@ -1,0 +1,137 @@
+"""Micro-batches of one update are parts of one batch: its gradient is that of the whole, for every kind of target."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ofasys import GeneralistModel, Task, Trainer
+from ofasys.criterion import CRITERIA
+from ofasys.criterion.units import units
+from ofasys.flow import adapt, collate, compute, criterion, emit, preprocess
+from ofasys.modality.audio import adaptor as audio_adaptor
+from ofasys.model.sizes import ModelConfig
+from ofasys.train import trainer as room
+
+CONFIG = ModelConfig(
+    width=32, heads=2, ffn=64, encoder_layers=1, decoder_layers=1, max_positions=256, max_grid=16, dropout=0.0
+)
+TEXTS = ("x", "y", "one two three " * 9, "four five " * 12)  # parts of two differ by far in what they count
+
+
+def sound(seconds: float) -> tuple[np.ndarray, int]:
+    return np.sin(np.arange(int(8000 * seconds)) / 9).astype(np.float32), 8000
+
+
+def motion(frames: int) -> np.ndarray:
+    rest = np.array([[0, 0, 0], [0, 1, 0], [0, 2, 0.5]], dtype=np.float64)
+    return rest + 0.3 * np.sin(np.arange(frames)[:, None, None] / 4 + np.arange(3)[None, :, None])
+
+
+ROWS = [
+    {
+        "q": f"question {i}",
+        "a": text,
+        "b": "ab"[i % 2] * (1 + 5 * (i > 2)),
+        "kind": ("big", "small", "odd")[i % 3],
+        "img": np.full((16, 16, 3), 60 * i, dtype=np.uint8),
+        "box": [[0, 0, 4 + j, 8] for j in range(1 + 3 * (i > 1))],
+        "name": ["cat", "dog", "bird", "a fish"][: 1 + 3 * (i > 1)],
+        "wav": sound(0.1 + 0.3 * (i > 1)),
+        "m": motion(4 + 8 * (i > 1)),
+    }
+    for i, text in enumerate(TEXTS)
+]
+LINES = {
+    "cross_entropy": "[TEXT:q] -> [TEXT:a]",
+    "two slots": "[TEXT:q] -> [TEXT:b,weight=0.3] and [TEXT:a]",
+    "repetition": "[IMAGE:img,size=16,patch=8] -> ([BOX:box,bins=8] [TEXT:name])*",
+    "frames": "[TEXT:q] -> [AUDIO:wav,rate=8000,mels=16,reduction=2]",
+    "diffusion": "[TEXT:q] -> [MOTION:m,fps=10,frames=12]",
+    "ctc": "[AUDIO:wav,rate=8000,mels=16,criterion=ctc,ctc_target=kind] ->",
+    "both sides": "[AUDIO:wav,rate=8000,mels=16,criterion=ctc,ctc_target=b,weight=0.5] -> [TEXT:a]",
+    "classify": "[TEXT:q,criterion=classify,classify_target=kind] ->",
+}
+
+
+def task(line: str | list[str], size: int, rows: list[dict] = ROWS, **settings: object) -> Task:
+    return Task("t", line, train=rows, micro_batch_size=size, shuffle=False, buckets=False, **settings)  # type: ignore[arg-type]
+
+
+def gradient(monkeypatch: pytest.MonkeyPatch, tasks: Task | list[Task], **settings: object) -> torch.Tensor:
+    """The gradient of the only update of a run, as one vector."""
+    found: list[torch.Tensor] = []
+
+    def kept(optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        found.append(torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]))
+        return torch.ones(())
+
+    monkeypatch.setattr(room, "gradient_norm", kept)
+    monkeypatch.setattr(audio_adaptor, "DROPOUT", 0.0)
+    torch.set_num_threads(1)
+    trainer = Trainer(max_steps=1, live=False, **settings)  # type: ignore[arg-type]
+    trainer.fit(model=GeneralistModel(config=CONFIG, text_pieces=300), tasks=tasks)
+    (only,) = found
+    assert only.abs().max() > 0
+    return only
+
+
+def alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-5 * float(one.abs().max()))
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_parts_add_up_to_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = gradient(monkeypatch, task(LINES[name], 4))
+    for size in (2, 1):
+        parts = gradient(monkeypatch, task(LINES[name], size), accumulate=4 // size)
+        assert alike(whole, parts), (size, float(torch.cosine_similarity(whole, parts, 0)))
+
+
+def test_a_bad_row_takes_no_share_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{**ROWS[0], "a": None}, {**ROWS[1], "a": None}, *ROWS[2:]]
+    whole = gradient(monkeypatch, task(LINES["cross_entropy"], 4, rows))
+    assert alike(whole, gradient(monkeypatch, task(LINES["cross_entropy"], 2, rows), accumulate=2))
+
+
+def test_tasks_keep_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two tasks and eight micro-batches each has half, whatever its texts' lengths are."""
+
+    def tasks(size: int) -> list[Task]:
+        short = Task("short", "[TEXT:q] -> [TEXT:b]", train=ROWS, micro_batch_size=size, shuffle=False, buckets=False)
+        return [task(LINES["cross_entropy"], size), short]
+
+    whole = gradient(monkeypatch, tasks(4), schedule="accumulate")
+    assert alike(whole, gradient(monkeypatch, tasks(1), schedule="accumulate", accumulate=4))
+
+
+def test_the_logged_loss_is_that_of_the_whole() -> None:
+    losses = []
+    for size in (4, 2, 1):
+        trainer = Trainer(max_steps=1, accumulate=4 // size, live=False)
+        model = GeneralistModel(config=CONFIG, text_pieces=300)
+        trainer.fit(model=model, tasks=task(LINES["two slots"], size))
+        losses.append([trainer.history[0][name] for name in ("loss", "loss/a", "loss/b")])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_units_are_known_before_the_model_runs(name: str) -> None:
+    """What is counted from the batch alone is what the criteria say they judged."""
+    made = task(LINES[name], 4)
+    model = GeneralistModel(config=CONFIG, text_pieces=300)
+    model.grow([(p, made.labels) for p in made.plans], made.texts, made.examples)
+    program = model.bind(made.plan, made.labels)
+    batch = collate(program, [preprocess(program, row) for row in ROWS])
+    loss = criterion(emit(model, program, compute(model, adapt(model, batch)), batch))
+    assert {slot: count for slot, (_, count) in loss.slots.items()} == units(batch.goals)
+    assert all(units(batch.goals).values())
+
+
+def test_every_criterion_is_under_law() -> None:
+    """A contrast tells each sample from its neighbours, and a reward draws answers of its own: no parts of a whole."""
+    judged = {"cross_entropy", "frames", "diffusion", "ctc", "classify"}
+    assert judged | {"contrast", "reward"} == set(CRITERIA)
