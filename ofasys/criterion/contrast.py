@@ -49,10 +49,34 @@ def mean_of(hidden: Tensor, lengths: Tensor) -> Tensor:
 
 
 def gathered(embeddings: Tensor) -> Tensor:
-    """(B, D) of this process -> those of all processes, with gradients, where there are several."""
+    """(B, D) of this process -> those of all processes, by rank, with gradients, where there are several.
+
+    B may differ from process to process.
+    """
     dist = torch.distributed
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return embeddings
-    from torch.distributed.nn.functional import all_gather
+    counts = [torch.zeros(1, dtype=torch.int64, device=embeddings.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, counts[0].new_tensor([len(embeddings)]))
+    made: Tensor = _Gathered.apply(embeddings, torch.cat(counts).tolist())
+    return made
 
-    return torch.cat(list(all_gather(embeddings)))
+
+class _Gathered(torch.autograd.Function):
+    """Every process uses every embedding, so the gradient of one is the sum of what all of them have for it."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, counts: list[int]) -> Tensor:
+        padded = own.new_zeros(max(counts), own.shape[1])
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in counts]
+        torch.distributed.all_gather(parts, padded)
+        first = sum(counts[: torch.distributed.get_rank()])
+        ctx.mine = slice(first, first + len(own))
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total[ctx.mine], None
