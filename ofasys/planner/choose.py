@@ -113,6 +113,10 @@ class _Planner:
                 raise PlanError(
                     f"{tree}: a view is learned by contrast; leave out criterion={tree.options['criterion']}"
                 )
+            if "weight" in tree.options and index != min(self.views):
+                raise PlanError(
+                    f"{tree}: a contrast has one loss, weighed at its first view; write weight={tree.options['weight']:g} there"
+                )
             return Choice("contrast", "default")
         if tree.options.get("no_loss"):
             if "criterion" in tree.options:

@@ -82,6 +82,8 @@ class Trainer:
             raise ConfigError(f"trainer.lr is {self.lr} and clip {self.clip}; both are more than 0")
         if self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"trainer.device is {self.device!r}; it is 'auto', 'cpu' or 'cuda'")
+        if self.save_every and self.out is None:
+            raise ConfigError(f"trainer.save_every is {self.save_every}, and there is no `out` to save to; give one")
         find(self.schedule)
         learning_rate(0, 1, self.lr, 0, self.decay)
         choose(self.precision, torch.device("cpu"))
@@ -132,6 +134,10 @@ class _Run:
         self.entries = [_in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
         for task in tasks:
             task.source("train")
+        if trainer.eval_every and not any("valid" in task.sources for task in tasks):
+            raise ConfigError(
+                f"trainer.eval_every is {trainer.eval_every}, and no task has valid rows; give one valid="
+            )
         # step: updates done. drawn: micro-batches by task. bad: rows by task. windows: sums since the last report.
         # sizes: rows and micro-batch size by task, which its place in the data rests on.
         self.state: dict[str, Any] = {

@@ -95,6 +95,7 @@ ERRORS = [
     ("[TEXT:a,criterion=ctc] -> [TEXT:t]", "no criterion 'ctc' for TEXT as a source; there (is|are)", "[TEXT:a] -> [TEXT:t]"),
     ("[TEXT:a,weight=2] -> [TEXT:t]", "weight on a source slot without a criterion has no effect; leave out weight=2", "[TEXT:a] -> [TEXT:t,weight=2]"),
     ("[TEXT:a,generator=search] -> [TEXT:t]", "generator on a source slot", "[TEXT:a] -> [TEXT:t,generator=search]"),
+    ("[TEXT:a|TEXT:b,weight=2] ->", "a contrast has one loss, weighed at its first view; write weight=2 there", "[TEXT:a,weight=2|TEXT:b] ->"),
     ("-> [TEXT:a,no_loss,weight=2] [TEXT:t]", "weight on a no_loss slot has no effect", "-> [TEXT:a,no_loss] [TEXT:t,weight=2]"),
     ("-> [TEXT:a,no_loss,is_label] [TEXT:t]", "is_label on a no_loss slot.*leave out is_label=true", "-> [TEXT:a,no_loss] [TEXT:t,is_label]"),
     ("[IMAGE:i] -> [BOX:b,closed_set]", "BOX:b: BOX does not take closed_set", "[IMAGE:i] -> [BOX:b] [TEXT:t,closed_set]"),

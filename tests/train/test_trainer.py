@@ -35,6 +35,7 @@ def fit(tasks, model=None, **changes):
         ({"precision": "half"}, "precision is 'half'"),
         ({"schedule": "robin"}, "unknown schedule 'robin'; did you mean round_robin"),
         ({"device": "gpu"}, "trainer.device is 'gpu'"),
+        ({"save_every": 5}, "trainer.save_every is 5, and there is no `out`"),
     ],
 )
 def test_settings_that_cannot_be(changes, message):
@@ -319,6 +320,11 @@ def test_a_bad_row_of_a_valid_set_stops():
     with pytest.raises(DataError, match="valid row 2") as caught:
         fit([task])
     assert (caught.value.task, caught.value.column) == ("label", "text")
+
+
+def test_evaluation_asked_for_without_rows_is_refused():
+    with pytest.raises(ConfigError, match=r"trainer\.eval_every is 2, and no task has valid rows"):
+        fit([tiny.label_task(valid=None)], eval_every=2)
 
 
 @pytest.mark.parametrize("size", [2, 5, 16])
