@@ -97,6 +97,8 @@ def decomposed(text: str) -> str:
 
 def _help(character: str, symbols: Sequence[str]) -> str:
     """What the character is called, and the symbols whose names say the same and least besides."""
+    if character.isdigit():
+        return "symbols of the IPA; tones are letters, ˥ ˦ ˧ ˨ ˩ from high to low, or marks on a vowel"
     name, told = unicodedata.name(character, "unnamed"), _told(character)
     like = [s for s in symbols if len(s) == 1 and told & _told(s)]
     like.sort(key=lambda s: (len(_told(s) - told), unicodedata.category(s) != "Ll"))

