@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 BOUNDARY = "|"
+APOSTROPHES = "'’‘‛ʼʻʹ´`′＇՚ꞌ΄"  # what keyboards, dictionaries and their makers write for one
 
 
 class Inventory(Protocol):

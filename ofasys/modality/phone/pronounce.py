@@ -11,12 +11,12 @@ from functools import cache
 from ofasys.errors import ConfigError, DataError
 from ofasys.modality.phone.arpabet import IPA_OF
 from ofasys.modality.phone.espeak import spoken
-from ofasys.modality.phone.inventory import BOUNDARY
+from ofasys.modality.phone.inventory import APOSTROPHES, BOUNDARY
 
 MOST_WAYS = 16  # ways to say a text that are listed
 _WORD = re.compile(r"[^\W_]+(?:['.\-][^\W_]+)*['.]?|'[^\W_]+")
 _TOKEN = re.compile(rf"{_WORD.pattern}|\S")
-_SAME = str.maketrans(dict.fromkeys("’‘‛ʼʻʹ´`′＇՚ꞌ΄", "'") | dict.fromkeys("‐‑", "-") | {"\u200b": " "})
+_SAME = str.maketrans(dict.fromkeys(APOSTROPHES, "'") | dict.fromkeys("‐‑", "-") | {"\u200b": " "})
 _ACCENTED = re.compile(r"([A-Za-z])[\u0300-\u036f]+")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.){2,}(?:[^\W\d_](?![^\W_]))?")
 _SIGNS = {"&": "and", "@": "at", "%": "percent", "+": "plus", "=": "equals"}  # that are said; any other is an error

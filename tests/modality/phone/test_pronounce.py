@@ -47,7 +47,7 @@ def test_words_with_marks(text, phones):
 
 @pytest.mark.parametrize("apostrophe", list("'’‘‛ʼʻʹ´`′＇՚ꞌ΄"))
 def test_apostrophes_of_every_kind(apostrophe):
-    assert say(f"don{apostrophe}t") == ["D OW N T"]
+    assert say(f"don{apostrophe}t") == say("don't")
     assert say(f"the dogs{apostrophe} tail, {apostrophe}tis") == say("the dogs' tail, 'tis")
 
 
