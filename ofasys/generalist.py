@@ -18,7 +18,7 @@ from ofasys.criterion import CRITERIA
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Context, Registry, default_registry
 from ofasys.modality.shared.tokens import TokenAdaptor
-from ofasys.modality.symbols import Symbols, load_tokenizer, train_tokenizer
+from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.model import UniversalModel
 from ofasys.model.sizes import SIZES, ModelConfig
@@ -170,7 +170,7 @@ class GeneralistModel(nn.Module):
         if self.tokenizer is None:
             self.tokenizer = train_tokenizer(texts(), self.text_pieces)
         self.fit([plan for plan, _ in plans], examples)
-        sizes = {"text": self.tokenizer.get_vocab_size()}
+        sizes = {"text": text_ids(self.tokenizer)}
         for plan, labels in plans:
             sizes |= ranges_needed(plan, labels)
         known = self.symbols.vocabulary if self.symbols else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -27,15 +28,71 @@ def train_tokenizer(texts: Iterable[str], size: int = 8000) -> Tokenizer:
     return tokenizer
 
 
+# What text may hold, and a text that holds it: which of these come back tells what a tokenizer loses.
+_PROBES = {
+    "capitals": "Hello World",
+    "blanks in a row": "a  b",
+    "blanks at the ends": " a ",
+    "line ends and tabs": "a\nb\tc",
+    "accents": "café cafe\u0301",
+    "forms of letters": "ﬁ ½ Ａ",
+    "punctuation": "don't (stop), x_y-z: 3.5%!",
+    "other scripts": "日本語 кот",
+    "emoji": "😀",
+}
+
+
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """An existing `tokenizer.json`. Errors: ConfigError when it is absent or not one."""
+    """An existing `tokenizer.json`, without its padding and truncation; its special tokens are never added.
+
+    A UserWarning tells what its texts lose, with examples. Errors: ConfigError when it is absent or not one, draws its pieces
+    by chance, or cannot put them together again.
+    """
     try:
         tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf8"))
     except Exception as error:
         raise ConfigError(f"{path} is not a tokenizer.json: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    if getattr(tokenizer.model, "dropout", None):
+        raise ConfigError(f"{path} draws its pieces by chance (dropout={tokenizer.model.dropout:.3g}); set it to null")
+    if tokenizer.decoder is None and not isinstance(tokenizer.model, models.WordLevel):
+        raise ConfigError(
+            f"{path} has no decoder, so an answer would be pieces with blanks between them; give it the one of its kind: "
+            "ByteLevel, Metaspace, WordPiece, BPEDecoder, or Fuse where pieces are plain"
+        )
+    if lost := _losses(tokenizer):
+        warnings.warn(
+            f"{path} does not give every text back: {'; '.join(lost)}. Answers are written so, and compared so with references; "
+            "labels of a closed set keep their own spelling",
+            stacklevel=3,
+        )
     return tokenizer
+
+
+def text_ids(tokenizer: Tokenizer) -> int:
+    """How many ids its pieces take: one past the last, for some files leave ids out."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
+
+
+def _pieces(tokenizer: Tokenizer, text: str) -> list[int] | None:
+    """Ids of a text; None where it cannot be encoded."""
+    try:
+        found: list[int] = tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
+    except Exception:  # the library raises nothing more precise
+        return None
+    return found
+
+
+def _losses(tokenizer: Tokenizer) -> list[str]:
+    """What does not come back, each with a text and what becomes of it."""
+    lost = []
+    for what, text in _PROBES.items():
+        ids = _pieces(tokenizer, text)
+        back = None if ids is None else tokenizer.decode(ids, skip_special_tokens=False)
+        if back != text:
+            lost.append(f"{what} ({text!r} {'is an error' if back is None else f'becomes {back!r}'})")
+    return lost
 
 
 class Symbols:
@@ -50,9 +107,10 @@ class Symbols:
         self.tokenizer, self.vocabulary, self.fitted = tokenizer, vocabulary, fitted or {}
         self.text_start, self.text_end = vocabulary.span("text")
         self.mask, self.end = MASK, END
+        self.spelled: dict[tuple[str, ...], dict[tuple[int, ...], str]] = {}
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, without marks. Errors: DataError for lone surrogates, which no encoding can hold."""
+        """Ids of a text, without marks. Errors: DataError for lone surrogates, and for what the tokenizer has no piece for."""
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -63,6 +121,10 @@ class Symbols:
             raise DataError(
                 "text holds characters that are not Unicode text", expected="a str without lone surrogates"
             ) from error
+        except Exception as error:  # the library raises nothing more precise
+            raise DataError(
+                f"the tokenizer cannot read the text: {error}", expected="text made of its pieces"
+            ) from error
         start = self.text_start
         return [[i + start for i in encoding.ids] for encoding in found]
 
@@ -71,6 +133,14 @@ class Symbols:
         return self.tokenizer.decode(
             [int(i) - self.text_start for i in ids if self.text_start <= i < self.text_end], skip_special_tokens=False
         )
+
+    def label(self, ids: np.ndarray | Sequence[int], labels: Sequence[str]) -> str:
+        """The label of a closed set with these ids, as the set spells it; of what is none the text."""
+        known = self.spelled.get(key := tuple(labels))
+        if known is None:
+            encoded = map(tuple, self.encode_batch(key))
+            known = self.spelled[key] = dict(zip(encoded, key, strict=True))
+        return known.get(tuple(int(i) for i in ids)) or self.decode(ids)
 
     def to_json(self) -> str:
         """The tokenizer's own file."""

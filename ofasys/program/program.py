@@ -145,14 +145,17 @@ def bind(
 ) -> Program:
     """Bind a plan: prompts tokenised, closed sets made into tries, preprocessors instantiated.
 
-    labels: the closed set of each column that has one. Errors: PlanError when a closed set is missing or empty.
+    labels: the closed set of each column that has one. Errors: PlanError when a closed set is missing or empty, or has
+    labels that are one to the tokenizer.
     """
     registry = modalities or default_registry()
     known = {slot.index: _labels(slot, labels or {}) for slot in plan.slots if slot.closed_set}
     heads = {slot.index: label_range(known[slot.index]) for slot in plan.slots if _has_head(slot)}
     preprocessors = tuple(_preprocessor(slot, symbols, registry, heads.get(slot.index)) for slot in plan.slots)
     closed = {
-        item.slot: symbols.encode_batch(known[item.slot]) for item in _flat(plan.automaton) if isinstance(item, OneOf)
+        item.slot: _told_apart(plan.slots[item.slot], known[item.slot], symbols)
+        for item in _flat(plan.automaton)
+        if isinstance(item, OneOf)
     }
 
     def bound(stage: Stage) -> Stage:
@@ -243,6 +246,21 @@ def _labels(slot: SlotPlan, labels: Labels) -> tuple[str, ...]:
         raise PlanError(
             f"{slot.name} takes one of a closed set that is not known; give closed_set={{{slot.column!r}: [...]}}, or train first"
         )
+    return found
+
+
+def _told_apart(slot: SlotPlan, labels: Sequence[str], symbols: Symbols) -> list[list[int]]:
+    """The ids of each label. Errors: PlanError for a label of which nothing is left, and for two with the same ids."""
+    found = symbols.encode_batch(labels)
+    first: dict[tuple[int, ...], str] = {}
+    for label, ids in zip(labels, found, strict=True):
+        if not ids:
+            raise PlanError(f"{slot.name}: the tokenizer leaves nothing of the label {label!r}; rename it")
+        if (other := first.setdefault(tuple(ids), label)) != label:
+            raise PlanError(
+                f"{slot.name}: the labels {other!r} and {label!r} are one to the tokenizer: both read {symbols.decode(ids)!r}; "
+                "rename one, or use CATEGORY with adaptor=head, or another tokenizer"
+            )
     return found
 
 

@@ -36,7 +36,7 @@ class Label(Concatenate):
         """The label."""
         if self.options["adaptor"] == "head":
             return (context.labels or ())[int(tokens[0]) - self.symbols.vocabulary.span(self.options[HEAD])[0]]
-        return self.symbols.decode(tokens)
+        return self.symbols.label(tokens, context.labels or ())
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """The label as its set spells it."""

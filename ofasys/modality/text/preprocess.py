@@ -38,11 +38,13 @@ class Pieces(Concatenate):
             tokens = np.array(self.symbols.encode(text), dtype=np.int64)[: self.options["max_length"]]
             if context.random is not None:
                 tokens = self._noised(tokens, context.random)
+        if not len(tokens):
+            raise DataError(f"the tokenizer leaves nothing of {_short(value)}", expected="text it has pieces for")
         return Piece({"tokens": tokens}, len(tokens))
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> str:
-        """The text of the pieces."""
-        return self.symbols.decode(tokens)
+        """The text of the pieces; of a closed set the label as the set spells it."""
+        return self.symbols.decode(tokens) if context.labels is None else self.symbols.label(tokens, context.labels)
 
     @staticmethod
     def texts(value: Any, options: Options) -> list[str]:

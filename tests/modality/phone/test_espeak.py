@@ -79,7 +79,7 @@ def test_no_tone_is_left_as_a_digit_or_read_as_a_vowel(language):
 
 def test_a_tone_that_espeak_leaves_out_of_its_ipa():
     assert read(phonemized("10", "hak", False)) == read("ɕˈɻ̩˥")
-    with pytest.raises(DataError, match="the tone '6' in .* is not known"):  # the 5 in it is said without its tone
+    with pytest.raises(DataError, match=r"the tone .6. in .* is not known"):  # the 5 in it is said without its tone
         phonemized("50", "hak", False)
 
 
