@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -116,6 +116,54 @@ def reaching(asked: Mapping[str, Any], generators: Iterable[str], where: str) ->
     if "max_positions" in there and "draw" not in given and isinstance(most, int) and most > 0:
         given.setdefault("max_positions", most)
     return given
+
+
+def check_use(
+    asked: Iterable[str],
+    options: SearchOptions,
+    generators: Collection[str],
+    where: str,
+    *,
+    free: bool,
+    drawn: bool = False,
+) -> None:
+    """Refuse an option that would change nothing. What is asked as it is by default is no matter.
+
+    asked: the names that were given. generators: those of the slots. where: the instruction, for the message. free: whether a
+    text of any length is generated. drawn: whether a reward draws answers. Errors: ConfigError naming the option and what
+    it goes with.
+    """
+    for name in asked:
+        value = getattr(options, name, None)
+        if value == getattr(SearchOptions, name, value):
+            continue
+        if why := _idle(name, options, generators, free, drawn):
+            raise ConfigError(f"{name}={value!r} does nothing for {where}: {why}")
+
+
+def _idle(name: str, options: SearchOptions, generators: Collection[str], free: bool, drawn: bool) -> str | None:
+    """Why an option changes nothing; None if it is used."""
+    if name in (
+        "n_best",
+        "seed",
+        "draw",
+    ):  # several answers are checked with the target's stages; what is not random is as any seed has it
+        return None
+    if name == "max_length":  # a limit that nothing reaches is kept
+        return "an alignment is as long as its source; leave it out" if set(generators) == {"ctc"} else None
+    if name == "normalise":
+        return None if {"search", "rank"} & set(generators) else "no slot is answered in tokens; leave it out"
+    if "search" not in generators:
+        if "rank" in generators:
+            return f"generator=rank gives every label its exact probability; {name} goes with generator=search"
+        return "no slot is answered by a search; leave it out"
+    if name in ("temperature", "top_k", "top_p") and not (options.sampling or drawn):
+        return "nothing is drawn; it goes with sampling=True"
+    if name == "early_stopping" and options.beam_size == 1:
+        return "there is one beam; it goes with beam_size=2 or more"
+    if name in ("no_repeat_ngram_size", "min_length") and not free:
+        return "no text of any length is generated; leave it out"
+    return None
 
 
 def drawing_options() -> dict[str, Option]:

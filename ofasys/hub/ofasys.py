@@ -12,7 +12,7 @@ import numpy as np
 from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError, DataError
 from ofasys.generalist import GeneralistModel
-from ofasys.generator.options import SearchOptions, reaching
+from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.hub.model import TaskCard, load_model, model_files
 from ofasys.hub.output import Output
 from ofasys.hub.store import MANIFEST, standing, write_folder
@@ -241,10 +241,10 @@ class OFASys:
 def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Program) -> SearchOptions:
     """The options asked for, over those of the task; a kind of search asked for puts the task's own kind aside.
 
-    Errors: ConfigError for an option that no slot of the instruction takes.
+    Errors: ConfigError for an option that no slot of the instruction takes, or that would change nothing.
     """
-    there = program.plan.instruction
-    asked = reaching(asked, {slot.generator.name for slot in program.plan.slots if slot.generator}, there)
+    there, generators = program.plan.instruction, program.plan.generators
+    asked = reaching(asked, generators, there)
     known = dict(card.generate) if card else {}
     if {"sampling", "beam_size"} & asked.keys():
         known = {name: value for name, value in known.items() if name not in ("sampling", "beam_size", "n_best")}
@@ -253,6 +253,7 @@ def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Pr
         beams, wanted = options.get("beam_size", 1), asked["n_best"]
         options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
     search = SearchOptions.from_dict(options)
+    check_use(asked, search, generators, str(there), free=program.plan.free)
     if asked.get("n_best", 1) > 1 and len(program.stages) != 1:
         why = "its target is made in several stages" if program.stages else "nothing is searched for"
         raise ConfigError(f"n_best is {search.n_best}, but {there} has one answer: {why}; leave it out")

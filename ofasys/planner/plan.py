@@ -12,7 +12,7 @@ from typing import Any
 from ofasys.language import Group
 from ofasys.planner.explain import explain
 from ofasys.planner.slot import SlotPlan, Step, Views
-from ofasys.types import Item
+from ofasys.types import Free, Item, Loop
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,17 @@ class Plan:
     def on(self, side: str) -> Iterator[SlotPlan]:
         """The slots of one side."""
         return (slot for slot in self.slots if slot.side == side)
+
+    @property
+    def generators(self) -> set[str]:
+        """The names of the generators of its slots."""
+        return {slot.generator.name for slot in self.slots if slot.generator}
+
+    @property
+    def free(self) -> bool:
+        """Whether a text of any length is generated, in a repetition or outside."""
+        items = [inner for item in self.automaton for inner in (item.items if isinstance(item, Loop) else (item,))]
+        return any(isinstance(item, Free) for item in items)
 
     @property
     def answered(self) -> tuple[SlotPlan, ...]:

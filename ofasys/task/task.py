@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ofasys.errors import ConfigError, DataError, nearest
-from ofasys.generator.options import SearchOptions, reaching
+from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.language import Group, Instruction
 from ofasys.metric import Metric, find
 from ofasys.modality import Context, Registry, default_registry, lexicon
 from ofasys.planner import Plan, Prompt, Repeat, SlotPlan, plan
-from ofasys.program.program import Labels, Program
+from ofasys.program.program import Labels, Program, staged
 from ofasys.task.schedule import Entry
 from ofasys.task.source import Row, Source, open_source
 
@@ -310,9 +310,19 @@ class Task:
         return tuple(sorted(found))
 
     def _searched(self, asked: Mapping[str, Any]) -> SearchOptions:
-        """Errors: ConfigError for an option that no target of the task takes."""
-        generators = {slot.generator.name for p in self.plans for slot in p.slots if slot.generator}
-        return SearchOptions.from_dict(reaching(asked, generators, f"task {self.name!r}"))
+        """Errors: ConfigError for an option that no target of the task takes, or that would change nothing."""
+        where = f"task {self.name!r}"
+        generators = {name for p in self.plans for name in p.generators}
+        given = reaching(asked, generators, where)
+        if "rank" in generators and "beam_size" not in given and isinstance(given.get("n_best"), int):
+            given["beam_size"] = max(1, given["n_best"])  # of a ranking it is how many are shown
+        options = SearchOptions.from_dict(given)
+        rewarded = any(slot.criterion and slot.criterion.name == "reward" for p in self.plans for slot in p.slots)
+        free = any(p.free for p in self.plans)
+        check_use(asked, options, generators, where, free=free, drawn=rewarded)
+        if options.n_best > 1 and all(len(staged(p)) != 1 for p in self.plans):
+            raise ConfigError(f"n_best is {options.n_best}, but {where} has one answer a row; leave it out")
+        return options
 
     def _referred(self, references: Mapping[str, str]) -> dict[str, str]:
         """Errors: ConfigError for references of what is no target, or in no column of their own."""
