@@ -47,7 +47,7 @@ def denoise(
     """Values (n, ...) float32, a row each of `before`. A row's noise is a function of its seed alone.
 
     options: those of DenoiseOptions, `timesteps` and `predict` as trained, and what the adaptor's `shape` reads. negative: the
-    model after what guidance leads away from; needed unless guidance_weight is 1. Errors: ConfigError where it is missing, and for more steps than timesteps.
+    model after what guidance leads away from; needed unless guidance_weight is 1. Errors: ConfigError where it is missing, for more steps than timesteps, and for an eta that method=ancestral has not.
     """
     rows, device = before.rows, before.hidden.device
     weight = float(options["guidance_weight"])
@@ -60,6 +60,8 @@ def denoise(
         raise ConfigError(
             f"steps={steps} is more than the timesteps={timesteps} of training; expected at most {timesteps}"
         )
+    if options["method"] == "ancestral" and options["eta"] not in (0.0, 1.0):
+        raise ConfigError(f"eta={options['eta']:g} is of method=ddim; ancestral sampling is eta=1: leave one out")
     times = walk(timesteps, steps)
     left = kept(timesteps)[times]
     after = np.append(left[1:], 1.0)

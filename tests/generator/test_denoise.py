@@ -133,6 +133,12 @@ def test_steps_that_are_not_said_and_steps_that_are_too_many():
         run(steps=21, timesteps=20)
 
 
+def test_an_eta_that_ancestral_sampling_has_not():
+    assert (run(method="ancestral", eta=1.0) == run(method="ancestral")).all()
+    with pytest.raises(ConfigError, match=r"eta=0\.5 is of method=ddim; ancestral sampling is eta=1"):
+        run(method="ancestral", eta=0.5)
+
+
 def test_options_have_ranges():
     options = options_of(DenoiseOptions)
     for name, text in (("steps", "0"), ("method", "euler"), ("eta", "2"), ("guidance_weight", "-1"), ("length", "0")):

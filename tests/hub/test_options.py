@@ -131,7 +131,7 @@ def test_what_is_used_is_seen(served):
 def test_a_reward_draws_by_the_tasks_temperature():
     line = "[TEXT:a] -> [TEXT:b,criterion=reward]"
     assert Task("t", line, generate={"temperature": 0.5, "top_k": 3}).generate.temperature == 0.5
-    with pytest.raises(ConfigError, match="temperature=0.5 does nothing for task 't': nothing is drawn"):
+    with pytest.raises(ConfigError, match=r"temperature=0.5 does nothing for task 't': nothing is drawn"):
         Task("t", LINES["text"], generate={"temperature": 0.5})
 
 

@@ -27,6 +27,13 @@ def _check(options: Options) -> str | None:
         return f"preprocess=g2p writes arpabet, arpabet_stress or ipa, not {inventory}"
     if language != "en" and inventory != "ipa":
         return f"language={language} is written in ipa; add inventory=ipa"
+    if language != "en":
+        idle = [
+            f"{name}={options[name]}"
+            for name, usual in (("unknown", "error"), ("vary", False))
+            if options[name] != usual
+        ]
+        return f"{idle[0]} is of the English dictionary and does nothing for language={language}" if idle else None
     return None
 
 
@@ -40,7 +47,7 @@ PHONE = Modality(
         "g2p": Part(
             "ofasys.modality.phone.preprocess:Pronounced",
             options=PronounceOptions,
-            about="text, looked up in a pronouncing dictionary",
+            about="text: English looked up in a dictionary, other languages said by espeak-ng",
         ),
     },
     adaptor={"tokens": TOKENS},

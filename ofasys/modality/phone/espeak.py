@@ -7,6 +7,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def spoken(text: str, language: str) -> list[str]:
     """
     if "\0" in text:
         raise DataError(f"a zero byte in {text[:40]!r}", expected="a text to be said")
+    _library(language)
     try:
         found = _voice(language)(" ".join(text.split()))
     except UnicodeEncodeError as error:
@@ -59,6 +61,17 @@ def spoken(text: str, language: str) -> list[str]:
     if not words:
         raise DataError(f"nothing is said in {text[:40]!r}", expected=f"a text of language={language}")
     return words
+
+
+def _library(language: str) -> None:
+    """Errors: ConfigError where phonemizer is not installed."""
+    try:
+        import phonemizer  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"language={language} needs the library phonemizer: pip install phonemizer, and the program espeak-ng; "
+            'pip install "ofasys[phone]" brings both'
+        ) from error
 
 
 def _voice(language: str) -> Callable[[str], str]:
@@ -96,23 +109,19 @@ def _made(language: str) -> Callable[[str], str]:
 
 def _wrapper() -> Any:
     """espeak-ng as phonemizer holds it: what the user named, else the system's, else that of espeakng-loader."""
-    try:
-        from phonemizer.backend.espeak.wrapper import EspeakWrapper
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            'another language than English needs the library phonemizer: pip install "ofasys[phone]"'
-        ) from error
+    from phonemizer.backend.espeak.wrapper import EspeakWrapper
+
     try:
         EspeakWrapper.library()
     except RuntimeError as error:
         try:
-            import espeakng_loader
+            package = import_module("espeakng_loader")
         except ModuleNotFoundError:
             raise ConfigError(
                 f'{error}; install the program espeak-ng, or pip install "ofasys[phone]", which brings it'
             ) from None
-        EspeakWrapper.set_library(espeakng_loader.get_library_path())
-        EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
+        EspeakWrapper.set_library(package.get_library_path())
+        EspeakWrapper.set_data_path(package.get_data_path())
     try:
         return EspeakWrapper()
     except RuntimeError as error:

