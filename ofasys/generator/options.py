@@ -129,9 +129,9 @@ def check_use(
 ) -> None:
     """Refuse an option that would change nothing. What is asked as it is by default is no matter.
 
-    asked: the names that were given. generators: those of the slots. where: the instruction, for the message. free: whether a
-    text of any length is generated. drawn: whether a reward draws answers. Errors: ConfigError naming the option and what
-    it goes with.
+    asked: the names that were given. generators: those of the slots. where: the instruction, for the message. free:
+    whether a text of any length is generated. drawn: whether a reward draws answers. Errors: ConfigError naming the option
+    and what it goes with.
     """
     for name in asked:
         value = getattr(options, name, None)

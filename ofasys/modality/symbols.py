@@ -45,8 +45,8 @@ _PROBES = {
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """An existing `tokenizer.json`, without its padding and truncation; its special tokens are never added.
 
-    A UserWarning tells what its texts lose, with examples. Errors: ConfigError when it is absent or not one, draws its pieces
-    by chance, or cannot put them together again.
+    A UserWarning tells what its texts lose, with examples. Errors: ConfigError when it is absent or not one, draws its
+    pieces by chance, or cannot put them together again.
     """
     try:
         tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf8"))
@@ -58,13 +58,13 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         raise ConfigError(f"{path} draws its pieces by chance (dropout={tokenizer.model.dropout:.3g}); set it to null")
     if tokenizer.decoder is None and not isinstance(tokenizer.model, models.WordLevel):
         raise ConfigError(
-            f"{path} has no decoder, so an answer would be pieces with blanks between them; give it the one of its kind: "
-            "ByteLevel, Metaspace, WordPiece, BPEDecoder, or Fuse where pieces are plain"
+            f"{path} has no decoder, so an answer would be pieces with blanks between them; give it the one of its "
+            "kind: ByteLevel, Metaspace, WordPiece, BPEDecoder, or Fuse where pieces are plain"
         )
     if lost := _losses(tokenizer):
         warnings.warn(
-            f"{path} does not give every text back: {'; '.join(lost)}. Answers are written so, and compared so with references; "
-            "labels of a closed set keep their own spelling",
+            f"{path} does not give every text back: {'; '.join(lost)}. Answers are written so, and compared so with "
+            "references; labels of a closed set keep their own spelling",
             stacklevel=3,
         )
     return tokenizer
@@ -110,7 +110,7 @@ class Symbols:
         self.spelled: dict[tuple[str, ...], dict[tuple[int, ...], str]] = {}
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, without marks. Errors: DataError for lone surrogates, and for what the tokenizer has no piece for."""
+        """Ids of a text, without marks. Errors: DataError for lone surrogates, and for what has no piece."""
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:

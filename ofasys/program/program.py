@@ -258,8 +258,8 @@ def _told_apart(slot: SlotPlan, labels: Sequence[str], symbols: Symbols) -> list
             raise PlanError(f"{slot.name}: the tokenizer leaves nothing of the label {label!r}; rename it")
         if (other := first.setdefault(tuple(ids), label)) != label:
             raise PlanError(
-                f"{slot.name}: the labels {other!r} and {label!r} are one to the tokenizer: both read {symbols.decode(ids)!r}; "
-                "rename one, or use CATEGORY with adaptor=head, or another tokenizer"
+                f"{slot.name}: the labels {other!r} and {label!r} are one to the tokenizer: both read "
+                f"{symbols.decode(ids)!r}; rename one, or use CATEGORY with adaptor=head, or another tokenizer"
             )
     return found
 

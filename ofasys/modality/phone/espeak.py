@@ -142,8 +142,8 @@ def _check(language: str, wrapper: Any) -> None:
         )
     if language.partition("-")[0] in _UNTOLD:
         raise ConfigError(
-            f"language={language}: espeak-ng numbers its tones and does not tell their pitches, so they cannot be written in "
-            "IPA; give the phones themselves (preprocess=symbols)"
+            f"language={language}: espeak-ng numbers its tones and does not tell their pitches, so they cannot be "
+            "written in IPA; give the phones themselves (preprocess=symbols)"
         )
 
 
@@ -165,7 +165,7 @@ def _names(wrapper: Any, text: str) -> str:
 
 
 def _toned(ipa: str, names: str, language: str, tones: Mapping[str, str]) -> str:
-    """IPA whose tones are tone letters. espeak-ng's own IPA has but the first digit of a tone's name: 5 of 55 and of 51."""
+    """IPA whose tones are tone letters. espeak-ng's own has but the first digit of a tone's name: 5 of 55 and of 51."""
     called = iter([tone for part, own in _parts(names, language) if own for tone in re.findall(r"\d+", part)])
 
     def pitch(match: re.Match[str]) -> str:
@@ -194,7 +194,7 @@ def _parts(text: str, language: str) -> Iterator[tuple[str, bool]]:
 
 
 def _written(ipa: str, language: str) -> str:
-    """espeak-ng's IPA without its own notation. Errors: DataError for a point that is left: no break between syllables here."""
+    """espeak-ng's IPA without its own notation. Errors: DataError for a point that is left: it parts no syllables."""
     left = _LEFT | _LEFT_IN.get(language, {})
     pattern = "|".join(map(re.escape, sorted(left, key=len, reverse=True)))
     ipa = re.sub(pattern, lambda match: left[match[0]], ipa)

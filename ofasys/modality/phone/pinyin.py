@@ -66,6 +66,7 @@ NASALS = {
     "hm": ("h", "m", "-i"),
     "hng": ("h", "n", "g", "-i"),
 }
+MOST_WORDS = 10_000  # that are kept once they are read
 _DOT = "·‧・"  # stands before a syllable of the neutral tone
 _BETWEEN = re.compile(rf"[\s{APOSTROPHES}‐‑–-]+|({re.escape(BOUNDARY)})")
 _PART = re.compile(rf"[{_DOT}]?[^\d{_DOT}]+\d?|.")
@@ -86,7 +87,7 @@ def syllables() -> dict[str, tuple[str, ...]]:
 
 
 def _other_spellings(table: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Spellings that are read and not written: ü with its dots where none are needed, without where they are, ea for ê."""
+    """Spellings that are read and not written: ü with dots it does not need, or without those it needs; ea for ê."""
     dotted = {
         text.replace("u", "ü", 1): parts for text, parts in table.items() if text[0] in "jqxy" and parts[-1][0] == "ü"
     }
@@ -94,10 +95,10 @@ def _other_spellings(table: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[st
 
 
 class Pinyin:
-    """Syllables parted by blanks, hyphens, apostrophes or tone digits: "ni3 hao3", "nǐ hǎo"; 5, 0 or a dot in front is neutral.
+    """Syllables parted by blanks, hyphens, apostrophes or tone digits: "ni3 hao3", "nǐ hǎo"; 5, 0 or a dot is neutral.
 
-    A digit may stand after the vowel: "ha3o" is hao3. A syllable without a tone has no tone symbol. "nv", "nu:" and "nü" are
-    one. An r after a syllable is erhua: "huar1"; so is one on its own: "hua1 r5". m, n, ng, hm and hng are syllables.
+    A digit may stand after the vowel: "ha3o" is hao3. One without a tone has no tone symbol. "nv", "nu:" and "nü"
+    are one. An r after a syllable is erhua: "huar1"; so is one on its own: "hua1 r5". m, n, ng, hm, hng are syllables.
     """
 
     def __init__(self) -> None:
@@ -106,12 +107,12 @@ class Pinyin:
         self.table = syllables()
         self.spelled = {parts: text for text, parts in (self.table | NASALS).items()}
         self.nasals = sorted(NASALS.values(), key=len, reverse=True)
+        self.words: dict[str, list[list[int]]] = {}
         self.other = NASALS | _other_spellings(self.table)
 
     def read(self, text: str) -> list[list[int]]:
         """Each syllable is a unit. Errors: DataError for what is no syllable, naming the nearest."""
-        parts = [part for word in _BETWEEN.split(_plain(text)) if word for part in self._cut(word)]
-        return [[self.number[s] for s in ((part,) if part == BOUNDARY else self._syllable(part))] for part in parts]
+        return [list(unit) for word in _BETWEEN.split(_plain(text)) if word for unit in self._word(word)]
 
     def write(self, numbers: Sequence[int]) -> str:
         """Syllables with the tone as a digit, a blank between them."""
@@ -119,7 +120,9 @@ class Pinyin:
         found: list[list[str]] = []
         last, at = 9, 0
         while at < len(symbols):
-            nasal = next((n for n in self.nasals if tuple(symbols[at : at + len(n)]) == n), None)
+            nasal = None
+            if symbols[at] in "mnh":
+                nasal = next((n for n in self.nasals if tuple(symbols[at : at + len(n)]) == n), None)
             taken = nasal or (symbols[at],)
             rank = 0 if taken[0] in _SPELLED else 2 if taken[0] == ERHUA else 3 if taken[0] in TONES else 1
             if rank <= last or taken[0] == BOUNDARY or found[-1] == [BOUNDARY]:
@@ -128,8 +131,17 @@ class Pinyin:
             last, at = 1 if nasal else rank, at + len(taken)
         return " ".join(map(self._spell, found))
 
+    def _word(self, word: str) -> list[list[int]]:
+        """The units of what stands between blanks. Words are few: those seen are kept."""
+        if word not in self.words:
+            parts = [(part,) if part == BOUNDARY else self._syllable(part) for part in self._cut(word)]
+            if len(self.words) == MOST_WORDS:
+                self.words.clear()
+            self.words[word] = [[self.number[s] for s in part] for part in parts]
+        return self.words[word]
+
     def _cut(self, word: str) -> list[str]:
-        """Syllables that stand without a blank: a tone's digit ends one, if it is not written after the vowel ("zho1ng")."""
+        """Syllables that stand without a blank: a tone's digit ends one, if it is not within it ("zho1ng")."""
         digits = [at for at, c in enumerate(word) if c.isdigit()]
         if len(digits) == 1 and digits[0] < len(word) - 1:
             moved = word[: digits[0]] + word[digits[0] + 1 :] + word[digits[0]]
@@ -168,7 +180,10 @@ class Pinyin:
 
 def _plain(text: str) -> str:
     """Lower case, decomposed but for ü and ê; v and u: are ü. Other signs for letters are replaced by them."""
-    text = unicodedata.normalize("NFD", text.lower().replace("u:", "ü").replace("v", "ü"))
+    text = text.lower()
+    if text.isascii():
+        return text.replace("u:", "ü").replace("v", "ü")
+    text = unicodedata.normalize("NFD", text.replace("u:", "ü").replace("v", "ü"))
     # a tone mark may stand before or after the dots: the dots first
     text = re.sub(r"([ue])([\u0300\u0301\u0304\u0306\u030c])([\u0308\u0302])", r"\1\3\2", text)
     text = text.replace("u\u0308", "ü").replace("e\u0302", "ê")

@@ -15,7 +15,7 @@ from ofasys.modality.phone.inventory import APOSTROPHES, BOUNDARY
 
 MOST_WAYS = 16  # ways to say a text that are listed
 _WORD = re.compile(r"[^\W_]+(?:['.\-][^\W_]+)*['.]?|'[^\W_]+")
-_TOKEN = re.compile(rf"{_WORD.pattern}|\S")
+_TOKEN = re.compile(rf"({_WORD.pattern})|\S")
 _SAME = str.maketrans(dict.fromkeys(APOSTROPHES, "'") | dict.fromkeys("‐‑", "-") | {"\u200b": " "})
 _ACCENTED = re.compile(r"([A-Za-z])[\u0300-\u036f]+")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.){2,}(?:[^\W\d_](?![^\W_]))?")
@@ -40,16 +40,23 @@ def dictionary() -> dict[str, list[list[str]]]:
 def english(text: str, unknown: str = "error") -> list[list[list[str]]]:
     """Words of a text -> for each its pronunciations, the usual one first, phones with stress.
 
-    unknown: what to do with a word that cmudict lacks: `error`, `spell` it letter by letter, `skip` it. Apostrophes of all
-    kinds are one; cmudict has no accents, so words are looked up without. Signs that are said are words; punctuation is
-    silent. Errors: DataError naming the word or sign.
+    unknown: what to do with a word that cmudict lacks: `error`, `spell` it letter by letter, `skip` it. Apostrophes of
+    all kinds are one; cmudict has no accents, so words are looked up without. Signs that are said are words; punctuation
+    is silent. Errors: DataError naming the word or sign.
     """
-    plain, found = _plain(text), []
+    plain, found, known = _plain(text), [], dictionary()
     for match in _TOKEN.finditer(plain):
-        token, around = match[0], plain[max(match.start() - 1, 0) : match.end() + 1]
-        if not _WORD.fullmatch(token):
+        token = match[0]
+        if len(token) > 2 and (ways := known.get(token.lower())) is not None:
+            found.append(ways)
+        elif match[1] is None:
             found += _sign(token, unknown)
-        elif "&" in around and len(token) <= 2 and token.isalpha() and (len(token) == 1 or token.isupper()):
+        elif (
+            len(token) <= 2
+            and token.isalpha()
+            and "&" in plain[max(match.start() - 1, 0) : match.end() + 1]
+            and (len(token) == 1 or token.isupper())
+        ):
             found += [[[phone for letter in token.lower() for phone in _name(letter)]]]  # Q&A, AT&T
         else:
             found += _word(token.lower(), unknown)
@@ -78,10 +85,13 @@ def phonemized(text: str, language: str, boundary: bool) -> str:
 
 
 def _plain(text: str) -> str:
-    """One apostrophe and hyphen, letters and full-width forms as they are usually written, without accents on Latin ones."""
+    """One apostrophe and hyphen, letters and full-width forms as usual, without accents on Latin ones."""
+    text = text.replace("`", "'") if text.isascii() else text.translate(_SAME)
+    if text.isascii():
+        return text
     usual = "".join(
         unicodedata.normalize("NFKC", c) if c.isalpha() or unicodedata.east_asian_width(c) == "F" else c
-        for c in text.translate(_SAME)
+        for c in text
         if unicodedata.category(c) != "Cf"
     )
     return unicodedata.normalize("NFC", _ACCENTED.sub(r"\1", unicodedata.normalize("NFD", usual)))
@@ -89,6 +99,8 @@ def _plain(text: str) -> str:
 
 def _sign(sign: str, unknown: str) -> list[list[list[str]]]:
     """What is neither letter nor digit: a word, silent, or not known."""
+    if sign in ".,":
+        return []
     if sign in _SIGNS:
         return [dictionary()[_SIGNS[sign]]]
     if unknown == "skip" or (unicodedata.category(sign)[0] in "PM" and sign not in _UNSAID):

@@ -1,4 +1,4 @@
-"""Other languages than English, as the real espeak-ng says them: all of it is IPA, its tones are tone letters, or it is an error."""
+"""Other languages than English, as the real espeak-ng says them: IPA throughout, tones as tone letters, or an error."""
 
 import multiprocessing
 import sys
