@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +38,8 @@ _TONES: dict[str, dict[str, str]] = {
     "vi": {"1": "˧", "2": "˨˩", "3": "˧˥", "4": "˧˩˧", "5": "ˀ˦˥", "6": "ˀ˨˩", "7": "˧"},
     "yue": {"1": "˥", "2": "˧˥", "3": "˧", "4": "˨˩", "5": "˩˧", "6": "˨", "7": "˥˧"},
 }
-_UNTOLD = ("my", "th")  # their tones are numbers whose pitches espeak-ng does not tell
+_UNTOLD = ("chr", "my", "th")  # their tones are numbers whose pitches espeak-ng does not tell
+NAMED = "PHONEMIZER_ESPEAK_LIBRARY"  # where the user may name the library
 _USUAL = {"zh": "cmn", "no": "nb"}  # codes that are often given
 
 _FLAG = re.compile(r"\(([a-z][^()]*)\)")
@@ -114,6 +116,8 @@ def _wrapper() -> Any:
     try:
         EspeakWrapper.library()
     except RuntimeError as error:
+        if NAMED in os.environ:
+            raise ConfigError(f"{error}; give the path of libespeak-ng, or leave {NAMED} out") from None
         try:
             package = import_module("espeakng_loader")
         except ModuleNotFoundError:

@@ -123,6 +123,7 @@ def test_a_symbol_that_is_none_is_named():
         ("fo", "none that espeak-ng speaks"),  # a voice whose dictionary is not in the package
         ("th", "numbers its tones and does not tell their pitches"),
         ("my", "numbers its tones"),
+        ("chr-US-Qaaa-x-west", "numbers its tones"),
     ],
 )
 def test_a_language_that_is_not_there(language, says):
@@ -140,6 +141,9 @@ def test_the_package_is_found_where_the_system_has_none(monkeypatch):
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "espeakng_loader", None)
         with pytest.raises(ConfigError, match=r"install the program espeak-ng, or pip"):
+            espeak._wrapper()
+        without.setenv("PHONEMIZER_ESPEAK_LIBRARY", "/nowhere/libespeak-ng.so")
+        with pytest.raises(ConfigError, match=r"nowhere/libespeak-ng\.so is not a readable file; give the path of"):
             espeak._wrapper()
     assert espeak._wrapper().version >= (1, 50)
     assert loader.get_library_path() == wrapper.EspeakWrapper.library()
