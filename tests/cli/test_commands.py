@@ -225,6 +225,7 @@ def test_infer_answers_a_file_line_by_line(trained, tmp_path):
         (["[IMGAE:img] x -> [TEXT:cap]", "img=a"], "unknown modality 'IMGAE'\n  [IMGAE:img] x -> [TEXT:cap]\n   ^^^^^"),
         ([CAPTION, "img=data/red.png", "--search", "beamsize=2"], "search has no option 'beamsize'; did you mean beam_size?"),
         ([CAPTION, "img=data/red.png", "--search", "beam"], "--search 'beam' is not option=value"),
+        ([CAPTION, "img=data/red.png", "--search", "temperature=0.5"], "nothing is drawn; it goes with sampling=True"),
         ([CAPTION, "img=data/red.png", "--beam-size", "0"], "beam_size is 0; expected a whole number, 1 or more"),
         ([CAPTION, "img=data/red.png", "--closed-set", "a,b"], "closed_set"),
         ([ENTAIL, "a=x", "b=y", "--closed-set", "[a"], "is not JSON"),
