@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ofasys.errors import DataError
 from ofasys.metric.pairs import pairs
+from ofasys.metric.value import label, plain
 
 Box = tuple[float, float, float, float]
 
@@ -119,7 +121,14 @@ def _finding(value: Any, sample: int, predicted: bool) -> _Finding:
         raise DataError(f"boxes, labels and scores differ in number: {counts}", expected=expected, sample=sample)
     if any(math.isnan(score) for score in scores):
         raise DataError("the score of a box is NaN", expected="a number", sample=sample)
-    return _Finding(boxes, [str(label) for label in parts[1]], scores)
+    return _Finding(boxes, [_label(name, sample) for name in parts[1]], scores)
+
+
+def _label(value: Any, sample: int) -> str:
+    value = plain(value)
+    if not isinstance(value, str | int | float | Decimal):
+        raise DataError(f"not a label: {value!r:.80}", expected="a text or a number", sample=sample)
+    return label(value)
 
 
 def _listed(value: Any, sample: int, expected: str) -> list[Any]:

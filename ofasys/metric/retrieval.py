@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ofasys.errors import DataError
 from ofasys.metric.pairs import pairs, shown
+from ofasys.metric.value import Key, key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,12 +81,13 @@ def _groups(truths: list[Any], side: int) -> np.ndarray:
     """A number a row; equal where the references of that side are equal texts or numbers."""
     import numpy as np
 
-    numbers: dict[Any, int] = {}
+    numbers: dict[Key, int] = {}
     found = []
     for i, truth in enumerate(truths):
+        truth = list(truth) if getattr(truth, "ndim", 0) == 1 else truth
         half = truth[side] if isinstance(truth, list | tuple) and len(truth) == 2 else None
-        key = (type(half).__name__, half) if isinstance(half, str | int | float) else ("row", i)
-        found.append(numbers.setdefault(key, len(numbers)))
+        single = isinstance(half, str | int | float | Decimal) or getattr(half, "ndim", 1) == 0
+        found.append(numbers.setdefault(key(half) if single else ("row", i), len(numbers)))
     return np.array(found)
 
 

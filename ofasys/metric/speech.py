@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ofasys.errors import DataError
 from ofasys.metric.pairs import pairs, shown, text_pairs
+from ofasys.metric.word import even, pieces
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,19 +21,19 @@ BANDS, ORDER = 40, 13
 def wer(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`wer`, 0 and up: words substituted, deleted and inserted, over the words of the references (jiwer).
 
-    Summed over the data set. Words are what blanks part; case and punctuation count. Of several references the one with
-    the lowest rate counts. `substitutions`, `deletions`, `insertions`: their shares of it.
+    Summed over the data set. Words are what blanks part, blanks of any kind; case and punctuation count. Of several references the one with
+    the lowest rate counts. A script without blanks has one word a sentence: ask for `cer`. `substitutions`, `deletions`, `insertions`: their shares of it.
     """
     from jiwer import process_words
 
-    return _rate("wer", text_pairs(predictions, references), process_words, str.split)
+    return _rate("wer", text_pairs(predictions, references), process_words, pieces, " ")
 
 
 def cer(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-    """`cer`, 0 and up: like `wer`, of characters; blanks at the ends do not count."""
+    """`cer`, 0 and up: like `wer`, of characters, as of Unicode's NFC; blanks at the ends do not count, nor which blank it is."""
     from jiwer import process_characters
 
-    return _rate("cer", text_pairs(predictions, references), process_characters, lambda text: list(text.strip()))
+    return _rate("cer", text_pairs(predictions, references), process_characters, lambda text: list(even(text).strip()))
 
 
 def per(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
@@ -43,8 +44,8 @@ def per(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, floa
     from jiwer import process_words
 
     scored = text_pairs(predictions, references)
-    right = sum(any(text.split() == way.split() for way in ways) for text, ways in scored)
-    return _rate("per", scored, process_words, str.split) | {"phone_accuracy": right / len(scored)}
+    right = sum(any(pieces(text) == pieces(way) for way in ways) for text, ways in scored)
+    return _rate("per", scored, process_words, pieces, " ") | {"phone_accuracy": right / len(scored)}
 
 
 def _rate(
@@ -52,21 +53,21 @@ def _rate(
     scored: list[tuple[str, list[str]]],
     process: Callable[[list[str], list[str]], Any],
     units: Callable[[str], list[str]],
+    glue: str = "",
 ) -> dict[str, float]:
     from rapidfuzz.distance import Levenshtein
 
-    chosen = []
-    for text, ways in scored:
+    both = []
+    for text, ways in ((units(text), [*map(units, ways)]) for text, ways in scored):
         # a reference of nothing has no rate: any answer to it is all insertions
-        rates = [Levenshtein.distance(units(text), units(way)) / max(len(units(way)), 1e-9) for way in ways]
-        chosen.append(ways[rates.index(min(rates))])
-    total = sum(len(units(way)) for way in chosen)
+        both.append((text, min(ways, key=lambda way: Levenshtein.distance(text, way) / max(len(way), 1e-9))))
+    total = sum(len(way) for _, way in both)
     if not total:
         raise DataError("all references are empty, so there is no rate", expected="at least one unit in the references")
     # jiwer refuses an empty reference: what is answered to it is counted here
-    both = [(text, way) for (text, _), way in zip(scored, chosen, strict=True) if units(way)]
-    extra = sum(len(units(text)) for (text, _), way in zip(scored, chosen, strict=True) if not units(way))
-    found = process([way for _, way in both], [text for text, _ in both])
+    extra = sum(len(text) for text, way in both if not way)
+    known = [(glue.join(text), glue.join(way)) for text, way in both if way]
+    found = process([way for _, way in known], [text for text, _ in known])
     wrong = {
         "substitutions": found.substitutions,
         "deletions": found.deletions,

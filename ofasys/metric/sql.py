@@ -6,18 +6,19 @@ opened read-only, an authorizer lets nothing but reading through, one statement 
 
 from __future__ import annotations
 
-import logging
 import math
+import re
 import sqlite3
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
-from ofasys.errors import ConfigError, DataError
+from ofasys.errors import DataError
 from ofasys.metric.pairs import pairs
 
 Row = tuple[Any, ...]
@@ -35,6 +36,32 @@ EVERY = 1000  # instructions between two looks at these bounds
 EXPECTED = "the path of an SQLite database, or a sqlite3.Connection"
 _MAGIC = b"SQLite format 3\0"
 _REFUSED_FUNCTIONS = {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"}
+_ALLOWED = {
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_RECURSIVE,
+    sqlite3.SQLITE_INSERT,  # these three by virtual tables only, see _Authorizer
+    sqlite3.SQLITE_UPDATE,
+    sqlite3.SQLITE_DELETE,
+}
+_READING_PRAGMAS = frozenset(
+    """table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list foreign_key_check database_list
+    collation_list function_list module_list pragma_list compile_options integrity_check quick_check user_version
+    application_id schema_version data_version encoding page_count page_size freelist_count""".split()  # noqa: SIM905
+)
+_NO_QUERY = frozenset(
+    """alter analyze attach begin commit create delete detach drop end explain insert pragma reindex release replace
+    rollback savepoint update vacuum""".split()  # noqa: SIM905
+)
+_NAME = r"A-Za-z0-9_$\x80-\U0010ffff"
+_TOKEN = re.compile(
+    rf"""(?P<passed> --[^\n]* | /\*.*?(?:\*/|\Z) | \s+ | \ufeff )
+    | (?P<quoted> '(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | `(?:[^`]|``)*(?:`|\Z) | \[[^\]]*(?:\]|\Z) )
+    | (?P<other> [0-9$:@\#][{_NAME}.]* )
+    | (?P<word> [{_NAME}]+ )
+    | (?P<sign> . )""",
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
 
 
 class Refused(Exception):  # noqa: N818
@@ -62,10 +89,11 @@ def execution_accuracy(
 
     A reference is (true SQL, database), or {"sql": ..., "database": ...}, or a list of such alternatives; with `database`
     given, the true SQL alone. Results are compared as multisets of rows, as lists where the true SQL ends in ORDER BY
-    (rows that tie there are still expected in the order SQLite gives); columns in their order, whatever their names;
-    numbers within 1e-6 of each other, 1 and 1.0 alike, text and numbers apart. A prediction may be any text: one that is no single
-    query, writes, fails, or does not end within `steps` instructions and `rows` rows is wrong. Errors: DataError where
-    a database cannot be read or a true query does not run; ConfigError where sqlglot is not installed.
+    (rows that tie there are still expected in the order SQLite gives); columns in their order, whatever their names.
+    Whole numbers are the same when equal, 1 and 1.0 alike; of reals, those are that rounding may have parted: within 1e-6 (below 1, a
+    millionth of the larger, but at least 1e-9), or a part in 10^12. Text, numbers, blobs and NULL are apart. A prediction may be any text: one
+    that is no single query, writes, fails, or does not end within `steps` instructions and `rows` rows is wrong. Virtual tables are read like
+    others: FTS, R-tree, json_each, pragma_table_info. Errors: DataError where a database cannot be read or a true query does not run.
     """
     scored = pairs(predictions, references)
     right = ran = 0
@@ -108,13 +136,20 @@ def same(found: Result, truth: Result) -> bool:
     if truth.ordered:
         return all(map(_same_row, found.rows, truth.rows))
     left, right = Counter(found.rows), Counter(truth.rows)
-    ours, theirs = sorted((left - right).elements(), key=_key), sorted((right - left).elements(), key=_key)
-    if all(map(_same_row, ours, theirs)):
-        return True
-    return len(ours) <= 200 and _matched(ours, theirs)  # rounding put near rows apart
+    return _matched(list((left - right).elements()), list((right - left).elements()))
 
 
 def _matched(ours: list[Row], theirs: list[Row]) -> bool:
+    """Whether rows pair off. Those of one group differ by rounding at most, so that only groups are searched."""
+    places = _places([*ours, *theirs])
+    groups: defaultdict[Row, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
+    for side, rows in enumerate((ours, theirs)):
+        for row in rows:
+            groups[tuple(map(_place, row, places))][side].append(row)
+    return all(len(mine) == len(other) and _paired(mine, other) for mine, other in groups.values())
+
+
+def _paired(ours: list[Row], theirs: list[Row]) -> bool:
     free = list(theirs)
     for row in ours:
         at = next((i for i, other in enumerate(free) if _same_row(row, other)), None)
@@ -124,25 +159,41 @@ def _matched(ours: list[Row], theirs: list[Row]) -> bool:
     return True
 
 
+def _places(rows: list[Row]) -> list[dict[Any, int]]:
+    """Of each column: number -> the place of its run, in which each is near the one before."""
+    found = []
+    for column in zip(*rows, strict=True):
+        numbers = sorted({value for value in column if isinstance(value, (int, float))})
+        near = [not _same_value(one, other) for one, other in pairwise(numbers)]
+        found.append(dict(zip(numbers, accumulate(near, initial=0), strict=False)))
+    return found
+
+
+def _place(value: Any, numbers: dict[Any, int]) -> tuple[type, Any]:
+    if isinstance(value, (int, float)):
+        return float, numbers[value]
+    return type(value), value
+
+
 def _same_row(one: Row, other: Row) -> bool:
     return all(map(_same_value, one, other))
 
 
 def _same_value(one: Any, other: Any) -> bool:
     if isinstance(one, (int, float)) and isinstance(other, (int, float)):
-        return one == other or math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+        return one == other or (not (_whole(one) and _whole(other)) and _near(float(one), float(other)))
     return type(one) is type(other) and bool(one == other)
 
 
-def _key(row: Row) -> list[tuple[str, Any]]:
-    """A place in an order of all rows; numbers rounded, so that near rows come in one order."""
-    return [_place(value) for value in row]
+def _whole(number: int | float) -> bool:
+    """Whether it is a whole number that a real holds exactly: one that rounding does not make of another."""
+    return isinstance(number, int) or (number.is_integer() and abs(number) <= 2**53)
 
 
-def _place(value: Any) -> tuple[str, Any]:
-    if isinstance(value, (int, float)):
-        return "number", float(f"{value:.5g}")
-    return type(value).__name__, 0 if value is None else value
+def _near(one: float, other: float) -> bool:
+    """Reals that rounding may have parted."""
+    size = max(abs(one), abs(other))
+    return math.isfinite(size) and abs(one - other) <= max(1e-6 * min(size, 1), 1e-12 * size, 1e-9)
 
 
 def _ways(reference: Any, database: Database | None, sample: int) -> list[tuple[str, Database]]:
@@ -247,7 +298,7 @@ def open_read_only(path: str | Path) -> sqlite3.Connection:
         raise DataError(f"{path} cannot be opened: {error}", expected=EXPECTED) from None
     try:
         connection.text_factory = _text
-        for setting in ("query_only = 1", "temp_store = memory", "trusted_schema = 0"):
+        for setting in ("query_only = 1", "temp_store = memory", "trusted_schema = 1"):
             connection.execute(f"PRAGMA {setting}")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
@@ -263,7 +314,7 @@ def run(connection: sqlite3.Connection, sql: str, steps: int = STEPS, rows: int 
         with bounded(connection, steps), reading(connection):
             cursor = connection.cursor()
             cursor.row_factory = None
-            cursor.execute(sql)
+            cursor.execute(sql.rstrip("; \t\r\n\f"))  # sqlite3 takes one ";" at most
             columns = len(cursor.description or ())
             found: list[Row] = []
             size = 0
@@ -300,7 +351,7 @@ def reading(connection: sqlite3.Connection) -> Iterator[None]:
     before = connection.execute("PRAGMA query_only").fetchone()[0]
     attached = connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     connection.execute("PRAGMA query_only = 1")
-    connection.set_authorizer(_authorize)
+    connection.set_authorizer(_Authorizer())
     try:
         yield
     finally:
@@ -331,11 +382,28 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _authorize(action: int, one: str | None, two: str | None, database: str | None, within: str | None) -> int:
-    if action == sqlite3.SQLITE_FUNCTION:
-        return sqlite3.SQLITE_DENY if (two or "").lower() in _REFUSED_FUNCTIONS else sqlite3.SQLITE_OK
-    reads = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)
-    return sqlite3.SQLITE_OK if action in reads else sqlite3.SQLITE_DENY
+class _Authorizer:
+    """Answers what SQLite asks while it prepares a statement: may this be done?
+
+    The first question tells the statement's kind; only that of a query is SELECT. What it asks of writing after that, it asks for
+    virtual tables: opened, they declare their columns, and an R-tree prepares the statements it would write with. None is run, and
+    none could be: the connection is `query_only`.
+    """
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+
+    def __call__(self, action: int, one: str | None, two: str | None, database: str | None, within: str | None) -> int:
+        self.first = action if self.first is None else self.first
+        if self.first != sqlite3.SQLITE_SELECT:
+            allowed = False
+        elif action == sqlite3.SQLITE_FUNCTION:
+            allowed = (two or "").lower() not in _REFUSED_FUNCTIONS
+        elif action == sqlite3.SQLITE_PRAGMA:
+            allowed = (one or "").lower() in _READING_PRAGMAS
+        else:
+            allowed = action in _ALLOWED
+        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
 
 def _text(data: bytes) -> str:
@@ -346,27 +414,36 @@ def _checked(sql: str) -> bool:
     """Whether the query asks for an order of its rows. Raises Refused for what is clearly no single query."""
     if len(sql) > MOST_TEXT:
         raise Refused(f"more than {MOST_TEXT} characters")
-    try:
-        import sqlglot
-        from sqlglot import exp
-        from sqlglot.errors import SqlglotError
-    except ModuleNotFoundError as error:
-        raise ConfigError('execution_accuracy needs sqlglot: pip install "ofasys[struct]"') from error
-    log = logging.getLogger("sqlglot")  # it warns of what it half understands; here that is a verdict, not news
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        statements = [statement for statement in sqlglot.parse(sql, read="sqlite") if statement is not None]
-    except (SqlglotError, RecursionError):
-        return False  # SQLite knows forms that sqlglot does not: it decides
-    finally:
-        log.setLevel(level)
+    statements = _statements(sql)
     if len(statements) != 1:
         raise Refused(f"{len(statements)} statements")
-    statement = statements[0]
-    if not isinstance(statement, (exp.Query, exp.Values)):
-        raise Refused(f"{statement.key} is no query")
-    return statement.unnest().args.get("order") is not None
+    words = statements[0]
+    if words[0] in _NO_QUERY:
+        raise Refused(f"{words[0]} is no query")
+    if words[0] == "with" and not {"select", "values"} & set(words):
+        verb = next((word for word in words if word in _NO_QUERY), "with")
+        raise Refused(f"{verb} is no query")
+    return "order" in words
+
+
+def _statements(sql: str) -> list[list[str]]:
+    """Of each statement its words outside of parentheses, in lower case, by SQLite's own rules of what a token is.
+
+    ORDER is no name in SQLite unless it is quoted, so there it begins the ORDER BY of the outermost query, and nothing else.
+    """
+    found: list[list[str]] = [[]]
+    depth = 0
+    for token in _TOKEN.finditer(sql):
+        if token.lastgroup == "passed":
+            continue
+        text = token[0]
+        depth += (text == "(") - (text == ")")
+        if text == ";":
+            depth = 0
+            found.append([])
+        elif depth == 0 or not found[-1]:
+            found[-1].append(text.lower() if token.lastgroup == "word" else "")
+    return [words for words in found if words]
 
 
 __all__ = ["ExecutionAccuracy", "execution_accuracy", "open_read_only", "run"]

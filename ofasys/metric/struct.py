@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ofasys.errors import DataError
 from ofasys.metric.pairs import pairs
+from ofasys.metric.value import Key, key, label, plain
 
 TABLE = "a list of rows (dicts), a dict of columns (lists), or a list of lists whose first is the header"
 GRID = "a list of rows, each a list of whole numbers"
 TRIPLES = "a list of (subject, relation, object)"
 
-Cell = tuple[str, Hashable]
 Table = tuple[tuple[str, ...], list[list[Any]]]  # columns, rows
-Grid = list[list[Any]]
+Grid = list[list[Key]]
 Plain = TypeVar("Plain")
 
 
@@ -27,8 +27,8 @@ def table_exact(predictions: Sequence[Any], references: Sequence[Any]) -> dict[s
     """`table_exact`, 0..1: the share of tables equal to their reference; `cell_f1`, 0..1, the mean over the samples.
 
     Columns are compared by name, in any order. A cell is (number of its row, column, value) and counts as often as it
-    occurs; of two tables without a cell F1 is 1 if their columns are equal. 1 and 1.0 are alike; text, numbers, truth values and None (or NaN)
-    are apart. Of several references the best counts.
+    occurs; of two tables without a cell F1 is 1 if their columns are equal. Numbers are the same when equal, without tolerance: 1 and 1.0;
+    texts as in `exact_match`; text, numbers, truth values and None (or NaN) are apart. Of several references the best counts.
     """
     exact, f1 = _tables(predictions, references, True)
     return {"table_exact": exact, "cell_f1": f1}
@@ -63,20 +63,23 @@ def grid_exact(predictions: Sequence[Any], references: Sequence[Any]) -> dict[st
 def triples_f1(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`triples_f1`, `triples_precision`, `triples_recall`, 0..1, over all triples of the data set.
 
-    The triples of a sample are a set; parts are compared as `table_exact` compares cells, runs of blanks in texts as one. Where
-    there is no triple at all, neither predicted nor true, all three are 1. Of several references the best counts.
+    The triples of a sample are a set; parts are compared as `table_exact` compares cells. Where there is no triple at all, neither
+    predicted nor true, all three are the share of answers that say so, with an empty list. Of several references the best counts.
     """
     scored = pairs(predictions, references)
-    hits = made = true = 0
+    hits = made = true = read = 0
     for i, (prediction, reference) in enumerate(scored):
-        found = _triples(prediction) or set()
+        answer = _triples(prediction)
+        found, read = answer or set(), read + (answer is not None)
         ways = _ways(reference, _triples, TRIPLES, i)
         truth = max(ways, key=lambda way: len(found & way) / max(1, len(found) + len(way)))
         hits, made, true = hits + len(found & truth), made + len(found), true + len(truth)
+    if not made + true:
+        return dict.fromkeys(("triples_f1", "triples_precision", "triples_recall"), read / len(scored))
     return {
-        "triples_f1": 2 * hits / (made + true) if made + true else 1.0,
-        "triples_precision": hits / made if made else float(not true),
-        "triples_recall": hits / true if true else float(not made),
+        "triples_f1": 2 * hits / (made + true),
+        "triples_precision": hits / made if made else 0.0,
+        "triples_recall": hits / true if true else 0.0,
     }
 
 
@@ -97,16 +100,6 @@ def _tables(predictions: Sequence[Any], references: Sequence[Any], row_order: bo
 # --- plain values -------------------------------------------------------------------------------------------------
 
 
-def _cell(value: Any) -> Cell:
-    """(kind, value), equal where two cells are."""
-    value = value.item() if hasattr(value, "item") else value
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "none", None
-    if isinstance(value, bool):
-        return "truth", value
-    return ("number", value) if isinstance(value, (int, float)) else ("text", str(value))
-
-
 def _ways(reference: Any, read: Callable[[Any], Plain | None], expected: str, sample: int) -> list[Plain]:
     """The reference, or each of a list of alternatives."""
     whole = read(reference)
@@ -121,22 +114,28 @@ def _table(value: Any) -> Table | None:
     """(columns, rows), or None for what is no table."""
     columns = getattr(value, "columns", None)
     if isinstance(value, Mapping):
-        lists = list(value.values())
-        if not all(isinstance(column, (list, tuple)) for column in lists) or len({len(c) for c in lists}) != 1:
+        lists = [plain(column) for column in value.values()]
+        if not all(isinstance(column, list) for column in lists) or len({len(column) for column in lists}) != 1:
             return None
-        return tuple(map(str, value)), [list(row) for row in zip(*lists, strict=True)]
+        return _names(value), [list(row) for row in zip(*lists, strict=True)]
+    value = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(value, (list, tuple)) or any(hasattr(row, "columns") for row in value):
         return None
-    if isinstance(columns, tuple) or (value and isinstance(value[0], Mapping)):
-        names = columns if isinstance(columns, tuple) else tuple(value[0])
-        if not all(isinstance(row, Mapping) and set(row) == set(names) for row in value):
+    rows = plain(value)
+    if isinstance(columns, tuple) or (rows and isinstance(rows[0], dict)):
+        names = columns if isinstance(columns, tuple) else tuple(rows[0])
+        if not all(isinstance(row, dict) and set(row) == set(names) for row in rows):
             return None
-        return tuple(map(str, names)), [[row[name] for name in names] for row in value]
-    if not value or not all(isinstance(row, (list, tuple)) and len(row) == len(value[0]) for row in value):
+        return _names(names), [[row[name] for name in names] for row in rows]
+    if not rows or not all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows):
         return None
-    if any(_nested(cell) for row in value for cell in row):
+    if any(_nested(cell) for row in rows for cell in row):
         return None
-    return tuple(map(str, value[0])), [list(row) for row in value[1:]]
+    return _names(rows[0]), rows[1:]
+
+
+def _names(columns: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(label(str(name)) for name in columns)
 
 
 def _same_table(found: Table, truth: Table, row_order: bool) -> bool:
@@ -144,10 +143,10 @@ def _same_table(found: Table, truth: Table, row_order: bool) -> bool:
     return set(found[0]) == set(truth[0]) and (ours == theirs if row_order else Counter(ours) == Counter(theirs))
 
 
-def _rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[tuple[Cell, ...]]:
+def _rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[tuple[Key, ...]]:
     """Each row with its cells in the order of the columns' names."""
-    order = sorted(range(len(columns)), key=lambda i: columns[i])
-    return [tuple(_cell(row[i]) for i in order) for row in rows]
+    order = sorted(range(len(columns)), key=columns.__getitem__)
+    return [tuple(key(row[i]) for i in order) for row in rows]
 
 
 def _cell_f1(found: Table, truth: Table, row_order: bool) -> float:
@@ -158,19 +157,19 @@ def _cell_f1(found: Table, truth: Table, row_order: bool) -> float:
 
 def _cells(columns: Sequence[str], rows: Sequence[Sequence[Any]], row_order: bool) -> Counter[Hashable]:
     return Counter(
-        (number if row_order else None, name, _cell(value))
+        (number if row_order else None, name, key(value))
         for number, row in enumerate(rows)
         for name, value in zip(columns, row, strict=True)
     )
 
 
 def _grid(value: Any) -> Grid | None:
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if not isinstance(value, (list, tuple)) or not value:
+    value = plain(value)
+    if not isinstance(value, list) or not value:
         return None
-    if not all(isinstance(row, (list, tuple)) and row and not any(map(_nested, row)) for row in value):
+    if not all(isinstance(row, list) and row and not any(map(_nested, row)) for row in value):
         return None
-    return [list(row) for row in value]
+    return [list(map(key, row)) for row in value]
 
 
 def _right_cells(found: Grid | None, truth: Grid) -> int:
@@ -179,13 +178,14 @@ def _right_cells(found: Grid | None, truth: Grid) -> int:
     return sum(a == b for ours, theirs in zip(found, truth, strict=True) for a, b in zip(ours, theirs, strict=True))
 
 
-def _triples(value: Any) -> set[tuple[Cell, ...]] | None:
-    if not isinstance(value, (list, tuple)):
+def _triples(value: Any) -> set[tuple[Key, ...]] | None:
+    value = plain(value)
+    if not isinstance(value, list):
         return None
-    if not all(isinstance(one, (list, tuple)) and len(one) == 3 and not any(map(_nested, one)) for one in value):
+    if not all(isinstance(one, list) and len(one) == 3 and not any(map(_nested, one)) for one in value):
         return None
-    return {tuple(_cell(" ".join(part.split()) if isinstance(part, str) else part) for part in one) for one in value}
+    return {tuple(map(key, one)) for one in value}
 
 
 def _nested(value: Any) -> bool:
-    return isinstance(value, (list, tuple, Mapping))
+    return isinstance(value, (list, dict))

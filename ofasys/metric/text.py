@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from ofasys.metric.pairs import text_pairs
+from ofasys.metric.word import even, words
 
 Gram = tuple[str, ...]
 
-_IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+")
-
-
-def words(text: str) -> list[str]:
-    """Lower-case runs of letters and digits: what rouge-score takes for tokens, but of any script.
-
-    In scripts written without blanks (kana, Chinese characters) each character is a word.
-    """
-    return _WORD.findall(text.lower())
-
 
 def bleu(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-    """`bleu`, 0..100: sacrebleu's corpus BLEU-4, its tokenisation ("13a") and smoothing."""
+    """`bleu`, 0..100: sacrebleu's corpus BLEU-4, its tokenisation ("13a", for European languages) and smoothing."""
     from sacrebleu import corpus_bleu
 
     texts, streams = _streams(predictions, references)
@@ -42,17 +31,21 @@ def chrf(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, flo
 
 def _streams(predictions: Sequence[Any], references: Sequence[Any]) -> tuple[list[str], list[Any]]:
     """Answers, and references the way sacrebleu wants them: the first of each sample, the second of each, ..."""
-    scored = text_pairs(predictions, references)
+    scored = [(_even(text), [*map(_even, ways)]) for text, ways in text_pairs(predictions, references)]
     most = max(len(ways) for _, ways in scored)
     return [text for text, _ in scored], [
         [ways[i] if i < len(ways) else None for _, ways in scored] for i in range(most)
     ]
 
 
-def rouge_l(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-    """`rouge_l`, 0..1: the F-measure of the longest common subsequence of words, no stemming; the best reference counts.
+def _even(text: str) -> str:
+    return text if text.isascii() else even(text)  # of ASCII, sacrebleu's own rules of blanks hold
 
-    Mean over samples. Equal to the package rouge-score (`rougeL`) on ASCII text.
+
+def rouge_l(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+    """`rouge_l`, 0..1: the F-measure of the longest common subsequence of `words`, no stemming; the best reference counts.
+
+    Mean over samples. Equal to the package rouge-score (`rougeL`) on ASCII text. A text without a word scores 0.
     """
     from rapidfuzz.distance import LCSseq
 
