@@ -137,7 +137,7 @@ def vqa_score(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str
         if not isinstance(prediction, Label | None):
             kind = type(prediction).__name__
             raise DataError(f"a {kind} is no answer: {shown(prediction)}", expected="a text or None", sample=i)
-        agree = 0 if prediction is None else sum(_spoken(prediction) == _spoken(way) for way in ways)
+        agree = 0 if prediction is None else [*map(_spoken, ways)].count(_spoken(prediction))
         n = len(ways)
         # leaving out one who agrees: agree - 1 are left; one who does not: agree
         left_out = agree * min((agree - 1) / 3, 1.0) + (n - agree) * min(agree / 3, 1.0)
@@ -157,7 +157,7 @@ you'd you'd've you'll you're you've"""
 _WHOLE = {
     word[:i] + word[i + 1 :]: word for word in _CONTRACTIONS.split() for i, char in enumerate(word) if char == "'"
 } | {"somebody'd": "somebodyd"}
-_PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_PUNCTUATION = frozenset(';/[]"{}()=+\\_-><@`,?!')
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 
 
@@ -166,11 +166,12 @@ def _spoken(answer: Any) -> str:
     given = even(answer if isinstance(answer, str) else label(answer)).strip()
     text = given.translate(_APOSTROPHES)
     between_digits = re.search(r"[0-9],[0-9]", text) is not None
-    for sign in _PUNCTUATION:
+    for sign in _PUNCTUATION & set(text):
         at_a_blank = f"{sign} " in given or f" {sign}" in given
         text = text.replace(sign, "" if at_a_blank or between_digits else " ")
     text = re.sub(r"\.(?!\d)", "", text)
-    text = "".join(" " if not c.isascii() and unicodedata.category(c)[0] == "P" else c for c in text)
+    if not text.isascii():
+        text = "".join(" " if not c.isascii() and unicodedata.category(c)[0] == "P" else c for c in text)
     words = [_DIGITS.get(word, word) for word in text.lower().split()]
     return " ".join(_WHOLE.get(word, word) for word in words if word not in ("a", "an", "the")) or given.lower()
 
@@ -201,6 +202,8 @@ def _ways(reference: Any) -> list[Any]:
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two plain values are the same; a number and a text, if the text writes the number."""
+    if isinstance(one, str) and isinstance(other, str):
+        return one == other or label(one) == label(other)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, dict) and isinstance(other, dict):

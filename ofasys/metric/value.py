@@ -10,10 +10,13 @@ from typing import Any
 from ofasys.metric.word import pieces
 
 Key = tuple[str, Hashable]
+_PLAIN = (str, int, float, bool, bytes, type(None))
 
 
 def plain(value: Any) -> Any:
     """Arrays, tensors and their numbers as Python values, tuples as lists, all the way down."""
+    if type(value) in _PLAIN:
+        return value
     if hasattr(value, "tolist"):
         found = value.tolist()
         return plain(found) if type(found) is not type(value) else float(found)  # a long double stays one
@@ -30,7 +33,7 @@ def key(value: Any) -> Key:
     Numbers are the same when equal: 1, 1.0 and Decimal("1.00"), whatever their size. Texts are the same in `word.pieces`. None and NaN are
     alike. Text, numbers, truth values and bytes are apart.
     """
-    return _key(plain(value))
+    return ("number", value) if type(value) is int else _key(plain(value))
 
 
 def _key(value: Any) -> Key:

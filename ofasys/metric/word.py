@@ -12,6 +12,7 @@ _INVISIBLE = (
     "\u202a-\u202e\u2066-\u2069"  # directions
     "\ufe00-\ufe0f\U000e0100-\U000e01ef"  # which picture of a character
 )
+_ASCII_WORD = re.compile("[a-z0-9]+")
 _UNSEEN = re.compile(f"[{_INVISIBLE}]")
 _JOINERS = "\u200c\u200d"  # of letters: part of Persian and Indic spelling
 _WITHOUT_BLANKS = (
@@ -33,7 +34,7 @@ def even(text: str) -> str:
 
 def pieces(text: str) -> list[str]:
     """What blanks part."""
-    return even(text).split()
+    return text.split() if text.isascii() else even(text).split()
 
 
 def words(text: str) -> list[str]:
@@ -41,6 +42,8 @@ def words(text: str) -> list[str]:
 
     In scripts written without blanks (Chinese characters, kana, Thai, Lao, Burmese, Khmer) each letter with its marks is a word.
     """
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
     return _word().findall(unicodedata.normalize("NFC", even(text).lower()))
 
 

@@ -125,3 +125,66 @@ def test_vqa_answers_are_compared_as_people_speak():
     assert vqa_score(["3.5", "5 pm"], ["35", "5:00 pm"])["vqa_score"] == 0
     with pytest.raises(DataError, match=r"the answers given are \[\]"):
         vqa_score(["a"], [[]])
+
+
+OFFICIAL = [  # what the official evaluation of VQA makes of these
+    ("U.S.A.", "usa"),
+    ("5 p.m.", "5 pm"),
+    ("10:30", "10:30"),
+    ("t-shirt", "t shirt"),
+    ("red- white", "red white"),
+    ("1,000 red-white", "1000 redwhite"),
+    ("a, b", "b"),
+    ("Yes, it is.", "yes it is"),
+    ("the three cats!", "3 cats"),
+    ("dont", "don't"),
+    ("shouldn'tve", "shouldn't've"),
+    ("somebody'd", "somebodyd"),
+    ("dog's", "dog's"),
+    ("black & white", "black & white"),
+    (".5", ".5"),
+    ("None", "0"),
+]
+
+
+@pytest.mark.parametrize(("answer", "official"), OFFICIAL)
+def test_vqa_answers_are_made_even_as_officially(answer, official):
+    assert vqa_score([answer], [[official] * 10]) == {"vqa_score": 1}
+    others = [other for _, other in OFFICIAL if other != official]
+    assert vqa_score([answer] * len(others), others) == {"vqa_score": 0}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "right"),
+    [
+        ("हाँ।", "हाँ", 1),
+        ("「はい」", "はい", 1),
+        ("¿qué?", "qué", 1),
+        ("don\u2019t", "dont", 1),
+        ("qué", "que", 0),
+        ("👍", "👎", 0),
+        ("5 €", "5 $", 0),
+        ("?", "!", 0),  # of which the rules leave nothing
+        ("the", "a", 0),
+        ("", "the", 0),
+        ("A", "a", 1),
+        (np.str_("yes"), "yes", 1),
+        (np.int64(2), "two", 1),
+        (2.0, "2", 1),
+    ],
+)
+def test_vqa_answers_of_any_script(one, other, right):
+    assert vqa_score([one], [[other] * 10]) == vqa_score([one], [np.array([other] * 10)]) == {"vqa_score": right}
+
+
+def test_a_vqa_answer_is_a_text():
+    with pytest.raises(DataError, match=r"a list is no answer: \['yes'\] \(sample 0\); expected a text or None"):
+        vqa_score([["yes"]], ["yes"])
+
+
+def test_a_label_is_a_number_or_the_text_that_writes_it():
+    assert f1([1.0, 2], [1, 2.0]) == {"f1": 1, "f1_micro": 1}
+    assert f1(["1.0", "2.0"], [1.0, 2.0]) == {"f1": 1, "f1_micro": 1}
+    assert matthews(["e\u0301", "b\u00a0c"], ["é", "b c"]) == {"matthews": 1}
+    assert f1_binary([True, False], ["True", "False"], positive=True)["f1_binary"] == 1
+    assert accuracy([True], [1]) == {"accuracy": 0}

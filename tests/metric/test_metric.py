@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, DataError
 from ofasys.metric import METRICS, Metric, find
 
 ELSEWHERE = {"execution_accuracy"}  # it needs a database: tests/metric/test_sql.py
@@ -30,6 +30,19 @@ def test_every_metric_is_found_and_gives_its_headline():
         scores = metric(*samples[metric.takes])
         assert metric.main in scores
         assert all(type(value) is float for value in scores.values())
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_no_metric_has_a_figure_of_nothing(name):
+    with pytest.raises(DataError, match="there is nothing to score"):
+        METRICS[name]([], [])
+
+
+@pytest.mark.parametrize("name", ["accuracy", "exact_match", "f1", "mean_class_accuracy", "vqa_score", "iou_accuracy"])
+def test_no_answer_is_wrong(name):
+    metric = METRICS[name]
+    true: list = [(0, 0, 1, 1), (0, 0, 2, 2)] if name == "iou_accuracy" else ["a", "b"]
+    assert metric([None, None], true)[metric.main] == 0
 
 
 def test_metrics_read_what_there_is():

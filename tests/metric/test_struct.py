@@ -94,6 +94,8 @@ def test_no_triples():
         "triples_precision": 0,
         "triples_recall": 0,
     }
+    # an answer that is no list is no answer, also where there was nothing to say
+    assert set(triples_f1([[], Malformed("x", "y"), None, []], [[]] * 4).values()) == {0.5}
     assert triples_f1([[("a", "b", "c")]], [[]]) == {"triples_f1": 0, "triples_precision": 0, "triples_recall": 0}
 
 
@@ -108,3 +110,10 @@ def test_a_reference_that_is_none(metric, reference):
 def test_they_are_known_by_name(name):
     metric, value = METRICS[name], [[1, 2, 3], [1, 2, 3]]
     assert metric([value], [value])[metric.main] == 1
+
+
+def test_texts_in_structures_are_compared_as_everywhere():
+    one, other = "Jose\u0301  Pérez", "José\u00a0Pérez"
+    assert table_exact([[{one: one}]], [[{other: other}]]) == {"table_exact": 1, "cell_f1": 1}
+    assert table_exact([[{"a": "दान"}]], [[{"a": "दीन"}]]) == {"table_exact": 0, "cell_f1": 0}
+    assert triples_f1([[(one, one, 1)]], [[(other, other, 1.0)]])["triples_f1"] == 1
