@@ -150,8 +150,8 @@ def _matched(ours: list[Row], theirs: list[Row]) -> bool:
 
 
 def _paired(ours: list[Row], theirs: list[Row]) -> bool:
-    free = list(theirs)
-    for row in ours:
+    free = sorted(theirs)
+    for row in sorted(ours):
         at = next((i for i, other in enumerate(free) if _same_row(row, other)), None)
         if at is None:
             return False

@@ -1,5 +1,7 @@
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +45,15 @@ def test_no_answer_is_wrong(name):
     metric = METRICS[name]
     true: list = [(0, 0, 1, 1), (0, 0, 2, 2)] if name == "iou_accuracy" else ["a", "b"]
     assert metric([None, None], true)[metric.main] == 0
+
+
+def test_the_page_of_metrics_has_them_all():
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf8")
+    said = re.findall(
+        r"^\| `(\w+)` \| ([a-z, ]+) \| `(\S+)` \| [^|]+ \| (higher|lower) \| [^|]+ \|$", page, re.MULTILINE
+    )
+    better = {True: "higher", False: "lower"}
+    assert said == [(m.name, ", ".join(m.takes), m.main, better[m.higher_is_better]) for m in METRICS.values()]
 
 
 def test_metrics_read_what_there_is():
