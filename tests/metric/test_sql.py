@@ -156,7 +156,6 @@ READ = [
         "SELECT m.name, c.name FROM sqlite_master m, pragma_index_info(m.name) c WHERE m.name = 'of_name'",
         [("of_name", "name")],
     ),
-    ("SELECT count(*) > 0 FROM dbstat", [(1,)]),
     ("SELECT name, row_number() OVER (ORDER BY name DESC) FROM t", [("y", 1), ("x", 2)]),
     (
         "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT * FROM n",
