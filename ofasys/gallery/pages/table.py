@@ -211,6 +211,5 @@ PAGE = Page(
     "tested on pairs of a question and a value that are not in training. The figures are the share of answers right word for word, and of queries whose result is the true one.",
     _tasks,
     _show,
-    needs={"sqlglot": "struct"},
     minutes=1.7,
 )
