@@ -191,11 +191,12 @@ def test_a_line_cut_off_by_the_kill_is_dropped(tmp_path, spy, whole):
 def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(tmp_path, monkeypatch, whole):
     backward = room._Run.backward
 
-    def interrupted(self, delivery, *rest):
-        backward(self, delivery, *rest)
-        if delivery.ticket.step == 7 and not interrupts:
+    def interrupted(self, part, *rest):
+        learned = backward(self, part, *rest)
+        if part.delivery.ticket.step == 7 and not interrupts:
             interrupts.append(7)
             os.kill(os.getpid(), signal.SIGINT)
+        return learned
 
     interrupts = []
     monkeypatch.setattr(room._Run, "backward", interrupted)
@@ -207,7 +208,7 @@ def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(tmp_path, monkeypatch, 
 
 
 def test_a_second_ctrl_c_interrupts_at_once(tmp_path, monkeypatch):
-    def interrupted(self, delivery, *rest):
+    def interrupted(self, part, *rest):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the second was not heard")
