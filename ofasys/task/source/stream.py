@@ -1,14 +1,13 @@
 """A stream (an IterableDataset), copied once to a file so that its rows can be drawn by number.
 
 The copy is blocks of Arrow. A column of a block whose values are all texts, all whole numbers and so on, is one of Arrow's; any
-other is kept value by value, as `pickle` writes it, so that what comes back is what was given.
+other is kept value by value, see `written.py`, so that what comes back is what was given.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import pickle
 import shutil
 import tempfile
 import weakref
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofasys.errors import ConfigError, DataError
+from ofasys.task.source import written
 from ofasys.task.source.blocks import Blocks
 from ofasys.task.source.row import Row, no_row
 from ofasys.task.source.value import cell, named
@@ -30,8 +30,8 @@ MOST_ROWS = 1_000_000  # of a stream whose max_rows was not given: it may have n
 BLOCK_ROWS = 1000
 BLOCK_BYTES = 16 * 2**20  # of texts and bytes that wait to be written
 _KINDS = (str, int, float, bool, bytes)  # what a column of Arrow keeps as it is, if it is all of one of them
-_WRITTEN = {b"values": b"pickled"}
-_HEAVY = {b"values": b"pickled, some of them large"}
+_WRITTEN = {b"values": b"written"}
+_HEAVY = {b"values": b"written, some of them large"}
 
 _log = logging.getLogger("ofasys")
 
@@ -94,7 +94,7 @@ class Stream(Blocks):
     def _values(self, field: pa.Field, column: Any) -> list[Any]:
         if field.metadata is None:
             return super()._values(field, column)
-        return [_NO_VALUE if written is None else pickle.loads(written) for written in column.to_pylist()]
+        return [_NO_VALUE if data is None else written.read(data) for data in column.to_pylist()]
 
     def _heavy(self, field: pa.Field) -> bool:
         return super()._heavy(field) if field.metadata is None else field.metadata == _HEAVY
@@ -150,7 +150,7 @@ def _numbered(data: Iterable[Any], name: str, max_rows: int | None) -> Iterator[
 
 
 class _Written(bytes):
-    """A value as `pickle` writes it. heavy: it is, or holds, bytes or something else than texts and numbers."""
+    """A value as `written` writes it. heavy: it is, or holds, bytes or an array."""
 
     heavy: bool
 
@@ -166,8 +166,8 @@ def _kept(rows: Iterator[tuple[int, Row]], name: str, classes: Mapping[str, Any]
                 raise DataError(f"a column of {name} is named {column!r}, a {kind}", expected="a text", **place)
             try:
                 value = cell(named(given, classes[column])) if column in classes else cell(given)
-                kept[column] = value if value is None or type(value) in _KINDS else _written(value)
-            except Exception as error:  # pickle raises many kinds, and so may the value itself
+                kept[column] = value if value is None or type(value) in _KINDS else _as_written(value)
+            except Exception as error:  # the value itself may raise anything
                 raise DataError(
                     f"a row of {name} holds a {type(given).__name__} that cannot be written to a file ({error})",
                     expected="texts, numbers, bytes (of an image file, say), arrays, or lists or dicts of them",
@@ -176,19 +176,13 @@ def _kept(rows: Iterator[tuple[int, Row]], name: str, classes: Mapping[str, Any]
         yield kept
 
 
-def _written(value: Any) -> _Written:
-    written = _Written(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
-    written.heavy = not _light(value)
-    return written
-
-
-def _light(value: Any) -> bool:
-    """Whether a value is texts and numbers, or lists and dicts of them."""
-    if isinstance(value, Mapping):
-        return all(map(_light, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_light, value))
-    return value is None or isinstance(value, str | int | float)
+def _as_written(value: Any) -> _Written:
+    if isinstance(value, _Written):
+        return value
+    data, heavy = written.write(value)
+    found = _Written(data)
+    found.heavy = heavy
+    return found
 
 
 def _tables(rows: Iterator[Row]) -> Iterator[pa.Table]:
@@ -217,7 +211,7 @@ def _table(rows: list[Row]) -> pa.Table:
 
 
 def _array(rows: list[Row], column: str) -> tuple[pa.Array, dict[bytes, bytes] | None]:
-    """A column of a block: of one kind of value as Arrow keeps it; else each as `pickle` writes it, null where a row has none."""
+    """A column of a block: of one kind of value as Arrow keeps it; else each written, null where a row has none."""
     import pyarrow as pa
 
     values = [row[column] for row in rows if column in row]
@@ -227,13 +221,9 @@ def _array(rows: list[Row], column: str) -> tuple[pa.Array, dict[bytes, bytes] |
         except (pa.ArrowException, ValueError, OverflowError):  # half a surrogate, a whole number beyond 64 bits
             pass
     heavy = any(value.heavy if isinstance(value, _Written) else isinstance(value, bytes) for value in values)
-    written = [_as_written(row[column]) if column in row else None for row in rows]
-    return pa.array(written, pa.large_binary()), _HEAVY if heavy else _WRITTEN
+    found = [bytes(_as_written(row[column])) if column in row else None for row in rows]
+    return pa.array(found, pa.large_binary()), _HEAVY if heavy else _WRITTEN
 
 
 def _any_written(values: list[Any]) -> bool:
     return any(isinstance(value, _Written) for value in values)
-
-
-def _as_written(value: Any) -> bytes:
-    return bytes(value) if isinstance(value, _Written) else pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
