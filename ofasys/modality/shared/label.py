@@ -18,10 +18,11 @@ def label_text(value: Any) -> str:
     """
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a number of numpy or torch
         value = value.item()
+    if isinstance(value, float | np.floating):
+        value = float(value)
+        value = int(value) if value.is_integer() and abs(value) < 2**53 else value
     if isinstance(value, str) and value.strip():
         return str(value)
-    if isinstance(value, float | np.floating) and value == value and abs(value) < 2**53 and value == int(value):
-        return str(int(value))
     if isinstance(value, int):
         try:
             return str(value)

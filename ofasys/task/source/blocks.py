@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofasys.errors import DataError
-from ofasys.task.source.columns import check_fields, class_names, convert, holds_bytes, simple
+from ofasys.task.source.columns import check_fields, class_names, convert, holds_bytes, simple, width
 from ofasys.task.source.row import Row, Rows, no_column
-from ofasys.task.source.value import cell, named
+from ofasys.task.source.value import cell, named, typed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +31,8 @@ class Blocks(Rows):
     names: list[str]  # the columns, of any block
     heavy: set[str]  # those that hold bytes, which `column` does not read
     classes: dict[str, Any]  # of those that hold classes by number, their names; see `named`
-    simple: bool  # whether Arrow's own Python values are those of the rows
+    odd: set[str]  # those whose values are not Arrow's own Python values
+    widths: dict[str, np.dtype[Any]]  # those that are lists of numbers, but for their width like Arrow's own
     starts: np.ndarray  # (blocks + 1,): the number of each block's first row, and of all rows
     _opened: tuple[int, Any] | None  # whose process, and what it opened
     _kept: OrderedDict[int, pa.Table]
@@ -44,7 +45,10 @@ class Blocks(Rows):
         self.names = list(dict.fromkeys(field.name for field in fields))
         self.heavy = {field.name for field in fields if self._heavy(field)}
         self.classes = {name: names for schema in schemas for name, names in class_names(schema).items()}
-        self.simple = not self.classes and all(simple(field.type) and not field.metadata for field in fields)
+        widths = {field.name: self._width(field) for field in fields}
+        self.odd = {field.name for field in fields if widths[field.name] is None and not self._simple(field)}
+        self.odd |= self.classes.keys()
+        self.widths = {name: wide for name, wide in widths.items() if wide is not None and name not in self.odd}
         self.starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
     def _open(self) -> Any:
@@ -60,15 +64,22 @@ class Blocks(Rows):
     def _row(self, i: int) -> Row:
         block = int(np.searchsorted(self.starts, i, side="right")) - 1
         table = self._block(block).slice(i - int(self.starts[block]), 1)
-        if self.simple:
-            return dict(table.to_pylist()[0])
-        fields = zip(table.schema, table.columns, strict=True)
-        return {field.name: self._values(field, column)[0] for field, column in fields}
+        row: Row = dict.fromkeys(table.column_names)
+        odd = [name for name in row if name in self.odd]
+        row |= (table.drop_columns(odd) if odd else table).to_pylist()[0]
+        row |= {name: self._values(table.field(name), table.column(name))[0] for name in odd}
+        return row | {name: typed(row[name], wide) for name, wide in self.widths.items() if name in row}
 
     def _values(self, field: pa.Field, column: Any) -> list[Any]:
         """The values of a column."""
         found, names = convert(field.type)(column), self.classes.get(field.name)
         return found if names is None else [named(value, names) for value in found]
+
+    def _simple(self, field: pa.Field) -> bool:
+        return simple(field.type)
+
+    def _width(self, field: pa.Field) -> np.dtype[Any] | None:
+        return width(field.type)
 
     def _heavy(self, field: pa.Field) -> bool:
         return holds_bytes(field.type)

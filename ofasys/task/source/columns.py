@@ -12,7 +12,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.task.source.row import Rows, no_column
-from ofasys.task.source.value import Numbers, as_list, cell, named, plain
+from ofasys.task.source.value import as_list, cell, named, plain, typed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,8 +23,10 @@ Convert = Callable[[Any], list[Any]]  # an array of Arrow, or a chunked one -> i
 class Columns(Rows):
     """A table whose columns are lists: a table of Arrow."""
 
-    def __init__(self, columns: Mapping[str, list[Any]], count: int, name: str) -> None:
-        self.columns, self.count, self.name = columns, count, name
+    def __init__(
+        self, columns: Mapping[str, list[Any]], count: int, name: str, classes: Mapping[str, Any] | None = None
+    ) -> None:
+        self.columns, self.count, self.name, self.classes = columns, count, name, classes or {}
 
     def __len__(self) -> int:
         return self.count
@@ -92,7 +94,7 @@ def from_arrow(data: Any, name: str) -> Columns:
     known = class_names(table.schema)
     columns = {column: values(table.column(column)) for column in table.column_names}
     made = {column: _named(found, known.get(column)) for column, found in columns.items()}
-    return Columns(made, table.num_rows, f"{name} of {table.num_rows} rows")
+    return Columns(made, table.num_rows, f"{name} of {table.num_rows} rows", known)
 
 
 def _named(found: list[Any], names: Any) -> list[Any]:
@@ -140,7 +142,7 @@ def simple(kind: Any) -> bool:
 def convert(kind: Any) -> Convert:
     """How columns of a type become lists of values: numbers, texts, bytes, lists and dicts of them.
 
-    A list of numbers without nulls is `Numbers`, so are lists of such lists of one length; a tensor is an array. A map is a
+    A list of numbers without nulls is `Numbers`, so are lists of such lists; a tensor is an array. A map is a
     dict, or a list of pairs where a key comes twice. Times with nanoseconds are numpy's or pandas'.
     """
     one = _converter(kind)
@@ -211,67 +213,26 @@ def _is_list(kind: Any) -> bool:
 
 
 def _lists_of(kind: Any) -> Convert:
+    inner, wide = _converter(kind.value_type), width(kind)
+    if wide is not None:
+        return lambda array: [typed(one, wide) for one in array.to_pylist()]
+    return _simple if inner is _simple else lambda array: [_list(scalar, inner) for scalar in array]
+
+
+def width(kind: Any) -> np.dtype[Any] | None:
+    """Of lists of numbers, or lists of such lists, the numbers' dtype; None for all else."""
     import pyarrow as pa
 
-    inner = _converter(kind.value_type)
-    if not _of_numbers(kind):
-        return _simple if inner is _simple else lambda array: [_list(scalar, inner) for scalar in array]
-
-    def numbers(array: Any) -> list[Any]:
-        if inner is _simple and not pa.types.is_list_view(kind) and not pa.types.is_large_list_view(kind):
-            return _numbers(array)
-        return [_nested(scalar, inner) for scalar in array]
-
-    return numbers
-
-
-def _numbers(array: Any) -> list[Any]:
-    """The lists of an array of lists of numbers."""
-    items: list[Any] = array.to_pylist()
-    flat = array.flatten()
-    if flat.null_count:
-        known = {i: _dense(array[i].values) for i, one in enumerate(items) if one is not None}
-        return [one if (found := known.get(i)) is None else Numbers(found, one) for i, one in enumerate(items)]
-    numbers, start = flat.to_numpy(zero_copy_only=False), 0
-    for i, one in enumerate(items):
-        if one is not None:  # a copy, or each would keep all of them in memory
-            items[i] = Numbers(numbers[start : start + len(one)].copy(), one)
-            start += len(one)
-    return items
-
-
-def _nested(scalar: Any, inner: Convert) -> list[Any] | None:
-    if not scalar.is_valid:
+    if not _is_list(kind):
         return None
-    dense = _dense(scalar.values)
-    return inner(scalar.values) if dense is None else Numbers(dense)
-
-
-def _of_numbers(kind: Any) -> bool:
-    """Whether a type is lists of numbers, or lists of such lists."""
-    import pyarrow as pa
-
     while _is_list(kind):
         kind = kind.value_type
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return np.dtype(kind.to_pandas_dtype()) if numbers else None
 
 
 def _list(scalar: Any, inner: Convert) -> list[Any] | None:
     return inner(scalar.values) if scalar.is_valid else None
-
-
-def _dense(array: Any) -> np.ndarray | None:
-    """Numbers, or lists of them of one length each, as one array; None where a value is missing or lengths differ."""
-    if array.null_count:
-        return None
-    if not _is_list(array.type):
-        found: np.ndarray = array.to_numpy(zero_copy_only=False)
-        return found.copy() if found.base is not None else found  # or it keeps a block of rows in memory
-    import pyarrow.compute as pc
-
-    lengths = pc.unique(pc.list_value_length(array)).to_pylist()
-    within = _dense(array.flatten()) if len(lengths) <= 1 else None
-    return None if within is None else within.reshape(len(array), *(lengths or [0]), *within.shape[1:])
 
 
 def _structs_of(kind: Any) -> Convert:
@@ -301,7 +262,15 @@ def _map(scalar: Any, keys: Convert, items: Convert) -> Any:
 
 
 def _tensors(array: Any) -> list[Any]:
-    return [scalar.to_numpy().copy() if scalar.is_valid else None for scalar in array]
+    """Each as an array (*shape). Its axes are put in order here: pyarrow 26 mixes values up where a scalar does so."""
+    kind, storage = array.type, array.storage
+    axes = kind.permutation or range(len(kind.shape))
+    shaped = (None if flat is None else flat.reshape(kind.shape).transpose(axes) for flat in map(_flat, storage))
+    return [None if tensor is None else np.ascontiguousarray(tensor) for tensor in shaped]
+
+
+def _flat(scalar: Any) -> np.ndarray | None:
+    return np.array(scalar.values) if scalar.is_valid else None
 
 
 def _fine(scalar: Any, kind: Any) -> Any:

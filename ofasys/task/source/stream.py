@@ -30,6 +30,7 @@ MOST_ROWS = 1_000_000  # of a stream whose max_rows was not given: it may have n
 BLOCK_ROWS = 1000
 BLOCK_BYTES = 16 * 2**20  # of texts and bytes that wait to be written
 _KINDS = (str, int, float, bool, bytes)  # what a column of Arrow keeps as it is, if it is all of one of them
+_FLAT = (str, int, float, bool, type(None))  # what lists hold that wait as they are
 _WRITTEN = {b"values": b"written"}
 _HEAVY = {b"values": b"written, some of them large"}
 
@@ -78,6 +79,7 @@ class Stream(Blocks):
             ) from None
         self.ends = np.array(ends, dtype=np.int64)
         self._lay(sizes, schemas)
+        self.classes = dict(classes or {})  # in the copy they have their names
 
     def describe(self) -> str:
         """`datasets.IterableDataset of 40 rows`."""
@@ -93,8 +95,14 @@ class Stream(Blocks):
 
     def _values(self, field: pa.Field, column: Any) -> list[Any]:
         if field.metadata is None:
-            return super()._values(field, column)
+            return list(column.to_pylist())
         return [_NO_VALUE if data is None else written.read(data) for data in column.to_pylist()]
+
+    def _simple(self, field: pa.Field) -> bool:
+        return field.metadata is None
+
+    def _width(self, field: pa.Field) -> None:
+        return None  # a list that was given is a plain one
 
     def _heavy(self, field: pa.Field) -> bool:
         return super()._heavy(field) if field.metadata is None else field.metadata == _HEAVY
@@ -160,18 +168,20 @@ def _kept(rows: Iterator[tuple[int, Row]], name: str, classes: Mapping[str, Any]
     for i, row in rows:
         kept: Row = {}
         for column, given in row.items():
-            place = {"column": str(column), "sample": i}
             if not isinstance(column, str):
                 kind = type(column).__name__
-                raise DataError(f"a column of {name} is named {column!r}, a {kind}", expected="a text", **place)
+                raise DataError(
+                    f"a column of {name} is named {column!r}, a {kind}", expected="a text", column=str(column), sample=i
+                )
             try:
                 value = cell(named(given, classes[column])) if column in classes else cell(given)
-                kept[column] = value if value is None or type(value) in _KINDS else _as_written(value)
+                kept[column] = _held(value)
             except Exception as error:  # the value itself may raise anything
                 raise DataError(
                     f"a row of {name} holds a {type(given).__name__} that cannot be written to a file ({error})",
                     expected="texts, numbers, bytes (of an image file, say), arrays, or lists or dicts of them",
-                    **place,
+                    column=str(column),
+                    sample=i,
                 ) from None
         yield kept
 
@@ -191,7 +201,7 @@ def _tables(rows: Iterator[Row]) -> Iterator[pa.Table]:
     weight = 0
     for row in rows:
         waiting.append(row)
-        weight += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row.values())
+        weight += sum(map(_weight, row.values()))
         if len(waiting) >= BLOCK_ROWS or weight >= BLOCK_BYTES:
             yield _table(waiting)
             waiting, weight = [], 0
@@ -215,15 +225,38 @@ def _array(rows: list[Row], column: str) -> tuple[pa.Array, dict[bytes, bytes] |
     import pyarrow as pa
 
     values = [row[column] for row in rows if column in row]
-    if len(values) == len(rows) and len(set(map(type, values)) - {type(None)}) <= 1 and not _any_written(values):
+    if len(values) == len(rows) and _alike(values):
         try:
             return pa.array(values), None
         except (pa.ArrowException, ValueError, OverflowError):  # half a surrogate, a whole number beyond 64 bits
             pass
-    heavy = any(value.heavy if isinstance(value, _Written) else isinstance(value, bytes) for value in values)
-    found = [bytes(_as_written(row[column])) if column in row else None for row in rows]
+    found = [_as_written(row[column]) if column in row else None for row in rows]
+    heavy = any(value.heavy for value in found if value is not None)
     return pa.array(found, pa.large_binary()), _HEAVY if heavy else _WRITTEN
 
 
-def _any_written(values: list[Any]) -> bool:
-    return any(isinstance(value, _Written) for value in values)
+def _alike(values: list[Any]) -> bool:
+    """Whether values are of one kind that Arrow keeps, or lists of values of one such kind; any may be missing."""
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds == {list}:
+        kinds = {type(one) for value in values if value for one in value} - {type(None)}
+    return len(kinds) <= 1 and kinds.issubset(_KINDS)
+
+
+def _held(value: Any) -> Any:
+    """As it waits for its block to be full: what may change meanwhile is copied or written."""
+    if value is None or type(value) in _KINDS:
+        return value
+    flat = (
+        type(value) is list
+        and len(set(map(type, value)) - {type(None)}) <= 1
+        and type(value[-1] if value else 1) in _FLAT
+    )
+    return list(value) if flat else _as_written(value)
+
+
+def _weight(value: Any) -> int:
+    """Bytes that a value holds, roughly."""
+    if isinstance(value, list):
+        return sum(map(len, value)) if value and isinstance(value[0], str) else 8 * len(value)
+    return len(value) if isinstance(value, str | bytes) else 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,24 +14,32 @@ _NUMBERS = "biufc"  # kinds of numpy's dtypes that stay arrays
 
 
 class Numbers(list[Any]):
-    """A list of numbers, or of lists of numbers of one length each, that knows the array it was made of.
+    """A list of numbers, or of lists of them, that knows how wide they were.
 
-    It equals the plain list. `numpy.asarray` of it is the array (n, ...) in the width that its column has, so that int16
-    stays int16. Made once, to be read only: the array does not follow a change of the list.
+    It equals the plain list. `numpy.asarray` of it has that dtype, so that int16 stays int16.
     """
 
-    __slots__ = ("array",)
+    __slots__ = ("dtype",)
 
-    def __init__(self, array: np.ndarray, items: list[Any] | None = None) -> None:
-        """items: what `array.tolist()` gives, where it is known."""
-        super().__init__(array.tolist() if items is None else items)
-        self.array = array
+    def __init__(self, values: Iterable[Any], dtype: Any) -> None:
+        super().__init__(values)
+        self.dtype = np.dtype(dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.array, dtype=dtype, copy=copy)
+        return np.array(list(self), dtype=self.dtype if dtype is None else dtype)
 
-    def __reduce__(self) -> tuple[type[Numbers], tuple[np.ndarray]]:
-        return Numbers, (self.array,)
+    def __reduce__(self) -> tuple[type[Numbers], tuple[list[Any], np.dtype[Any]]]:
+        return Numbers, (list(self), self.dtype)
+
+
+def typed(values: list[Any] | None, width: np.dtype[Any]) -> list[Any] | None:
+    """Numbers of one width as a list that knows it; one that lacks a value stays as it is."""
+    return values if values is None or _lacks(values) else Numbers(values, width)
+
+
+def _lacks(values: list[Any]) -> bool:
+    """Whether a value is missing, or in a list of it."""
+    return None in values or (type(values[0]) is list and any(map(_lacks, values)) if values else False)
 
 
 def cell(value: Any) -> Any:
@@ -100,6 +108,8 @@ def _foreign(value: Any) -> Any:
     name, package = type(value).__name__, type(value).__module__.partition(".")[0]
     if name in ("NAType", "NaTType"):
         return None
+    if package == "pyarrow" and hasattr(value, "type") and hasattr(value, "to_pylist"):  # an array; a table stays one
+        return plain(value.to_pylist())
     if package in ("pandas", "pyarrow") and not getattr(value, "nanosecond", getattr(value, "nanoseconds", 0)):
         for form in ("to_pydatetime", "to_pytimedelta", "as_py"):
             if hasattr(value, form):
@@ -120,7 +130,7 @@ def as_list(value: Any) -> Any:
     if kind in _PLAIN:
         return value
     if kind is np.ndarray and value.ndim == 1:
-        return Numbers(value) if value.dtype.kind in "biuf" else [as_list(one) for one in value]
+        return Numbers(value.tolist(), value.dtype) if value.dtype.kind in "biuf" else [as_list(one) for one in value]
     if kind is list:
         return [as_list(one) for one in value]
     return {name: as_list(one) for name, one in value.items()} if kind is dict else value

@@ -77,7 +77,9 @@ class _Writer:
             return {MARK: "named", "at": self.placed(value), "text": value.path}
         if kind is bytes or kind is bytearray:
             return {MARK: kind.__name__, "at": self.placed(bytes(value))}
-        if isinstance(value, np.generic) or kind in (np.ndarray, Numbers):
+        if kind is Numbers:
+            return {MARK: "numbers", "dtype": value.dtype.str, "of": self.tree(list(value))}
+        if isinstance(value, np.generic) or kind is np.ndarray:
             return self.array(kind, np.asarray(value))
         if kind.__name__ == "Tensor" and kind.__module__ == "torch":
             return self.tensor(value)
@@ -91,7 +93,7 @@ class _Writer:
     def array(self, kind: type, value: np.ndarray) -> dict[str, Any]:
         if value.dtype.kind in "OV":
             raise TypeError(f"an array of {value.dtype} has no written form")
-        name = "array" if kind is np.ndarray else "numbers" if kind is Numbers else "scalar"
+        name = "array" if kind is np.ndarray else "scalar"
         return {MARK: name, "dtype": value.dtype.str, "shape": value.shape, "at": self.placed(value.tobytes())}
 
     def tensor(self, value: Any) -> dict[str, Any]:
@@ -124,6 +126,8 @@ class _Reader:
             return tuple(map(self.value, tree["of"]))
         if kind == "timedelta":
             return datetime.timedelta(*tree["of"])
+        if kind == "numbers":
+            return Numbers(self.value(tree["of"]), tree["dtype"])
         if kind == "path":
             return Path(tree["text"])
         data = bytes(self.parts[slice(*tree["at"])])
@@ -134,7 +138,7 @@ class _Reader:
         if kind == "tensor":
             return _tensor(data, tree)
         array = np.frombuffer(data, dtype=np.dtype(tree["dtype"])).reshape(tree["shape"]).copy()
-        return Numbers(array) if kind == "numbers" else array[()] if kind == "scalar" else array
+        return array[()] if kind == "scalar" else array
 
 
 def _tensor(data: bytes, tree: Mapping[str, Any]) -> Any:
