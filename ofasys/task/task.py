@@ -339,7 +339,7 @@ class Task:
         if not found:
             raise DataError(
                 "no training row holds a label",
-                expected="a str, a truth value or a whole number",
+                expected="a str or an integer, True or False",
                 task=self.name,
                 slot=slot.name,
                 column=slot.column,

@@ -89,7 +89,7 @@ def test_a_fraction_is_no_label_and_a_whole_number_is(tmp_path):
     task = Task("t", KIND, [{"q": "a", "y": 1.5}, {"q": "a", "y": 2.0}], closed_set=[2])
     _, program = grown(task)
     assert read(task, program, "train", 1, random())[1].tokens.size
-    with pytest.raises(DataError, match=r"got float '1.5'.*expected a label: a str, a truth value or a whole number"):
+    with pytest.raises(DataError, match=r"got float '1.5'.*expected a label: a str or an integer, True or False"):
         read(task, program, "train", 0, random())
 
 
