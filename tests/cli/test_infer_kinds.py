@@ -93,4 +93,4 @@ def test_a_path_starts_at_the_rows_in_a_file_and_where_we_are_in_a_word(shell, t
     for words in (["@data/rows.jsonl"], ["@data/asked.jsonl", "t=here.csv"], ["t=here.csv", "q=what"]):
         done = shell("infer", "model", line, *words, "--max-length", "3")
         assert done.exit_code == 0, done.stderr
-    assert "no file 'there.csv'" in shell.wrong("infer", "model", line, "@data/asked.jsonl", "t=there.csv")
+    assert "there.csv'" in shell.wrong("infer", "model", line, "@data/asked.jsonl", "t=there.csv")
