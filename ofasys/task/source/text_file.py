@@ -200,16 +200,28 @@ class Jsonl(TextFile):
             return bool(file.readline().strip())
 
     def _try(self) -> None:
-        """Errors: DataError of the first record, when it and all that follow it (as far as is tried) are no JSON objects."""
+        """Errors: DataError when none of the first records is a JSON object, or all of them together are one JSON list."""
         with self._opened() as file:
-            for i in range(min(len(self), TRIED)):
-                try:
-                    if isinstance(_LENIENT.decode(self._record(file, i).decode()), dict):
-                        return
-                except (ValueError, RecursionError):
-                    continue
-            if len(self):
+            if not len(self) or (not self._is_list(file) and any(map(self._is_object, self._first(file)))):
+                return
+            try:
                 self._read(file, 0)
+            except DataError as error:
+                raise DataError(error.message, expected=f"{_OBJECTS} (one JSON list of them is a .json file)") from None
+
+    def _first(self, file: BinaryIO) -> Iterator[bytes]:
+        return (self._record(file, i) for i in range(min(len(self), TRIED)))
+
+    def _is_list(self, file: BinaryIO) -> bool:
+        first, last = (self._record(file, i).strip() for i in (0, len(self) - 1))
+        return first.startswith(b"[") and last.endswith(b"]") and len(self) > 1 and not first.endswith(b"]")
+
+    @staticmethod
+    def _is_object(record: bytes) -> bool:
+        try:
+            return isinstance(_LENIENT.decode(record.decode()), dict)
+        except (ValueError, RecursionError):
+            return False
 
     def _parse(self, record: bytes, line: int) -> Row:
         text = self._text(record, line)
