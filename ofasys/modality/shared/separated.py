@@ -96,6 +96,12 @@ def in_quotes(cells: Sequence[str], record: str) -> list[bool]:
     return found
 
 
+def needs_quotes(name: str) -> bool:
+    """Whether the name of a column of CSV has to stand in quotes: so that the separator is found, and no mark is missed."""
+    odd = any(mark in name for mark in (*MARKS, '"', "\r", "\n"))
+    return not name or odd or name.startswith("\ufeff") or name[:4].lower() == "sep="
+
+
 def not_utf8(start: bytes) -> str | None:
     """The encoding that the first bytes of a file of text show where it is not UTF-8, as far as they tell."""
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
