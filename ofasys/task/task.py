@@ -15,9 +15,9 @@ from ofasys.metric import Metric, find
 from ofasys.modality import Context, Registry, default_registry, lexicon
 from ofasys.planner import Plan, Prompt, Repeat, SlotPlan, plan
 from ofasys.program.program import Labels, Program
-from ofasys.task.columns import Columns, is_unicode
 from ofasys.task.schedule import Entry
 from ofasys.task.source import Row, Source, open_source
+from ofasys.task.survey import Survey, is_unicode
 
 SPLITS = ("train", "valid", "test")
 MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are at hand
@@ -205,23 +205,25 @@ class Task:
         for p, slot in columns.values():
             if not slot.closed_set:
                 preprocessor = self.modalities.face(slot.modality).preprocess[slot.preprocess.name].resolve()
-                for value in self._columns().values((p, slot), MOST_TEXTS, MOST_READ):
+                for value in self._survey().values((p, slot), MOST_TEXTS, MOST_READ):
                     yield from filter(is_unicode, preprocessor.texts(value, slot.values))
 
     def examples(self, p: Plan, slot: SlotPlan) -> Iterator[tuple[Any, Context]]:
         """Training values of a slot, for a preprocessor that fits; bad ones are its to leave out."""
         if "train" in self.sources:
             root = self.sources["train"].root
-            for value in self._columns().values((p, slot), MOST_EXAMPLES, MOST_EXAMPLES):
+            for value in self._survey().values((p, slot), MOST_EXAMPLES, MOST_EXAMPLES):
                 yield value, Context(root=root)
 
     def lengths(self) -> np.ndarray | None:
         """A length per training row for bucketing: characters of its text columns; None where they are not at hand."""
         texts = self._measured()
-        if self._lengths is None and texts:
-            columns = self._columns()
-            lengths = columns.survey([], texts)[1]
-            if not columns.in_one_pass:
+        if not texts:
+            return None
+        if self._lengths is None:
+            survey = self._survey()
+            lengths = survey.labels_and_lengths([], texts)[1]
+            if not survey.in_one_pass:
                 return lengths  # rows in memory may be others the next time
             self._lengths = lengths
         return self._lengths
@@ -231,8 +233,8 @@ class Task:
         columns = {s.column: (p, s) for p in self.plans for s in p.slots if s.value == "text" and not s.closed_set}
         return list(columns.values()) if self.buckets else []
 
-    def _columns(self) -> Columns:
-        return Columns(self.name, self.source("train"), self.references)
+    def _survey(self) -> Survey:
+        return Survey(self.name, self.source("train"), self.references)
 
     def _gathered(self, closed: Sequence[tuple[Plan, SlotPlan]]) -> dict[str, tuple[str, ...]]:
         """The labels of slots, each of its own column; the lengths as well, where the same pass gives them."""
@@ -241,8 +243,8 @@ class Task:
             raise ConfigError(
                 f"task {self.name!r}: the closed set of {slot.name} is not known; give closed_set={{{slot.column!r}: [...]}} or training rows"
             )
-        columns = self._columns()
-        found, lengths = columns.survey(closed, self._measured() if columns.in_one_pass else [])
+        survey = self._survey()
+        found, lengths = survey.labels_and_lengths(closed, self._measured() if survey.in_one_pass else [])
         for _, slot in closed:
             if not found[slot.column]:
                 raise DataError(

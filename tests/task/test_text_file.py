@@ -30,7 +30,7 @@ def rows(source):
 
 def columns(source, names, step=1):
     """The pieces that the source gives, laid end to end."""
-    pieces = list(source.columns(list(names), step))
+    pieces = list(source.in_pieces(list(names), step))
     return [[value for piece in pieces for value in piece[at]] for at in range(len(names))]
 
 

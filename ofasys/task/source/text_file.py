@@ -10,6 +10,7 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from json.scanner import make_scanner
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -72,7 +73,7 @@ class TextFile(Rows):
             return self._read(file, i)
 
     def _opened(self, buffering: int = -1) -> BinaryIO:
-        file: BinaryIO = open(self.path, "rb", buffering)  # type: ignore[assignment]  # noqa: SIM115
+        file: BinaryIO = open(self.path, "rb", buffering)  # noqa: SIM115
         if _stamp(file) != self.stamp:
             file.close()
             raise DataError(
@@ -103,12 +104,12 @@ class TextFile(Rows):
 
     def column(self, name: str) -> list[Any]:
         """All values of a column; None where a record cannot be read. Errors: DataError when no record has the column."""
-        values = [value for (piece,) in self.columns([name]) for value in piece]
+        values = [value for (piece,) in self.in_pieces([name]) for value in piece]
         if all(value is None for value in values) and name not in (known := self._known()):
             raise no_column(name, known, self.path.name)
         return values
 
-    def columns(self, names: Sequence[str], step: int = 1) -> Iterator[list[list[Any]]]:
+    def in_pieces(self, names: Sequence[str], step: int = 1) -> Iterator[list[list[Any]]]:
         """Several columns in one pass, some thousand rows at once: a list for each name. step: of every `step`-th row.
 
         None where a record lacks a column or cannot be read, which is said when the row itself is read.
@@ -248,7 +249,7 @@ class Jsonl(TextFile):
 
     def _objects(self, file: BinaryIO) -> Iterator[Row]:
         """The object of each record; an empty one where it cannot be read."""
-        scan = _DECODER.scan_once
+        scan = make_scanner(_DECODER)  # type: ignore[arg-type]  # `decode` without its search for blanks, half of the time
         for record in file:
             try:
                 text = record.decode()

@@ -19,15 +19,15 @@ Slot = tuple[Plan, SlotPlan]
 Column = list[Any]
 
 
-class Columns:
-    """What slots find in the training rows, a bad value as None. Whatever is wrong with a row is said when it is drawn.
+class Survey:
+    """What slots find in all training rows, a bad value as None. Whatever is wrong with a row is said when it is drawn.
 
     references: column -> the column with the list of its right answers.
     """
 
     def __init__(self, task: str, source: Source, references: Mapping[str, str]) -> None:
         self.task, self.source, self.references = task, source, references
-        self.in_one_pass = hasattr(source, "columns")  # several columns cost no more than one
+        self.in_one_pass = hasattr(source, "in_pieces")  # several columns cost no more than one
 
     def pieces(self, slots: Sequence[Slot], step: int = 1) -> Iterator[list[Column | None]]:
         """Of every `step`-th row the values of each slot, some thousand rows at once where the source gives them so.
@@ -40,7 +40,7 @@ class Columns:
             yield [column if column is None or step == 1 else column[::step] for column in found]
             return
         names = list(dict.fromkeys(name for slot in slots for name in self._names(slot)))
-        for piece in self.source.columns(names, step):  # type: ignore[attr-defined]
+        for piece in self.source.in_pieces(names, step):  # type: ignore[attr-defined]
             read = dict(zip(names, piece, strict=True))
             yield [self._chosen(slot, [read[name] for name in self._names(slot)]) for slot in slots]
 
@@ -55,10 +55,12 @@ class Columns:
                 if name == names[-1] and all(column == [] for column in found):
                     raise error.at(task=self.task, slot=slot[1].name, column=name) from None
                 found.append([])  # no row has it
+            if found[-1] != [] and slot[1].column not in self.references:
+                break
         if any(column is None for column in found):
             return None
-        longest = max(map(len, found))  # type: ignore[arg-type]
-        return self._chosen(slot, [column or [None] * longest for column in found])
+        found += [[]] * (len(names) - len(found))
+        return self._chosen(slot, [column or [None] * len(self.source) for column in found])
 
     def _names(self, slot: Slot) -> list[str]:
         """The columns that the values of a slot may stand in, the likeliest first."""
@@ -104,7 +106,9 @@ class Columns:
             except Exception:  # a bad row is dealt with when it is drawn
                 continue
 
-    def survey(self, closed: Sequence[Slot], texts: Sequence[Slot]) -> tuple[dict[str, set[str]], np.ndarray | None]:
+    def labels_and_lengths(
+        self, closed: Sequence[Slot], texts: Sequence[Slot]
+    ) -> tuple[dict[str, set[str]], np.ndarray | None]:
         """One pass: column -> its labels, for slots of a closed set; and how many characters each row has in its texts.
 
         The lengths (n,) are None where there are no texts or they are not at hand. Errors: DataError when no row has a
@@ -120,8 +124,10 @@ class Columns:
             if parts is None or any(column is None for column in found):
                 parts = None
                 continue
-            parts.append(sum(self._measured(slot, column) for (_, slot), column in zip(texts, found, strict=True)))  # type: ignore
-            without -= {i for i in without if any(value is not None for value in found[i] or ())}
+            columns = [column or [] for column in found]
+            measured = [self._measured(slot, column) for (_, slot), column in zip(texts, columns, strict=True)]
+            parts.append(np.sum(measured, axis=0))
+            without -= {i for i in without if any(value is not None for value in columns[i])}
         for slot in (*closed, *(texts[i] for i in without if not closed)):
             if not labels.get(slot[1].column):
                 self.column(slot)
