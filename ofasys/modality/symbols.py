@@ -38,6 +38,26 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     return tokenizer
 
 
+def is_text(value: str) -> bool:
+    """Whether a str is text that any file can hold: without half a surrogate pair, which is what is left of a cut emoji."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_text(value: str) -> None:
+    """Errors: DataError for half a surrogate pair, saying where."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"half a surrogate pair, {value[error.start]!a}, at character {error.start}, is not Unicode text",
+            expected="text without lone surrogates: was an emoji cut in two?",
+        ) from None
+
+
 class Symbols:
     """Text <-> ids, and where each range lies. Picklable.
 
@@ -60,9 +80,9 @@ class Symbols:
         try:
             found = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         except (UnicodeEncodeError, TypeError) as error:
-            raise DataError(
-                "text holds characters that are not Unicode text", expected="a str without lone surrogates"
-            ) from error
+            for text in texts:
+                check_text(text)
+            raise DataError("text holds characters that are not Unicode text", expected="a str") from error
         start = self.text_start
         return [[i + start for i in encoding.ids] for encoding in found]
 

@@ -9,7 +9,10 @@ import numpy as np
 
 from ofasys.errors import ConfigError, DataError
 from ofasys.language import Group
+from ofasys.modality.shared.label import label_text
+from ofasys.modality.symbols import is_text
 from ofasys.planner import Plan, Repeat, SlotPlan
+from ofasys.program.sample import elements
 from ofasys.task.source import Source
 
 MOST_ROWS = 1_000_000  # rows that labels are gathered from, where each row has to be read
@@ -93,7 +96,8 @@ class Survey:
 
     def _each(self, slot: SlotPlan, value: Any) -> Iterable[Any]:
         several = slot.group is not None or slot.column in self.references
-        return value if several and isinstance(value, (list, tuple)) else (value,)
+        inner = elements(value) if several else None
+        return (value,) if inner is None else inner
 
     def _read(self, slot: Slot, most: int) -> Iterator[Any]:
         """A slot's values in `most` rows, evenly spread, each row read whole."""
@@ -137,7 +141,7 @@ class Survey:
         """Characters of each value; of the longest where there are several references."""
         if slot.column in self.references:
             column = [
-                max(value, key=_length, default=None) if isinstance(value, (list, tuple)) else value for value in column
+                value if (ways := elements(value)) is None else max(ways, key=_length, default=None) for value in column
             ]
         return np.array([len(v) if type(v) is str else _length(v) for v in column], dtype=np.int64)
 
@@ -154,24 +158,15 @@ class Survey:
                 )
 
 
-def is_unicode(text: str) -> bool:
-    """Whether a text holds whole characters only: half a surrogate is none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _label(value: Any) -> str | None:
-    """A value as a label; None where it is none."""
-    if not isinstance(value, (str, int, np.integer)):
+    """The text of a label; None for what is none, which is said when its row is drawn."""
+    if value is None:
         return None
     try:
-        text = str(value)
-    except ValueError:  # an integer of thousands of digits
+        text = value if type(value) is str else label_text(value)
+    except DataError:
         return None
-    return text if text.strip() and is_unicode(text) else None
+    return text if text.strip() and is_text(text) else None
 
 
 def _group(p: Plan, slot: SlotPlan) -> Group | None:
@@ -182,13 +177,15 @@ def _group(p: Plan, slot: SlotPlan) -> Group | None:
 
 def _taken(rounds: Any, at: int) -> list[Any] | None:
     """Place `at` of each of a list of tuples; None if it is not one."""
-    if not isinstance(rounds, (list, tuple)):
+    listed = elements(rounds)
+    if listed is None:
         return None
-    return [one[at] for one in rounds if isinstance(one, (list, tuple)) and len(one) > at]
+    return [one[at] for one in map(elements, listed) if one is not None and len(one) > at]
 
 
 def _length(value: Any) -> int:
     """Characters of a text or of a list of texts; of what is neither, a guess."""
-    if isinstance(value, (list, tuple)):
-        return sum(map(_length, value))
-    return len(value) if isinstance(value, str) else 4
+    if isinstance(value, str):
+        return len(value)
+    inner = elements(value)
+    return 4 if inner is None else sum(map(_length, inner))

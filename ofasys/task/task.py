@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.generator.options import SearchOptions, reaching
 from ofasys.language import Instruction
 from ofasys.metric import Metric, find
-from ofasys.modality import Context, Registry, default_registry, lexicon
+from ofasys.modality import Context, Preprocessor, Registry, default_registry, lexicon
+from ofasys.modality.shared.label import label_text
+from ofasys.modality.symbols import check_text, is_text
 from ofasys.planner import Plan, Prompt, Repeat, SlotPlan, plan
 from ofasys.program.program import Labels, Program
+from ofasys.program.sample import elements
 from ofasys.task.schedule import Entry
 from ofasys.task.source import Row, Source, open_source
-from ofasys.task.survey import Survey, is_unicode
+from ofasys.task.survey import Survey
 
 SPLITS = ("train", "valid", "test")
 MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are at hand
@@ -37,8 +41,9 @@ class Task:
     the list of its right answers; evaluation scores against all of them, and a training row without a value in the
     target column is learned with one of them, drawn anew each epoch. on_bad: "skip" bad training rows (each counted
     once and written to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label smoothing. loss_weight:
-    factor of its loss (a slot's is `weight=`). buckets:
-    batches of like length where text lengths are known.
+    factor of its loss (a slot's is `weight=`). shuffle: an order of its own in each epoch; False is the order of the rows.
+    buckets: batches of like length where text lengths are known; None: where rows are shuffled, for else it would undo
+    their order.
     """
 
     def __init__(
@@ -63,7 +68,7 @@ class Task:
         smoothing: float = 0.0,
         loss_weight: float = 1.0,
         shuffle: bool = True,
-        buckets: bool = True,
+        buckets: bool | None = None,
         modalities: Registry | None = None,
     ) -> None:
         if not name or not all(c.isalnum() or c in "_-." for c in name):
@@ -74,6 +79,10 @@ class Task:
             raise ConfigError(f"task {name!r} has smoothing={smoothing}; it is 0 or more and less than 1")
         if bad_limit < 0:
             raise ConfigError(f"task {name!r} has bad_limit={bad_limit}; it is 0 or more")
+        if buckets and not shuffle:
+            raise ConfigError(
+                f"task {name!r} has shuffle=False and buckets=True; rows sorted by length are not in their order, leave one out"
+            )
         self.name = name
         self.modalities = modalities or default_registry()
         texts = [instruction] if isinstance(instruction, (str, Instruction)) else list(instruction)
@@ -97,7 +106,7 @@ class Task:
         if not loss_weight > 0:
             raise ConfigError(f"task {name!r} has loss_weight={loss_weight}; it is more than 0")
         self.on_bad, self.bad_limit, self.smoothing, self.loss_weight = on_bad, bad_limit, smoothing, loss_weight
-        self.shuffle, self.buckets = shuffle, buckets
+        self.shuffle, self.buckets = shuffle, shuffle if buckets is None else buckets
         self.sources: dict[str, Source] = {}
         self.references = self._referred(references or {})
         self.closed_set = self._named(closed_set)
@@ -132,7 +141,22 @@ class Task:
             raise error.at(task=self.name) from error.__cause__
         if split == "train":
             self._labels = self._lengths = None
+        self._check_classes(self.sources[split])
         return self
+
+    def _check_classes(self, source: Source) -> None:
+        """Errors: ConfigError for a closed set of numbers where the data names its classes, so that rows hold names."""
+        for column, labels in self.closed_set.items():
+            names = getattr(source, "classes", {}).get(column)
+            if (
+                isinstance(names, tuple)
+                and set(labels).isdisjoint(names)
+                and all(label.isdecimal() for label in labels)
+            ):
+                raise ConfigError(
+                    f"task {self.name!r}: the closed set of {column!r} is {', '.join(labels[:8])}, but the data names its "
+                    f"classes: {', '.join(names[:8])}; give the names, or no closed set"
+                )
 
     def source(self, split: str) -> Source:
         """The rows of a split. Errors: ConfigError when it has none."""
@@ -152,19 +176,23 @@ class Task:
             return row
         filled = dict(row)
         for column, other in self.references.items():
-            if (ways := row.get(other)) is not None:
-                _check_ways(ways, other)
+            if row.get(other) is not None:
+                ways = _ways(row[other], other)
                 if row.get(column) is None:
                     filled[column] = ways[int(random.integers(len(ways)))]
         return filled
 
-    def right_answers(self, program: Program, row: Row) -> dict[str, list[Any]]:
-        """Target column -> all its references in this row, as an answer would hold them; of those that have some."""
+    def right_answers(self, program: Program, row: Row, root: str | Path | None = None) -> dict[str, list[Any]]:
+        """Target column -> all its references in this row, as an answer would hold them; of those that have some.
+
+        root: where relative paths start. Errors: DataError for a reference that is no answer.
+        """
         found = {}
         for slot in program.plan.answered:
-            ways = row.get(self.references.get(slot.column, ""))
-            if isinstance(ways, (list, tuple)):
-                found[slot.column] = [program.preprocessors[slot.index].canonical(way) for way in ways]
+            ways = elements(row.get(self.references.get(slot.column, "")))
+            if ways is not None:
+                canonical = program.preprocessors[slot.index].canonical
+                found[slot.column] = [canonical(way, Context(root=root)) for way in ways]
         return found
 
     def entry(self) -> Entry:
@@ -197,7 +225,7 @@ class Task:
             for s in (step.steps if isinstance(step, Repeat) else (step,))
             if isinstance(s, Prompt)
         ]
-        for text in [*often, *(label for labels in self.labels.values() for label in labels)]:
+        for text in filter(is_text, [*often, *(label for labels in self.labels.values() for label in labels)]):
             yield from repeat(text, OFTEN)
         if "train" not in self.sources:
             return
@@ -206,7 +234,14 @@ class Task:
             if not slot.closed_set:
                 preprocessor = self.modalities.face(slot.modality).preprocess[slot.preprocess.name].resolve()
                 for value in self._survey().values((p, slot), MOST_TEXTS, MOST_READ):
-                    yield from filter(is_unicode, preprocessor.texts(value, slot.values))
+                    yield from self._texts_of(preprocessor, value, slot)
+
+    def _texts_of(self, preprocessor: type[Preprocessor], value: Any, slot: SlotPlan) -> list[str]:
+        """The text in a value that can be learned from; a row that holds anything else is dealt with when it is drawn."""
+        try:
+            return [t for t in preprocessor.texts(value, slot.values, self.sources["train"].root) if is_text(t)]
+        except Exception:
+            return []
 
     def examples(self, p: Plan, slot: SlotPlan) -> Iterator[tuple[Any, Context]]:
         """Training values of a slot, for a preprocessor that fits; bad ones are its to leave out."""
@@ -249,7 +284,7 @@ class Task:
             if not found[slot.column]:
                 raise DataError(
                     "no training row holds a label",
-                    expected="a str or an integer",
+                    expected="a str, a truth value or a whole number",
                     task=self.name,
                     slot=slot.name,
                     column=slot.column,
@@ -294,17 +329,28 @@ class Task:
                     f"task {self.name!r}: closed_set={{column: labels}} is needed; columns with a set: {columns or 'none'}"
                 )
             closed_set = {columns[0]: closed_set}
-        for column, values in closed_set.items():
-            if isinstance(values, str) or not values:
+        for column, given in closed_set.items():
+            values = elements(given)
+            if not values:
                 raise ConfigError(
-                    f"task {self.name!r}: the closed set of {column!r} is {values!r}; give a list of labels"
+                    f"task {self.name!r}: the closed set of {column!r} is {given!r:.80}; give a list of labels"
                 )
             if column not in columns:
                 raise ConfigError(
                     f"task {self.name!r}: closed_set names {column!r}, which has none; {nearest(column, columns)}"
                     f"columns with a set: {columns or 'none'} (write closed_set in the slot, or use CATEGORY)"
                 )
-        return {column: tuple(dict.fromkeys(map(str, values))) for column, values in closed_set.items()}
+        return {column: self._spelled(column, elements(values) or ()) for column, values in closed_set.items()}
+
+    def _spelled(self, column: str, values: Sequence[Any]) -> tuple[str, ...]:
+        """Errors: ConfigError for a label that is none."""
+        try:
+            labels = tuple(dict.fromkeys(map(label_text, values)))
+            for label in labels:
+                check_text(label)
+        except DataError as error:
+            raise ConfigError(f"task {self.name!r}: the closed set of {column!r}: {error}") from None
+        return labels
 
 
 def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:
@@ -323,10 +369,13 @@ def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _check_ways(ways: Any, column: str) -> None:
-    """Errors: DataError when these are no list of at least one value."""
-    listed = isinstance(ways, (list, tuple)) and len(ways) > 0
-    if not listed or any(way is None or (isinstance(way, str) and not way.strip()) for way in ways):
+def _ways(value: Any, column: str) -> Sequence[Any]:
+    """The references in a row. Errors: DataError when these are no list of at least one value."""
+    ways = elements(value)
+    if not ways or any(way is None or (isinstance(way, str) and not way.strip()) for way in ways):
         raise DataError(
-            f"the references are {ways!r:.80}", expected="a list of answers, at least one and none empty", column=column
+            f"the references are {value!r:.80}",
+            expected="a list of answers, at least one and none empty",
+            column=column,
         )
+    return ways

@@ -318,11 +318,16 @@ def test_a_bad_row_of_a_valid_set_stops():
     assert (caught.value.task, caught.value.column) == ("label", "text")
 
 
-def test_data_shorter_than_a_batch_is_refused_and_its_twin_trains():
-    with pytest.raises(DataError, match=r"2 rows, fewer than one micro-batch.*micro_batch_size=2"):
-        fit([tiny.label_task(train=tiny.label_rows(2), valid=None, micro_batch_size=16)])
-    _, trainer = fit([tiny.label_task(train=tiny.label_rows(2), valid=None, micro_batch_size=2)])
-    assert trainer.history[0]["samples"] == 2 * trainer.history[0]["step"]
+@pytest.mark.parametrize("rows", [1, 2, 3, 16])
+def test_data_shorter_than_a_batch_goes_round_several_times_in_one(rows):
+    task = tiny.label_task(train=tiny.label_rows(rows), valid=None, micro_batch_size=16, closed_set=tiny.COLOURS)
+    _, trainer = fit([task])
+    assert trainer.history[0]["samples"] == 16 * trainer.history[0]["step"]
+
+
+def test_a_contrast_of_a_row_with_itself_is_refused():
+    with pytest.raises(ConfigError, match=r"a contrast over 8 samples of 3 rows .*give micro_batch_size=3 or less"):
+        fit([Task("pairs", "[TEXT:a|TEXT:b] ->", train=[{"a": "x", "b": "y"}] * 3, micro_batch_size=8)])
 
 
 def test_a_closed_set_of_one_leaves_nothing_to_learn():
