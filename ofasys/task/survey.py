@@ -141,9 +141,9 @@ class Survey:
         """Characters of each value; of the longest where there are several references."""
         if slot.column in self.references:
             column = [
-                value if (ways := elements(value)) is None else max(ways, key=_length, default=None) for value in column
+                value if (ways := elements(value)) is None else max(ways, key=_long, default=None) for value in column
             ]
-        return np.array([len(v) if type(v) is str else _length(v) for v in column], dtype=np.int64)
+        return np.array([len(v) if type(v) is str else _long(v) for v in column], dtype=np.int64)
 
     def _gather(self, found: set[str], slot: Slot, column: Column | None) -> None:
         """Add the labels of a column. Errors: ConfigError when there are too many."""
@@ -164,7 +164,7 @@ def _label(value: Any) -> str | None:
         return None
     try:
         text = value if type(value) is str else label_text(value)
-    except DataError:
+    except (DataError, RecursionError):
         return None
     return text if text.strip() and is_text(text) else None
 
@@ -181,6 +181,14 @@ def _taken(rounds: Any, at: int) -> list[Any] | None:
     if listed is None:
         return None
     return [one[at] for one in map(elements, listed) if one is not None and len(one) > at]
+
+
+def _long(value: Any) -> int:
+    """`_length`; of lists too deep for it a guess."""
+    try:
+        return _length(value)
+    except RecursionError:
+        return 4
 
 
 def _length(value: Any) -> int:

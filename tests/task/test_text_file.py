@@ -78,6 +78,17 @@ def test_what_is_wrong_with_a_line_is_that_rows(tmp_path, fault, place):
     assert "a" in set(task.texts())
 
 
+@pytest.mark.parametrize("depth", [100, 400, 700, 900, 990, 5000])
+def test_values_of_any_depth_spoil_no_pass(tmp_path, depth):
+    for deep in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth):
+        source = opened(tmp_path, "a.jsonl", f'{{"q": {deep}, "y": {deep}}}\n{GOOD}\n')
+        assert source[1] == {"q": "a", "y": "b"}
+        task = Task("t", "[TEXT:q] -> [CATEGORY:y]", source)
+        assert task.labels == {"y": ("b",)}
+        assert task.lengths()[1] == 1
+        assert set(task.texts()) == {"a", "b"}
+
+
 def test_a_file_of_which_nothing_is_json_lines_is_refused(tmp_path):
     for content, message in (
         ('{\n"q": "a",\n"y": "b"\n}\n', "a.jsonl, line 1: not JSON"),  # one object over several lines

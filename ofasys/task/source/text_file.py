@@ -139,7 +139,14 @@ class TextFile(Rows):
 
 
 def _cells(values: list[Any]) -> list[Any]:
-    return values if set(map(type, values)) <= _PLAIN else list(map(cell, values))
+    return values if set(map(type, values)) <= _PLAIN else list(map(_cell, values))
+
+
+def _cell(value: Any) -> Any:
+    try:
+        return cell(value)
+    except RecursionError:  # as deep as JSON may just be; said when the row itself is read
+        return None
 
 
 def _stamp(file: BinaryIO) -> tuple[int, int]:
