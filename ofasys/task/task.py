@@ -11,7 +11,7 @@ import numpy as np
 
 from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.generator.options import SearchOptions, reaching
-from ofasys.language import Group, Instruction
+from ofasys.language import Instruction
 from ofasys.metric import Metric, find
 from ofasys.modality import Context, Preprocessor, Registry, default_registry, lexicon
 from ofasys.modality.shared.label import label_text
@@ -21,14 +21,13 @@ from ofasys.program.program import Labels, Program
 from ofasys.program.sample import elements
 from ofasys.task.schedule import Entry
 from ofasys.task.source import Row, Source, open_source
+from ofasys.task.survey import Survey
 
 SPLITS = ("train", "valid", "test")
 MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are at hand
 MOST_READ = 1_000  # the same where each row has to be read, pictures and all
 OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often
 MOST_EXAMPLES = 5_000  # rows that a preprocessor learns from before training
-MOST_ROWS = 1_000_000  # rows that labels are gathered from
-MOST_LABELS = 100_000
 
 
 class Task:
@@ -112,6 +111,7 @@ class Task:
         self.references = self._referred(references or {})
         self.closed_set = self._named(closed_set)
         self._labels: dict[str, tuple[str, ...]] | None = None
+        self._lengths: np.ndarray | None = None
         self.entry()  # a weight, join or leave that cannot be is an error now
         for split, rows in zip(SPLITS, (train, valid, test), strict=True):
             if rows is not None:
@@ -140,7 +140,7 @@ class Task:
         except DataError as error:
             raise error.at(task=self.name) from error.__cause__
         if split == "train":
-            self._labels = None
+            self._labels = self._lengths = None
         self._check_classes(self.sources[split])
         return self
 
@@ -204,11 +204,8 @@ class Task:
     def labels(self) -> Labels:
         """Column -> closed set: as given, else the distinct values of the training rows, sorted."""
         if self._labels is None:
-            known = dict(self.closed_set)
-            for p, slot in self.closed_slots():
-                if slot.column not in known:
-                    known[slot.column] = self._gathered(p, slot)
-            self._labels = known
+            unknown = {s.column: (p, s) for p, s in self.closed_slots() if s.column not in self.closed_set}
+            self._labels = dict(self.closed_set) | (self._gathered(list(unknown.values())) if unknown else {})
         return self._labels
 
     def restore_labels(self, labels: Labels) -> None:
@@ -236,7 +233,7 @@ class Task:
         for p, slot in columns.values():
             if not slot.closed_set:
                 preprocessor = self.modalities.face(slot.modality).preprocess[slot.preprocess.name].resolve()
-                for value in self._values(p, slot, MOST_TEXTS, MOST_READ):
+                for value in self._survey().values((p, slot), MOST_TEXTS, MOST_READ):
                     yield from self._texts_of(preprocessor, value, slot)
 
     def _texts_of(self, preprocessor: type[Preprocessor], value: Any, slot: SlotPlan) -> list[str]:
@@ -250,101 +247,50 @@ class Task:
         """Training values of a slot, for a preprocessor that fits; bad ones are its to leave out."""
         if "train" in self.sources:
             root = self.sources["train"].root
-            for value in self._values(p, slot, MOST_EXAMPLES, MOST_EXAMPLES):
+            for value in self._survey().values((p, slot), MOST_EXAMPLES, MOST_EXAMPLES):
                 yield value, Context(root=root)
 
     def lengths(self) -> np.ndarray | None:
         """A length per training row for bucketing: characters of its text columns; None where they are not at hand."""
-        if not self.buckets:
+        texts = self._measured()
+        if not texts:
             return None
+        if self._lengths is None:
+            survey = self._survey()
+            lengths = survey.labels_and_lengths([], texts)[1]
+            if not survey.in_one_pass:
+                return lengths  # rows in memory may be others the next time
+            self._lengths = lengths
+        return self._lengths
+
+    def _measured(self) -> list[tuple[Plan, SlotPlan]]:
+        """A slot of each text column, whose values make a row long or short; none without buckets."""
         columns = {s.column: (p, s) for p in self.plans for s in p.slots if s.value == "text" and not s.closed_set}
-        found = [self._one_each(self._column(p, slot), slot.column) for p, slot in columns.values()]
-        whole = [column for column in found if column is not None]
-        if not whole or len(whole) < len(found):
-            return None
-        return np.array([sum(map(_length, row)) for row in zip(*whole, strict=True)])
+        return list(columns.values()) if self.buckets else []
 
-    def _column(self, p: Plan, slot: SlotPlan) -> list[Any] | None:
-        """A slot's values in the training rows; None where that costs reading every row.
+    def _survey(self) -> Survey:
+        return Survey(self.name, self.source("train"), self.references)
 
-        In a repetition a list each; of a row without a value all its references. Errors: DataError when no row has the
-        column.
-        """
-        source, group = self.source("train"), _group(p, slot)
-        if slot.column in self.references:
-            return self._own_or_references(source, slot)
-        try:
-            return source.column(slot.column)
-        except DataError as error:
-            if group is None or group.column is None:
-                raise error.at(task=self.name, slot=slot.name, column=slot.column) from None
-        rounds, at = source.column(group.column), group.columns.index(slot.column)
-        return None if rounds is None else [_taken(value, at) for value in rounds]
-
-    def _own_or_references(self, source: Source, slot: SlotPlan) -> list[Any] | None:
-        """Of each row its value, else its references. Errors: DataError when no row has either column."""
-        found: list[list[Any] | None] = []
-        for name in (slot.column, self.references[slot.column]):
-            try:
-                found.append(source.column(name))
-            except DataError as error:
-                missing = error.at(task=self.name, slot=slot.name, column=name)
-        if not found:
-            raise missing from None
-        if len(found) == 1 or found[0] is None or found[1] is None:
-            return found[0]
-        return [ways if own is None else own for own, ways in zip(found[0], found[1], strict=True)]
-
-    def _one_each(self, column: list[Any] | None, name: str) -> list[Any] | None:
-        """A column with the longest of the references where a row has several."""
-        if column is None or name not in self.references:
-            return column
-        return [
-            value if (ways := elements(value)) is None else max(ways, key=_length, default=None) for value in column
-        ]
-
-    def _values(self, p: Plan, slot: SlotPlan, most: int, read: int) -> Iterator[Any]:
-        """A slot's values in `most` training rows, evenly spread (`read` where whole rows must be read); one by one."""
-        column = self._column(p, slot)
-        found = self._read(p, slot, read) if column is None else column[:: -(-len(column) // most)]
-        several = slot.group is not None or slot.column in self.references
-        for value in found:
-            inner = elements(value) if several else None
-            yield from (value,) if inner is None else inner
-
-    def _read(self, p: Plan, slot: SlotPlan, most: int) -> Iterator[Any]:
-        source, group = self.source("train"), _group(p, slot)
-        for i in range(0, len(source), -(-len(source) // most)):
-            try:
-                row = source[i] if group is None else group.spread(source[i])
-                value = row.get(slot.column)
-                yield row.get(self.references.get(slot.column, "")) if value is None else value
-            except Exception:  # a bad row is dealt with when it is drawn
-                continue
-
-    def _gathered(self, p: Plan, slot: SlotPlan) -> tuple[str, ...]:
+    def _gathered(self, closed: Sequence[tuple[Plan, SlotPlan]]) -> dict[str, tuple[str, ...]]:
+        """The labels of slots, each of its own column; the lengths as well, where the same pass gives them."""
         if "train" not in self.sources:
+            slot = closed[0][1]
             raise ConfigError(
                 f"task {self.name!r}: the closed set of {slot.name} is not known; give closed_set={{{slot.column!r}: [...]}} or training rows"
             )
-        found: set[str] = set()
-        for value in self._values(p, slot, MOST_ROWS, MOST_ROWS):
-            if value is not None and (label := value if type(value) is str else _label(value)):
-                found.add(label)
-            if len(found) > MOST_LABELS:
-                raise ConfigError(
-                    f"task {self.name!r}: {slot.name} has more than {MOST_LABELS:,} labels; is it free text?"
+        survey = self._survey()
+        found, lengths = survey.labels_and_lengths(closed, self._measured() if survey.in_one_pass else [])
+        for _, slot in closed:
+            if not found[slot.column]:
+                raise DataError(
+                    "no training row holds a label",
+                    expected="a str or an integer, True or False",
+                    task=self.name,
+                    slot=slot.name,
+                    column=slot.column,
                 )
-        found = {label for label in found if label.strip() and is_text(label)}
-        if not found:
-            raise DataError(
-                "no training row holds a label",
-                expected="a str or an integer, True or False",
-                task=self.name,
-                slot=slot.name,
-                column=slot.column,
-            )
-        return tuple(sorted(found))
+        self._lengths = lengths
+        return {column: tuple(sorted(labels)) for column, labels in found.items()}
 
     def _searched(self, asked: Mapping[str, Any]) -> SearchOptions:
         """Errors: ConfigError for an option that no target of the task takes."""
@@ -433,33 +379,3 @@ def _ways(value: Any, column: str) -> Sequence[Any]:
             column=column,
         )
     return ways
-
-
-def _label(value: Any) -> str | None:
-    """The text of a label; None for what is none, which is said when its row is drawn."""
-    try:
-        return label_text(value)
-    except DataError:
-        return None
-
-
-def _group(p: Plan, slot: SlotPlan) -> Group | None:
-    """The repetition a slot stands in."""
-    steps = (step for step in (*p.source, *p.target) if isinstance(step, Repeat))
-    return next((step.group for step in steps if slot.index in step.slots), None)
-
-
-def _taken(rounds: Any, at: int) -> list[Any] | None:
-    """Place `at` of each of a list of tuples; None if it is not one."""
-    listed = elements(rounds)
-    if listed is None:
-        return None
-    return [one[at] for one in map(elements, listed) if one is not None and len(one) > at]
-
-
-def _length(value: Any) -> int:
-    """Characters of a text or of a list of texts; of what is neither, a guess."""
-    if isinstance(value, str):
-        return len(value)
-    inner = elements(value)
-    return 4 if inner is None else sum(map(_length, inner))

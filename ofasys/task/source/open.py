@@ -16,13 +16,13 @@ from ofasys.task.source.memory import Listed, MapStyle
 from ofasys.task.source.row import Source
 from ofasys.task.source.stream import Stream
 from ofasys.task.source.tar import Tar
-from ofasys.task.source.text_file import Csv, Jsonl, open_json
+from ofasys.task.source.text_file import Csv, Jsonl, JsonList, Tsv
 
 _READERS: dict[str, Callable[[Path], Source]] = {
     ".jsonl": Jsonl,
-    ".json": open_json,
+    ".json": JsonList,
     ".csv": Csv,
-    ".tsv": lambda path: Csv(path, "excel-tab"),
+    ".tsv": Tsv,
     ".parquet": Parquet,
     ".arrow": Arrow,
     ".feather": Arrow,
