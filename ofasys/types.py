@@ -14,6 +14,22 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+
+class NamedBytes(bytes):
+    """The bytes of a file that had a name. path: that name; its suffix tells formats that say nothing of themselves."""
+
+    path: str
+
+    def __new__(cls, data: bytes, path: str) -> NamedBytes:
+        """The bytes, and the name."""
+        made = super().__new__(cls, data)
+        made.path = path
+        return made
+
+    def __reduce__(self) -> tuple[type[NamedBytes], tuple[bytes, str]]:
+        return NamedBytes, (bytes(self), self.path)
+
+
 # --- the target sentence as an automaton: the plan compiles it, training and generation read it -----------------------
 
 

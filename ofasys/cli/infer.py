@@ -89,12 +89,15 @@ def _many(
 ) -> Iterator[Output]:
     source = open_source(path)
     files = {slot.column for slot in planned.slots if slot.value not in ("text", "label")}
+    given = {name: _from_here(value, source.root) if name in files else value for name, value in constant.items()}
+    asked = {"root": source.root, **asked}
+    if isinstance(asked.get("negative_prompt"), Mapping):
+        asked["negative_prompt"] = {
+            name: _from_here(value, source.root) for name, value in asked["negative_prompt"].items()
+        }
     size = asked["batch_size"]
     for start in range(0, len(source), size):
-        rows = []
-        for number in range(start, min(start + size, len(source))):
-            row = source[number]
-            rows.append({n: _anchored(v, source.root) if n in files else v for n, v in row.items()} | dict(constant))
+        rows = [source[number] | given for number in range(start, min(start + size, len(source)))]
         try:
             yield from answerer.inference(instruction, data=rows, first=start, **asked)
         except DataError as error:
@@ -104,13 +107,17 @@ def _many(
             raise
 
 
-def _anchored(value: Any, root: Path | None) -> Any:
-    """A relative path inside a file of rows starts at the file's folder."""
+def _from_here(value: Any, root: Path | None) -> Any:
+    """A relative path that was given as a word starts where we are, and not at `root`, the folder of the rows."""
     if isinstance(value, list):
-        return [_anchored(one, root) for one in value]
-    if root is not None and isinstance(value, str) and len(value) < 4096 and (root / value).is_file():
-        return str(root / value)
-    return value
+        return [_from_here(one, root) for one in value]
+    if isinstance(value, Mapping):
+        return {name: _from_here(one, root) for name, one in value.items()}
+    try:
+        named = isinstance(value, str) and any(Path(at, value).is_file() for at in (".", root or "."))
+    except (OSError, ValueError):  # too long for a file's name, as base64 is
+        return value
+    return str(Path(value).absolute()) if named else value
 
 
 def _row(instruction: Instruction, planned: Plan, values: Sequence[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ofasys.hub.output import Output
 from ofasys.hub.store import MANIFEST, standing, write_folder
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, lexicon
+from ofasys.modality.shared.label import label_text
 from ofasys.planner import Plan, plan
 from ofasys.program.program import Labels, Program
 
@@ -198,7 +199,7 @@ class OFASys:
             if unknown := sorted(set(closed_set) - set(columns)):
                 raise ConfigError(f"closed_set names {unknown[0]!r}; columns with a set: {columns or 'none'}")
             known |= {name: self._in_order(name, labels, card) for name, labels in closed_set.items()}
-        return {name: tuple(map(str, labels)) for name, labels in known.items()}
+        return {name: _spelled(name, labels) for name, labels in known.items()}
 
     def _in_order(self, column: str, labels: Sequence[str], card: TaskCard | None) -> Sequence[str]:
         """Labels in the order a task learned them in, where they are the same; else as they are given."""
@@ -206,7 +207,7 @@ class OFASys:
             raise ConfigError(f"the closed set of {column!r} is {labels!r}; give a list of labels")
         for other in ([card] if card else []) + list(self.cards):
             learned = other.labels.get(column, ())
-            if sorted(learned) == sorted(set(map(str, labels))):
+            if sorted(learned) == sorted(set(_spelled(column, labels))):
                 return learned
         return labels
 
@@ -236,6 +237,14 @@ class OFASys:
                         clash.add(name)
                     found[name] = value
         return {name: value for name, value in found.items() if name not in clash and value is not None}
+
+
+def _spelled(column: str, labels: Sequence[Any]) -> tuple[str, ...]:
+    """Errors: ConfigError for a label that is none."""
+    try:
+        return tuple(map(label_text, labels))
+    except DataError as error:
+        raise ConfigError(f"the closed set of {column!r}: {error}") from None
 
 
 def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Program) -> SearchOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ofasys.errors import ConfigError, nearest
@@ -17,7 +18,7 @@ from ofasys.metric.sql import execution_accuracy
 from ofasys.metric.struct import grid_exact, table_exact, table_exact_any_order, triples_f1
 from ofasys.metric.text import bleu, chrf, cider, rouge_l
 
-Function = Callable[[Sequence[Any], Sequence[Any]], Mapping[str, float] | float]
+Function = Callable[..., Mapping[str, float] | float]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Metric:
     """A pure function (predictions, references) -> figures, and what to know about it.
 
     takes: the kinds of target values it reads, in order: ("text",), ("box", "text"); ("any",) is one value of any kind.
-    main: the key of its headline figure.
+    main: the key of its headline figure. rooted: references name files, and the function takes `root=`, the folder that
+    relative paths start from.
     """
 
     name: str
@@ -34,10 +36,14 @@ class Metric:
     function: Function
     main: str
     higher_is_better: bool = True
+    rooted: bool = False
 
-    def __call__(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-        """The figures, as plain floats; a function that returns one number gets it under `main`."""
-        found = self.function(predictions, references)
+    def __call__(
+        self, predictions: Sequence[Any], references: Sequence[Any], root: str | Path | None = None
+    ) -> dict[str, float]:
+        """The figures, as plain floats; a function that returns one number gets it under `main`. root: of the rows."""
+        where = {"root": root} if self.rooted else {}
+        found = self.function(predictions, references, **where)
         figures = found if isinstance(found, Mapping) else {self.main: found}
         try:
             scores = {str(key): float(value) for key, value in figures.items()}
@@ -120,6 +126,7 @@ METRICS: dict[str, Metric] = {
             ("text",),
             execution_accuracy,
             "execution_accuracy",
+            rooted=True,
         ),
     )
 }

@@ -84,23 +84,26 @@ def execution_accuracy(
     database: Database | None = None,
     steps: int = STEPS,
     rows: int = ROWS,
+    root: str | Path | None = None,
 ) -> dict[str, float]:
     """`execution_accuracy`, 0..1: the share of queries whose result is the true one; `executable`: those that ran at all.
 
     A reference is (true SQL, database), or {"sql": ..., "database": ...}, or a list of such alternatives; with `database`
-    given, the true SQL alone. Results are compared as multisets of rows, as lists where the true SQL ends in ORDER BY
-    (rows that tie there are still expected in the order SQLite gives); columns in their order, whatever their names.
-    Whole numbers are the same when equal, 1 and 1.0 alike; of reals, those are that rounding may have parted: within 1e-6 (below 1, a
-    millionth of the larger, but at least 1e-9), or a part in 10^12. Text, numbers, blobs and NULL are apart. A prediction may be any text: one
-    that is no single query, writes, fails, or does not end within `steps` instructions and `rows` rows is wrong. Virtual tables are read like
-    others: FTS, R-tree, json_each, pragma_table_info. Errors: DataError where a database cannot be read or a true query does not run.
+    given, the true SQL alone. root: the folder that relative paths in references start from. Results are compared as
+    multisets of rows, as lists where the true SQL ends in ORDER BY (rows that tie there are still expected in the order
+    SQLite gives); columns in their order, whatever their names. Whole numbers are the same when equal, 1 and 1.0 alike; of
+    reals, those are that rounding may have parted: within 1e-6 (below 1, a millionth of the larger, but at least 1e-9), or
+    a part in 10^12. Text, numbers, blobs and NULL are apart. A prediction may be any text: one that is no single query,
+    writes, fails, or does not end within `steps` instructions and `rows` rows is wrong. Virtual tables are read like
+    others: FTS, R-tree, json_each, pragma_table_info. Errors: DataError where a database cannot be read or a true query
+    does not run.
     """
     scored = pairs(predictions, references)
     right = ran = 0
     with _Databases(steps, rows) as databases:
         for i, (prediction, reference) in enumerate(scored):
             verdicts = []
-            for sql, place in _ways(reference, database, i):
+            for sql, place in _ways(reference, database, i, root):
                 truth = databases.truth(place, sql, i)
                 try:
                     if not isinstance(prediction, str):
@@ -196,7 +199,9 @@ def _near(one: float, other: float) -> bool:
     return math.isfinite(size) and abs(one - other) <= max(1e-6 * min(size, 1), 1e-12 * size, 1e-9)
 
 
-def _ways(reference: Any, database: Database | None, sample: int) -> list[tuple[str, Database]]:
+def _ways(
+    reference: Any, database: Database | None, sample: int, root: str | Path | None
+) -> list[tuple[str, Database]]:
     """(true SQL, database) of each alternative."""
     if _is_way(reference, database):
         ways = [reference]
@@ -210,7 +215,8 @@ def _ways(reference: Any, database: Database | None, sample: int) -> list[tuple[
             )
     if database is not None:
         return [(way, database) for way in ways]
-    return [(way["sql"], way["database"]) if isinstance(way, Mapping) else tuple(way) for way in ways]
+    own = [(way["sql"], way["database"]) if isinstance(way, Mapping) else tuple(way) for way in ways]
+    return [(sql, Path(root or ".", at) if isinstance(at, str | Path) else at) for sql, at in own]
 
 
 def _is_way(value: Any, database: Database | None) -> bool:

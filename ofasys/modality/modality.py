@@ -184,8 +184,8 @@ class Preprocessor(Protocol):
         ...
 
     @staticmethod
-    def texts(value: Any, options: Options) -> list[str]:
-        """Text in a value, to train the tokenizer on; of a value it cannot read, none."""
+    def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
+        """Text in a value, to train the tokenizer on; of a value it cannot read, none. root: where relative paths start."""
         ...
 
     @staticmethod
@@ -224,7 +224,7 @@ class Concatenate:
         return {name: np.concatenate([piece.tensors[name] for piece in pieces]) for name in pieces[0].tensors}
 
     @staticmethod
-    def texts(value: Any, options: Options) -> list[str]:
+    def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
         """No text."""
         return []
 

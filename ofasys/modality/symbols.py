@@ -95,6 +95,26 @@ def _losses(tokenizer: Tokenizer) -> list[str]:
     return lost
 
 
+def is_text(value: str) -> bool:
+    """Whether a str is text that any file can hold: without half a surrogate pair, which is what is left of a cut emoji."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_text(value: str) -> None:
+    """Errors: DataError for half a surrogate pair, saying where."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"half a surrogate pair, {value[error.start]!a}, at character {error.start}, is not Unicode text",
+            expected="text without lone surrogates: was an emoji cut in two?",
+        ) from None
+
+
 class Symbols:
     """Text <-> ids, and where each range lies. Picklable.
 
@@ -118,9 +138,9 @@ class Symbols:
         try:
             found = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         except (UnicodeEncodeError, TypeError) as error:
-            raise DataError(
-                "text holds characters that are not Unicode text", expected="a str without lone surrogates"
-            ) from error
+            for text in texts:
+                check_text(text)
+            raise DataError("text holds characters that are not Unicode text", expected="a str") from error
         except Exception as error:  # the library raises nothing more precise
             raise DataError(
                 f"the tokenizer cannot read the text: {error}", expected="text made of its pieces"

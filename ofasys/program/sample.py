@@ -242,15 +242,28 @@ def _orders(part: Run | Whole) -> int:
     return 0 if piece is None else piece.length if piece.orders is None else piece.orders
 
 
+def elements(value: Any) -> Sequence[Any] | None:
+    """What a list, tuple, array or another sequence holds; None for what is none, as a text or a dict."""
+    if isinstance(value, (list, tuple)):
+        return value
+    if getattr(value, "ndim", None) == 0 or isinstance(value, (str, bytes, bytearray, Mapping)):
+        return None
+    if not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+        return None
+    listed: Sequence[Any] = value.tolist() if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist") else value
+    return listed
+
+
 def _list(slot: SlotPlan, value: Any) -> Sequence[Any]:
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or not hasattr(value, "__getitem__"):
+    found = elements(value)
+    if found is None:
         raise DataError(
             f"got {type(value).__name__} {str(value)[:40]!r}",
             expected="a list, one element per round of the repetition",
             slot=slot.name,
             column=slot.column,
         )
-    return value
+    return found
 
 
 def _spread(program: Program, row: Row) -> Mapping[str, Any]:

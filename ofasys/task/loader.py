@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,10 +96,17 @@ def read(
     """One row of a split, and its sample. Errors: DataError naming task and row, whatever went wrong in reading it."""
     source, origin = task.source(split), f"{split} row {row}"
     root = None if source.root is None else str(source.root)
-    try:
+    with of_row(task, origin):
         values = source[row]
         learned = task.learned(values, random)
         return values, flow.preprocess(program, learned, training=training, random=random, root=root, origin=origin)
+
+
+@contextmanager
+def of_row(task: Task, origin: str) -> Iterator[None]:
+    """Whatever goes wrong within it is wrong with this row. Errors: DataError naming task and row."""
+    try:
+        yield
     except DataError as error:
         raise error.at(task=task.name, sample=origin) from error.__cause__
     except Exception as error:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ofasys.errors import ConfigError, DataError, nearest
+from ofasys.errors import ConfigError, DataError, OfasysError, nearest
 from ofasys.generator.options import SearchOptions, check_use, reaching
-from ofasys.language import Group, Instruction
+from ofasys.language import Instruction
 from ofasys.metric import Metric, find
-from ofasys.modality import Context, Registry, default_registry, lexicon
+from ofasys.modality import Context, Preprocessor, Registry, default_registry, lexicon
+from ofasys.modality.shared.label import label_text
+from ofasys.modality.symbols import check_text, is_text
 from ofasys.planner import Plan, Prompt, Repeat, SlotPlan, plan
 from ofasys.program.program import Labels, Program, staged
+from ofasys.program.sample import elements
 from ofasys.task.schedule import Entry
 from ofasys.task.source import Row, Source, open_source
+from ofasys.task.survey import Survey
 
 SPLITS = ("train", "valid", "test")
 MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are at hand
 MOST_READ = 1_000  # the same where each row has to be read, pictures and all
 OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often
 MOST_EXAMPLES = 5_000  # rows that a preprocessor learns from before training
-MOST_ROWS = 1_000_000  # rows that labels are gathered from
-MOST_LABELS = 100_000
 
 
 class Task:
@@ -38,8 +41,9 @@ class Task:
     the list of its right answers; evaluation scores against all of them, and a training row without a value in the
     target column is learned with one of them, drawn anew each epoch. on_bad: "skip" bad training rows (each counted
     once and written to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label smoothing. loss_weight:
-    factor of its loss (a slot's is `weight=`). buckets:
-    batches of like length where text lengths are known.
+    factor of its loss (a slot's is `weight=`). shuffle: an order of its own in each epoch; False is the order of the rows.
+    buckets: batches of like length where text lengths are known; None: where rows are shuffled, for else it would undo
+    their order.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class Task:
         smoothing: float = 0.0,
         loss_weight: float = 1.0,
         shuffle: bool = True,
-        buckets: bool = True,
+        buckets: bool | None = None,
         modalities: Registry | None = None,
     ) -> None:
         if not name or not all(c.isalnum() or c in "_-." for c in name):
@@ -75,6 +79,10 @@ class Task:
             raise ConfigError(f"task {name!r} has smoothing={smoothing}; it is 0 or more and less than 1")
         if bad_limit < 0:
             raise ConfigError(f"task {name!r} has bad_limit={bad_limit}; it is 0 or more")
+        if buckets and not shuffle:
+            raise ConfigError(
+                f"task {name!r} has shuffle=False and buckets=True; rows sorted by length are not in their order, leave one out"
+            )
         self.name = name
         self.modalities = modalities or default_registry()
         texts = [instruction] if isinstance(instruction, (str, Instruction)) else list(instruction)
@@ -98,11 +106,12 @@ class Task:
         if not loss_weight > 0:
             raise ConfigError(f"task {name!r} has loss_weight={loss_weight}; it is more than 0")
         self.on_bad, self.bad_limit, self.smoothing, self.loss_weight = on_bad, bad_limit, smoothing, loss_weight
-        self.shuffle, self.buckets = shuffle, buckets
+        self.shuffle, self.buckets = shuffle, shuffle if buckets is None else buckets
         self.sources: dict[str, Source] = {}
         self.references = self._referred(references or {})
         self.closed_set = self._named(closed_set)
         self._labels: dict[str, tuple[str, ...]] | None = None
+        self._lengths: np.ndarray | None = None
         self.entry()  # a weight, join or leave that cannot be is an error now
         for split, rows in zip(SPLITS, (train, valid, test), strict=True):
             if rows is not None:
@@ -131,8 +140,23 @@ class Task:
         except DataError as error:
             raise error.at(task=self.name) from error.__cause__
         if split == "train":
-            self._labels = None
+            self._labels = self._lengths = None
+        self._check_classes(self.sources[split])
         return self
+
+    def _check_classes(self, source: Source) -> None:
+        """Errors: ConfigError for a closed set of numbers where the data names its classes, so that rows hold names."""
+        for column, labels in self.closed_set.items():
+            names = getattr(source, "classes", {}).get(column)
+            if (
+                isinstance(names, tuple)
+                and set(labels).isdisjoint(names)
+                and all(label.isdecimal() for label in labels)
+            ):
+                raise ConfigError(
+                    f"task {self.name!r}: the closed set of {column!r} is {', '.join(labels[:8])}, but the data names its "
+                    f"classes: {', '.join(names[:8])}; give the names, or no closed set"
+                )
 
     def source(self, split: str) -> Source:
         """The rows of a split. Errors: ConfigError when it has none."""
@@ -152,19 +176,23 @@ class Task:
             return row
         filled = dict(row)
         for column, other in self.references.items():
-            if (ways := row.get(other)) is not None:
-                _check_ways(ways, other)
+            if row.get(other) is not None:
+                ways = _ways(row[other], other)
                 if row.get(column) is None:
                     filled[column] = ways[int(random.integers(len(ways)))]
         return filled
 
-    def right_answers(self, program: Program, row: Row) -> dict[str, list[Any]]:
-        """Target column -> all its references in this row, as an answer would hold them; of those that have some."""
+    def right_answers(self, program: Program, row: Row, root: str | Path | None = None) -> dict[str, list[Any]]:
+        """Target column -> all its references in this row, as an answer would hold them; of those that have some.
+
+        root: where relative paths start. Errors: DataError for a reference that is no answer.
+        """
         found = {}
         for slot in program.plan.answered:
-            ways = row.get(self.references.get(slot.column, ""))
-            if isinstance(ways, (list, tuple)):
-                found[slot.column] = [program.preprocessors[slot.index].canonical(way) for way in ways]
+            ways = elements(row.get(self.references.get(slot.column, "")))
+            if ways is not None:
+                canonical = program.preprocessors[slot.index].canonical
+                found[slot.column] = [canonical(way, Context(root=root)) for way in ways]
         return found
 
     def entry(self) -> Entry:
@@ -176,11 +204,8 @@ class Task:
     def labels(self) -> Labels:
         """Column -> closed set: as given, else the distinct values of the training rows, sorted."""
         if self._labels is None:
-            known = dict(self.closed_set)
-            for p, slot in self.closed_slots():
-                if slot.column not in known:
-                    known[slot.column] = self._gathered(p, slot)
-            self._labels = known
+            unknown = {s.column: (p, s) for p, s in self.closed_slots() if s.column not in self.closed_set}
+            self._labels = dict(self.closed_set) | (self._gathered(list(unknown.values())) if unknown else {})
         return self._labels
 
     def restore_labels(self, labels: Labels) -> None:
@@ -200,7 +225,7 @@ class Task:
             for s in (step.steps if isinstance(step, Repeat) else (step,))
             if isinstance(s, Prompt)
         ]
-        for text in [*often, *(label for labels in self.labels.values() for label in labels)]:
+        for text in filter(is_text, [*often, *(label for labels in self.labels.values() for label in labels)]):
             yield from repeat(text, OFTEN)
         if "train" not in self.sources:
             return
@@ -208,106 +233,64 @@ class Task:
         for p, slot in columns.values():
             if not slot.closed_set:
                 preprocessor = self.modalities.face(slot.modality).preprocess[slot.preprocess.name].resolve()
-                for value in self._values(p, slot, MOST_TEXTS, MOST_READ):
-                    yield from preprocessor.texts(value, slot.values)
+                for value in self._survey().values((p, slot), MOST_TEXTS, MOST_READ):
+                    yield from self._texts_of(preprocessor, value, slot)
+
+    def _texts_of(self, preprocessor: type[Preprocessor], value: Any, slot: SlotPlan) -> list[str]:
+        """The text in a value that can be learned from; a row that holds anything else is dealt with when it is drawn."""
+        try:
+            return [t for t in preprocessor.texts(value, slot.values, self.sources["train"].root) if is_text(t)]
+        except (OfasysError, ValueError, OSError):
+            return []
 
     def examples(self, p: Plan, slot: SlotPlan) -> Iterator[tuple[Any, Context]]:
         """Training values of a slot, for a preprocessor that fits; bad ones are its to leave out."""
         if "train" in self.sources:
             root = self.sources["train"].root
-            for value in self._values(p, slot, MOST_EXAMPLES, MOST_EXAMPLES):
+            for value in self._survey().values((p, slot), MOST_EXAMPLES, MOST_EXAMPLES):
                 yield value, Context(root=root)
 
     def lengths(self) -> np.ndarray | None:
         """A length per training row for bucketing: characters of its text columns; None where they are not at hand."""
-        if not self.buckets:
+        texts = self._measured()
+        if not texts:
             return None
+        if self._lengths is None:
+            survey = self._survey()
+            lengths = survey.labels_and_lengths([], texts)[1]
+            if not survey.in_one_pass:
+                return lengths  # rows in memory may be others the next time
+            self._lengths = lengths
+        return self._lengths
+
+    def _measured(self) -> list[tuple[Plan, SlotPlan]]:
+        """A slot of each text column, whose values make a row long or short; none without buckets."""
         columns = {s.column: (p, s) for p in self.plans for s in p.slots if s.value == "text" and not s.closed_set}
-        found = [self._one_each(self._column(p, slot), slot.column) for p, slot in columns.values()]
-        whole = [column for column in found if column is not None]
-        if not whole or len(whole) < len(found):
-            return None
-        return np.array([sum(map(_length, row)) for row in zip(*whole, strict=True)])
+        return list(columns.values()) if self.buckets else []
 
-    def _column(self, p: Plan, slot: SlotPlan) -> list[Any] | None:
-        """A slot's values in the training rows; None where that costs reading every row.
+    def _survey(self) -> Survey:
+        return Survey(self.name, self.source("train"), self.references)
 
-        In a repetition a list each; of a row without a value all its references. Errors: DataError when no row has the
-        column.
-        """
-        source, group = self.source("train"), _group(p, slot)
-        if slot.column in self.references:
-            return self._own_or_references(source, slot)
-        try:
-            return source.column(slot.column)
-        except DataError as error:
-            if group is None or group.column is None:
-                raise error.at(task=self.name, slot=slot.name, column=slot.column) from None
-        rounds, at = source.column(group.column), group.columns.index(slot.column)
-        return None if rounds is None else [_taken(value, at) for value in rounds]
-
-    def _own_or_references(self, source: Source, slot: SlotPlan) -> list[Any] | None:
-        """Of each row its value, else its references. Errors: DataError when no row has either column."""
-        found: list[list[Any] | None] = []
-        for name in (slot.column, self.references[slot.column]):
-            try:
-                found.append(source.column(name))
-            except DataError as error:
-                missing = error.at(task=self.name, slot=slot.name, column=name)
-        if not found:
-            raise missing from None
-        if len(found) == 1 or found[0] is None or found[1] is None:
-            return found[0]
-        return [ways if own is None else own for own, ways in zip(found[0], found[1], strict=True)]
-
-    def _one_each(self, column: list[Any] | None, name: str) -> list[Any] | None:
-        """A column with the longest of the references where a row has several."""
-        if column is None or name not in self.references:
-            return column
-        return [
-            max(value, key=_length, default=None) if isinstance(value, (list, tuple)) else value for value in column
-        ]
-
-    def _values(self, p: Plan, slot: SlotPlan, most: int, read: int) -> Iterator[Any]:
-        """A slot's values in `most` training rows, evenly spread (`read` where whole rows must be read); one by one."""
-        column = self._column(p, slot)
-        found = self._read(p, slot, read) if column is None else column[:: -(-len(column) // most)]
-        several = slot.group is not None or slot.column in self.references
-        for value in found:
-            yield from value if several and isinstance(value, (list, tuple)) else (value,)
-
-    def _read(self, p: Plan, slot: SlotPlan, most: int) -> Iterator[Any]:
-        source, group = self.source("train"), _group(p, slot)
-        for i in range(0, len(source), -(-len(source) // most)):
-            try:
-                row = source[i] if group is None else group.spread(source[i])
-                value = row.get(slot.column)
-                yield row.get(self.references.get(slot.column, "")) if value is None else value
-            except Exception:  # a bad row is dealt with when it is drawn
-                continue
-
-    def _gathered(self, p: Plan, slot: SlotPlan) -> tuple[str, ...]:
+    def _gathered(self, closed: Sequence[tuple[Plan, SlotPlan]]) -> dict[str, tuple[str, ...]]:
+        """The labels of slots, each of its own column; the lengths as well, where the same pass gives them."""
         if "train" not in self.sources:
+            slot = closed[0][1]
             raise ConfigError(
                 f"task {self.name!r}: the closed set of {slot.name} is not known; give closed_set={{{slot.column!r}: [...]}} or training rows"
             )
-        found: set[str] = set()
-        for value in self._values(p, slot, MOST_ROWS, MOST_ROWS):
-            if isinstance(value, (str, int, np.integer)) and str(value).strip():
-                found.add(str(value))
-            if len(found) > MOST_LABELS:
-                raise ConfigError(
-                    f"task {self.name!r}: {slot.name} has more than {MOST_LABELS:,} labels; is it free text?"
+        survey = self._survey()
+        found, lengths = survey.labels_and_lengths(closed, self._measured() if survey.in_one_pass else [])
+        for _, slot in closed:
+            if not found[slot.column]:
+                raise DataError(
+                    "no training row holds a label",
+                    expected="a str or an integer, True or False",
+                    task=self.name,
+                    slot=slot.name,
+                    column=slot.column,
                 )
-        if not found:
-            raise DataError(
-                "no training row holds a label",
-                expected="a str or an integer",
-                task=self.name,
-                slot=slot.name,
-                column=slot.column,
-            )
-        return tuple(sorted(found))
+        self._lengths = lengths
+        return {column: tuple(sorted(labels)) for column, labels in found.items()}
 
     def _searched(self, asked: Mapping[str, Any]) -> SearchOptions:
         """Errors: ConfigError for an option that no target of the task takes, or that would change nothing."""
@@ -356,17 +339,28 @@ class Task:
                     f"task {self.name!r}: closed_set={{column: labels}} is needed; columns with a set: {columns or 'none'}"
                 )
             closed_set = {columns[0]: closed_set}
-        for column, values in closed_set.items():
-            if isinstance(values, str) or not values:
+        for column, given in closed_set.items():
+            values = elements(given)
+            if not values:
                 raise ConfigError(
-                    f"task {self.name!r}: the closed set of {column!r} is {values!r}; give a list of labels"
+                    f"task {self.name!r}: the closed set of {column!r} is {given!r:.80}; give a list of labels"
                 )
             if column not in columns:
                 raise ConfigError(
                     f"task {self.name!r}: closed_set names {column!r}, which has none; {nearest(column, columns)}"
                     f"columns with a set: {columns or 'none'} (write closed_set in the slot, or use CATEGORY)"
                 )
-        return {column: tuple(dict.fromkeys(map(str, values))) for column, values in closed_set.items()}
+        return {column: self._spelled(column, elements(values) or ()) for column, values in closed_set.items()}
+
+    def _spelled(self, column: str, values: Sequence[Any]) -> tuple[str, ...]:
+        """Errors: ConfigError for a label that is none."""
+        try:
+            labels = tuple(dict.fromkeys(map(label_text, values)))
+            for label in labels:
+                check_text(label)
+        except DataError as error:
+            raise ConfigError(f"task {self.name!r}: the closed set of {column!r}: {error}") from None
+        return labels
 
 
 def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:
@@ -385,30 +379,13 @@ def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _check_ways(ways: Any, column: str) -> None:
-    """Errors: DataError when these are no list of at least one value."""
-    listed = isinstance(ways, (list, tuple)) and len(ways) > 0
-    if not listed or any(way is None or (isinstance(way, str) and not way.strip()) for way in ways):
+def _ways(value: Any, column: str) -> Sequence[Any]:
+    """The references in a row. Errors: DataError when these are no list of at least one value."""
+    ways = elements(value)
+    if not ways or any(way is None or (isinstance(way, str) and not way.strip()) for way in ways):
         raise DataError(
-            f"the references are {ways!r:.80}", expected="a list of answers, at least one and none empty", column=column
+            f"the references are {value!r:.80}",
+            expected="a list of answers, at least one and none empty",
+            column=column,
         )
-
-
-def _group(p: Plan, slot: SlotPlan) -> Group | None:
-    """The repetition a slot stands in."""
-    steps = (step for step in (*p.source, *p.target) if isinstance(step, Repeat))
-    return next((step.group for step in steps if slot.index in step.slots), None)
-
-
-def _taken(rounds: Any, at: int) -> list[Any] | None:
-    """Place `at` of each of a list of tuples; None if it is not one."""
-    if not isinstance(rounds, (list, tuple)):
-        return None
-    return [one[at] for one in rounds if isinstance(one, (list, tuple)) and len(one) > at]
-
-
-def _length(value: Any) -> int:
-    """Characters of a text or of a list of texts; of what is neither, a guess."""
-    if isinstance(value, (list, tuple)):
-        return sum(map(_length, value))
-    return len(value) if isinstance(value, str) else 4
+    return ways

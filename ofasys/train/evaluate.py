@@ -13,13 +13,15 @@ import numpy as np
 import torch
 
 from ofasys import flow
+from ofasys.errors import DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.metric import Metric
 from ofasys.modality import Context
 from ofasys.planner import Repeat
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
-from ofasys.task.loader import read
+from ofasys.program.sample import elements
+from ofasys.task.loader import of_row, read
 from ofasys.task.order import sample_seed, sequential
 from ofasys.task.task import Task, metric_columns
 from ofasys.types import Hidden, Sample
@@ -50,8 +52,19 @@ def evaluate_task(
     figures = []
     for metric in task.metrics:
         columns = metric_columns(metric, program.plan)
-        figures.append(metric(_values(predictions, columns), _values(references, columns)))
+        try:
+            values = _values(predictions, columns), _values(references, columns)
+            figures.append(metric(*values, root=task.source(split).root))
+        except DataError as error:
+            raise _of_its_row(error, task, split, limit) from error.__cause__
     return found | _named(task.metrics, figures, found)
+
+
+def _of_its_row(error: DataError, task: Task, split: str, limit: int | None) -> DataError:
+    """A metric counts the samples it is given; a person, the rows of the split."""
+    if isinstance(error.sample, int):
+        error.sample = f"{split} row {spread_rows(len(task.source(split)), limit)[error.sample]}"
+    return error.at(task=task.name)
 
 
 def _named(metrics: Sequence[Metric], figures: Sequence[Mapping[str, float]], taken: Iterable[str]) -> dict[str, float]:
@@ -83,7 +96,8 @@ def predict_task(
                 random = np.random.Generator(np.random.PCG64(sample_seed(0, f"{task.name}/{split}", 0, row)))
                 values, sample = read(task, program, split, row, random)
                 samples.append(sample)
-                references.append(true_values(program, values, root) | task.right_answers(program, values))
+                with of_row(task, f"{split} row {row}"):
+                    references.append(true_values(program, values, root) | task.right_answers(program, values, root))
             memory = judged.add(model, program, samples)
             answers = flow.generate(model, program, samples, task.generate, rows[numbers].tolist(), memory)
             for sample, found in zip(samples, answers, strict=True):
@@ -109,8 +123,8 @@ def true_values(program: Program, row: Mapping[str, Any], root: str | Path | Non
     found = {}
     for slot in program.plan.answered:
         value, canonical = row.get(slot.column), program.preprocessors[slot.index].canonical
-        many = slot.group is not None and isinstance(value, (list, tuple))
-        found[slot.column] = [canonical(one, context) for one in value or ()] if many else canonical(value, context)
+        many = elements(value) if slot.group is not None else None
+        found[slot.column] = canonical(value, context) if many is None else [canonical(one, context) for one in many]
     return found
 
 

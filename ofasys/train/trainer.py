@@ -518,7 +518,7 @@ def _size(task: Task) -> list[int]:
 
 
 def _check_choice(task: Task, program: Program) -> None:
-    """Errors: ConfigError when every token of the target is forced; DataError for a contrast of fewer rows than a batch."""
+    """Errors: ConfigError when there is nothing to learn: every token of the target is forced, or a contrast has no others."""
     constraints = [stage.constraint for stage in program.stages if stage.constraint is not None]
     tokens = any(((c.single < 0) & (c.class_of >= 0)).any() for c in constraints)
     if not tokens and not any(slot.criterion and slot.kind != "tokens" for slot in program.plan.slots):
@@ -530,20 +530,16 @@ def _check_choice(task: Task, program: Program) -> None:
             raise ConfigError(
                 f"task {task.name!r}: a contrast of one sample has nothing to tell apart; give micro_batch_size=2 or more"
             )
+        if slot.kind == "contrast" and len(task.source("train")) < task.micro_batch_size:
+            rows = len(task.source("train"))
+            raise ConfigError(
+                f"task {task.name!r}: a contrast over {task.micro_batch_size} samples of {rows} rows would tell a row apart from "
+                f"itself; give micro_batch_size={rows} or less"
+            )
         if slot.kind == "category" and slot.goal is not None and len(program.labels[slot.goal]) < 2:
             raise ConfigError(
                 f"task {task.name!r}: column {program.plan.slots[slot.goal].column!r} has one label, so there is nothing to learn"
             )
-    rows, contrasted = len(task.source("train")), [slot for slot in program.plan.slots if slot.kind == "contrast"]
-    if contrasted and rows < task.micro_batch_size:
-        slot = contrasted[0]
-        raise DataError(
-            f"the training set has {rows} rows, so a row would stand twice in one micro-batch and be told apart from itself",
-            expected=f"at least {task.micro_batch_size} rows, or micro_batch_size={rows}",
-            task=task.name,
-            slot=slot.name,
-            column=slot.column,
-        )
 
 
 def card_of(task: Task) -> TaskCard:

@@ -19,7 +19,7 @@ SPEC.loader.exec_module(pages)
 ELSEWHERE = {"language.md"}  # tests/language/test_docs.py runs it
 SLOW = {"README.md", "first-task.md", "add-a-modality.md"}  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train
-FOLDERS = (ROOT / "docs", *(ROOT / "docs" / name for name in ("modalities", "criteria", "generators")))
+FOLDERS = (ROOT / "docs", *(ROOT / "docs" / name for name in ("modalities", "criteria", "generators", "sources")))
 PAGES = [
     ROOT / "README.md",
     *sorted(page for folder in FOLDERS for page in folder.glob("*.md") if page.name not in ELSEWHERE),

@@ -327,18 +327,19 @@ def test_evaluation_asked_for_without_rows_is_refused():
         fit([tiny.label_task(valid=None)], eval_every=2)
 
 
-@pytest.mark.parametrize("size", [2, 5, 16])
-def test_data_shorter_than_a_batch_goes_round_in_it(size):
-    _, trainer = fit([tiny.label_task(train=tiny.label_rows(2), valid=None, micro_batch_size=size)])
-    assert trainer.history[0]["samples"] == size * trainer.history[0]["step"]
+@pytest.mark.parametrize("rows", [1, 2, 3, 16])
+def test_data_shorter_than_a_batch_goes_round_several_times_in_one(rows):
+    task = tiny.label_task(train=tiny.label_rows(rows), valid=None, micro_batch_size=16, closed_set=tiny.COLOURS)
+    _, trainer = fit([task])
+    assert trainer.history[0]["samples"] == 16 * trainer.history[0]["step"]
 
 
-def test_a_contrast_of_fewer_rows_than_a_batch_is_refused():
-    rows = [{"a": "one", "b": "1"}, {"a": "two", "b": "2"}]
-    with pytest.raises(DataError, match=r"2 rows, so a row would stand twice.*micro_batch_size=2"):
-        fit([Task("c", "[TEXT:a|TEXT:b] ->", train=rows, micro_batch_size=3)])
-    _, trainer = fit([Task("c", "[TEXT:a|TEXT:b] ->", train=rows, micro_batch_size=2)])
-    assert trainer.history[0]["samples"] == 2 * trainer.history[0]["step"]
+def test_a_contrast_of_a_row_with_itself_is_refused():
+    rows = [{"a": "one", "b": "1"}, {"a": "two", "b": "2"}, {"a": "three", "b": "3"}]
+    with pytest.raises(ConfigError, match=r"a contrast over 8 samples of 3 rows .*give micro_batch_size=3 or less"):
+        fit([Task("pairs", "[TEXT:a|TEXT:b] ->", train=rows, micro_batch_size=8)])
+    _, trainer = fit([Task("pairs", "[TEXT:a|TEXT:b] ->", train=rows, micro_batch_size=3)])
+    assert trainer.history[0]["samples"] == 3 * trainer.history[0]["step"]
 
 
 SHORT = {"w": (np.sin(np.arange(800) / 9).astype(np.float32), 8000), "t": "far too long for a tenth of a second"}

@@ -17,6 +17,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.modality.audio.waveform import Audio, missing, soundfile
+from ofasys.types import NamedBytes
 
 EXPECTED = (
     "a path, bytes or an open file (wav, flac, ogg, mp3, g722, m4a ...), (array, rate), "
@@ -38,6 +39,8 @@ def read_audio(value: Any, rate: int, seconds: float = 60.0, root: str | Path | 
     checked before anything is decoded, and decoding stops there. Errors: DataError for what holds no sound, is longer, ends before it
     should, or has a sample that is no number; ConfigError when a library to read it is not installed.
     """
+    if isinstance(value, NamedBytes):
+        value = {"bytes": value, "path": value.path}
     if isinstance(value, Mapping):
         value = _of_mapping(value)
     if hasattr(value, "get_all_samples"):  # what `datasets` decodes to since version 4

@@ -9,12 +9,13 @@ import numpy as np
 from ofasys.errors import DataError, one_of
 from ofasys.modality.category import HEAD
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
+from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 
 
 class Label(Concatenate):
-    """A label, a str or a number read as one, that must be in its closed set."""
+    """A label, see `label_text`, that must be in its closed set."""
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.options, self.symbols = options, symbols
@@ -43,8 +44,5 @@ class Label(Concatenate):
         return None if value is None else self._label(value)
 
     def _label(self, value: Any) -> str:
-        if isinstance(value, (bool, int, np.integer)):
-            value = str(value)
-        if not isinstance(value, str) or not value.strip():
-            raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected="a label: a str or an integer")
-        return value.lower() if self.options["uncased"] else value
+        label = label_text(value)
+        return label.lower() if self.options["uncased"] else label

@@ -29,8 +29,13 @@ Value = str | int | float | bool | None
 EXPECTED = "a text, a number, a truth value, a date or None"
 MOST_DIGITS = 300
 
-_NUMBER = re.compile(rf"-?(?:0|[1-9][0-9]{{0,{MOST_DIGITS}}})(\.[0-9]{{1,{MOST_DIGITS}}})?(e[+-]?[0-9]{{1,4}})?|-?inf")
+_NUMBER = re.compile(
+    rf"-?(?:0|[1-9][0-9]{{0,{MOST_DIGITS - 1}}})(\.[0-9]{{1,{MOST_DIGITS}}})?(e[+-]?[0-9]{{1,4}})?|-?inf"
+)
 _TRUTH = {"true": True, "false": False}
+_TRUTHS = frozenset(
+    spelled for word in _TRUTH for spelled in (word, word.title(), word.upper())
+)  # as programs write them
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _STRUCTURE = re.compile(r'[|"\n\r]')
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -146,6 +151,17 @@ def read_bare(text: str) -> Value:
     if (found := _NUMBER.fullmatch(text)) is None:
         return text
     return float(text) if found[1] or found[2] or text.endswith("inf") else int(text)
+
+
+def read_cell(text: str) -> Value:
+    """A cell of CSV that stood without quotes: a number if the number is written so, else the text that is there.
+
+    So `1931`, `2.5` and `1e-07` are numbers; `007`, `1.10`, `12e4` and `+5` are codes, of which a number would lose something.
+    """
+    if text in _TRUTHS:
+        return _TRUTH[text.lower()]
+    value = read_bare(text)
+    return value if value is None or write_cell(value) == text else text
 
 
 def read_line(line: str, names: bool = False) -> list[Value]:

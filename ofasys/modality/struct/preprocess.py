@@ -93,19 +93,19 @@ class Tables(Lines):
         return parse_table(self.symbols.decode(tokens))
 
     @staticmethod
-    def texts(value: Any, options: Options) -> list[str]:
+    def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
         """The first lines."""
-        if is_database(value):
-            return Databases.texts(value, options)
-        return Lines.sampled(_table_lines(value))
+        if is_database(value, root):
+            return Databases.texts(value, options, root)
+        return Lines.sampled(_table_lines(value, root))
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """As a Table, dates and the like as the text they are written as."""
-        return None if value is None else whole(read_table(value))
+        return None if value is None else whole(read_table(value, context.root))
 
 
-def _table_lines(value: Any) -> Iterator[str]:
-    table = read_table(value)
+def _table_lines(value: Any, root: str | Path | None) -> Iterator[str]:
+    table = read_table(value, root)
     yield header(table.columns)
     yield from lines(table)
 
@@ -127,7 +127,7 @@ class TriplesText(Lines):
         return parse_triples(self.symbols.decode(tokens))
 
     @staticmethod
-    def texts(value: Any, options: Options) -> list[str]:
+    def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
         """The first lines."""
         return Lines.sampled("\n" + line for line in map(write_triple, read_triples(value)))
 
@@ -156,17 +156,17 @@ class Databases(Lines):
         return self.symbols.decode(tokens)
 
     @staticmethod
-    def texts(value: Any, options: Options) -> list[str]:
+    def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
         """The first tables, without values. Rows share databases, so this is little."""
-        return Lines.sampled(_schema_lines(value))
+        return Lines.sampled(_schema_lines(value, root))
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """Never an answer."""
         raise DataError("a database is not generated", expected="preprocess=table, triples or grid in a target")
 
 
-def _schema_lines(value: Any) -> Iterator[str]:
-    yield from _written(_schema(value, 0, None), 0)
+def _schema_lines(value: Any, root: str | Path | None) -> Iterator[str]:
+    yield from _written(_schema(value, 0, root), 0)
 
 
 def _written(tables: tuple[TableSchema, ...], samples: int) -> list[str]:

@@ -8,16 +8,26 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from ofasys.errors import DataError
+from ofasys.modality.shared.separated import (
+    LOOKED_AT,
+    TSV,
+    Form,
+    form_of_csv,
+    in_quotes,
+    needs_quotes,
+    not_utf8,
+    with_text,
+)
 from ofasys.modality.struct.notation import (
     Malformed,
     Value,
     plain,
-    read_bare,
+    read_cell,
     read_line,
     shown,
     write_cell,
@@ -27,7 +37,7 @@ from ofasys.modality.struct.notation import (
 
 EXPECTED = (
     "a table: a list of rows (dicts), a dict of columns (lists), a list of lists whose first holds the names of the "
-    "columns, a pandas.DataFrame, a pyarrow.Table, CSV text, or the path of a .csv file"
+    "columns, a pandas.DataFrame, a pyarrow.Table, CSV text, or the path of a .csv, .tsv, .json or .jsonl file"
 )
 MOST_COLUMNS = 1000
 LONGEST_LINE = 1 << 20  # characters of a line of CSV
@@ -229,10 +239,10 @@ def _from_text(value: str | os.PathLike[str], root: str | Path | None) -> Readin
     text = os.fspath(value)
     path = None if "\n" in text or len(text) > 4096 else Path(root or ".", text)
     if path is not None and _is_file(path):
-        return _from_csv(_file_lines(path), "\t" if path.suffix.lower() == ".tsv" else None)
+        return _from_file(path)
     if text.lstrip()[:1] in ("[", "{"):
         try:
-            return read_table(json.loads(text))
+            return read_table(json.loads(text, object_pairs_hook=_once))
         except (ValueError, RecursionError) as error:
             if isinstance(error, DataError):
                 raise
@@ -240,7 +250,7 @@ def _from_text(value: str | os.PathLike[str], root: str | Path | None) -> Readin
                 raise DataError(f"JSON that cannot be read: {error}", expected=EXPECTED) from None
     if "\n" not in text.strip("\n") and not text.endswith("\n"):
         raise DataError(f"no file {text[:200]!r}, and CSV text has more than one line", expected=EXPECTED)
-    return _from_csv(_text_lines(text), None)
+    return _from_csv(_short_lines(io.StringIO(text.removeprefix("\ufeff"), newline=""), "the CSV text"))
 
 
 def _is_file(path: Path) -> bool:
@@ -250,18 +260,47 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def _from_file(path: Path) -> Reading:
+    suffix = path.suffix.lower()
+    try:
+        if suffix not in (".json", ".jsonl"):
+            return _from_csv(_file_lines(path), TSV if suffix == ".tsv" else None)
+        text = path.read_text(encoding="utf-8-sig")
+        lines = [text] if suffix == ".json" else [line for line in text.split("\n") if line.strip()]
+        found = [json.loads(line, object_pairs_hook=_once) for line in lines]
+        value = found[0] if suffix == ".json" else found
+        if isinstance(value, str):
+            raise DataError(f"{path} holds a text", expected="rows as JSON")
+        return read_table(value)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}", expected="a file of a table") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path} is not JSON: {error}", expected=f"rows as JSON, {'a list' if suffix == '.json' else 'one a line'}"
+        ) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's fields. Errors: DataError for two of one name."""
+    if twice := _twice([name for name, _ in pairs]):
+        raise DataError(f"two columns are called {twice!r}", expected="names that differ")
+    return dict(pairs)
+
+
 def _file_lines(path: Path) -> Iterator[str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _short_lines(file, str(path))
+        with path.open("rb") as file:
+            encoding = not_utf8(file.read(64))
+        if encoding is not None:
+            raise DataError(f"{path} is {encoding}", expected="a CSV file in UTF-8: save it anew in that encoding")
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            yield from _short_lines(text, str(path))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8: {error}", expected="a CSV file in UTF-8") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}", expected="a CSV file") from None
-
-
-def _text_lines(text: str) -> Iterator[str]:
-    return _short_lines(io.StringIO(text, newline=""), "the CSV text")
 
 
 def _short_lines(file: Any, what: str) -> Iterator[str]:
@@ -271,20 +310,30 @@ def _short_lines(file: Any, what: str) -> Iterator[str]:
         yield line
 
 
-def _from_csv(text: Iterator[str], delimiter: str | None) -> Reading:
-    first = next(text, "")
-    if not first.strip():
+def _from_csv(text: Iterator[str], form: Form | None = None) -> Reading:
+    first = list(islice(text, LOOKED_AT))
+    form = form or form_of_csv(first)
+    read = _csv_records(chain(first, text), form)
+    names, written = next(read, ([], ""))
+    if not names:
         raise DataError("the CSV has no header", expected="a first line with the names of the columns")
-    if delimiter is None:
-        delimiter = max(",;\t|", key=first.count)
-    rows = _csv_rows(csv.reader(chain([first], text), delimiter=delimiter, strict=True))
-    return _checked(next(rows), (row for row in rows if row), None)
+    telling = form.quotes and not any(
+        quoted and not needs_quotes(name) for name, quoted in zip(names, in_quotes(names, written), strict=True)
+    )
+    return _checked(names, (_csv_values(cells, written if telling else "") for cells, written in read), None)
 
 
-def _csv_rows(reader: Iterator[list[str]]) -> Iterator[list[Any]]:
-    """Each record; of all but the first, cells that read as a number or a truth value are one, and empty ones None."""
+def _csv_records(lines: Iterator[str], form: Form) -> Iterator[tuple[list[str], str]]:
+    """The cells of each record that has some, and how it was written."""
     try:
-        for number, row in enumerate(reader):
-            yield [read_bare(cell) for cell in row] if number else list(row)
+        yield from (found for found in with_text(islice(lines, form.before, None), form) if found[0])
     except csv.Error as error:
         raise DataError(f"CSV that cannot be read: {error}", expected=EXPECTED) from None
+
+
+def _csv_values(cells: list[str], written: str) -> list[Value]:
+    """What stands in the cells; in quotes text. written: how, where quotes tell anything: they do not where a name has some that it does not need."""
+    if '"' not in written or cells == [""]:  # `""` alone on its line: without quotes it would be no record
+        return [read_cell(cell) for cell in cells]
+    quotes = in_quotes(cells, written)
+    return [cell if quoted else read_cell(cell) for cell, quoted in zip(cells, quotes, strict=True)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ofasys.errors import DataError, one_of
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
+from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 
@@ -22,9 +24,7 @@ class Pieces(Concatenate):
 
     def preprocess(self, value: Any, context: Context) -> Piece:
         """A non-empty str. Errors: DataError for anything else."""
-        if context.labels is not None and isinstance(value, (int, np.integer)):
-            value = str(value)
-        text = self._text(value)
+        text = self._text(value if context.labels is None else label_text(value))
         if context.labels is not None and text not in context.labels:
             problem = f"label {text!r} is not in the closed set of {len(context.labels)}"
             raise DataError(problem, expected=one_of(text, context.labels))
@@ -47,14 +47,14 @@ class Pieces(Concatenate):
         return self.symbols.decode(tokens) if context.labels is None else self.symbols.label(tokens, context.labels)
 
     @staticmethod
-    def texts(value: Any, options: Options) -> list[str]:
+    def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
         """The text itself, in the slot's case."""
         return [value.lower() if options["uncased"] else value] if isinstance(value, str) and value else []
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """In the slot's case; a number that is a label as text."""
-        if self.options["closed_set"] and isinstance(value, (int, np.integer)):
-            value = str(value)
+        if self.options["closed_set"] and value is not None:
+            value = label_text(value)
         return value.lower() if self.options["uncased"] and isinstance(value, str) else value
 
     def _text(self, value: Any) -> str:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofasys.errors import DataError
-from ofasys.task.source.row import Row, Rows, cell, no_column
+from ofasys.task.source.columns import check_fields, class_names, convert, holds_bytes, simple, width
+from ofasys.task.source.row import Row, Rows, no_column
+from ofasys.task.source.value import cell, named, typed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +30,9 @@ class Blocks(Rows):
 
     names: list[str]  # the columns, of any block
     heavy: set[str]  # those that hold bytes, which `column` does not read
+    classes: dict[str, Any]  # of those that hold classes by number, their names; see `named`
+    odd: set[str]  # those whose values are not Arrow's own Python values
+    widths: dict[str, np.dtype[Any]]  # those that are lists of numbers, but for their width like Arrow's own
     starts: np.ndarray  # (blocks + 1,): the number of each block's first row, and of all rows
     _opened: tuple[int, Any] | None  # whose process, and what it opened
     _kept: OrderedDict[int, pa.Table]
@@ -35,9 +40,15 @@ class Blocks(Rows):
 
     def _lay(self, sizes: Sequence[int], schemas: Iterable[pa.Schema]) -> None:
         """Say how many rows each block has, and which columns there are."""
+        schemas = list(schemas)
         fields = [field for schema in schemas for field in schema]
         self.names = list(dict.fromkeys(field.name for field in fields))
-        self.heavy = {field.name for field in fields if _holds_bytes(field.type)}
+        self.heavy = {field.name for field in fields if self._heavy(field)}
+        self.classes = {name: names for schema in schemas for name, names in class_names(schema).items()}
+        widths = {field.name: self._width(field) for field in fields}
+        self.odd = {field.name for field in fields if widths[field.name] is None and not self._simple(field)}
+        self.odd |= self.classes.keys()
+        self.widths = {name: wide for name, wide in widths.items() if wide is not None and name not in self.odd}
         self.starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
     def _open(self) -> Any:
@@ -52,8 +63,33 @@ class Blocks(Rows):
 
     def _row(self, i: int) -> Row:
         block = int(np.searchsorted(self.starts, i, side="right")) - 1
-        row: Row = self._block(block).slice(i - int(self.starts[block]), 1).to_pylist()[0]
-        return row
+        table = self._block(block).slice(i - int(self.starts[block]), 1)
+        odd = [name for name in table.column_names if name in self.odd] if self.odd else []
+        try:
+            plain = table.drop_columns(odd) if odd else table
+            row: Row = plain.to_pylist()[0] if plain.num_columns else {}
+        except (ValueError, OverflowError):  # a value that Python cannot hold
+            row, odd = {}, table.column_names
+        for name in odd:
+            row[name] = self._values(table.field(name), table.column(name))[0]
+        for name, wide in self.widths.items():
+            if name in row and name not in odd:
+                row[name] = typed(row[name], wide)
+        return {name: row[name] for name in table.column_names} if odd else row
+
+    def _values(self, field: pa.Field, column: Any) -> list[Any]:
+        """The values of a column."""
+        found, names = convert(field.type)(column), self.classes.get(field.name)
+        return found if names is None else [named(value, names) for value in found]
+
+    def _simple(self, field: pa.Field) -> bool:
+        return simple(field.type)
+
+    def _width(self, field: pa.Field) -> np.dtype[Any] | None:
+        return width(field.type)
+
+    def _heavy(self, field: pa.Field) -> bool:
+        return holds_bytes(field.type)
 
     def column(self, name: str) -> list[Any] | None:
         """All values of a column; None where it holds bytes."""
@@ -65,7 +101,8 @@ class Blocks(Rows):
         for block in range(len(self.starts) - 1):
             table = self._load(self._reader(), block, [name])
             here = name in table.column_names
-            values += map(cell, table.column(name).to_pylist()) if here else [None] * self._size(block)
+            found = self._values(table.schema.field(name), table.column(name)) if here else [None] * self._size(block)
+            values += map(cell, found)
         return values
 
     def _size(self, block: int) -> int:
@@ -115,9 +152,7 @@ class _TableFile(Blocks):
         except (pa.ArrowException, OSError) as error:
             expected = f"a {path.suffix} file"
             raise DataError(f"{path.name} cannot be read: {str(error).strip()}", expected=expected) from None
-        twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
-        if twice:
-            raise DataError(f"{path.name}: two columns are named {twice[0]!r}", expected="a name of its own for each")
+        check_fields(schema, path.name)
         self._lay(sizes, [schema])
 
     def _look(self, reader: Any) -> tuple[list[int], pa.Schema]:
@@ -171,11 +206,3 @@ class Arrow(_TableFile):
         batch = reader[block] if isinstance(reader, list) else reader.get_batch(block)
         table = pa.Table.from_batches([batch])
         return table.select(columns) if columns else table
-
-
-def _holds_bytes(kind: Any) -> bool:
-    import pyarrow as pa
-
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return True
-    return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))

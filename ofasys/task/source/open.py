@@ -9,19 +9,20 @@ from typing import Any
 
 from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.task.source.blocks import Arrow, Parquet
-from ofasys.task.source.hub_dataset import HubDataset, undecoded
+from ofasys.task.source.columns import Frame, from_arrow, from_polars
+from ofasys.task.source.hub_dataset import HubDataset, classes, undecoded
 from ofasys.task.source.images import ImageFolder
 from ofasys.task.source.memory import Listed, MapStyle
 from ofasys.task.source.row import Source
 from ofasys.task.source.stream import Stream
 from ofasys.task.source.tar import Tar
-from ofasys.task.source.text_file import Csv, Jsonl, open_json
+from ofasys.task.source.text_file import Csv, Jsonl, JsonList, Tsv
 
 _READERS: dict[str, Callable[[Path], Source]] = {
     ".jsonl": Jsonl,
-    ".json": open_json,
+    ".json": JsonList,
     ".csv": Csv,
-    ".tsv": lambda path: Csv(path, "excel-tab"),
+    ".tsv": Tsv,
     ".parquet": Parquet,
     ".arrow": Arrow,
     ".feather": Arrow,
@@ -56,11 +57,15 @@ def _open(data: Any) -> Source:
     if isinstance(data, list | tuple):
         return Listed(data, f"{kind} of {len(data)} rows")
     if _is_a(data, "pandas.DataFrame"):
-        return Listed(data.to_dict("records"), f"DataFrame of {len(data)} rows")
-    if _is_a(data, "pyarrow.Table"):
-        return Listed(data.to_pylist(), f"pyarrow table of {len(data)} rows")
+        return Frame(data)
     if _is_a(data, "datasets.Dataset"):
         return HubDataset(data)
+    if _is_a(data, "pyarrow.Table") or _is_a(data, "pyarrow.RecordBatch"):
+        return from_arrow(data, "pyarrow table")
+    if _is_a(data, "polars.DataFrame"):
+        return from_polars(data)
+    if hasattr(type(data), "__arrow_c_stream__") and hasattr(type(data), "__len__"):
+        return from_arrow(data, f"{type(data).__module__.partition('.')[0]} {kind}")
     if isinstance(data, Mapping):
         if _is_a(data, "datasets.DatasetDict") or _is_a(data, "datasets.IterableDatasetDict"):
             raise ConfigError(f"the data is a {kind}; choose one of its splits: {', '.join(data)}")
@@ -80,7 +85,7 @@ def _open(data: Any) -> Source:
 
 def _open_stream(data: Any, max_rows: int | None) -> Source:
     if _is_a(data, "datasets.IterableDataset"):
-        return Stream(undecoded(data), "datasets.IterableDataset", max_rows)
+        return Stream(undecoded(data), "datasets.IterableDataset", max_rows, classes(data, stored=False))
     return Stream(data, type(data).__name__, max_rows)
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from ofasys.errors import DataError, nearest
+from ofasys.task.source.value import cell
 
 Row = dict[str, Any]
 
@@ -24,7 +23,7 @@ class Source(Protocol):
         ...
 
     def __getitem__(self, i: int) -> Row:
-        """Row i, a new dict; a missing value (None, NaN, an empty cell of a CSV file) is None."""
+        """Row i, a new dict of Python's values; a missing one (None, NaN, an empty cell of a CSV file) is None."""
         ...
 
     def describe(self) -> str:
@@ -63,17 +62,6 @@ class Rows:
     def column(self, name: str) -> list[Any] | None:
         """All values of a column, where they are at hand. Errors: DataError when no row has it."""
         return None
-
-
-def cell(value: Any) -> Any:
-    """A missing value in any of its spellings as None; an undecoded image or sound of `datasets` as its bytes or path."""
-    if isinstance(value, float | np.floating) and value != value:
-        return None
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
-        return value["path"] if value["bytes"] is None else value["bytes"]
-    return value
 
 
 def no_row(row: Any, where: str, i: int) -> DataError:

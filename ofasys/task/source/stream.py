@@ -1,4 +1,8 @@
-"""A stream (an IterableDataset), copied once to a file so that its rows can be drawn by number."""
+"""A stream (an IterableDataset), copied once to a file so that its rows can be drawn by number.
+
+The copy is blocks of Arrow. A column of a block whose values are all texts, all whole numbers and so on, is one of Arrow's; any
+other is kept value by value, see `written.py`, so that what comes back is what was given.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofasys.errors import ConfigError, DataError
+from ofasys.task.source import written
 from ofasys.task.source.blocks import Blocks
 from ofasys.task.source.row import Row, no_row
+from ofasys.task.source.value import cell, named
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,20 +29,30 @@ if TYPE_CHECKING:
 MOST_ROWS = 1_000_000  # of a stream whose max_rows was not given: it may have no end
 BLOCK_ROWS = 1000
 BLOCK_BYTES = 16 * 2**20  # of texts and bytes that wait to be written
+_KINDS = (str, int, float, bool, bytes)  # what a column of Arrow keeps as it is, if it is all of one of them
+_FLAT = (str, int, float, bool, type(None))  # what lists hold that wait as they are
+_WRITTEN = {b"values": b"written"}
+_HEAVY = {b"values": b"written, some of them large"}
 
 _log = logging.getLogger("ofasys")
+
+
+_NO_VALUE = object()  # of a row without the column
 
 
 class Stream(Blocks):
     """The rows of a stream, read to its end and copied to a file below the system's folder for temporary files.
 
     name: what a person would call the stream. max_rows: only so many are read; None: all, and MOST_ROWS of them or
-    more are an error. The file goes when the source does, or with the process that made it. Each block of it is an
-    Arrow stream of its own, so rows may differ in their columns, and a column in its kind. Errors: DataError for a
-    row that is no dict or holds what Arrow cannot keep, or when the stream itself raises; ConfigError for too many rows.
+    more are an error. classes: column -> what its classes are called, see `named`. The file goes when the source does, or
+    with the process that made it. Each block of it is an Arrow stream of its own, so rows may differ in their columns, and a
+    column in its kind. Errors: DataError for a row that is no dict or holds what cannot be written to a file, or when the
+    stream itself raises; ConfigError for too many rows.
     """
 
-    def __init__(self, data: Iterable[Any], name: str, max_rows: int | None = None) -> None:
+    def __init__(
+        self, data: Iterable[Any], name: str, max_rows: int | None = None, classes: Mapping[str, Any] | None = None
+    ) -> None:
         if max_rows is not None and max_rows < 1:
             raise ConfigError(f"max_rows is {max_rows}; it is at least 1")
         self.name = name
@@ -52,7 +68,7 @@ class Stream(Blocks):
                 "number and a stream has no numbers. To read it once and for all write it to a .parquet file and give the path"
             )
             with open(self.file, "wb") as file:
-                for table in _tables(_numbered(data, name, max_rows), name):
+                for table in _tables(_kept(_numbered(data, name, max_rows), name, classes or {})):
                     ends.append(_append(file, table))
                     sizes.append(table.num_rows)
                     schemas[table.schema] = None
@@ -63,10 +79,33 @@ class Stream(Blocks):
             ) from None
         self.ends = np.array(ends, dtype=np.int64)
         self._lay(sizes, schemas)
+        self.classes = dict(classes or {})  # in the copy they have their names
 
     def describe(self) -> str:
         """`datasets.IterableDataset of 40 rows`."""
         return f"{self.name} of {len(self)} rows"
+
+    def _row(self, i: int) -> Row:
+        return {name: value for name, value in super()._row(i).items() if value is not _NO_VALUE}
+
+    def column(self, name: str) -> list[Any] | None:
+        """All values of a column; None where it holds bytes, pictures and the like."""
+        found = super().column(name)
+        return None if found is None else [None if value is _NO_VALUE else value for value in found]
+
+    def _values(self, field: pa.Field, column: Any) -> list[Any]:
+        if field.metadata is None:
+            return list(column.to_pylist())
+        return [_NO_VALUE if data is None else written.read(data) for data in column.to_pylist()]
+
+    def _simple(self, field: pa.Field) -> bool:
+        return field.metadata is None
+
+    def _width(self, field: pa.Field) -> None:
+        return None  # a list that was given is a plain one
+
+    def _heavy(self, field: pa.Field) -> bool:
+        return super()._heavy(field) if field.metadata is None else field.metadata == _HEAVY
 
     def _open(self) -> Any:
         import pyarrow as pa
@@ -118,46 +157,106 @@ def _numbered(data: Iterable[Any], name: str, max_rows: int | None) -> Iterator[
         i += 1
 
 
-def _tables(rows: Iterator[tuple[int, Row]], name: str) -> Iterator[pa.Table]:
+class _Written(bytes):
+    """A value as `written` writes it. heavy: it is, or holds, bytes or an array."""
+
+    heavy: bool
+
+
+def _kept(rows: Iterator[tuple[int, Row]], name: str, classes: Mapping[str, Any]) -> Iterator[Row]:
+    """Each row with values as a block keeps them. Errors: DataError for one that cannot be written to a file."""
+    for i, row in rows:
+        kept: Row = {}
+        for column, given in row.items():
+            if not isinstance(column, str):
+                kind = type(column).__name__
+                raise DataError(
+                    f"a column of {name} is named {column!r}, a {kind}", expected="a text", column=str(column), sample=i
+                )
+            try:
+                value = cell(named(given, classes[column])) if column in classes else cell(given)
+                kept[column] = _held(value)
+            except Exception as error:  # the value itself may raise anything
+                raise DataError(
+                    f"a row of {name} holds a {type(given).__name__} that cannot be written to a file ({error})",
+                    expected="texts, numbers, bytes (of an image file, say), arrays, or lists or dicts of them",
+                    column=str(column),
+                    sample=i,
+                ) from None
+        yield kept
+
+
+def _as_written(value: Any) -> _Written:
+    if isinstance(value, _Written):
+        return value
+    data, heavy = written.write(value)
+    found = _Written(data)
+    found.heavy = heavy
+    return found
+
+
+def _tables(rows: Iterator[Row]) -> Iterator[pa.Table]:
     """The rows in blocks of bounded size."""
-    waiting: list[tuple[int, Row]] = []
+    waiting: list[Row] = []
     weight = 0
-    for numbered in rows:
-        waiting.append(numbered)
-        weight += sum(map(_weight, numbered[1].values()))
+    for row in rows:
+        waiting.append(row)
+        weight += sum(map(_weight, row.values()))
         if len(waiting) >= BLOCK_ROWS or weight >= BLOCK_BYTES:
-            yield from _made(waiting, name)
+            yield _table(waiting)
             waiting, weight = [], 0
     if waiting:
-        yield from _made(waiting, name)
+        yield _table(waiting)
+
+
+def _table(rows: list[Row]) -> pa.Table:
+    import pyarrow as pa
+
+    fields, arrays = [], []
+    for column in dict.fromkeys(column for row in rows for column in row):
+        array, metadata = _array(rows, column)
+        arrays.append(array)
+        fields.append(pa.field(column, array.type, metadata=metadata))
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _array(rows: list[Row], column: str) -> tuple[pa.Array, dict[bytes, bytes] | None]:
+    """A column of a block: of one kind of value as Arrow keeps it; else each written, null where a row has none."""
+    import pyarrow as pa
+
+    values = [row[column] for row in rows if column in row]
+    if len(values) == len(rows) and _alike(values):
+        try:
+            return pa.array(values), None
+        except (pa.ArrowException, ValueError, OverflowError):  # half a surrogate, a whole number beyond 64 bits
+            pass
+    found = [_as_written(row[column]) if column in row else None for row in rows]
+    heavy = any(value.heavy for value in found if value is not None)
+    return pa.array(found, pa.large_binary()), _HEAVY if heavy else _WRITTEN
+
+
+def _alike(values: list[Any]) -> bool:
+    """Whether values are of one kind that Arrow keeps, or lists of values of one such kind; any may be missing."""
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds == {list}:
+        kinds = {type(one) for value in values if value for one in value} - {type(None)}
+    return len(kinds) <= 1 and kinds.issubset(_KINDS)
+
+
+def _held(value: Any) -> Any:
+    """As it waits for its block to be full: what may change meanwhile is copied or written."""
+    if value is None or type(value) in _KINDS:
+        return value
+    flat = (
+        type(value) is list
+        and len(set(map(type, value)) - {type(None)}) <= 1
+        and type(value[-1] if value else 1) in _FLAT
+    )
+    return list(value) if flat else _as_written(value)
 
 
 def _weight(value: Any) -> int:
     """Bytes that a value holds, roughly."""
-    if isinstance(value, Mapping):
-        return sum(map(_weight, value.values()))
-    if isinstance(value, list | tuple) and value and isinstance(value[0], str | bytes | list | tuple | Mapping):
-        return sum(map(_weight, value))
-    return len(value) if isinstance(value, str | bytes) else 8 * len(value) if isinstance(value, list | tuple) else 8
-
-
-def _made(rows: list[tuple[int, Row]], name: str) -> Iterator[pa.Table]:
-    """One table, or several where a column changes its kind between rows. Errors: DataError when one row alone has none."""
-    import pyarrow as pa
-
-    columns = dict.fromkeys(column for _, row in rows for column in row)
-    arrays = []
-    for column in columns:
-        values = [row.get(column) for _, row in rows]
-        try:
-            arrays.append(pa.array(values))
-        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-            if len(rows) == 1:
-                message = f"a row of {name} holds a {type(values[0]).__name__} that an Arrow file cannot keep ({error})"
-                expected = "texts, numbers, bytes (of an image file, say), paths as texts, or lists or dicts of one kind of them"
-                raise DataError(message, expected=expected, column=str(column), sample=rows[0][0]) from None
-            half = len(rows) // 2
-            yield from _made(rows[:half], name)
-            yield from _made(rows[half:], name)
-            return
-    yield pa.Table.from_arrays(arrays, names=list(map(str, columns)))
+    if isinstance(value, list):
+        return sum(map(len, value)) if value and isinstance(value[0], str) else 8 * len(value)
+    return len(value) if isinstance(value, str | bytes) else 8

@@ -14,6 +14,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.task.source.row import Row, Rows, pick
+from ofasys.types import NamedBytes
 
 KEY = "__key__"
 MOST_EXTENSIONS = 64
@@ -29,7 +30,7 @@ class Tar(Rows):
 
     Columns: `__key__`; of each extension the member's value; of a member `.json` its fields too. `.txt` is a text (one
     line break at its end does not count), `.cls` a whole number where it is one, `.json` its value, `.npy` an array;
-    all else is bytes. The key ends at the first dot of the name, so `0001.seg.png` is `seg.png` of `0001`.
+    all else is bytes that know the member's name. The key ends at the first dot of the name, so `0001.seg.png` is `seg.png` of `0001`.
 
     Kept in memory: the keys, and per sample and extension two numbers. A member that at least half of the samples have
     is expected of each; other members are None where they are not. Errors: DataError naming file and member when the
@@ -148,11 +149,11 @@ class Tar(Rows):
         kind = name.rpartition(".")[2]
         try:
             if kind in JSON:
-                return json.loads(data)
+                return json.loads(data, object_pairs_hook=_fields)
             if kind == "npy":
                 return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
             if kind not in TEXTS and kind not in NUMBERS:
-                return data
+                return NamedBytes(data, name)
             text = data.decode("utf-8-sig")
             if kind in TEXTS:
                 return text.removesuffix("\n").removesuffix("\r")
@@ -201,3 +202,12 @@ class Tar(Rows):
 
     def _fault(self, what: str, expected: str) -> DataError:
         return DataError(f"{self.path.name}: {what}", expected=expected)
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of an object. Errors: ValueError for two of one name, the first of which JSON's own reader drops."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for at, (name, _) in enumerate(pairs) if name in dict(pairs[:at]))
+        raise ValueError(f"two fields are named {twice!r}")
+    return found

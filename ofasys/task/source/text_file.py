@@ -5,124 +5,315 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+import os
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from json.scanner import make_scanner
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ofasys.errors import DataError
+from ofasys.modality.shared.separated import LOOKED_AT, TSV, Form, form_of_csv, not_utf8, records
 from ofasys.task.source.memory import Listed
-from ofasys.task.source.row import Row, Rows, Source, pick
+from ofasys.task.source.row import Row, Rows, cell, no_column, no_row
 
-CHECKED_BYTES = 64 * 2**20  # of a .jsonl file, checked when it is opened; lines beyond are checked when they are read
+BLOCK_BYTES = 2**22  # read at once to find where lines begin
+PIECE_ROWS = 2000
+TRIED = 100  # records of which one at least must be JSON, or the file is refused when it is opened
+_BOM = b"\xef\xbb\xbf"
+_PLAIN = {str, int, bool, type(None), list}  # what `cell` leaves as it is
+_OBJECTS = "one JSON object a line"
+
+Integers = NDArray[np.int64]
 
 
 class TextFile(Rows):
-    """A file of records. Kept in memory: where each begins and ends, and at which line."""
+    """A file of records. Kept in memory: where each begins, and at which line where that is not told by its number."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.root = path, path.parent
-        places = list(self._scan())
-        self.places = np.array(places, dtype=np.int64).reshape(-1, 3)
+        with open(path, "rb") as file:
+            self.stamp = _stamp(file)
+            start = file.read(64)
+            if (encoding := not_utf8(start)) is not None:
+                raise DataError(f"{path.name} is {encoding}", expected="UTF-8 text: save it anew, encoding UTF-8")
+            self.first = len(_BOM) if start.startswith(_BOM) else 0
+            file.seek(self.first)
+            starts, lines = self._scan(file)
+        self.starts = starts.astype(np.uint32 if self.stamp[0] < 2**32 else np.int64)
+        ahead = lines - np.arange(len(lines))
+        self.leaps = np.flatnonzero(np.diff(ahead, prepend=-1))  # records before which the line is not one more
+        self.ahead = ahead[self.leaps]
 
-    def _scan(self) -> Iterator[tuple[int, int, int]]:
-        """(start, end, line) of each record, checking it on the way."""
+    def _scan(self, file: BinaryIO) -> tuple[Integers, Integers]:
+        """Where each record begins, and at which line. file: open at its first byte of text."""
         raise NotImplementedError
 
     def _parse(self, record: bytes, line: int) -> Row:
         raise NotImplementedError
 
+    def _pieces(self, names: Sequence[str]) -> Iterator[list[list[Any]]]:
+        """The columns, PIECE_ROWS of their values at once; None where a record cannot be read."""
+        raise NotImplementedError
+
+    def _known(self) -> set[str]:
+        """The names of all columns."""
+        raise NotImplementedError
+
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.starts)
 
     def _row(self, i: int) -> Row:
-        start, end, line = map(int, self.places[i])
-        with open(self.path, "rb") as file:
-            file.seek(start)
-            return self._parse(file.read(end - start), line)
+        with self._opened(buffering=0) as file:
+            return self._read(file, i)
+
+    def _opened(self, buffering: int = -1) -> BinaryIO:
+        file: BinaryIO = open(self.path, "rb", buffering)  # noqa: SIM115
+        if _stamp(file) != self.stamp:
+            file.close()
+            raise DataError(
+                f"{self.path.name} has changed since it was opened", expected="a file that stays as it is during a run"
+            )
+        return file
+
+    def _read(self, file: BinaryIO, i: int) -> Row:
+        record = self._record(file, i)
+        try:
+            return self._parse(record, 0)
+        except DataError:
+            return self._parse(record, self._line(i))  # once more, to say where
+
+    def _record(self, file: BinaryIO, i: int) -> bytes:
+        start = int(self.starts[i])
+        end = int(self.starts[i + 1]) if i + 1 < len(self.starts) else self.stamp[0]
+        file.seek(start)
+        return file.read(end - start)
+
+    def _line(self, i: int) -> int:
+        """The line at which record i begins, from 1."""
+        return i + int(self.ahead[np.searchsorted(self.leaps, i, side="right") - 1])
 
     def describe(self) -> str:
         """The file's name."""
         return self.path.name
 
     def column(self, name: str) -> list[Any]:
-        """All values of a column, of the records that can be read."""
-        return pick(name, self._readable_rows(), self.path.name)
+        """All values of a column; None where a record cannot be read. Errors: DataError when no record has the column."""
+        values = [value for (piece,) in self.in_pieces([name]) for value in piece]
+        if all(value is None for value in values) and name not in (known := self._known()):
+            raise no_column(name, known, self.path.name)
+        return values
 
-    def _readable_rows(self) -> Iterator[Row]:
-        with open(self.path, "rb") as file:
-            for start, end, line in self.places.tolist():
-                file.seek(start)
-                try:
-                    yield self._parse(file.read(end - start), line)
-                except DataError:  # said when the row itself is read
-                    yield {}
+    def in_pieces(self, names: Sequence[str], step: int = 1) -> Iterator[list[list[Any]]]:
+        """Several columns in one pass, some thousand rows at once: a list for each name. step: of every `step`-th row.
+
+        None where a record lacks a column or cannot be read, which is said when the row itself is read.
+        """
+        return self._pieces(names) if step == 1 else self._spread(names, step)
+
+    def _spread(self, names: Sequence[str], step: int) -> Iterator[list[list[Any]]]:
+        with self._opened() as file:
+            for start in range(0, len(self), step * PIECE_ROWS):
+                rows = [self._readable(file, i) for i in range(start, min(len(self), start + step * PIECE_ROWS), step)]
+                yield [_cells([row.get(name) for row in rows]) for name in names]
+
+    def _readable(self, file: BinaryIO, i: int) -> Row:
+        try:
+            return self._read(file, i)
+        except DataError:
+            return {}
 
     def _fault(self, line: int, what: str, expected: str) -> DataError:
         return DataError(f"{self.path.name}, line {line}: {what}", expected=expected)
 
     def _text(self, record: bytes, line: int) -> str:
         try:
-            return record.decode("utf-8-sig")
+            return record.decode()
         except UnicodeDecodeError as error:
             raise self._fault(line, f"not UTF-8 ({error.reason} at byte {error.start})", "UTF-8 text") from None
 
 
-class Jsonl(TextFile):
-    """One JSON object a line; empty lines do not count."""
+def _cells(values: list[Any]) -> list[Any]:
+    return values if set(map(type, values)) <= _PLAIN else list(map(_cell, values))
 
-    def _scan(self) -> Iterator[tuple[int, int, int]]:
-        start = 0
+
+def _cell(value: Any) -> Any:
+    try:
+        return cell(value)
+    except RecursionError:  # as deep as JSON may just be; said when the row itself is read
+        return None
+
+
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    """By which a file is known again: its size, and when it was changed."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's fields. Errors: ValueError for two of one name."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two fields of one object are named {twice!r}")
+    return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+_LENIENT = json.JSONDecoder(parse_int=str)  # takes whatever is JSON, to tell it from what is none
+
+
+class Jsonl(TextFile):
+    """One JSON object a line; empty lines do not count. What is wrong with a line is that row's.
+
+    Errors: DataError when none of the first lines is JSON.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._try()
+
+    def _scan(self, file: BinaryIO) -> tuple[Integers, Integers]:
+        found = [np.zeros((2, 0), dtype=np.int64), *self._begun(file)]
+        starts, lines = np.concatenate(found, axis=1)
+        return starts, lines
+
+    def _begun(self, file: BinaryIO) -> Iterator[Integers]:
+        """(2, n): the starts and numbers of the lines that are not empty, of one block after the other."""
+        offset, line, begun = file.tell(), 1, True  # begun: a line begins with the first byte of the block
+        while block := file.read(BLOCK_BYTES):
+            data = np.frombuffer(block, dtype=np.uint8)
+            starts = np.flatnonzero(data[:-1] == ord("\n")) + 1
+            starts = np.concatenate([[0], starts]) if begun else starts
+            lines = np.arange(line, line + len(starts))
+            kept = data[starts] > ord(" ")
+            for i in np.flatnonzero(~kept & (data[starts] != ord("\n"))):
+                kept[i] = self._holds(offset + int(starts[i]))
+            yield np.stack([starts[kept] + offset, lines[kept]])
+            offset, line, begun = offset + len(block), line + len(starts), block.endswith(b"\n")
+
+    def _holds(self, start: int) -> bool:
+        """Whether the line that begins there holds more than blanks."""
         with open(self.path, "rb") as file:
-            for line, record in enumerate(file, start=1):
-                end = start + len(record)
-                if record.strip():
-                    if start < CHECKED_BYTES:
-                        self._parse(record, line)
-                    yield start, end, line
-                start = end
+            file.seek(start)
+            return bool(file.readline().strip())
+
+    def _try(self) -> None:
+        """Errors: DataError when none of the first records is a JSON object, or all of them together are one JSON list."""
+        with self._opened() as file:
+            if not len(self) or (not self._is_list(file) and any(map(self._is_object, self._first(file)))):
+                return
+            try:
+                self._read(file, 0)
+            except DataError as error:
+                raise DataError(error.message, expected=f"{_OBJECTS} (one JSON list of them is a .json file)") from None
+
+    def _first(self, file: BinaryIO) -> Iterator[bytes]:
+        return (self._record(file, i) for i in range(min(len(self), TRIED)))
+
+    def _is_list(self, file: BinaryIO) -> bool:
+        first, last = (self._record(file, i).strip() for i in (0, len(self) - 1))
+        return first.startswith(b"[") and last.endswith(b"]") and len(self) > 1 and not first.endswith(b"]")
+
+    @staticmethod
+    def _is_object(record: bytes) -> bool:
+        try:
+            return isinstance(_LENIENT.decode(record.decode()), dict)
+        except (ValueError, RecursionError):
+            return False
 
     def _parse(self, record: bytes, line: int) -> Row:
+        text = self._text(record, line)
         try:
-            row = json.loads(self._text(record, line))
+            row = _DECODER.decode(text)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise self._fault(line, f"not JSON: {error}", "one JSON object a line") from None
+            raise self._fault(line, f"not JSON: {error}", _OBJECTS) from None
+        except ValueError as error:  # two fields of one name, a number of thousands of digits
+            raise self._fault(line, str(error), f"{_OBJECTS}, that Python can hold") from None
         if not isinstance(row, dict):
-            raise self._fault(line, f"a {type(row).__name__}: {row!r:.80}", "one JSON object a line")
+            raise self._fault(line, f"a {type(row).__name__}: {row!r:.80}", _OBJECTS)
         return row
+
+    def _known(self) -> set[str]:
+        with self._opened() as file:
+            return {name for i in range(len(self)) for name in self._readable(file, i)}
+
+    def _pieces(self, names: Sequence[str]) -> Iterator[list[list[Any]]]:
+        with self._opened() as file:
+            file.seek(self.first)
+            rows = self._objects(file)
+            while piece := list(islice(rows, PIECE_ROWS)):
+                yield [_cells([row.get(name) for row in piece]) for name in names]
+
+    def _objects(self, file: BinaryIO) -> Iterator[Row]:
+        """The object of each record; an empty one where it cannot be read."""
+        scan = make_scanner(_DECODER)  # type: ignore[arg-type]  # `decode` without its search for blanks, half of the time
+        for record in file:
+            try:
+                text = record.decode()
+                row, end = scan(text, 0)
+                if type(row) is dict and text[end:] in ("\n", "\r\n", ""):
+                    yield row
+                    continue
+            except (StopIteration, ValueError, RecursionError):
+                pass
+            if record.strip():  # blanks around it, or a fault: as when the row itself is read
+                try:
+                    yield self._parse(record, 0)
+                except DataError:
+                    yield {}
+
+
+# --- CSV and TSV -------------------------------------------------------------------------------------------------------
 
 
 class Csv(TextFile):
-    """A header, then one record a line (or more, where a quoted cell has line breaks). Cells are texts; "" is missing."""
+    """A header, then one record a line (or more, where a quoted cell has line breaks). Cells are texts; "" is missing.
 
-    def __init__(self, path: Path, dialect: str = "excel") -> None:
-        self.dialect, self.names = dialect, list[str]()
+    How cells are separated is found by the first lines. Errors: DataError naming the line for a record with
+    more or fewer cells than the header, quotes that do not fit, two columns of one name, and what is not UTF-8.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.names = list[str]()
         super().__init__(path)
 
-    def _scan(self) -> Iterator[tuple[int, int, int]]:
-        end = line = 0
+    def _form(self, lines: Sequence[str]) -> Form:
+        return form_of_csv(lines)
 
-        def lines(file: io.BufferedReader) -> Iterator[str]:
+    def _scan(self, file: BinaryIO) -> tuple[Integers, Integers]:
+        self.form = self._form([self._text(line, n) for n, line in enumerate(islice(_lines(file), LOOKED_AT), 1)])
+        file.seek(self.first)
+        starts, numbers = array("q"), array("q")
+        end, line = self.first, 0
+
+        def lines() -> Iterator[str]:
             nonlocal end, line
-            for record in file:
+            for record in _lines(file):
                 end, line = end + len(record), line + 1
-                yield self._text(record, line)
+                if line > self.form.before:
+                    yield self._text(record, line)
 
-        with open(self.path, "rb") as file:
-            reader = self._reader(lines(file))
-            start, first = 0, 1
-            while (cells := self._next(reader, first)) is not None:
-                if cells and not self.names:
-                    self.names = self._header(cells, first)
-                elif cells:
-                    self._check(cells, first)
-                    yield start, end, first
-                start, first = end, line + 1
-
-    def _reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
-        csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))  # a cell may hold an image in base64
-        return csv.reader(lines, self.dialect, strict=True)
+        reader = records(lines(), self.form)
+        start, first = end, 1
+        while (cells := self._next(reader, first)) is not None:
+            if cells and not self.names:
+                self.names = self._header(cells, first)
+            elif cells:
+                self._check(cells, first)
+                starts.append(start)
+                numbers.append(first)
+            start, first = end, line + 1
+        return np.array(starts, dtype=np.int64), np.array(numbers, dtype=np.int64)
 
     def _next(self, reader: Iterator[list[str]], line: int) -> list[str] | None:
         try:
@@ -137,31 +328,113 @@ class Csv(TextFile):
         return cells
 
     def _check(self, cells: list[str], line: int) -> None:
-        if len(cells) != len(self.names):
-            raise self._fault(line, f"{len(cells)} cells", f"{len(self.names)}, as in the header")
+        if len(cells) == len(self.names):
+            return
+        expected = f"{len(self.names)}, as in the header"
+        if self.form.mark not in ",\t":
+            expected += f" (separated by {self.form.mark!r})"
+        if not self.form.quotes and any(text.startswith('"') for text in cells):
+            expected += "; a .tsv has no quotes, so no tab or line break in a cell: write a .csv or .jsonl instead"
+        raise self._fault(line, f"{len(cells)} cells", expected)
 
     def _parse(self, record: bytes, line: int) -> Row:
-        cells = self._next(self._reader(io.StringIO(self._text(record, line), newline="")), line) or []
+        reader = records(io.StringIO(self._text(record, line), newline=""), self.form)
+        cells = self._next(reader, line) or []
         self._check(cells, line)
-        return self._named(cells)
+        return {name: text or None for name, text in zip(self.names, cells, strict=True)}
 
-    def _named(self, cells: list[str]) -> Row:
-        return {name: cell or None for name, cell in zip(self.names, cells, strict=True)}
+    def _known(self) -> set[str]:
+        return set(self.names)
 
-    def _readable_rows(self) -> Iterator[Row]:
-        with open(self.path, encoding="utf-8-sig", newline="") as file:
-            records = (cells for cells in self._reader(file) if cells)
-            next(records, None)  # the header
-            yield from map(self._named, records)
+    def _pieces(self, names: Sequence[str]) -> Iterator[list[list[Any]]]:
+        places = [self.names.index(name) if name in self.names else None for name in names]
+        with io.TextIOWrapper(self._opened(), encoding="utf-8-sig", newline="") as file:
+            read = (cells for cells in records(islice(file, self.form.before, None), self.form) if cells)
+            next(read, None)  # the header
+            while piece := list(islice(read, PIECE_ROWS)):
+                yield [[None if at is None else cells[at] or None for cells in piece] for at in places]
 
 
-def open_json(path: Path) -> Source:
-    """A file that is one JSON list of objects."""
-    try:
-        rows = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        expected = "one JSON list of objects (one object a line is a .jsonl file)"
-        raise DataError(f"{path.name} is not JSON: {error}", expected=expected) from None
-    if not isinstance(rows, list):
-        raise DataError(f"{path.name} holds a {type(rows).__name__}", expected="one JSON list of objects")
-    return Listed(rows, path.name, path.parent)
+class Tsv(Csv):
+    """A header, then one record a line, a tab between cells. There are no quotes: one is part of its cell's text."""
+
+    def _form(self, lines: Sequence[str]) -> Form:
+        return TSV
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, each with its end: \\n, \\r\\n or \\r."""
+    for line in file:
+        if b"\r" in line[:-2]:
+            yield from line.splitlines(keepends=True)
+        else:
+            yield line
+
+
+# --- one JSON list -----------------------------------------------------------------------------------------------------
+
+_LIST = "one JSON list of objects (one object a line is a .jsonl file)"
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as bytes are decoded that are none
+
+
+class JsonList(Listed):
+    """A file that is one JSON list of objects, read whole. What is wrong with an object is that row's.
+
+    Errors: DataError for what is no JSON list, and when no element of it is an object.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.faults: dict[int, DataError] = {}
+        data = path.read_bytes()
+        try:
+            rows = _whole(data)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{path.name} is not JSON: {error}", expected=_LIST) from None
+        except ValueError:
+            rows = self._one_by_one(data.decode("utf-8-sig", "surrogateescape"), path.name)
+        if not isinstance(rows, list):
+            raise DataError(f"{path.name} holds a {type(rows).__name__}", expected="one JSON list of objects")
+        for i, row in enumerate(rows if any(isinstance(row, dict) for row in rows) else ()):
+            if not isinstance(row, dict):
+                self.faults[i], rows[i] = no_row(row, path.name, i), {}
+        super().__init__(rows, path.name, path.parent)
+
+    def _one_by_one(self, text: str, name: str) -> list[Any]:
+        """The elements; an empty object, and a fault, for each of which Python can make none."""
+        at, rows, expected = _after(text, 0), list[Any](), "JSON objects that Python can hold, in UTF-8"
+        try:
+            if not text.startswith("[", at):
+                raise json.JSONDecodeError("no list", text, at)
+            while not rows or text[at] == ",":
+                at = _after(text, at + 1)
+                _, end = _LENIENT.raw_decode(text, at)
+                try:
+                    if odd := _NOT_UTF8.search(text, at, end):
+                        raise ValueError(f"not UTF-8 (byte {ord(odd[0]) - 0xDC00:#x})")
+                    rows.append(_DECODER.raw_decode(text, at)[0])
+                except ValueError as error:
+                    line = text.count("\n", 0, at) + 1
+                    self.faults[len(rows)] = DataError(f"{name}, line {line}: {error}", expected=expected)
+                    rows.append({})
+                at = _after(text, end)
+            if text[at] != "]" or _after(text, at + 1) < len(text):
+                raise json.JSONDecodeError("no end of the list", text, at)
+        except (json.JSONDecodeError, RecursionError, IndexError) as error:
+            raise DataError(f"{name} is not JSON: {error}", expected=_LIST) from None
+        return rows
+
+    def _row(self, i: int) -> Any:
+        if i in self.faults:
+            raise self.faults[i]
+        return super()._row(i)
+
+
+def _whole(data: bytes) -> Any:
+    return json.loads(data, cls=json.JSONDecoder, object_pairs_hook=_once)
+
+
+def _after(text: str, at: int) -> int:
+    """Where the blanks end that begin there."""
+    found = _BLANKS.match(text, at)
+    return found.end() if found else at

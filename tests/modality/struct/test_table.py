@@ -1,5 +1,7 @@
 """Tables: in every form, to tokens and back; as many whole rows as fit; what is no table is an error that says so."""
 
+import csv
+import json
 import pickle
 import warnings
 from collections.abc import Sequence
@@ -14,10 +16,10 @@ from hypothesis import strategies as st
 
 from ofasys.errors import ConfigError, DataError
 from ofasys.modality import Context
-from ofasys.modality.struct.notation import Malformed
+from ofasys.modality.struct.notation import Malformed, read_cell
 from ofasys.modality.struct.preprocess import Tables
 from ofasys.modality.struct.save import save
-from ofasys.modality.struct.table import BLOCK, Table, parse_table, read_table, whole, write_table
+from ofasys.modality.struct.table import BLOCK, LONGEST_LINE, Table, parse_table, read_table, whole, write_table
 from ofasys.modality.symbols import Symbols
 from ofasys.modality.vocabulary import Vocabulary
 from tests.modality.struct.test_notation import LIKE, TEXT, TRICKY, VALUE, same
@@ -93,6 +95,101 @@ def test_csv(tmp_path):
     assert whole(read_table("a;b\n1,5;true\n\n")) == [{"a": "1,5", "b": True}]
     assert read_table("a,b\n").count is None
     assert whole(read_table("a,b\n")).columns == ("a", "b")
+
+
+BARE = {
+    "": None, "0": 0, "1931": 1931, "-5": -5, "2.5": 2.5, "-0.25": -0.25, "1.0": 1.0, "1e-07": 1e-07, "1e+16": 1e16,
+    "1.5e+300": 1.5e300, "5e-324": 5e-324, "inf": float("inf"), "-inf": float("-inf"), "9" * 300: int("9" * 300),
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+CODES = [
+    "12e4", "1234e56", "123e4567", "1e5", "1E5", "1e+5", "1e-7", "12e-4", "0e0", "2e400", "007", "00", "-0", "-007", "+5",
+    "1.10", "2.50", "1.", ".5", "-.5", "0x1F", "0b1", "1_000", "1,000", "1 000", " 1", "1 ", "٣", "1٣", "½", "1/2", "50%",
+    "$5", "Inf", "Infinity", "infinity", "nan", "NaN", "NA", "null", "None", "N/A", "tRUE", "yes", "t", "1931-05-01",
+    "12:30", "1931-05-01 12:30:00", "1.2.3", "1e", "e5", "9" * 301, "0.1000000000000000055511151231257827", "1j", "--1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_bare_cell_is_a_number_only_if_the_number_is_written_so(tmp_path, suffix):
+    mark = {".csv": ";", ".tsv": "\t"}[suffix]
+    for cell, value in (*BARE.items(), *((code, code) for code in CODES)):
+        (tmp_path / f"t{suffix}").write_text(f"a{mark}b\n{cell}{mark}x\n", encoding="utf8")
+        (row,) = whole(read_table(tmp_path / f"t{suffix}"))
+        assert type(row["a"]) is type(value)
+        assert row == {"a": value, "b": "x"}
+
+
+def test_a_number_that_is_read_out_of_csv_is_written_the_same():
+    for cell in BARE:
+        if cell and not cell.lower().startswith(("t", "f")):
+            assert str(read_cell(cell)) == cell
+
+
+def test_quotes_tell_text_unless_names_have_them_too(tmp_path):
+    """Programs that quote what needs no quotes say nothing by them; in a file with bare names a quoted cell is text."""
+    bare = 'a,b,"c,d"\n"1","",\n1,,"true"\n'
+    assert whole(read_table(bare)) == [{"a": "1", "b": "", "c,d": None}, {"a": 1, "b": None, "c,d": "true"}]
+    every = '"a","b","c,d"\n"1","","true"\n"007","x","12e4"\n'
+    expected = [{"a": 1, "b": None, "c,d": True}, {"a": "007", "b": "x", "c,d": "12e4"}]
+    assert whole(read_table(every)) == expected
+    frame = pandas.DataFrame({"n": [1, 2], "t": ["x", "y, z"], "w": [True, False], "f": [0.5, None]})
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC):
+        for sep in (",", ";", "\t", "|"):
+            frame.to_csv(tmp_path / "t.csv", index=False, quoting=quoting, sep=sep)
+            expected = [{"n": 1, "t": "x", "w": True, "f": 0.5}, {"n": 2, "t": "y, z", "w": False, "f": None}]
+            assert whole(read_table(tmp_path / "t.csv")) == expected
+    assert whole(read_table('a\n""\n1\n"2"\n\n')) == [{"a": None}, {"a": 1}, {"a": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"a;b";"c"\n1;2\n', [{"a;b": 1, "c": 2}]),
+        ('"a,b"|c\n1,5|2\n', [{"a,b": "1,5", "c": 2}]),
+        ("sep=;\na,b;c\n1;2\n", [{"a,b": 1, "c": 2}]),
+        ("a;b\r1;2\r", [{"a": 1, "b": 2}]),
+        ("a|b\nplain\n", [{"a|b": "plain"}]),
+        ("\ufeffa,b\n1,2\n", [{"a": 1, "b": 2}]),
+        ("\n\na,b\n\n1,2\n\n", [{"a": 1, "b": 2}]),
+        ("text\n" + "x" * 500_000 + "\n", [{"text": "x" * 500_000}]),
+    ],
+)
+def test_the_form_of_csv_is_found(tmp_path, text, expected):
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    assert whole(read_table(tmp_path / "t.csv")) == expected
+    if text.strip("\r").count("\n"):
+        assert whole(read_table(text)) == expected
+
+
+def test_tsv_has_no_quotes(tmp_path):
+    (tmp_path / "t.tsv").write_text('"a\tb\n"It was fine\t"1"\nclassic"\t1\n')
+    assert whole(read_table(tmp_path / "t.tsv")) == [{'"a': '"It was fine', "b": '"1"'}, {'"a': 'classic"', "b": 1}]
+    (tmp_path / "t.tsv").write_text('a\tb\n"x\ty"\tz\n')
+    with pytest.raises(DataError, match="row 0 of the table has 3 cells and its header 2"):
+        whole(read_table(tmp_path / "t.tsv"))
+    for name in ("t.tsv", "t.csv"):
+        (tmp_path / name).write_bytes("a\tb\n1\t2\n".encode("utf-16"))
+        with pytest.raises(DataError, match="is UTF-16; expected a CSV file in UTF-8"):
+            whole(read_table(tmp_path / name))
+
+
+def test_json_files(tmp_path):
+    (tmp_path / "t.json").write_text(json.dumps(ROWS))
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n\n" for row in ROWS))
+    for name in ("t.json", "t.jsonl"):
+        assert whole(read_table(name, tmp_path)) == ROWS
+    for name, text, says in (
+        ("t.json", "[1", "is not JSON"),
+        ("t.json", '"t.csv"', "holds a text"),
+        ("t.json", '[{"a": 1, "a": 2}]', "two columns are called 'a'"),
+        ("t.jsonl", '{"a": 1}\n{"a": 2, "a": 2}', "two columns are called 'a'"),
+        ("t.jsonl", '{"a": 1}\n{"a": 2}{"a": 3}', "is not JSON"),
+        ("t.json", '[{"a": ' + "7" * 5000 + "}]", "is not JSON: .*4300 digits"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DataError, match=says):
+            whole(read_table(tmp_path / name))
 
 
 def test_a_table_without_rows_keeps_its_columns():
@@ -312,7 +409,7 @@ def test_relative_paths_start_at_the_root(symbols, tmp_path):
 
 def test_answers_are_saved_as_csv(tmp_path):
     save(tmp_path / "t.csv", [parse_table(WRITTEN)])
-    assert (tmp_path / "t.csv").read_bytes() == b"name,born,city\r\nAnn,1931,\r\nBob,,1931\r\n"
+    assert (tmp_path / "t.csv").read_bytes() == b'name,born,city\r\nAnn,1931,\r\nBob,,"1931"\r\n'
     save(tmp_path / "t.tsv", [[[1, 2], [3, 4]]])
     assert (tmp_path / "t.tsv").read_text().split() == ["1", "2", "3", "4"]
     for values, name, says in (
@@ -322,3 +419,78 @@ def test_answers_are_saved_as_csv(tmp_path):
     ):
         with pytest.raises(ConfigError, match=says):
             save(Path(tmp_path, name), values)
+
+
+# --- written and read ---------------------------------------------------------------------------------------------------
+
+SPOKEN = st.sampled_from(
+    [*BARE, *CODES, '"', '""', "a,b", "x;y", "a\tb", "a|b", "two\nlines", "\r", "sep=;", "\ufeff", "\0a"]
+)
+WORD = st.one_of(st.text(max_size=5), SPOKEN, TRICKY, LIKE)
+KEPT = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), WORD)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), st.sampled_from([".csv", ".tsv", ".json", ".jsonl"]))
+def test_what_is_saved_is_read_back_or_refused(tmp_path_factory, data, suffix):
+    """The same values of the same kinds; whatever a kind of file cannot hold is refused, and a .json holds all."""
+    names = data.draw(st.lists(WORD, min_size=1, max_size=4, unique=True))
+    rows = data.draw(st.lists(st.lists(KEPT, min_size=len(names), max_size=len(names)), max_size=4))
+    value = Table((dict(zip(names, row, strict=True)) for row in rows), names)
+    path = tmp_path_factory.getbasetemp() / f"law{suffix}"
+    if suffix in (".json", ".jsonl"):
+        path.write_text(json.dumps(value) if suffix == ".json" else "\n".join(map(json.dumps, value)))
+        if not rows:
+            return
+    else:
+        try:
+            save(path, [value])
+        except ConfigError:
+            texts = [text for row in [names, *rows] for text in row if isinstance(text, str)]
+            half = any("\ud800" <= c <= "\udfff" for text in texts for c in text)
+            assert suffix == ".tsv" or half or (len(names) == 1 and "" in texts) or any("\0" in name for name in names)
+            return
+    back = whole(read_table(path))
+    assert back.columns == tuple(names)
+    assert [[*row.values()] for row in back] == rows
+    assert all(same(a, b) for ours, theirs in zip(back, rows, strict=True) for a, b in zip(ours.values(), theirs, strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize(
+    "value", [True, False, 0, 1, -5, 2.5, 1.0, 1e5, 12e4, 1e-7, float("inf"), "True", "1", "12e4", "007", "x"]
+)
+def test_a_value_is_read_back_from_csv(tmp_path, suffix, value):
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".tsv" and value in ("True", "1"):
+        with pytest.raises(ConfigError, match=f"the text '{value}' would be read as something else in a .tsv"):
+            save(path, [Table([{"a": value, "b": None}])])
+        return
+    save(path, [Table([{"a": value, "b": None}])])
+    (row,) = whole(read_table(path))
+    assert row == {"a": value, "b": None}
+    assert type(row["a"]) is type(value)
+
+
+def test_what_a_file_cannot_hold_is_refused(tmp_path):
+    for name, value, says in (
+        ("t.tsv", "a\tb", "holds a tab or a line break in a .tsv"),
+        ("t.tsv", "a\r", "holds a tab or a line break"),
+        ("t.tsv", "", "would be read as something else"),
+        ("t.csv", "\ud800", "half a character"),
+        ("t.csv", "x" * LONGEST_LINE, "a line would have more than"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            save(tmp_path / name, [Table([{"a": 1, "b": value}])])
+        assert not (tmp_path / name).exists()
+    for name, value in (("t.tsv", None), ("t.csv", "")):
+        with pytest.raises(ConfigError, match="alone in its row"):
+            save(tmp_path / name, [Table([{"a": value}])])
+    save(tmp_path / "t.csv", [Table([{"a": None}, {"a": 1}])])
+    assert whole(read_table(tmp_path / "t.csv")) == [{"a": None}, {"a": 1}]
+
+
+def test_pandas_reads_what_is_saved(tmp_path):
+    rows = [{"n": 1, "f": 0.5, "w": True, "t": "x"}, {"n": 2, "f": 1e-7, "w": False, "t": 'a "b", c\nd'}]
+    save(tmp_path / "t.csv", [Table(rows)])
+    assert pandas.read_csv(tmp_path / "t.csv").to_dict("records") == rows
