@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from ofasys.task.source.row import Rows, cell, no_column
 
 
@@ -14,12 +16,17 @@ class HubDataset(Rows):
     def __init__(self, data: Any) -> None:
         self.own_transform = data.format["type"] == "custom"
         self.data = data if self.own_transform else undecoded(data)
+        self.arrays = {} if self.own_transform else array_columns(self.data.features)
 
     def __len__(self) -> int:
         return len(self.data)
 
     def _row(self, i: int) -> Any:
-        return self.data[i]
+        row = self.data[i]
+        return {
+            **row,
+            **{name: np.array(row[name], kind) for name, kind in self.arrays.items() if row[name] is not None},
+        }
 
     def describe(self) -> str:
         """`datasets.Dataset of 40 rows`."""
@@ -33,6 +40,12 @@ class HubDataset(Rows):
             return None
         table = self.data.select_columns([name]).with_format("arrow")[:]
         return [cell(value) for value in table.column(name).to_pylist()]
+
+
+def array_columns(features: Any) -> dict[str, str]:
+    """The columns that hold an array a row (Array2D to Array5D), and the kind of its numbers; `datasets` gives them as lists."""
+    found = {name: getattr(feature, "dtype", None) for name, feature in features.items() if hasattr(feature, "shape")}
+    return {name: kind for name, kind in found.items() if isinstance(kind, str)}
 
 
 def undecoded(data: Any) -> Any:
