@@ -356,7 +356,7 @@ def test_a_folder_of_images(tmp_path):
     assert source[0] == {"image": str(tmp_path / "a/1.jpg"), "path": "a/1.jpg", "label": "a"}
     assert source.column("label") == ["a", "b", None]
     assert source.root == tmp_path
-    assert source.describe() == f"folder {tmp_path.name} of 3 images"
+    assert source.describe() == f"folder {tmp_path.name} of 3 images (left out: 1 .txt, 1 hidden)"
     flat = open_source(tmp_path / "a")
     assert flat[0] == {"image": str(tmp_path / "a/1.jpg"), "path": "1.jpg"}
     with pytest.raises(DataError, match=r"has no column 'label'; .*its columns: image, path"):

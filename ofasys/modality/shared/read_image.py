@@ -39,6 +39,7 @@ _DATA_URL = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+[=\s]*")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _SHORT = 64  # characters of a text that is taken for base64 only if it begins as a picture does, since names look alike
+_TAIL, _EXIF_OF_PNG = 2**16, b"eXIf"  # it may come behind the pixels
 _STUBS = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF")  # known to Pillow by name alone: it reads no pixels of them
 
 
@@ -77,6 +78,28 @@ def image_suffixes() -> frozenset[str]:
     """Suffixes of the files that Pillow reads here, in lower case: `.png`, `.jfif` ..."""
     Image.init()
     return frozenset(s for s, kind in Image.EXTENSION.items() if kind in Image.OPEN and kind not in _STUBS)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of the picture that `read_image` gives, by the header of its file. Errors: DataError when there is no such file."""
+    try:
+        with Path(path).open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(file)
+            early = image.format != "PNG" or "exif" in image.info or _EXIF_OF_PNG not in _tail(file)
+            turn = _orientation(image) if early or image.load() else 1
+            return image.size if turn < 5 else (image.height, image.width)
+    except Exception as error:  # PIL raises many kinds for broken files
+        raise DataError(f"{path} holds no picture that can be read: {error}", expected=EXPECTED) from None
+
+
+def _tail(file: Any) -> bytes:
+    """The end of an open file, which is left where it was."""
+    place = file.tell()
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+    found = file.read()
+    file.seek(place)
+    return bytes(found)
 
 
 def _from_path(text: str, root: str | Path | None) -> Image.Image:
