@@ -25,6 +25,7 @@ MOST_PIXELS = 100_000_000
 EXPECTED = "a path, bytes, base64 or data URL, a PIL image, or an array (H, W, 3) or (H, W)"
 SHAPES = "(H, W, 3), (H, W, 4) or (H, W)"
 _ORIENTATION = 0x0112  # of EXIF; the others are TIFF's
+_WIDTH, _HEIGHT = 256, 257
 _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO, _SAMPLES = 258, 262, 0, 339
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,7 +89,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
             image = Image.open(file)
             early = image.format != "PNG" or "exif" in image.info or _EXIF_OF_PNG not in _tail(file)
             turn = _orientation(image) if early or image.load() else 1
-            return image.size if turn < 5 else (image.height, image.width)
+            tags = getattr(
+                image, "tag_v2", {}
+            )  # the size of a TIFF is that of the turned picture already, in some releases
+            width, height = tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)
+            return (width, height) if turn < 5 else (height, width)
     except Exception as error:  # PIL raises many kinds for broken files
         raise DataError(f"{path} holds no picture that can be read: {error}", expected=EXPECTED) from None
 
