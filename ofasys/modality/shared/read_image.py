@@ -171,7 +171,7 @@ def _decode(file: Any, what: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of bombs, which are refused below, and of broken EXIF
-            image = Image.open(file)
+            image: Image.Image = Image.open(file)
             _check_size(*image.size)
             wide = has_sixteen_bits(image)
             image.load()
