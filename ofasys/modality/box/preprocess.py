@@ -127,12 +127,12 @@ class Bins(Concatenate):
 
 
 def _number(value: Any) -> float:
-    """Errors: TypeError or ValueError for what is no number of any library; True and "1" are none."""
+    """A number of whatever library. Errors: TypeError or ValueError for what is none; True is none."""
     if holds_array(value):
-        array = as_array(value)
-        if array.dtype.kind in "iuf":
-            return float(array)
-    raise TypeError
+        value = as_array(value)[()]
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError
+    return float(value)
 
 
 def _got(value: Any) -> str:

@@ -42,12 +42,17 @@ def image_files(folder: str | Path) -> ImageFiles:
     """
     paths: list[str] = []
     left: Counter[str] = Counter()
-    _walk(Path(folder), "", frozenset(), paths, left)
+    _walk(Path(folder), "", frozenset(), image_suffixes(), paths, left)
     return ImageFiles(tuple(sorted(paths)), dict(sorted(left.items())))
 
 
 def _walk(
-    folder: Path, within: str, above: frozenset[tuple[int, int]], paths: list[str], left_out: Counter[str]
+    folder: Path,
+    within: str,
+    above: frozenset[tuple[int, int]],
+    known: frozenset[str],
+    paths: list[str],
+    left_out: Counter[str],
 ) -> None:
     status = folder.stat()
     here = status.st_dev, status.st_ino
@@ -63,12 +68,12 @@ def _walk(
                 left_out["link that leads nowhere"] += 1
             elif entry.is_dir():
                 try:
-                    _walk(folder / entry.name, f"{path}/", above | {here}, paths, left_out)
+                    _walk(folder / entry.name, f"{path}/", above | {here}, known, paths, left_out)
                 except OSError:
                     left_out["folder that cannot be opened"] += 1
             elif not entry.is_file():
                 left_out["no file"] += 1
-            elif (suffix := os.path.splitext(entry.name)[1].lower()) in image_suffixes():
+            elif (suffix := os.path.splitext(entry.name)[1].lower()) in known:
                 paths.append(path)
             else:
                 reader = _UNREAD.get(suffix)

@@ -8,14 +8,13 @@ import io
 import os
 import re
 import warnings
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ofasys.errors import DataError
 from ofasys.modality.shared.array import as_array, holds_array
@@ -40,6 +39,15 @@ _DATA_URL = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+[=\s]*")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _SHORT = 64  # characters of a text that is taken for base64 only if it begins as a picture does, since names look alike
+_READERS = {
+    b"ftyphei": "for HEIC register the opener of pillow-heif, or save it as .jpg",
+    b"ftypmif1": "for HEIF register the opener of pillow-heif, or save it as .jpg",
+    b"JXL ": "for JPEG XL install pillow-jxl-plugin and import it, or save it as .jpg",
+    b"<svg": "an SVG is a drawing: draw it to .png first",
+    b"%PDF": "a PDF is pages: draw one to .png first",
+    b"II*\0": "of a TIFF it reads grey of 8 to 32 bits and float32, colour of 8 and 16 bits",
+    b"MM\0*": "of a TIFF it reads grey of 8 to 32 bits and float32, colour of 8 and 16 bits",
+}  # marks in the first bytes of what Pillow does not read, and the next step
 _TAIL, _EXIF_OF_PNG = 2**16, b"eXIf"  # it may come behind the pixels
 _STUBS = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF")  # known to Pillow by name alone: it reads no pixels of them
 
@@ -74,7 +82,6 @@ def read_image(value: Any, root: str | Path | None = None) -> Image.Image:
         raise DataError(f"the image cannot be read: {error}", expected=EXPECTED) from None
 
 
-@cache
 def image_suffixes() -> frozenset[str]:
     """Suffixes of the files that Pillow reads here, in lower case: `.png`, `.jfif` ..."""
     Image.init()
@@ -181,9 +188,25 @@ def _decode(file: Any, what: str) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise DataError(f"{what}: {error}", expected=f"at most {MOST_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:
+        known = f"no kind of picture that Pillow reads here{_reader_of(file)}"
+        raise DataError(f"{what} hold no picture that can be read: {known}", expected=EXPECTED) from None
     except Exception as error:  # PIL raises many kinds for broken files
         raise DataError(f"{what} hold no picture that can be read: {error}", expected=EXPECTED) from None
     return image
+
+
+def _reader_of(file: Any) -> str:
+    """What reads a picture of a kind that Pillow alone does not, by its first bytes."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            head = opened.read(32)
+    else:
+        head = file.getvalue()[:32]
+    for mark, reader in _READERS.items():
+        if mark in head:
+            return f"; {reader}"
+    return ""
 
 
 def _check_size(width: int, height: int) -> None:

@@ -92,14 +92,14 @@ class Coco(Rows):
     def _row(self, i: int) -> Row:
         if i in self.faults:
             raise DataError(f"{self.path.name}, image {self.ids[i]!r}, {self.faults[i]}", sample=i)
-        row = self._values(i)
-        self._check_size(i, Path(row["image"]), row["width"], row["height"])
-        return row
+        path = self._file(i)
+        self._check_size(i, path, *self.sizes[i])
+        return {"image": str(path), **self._values(i)}
 
     def _values(self, i: int) -> Row:
+        """The row without its picture."""
         width, height = self.sizes[i]
         return {
-            "image": str(self._file(i)),
             "box": self.boxes[self.starts[i] : self.starts[i + 1]].tolist(),
             "label": [self.labels[kind] for kind in self.kinds[self.starts[i] : self.starts[i + 1]]],
             "id": self.ids[i],
@@ -128,6 +128,8 @@ class Coco(Rows):
 
     def column(self, name: str) -> list[Any] | None:
         """All values of a column; of a row at fault None."""
+        if name == "image":
+            return [str(self._file(i)) for i in range(len(self))]
         return pick(name, self._readable(), self.describe())
 
     def _readable(self) -> Iterator[Row]:

@@ -1,6 +1,8 @@
 """Boxes: pixels of the raw image to bins and back within a bin; what is no box is an error that says so."""
 
 import math
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
@@ -79,6 +81,7 @@ def test_any_tokens_are_a_box_inside_its_image(symbols):
         torch.tensor([1.0, 2, 3, 4]).bfloat16(),
         list(torch.tensor([1.0, 2, 3, 4], requires_grad=True)),
         pa.scalar([1, 2, 3, 4]),
+        [Decimal(1), Fraction(2), "3", np.float16(4)],
     ],
 )
 def test_forms_of_a_box(symbols, value):
@@ -109,7 +112,8 @@ def test_forms_of_a_box(symbols, value):
         ([True, False, True, True], "got list"),
         ([0, 0, True, 1], "got list"),
         (np.array([True, False, True, True]), "an array of bool"),
-        (["1", "2", "3", "4"], "got list"),
+        ([1, [2], 3, 4], "got list"),
+        ([1, np.bool_(True), 3, 4], "got list"),
         ({1, 2, 3, 4}, "got set"),
         ({"x": 1, "y": 2, "w": 3, "h": 4}, "got dict"),
         (np.array([[1, 2, 3, 4]]), r"shape \(1, 4\)"),

@@ -458,6 +458,8 @@ BAD = {
     "masked array": (np.ma.masked_equal(np.arange(4.0).reshape(2, 2) / 4, 0.5), "masked"),
     "array that fails": (Foreign("not an array at all"), "shape"),
     "uint16 as int": (PIXELS.astype(int) * 257, "outside 0..255; expected .*uint16"),
+    "HEIC": (b"\0\0\0\x18ftypheic" + bytes(99), "no kind of picture that Pillow reads here; for HEIC register"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "draw it to .png first"),
     "address": ("https://example.com/cat.png", "not fetched"),
     "file address of nothing": ("file:///nowhere/cat.png", "no file 'file:///nowhere/cat.png'"),
     "short name": ("cat", "no file 'cat'"),
