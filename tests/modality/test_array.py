@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from ofasys import flow
 from ofasys.errors import DataError
 from ofasys.modality.motion.read_motion import read_motion
 from ofasys.modality.shared.array import as_array, holds_array
@@ -96,3 +97,19 @@ def test_a_tensor_with_a_gradient_is_a_motion():
     assert np.asarray(read_motion(places.bfloat16())).shape == (6, 4, 3)
     with pytest.raises(DataError, match="'meta'"):
         read_motion(torch.zeros(6, 4, 3, device="meta"))
+
+
+def test_an_error_of_a_tensor_names_its_slot(tiny):
+    program = tiny.program("ground")
+    row = {
+        "img": torch.rand(20, 30, 3).bfloat16().requires_grad_(),
+        "phrase": "cat",
+        "box": torch.tensor([1.0, 2, 9, 8]),
+    }
+    plain = row | {"img": row["img"].detach().float().numpy(), "box": [1, 2, 9, 8]}
+    for name, array in flow.preprocess(program, plain).source[0][1].tensors.items():
+        np.testing.assert_array_equal(flow.preprocess(program, row).source[0][1].tensors[name], array)
+    with pytest.raises(DataError, match=r"'meta', which holds no values \(slot 'IMAGE:img', column 'img'\)"):
+        flow.preprocess(program, row | {"img": torch.zeros(20, 30, 3, device="meta")})
+    with pytest.raises(DataError, match=r"'meta', which holds no values \(slot 'BOX:box', column 'box'\)"):
+        flow.preprocess(program, row | {"box": torch.zeros(4, device="meta")})

@@ -303,6 +303,8 @@ def _grey(image: Image.Image) -> np.ndarray:
         return values.astype(np.uint16) if image.format in ("PNG", "PPM") else values  # they have 16 bits, and no mode
     if _is_signed(image):
         return values.view(np.int8)
+    if image.format == "FITS" and image.mode == "I;16":  # they are signed, which Pillow's mode is not
+        return values.view(np.int16)
     tags = getattr(image, "tag_v2", {})
     if image.mode.startswith("I;16") and (bits := tags.get(_BITS, (16,))[0]) < 16:
         values = (values * (65535 / (2**bits - 1))).round().astype(np.uint16)

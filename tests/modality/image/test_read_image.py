@@ -386,6 +386,24 @@ def test_whole_numbers_of_a_tiff(kind):
         read_image(tiff((values - 60).astype(kind) if kind != "uint32" else (values * 300).astype(kind)))
 
 
+@pytest.mark.parametrize("kind", ["int16", "int32", "float32"])
+def test_numbers_of_fits_are_signed(kind):
+    """Lines from below; whole numbers beside 0..255, and floats beside 0..1, are refused."""
+
+    def fits(values):
+        bits = -32 if kind == "float32" else 8 * values.itemsize
+        cards = {"SIMPLE": "T", "BITPIX": bits, "NAXIS": 2, "NAXIS1": values.shape[1], "NAXIS2": values.shape[0]}
+        head = "".join(f"{name:8}= {value:>20}".ljust(80) for name, value in cards.items()) + "END".ljust(80)
+        data = values[::-1].astype(values.dtype.newbyteorder(">")).tobytes()
+        return head.ljust(2880).encode() + data.ljust(2880, b"\0")
+
+    values = (np.arange(12).reshape(3, 4) / (11 if kind == "float32" else 1)).astype(kind)
+    np.testing.assert_array_equal(np.asarray(read_image(fits(values))), np.asarray(read_image(values)))
+    for wrong in (values - values.dtype.type(5), values * values.dtype.type(100)):
+        with pytest.raises(DataError, match=r"values outside 0\.\."):
+            read_image(fits(wrong))
+
+
 def test_modes_of_pillow():
     """Every mode means the colours that Pillow itself gives for it, with alpha on white."""
     alpha = Image.fromarray((WIDE >> 8).astype(np.uint8))
