@@ -1,4 +1,4 @@
-"""Metrics of boxes, (x1, y1, x2, y2) in any one unit, or with `corners` that are: one box a sample, or many with their labels."""
+"""Metrics of boxes, (x1, y1, x2, y2) in one unit or with such `corners`: one a sample, or many with their labels."""
 
 from __future__ import annotations
 

@@ -330,6 +330,16 @@ def test_a_line_that_cannot_be_read_is_a_fault_of_its_row(tmp_path, line, says):
     assert source.column("label")[:2] == [[], ["traffic light", "person"]]
 
 
+def test_keypoints_behind_a_box_are_no_outline(tmp_path):
+    """Of two of three numbers, or four of two: as many numbers as an outline may have."""
+    texts = LABELS | {"0": "0 0.5 0.5 1 1 0.1 0.1 2 0.9 0.9 1\n", "4": "1 0.25 0.5 0.5 0.25" + " 0.1 0.9" * 4}
+    yolo(tmp_path / "images", tmp_path / "labels", texts)
+    (tmp_path / "data.yaml").write_text("train: images\nkpt_shape: [2, 3]\n" + NAMES)
+    source = open_source(tmp_path)
+    assert source[0]["box"] == [[0, 0, 40, 30]]
+    assert source[4]["box"] == [pytest.approx([0, 7.875, 16.5, 13.125])]
+
+
 def test_labels_that_are_no_text(tmp_path):
     yolo(tmp_path / "images", tmp_path / "labels")
     (tmp_path / "labels/0.txt").write_bytes(b"0 0.5 0.5 1 1 \xff\n")

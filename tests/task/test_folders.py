@@ -30,9 +30,9 @@ def paths(source):
 
 
 WRITABLE = {
-    ".avif": "AVIF", ".bmp": "BMP", ".gif": "GIF", ".j2k": "JPEG2000", ".jfif": "JPEG", ".jp2": "JPEG2000", ".jpe": "JPEG",
-    ".jpeg": "JPEG", ".jpg": "JPEG", ".pcx": "PCX", ".pgm": "PPM", ".png": "PNG", ".pnm": "PPM", ".ppm": "PPM", ".qoi": "QOI",
-    ".sgi": "SGI", ".tga": "TGA", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
+    ".avif": "AVIF", ".bmp": "BMP", ".gif": "GIF", ".j2k": "JPEG2000", ".jfif": "JPEG", ".jp2": "JPEG2000",
+    ".jpe": "JPEG", ".jpeg": "JPEG", ".jpg": "JPEG", ".pcx": "PCX", ".pgm": "PPM", ".png": "PNG", ".pnm": "PPM",
+    ".ppm": "PPM", ".qoi": "QOI", ".sgi": "SGI", ".tga": "TGA", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ WRITTEN = {"xyxy": "[x1, y1, x2, y2]", "xywh": "[x, y, width, height]", "cxcywh"
 
 
 class Box(list[float]):
-    """The four numbers of a box, which remember how they are written: one of FORMATS, in pixels or as shares of the sides."""
+    """The four numbers of a box, and how they are written: one of FORMATS, in pixels or as shares of the sides."""
 
     def __init__(self, numbers: Iterable[float], format: str = "xyxy", normalised: bool = False) -> None:
         super().__init__(numbers)

@@ -28,8 +28,8 @@ _log = logging.getLogger("ofasys")
 
 
 class Bins(Concatenate):
-    """Four numbers, see `format` -> tokens (4,): left, top, right, bottom. A coordinate c of a side of w pixels falls in bin
-    floor(c / w * bins)."""
+    """Four numbers, see `format` -> tokens (4,): left, top, right, bottom. A coordinate c of a side of w pixels falls
+    in bin floor(c / w * bins)."""
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.bins = int(options["bins"])
@@ -42,7 +42,7 @@ class Bins(Concatenate):
         self.doubt: _Doubt | None = _Doubt() if (self.format, self.normalised) == ("xyxy", False) else None
 
     def preprocess(self, value: Any, context: Context) -> Piece:
-        """Errors: DataError for what is not four finite numbers, degenerate, or outside its image by more than rounding."""
+        """Errors: DataError for what is not four finite numbers, has no area, or is outside by more than rounding."""
         width, height = self._frame(context)
         numbers = self._numbers(value)
         if self.doubt is not None and context.training and self.doubt.settled(numbers, width, height):
@@ -68,7 +68,7 @@ class Bins(Concatenate):
             return value
 
     def _inside(self, numbers: Sequence[float], width: float, height: float) -> tuple[float, ...]:
-        """Its corners in pixels, cut off at the image's sides. Errors: DataError where there is more to cut off than rounding."""
+        """Its corners in pixels, cut off at the image's sides. Errors: DataError for more to cut off than rounding."""
         box = Box(numbers, self.format, self.normalised)
         corners = box.pixels(width, height)
         x1, y1, x2, y2 = corners
@@ -142,7 +142,7 @@ def _got(value: Any) -> str:
 class _Doubt:
     """Whether boxes given as corners may be something else, judged by the first different ones of training.
 
-    Corners of objects that lie anywhere are soon outside when they are read as a corner and a size, or are larger than 1.
+    Corners of objects that lie anywhere are soon outside when they are read as a corner and a size, or beyond 1.
     """
 
     def __init__(self) -> None:
@@ -167,8 +167,9 @@ class _Doubt:
             )
         elif all(_fits(Box(box, "xywh"), *size) for box, size in self.seen.items()):
             _log.warning(
-                f"the first {LOOKED_AT} boxes of training, read as [x1, y1, x2, y2], have their middle in the upper left quarter of "
-                f"their images, as {list(box)} of {width:g} x {height:g} has: if they are [x, y, width, height], write format=xywh in the slot"
+                f"the first {LOOKED_AT} boxes of training, read as [x1, y1, x2, y2], have their middle in the "
+                f"upper left quarter of their images, as {list(box)} of {width:g} x {height:g} has: if they are "
+                "[x, y, width, height], write format=xywh in the slot"
             )
         return True
 

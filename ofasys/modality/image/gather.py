@@ -16,10 +16,11 @@ from ofasys.modality.shared.read_image import read_image
 def squares(
     paths: Sequence[str | Path], size: int, most: int, skipped: Callable[[str], None] | None = None
 ) -> np.ndarray:
-    """Pictures (n, size, size, 3) uint8 of files and of folders (all that is in them, links followed, in the order of their names).
+    """Pictures (n, size, size, 3) uint8 of files and of folders (all that is in them, links followed, in the order of
+    their names).
 
-    most: at most so many, evenly spread. skipped: told of each file that cannot be read. Errors: ConfigError when a path is
-    not there, or no picture can be read.
+    most: at most so many, evenly spread. skipped: told of each file that cannot be read. Errors: ConfigError when a
+    path is not there, or no picture can be read.
     """
     files = list(_files(paths))
     step = -(-len(files) // most) if files else 1

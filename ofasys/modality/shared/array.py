@@ -1,4 +1,4 @@
-"""Anything that holds numbers -> a numpy array: the one place where tensors, lists and other libraries' arrays are read."""
+"""Anything that holds numbers -> a numpy array: the one place where tensors and other libraries' arrays are read."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def holds_array(value: Any) -> bool:
 def as_array(value: Any, expected: str = EXPECTED) -> np.ndarray:
     """The values of an array, a tensor, an Arrow value or nested lists of them, in their own shape and kind.
 
-    Of a tensor that wants a gradient its values; bfloat16 and the 8-bit floats, which numpy lacks, as float32; from another
-    device they are fetched. Errors: DataError for a tensor that holds no values (device meta), masked entries, lists that
-    differ in length, or whatever the value's own library raises.
+    Of a tensor that wants a gradient its values; bfloat16 and the 8-bit floats, which numpy lacks, as float32; from
+    another device they are fetched. Errors: DataError for a tensor that holds no values (device meta), masked entries,
+    lists that differ in length, or whatever the value's own library raises.
     """
     try:
         return _read(value, expected)

@@ -36,9 +36,11 @@ class ImageFiles:
 
 
 def image_files(folder: str | Path) -> ImageFiles:
-    """Every picture below a folder, by the suffixes that Pillow reads here; links are followed, into a folder above itself never.
+    """Every picture below a folder, by the suffixes that Pillow reads here; links are followed, into a folder above
+    itself never.
 
-    Hidden files and folders are left out, and those of the system. Errors: OSError when the folder itself cannot be opened.
+    Hidden files and folders are left out, and those of the system. Errors: OSError when the folder itself cannot be
+    opened.
     """
     paths: list[str] = []
     left: Counter[str] = Counter()

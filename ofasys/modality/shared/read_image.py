@@ -55,10 +55,11 @@ _STUBS = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF")  # known to Pillow by name alon
 def read_image(value: Any, root: str | Path | None = None) -> Image.Image:
     """An RGB image, EXIF rotation applied, alpha on white, 16-bit scaled to 8.
 
-    value: a path (relative ones start at `root`) or `file:` address, bytes, base64 in either alphabet, a data URL, a PIL image, an array,
-    tensor or nested list (H, W, 3), (H, W, 4) or (H, W): uint8, uint16, bool, whole numbers 0..255, or floats in 0..1. A mapping with
-    `bytes` or `path`, as `datasets` gives, is read too. Float and 16-bit pictures mean what the array of their values would.
-    Errors: DataError when it is none of these, holds no picture, has no pixels, or more than MOST_PIXELS of them.
+    value: a path (relative ones start at `root`) or `file:` address, bytes, base64 in either alphabet, a data URL, a
+    PIL image, an array, tensor or nested list (H, W, 3), (H, W, 4) or (H, W): uint8, uint16, bool, whole numbers
+    0..255, or floats in 0..1. A mapping with `bytes` or `path`, as `datasets` gives, is read too. Float and 16-bit
+    pictures mean what the array of their values would. Errors: DataError when it is none of these, holds no picture,
+    has no pixels, or more than MOST_PIXELS of them.
     """
     if isinstance(value, dict) and {"bytes", "path"} & value.keys():
         value = value.get("bytes") or value.get("path")
@@ -89,7 +90,7 @@ def image_suffixes() -> frozenset[str]:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of the picture that `read_image` gives, by the header of its file. Errors: DataError when there is no such file."""
+    """Width and height of the picture that `read_image` gives, by its header. Errors: DataError when it has none."""
     try:
         with Path(path).open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -280,7 +281,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """That of EXIF, else of XMP; 1 where neither can be read: sound pixels are not worse for what is written beside them."""
+    """That of EXIF, else of XMP; 1 where neither can be read: what is written beside sound pixels spoils none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -297,7 +298,7 @@ def _is_signed(image: Image.Image) -> bool:
 
 
 def _grey(image: Image.Image) -> np.ndarray:
-    """The values (H, W) of an image of floats or of whole numbers of more than 8 bits, as the array that means the same."""
+    """The values (H, W) of an image of floats, or of numbers of more than 8 bits, as the array that means the same."""
     values = np.asarray(image)
     if image.mode == "I":
         return values.astype(np.uint16) if image.format in ("PNG", "PPM") else values  # they have 16 bits, and no mode

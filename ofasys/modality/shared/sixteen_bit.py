@@ -1,4 +1,4 @@
-"""Colour of 16 bits a channel: Pillow keeps the upper eight of them, so the file is read twice, upper and lower bytes."""
+"""Colour of 16 bits a channel: Pillow keeps the upper eight of them, so a file is read twice, for both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _BITS, _COMPRESSION, _PLANES = 258, 259, 284  # tags of TIFF
 
 
 def has_sixteen_bits(image: Image.Image) -> bool:
-    """Whether an opened file, not yet loaded, has RGB or RGBA of 16 bits. Errors: DataError for a TIFF that Pillow would misread."""
+    """Whether an opened file, not yet loaded, has RGB or RGBA of 16 bits. Errors: DataError for a TIFF that Pillow
+    would misread."""
     tags = getattr(image, "tag_v2", {})
     if tags.get(_PLANES) == 2 and tags.get(_COMPRESSION) == 1 and tags.get(_BITS, (8,))[0] > 8:
         raise DataError(

@@ -35,12 +35,13 @@ def open_json_file(path: Path) -> Source:
 
 
 class Coco(Rows):
-    """A row a picture: `image` (its path), `box` (a list of [x1, y1, x2, y2] in pixels), `label` (a list of names), `id`, `width`,
-    `height`, `file_name`.
+    """A row a picture: `image` (its path), `box` (a list of [x1, y1, x2, y2] in pixels), `label` (a list of names),
+    `id`, `width`, `height`, `file_name`.
 
-    The picture lies below the folder of the file, in `images` there or beside, or in the folder that the file is named after, as
-    COCO has it. A picture without annotations has empty lists. Crowds (iscrowd=1) are no boxes of an object: they are left out, and
-    counted. An annotation that cannot be used is a fault of its picture's row. Errors: DataError for a file that is built otherwise.
+    The picture lies below the folder of the file, in `images` there or beside, or in the folder that the file is named
+    after, as COCO has it. A picture without annotations has empty lists. Crowds (iscrowd=1) are no boxes of an object:
+    they are left out, and counted. An annotation that cannot be used is a fault of its picture's row. Errors: DataError
+    for a file that is built otherwise.
     """
 
     def __init__(self, path: Path, data: Mapping[str, Any]) -> None:
@@ -57,7 +58,8 @@ class Coco(Rows):
         self.folders = self._folders()
 
     def _lay(self, annotations: Sequence[Mapping[str, Any]], kinds: Mapping[Any, int]) -> None:
-        """Keep the boxes of each picture: where those of row i begin, and their numbers as arrays. kinds: category id -> number."""
+        """Keep the boxes of each picture: where those of row i begin, and their numbers as arrays. kinds: category id
+        -> number."""
         places = {number: i for i, number in enumerate(self.ids)}
         found: list[tuple[int, int, list[float]]] = []
         for k, one in enumerate(annotations):
@@ -109,14 +111,15 @@ class Coco(Rows):
         }
 
     def _check_size(self, i: int, path: Path, width: Any, height: Any) -> None:
-        """Boxes are in pixels of the size that is written beside them. Errors: DataError where the picture has another."""
+        """Boxes are in pixels of the size that is written beside them. Errors: DataError where the picture has
+        another."""
         if not (isinstance(width, int) and isinstance(height, int) and path.is_file()):
             return
         size = image_size(path)
         if size != (width, height):
             raise DataError(
-                f"{self.path.name}, image {self.ids[i]!r}: {self.files[i]} is {size[0]} x {size[1]} pixels upright, its annotations "
-                f"are for {width} x {height}",
+                f"{self.path.name}, image {self.ids[i]!r}: {self.files[i]} is {size[0]} x {size[1]} pixels upright, "
+                f"its annotations are for {width} x {height}",
                 expected="the picture that was annotated, not resized or turned since",
                 sample=i,
             )
@@ -151,7 +154,8 @@ class Coco(Rows):
         return entries
 
     def _numbered(self, entries: Sequence[Mapping[str, Any]], part: str, what: str) -> dict[Any, str]:
-        """id -> name of images or categories. Errors: DataError for one without id or name, and for an id given twice."""
+        """id -> name of images or categories. Errors: DataError for one without id or name, and for an id given
+        twice."""
         found: dict[Any, str] = {}
         for i, entry in enumerate(entries):
             number, name = _key(entry.get("id")), entry.get(what)
@@ -164,7 +168,8 @@ class Coco(Rows):
         return found
 
     def _folders(self) -> list[Path]:
-        """Folders where a picture may lie, first the one that has the first of them. Errors: DataError when none has any."""
+        """Folders where a picture may lie, first the one that has the first of them. Errors: DataError when none has
+        any."""
         here = self.path.parent.absolute()
         split = self.path.stem.rpartition("_")[2]  # instances_val2017.json
         able = [here, here / "images", here / split, here.parent, here.parent / split]
@@ -175,7 +180,8 @@ class Coco(Rows):
                     return [folder, *(other for other in able if other != folder)]
         if self.files:
             raise DataError(
-                f"{self.path.name}: none of the first {min(20, len(self.files))} pictures is there, such as {self.files[0]!r}",
+                f"{self.path.name}: none of the first {len(self.files[:20])} pictures is there, "
+                f"such as {self.files[0]!r}",
                 expected=f"them in one of {', '.join(map(str, able))}",
             )
         return able

@@ -12,7 +12,8 @@ from ofasys.task.source.yolo import is_yolo, open_yolo
 
 
 def open_folder(path: Path) -> Source:
-    """path: a folder, or the `data.yaml` of a YOLO data set. Errors: DataError for one that holds no rows or cannot be opened."""
+    """path: a folder, or the `data.yaml` of a YOLO data set. Errors: DataError for one that holds no rows or cannot be
+    opened."""
     try:
         if path.is_file() or is_yolo(path):
             return open_yolo(path)

@@ -43,7 +43,7 @@ class HubDataset(Rows):
 
 
 def array_columns(features: Any) -> dict[str, str]:
-    """The columns that hold an array a row (Array2D to Array5D), and the kind of its numbers; `datasets` gives them as lists."""
+    """The columns that hold an array a row, Array2D to Array5D, and the kind of its numbers."""
     found = {name: getattr(feature, "dtype", None) for name, feature in features.items() if hasattr(feature, "shape")}
     return {name: kind for name, kind in found.items() if isinstance(kind, str)}
 

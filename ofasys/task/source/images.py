@@ -14,10 +14,11 @@ _log = logging.getLogger("ofasys")
 
 
 class ImageFolder(Rows):
-    """All images below a folder, by path: `image` (to open), `path` (within the folder), `label` (the folder it lies in).
+    """All images below a folder, by path: `image` (to open), `path` (within the folder), `label` (the folder it lies
+    in).
 
-    Links are followed. What is no image is left out, and said: its kind and how many. Where all of them lie in the folder itself
-    there is no column `label`; an image that lies beside labelled folders has None.
+    Links are followed. What is no image is left out, and said: its kind and how many. Where all of them lie in the
+    folder itself there is no column `label`; an image that lies beside labelled folders has None.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +32,7 @@ class ImageFolder(Rows):
             there = f"; it holds {self.besides}" if self.besides else ""
             raise DataError(
                 f"the folder {path} holds no image{there}",
-                expected="files .png .jpg .webp .tiff or of another suffix that Pillow reads, in it or in folders below; "
+                expected="files .png .jpg .webp .tiff or of another suffix that Pillow reads, in it or below it; "
                 "or the annotations of detection: a COCO .json file, a YOLO folder",
             )
         if set(found.left_out) - {"hidden"}:

@@ -19,7 +19,8 @@ def is_saved(folder: Path) -> bool:
 class SavedDataset(HubDataset):
     """The rows of a data set that was saved, read where they lie. Relative paths inside them start at the folder.
 
-    Errors: ConfigError when `datasets` is not installed; DataError for a folder that holds several splits, or cannot be read.
+    Errors: ConfigError when `datasets` is not installed; DataError for a folder that holds several splits, or cannot be
+    read.
     """
 
     def __init__(self, folder: Path) -> None:

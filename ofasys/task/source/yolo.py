@@ -38,8 +38,8 @@ def is_yolo(folder: Path) -> bool:
 
 
 def open_yolo(path: Path) -> Yolo:
-    """The rows of a YOLO folder, of one of its splits, or of what a `data.yaml` names. Errors: DataError as `Yolo`, and where a
-    choice between several splits is left."""
+    """The rows of a YOLO folder, of one of its splits, or of what a `data.yaml` names. Errors: DataError as `Yolo`, and
+    where a choice between several splits is left."""
     path = path.absolute()
     about = path if path.is_file() else _about(path)
     described = _described(about) if about is not None else {}
@@ -58,20 +58,22 @@ def open_yolo(path: Path) -> Yolo:
     if path.is_file() and not splits:
         raise DataError(f"{path} names no folder", expected="`train:`, `val:` or `test:`, the folder of its pictures")
     folder = next(iter(splits.values()), path)
-    return Yolo(folder if not (folder / "images").is_dir() else folder / "images", _names(about, described, folder))
+    pictures = folder / "images" if (folder / "images").is_dir() else folder
+    return Yolo(pictures, _names(about, described, folder), "kpt_shape" in described)
 
 
 class Yolo(Rows):
-    """A row a picture: `image` (its path), `box` (a list of [x1, y1, x2, y2] in pixels), `label` (a list of names), `path` (within
-    the folder).
+    """A row a picture: `image` (its path), `box` (a list of [x1, y1, x2, y2] in pixels), `label` (a list of names),
+    `path` (within the folder).
 
-    The labels of `images/a/b.jpg` are in `labels/a/b.txt`, or beside it where there is no folder `labels`; where there is no file,
-    the picture has no object. An outline is the box around it. names: of the classes by number; without them labels are numbers.
-    A line that cannot be read is a fault of its picture's row. Errors: DataError when the folder holds no picture.
+    The labels of `images/a/b.jpg` are in `labels/a/b.txt`, or beside it where there is no folder `labels`; where there
+    is no file, the picture has no object. An outline is the box around it. names: of the classes by number; without
+    them labels are numbers. keypoints: whether they follow the box in each line; they are not read. A line that cannot
+    be read is a fault of its picture's row. Errors: DataError when the folder holds no picture.
     """
 
-    def __init__(self, folder: Path, names: Mapping[int, str] | None) -> None:
-        self.folder, self.root, self.names = folder, folder, names
+    def __init__(self, folder: Path, names: Mapping[int, str] | None, keypoints: bool = False) -> None:
+        self.folder, self.root, self.names, self.keypoints = folder, folder, names, keypoints
         found = image_files(folder) if folder.is_dir() else None
         if found is None or not found.paths:
             raise DataError(f"the folder {folder} holds no image", expected="the pictures of a YOLO data set")
@@ -88,7 +90,8 @@ class Yolo(Rows):
             )
         if names is None:
             _log.warning(
-                f"{folder}: the classes have no names, so labels are their numbers; write a data.yaml with `names:` above it"
+                f"{folder}: the classes have no names, so labels are their numbers; "
+                "write a data.yaml with `names:` above it"
             )
 
     def __len__(self) -> int:
@@ -117,7 +120,7 @@ class Yolo(Rows):
         for number, line in enumerate(text.splitlines(), start=1):
             if line.strip():
                 try:
-                    yield self._object(line.split())
+                    yield self._object(line.split()[: 5 if self.keypoints else None])
                 except ValueError as error:
                     what = f"{os.path.relpath(file, self.folder.parent)}, line {number}: {line.strip()!r:.80}: {error}"
                     raise DataError(what, expected=EXPECTED, sample=i) from None
@@ -225,7 +228,8 @@ def _names(about: Path | None, described: Mapping[str, Any], folder: Path) -> di
 
 
 def _checked(about: Path | None, described: Mapping[str, Any]) -> dict[int, str]:
-    """`names:`, a list or a mapping of numbers. Errors: DataError where a name is none to YAML, or `nc` is another number."""
+    """`names:`, a list or a mapping of numbers. Errors: DataError where a name is none to YAML, or `nc` is another
+    number."""
     given = described["names"]
     listed = dict(enumerate(given)) if isinstance(given, list) else given
     if not isinstance(listed, dict) or not listed or not all(isinstance(i, int) for i in listed):

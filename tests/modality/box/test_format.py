@@ -1,4 +1,4 @@
-"""However a box is written, it is the same box: in rows, in answers, in metrics. What looks like another format is said."""
+"""However a box is written, it is the same box: in rows, answers and metrics. Another format by the look is said."""
 
 import json
 import logging

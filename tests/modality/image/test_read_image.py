@@ -110,11 +110,12 @@ def forms(folder):
 FORMS = (
     "path", "pathlib", "bytes", "bytearray", "memoryview", "base64", "base64 in lines", "base64, URL-safe",
     "base64 without padding", "data url", "data url, upper case", "data url with parameters", "data url, URL-safe",
-    "data url, percent-encoded base64", "data url, not base64", "file address", "pil", "pil, not loaded", "array", "tensor",
-    "float array", "float32 array", "int64 array", "uint16 array", "array with opaque alpha", "list", "tuples",
-    "list of floats", "list of arrays", "list of tensors", "tensor with a gradient", "tensor of another order", "sparse tensor",
-    "big-endian", "big-endian floats", "backwards", "read-only", "Arrow tensor", "Arrow list", "of another library", "DLPack",
-    "as datasets gives bytes", "as datasets gives a path",
+    "data url, percent-encoded base64", "data url, not base64", "file address", "pil", "pil, not loaded", "array",
+    "tensor", "float array", "float32 array", "int64 array", "uint16 array", "array with opaque alpha", "list",
+    "tuples", "list of floats", "list of arrays", "list of tensors", "tensor with a gradient",
+    "tensor of another order", "sparse tensor", "big-endian", "big-endian floats", "backwards", "read-only",
+    "Arrow tensor", "Arrow list", "of another library", "DLPack", "as datasets gives bytes",
+    "as datasets gives a path",
 )  # fmt: skip
 
 
