@@ -7,6 +7,7 @@ import binascii
 import io
 import os
 import re
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ MOST_PIXELS = 100_000_000
 EXPECTED = "a path, bytes, base64 or data URL, a PIL image, or an array (H, W, 3) or (H, W)"
 SHAPES = "(H, W, 3), (H, W, 4) or (H, W)"
 _ORIENTATION = 0x0112  # of EXIF; the others are TIFF's
-_WIDTH, _HEIGHT = 256, 257
+_WIDTH, _HEIGHT, _SHORT_NUMBER = 256, 257, 3
 _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO, _SAMPLES = 258, 262, 0, 339
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -285,11 +286,27 @@ def _orientation(image: Image.Image) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return int(image.getexif().get(_ORIENTATION, 1))
+            return _plain_orientation(image.info.get("exif")) or int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # Pillow raises many kinds for broken EXIF, and looks at XMP only after it
         beside = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
         found = _XMP_ORIENTATION.search(beside.encode() if isinstance(beside, str) else beside)
         return int(found[1]) if found else 1
+
+
+def _plain_orientation(exif: Any) -> int | None:
+    """That of the first directory, read by itself: before release 13 Pillow loses it behind a tag that is broken."""
+    if not isinstance(exif, bytes):
+        return None
+    data = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:
+        return None
+    start = struct.unpack_from(f"{order}I", data, 4)[0]
+    for i in range(struct.unpack_from(f"{order}H", data, start)[0]):
+        tag, kind = struct.unpack_from(f"{order}HH", data, start + 2 + 12 * i)
+        if tag == _ORIENTATION and kind == _SHORT_NUMBER:
+            return int(struct.unpack_from(f"{order}H", data, start + 10 + 12 * i)[0])
+    return None
 
 
 def _is_signed(image: Image.Image) -> bool:
