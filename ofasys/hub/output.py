@@ -115,5 +115,6 @@ def jsonable(value: Any) -> Any:
 
 def _shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(f"{v:.1f}" if isinstance(v, float) else str(v) for v in value) + "]"
+        digits = 1 if any(isinstance(v, float) and abs(v) > 1 for v in value) else 4  # shares of a side need more
+        return "[" + ", ".join(f"{v:.{digits}f}" if isinstance(v, float) else str(v) for v in value) + "]"
     return str(value)

@@ -1,4 +1,4 @@
-"""Metrics of boxes, (x1, y1, x2, y2) in any one unit: one box a sample, or many with their labels."""
+"""Metrics of boxes, (x1, y1, x2, y2) in one unit or with such `corners`: one a sample, or many with their labels."""
 
 from __future__ import annotations
 
@@ -140,6 +140,8 @@ def _listed(value: Any, sample: int, expected: str) -> list[Any]:
 
 def _boxes_of(reference: Any, sample: int) -> list[Any]:
     """One box or a list of alternatives, as a list."""
+    if hasattr(reference, "corners"):
+        return [reference]
     listed = _listed(reference, sample, "four numbers, or a list of boxes") if reference is not None else []
     if not listed:
         raise DataError("the reference box is missing", expected="x1, y1, x2, y2", sample=sample)
@@ -148,6 +150,7 @@ def _boxes_of(reference: Any, sample: int) -> list[Any]:
 
 
 def _box(value: Any, sample: int) -> Box:
+    value = getattr(value, "corners", value)  # of a box that is written in another way
     value = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(value, list | tuple) or isinstance(value, Mapping) or len(value) != 4:
         raise DataError(f"not a box: {value!r:.80}", expected="four numbers x1, y1, x2, y2", sample=sample)

@@ -170,6 +170,26 @@ def test_a_hub_dataset_keeps_selection_and_transform():
     assert own.column("loud") is None
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int64", "float16", "float32", "float64", "bool"])
+@pytest.mark.parametrize("format", [None, "numpy", "torch", "arrow", "pandas"])
+def test_an_array_feature_keeps_shape_and_kind(kind, format):
+    datasets = pytest.importorskip("datasets")
+    pixels = (
+        np.arange(2 * 4 * 5 * 3).reshape(2, 4, 5, 3) % 2 if kind == "bool" else np.arange(120).reshape(2, 4, 5, 3)
+    ).astype(kind)
+    features = datasets.Features({"img": datasets.Array3D((4, 5, 3), kind), "y": datasets.Value("string")})
+    data = datasets.Dataset.from_dict({"img": [pixels[0], None], "y": ["a", "b"]}, features=features)
+    source = open_source(data.with_format(format))
+    row = source[0]
+    assert row["img"].dtype == kind
+    np.testing.assert_array_equal(row["img"], pixels[0])
+    assert source[1] == {"img": None, "y": "b"}
+    flat = datasets.Dataset.from_dict(
+        {"m": pixels[:, :, 0]}, features=datasets.Features({"m": datasets.Array2D((None, 3), kind)})
+    )
+    np.testing.assert_array_equal(open_source(flat)[1]["m"], pixels[1, :, 0])
+
+
 def test_a_torch_dataset():
     data = pytest.importorskip("torch.utils.data")
 
@@ -326,7 +346,7 @@ def test_a_folder_of_images(tmp_path):
     assert source[0] == {"image": str(tmp_path / "a/1.jpg"), "path": "a/1.jpg", "label": "a"}
     assert source.column("label") == ["a", "b", None]
     assert source.root == tmp_path
-    assert source.describe() == f"folder {tmp_path.name} of 3 images"
+    assert source.describe() == f"folder {tmp_path.name} of 3 images (left out: 1 .txt, 1 hidden)"
     flat = open_source(tmp_path / "a")
     assert flat[0] == {"image": str(tmp_path / "a/1.jpg"), "path": "1.jpg"}
     with pytest.raises(DataError, match=r"has no column 'label'; .*its columns: image, path"):

@@ -1,4 +1,4 @@
-"""BOX: a rectangle [x1, y1, x2, y2] in pixels of the raw image it refers to, as four bins."""
+"""BOX: a rectangle in the image it refers to, [x1, y1, x2, y2] in its pixels or as the slot says, as four bins."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from ofasys.errors import ConfigError
+from ofasys.modality.box.box import Box
 from ofasys.modality.shared.read_image import read_image
 
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000")
@@ -38,11 +39,15 @@ def draw(
 def save(
     path: str | Path, boxes: Sequence[Any], frame: Any, labels: Sequence[str] = (), root: str | Path | None = None
 ) -> None:
-    """Write the picture `frame` (any value IMAGE reads) with its boxes drawn; a small one enlarged."""
+    """Write the picture `frame` (any value IMAGE reads) with its boxes drawn; a small one enlarged.
+
+    boxes: a `Box` as it says itself, other numbers as corners in pixels.
+    """
     if Path(path).suffix.lower() not in Image.registered_extensions():
         raise ConfigError(
             f"cannot draw boxes into {Path(path).name!r}; use .png or .jpg, or .txt or .json for the numbers"
         )
     image = read_image(frame)
     scale = max(1, 256 // max(image.size))
-    draw(image, boxes, labels, scale).save(path)
+    places = [box.pixels(*image.size) if isinstance(box, Box) else box for box in boxes]
+    draw(image, places, labels, scale).save(path)

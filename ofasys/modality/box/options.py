@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofasys.language import option
+from ofasys.modality.box.box import FORMATS
 
 BINS = 1000
 
@@ -14,4 +15,9 @@ class BoxOptions:
     """Attributes of BOX besides those every slot has."""
 
     bins: int = option(BINS, low=2, high=BINS, about="steps a coordinate is cut into, along each side of the image")
+    format: str | None = option(
+        None, choices=FORMATS, about="what the four numbers are, in rows and answers; without it xyxy"
+    )
+    normalised: bool = option(False, about="the numbers are shares of the image's sides, 0 to 1, and not pixels")
+    clip: bool = option(False, about="what reaches outside the image is cut off, however far")
     of: str | None = option(None, about="the column of the image it lies in, where there are several")

@@ -2,45 +2,123 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ofasys.errors import DataError
-from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.box.box import FORMATS, WRITTEN, Box
+from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
+from ofasys.modality.shared.array import as_array, holds_array
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 
-EXPECTED = "[x1, y1, x2, y2] in pixels with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height"
+EXPECTED = {
+    "xyxy": "[x1, y1, x2, y2] in pixels with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height",
+    "xywh": "[x, y, width, height] in pixels, the upper left corner and a size above 0, inside the image",
+    "cxcywh": "[cx, cy, width, height] in pixels, the middle and a size above 0, inside the image",
+}
+ROUNDING = 1e-3  # of a side: so far outside a box may reach without a word
+LOOKED_AT = 32  # different boxes of training after which their format is judged
+
+_log = logging.getLogger("ofasys")
 
 
 class Bins(Concatenate):
-    """[x1, y1, x2, y2] -> tokens (4,). A coordinate c of a side of w pixels falls in bin floor(c / w * bins)."""
+    """Four numbers, see `format` -> tokens (4,): left, top, right, bottom. A coordinate c of a side of w pixels falls
+    in bin floor(c / w * bins)."""
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.bins = int(options["bins"])
+        self.format, self.normalised = str(options.get("format") or "xyxy"), bool(options.get("normalised"))
+        self.clip = bool(options.get("clip"))
         self.start = symbols.vocabulary.span("bins")[0]
+        self.expected = EXPECTED[self.format]
+        if self.normalised:
+            self.expected = self.expected.replace("in pixels", "as shares of the image's sides, 0 to 1,")
+        self.doubt: _Doubt | None = _Doubt() if (self.format, self.normalised) == ("xyxy", False) else None
 
     def preprocess(self, value: Any, context: Context) -> Piece:
-        """Errors: DataError for what is not four finite numbers, degenerate, or outside its image."""
+        """Errors: DataError for what is not four finite numbers, has no area, or is outside by more than rounding."""
         width, height = self._frame(context)
-        box = _numbers(value)
-        x1, y1, x2, y2 = box
-        if x1 >= x2 or y1 >= y2:
-            raise DataError(f"box {box} has no area", expected=EXPECTED)
-        if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
-            raise DataError(f"box {box} reaches outside its image of {width:g} x {height:g} pixels", expected=EXPECTED)
-        bins = [min(int(c / side * self.bins), self.bins - 1) for c, side in zip(box, (width, height) * 2, strict=True)]
+        numbers = self._numbers(value)
+        if self.doubt is not None and context.training and self.doubt.settled(numbers, width, height):
+            self.doubt = None
+        corners = self._inside(numbers, width, height)
+        sides = (width, height) * 2
+        bins = [min(int(c / side * self.bins), self.bins - 1) for c, side in zip(corners, sides, strict=True)]
         return Piece({"tokens": np.array(bins, dtype=np.int64) + self.start}, 4)
 
-    def postprocess(self, tokens: np.ndarray, context: Context) -> list[float]:
-        """The middles of the bins, in pixels of the raw image, corners put in order."""
+    def postprocess(self, tokens: np.ndarray, context: Context) -> Box:
+        """The middles of the bins, corners put in order, written as the slot's rows are."""
         width, height = self._frame(context)
         x1, y1, x2, y2 = ((int(t) - self.start + 0.5) / self.bins for t in tokens)
         x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
-        return [x1 * width, y1 * height, x2 * width, y2 * height]
+        corners = (x1 * width, y1 * height, x2 * width, y2 * height)
+        return Box.of_pixels(corners, width, height, self.format, self.normalised)
+
+    def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
+        """A true box that says how it is written, as an answer does. What is none stays itself."""
+        try:
+            return Box(self._numbers(value), self.format, self.normalised)
+        except DataError:
+            return value
+
+    def _inside(self, numbers: Sequence[float], width: float, height: float) -> tuple[float, ...]:
+        """Its corners in pixels, cut off at the image's sides. Errors: DataError for more to cut off than rounding."""
+        box = Box(numbers, self.format, self.normalised)
+        corners = box.pixels(width, height)
+        x1, y1, x2, y2 = corners
+        if x1 >= x2 or y1 >= y2:
+            raise self._refused(box, "has no area", width, height)
+        if not self.clip and _outside(corners, width, height) > ROUNDING * (1 + 1e-9):
+            image = f"its image of {width:g} x {height:g} pixels"
+            raise self._refused(box, f"reaches outside {image}", width, height)
+        x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)
+        if x1 >= x2 or y1 >= y2:
+            raise self._refused(box, f"lies outside its image of {width:g} x {height:g} pixels", width, height)
+        return x1, y1, x2, y2
+
+    def _refused(self, box: Box, what: str, width: float, height: float) -> DataError:
+        """The error, with the ways to write a box in which these numbers would lie inside."""
+        ways = [(f, self.normalised) for f in FORMATS] + [(f, not self.normalised) for f in FORMATS]
+        able = [way for way in ways if _fits(Box(box, *way), width, height)]
+        hint = ""
+        if able and able[0] != (self.format, self.normalised):
+            hint = f"; as {WRITTEN[able[0][0]]} {_unit(able[0][1])} it would lie inside: write {self._said(*able[0])}"
+        elif what.startswith("reaches outside"):
+            hint = "; clip cuts off what is outside"
+        return DataError(f"box {list(box)} {what}{hint}", expected=self.expected)
+
+    def _said(self, format: str, normalised: bool) -> str:
+        """What has to be written in the slot for a format, as far as it is not there already."""
+        words = [f"format={format}"] if format != self.format else []
+        if normalised != self.normalised:
+            words.append("normalised" if normalised else "normalised=false")
+        return " and ".join(words) + " in the slot"
+
+    def _numbers(self, value: Any) -> list[float]:
+        """Errors: DataError for what is not four finite numbers."""
+        if not isinstance(value, (list, tuple)) and holds_array(value):
+            array = as_array(value, self.expected)
+            if array.ndim != 1 or array.dtype.kind not in "iuf":
+                shape = f"an array of {array.dtype}, shape {array.shape}"
+                raise DataError(f"{_got(value)}, {shape}", expected=self.expected)
+            value = array.tolist()
+        if not isinstance(value, (list, tuple)):
+            raise DataError(_got(value), expected=self.expected)
+        try:
+            box = [float(c) if type(c) in (float, int) else _number(c) for c in value]
+        except (TypeError, ValueError):
+            raise DataError(_got(value), expected=self.expected) from None
+        if len(box) != 4:
+            raise DataError(f"got {len(box)} numbers", expected=self.expected)
+        if not all(map(math.isfinite, box)):
+            raise DataError(f"box {box} holds NaN or infinity", expected=self.expected)
+        return box
 
     def _frame(self, context: Context) -> tuple[float, float]:
         if context.frame is None:
@@ -48,15 +126,70 @@ class Bins(Concatenate):
         return context.frame["width"], context.frame["height"]
 
 
-def _numbers(value: Any) -> list[float]:
-    try:
-        if isinstance(value, (str, bytes, Mapping)):
-            raise TypeError
-        box = [float(c) for c in value]
-    except (TypeError, ValueError):
-        raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected=EXPECTED) from None
-    if len(box) != 4:
-        raise DataError(f"got {len(box)} numbers", expected=EXPECTED)
-    if not all(math.isfinite(c) for c in box):
-        raise DataError(f"box {box} holds NaN or infinity", expected=EXPECTED)
-    return box
+def _number(value: Any) -> float:
+    """A number of whatever library. Errors: TypeError or ValueError for what is none; True is none."""
+    if holds_array(value):
+        value = as_array(value)[()]
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError
+    return float(value)
+
+
+def _got(value: Any) -> str:
+    return f"got {type(value).__name__} {str(value)[:40]!r}"
+
+
+class _Doubt:
+    """Whether boxes given as corners may be something else, judged by the first different ones of training.
+
+    Corners of objects that lie anywhere are soon outside when they are read as a corner and a size, or beyond 1.
+    """
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[float, ...], tuple[float, float]] = {}
+
+    def settled(self, numbers: Sequence[float], width: float, height: float) -> bool:
+        """Look at one more box; whether all has been said."""
+        box = tuple(numbers)
+        if not (_fits(Box(box, "xywh"), width, height) or _is_shares(box, width, height)):
+            return True
+        if (
+            box[0] <= ROUNDING * width and box[1] <= ROUNDING * height
+        ):  # from the corner on it is the same box in either
+            return False
+        self.seen[box] = width, height
+        if len(self.seen) < LOOKED_AT:
+            return False
+        if all(_is_shares(box, *size) for box, size in self.seen.items()):
+            _log.warning(
+                f"the first {LOOKED_AT} boxes of training lie in the first pixel of their images, as {list(box)} does: "
+                "if they are shares of the sides, write normalised in the slot"
+            )
+        elif all(_fits(Box(box, "xywh"), *size) for box, size in self.seen.items()):
+            _log.warning(
+                f"the first {LOOKED_AT} boxes of training, read as [x1, y1, x2, y2], have their middle in the "
+                f"upper left quarter of their images, as {list(box)} of {width:g} x {height:g} has: if they are "
+                "[x, y, width, height], write format=xywh in the slot"
+            )
+        return True
+
+
+def _is_shares(box: Sequence[float], width: float, height: float) -> bool:
+    """Whether numbers given as pixels lie in the first one of an image that has more."""
+    return max(box) <= 1 and min(width, height) > 2
+
+
+def _fits(box: Box, width: float, height: float) -> bool:
+    """Whether it has an area, and lies inside but for rounding."""
+    corners = box.pixels(width, height)
+    return corners[0] < corners[2] and corners[1] < corners[3] and _outside(corners, width, height) <= ROUNDING
+
+
+def _outside(corners: Sequence[float], width: float, height: float) -> float:
+    """How far corners in pixels reach outside, as a share of the image's side."""
+    x1, y1, x2, y2 = corners
+    return max(-x1 / width, -y1 / height, x2 / width - 1, y2 / height - 1, 0.0)
+
+
+def _unit(normalised: bool) -> str:
+    return "as shares of the sides" if normalised else "in pixels"

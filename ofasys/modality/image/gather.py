@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ofasys.errors import ConfigError, DataError
 from ofasys.modality.shared.cut import resized
+from ofasys.modality.shared.image_files import image_files
 from ofasys.modality.shared.read_image import read_image
 
 
 def squares(
     paths: Sequence[str | Path], size: int, most: int, skipped: Callable[[str], None] | None = None
 ) -> np.ndarray:
-    """Pictures (n, size, size, 3) uint8 of files and of folders (all that is in them, in the order of their names).
+    """Pictures (n, size, size, 3) uint8 of files and of folders (all that is in them, links followed, in the order of
+    their names).
 
-    most: at most so many, evenly spread. skipped: told of each file that cannot be read. Errors: ConfigError when a path is
-    not there, or no picture can be read.
+    most: at most so many, evenly spread. skipped: told of each file that cannot be read. Errors: ConfigError when a
+    path is not there, or no picture can be read.
     """
     files = list(_files(paths))
     step = -(-len(files) // most) if files else 1
@@ -36,11 +37,9 @@ def squares(
 
 
 def _files(paths: Iterable[str | Path]) -> Iterator[Path]:
-    Image.init()
-    known = {suffix for suffix, kind in Image.EXTENSION.items() if kind in Image.OPEN}
     for path in map(Path, paths):
         if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in known and file.is_file())
+            yield from (path / one for one in image_files(path).paths)
         elif path.is_file():
             yield path
         else:

@@ -14,6 +14,7 @@ from ofasys.errors import DataError
 from ofasys.modality.motion.bvh import MOST_BYTES, read_bvh
 from ofasys.modality.motion.motion import Motion
 from ofasys.modality.motion.skeleton import Skeleton
+from ofasys.modality.shared.array import as_array, holds_array
 
 EXPECTED = (
     "a BVH file's path, text or bytes, a Motion, joint positions (frames, joints, 3), or a mapping that has `positions` "
@@ -76,7 +77,7 @@ def read_motion(value: Any, root: str | Path | None = None, fps: float = 20.0, f
         return read_bvh(value)
     if isinstance(value, (str, os.PathLike)):
         return (files or Files()).read(Path(root or ".", os.fspath(value)), os.fspath(value))
-    if hasattr(value, "__array__") or isinstance(value, (list, tuple)):
+    if holds_array(value) or isinstance(value, (list, tuple)):
         return _from_array(value, fps)
     raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected=EXPECTED)
 
@@ -103,12 +104,13 @@ def _from_mapping(value: Mapping[str, Any], root: str | Path | None, fps: float,
 
 def _from_array(value: Any, fps: Any, parents: Any = None, names: Any = None) -> Motion:
     try:
-        places = np.asarray(value)
+        places = as_array(value, EXPECTED)
         rate = float(fps)
         above = None if parents is None else [int(parent) for parent in parents]
         called = None if names is None else [str(name) for name in names]
-    except (TypeError, ValueError, RuntimeError) as error:  # a tensor with a gradient is no array
-        raise DataError(f"no joint positions: {error}", expected=EXPECTED) from None
+    except (TypeError, ValueError) as error:
+        what = error.message if isinstance(error, DataError) else error
+        raise DataError(f"no joint positions: {what}", expected=EXPECTED) from None
     if places.dtype.kind not in "iuf":
         raise DataError(f"got {type(value).__name__} of {places.dtype}", expected=EXPECTED)
     return Motion.from_positions(places, rate, above, called)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ofasys.errors import DataError
+from ofasys.modality.shared.array import as_array, holds_array
 from ofasys.modality.struct.notation import Malformed, shown
 from ofasys.modality.struct.options import SIDE
 
@@ -27,8 +28,8 @@ def read_grid(value: Any, values: int, rows: int | None = None, columns: int | N
             value = json.loads(value)
         except (ValueError, RecursionError):
             raise DataError(f"got the text {shown(value)}", expected=expected) from None
-    if hasattr(value, "__array__") and not isinstance(value, np.ndarray):
-        value = np.asarray(value)
+    if holds_array(value):
+        value = as_array(value, expected)
     if not isinstance(value, np.ndarray):
         value = _from_lists(value, expected)
     if value.ndim != 2 or value.dtype.kind not in "bui":

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from pathlib import Path
 from typing import Any
 
 from ofasys.errors import DataError
+from ofasys.modality.shared.image_files import image_files
 from ofasys.task.source.row import Row, Rows, pick
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_log = logging.getLogger("ofasys")
 
 
 class ImageFolder(Rows):
-    """All images below a folder, by path: `image` (to open), `path` (within the folder), `label` (the folder it lies in).
+    """All images below a folder, by path: `image` (to open), `path` (within the folder), `label` (the folder it lies
+    in).
 
-    Where all of them lie in the folder itself there is no column `label`; an image that lies beside labelled folders has None.
+    Links are followed. What is no image is left out, and said: its kind and how many. Where all of them lie in the
+    folder itself there is no column `label`; an image that lies beside labelled folders has None.
     """
 
     def __init__(self, path: Path) -> None:
-        self.root, self.folder = path, path
-        found = (Path(at) / name for at, _, names in os.walk(path) for name in names)
-        images = (file for file in found if file.suffix.lower() in IMAGES and not file.name.startswith("."))
-        self.paths = sorted(file.relative_to(path).as_posix() for file in images)
+        self.root, self.folder = path, path.absolute()  # rows hold whole paths, which no root changes
+        try:
+            found = image_files(path)
+        except OSError as error:
+            raise DataError(f"the folder {path} cannot be opened: {error.strerror or error}") from None
+        self.paths, self.besides = found.paths, found.besides()
         if not self.paths:
-            raise DataError(f"the folder {path} holds no image", expected=f"files {' '.join(IMAGES)}")
+            there = f"; it holds {self.besides}" if self.besides else ""
+            raise DataError(
+                f"the folder {path} holds no image{there}",
+                expected="files .png .jpg .webp .tiff or of another suffix that Pillow reads, in it or below it; "
+                "or the annotations of detection: a COCO .json file, a YOLO folder",
+            )
+        if set(found.left_out) - {"hidden"}:
+            _log.warning(f"the folder {path}: {len(self.paths)} images; left out: {self.besides}")
         self.labelled = any("/" in one for one in self.paths)
 
     def __len__(self) -> int:
@@ -35,8 +47,9 @@ class ImageFolder(Rows):
         return row | {"label": Path(self.paths[i]).parent.name or None} if self.labelled else row
 
     def describe(self) -> str:
-        """`folder birds of 40 images`."""
-        return f"folder {self.folder.name} of {len(self)} images"
+        """`folder birds of 40 images (left out: 2 .txt, 1 hidden)`."""
+        besides = f" (left out: {self.besides})" if self.besides else ""
+        return f"folder {self.folder.name} of {len(self)} images{besides}"
 
     def column(self, name: str) -> list[Any]:
         """All values of a column."""

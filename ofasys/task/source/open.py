@@ -9,18 +9,19 @@ from typing import Any
 
 from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.task.source.blocks import Arrow, Parquet
+from ofasys.task.source.coco import open_json_file
 from ofasys.task.source.columns import Frame, from_arrow, from_polars
+from ofasys.task.source.folder import open_folder
 from ofasys.task.source.hub_dataset import HubDataset, classes, undecoded
-from ofasys.task.source.images import ImageFolder
 from ofasys.task.source.memory import Listed, MapStyle
 from ofasys.task.source.row import Source
 from ofasys.task.source.stream import Stream
 from ofasys.task.source.tar import Tar
-from ofasys.task.source.text_file import Csv, Jsonl, JsonList, Tsv
+from ofasys.task.source.text_file import Csv, Jsonl, Tsv
 
 _READERS: dict[str, Callable[[Path], Source]] = {
     ".jsonl": Jsonl,
-    ".json": JsonList,
+    ".json": open_json_file,
     ".csv": Csv,
     ".tsv": Tsv,
     ".parquet": Parquet,
@@ -96,8 +97,8 @@ def _is_a(data: Any, name: str) -> bool:
 
 
 def _open_path(path: Path) -> Source:
-    if path.is_dir():
-        return ImageFolder(path)
+    if path.is_dir() or (path.is_file() and path.suffix.lower() in (".yaml", ".yml")):
+        return open_folder(path)
     if not path.exists():
         beside = os.listdir(path.parent) if path.parent.is_dir() else []
         raise DataError(_hinted(f"there is no file {str(path)!r}", path.name, beside))

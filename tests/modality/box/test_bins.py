@@ -1,8 +1,11 @@
 """Boxes: pixels of the raw image to bins and back within a bin; what is no box is an error that says so."""
 
 import math
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -66,7 +69,20 @@ def test_any_tokens_are_a_box_inside_its_image(symbols):
 
 
 @pytest.mark.parametrize(
-    "value", [(1, 2, 3, 4), [1.0, 2, 3, 4], np.array([1, 2, 3, 4], np.float32), torch.tensor([1, 2, 3, 4])]
+    "value",
+    [
+        (1, 2, 3, 4),
+        [1.0, 2, 3, 4],
+        np.array([1, 2, 3, 4], np.float32),
+        np.array([1, 2, 3, 4], ">i2"),
+        list(np.array([1, 2, 3, 4], np.uint8)),
+        torch.tensor([1, 2, 3, 4]),
+        torch.tensor([1.0, 2, 3, 4], requires_grad=True),
+        torch.tensor([1.0, 2, 3, 4]).bfloat16(),
+        list(torch.tensor([1.0, 2, 3, 4], requires_grad=True)),
+        pa.scalar([1, 2, 3, 4]),
+        [Decimal(1), Fraction(2), "3", np.float16(4)],
+    ],
 )
 def test_forms_of_a_box(symbols, value):
     made = Bins({"bins": 1000}, symbols)
@@ -93,6 +109,16 @@ def test_forms_of_a_box(symbols, value):
         ({1: 0, 2: 0, 3: 0, 4: 0}, "got dict"),
         ([[1, 2, 3, 4]], "got list"),
         (7, "got int '7'"),
+        ([True, False, True, True], "got list"),
+        ([0, 0, True, 1], "got list"),
+        (np.array([True, False, True, True]), "an array of bool"),
+        ([1, [2], 3, 4], "got list"),
+        ([1, np.bool_(True), 3, 4], "got list"),
+        ({1, 2, 3, 4}, "got set"),
+        ({"x": 1, "y": 2, "w": 3, "h": 4}, "got dict"),
+        (np.array([[1, 2, 3, 4]]), r"shape \(1, 4\)"),
+        (np.zeros(4, complex), "an array of complex128"),
+        (torch.zeros(4, device="meta"), "'meta'"),
         ([1, "two", 3, 4], "got list"),
         ([1, None, 3, 4], "got list"),
     ],

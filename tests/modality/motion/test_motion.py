@@ -106,7 +106,7 @@ def test_forms_of_a_motion(tmp_path):
         (places[:0], r"positions of shape \(0, 4, 3\)"),
         (places[:, :0], r"positions of shape \(6, 0, 3\)"),
         ([], "positions of shape"),
-        (torch.zeros(2, 3, 3, requires_grad=True), "no joint positions"),
+        (torch.zeros(2, 3, 3, device="meta"), "no joint positions: .*'meta'"),
         ([[1, 2], [3]], "no joint positions"),
         ([["a", "b", "c"]], "of <U1"),
         (np.where(np.arange(12).reshape(1, 4, 3) == 7, np.nan, 1.0), "frame 0 holds NaN or infinity at joint 2"),
