@@ -89,10 +89,12 @@ def _many(
 ) -> Iterator[Output]:
     source = open_source(path)
     files = {slot.column for slot in planned.slots if slot.value not in ("text", "label")}
-    given = {name: _from_here(value) if name in files else value for name, value in constant.items()}
+    given = {name: _from_here(value, source.root) if name in files else value for name, value in constant.items()}
     asked = {"root": source.root, **asked}
     if isinstance(asked.get("negative_prompt"), Mapping):
-        asked["negative_prompt"] = {name: _from_here(value) for name, value in asked["negative_prompt"].items()}
+        asked["negative_prompt"] = {
+            name: _from_here(value, source.root) for name, value in asked["negative_prompt"].items()
+        }
     size = asked["batch_size"]
     for start in range(0, len(source), size):
         rows = [source[number] | given for number in range(start, min(start + size, len(source)))]
@@ -105,16 +107,17 @@ def _many(
             raise
 
 
-def _from_here(value: Any) -> Any:
-    """A relative path that was given as a word starts where we are, and not at the folder of a file of rows."""
+def _from_here(value: Any, root: Path | None) -> Any:
+    """A relative path that was given as a word starts where we are, and not at `root`, the folder of the rows."""
     if isinstance(value, list):
-        return [_from_here(one) for one in value]
+        return [_from_here(one, root) for one in value]
     if isinstance(value, Mapping):
-        return {name: _from_here(one) for name, one in value.items()}
+        return {name: _from_here(one, root) for name, one in value.items()}
     try:
-        return str(Path(value).absolute()) if isinstance(value, str) and Path(value).is_file() else value
+        named = isinstance(value, str) and any(Path(at, value).is_file() for at in (".", root or "."))
     except (OSError, ValueError):  # too long for a file's name, as base64 is
         return value
+    return str(Path(value).absolute()) if named else value
 
 
 def _row(instruction: Instruction, planned: Plan, values: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.errors import ConfigError, DataError, nearest
+from ofasys.errors import ConfigError, DataError, OfasysError, nearest
 from ofasys.generator.options import SearchOptions, reaching
 from ofasys.language import Instruction
 from ofasys.metric import Metric, find
@@ -240,7 +240,7 @@ class Task:
         """The text in a value that can be learned from; a row that holds anything else is dealt with when it is drawn."""
         try:
             return [t for t in preprocessor.texts(value, slot.values, self.sources["train"].root) if is_text(t)]
-        except Exception:
+        except (OfasysError, ValueError, OSError):
             return []
 
     def examples(self, p: Plan, slot: SlotPlan) -> Iterator[tuple[Any, Context]]:
@@ -284,7 +284,7 @@ class Task:
             if not found[slot.column]:
                 raise DataError(
                     "no training row holds a label",
-                    expected="a str, a truth value or a whole number",
+                    expected="a str or an integer, True or False",
                     task=self.name,
                     slot=slot.name,
                     column=slot.column,

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from ofasys import OFASys, Task
 from tests.hub import kinds
+from tests.train import tiny
 
 pytestmark = pytest.mark.slow
 
@@ -75,3 +77,20 @@ def test_a_negative_prompt(infer, shell, saved):
 def test_a_sound_in_a_file(infer, tmp_path):
     infer("say", "t=one", "--out", str(tmp_path / "a.wav"))
     assert (tmp_path / "a.wav").read_bytes()[:4] == b"RIFF"
+
+
+def test_a_path_starts_at_the_rows_in_a_file_and_where_we_are_in_a_word(shell, tmp_path, monkeypatch):
+    line = "[STRUCT:t] [TEXT:q] -> [TEXT:a]"
+    task = Task("t", line, train=[{"t": [{"x": 1}], "q": "what", "a": "one"}])
+    model = tiny.model()
+    model.grow([(task.plan, task.labels)], task.texts)
+    OFASys(model).save_pretrained(tmp_path / "model")
+    (tmp_path / "data" / "there.csv").write_text("x\n1\n")
+    (tmp_path / "here.csv").write_text("x\n1\n")
+    (tmp_path / "data" / "rows.jsonl").write_text('{"t": "there.csv", "q": "what"}\n' * 2)
+    (tmp_path / "data" / "asked.jsonl").write_text('{"q": "what"}\n')
+    monkeypatch.chdir(tmp_path)
+    for words in (["@data/rows.jsonl"], ["@data/asked.jsonl", "t=here.csv"], ["t=here.csv", "q=what"]):
+        done = shell("infer", "model", line, *words, "--max-length", "3")
+        assert done.exit_code == 0, done.stderr
+    assert "there.csv'" in shell.wrong("infer", "model", line, "@data/asked.jsonl", "t=there.csv")

@@ -306,6 +306,35 @@ def test_a_type_of_arrow_is_what_it_holds(array, expected, tmp_path):
         check(data, [{"v": value, "i": i} for i, value in enumerate(expected)])
 
 
+def test_a_value_that_python_cannot_hold_spoils_no_other(tmp_path):
+    """Text that is not UTF-8, times beyond the year 9999: in a column that no slot reads they are nobody's concern."""
+    torn = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff"]).buffers())
+    late = pa.array([0, 2**60], pa.timestamp("us"))
+    days = pa.array([0, 10**7], pa.date32())
+    lists = pa.ListArray.from_arrays([0, 1, 2], torn)
+    table = pa.table({"torn": torn, "late": late, "days": days, "lists": lists, "n": [1, 2]})
+    expected = [
+        {
+            "torn": "ok",
+            "late": datetime.datetime(1970, 1, 1),
+            "days": datetime.date(1970, 1, 1),
+            "lists": ["ok"],
+            "n": 1,
+        },
+        {
+            "torn": b"\xff",
+            "late": np.datetime64(2**60, "us"),
+            "days": np.datetime64(10**7, "D"),
+            "lists": [b"\xff"],
+            "n": 2,
+        },
+    ]
+    pq.write_table(table.drop_columns(["days"]), tmp_path / "rows.parquet")
+    check(table, expected)
+    check(write_arrow(tmp_path / "rows.arrow", table, pa.ipc.new_file), expected)
+    check(tmp_path / "rows.parquet", [{name: v for name, v in row.items() if name != "days"} for row in expected])
+
+
 def test_a_time_finer_than_python_keeps_its_nanoseconds():
     (found,) = values(pa.array([1], pa.timestamp("ns")))
     assert found.nanosecond == 1  # pandas' own; of numpy where pandas is not installed

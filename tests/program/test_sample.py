@@ -25,7 +25,7 @@ BAD = [
     ("caption", {"img": b"x"}, r"no picture that can be read.*slot 'IMAGE:img'"),
     ("entail", {"label": "perhaps"}, r"'perhaps' is not in the closed set of 3 \(slot 'TEXT:label'.*'yes', 'no', 'not sure'"),
     ("entail", {"label": 1}, r"label '1' is not in the closed set of 3 \(slot 'TEXT:label'"),
-    ("entail", {"label": 1.5}, r"got float 1.5 \(slot 'TEXT:label'"),
+    ("entail", {"label": 1.5}, r"got float '1.5' \(slot 'TEXT:label'"),
     ("prompted", {"sent1": ...}, r"the column is missing \(slot 'TEXT:sent1'"),
     ("prompted", {"label": ...}, r"the column is missing \(slot 'TEXT:label'"),
     ("ground", {"box": [3, 3, 1, 1]}, r"has no area \(slot 'BOX:box'"),

@@ -1,5 +1,6 @@
 """What a row may hold, whose fault a bad one is, and where its paths start."""
 
+import datetime
 import io
 import json
 import sqlite3
@@ -89,7 +90,7 @@ def test_a_fraction_is_no_label_and_a_whole_number_is(tmp_path):
     task = Task("t", KIND, [{"q": "a", "y": 1.5}, {"q": "a", "y": 2.0}], closed_set=[2])
     _, program = grown(task)
     assert read(task, program, "train", 1, random())[1].tokens.size
-    with pytest.raises(DataError, match=r"got float '1.5'.*expected a label: a str, a truth value or a whole number"):
+    with pytest.raises(DataError, match=r"got float '1.5'.*expected a label: a str or an integer, True or False"):
         read(task, program, "train", 0, random())
 
 
@@ -322,3 +323,52 @@ def test_the_order_of_the_rows_is_kept_where_it_is_asked_for():
     assert not Task("t", SAY, rows, buckets=False).buckets
     with pytest.raises(ConfigError, match="shuffle=False and buckets=True"):
         Task("t", SAY, rows, shuffle=False, buckets=True)
+
+
+# --- frames ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_frame_of_polars_gives_what_it_holds():
+    polars = pytest.importorskip("polars")
+    made = object()
+    frame = polars.DataFrame(
+        {
+            "q": ["é", None],
+            "kind": polars.Series(["a", "b"], dtype=polars.Categorical),
+            "pixels": polars.Series([[[1, 2]], [[3, 4]]], dtype=polars.Array(polars.UInt8, (1, 2))),
+            "many": [[1, None], []],
+            "large": polars.Series([2**100, None], dtype=polars.Int128),
+            "own": polars.Series([made, None], dtype=polars.Object),
+        }
+    )
+    source = open_source(frame)
+    assert source[0] == {"q": "é", "kind": "a", "pixels": [[1, 2]], "many": [1, None], "large": 2**100, "own": made}
+    assert source[1] == {"q": None, "kind": "b", "pixels": [[3, 4]], "many": [], "large": None, "own": None}
+    assert np.asarray(source[1]["pixels"]).dtype == np.uint8
+    assert source.column("kind") == ["a", "b"]
+
+
+def test_a_frame_of_pandas_gives_what_it_holds():
+    frame = pandas.DataFrame(
+        {
+            "nullable": pandas.array([1, None], dtype="Int64"),
+            "arrow": pandas.Series([[1, 2], None], dtype=pandas.ArrowDtype(pa.list_(pa.int16()))),
+            "kind": pandas.Categorical(["a", None]),
+            "when": pandas.to_datetime(["2020-01-02", None]),
+            "nested": [pandas.NA, [1, pandas.NA, np.int8(3)]],
+            "list": [np.array(["x", "y"], dtype=object), np.array([1, 2], dtype=np.int16)],
+            "true": [np.True_, None],
+        },
+        index=[7, 7],
+    )
+    source = open_source(frame)
+    day = datetime.datetime(2020, 1, 2)
+    assert source[0] == {
+        "nullable": 1, "arrow": [1, 2], "kind": "a", "when": day, "nested": None, "list": ["x", "y"], "true": True,
+    }  # fmt: skip
+    assert source[1] == {
+        "nullable": None, "arrow": None, "kind": None, "when": None, "nested": [1, None, 3], "list": [1, 2], "true": None,
+    }  # fmt: skip
+    assert [type(source[0][name]) for name in ("nullable", "when", "true")] == [int, datetime.datetime, bool]
+    assert [np.asarray(source[i][name]).dtype for i, name in ((0, "arrow"), (1, "list"))] == [np.int16, np.int16]
+    assert source.column("when") == [day, None]

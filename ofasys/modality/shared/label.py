@@ -8,7 +8,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 
-EXPECTED = "a label: a str, a truth value or a whole number"
+EXPECTED = "a label: a str or an integer, True or False"
 
 
 def label_text(value: Any) -> str:

@@ -66,7 +66,10 @@ class Blocks(Rows):
         table = self._block(block).slice(i - int(self.starts[block]), 1)
         row: Row = dict.fromkeys(table.column_names)
         odd = [name for name in row if name in self.odd]
-        row |= (table.drop_columns(odd) if odd else table).to_pylist()[0]
+        try:
+            row |= (table.drop_columns(odd) if odd else table).to_pylist()[0]
+        except (ValueError, OverflowError):  # a value that Python cannot hold
+            odd = list(row)
         row |= {name: self._values(table.field(name), table.column(name))[0] for name in odd}
         return row | {name: typed(row[name], wide) for name, wide in self.widths.items() if name in row}
 

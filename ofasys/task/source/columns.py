@@ -155,7 +155,30 @@ def convert(kind: Any) -> Convert:
 
 
 def _simple(array: Any) -> list[Any]:
-    return list(array.to_pylist())
+    try:
+        return list(array.to_pylist())
+    except (ValueError, OverflowError):  # of one value in it, and the others are well
+        return list(map(_own, array))
+
+
+def _own(scalar: Any) -> Any:
+    """A value that Python cannot hold, as near as may be: text that is not UTF-8 as its bytes, a time beyond the year 9999
+    as numpy's."""
+    import pyarrow as pa
+
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        kind = scalar.type
+    if _is_list(kind):
+        return list(map(_own, scalar.values))
+    if pa.types.is_struct(kind):
+        return {name: _own(value) for name, value in scalar.items()}
+    if pa.types.is_date(kind):
+        return np.datetime64(scalar.value, "D" if pa.types.is_date32(kind) else "ms")
+    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
+        return (np.datetime64 if pa.types.is_timestamp(kind) else np.timedelta64)(scalar.value, kind.unit)
+    return scalar.as_buffer().to_pybytes() if hasattr(scalar, "as_buffer") else scalar
 
 
 @lru_cache(maxsize=512)
