@@ -304,6 +304,8 @@ def test_a_type_of_arrow_is_what_it_holds(array, expected, tmp_path):
     table = pa.table({"v": array, "i": range(len(array))})
     for data in (table, write_arrow(tmp_path / "rows.arrow", table, pa.ipc.new_file)):
         check(data, [{"v": value, "i": i} for i, value in enumerate(expected)])
+    alone = write_arrow(tmp_path / "alone.arrow", table.select(["v"]), pa.ipc.new_stream)
+    check(alone, [{"v": value} for value in expected])
 
 
 def test_a_value_that_python_cannot_hold_spoils_no_other(tmp_path):

@@ -64,14 +64,18 @@ class Blocks(Rows):
     def _row(self, i: int) -> Row:
         block = int(np.searchsorted(self.starts, i, side="right")) - 1
         table = self._block(block).slice(i - int(self.starts[block]), 1)
-        row: Row = dict.fromkeys(table.column_names)
-        odd = [name for name in row if name in self.odd]
+        odd = [name for name in table.column_names if name in self.odd] if self.odd else []
         try:
-            row |= (table.drop_columns(odd) if odd else table).to_pylist()[0]
+            plain = table.drop_columns(odd) if odd else table
+            row: Row = plain.to_pylist()[0] if plain.num_columns else {}
         except (ValueError, OverflowError):  # a value that Python cannot hold
-            odd = list(row)
-        row |= {name: self._values(table.field(name), table.column(name))[0] for name in odd}
-        return row | {name: typed(row[name], wide) for name, wide in self.widths.items() if name in row}
+            row, odd = {}, table.column_names
+        for name in odd:
+            row[name] = self._values(table.field(name), table.column(name))[0]
+        for name, wide in self.widths.items():
+            if name in row and name not in odd:
+                row[name] = typed(row[name], wide)
+        return {name: row[name] for name in table.column_names} if odd else row
 
     def _values(self, field: pa.Field, column: Any) -> list[Any]:
         """The values of a column."""
