@@ -309,7 +309,8 @@ def test_what_the_csv_module_writes_is_read(tmp_path_factory, data, mark, end, a
     )
     table = data.draw(st.lists(cells, max_size=4))
     out = io.StringIO()
-    quoting = csv.QUOTE_ALL if all_quoted or "x;y|z,\t" in names else csv.QUOTE_MINIMAL
+    broken = any(mark in cell for row in table for cell in row for mark in "\r\n")  # csv.writer leaves a lone \r bare
+    quoting = csv.QUOTE_ALL if all_quoted or broken or "x;y|z,\t" in names else csv.QUOTE_MINIMAL
     writer = csv.writer(out, delimiter=mark, lineterminator=end, quoting=quoting)
     writer.writerows([names, *table])
     path = tmp_path_factory.getbasetemp() / "law.csv"

@@ -36,8 +36,10 @@ def form_of_csv(lines: Sequence[str]) -> Form:
     first = lines[0].rstrip("\r\n") if lines else ""
     if len(first) == 5 and first.lower().startswith("sep="):
         return Form(first[4], before=1)
+    header = next((line for line in lines if line.strip("\r\n")), "")
+    able = MARKS if '"' in header else [mark for mark in MARKS if mark in header]
     best, chosen = (0, 0), ","
-    for mark in MARKS:
+    for mark in able if able != [","] else ():
         width, others = _widths(lines, mark)
         if width > 1 and (not others or max(others) > 1):
             fit = sum(other == width for other in others), width
@@ -82,7 +84,7 @@ def with_text(lines: Iterable[str], form: Form) -> Iterator[tuple[list[str], str
             yield line
 
     for cells in records(taken(), form):
-        yield cells, "".join(read)
+        yield cells, read[0] if len(read) == 1 else "".join(read)
         read.clear()
 
 

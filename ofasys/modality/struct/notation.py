@@ -33,9 +33,8 @@ _NUMBER = re.compile(
     rf"-?(?:0|[1-9][0-9]{{0,{MOST_DIGITS - 1}}})(\.[0-9]{{1,{MOST_DIGITS}}})?(e[+-]?[0-9]{{1,4}})?|-?inf"
 )
 _TRUTH = {"true": True, "false": False}
-_TRUTHS = frozenset(
-    spelled for word in _TRUTH for spelled in (word, word.title(), word.upper())
-)  # as programs write them
+_WORDS = {word: value for one, value in _TRUTH.items() for word in (one, one.title(), one.upper())} | {"inf": math.inf}
+_BEGINS = frozenset("-0123456789")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _STRUCTURE = re.compile(r'[|"\n\r]')
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -158,10 +157,12 @@ def read_cell(text: str) -> Value:
 
     So `1931`, `2.5` and `1e-07` are numbers; `007`, `1.10`, `12e4` and `+5` are codes, of which a number would lose something.
     """
-    if text in _TRUTHS:
-        return _TRUTH[text.lower()]
+    if not text:
+        return None
+    if text[0] not in _BEGINS:
+        return _WORDS.get(text, text)
     value = read_bare(text)
-    return value if value is None or write_cell(value) == text else text
+    return value if repr(value) == text else text
 
 
 def read_line(line: str, names: bool = False) -> list[Value]:

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -157,10 +157,7 @@ def _twice(names: Sequence[str]) -> str | None:
 def _rows(names: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> Iterator[list[Value]]:
     for number, row in enumerate(rows):
         if len(row) != len(names):
-            raise DataError(
-                f"row {number} of the table has {len(row)} cells and its header {len(names)}",
-                expected="a cell for each column, None where there is no value",
-            )
+            raise _ragged(number, len(row), len(names))
         try:
             yield [plain(cell) for cell in row]
         except DataError:
@@ -172,6 +169,13 @@ def _rows(names: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> Iterator[lis
                         f"row {number}, column {name!r}: {error.message}", expected=error.expected
                     ) from None
             raise
+
+
+def _ragged(number: int, cells: int, columns: int) -> DataError:
+    return DataError(
+        f"row {number} of the table has {cells} cells and its header {columns}",
+        expected="a cell for each column, None where there is no value",
+    )
 
 
 def _from_rows(value: Sequence[Any]) -> Reading:
@@ -320,7 +324,7 @@ def _from_csv(text: Iterator[str], form: Form | None = None) -> Reading:
     telling = form.quotes and not any(
         quoted and not needs_quotes(name) for name, quoted in zip(names, in_quotes(names, written), strict=True)
     )
-    return _checked(names, (_csv_values(cells, written if telling else "") for cells, written in read), None)
+    return replace(_checked(names, (), None), rows=_csv_rows(read, len(names), telling))
 
 
 def _csv_records(lines: Iterator[str], form: Form) -> Iterator[tuple[list[str], str]]:
@@ -331,9 +335,21 @@ def _csv_records(lines: Iterator[str], form: Form) -> Iterator[tuple[list[str], 
         raise DataError(f"CSV that cannot be read: {error}", expected=EXPECTED) from None
 
 
-def _csv_values(cells: list[str], written: str) -> list[Value]:
-    """What stands in the cells; in quotes text. written: how, where quotes tell anything: they do not where a name has some that it does not need."""
-    if '"' not in written or cells == [""]:  # `""` alone on its line: without quotes it would be no record
-        return [read_cell(cell) for cell in cells]
+def _csv_rows(read: Iterator[tuple[list[str], str]], columns: int, telling: bool) -> Iterator[list[Value]]:
+    """The values of each record. telling: a cell in quotes is text; they say nothing where a name has some without need."""
+    for number, (cells, written) in enumerate(read):
+        if len(cells) != columns:
+            raise _ragged(number, len(cells), columns)
+        values = [read_cell(cell) for cell in cells]
+        if telling and '"' in written and cells != [""]:  # `""` alone on its line: without quotes it would be no record
+            yield _unless_quoted(values, cells, written)
+        else:
+            yield values
+
+
+def _unless_quoted(values: list[Value], cells: list[str], written: str) -> list[Value]:
+    """The values, of cells in quotes the text."""
+    if not any(f'"{cell}"' in written for value, cell in zip(values, cells, strict=True) if type(value) is not str):
+        return values
     quotes = in_quotes(cells, written)
-    return [cell if quoted else read_cell(cell) for cell, quoted in zip(cells, quotes, strict=True)]
+    return [cell if quoted else value for value, cell, quoted in zip(values, cells, quotes, strict=True)]
