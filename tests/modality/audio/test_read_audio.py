@@ -225,15 +225,23 @@ def test_a_matroska_file_that_is_cut_short():
         read_audio(data[: len(data) // 2], 16000)
 
 
-@pytest.mark.parametrize("promise", [0, 0xFFFFFFFF, 0x7FFFFFFF])
-def test_a_stream_that_does_not_say_its_length_is_whole(promise):
+@pytest.mark.parametrize("riff", [None, 0, 77, 0xFFFFFFFF])
+@pytest.mark.parametrize("promise", [0, 0x7FFFF000, 0x7FFFEFFC, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF - 36, 0xFFFFFFFF])
+def test_a_stream_that_does_not_say_its_length_is_whole(promise, riff):
     at = WAV.index(b"data")
     streamed = WAV[: at + 4] + struct.pack("<I", promise) + WAV[at + 8 :]
-    if promise == 0:
-        with pytest.raises(DataError, match="no samples"):
-            read_audio(streamed, 16000)
-    else:
-        assert len(read_audio(streamed, 16000)) == len(TONE)
+    streamed = streamed[:4] + struct.pack("<I", (promise + 36 if riff is None else riff) & 0xFFFFFFFF) + streamed[8:]
+    assert read_audio(streamed, 16000) == read_audio(WAV, 16000)
+    assert read_audio(streamed, 16000, seconds=0.5) == read_audio(WAV, 16000)
+    with pytest.raises(DataError, match="longer than 0.4 s"):
+        read_audio(streamed, 16000, seconds=0.4)
+
+
+@pytest.mark.parametrize("after", [b"", b"LIST\4\0\0\0INFO", b"id3 \3\0\0\0abc\0LIST\0\0\0\0"])
+def test_no_sound_at_all_is_no_stream(after):
+    at = WAV.index(b"data")
+    with pytest.raises(DataError, match="no samples"):
+        read_audio(WAV[: at + 4] + b"\0\0\0\0" + after, 16000)
 
 
 def test_too_long_is_said_before_anything_is_decoded(tmp_path, monkeypatch):

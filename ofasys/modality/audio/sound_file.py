@@ -1,0 +1,246 @@
+"""Bytes that hold sound -> blocks of one channel, through libsndfile where its count is sure, else through FFmpeg.
+
+No header is believed about how long the sound is, except to refuse early what is far too long: all is read to its end, and
+whether something is missing is told by the decoder and by what the file is made of.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ofasys.errors import DataError
+from ofasys.modality.audio.mpeg import frame_bytes
+from ofasys.modality.audio.pcm import scaled
+from ofasys.modality.audio.waveform import missing, soundfile
+from ofasys.modality.audio.whole import check_whole, cut_short
+
+EXPECTED = (
+    "a path, bytes or an open file (wav, flac, ogg, mp3, g722, m4a ...), (array, rate), "
+    'or {"array": ..., "sampling_rate": ...}'
+)
+BLOCK = 2**19  # samples of all channels decoded at a time
+GATHERED = 2**15  # samples of one channel, of small frames
+PADDING = 3  # frames of a codec that an encoder adds to what it was given
+ROUNDING = 0.002  # seconds by which the end of an edit list is rounded, at most
+PADDED = ("aac", "ac3", "eac3", "mp", "opus", "vorbis", "wma")  # codecs whose encoders do
+SIMPLE = ("wav", "aiff", "au", "caf", "w64", "mpegts")  # may end anywhere, as far as FFmpeg can tell
+DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
+SKIP_MANUAL = 1 << 29  # libavcodec's flag: frames come untrimmed
+TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"LYRICS200")
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Blocks (n,) float32 at `rate`. spare: seconds that do not count as length, since an encoder may have added them."""
+
+    blocks: Iterator[np.ndarray]
+    rate: int
+    spare: float = 0.0
+
+
+@dataclass(frozen=True)
+class SoundFile:
+    """A file that holds sound in some format.
+
+    suffix: of its name, for formats that do not say what they are. path: where it lies, if it does, for libsndfile to read it
+    itself.
+    """
+
+    file: BinaryIO
+    name: str
+    suffix: str = ""
+    path: Path | None = None
+
+    def sound(self, seconds: float) -> Sound:
+        """Errors: DataError when it holds none, or surely more than `seconds`; ConfigError when a library is missing."""
+        size = self.file.seek(0, os.SEEK_END)
+        self.file.seek(0)
+        if size == 0:
+            raise DataError(f"{self.name} is empty", expected=EXPECTED)
+        check_whole(self.file, size, self.name)
+        head = self.file.read(12)
+        self.file.seek(0)
+        raw = "g722" if self.suffix.lower() == ".g722" else None
+        if raw is None and not _is_for_ffmpeg(head):
+            library = soundfile()
+            try:
+                opened = library.SoundFile(self.path or self.file)
+            except (library.LibsndfileError, TypeError):
+                opened = None
+            if opened is not None and _is_counted(opened):
+                self._check_length(opened.frames / opened.samplerate, seconds)
+                return Sound(self._soundfile(opened, library.LibsndfileError), opened.samplerate)
+            self.file.seek(0)
+        return self._ffmpeg(seconds, raw)
+
+    def _check_length(self, found: float, seconds: float) -> None:
+        if found > seconds:
+            raise too_long(self.name, found, seconds)
+
+    def _soundfile(self, opened: Any, trouble: type[Exception]) -> Iterator[np.ndarray]:
+        frames = max(1, BLOCK // opened.channels)
+        left = opened.frames
+        with opened:
+            try:
+                while len(block := opened.read(frames, dtype="float32", always_2d=True)):
+                    left -= len(block)
+                    yield _averaged([block[:, channel] for channel in range(opened.channels)])
+            except trouble as error:
+                raise self._damaged(error) from None
+            if left > 0:
+                raise cut_short(self.name, f"{opened.frames - left} of {opened.frames} samples are there")
+
+    def _ffmpeg(self, seconds: float, kind: str | None) -> Sound:
+        """Whatever libsndfile cannot read or count; nothing but these bytes is opened."""
+        try:
+            import av
+        except ImportError as error:
+            raise missing("av") from error
+        try:
+            container: Any = av.open(self.file, format=kind, options={"protocol_whitelist": "none"})
+        except (av.FFmpegError, ValueError) as error:
+            raise DataError(f"{self.name} holds no sound that can be read: {error}", expected=EXPECTED) from None
+        if not container.streams.audio:
+            raise DataError(f"{self.name} holds no sound, only {container.format.name}", expected=EXPECTED)
+        stream = container.streams.audio[0]
+        codec = stream.codec_context
+        if codec is None:
+            raise DataError(f"{self.name} holds sound of an unknown kind", expected=EXPECTED)
+        told = _told(container, stream)
+        if told is not None:
+            self._check_length(told - 1, seconds)  # to the second: decoding will tell
+        if container.format.name == "caf" and codec.name == "alac":
+            codec.flags2 |= SKIP_MANUAL  # FFmpeg 8 takes the end off twice
+        frames = self._frames(container, stream, av.FFmpegError)
+        first = next(frames, None)
+        rate = stream.rate if first is None else first.sample_rate
+        spare = (
+            PADDING * max(codec.frame_size, first.samples) / rate if first and codec.name.startswith(PADDED) else 0.0
+        )
+        frames = chain(() if first is None else (first,), frames)
+        return Sound(
+            self._blocks(frames, rate, told if container.format.name.startswith("mov,") else None), rate, spare
+        )
+
+    def _frames(self, container: Any, stream: Any, trouble: type[Exception]) -> Iterator[Any]:
+        """Decoded frames to the end. Errors: DataError where a piece is missing or damaged."""
+        kind = container.format.name
+        sounded, junk, last = False, False, b""
+        with container:
+            try:
+                for packet in container.demux(stream):
+                    if packet.is_corrupt and kind not in SIMPLE:
+                        raise cut_short(self.name, f"a piece of {packet.size} bytes is not whole")
+                    try:
+                        frames = packet.decode()
+                    except trouble as error:
+                        begin = bytes(packet)[:11]
+                        if kind != "mp3" or frame_bytes(begin):
+                            raise self._damaged(error) from None
+                        junk = junk or (sounded and not begin.startswith(TAGS))
+                        continue
+                    if frames and junk:
+                        raise self._damaged("bytes that are no sound lie within it")
+                    sounded = sounded or bool(frames)
+                    if kind == "mp3" and packet.size:
+                        last = bytes(packet)
+                    yield from frames
+            except trouble as error:
+                raise self._damaged(error) from None
+        if frame_bytes(last) > len(last):
+            raise cut_short(self.name, f"{len(last)} of {frame_bytes(last)} bytes of its last frame are there")
+
+    def _blocks(self, frames: Iterator[Any], rate: int, end: float | None) -> Iterator[np.ndarray]:
+        """Frames -> blocks of one channel. end: where an edit list ends, in seconds; the last frame is cut there."""
+        parts: list[np.ndarray] = []
+        held, count, last = 0, 0, None
+        for frame in frames:
+            if frame.sample_rate != rate:
+                raise DataError(
+                    f"{self.name}: its rate changes from {rate} to {frame.sample_rate} Hz", expected="one rate"
+                )
+            if held >= GATHERED:
+                yield np.concatenate(parts)
+                parts, held = [], 0
+            last = _mono(frame)
+            parts.append(last)
+            held, count = held + len(last), count + len(last)
+        if last is None:
+            return
+        if end is not None:
+            parts[-1] = last[: _kept(frame, count, rate, end)]
+        yield np.concatenate(parts)
+
+    def _damaged(self, error: Exception | str) -> DataError:
+        return DataError(f"{self.name} is damaged: {error}", expected="a whole file")
+
+
+def too_long(name: str, found: float | None, seconds: float) -> DataError:
+    """The error for more sound than a slot takes. found: how much, in seconds, if that is known."""
+    length = "goes on" if found is None else f"lasts {found:.1f} s, which is"
+    return DataError(
+        f"{name} {length} longer than {seconds:g} s",
+        expected=f"at most {seconds:g} s; a slot takes more with seconds=...",
+    )
+
+
+def _is_for_ffmpeg(head: bytes) -> bool:
+    """MPEG audio, whose count libsndfile guesses, and what it cannot read at all."""
+    return head[:3] == b"ID3" or bool(frame_bytes(head)) or head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
+
+
+def _is_counted(opened: Any) -> bool:
+    """Whether the samples libsndfile will give are all there are; else the file is closed again."""
+    counted = 0 < opened.frames < 2**40 and not opened.subtype.startswith("MPEG")
+    if not counted:
+        opened.close()
+    return counted
+
+
+def _told(container: Any, stream: Any) -> float | None:
+    """Seconds of a stream, where its container was written with them; others are guessed from a bit rate."""
+    kind = container.format.name
+    if kind.startswith("mov,") and stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if kind.startswith("matroska,"):
+        if found := re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", "")):
+            hours, minutes, rest = map(float, found.groups())
+            return 3600 * hours + 60 * minutes + rest
+        if container.duration and len(container.streams) == 1:
+            return float(container.duration) / 1e6
+    return None
+
+
+def _mono(frame: Any) -> np.ndarray:
+    """The channels of a decoded frame, averaged: (n,) float32."""
+    kind, channels = frame.format.name.removesuffix("p"), frame.layout.nb_channels
+    planes = [np.frombuffer(plane, DTYPES[kind]) for plane in frame.planes]
+    if len(planes) < channels:
+        packed = planes[0][: frame.samples * channels].reshape(-1, channels)
+        planes = [packed[:, channel] for channel in range(channels)]
+    planes = [plane[: frame.samples] for plane in planes]
+    return _averaged([plane / np.float32(2.0**63) if kind == "s64" else scaled(plane) for plane in planes])
+
+
+def _averaged(channels: Sequence[np.ndarray]) -> np.ndarray:
+    """Channels (n,) float32 -> their mean (n,)."""
+    return channels[0] if len(channels) == 1 else sum(channels[1:], channels[0]) / np.float32(len(channels))
+
+
+def _kept(frame: Any, count: int, rate: int, end: float) -> int:
+    """Samples of the last frame that are sound: as long as it says it is shown, and up to the end of the edit list.
+
+    count: samples with all of it. An end within a tick of its clock is a rounded one, and the frame's length the exact one.
+    """
+    shown = round(frame.duration * frame.time_base * rate) if frame.duration and frame.time_base else frame.samples
+    kept = min(frame.samples, shown)
+    beyond = count - frame.samples + kept - round(end * rate)
+    return kept - beyond if ROUNDING * rate < beyond < kept else kept
