@@ -101,7 +101,7 @@ def _collect(
         raise DataError(f"{name} holds no samples", expected="at least a few milliseconds of sound")
     if stream is not None:
         made.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
-    return Audio(np.concatenate(made), rate)
+    return Audio(made[0] if len(made) == 1 else np.concatenate(made), rate)
 
 
 def _resampler(given: int, rate: int) -> Any:
@@ -128,10 +128,10 @@ def _of_array(value: Any, rate: Any, seconds: float) -> tuple[list[np.ndarray], 
     array = numbers(value)
     if rate > 0 and max(array.shape) > seconds * float(rate):
         raise too_long("the array", max(array.shape) / float(rate), seconds)
-    array = scaled(array)
-    if array.ndim == 2:
-        array = array.mean(1 if array.shape[1] <= array.shape[0] else 0)
-    return [array], float(rate)
+    samples = scaled(array)
+    if samples.ndim == 2:
+        samples = samples.mean(1 if samples.shape[1] <= samples.shape[0] else 0)
+    return [samples], float(rate)
 
 
 def _decode_base64(text: str) -> bytes:

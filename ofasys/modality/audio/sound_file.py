@@ -20,14 +20,14 @@ from ofasys.errors import DataError
 from ofasys.modality.audio.mpeg import frame_bytes
 from ofasys.modality.audio.pcm import scaled
 from ofasys.modality.audio.waveform import missing, soundfile
-from ofasys.modality.audio.whole import check_whole, cut_short
+from ofasys.modality.shared.whole import holds_no_samples, missing_part
 
 EXPECTED = (
     "a path, bytes or an open file (wav, flac, ogg, mp3, g722, m4a ...), (array, rate), "
     'or {"array": ..., "sampling_rate": ...}'
 )
 BLOCK = 2**19  # samples of all channels decoded at a time
-GATHERED = 2**15  # samples of one channel, of small frames
+GATHERED = 2**17  # samples of one channel, of small frames
 PADDING = 3  # frames of a codec that an encoder adds to what it was given
 ROUNDING = 0.002  # seconds by which the end of an edit list is rounded, at most
 PADDED = ("aac", "ac3", "eac3", "mp", "opus", "vorbis", "wma")  # codecs whose encoders do
@@ -65,7 +65,8 @@ class SoundFile:
         self.file.seek(0)
         if size == 0:
             raise DataError(f"{self.name} is empty", expected=EXPECTED)
-        check_whole(self.file, size, self.name)
+        if (lacks := missing_part(self.file, size)) is not None:
+            raise self._cut_short(lacks)
         head = self.file.read(12)
         self.file.seek(0)
         raw = "g722" if self.suffix.lower() == ".g722" else None
@@ -78,6 +79,8 @@ class SoundFile:
             if opened is not None and _is_counted(opened):
                 self._check_length(opened.frames / opened.samplerate, seconds)
                 return Sound(self._soundfile(opened, library.LibsndfileError), opened.samplerate)
+            if opened is not None and opened.frames == 0 and holds_no_samples(self.file, size):
+                raise DataError(f"{self.name} holds no samples", expected="at least a few milliseconds of sound")
             self.file.seek(0)
         return self._ffmpeg(seconds, raw)
 
@@ -96,7 +99,7 @@ class SoundFile:
             except trouble as error:
                 raise self._damaged(error) from None
             if left > 0:
-                raise cut_short(self.name, f"{opened.frames - left} of {opened.frames} samples are there")
+                raise self._cut_short(f"{opened.frames - left} of {opened.frames} samples are there")
 
     def _ffmpeg(self, seconds: float, kind: str | None) -> Sound:
         """Whatever libsndfile cannot read or count; nothing but these bytes is opened."""
@@ -133,12 +136,12 @@ class SoundFile:
     def _frames(self, container: Any, stream: Any, trouble: type[Exception]) -> Iterator[Any]:
         """Decoded frames to the end. Errors: DataError where a piece is missing or damaged."""
         kind = container.format.name
-        sounded, junk, last = False, False, b""
+        sounded, junk, last = False, False, None
         with container:
             try:
                 for packet in container.demux(stream):
                     if packet.is_corrupt and kind not in SIMPLE:
-                        raise cut_short(self.name, f"a piece of {packet.size} bytes is not whole")
+                        raise self._cut_short(f"a piece of {packet.size} bytes is not whole")
                     try:
                         frames = packet.decode()
                     except trouble as error:
@@ -149,14 +152,13 @@ class SoundFile:
                         continue
                     if frames and junk:
                         raise self._damaged("bytes that are no sound lie within it")
-                    sounded = sounded or bool(frames)
-                    if kind == "mp3" and packet.size:
-                        last = bytes(packet)
+                    if frames:
+                        sounded, last = True, packet
                     yield from frames
             except trouble as error:
                 raise self._damaged(error) from None
-        if frame_bytes(last) > len(last):
-            raise cut_short(self.name, f"{len(last)} of {frame_bytes(last)} bytes of its last frame are there")
+            if kind == "mp3" and last is not None and (whole := frame_bytes(bytes(last)[:4])) > last.size:
+                raise self._cut_short(f"{last.size} of {whole} bytes of its last frame are there")
 
     def _blocks(self, frames: Iterator[Any], rate: int, end: float | None) -> Iterator[np.ndarray]:
         """Frames -> blocks of one channel. end: where an edit list ends, in seconds; the last frame is cut there."""
@@ -178,6 +180,9 @@ class SoundFile:
         if end is not None:
             parts[-1] = last[: _kept(frame, count, rate, end)]
         yield np.concatenate(parts)
+
+    def _cut_short(self, what: str) -> DataError:
+        return DataError(f"{self.name} is cut short: {what}", expected="a whole file")
 
     def _damaged(self, error: Exception | str) -> DataError:
         return DataError(f"{self.name} is damaged: {error}", expected="a whole file")
@@ -221,13 +226,16 @@ def _told(container: Any, stream: Any) -> float | None:
 
 def _mono(frame: Any) -> np.ndarray:
     """The channels of a decoded frame, averaged: (n,) float32."""
-    kind, channels = frame.format.name.removesuffix("p"), frame.layout.nb_channels
-    planes = [np.frombuffer(plane, DTYPES[kind]) for plane in frame.planes]
-    if len(planes) < channels:
-        packed = planes[0][: frame.samples * channels].reshape(-1, channels)
-        planes = [packed[:, channel] for channel in range(channels)]
-    planes = [plane[: frame.samples] for plane in planes]
-    return _averaged([plane / np.float32(2.0**63) if kind == "s64" else scaled(plane) for plane in planes])
+    kind, count, planes = frame.format.name.removesuffix("p"), frame.samples, frame.planes
+    dtype = DTYPES[kind]
+    if len(planes) == (channels := len(frame.layout.channels)):
+        parts = [np.frombuffer(plane, dtype, count) for plane in planes]
+    else:
+        packed = np.frombuffer(planes[0], dtype, count * channels).reshape(-1, channels)
+        parts = [packed[:, channel] for channel in range(channels)]
+    if kind != "flt":
+        parts = [part / np.float32(2.0**63) if kind == "s64" else scaled(part) for part in parts]
+    return _averaged(parts)
 
 
 def _averaged(channels: Sequence[np.ndarray]) -> np.ndarray:
