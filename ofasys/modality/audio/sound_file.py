@@ -29,6 +29,7 @@ EXPECTED = (
 BLOCK = 2**19  # samples of all channels decoded at a time
 GATHERED = 2**17  # samples of one channel, of small frames
 PADDING = 3  # frames of a codec that an encoder adds to what it was given
+MOST_JUNK = 4096  # bytes after the last frame of an mp3 that are let pass, tags aside
 ROUNDING = 0.002  # seconds by which the end of an edit list is rounded, at most
 PADDED = ("aac", "ac3", "eac3", "mp", "opus", "vorbis", "wma")  # codecs whose encoders do
 SIMPLE = ("wav", "aiff", "au", "caf", "w64", "mpegts")  # may end anywhere, as far as FFmpeg can tell
@@ -136,7 +137,7 @@ class SoundFile:
     def _frames(self, container: Any, stream: Any, trouble: type[Exception]) -> Iterator[Any]:
         """Decoded frames to the end. Errors: DataError where a piece is missing or damaged."""
         kind = container.format.name
-        sounded, junk, last = False, False, None
+        last, junk = None, 0
         with container:
             try:
                 for packet in container.demux(stream):
@@ -148,15 +149,17 @@ class SoundFile:
                         begin = bytes(packet)[:11]
                         if kind != "mp3" or frame_bytes(begin):
                             raise self._damaged(error) from None
-                        junk = junk or (sounded and not begin.startswith(TAGS))
+                        junk += 0 if last is None or begin.startswith(TAGS) else packet.size
                         continue
                     if frames and junk:
-                        raise self._damaged("bytes that are no sound lie within it")
-                    if frames:
-                        sounded, last = True, packet
+                        raise self._damaged(f"{junk} bytes within it are no sound")
+                    if packet.size:
+                        last = packet
                     yield from frames
             except trouble as error:
                 raise self._damaged(error) from None
+            if junk > MOST_JUNK:
+                raise self._damaged(f"{junk} bytes at its end are no sound")
             if kind == "mp3" and last is not None and (whole := frame_bytes(bytes(last)[:4])) > last.size:
                 raise self._cut_short(f"{last.size} of {whole} bytes of its last frame are there")
 

@@ -35,6 +35,8 @@ def missing_part(file: BinaryIO, size: int) -> str | None:
             return _of_ogg(file, size)
         if head[:4] == b"\x1aE\xdf\xa3":
             return _of_matroska(file, size)
+        if head[:3] == b"FLV":
+            return _of_flv(file, size)
         if head[4:8] in (b"ftyp", b"mdat", b"moov", b"wide"):
             return _of_mp4(file, size)
         return None
@@ -124,6 +126,16 @@ def _of_matroska(file: BinaryIO, size: int) -> str | None:
     if length == 2 ** (7 * width) - 1:  # all ones: written to a pipe
         return None
     return _beyond("bytes", start + 4 + width + length, size, most=2**62)
+
+
+def _of_flv(file: BinaryIO, size: int) -> str | None:
+    """Each tag is followed by its size: where that of the first is, that of the last has to be."""
+    first = int.from_bytes(_at(file, 14, 3), "big") + 11
+    if int.from_bytes(_at(file, 13 + first, 4), "big") != first:
+        return None
+    last = int.from_bytes(_at(file, size - 4, 4), "big")
+    whole = 11 <= last < size - 4 and int.from_bytes(_at(file, size - 3 - last, 3), "big") == last - 11
+    return None if whole else "its last tag is not whole"
 
 
 def _of_mp4(file: BinaryIO, size: int) -> str | None:
