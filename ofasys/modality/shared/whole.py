@@ -146,9 +146,9 @@ def _of_mp4(file: BinaryIO, size: int) -> str | None:
             length = struct.unpack(">Q", head[8:])[0]
         if length < 8:  # 0: to the end of the file
             return None
-        if kind in (b"mdat", b"moov", b"moof") and at + length > size:
-            return _beyond("bytes", at + length, size, most=2**62)
         at += length
+        if at > size:
+            return _beyond("bytes", at, size, most=2**62) if kind in (b"mdat", b"moov", b"moof") else None
     return None
 
 
