@@ -137,11 +137,12 @@ class SoundFile:
     def _frames(self, container: Any, stream: Any, trouble: type[Exception]) -> Iterator[Any]:
         """Decoded frames to the end. Errors: DataError where a piece is missing or damaged."""
         kind = container.format.name
+        pieces = kind not in SIMPLE
         last, junk = None, 0
         with container:
             try:
                 for packet in container.demux(stream):
-                    if packet.is_corrupt and kind not in SIMPLE:
+                    if pieces and packet.is_corrupt:
                         raise self._cut_short(f"a piece of {packet.size} bytes is not whole")
                     try:
                         frames = packet.decode()
@@ -229,12 +230,13 @@ def _told(container: Any, stream: Any) -> float | None:
 
 def _mono(frame: Any) -> np.ndarray:
     """The channels of a decoded frame, averaged: (n,) float32."""
-    kind, count, planes = frame.format.name.removesuffix("p"), frame.samples, frame.planes
-    dtype = DTYPES[kind]
-    if len(planes) == (channels := len(frame.layout.channels)):
-        parts = [np.frombuffer(plane, dtype, count) for plane in planes]
+    name, count, planes = frame.format.name, frame.samples, frame.planes
+    kind = name.removesuffix("p")
+    if kind != name:  # planar
+        parts = [np.frombuffer(plane, DTYPES[kind], count) for plane in planes]
     else:
-        packed = np.frombuffer(planes[0], dtype, count * channels).reshape(-1, channels)
+        channels = frame.layout.nb_channels
+        packed = np.frombuffer(planes[0], DTYPES[kind], count * channels).reshape(-1, channels)
         parts = [packed[:, channel] for channel in range(channels)]
     if kind != "flt":
         parts = [part / np.float32(2.0**63) if kind == "s64" else scaled(part) for part in parts]

@@ -137,10 +137,9 @@ class Film:
         clocked = None not in shown and bool(self.stream.time_base) and (not avi or shown == decoded)
         self.ticks: np.ndarray | None = np.unique(np.array(shown, dtype=np.int64)) if clocked else None
         self.keys = np.unique(np.array(keys, dtype=np.int64))
+        places = self.ticks
         if avi and not clocked and None not in decoded and self.stream.time_base:
             places = np.sort(np.array(decoded, dtype=np.int64))
-        else:
-            places = self.ticks
         if places is None:
             tick = 1 / float(self.stream.average_rate or self.stream.guessed_rate or 25)
             places, lasts = np.arange(len(shown)), 1

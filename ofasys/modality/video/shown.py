@@ -28,7 +28,7 @@ def as_shown(image: Image.Image, pixel: Fraction | None, matrix: Matrix | None) 
     """pixel: its width by its height. The side along which pixels are longer grows; matrix is of the frame so made."""
     if pixel and pixel != 1 and 1 / WIDEST <= pixel <= WIDEST:
         width, height = image.size
-        image = image.resize((round(width * max(pixel, 1)), round(height * max(1 / pixel, 1))))
+        image = image.resize((round(width * max(float(pixel), 1)), round(height * max(float(1 / pixel), 1))))
     if matrix is None:
         return image
     a, b, c, d = matrix
