@@ -6,10 +6,11 @@ whether something is missing is told by the decoder and by what the file is made
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ from ofasys.errors import DataError
 from ofasys.modality.audio.mpeg import frame_bytes
 from ofasys.modality.audio.pcm import scaled
 from ofasys.modality.audio.waveform import missing, soundfile
-from ofasys.modality.shared.whole import holds_no_samples, missing_part
+from ofasys.modality.shared.whole import holds_no_samples, missing_part, ogg_links
 
 EXPECTED = (
     "a path, bytes or an open file (wav, flac, ogg, mp3, g722, m4a ...), (array, rate), "
@@ -70,6 +71,8 @@ class SoundFile:
             raise self._cut_short(lacks)
         head = self.file.read(12)
         self.file.seek(0)
+        if head[:4] == b"OggS" and len(links := ogg_links(self.file, size)) > 1:
+            return self._linked(links, seconds)
         raw = "g722" if self.suffix.lower() == ".g722" else None
         if raw is None and not _is_for_ffmpeg(head):
             library = soundfile()
@@ -88,6 +91,15 @@ class SoundFile:
     def _check_length(self, found: float, seconds: float) -> None:
         if found > seconds:
             raise too_long(self.name, found, seconds)
+
+    def _linked(self, links: list[tuple[int, int]], seconds: float) -> Sound:
+        """Files of sound end to end in one."""
+        self.file.seek(0)
+        data = self.file.read()
+        sounds = [replace(self, file=io.BytesIO(data[a:b]), path=None).sound(seconds) for a, b in links]
+        if len(rates := {sound.rate for sound in sounds}) > 1:
+            raise self._rate_changes(*sorted(rates)[:2])
+        return Sound(chain.from_iterable(sound.blocks for sound in sounds), sounds[0].rate, sounds[0].spare)
 
     def _soundfile(self, opened: Any, trouble: type[Exception]) -> Iterator[np.ndarray]:
         frames = max(1, BLOCK // opened.channels)
@@ -184,6 +196,11 @@ class SoundFile:
         if end is not None:
             parts[-1] = last[: _kept(frame, count, rate, end)]
         yield np.concatenate(parts)
+
+    def _rate_changes(self, before: int, after: int) -> DataError:
+        return DataError(
+            f"{self.name} has parts of {before} and of {after} Hz", expected="one rate; cut the file there"
+        )
 
     def _cut_short(self, what: str) -> DataError:
         return DataError(f"{self.name} is cut short: {what}", expected="a whole file")

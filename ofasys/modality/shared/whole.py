@@ -60,6 +60,28 @@ def holds_no_samples(file: BinaryIO, size: int) -> bool:
         file.seek(place)
 
 
+def ogg_links(file: BinaryIO, size: int) -> list[tuple[int, int]]:
+    """Where the streams of an Ogg file begin and end, which lie end to end where a broadcast was recorded.
+
+    Streams that lie side by side, as of film and sound, are one. The file is left where it stands.
+    """
+    place = file.tell()
+    try:
+        tail = _at(file, max(0, size - PAGE), PAGE)
+        last = tail[tail.rfind(b"OggS") :]
+        if _at(file, 14, 4) == last[14:18]:  # one stream's number
+            return [(0, size)]
+        starts, at, begins = [], 0, False
+        while len(head := _at(file, at, 27)) == 27 and head[:4] == b"OggS":
+            if head[5] & 2 and not begins:
+                starts.append(at)
+            begins = bool(head[5] & 2)
+            at += 27 + head[26] + sum(_at(file, at + 27, head[26]))
+        return list(zip(starts, [*starts[1:], size], strict=True))
+    finally:
+        file.seek(place)
+
+
 def _beyond(what: str, promised: int, there: int, most: int = UNKNOWN) -> str | None:
     return f"{there} of {promised} {what} are there" if there < promised < most else None
 

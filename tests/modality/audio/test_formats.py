@@ -311,6 +311,22 @@ def test_an_ogg_cut_between_two_pages():
         read_audio(data[: data.rindex(b"OggS")], 16000)
 
 
+@pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
+def test_a_broadcast_in_ogg_is_read_to_its_end(codec):
+    """Streams end to end; libsndfile 1.2 stops after the first, and FFmpeg 8 where the second has other channels."""
+    parts = [sound(16000, 1), sound(16000, 2, 9000), sound(16000, 1, 5000)]
+    files = [encoded(part.T, 16000, "OGG", codec) for part in parts]
+    samples = read_audio(b"".join(files), 16000).samples
+    np.testing.assert_array_equal(samples, np.concatenate([read_audio(file, 16000).samples for file in files]))
+    assert len(samples) == sum(part.shape[1] for part in parts)
+    with pytest.raises(DataError, match=r"longer than 1\.5 s"):
+        read_audio(b"".join(files), 16000, seconds=1.5)
+    with pytest.raises(DataError, match="parts of 8000 and of 16000 Hz"):
+        read_audio(files[0] + encoded(parts[0].T, 8000, "OGG", codec), 16000)
+    with pytest.raises(DataError, match="cut short"):
+        read_audio(b"".join(files)[:-50], 16000)
+
+
 def test_sound_that_ends_before_the_film_does():
     """The length of the whole says nothing of the sound."""
     file = io.BytesIO()
