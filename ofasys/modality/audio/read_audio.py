@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -22,7 +23,9 @@ from ofasys.modality.audio.waveform import Audio, missing
 MOST_BYTES = 2**29
 MOST_RATE = 768_000
 LOUDEST = 1000.0
-_DATA_URL = re.compile(r"data:(audio|video|application)/[\w.+-]+(;[\w=.\"-]+)*;base64,", re.IGNORECASE)
+_PARAMETER = r';[^;,="]+=(?:"[^"]*"|[^;,"]*)'
+_DATA_URL = re.compile(rf"data:(?:audio|video|application)/[^;,]+(?:{_PARAMETER})*;base64,", re.IGNORECASE)
+_URL_SAFE = str.maketrans("-_", "+/", " \t\r\n=")
 
 
 def read_audio(value: Any, rate: int, seconds: float = 60.0, root: str | Path | None = None) -> Audio:
@@ -30,19 +33,19 @@ def read_audio(value: Any, rate: int, seconds: float = 60.0, root: str | Path | 
 
     value: a path (relative ones start at `root`), bytes, a data URL, a file open for reading, `(array, rate)`, an Audio, or a
     mapping with `array` and `sampling_rate`, `bytes` or `path`, as `datasets` gives. An array is (n,) or has two axes, the shorter of
-    which are channels; whole numbers are taken as PCM of their width. seconds: the most that is taken; what a header says is
-    checked before anything is decoded, and decoding stops there. Errors: DataError for what holds no sound, is longer, ends before it
+    which are channels; whole numbers are taken as PCM of the width their type says, or their values. seconds: the most that is
+    taken; decoding stops there, and does not begin where a file surely holds more. Errors: DataError for what holds no sound, is longer, ends before it
     should, or has a sample that is no number; ConfigError when a library to read it is not installed.
     """
     if isinstance(value, Mapping):
         value = _of_mapping(value)
     if hasattr(value, "get_all_samples"):  # what `datasets` decodes to since version 4
         decoded = value.get_all_samples()
-        value = (np.asarray(decoded.data), decoded.sample_rate)
+        value = (decoded.data, decoded.sample_rate)
     if hasattr(value, "samples") and hasattr(value, "rate"):
         value = (value.samples, value.rate)
-    if isinstance(value, str) and _DATA_URL.match(value):
-        value = _decode_base64(value)
+    if isinstance(value, str) and (url := _DATA_URL.match(value)):
+        value = _decode_base64(value[url.end() :])
     if isinstance(value, SoundFile):
         return _heard(value, rate, seconds)
     if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[1], (int, float, np.number)):
@@ -135,8 +138,10 @@ def _of_array(value: Any, rate: Any, seconds: float) -> tuple[list[np.ndarray], 
 
 
 def _decode_base64(text: str) -> bytes:
+    """Of either alphabet, with or without blanks and the padding at its end."""
+    kept = unquote(text).translate(_URL_SAFE)
     try:
-        return base64.b64decode(text.split(",", 1)[1], validate=False)
+        return base64.b64decode(kept + "=" * (-len(kept) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise DataError(f"not base64: {error}", expected=EXPECTED) from None
 

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ofasys.errors import DataError
+from ofasys.modality.audio.movie_clock import movie_tick
 from ofasys.modality.audio.mpeg import frame_bytes
 from ofasys.modality.audio.pcm import scaled
 from ofasys.modality.audio.waveform import missing, soundfile
@@ -31,7 +32,6 @@ BLOCK = 2**19  # samples of all channels decoded at a time
 GATHERED = 2**17  # samples of one channel, of small frames
 PADDING = 3  # frames of a codec that an encoder adds to what it was given
 MOST_JUNK = 4096  # bytes after the last frame of an mp3 that are let pass, tags aside
-ROUNDING = 0.002  # seconds by which the end of an edit list is rounded, at most
 PADDED = ("aac", "ac3", "eac3", "mp", "opus", "vorbis", "wma")  # codecs whose encoders do
 SIMPLE = ("wav", "aiff", "au", "caf", "w64", "mpegts")  # may end anywhere, as far as FFmpeg can tell
 DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
@@ -120,6 +120,7 @@ class SoundFile:
             import av
         except ImportError as error:
             raise missing("av") from error
+        tick = movie_tick(self.file)
         try:
             container: Any = av.open(self.file, format=kind, options={"protocol_whitelist": "none"})
         except (av.FFmpegError, ValueError) as error:
@@ -141,10 +142,11 @@ class SoundFile:
         spare = (
             PADDING * max(codec.frame_size, first.samples) / rate if first and codec.name.startswith(PADDED) else 0.0
         )
+        end = None
+        if container.format.name.startswith("mov,") and told is not None:
+            end, spare = (told, tick), max(spare, tick)
         frames = chain(() if first is None else (first,), frames)
-        return Sound(
-            self._blocks(frames, rate, told if container.format.name.startswith("mov,") else None), rate, spare
-        )
+        return Sound(self._blocks(frames, rate, end), rate, spare)
 
     def _frames(self, container: Any, stream: Any, trouble: type[Exception]) -> Iterator[Any]:
         """Decoded frames to the end. Errors: DataError where a piece is missing or damaged."""
@@ -176,8 +178,8 @@ class SoundFile:
             if kind == "mp3" and last is not None and (whole := frame_bytes(bytes(last)[:4])) > last.size:
                 raise self._cut_short(f"{last.size} of {whole} bytes of its last frame are there")
 
-    def _blocks(self, frames: Iterator[Any], rate: int, end: float | None) -> Iterator[np.ndarray]:
-        """Frames -> blocks of one channel. end: where an edit list ends, in seconds; the last frame is cut there."""
+    def _blocks(self, frames: Iterator[Any], rate: int, end: tuple[float, float] | None) -> Iterator[np.ndarray]:
+        """Frames -> blocks of one channel. end: where an edit list ends, give or take, in seconds; the last frame is cut there."""
         parts: list[np.ndarray] = []
         held, count, last = 0, 0, None
         for frame in frames:
@@ -265,12 +267,12 @@ def _averaged(channels: Sequence[np.ndarray]) -> np.ndarray:
     return channels[0] if len(channels) == 1 else sum(channels[1:], channels[0]) / np.float32(len(channels))
 
 
-def _kept(frame: Any, count: int, rate: int, end: float) -> int:
+def _kept(frame: Any, count: int, rate: int, end: tuple[float, float]) -> int:
     """Samples of the last frame that are sound: as long as it says it is shown, and up to the end of the edit list.
 
-    count: samples with all of it. An end within a tick of its clock is a rounded one, and the frame's length the exact one.
+    count: samples with all of it. Where the two differ by less than the list can say, the frame is the exact one.
     """
     shown = round(frame.duration * frame.time_base * rate) if frame.duration and frame.time_base else frame.samples
     kept = min(frame.samples, shown)
-    beyond = count - frame.samples + kept - round(end * rate)
-    return kept - beyond if ROUNDING * rate < beyond < kept else kept
+    beyond = count - frame.samples + kept - round(end[0] * rate)
+    return kept - beyond if end[1] * rate + 1 < beyond < kept else kept

@@ -198,6 +198,41 @@ def test_padding_that_an_mp4_takes_off(kind, codec, rate, channels, whole):
     assert unlike(samples, given.mean(0)) < 0.05
 
 
+@pytest.mark.parametrize("codec", ["aac", "alac"])
+@pytest.mark.parametrize("ticks", [600, 1000, 44100])
+@pytest.mark.parametrize("seconds", [0.5, 0.75, 1.0, 1.3])
+def test_an_edit_list_that_ends_early(codec, ticks, seconds):
+    """As where a phone cuts a memo: all is in the file, and the list says where it ends."""
+    data = written(sound(44100, 1), 44100, "ipod", codec, movie_timescale=str(ticks))
+    at = data.index(b"elst") + 12
+    cut = data[:at] + struct.pack(">I", round(seconds * ticks)) + data[at + 4 :]
+    samples = read_audio(cut, 44100, seconds=seconds).samples
+    assert len(samples) == pytest.approx(round(seconds * 44100), abs=44100 / ticks)  # a tick
+    np.testing.assert_array_equal(samples, read_audio(data, 44100).samples[: len(samples)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec"), [("ipod", "aac"), ("ipod", "alac"), ("mov", "pcm_s16le"), ("mp4", "libopus")]
+)
+def test_an_edit_list_that_begins_late(kind, codec):
+    """As `ffmpeg -ss 0.3 -c copy` writes it."""
+    given = sound(48000, 1)
+    file = io.BytesIO()
+    with av.open(io.BytesIO(written(given, 48000, kind, codec))) as source, av.open(file, "w", format=kind) as target:
+        stream = source.streams.audio[0]
+        copied = target.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                late = int(0.3 / stream.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - late, packet.dts - late, copied
+                target.mux(packet)
+    samples = read_audio(file.getvalue(), 48000).samples
+    expected = played(file.getvalue())[0]
+    assert len(samples) == given.shape[1] - 14400
+    assert unlike(samples, expected) < 1e-9
+    assert unlike(samples[4800:], given[0, 14400 + 4800 :]) < 0.2
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])
 @pytest.mark.parametrize(("kind", "codec"), sorted(OPUS))
