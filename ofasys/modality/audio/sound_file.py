@@ -120,7 +120,6 @@ class SoundFile:
             import av
         except ImportError as error:
             raise missing("av") from error
-        tick = movie_tick(self.file)
         try:
             container: Any = av.open(self.file, format=kind, options={"protocol_whitelist": "none"})
         except (av.FFmpegError, ValueError) as error:
@@ -144,6 +143,7 @@ class SoundFile:
         )
         end = None
         if container.format.name.startswith("mov,") and told is not None:
+            tick = movie_tick(self.file)
             end, spare = (told, tick), max(spare, tick)
         frames = chain(() if first is None else (first,), frames)
         return Sound(self._blocks(frames, rate, end), rate, spare)

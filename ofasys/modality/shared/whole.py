@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 UNKNOWN = 0x7F000000  # and above: a stream's. SoX writes this for AIFF and 0x7FFFF000 for WAVE, FFmpeg 0xFFFFFFFF
+MOST_CHUNKS = 100_000  # that are looked at
 PAGE = 65307  # bytes of the longest page of Ogg
 
 
@@ -108,7 +109,9 @@ def _of_caf(file: BinaryIO, size: int) -> str | None:
 def _chunks(file: BinaryIO, size: int, at: int, layout: str) -> Iterator[tuple[bytes, int, int]]:
     """Name, first byte and bytes of each chunk that begins in the file; one of odd length is followed by a byte."""
     head = struct.calcsize(layout)
-    while len(chunk := _at(file, at, head)) == head:
+    for _ in range(MOST_CHUNKS):
+        if len(chunk := _at(file, at, head)) < head:
+            return
         kind, length = struct.unpack(layout, chunk)
         yield kind, at + head, length
         at += head + length + (length % 2 if head == 8 else 0)
@@ -162,7 +165,9 @@ def _of_flv(file: BinaryIO, size: int) -> str | None:
 
 def _of_mp4(file: BinaryIO, size: int) -> str | None:
     at = 0
-    while len(head := _at(file, at, 16)) >= 8:
+    for _ in range(MOST_CHUNKS):
+        if len(head := _at(file, at, 16)) < 8:
+            return None
         length, kind = struct.unpack(">I4s", head[:8])
         if length == 1 and len(head) == 16:
             length = struct.unpack(">Q", head[8:])[0]
