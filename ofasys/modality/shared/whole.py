@@ -141,16 +141,28 @@ def _of_ogg(file: BinaryIO, size: int) -> str | None:
 
 
 def _of_matroska(file: BinaryIO, size: int) -> str | None:
-    """A header, then a segment that holds all else."""
-    length, width = _number(_at(file, 4, 8))
-    start = 4 + width + length
-    segment = _at(file, start, 12)
-    if segment[:4] != b"\x18S\x80g" or len(segment) < 12:
-        return None
-    length, width = _number(segment[4:])
-    if length == 2 ** (7 * width) - 1:  # all ones: written to a pipe
-        return None
-    return _beyond("bytes", start + 4 + width + length, size, most=2**62)
+    """A header, then a segment that holds all else; where its length is not known, elements that say theirs."""
+    at, inside = 0, False
+    for _ in range(MOST_CHUNKS):
+        head = _at(file, at, 12)
+        if len(head) < 12:
+            return None
+        width = 9 - head[0].bit_length()
+        length, more = _number(head[width:])
+        open_ended = length == 2 ** (7 * more) - 1  # all ones: written to a pipe
+        end = at + width + more + length
+        if not open_ended and end > size:
+            return _beyond("bytes", end, size, most=2**62)
+        if head[:4] == b"\x18S\x80g" and not inside:
+            inside = True
+            if not open_ended:
+                return None
+            at += width + more
+        elif open_ended:
+            return None
+        else:
+            at = end
+    return None
 
 
 def _of_flv(file: BinaryIO, size: int) -> str | None:

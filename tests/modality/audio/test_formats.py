@@ -339,6 +339,16 @@ def test_what_is_truly_cut(kind, codec, options):
             read_audio(data[: int(share * len(data))], 48000)
 
 
+@pytest.mark.parametrize(
+    ("kind", "codec"), [("matroska", "pcm_s16le"), ("webm", "libopus"), ("flac", "flac"), ("mp3", "libmp3lame")]
+)
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_what_was_cut_on_its_way_through_a_pipe(kind, codec, share):
+    data = written(sound(48000, 1), 48000, kind, codec, to=Pipe())
+    with pytest.raises(DataError, match=r"cut short|damaged"):
+        read_audio(data[: int(share * len(data))], 48000)
+
+
 def test_an_ogg_cut_between_two_pages():
     data = encoded(np.random.default_rng(0).normal(size=40000) / 9, format="OGG")
     read_audio(data, 16000)
