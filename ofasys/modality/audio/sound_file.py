@@ -19,7 +19,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.modality.audio.movie_clock import movie_tick
-from ofasys.modality.audio.mpeg import frame_bytes
+from ofasys.modality.audio.mpeg import frame_bytes, is_counted
 from ofasys.modality.audio.pcm import scaled
 from ofasys.modality.audio.waveform import missing, soundfile
 from ofasys.modality.shared.whole import holds_no_samples, missing_part, ogg_links
@@ -32,6 +32,7 @@ BLOCK = 2**19  # samples of all channels decoded at a time
 GATHERED = 2**17  # samples of one channel, of small frames
 PADDING = 3  # frames of a codec that an encoder adds to what it was given
 MOST_JUNK = 4096  # bytes after the last frame of an mp3 that are let pass, tags aside
+LONGEST = 1152  # samples of a frame of MPEG audio
 PADDED = ("aac", "ac3", "eac3", "mp", "opus", "vorbis", "wma")  # codecs whose encoders do
 SIMPLE = ("wav", "aiff", "au", "caf", "w64", "mpegts")  # may end anywhere, as far as FFmpeg can tell
 DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
@@ -74,15 +75,18 @@ class SoundFile:
         if head[:4] == b"OggS" and len(links := ogg_links(self.file, size)) > 1:
             return self._linked(links, seconds)
         raw = "g722" if self.suffix.lower() == ".g722" else None
-        if raw is None and not _is_for_ffmpeg(head):
+        mpeg = head[:3] == b"ID3" or bool(frame_bytes(head))
+        counted = mpeg and is_counted(self.file, size)
+        if raw is None and (counted or not (mpeg or _is_for_ffmpeg(head))):
             library = soundfile()
             try:
                 opened = library.SoundFile(self.path or self.file)
             except (library.LibsndfileError, TypeError):
                 opened = None
-            if opened is not None and _is_counted(opened):
-                self._check_length(opened.frames / opened.samplerate, seconds)
-                return Sound(self._soundfile(opened, library.LibsndfileError), opened.samplerate)
+            if opened is not None and _is_sure(opened, counted):
+                spare = PADDING * LONGEST / opened.samplerate if counted else 0.0
+                self._check_length(opened.frames / opened.samplerate - spare, seconds)
+                return Sound(self._soundfile(opened, library.LibsndfileError), opened.samplerate, spare)
             if opened is not None and opened.frames == 0 and holds_no_samples(self.file, size):
                 raise DataError(f"{self.name} holds no samples", expected="at least a few milliseconds of sound")
             self.file.seek(0)
@@ -221,16 +225,19 @@ def too_long(name: str, found: float | None, seconds: float) -> DataError:
 
 
 def _is_for_ffmpeg(head: bytes) -> bool:
-    """MPEG audio, whose count libsndfile guesses, and what it cannot read at all."""
-    return head[:3] == b"ID3" or bool(frame_bytes(head)) or head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
+    """What libsndfile cannot read at all."""
+    return head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
 
 
-def _is_counted(opened: Any) -> bool:
-    """Whether the samples libsndfile will give are all there are; else the file is closed again."""
-    counted = 0 < opened.frames < 2**40 and not opened.subtype.startswith("MPEG")
-    if not counted:
+def _is_sure(opened: Any, counted: bool) -> bool:
+    """Whether the samples libsndfile will give are all there are; else the file is closed again.
+
+    counted: whether MPEG audio says how much it is; else libsndfile guesses from its first frames.
+    """
+    sure = 0 < opened.frames < 2**40 and (counted or not opened.subtype.startswith("MPEG"))
+    if not sure:
         opened.close()
-    return counted
+    return sure
 
 
 def _told(container: Any, stream: Any) -> float | None:

@@ -286,7 +286,7 @@ def test_an_mp3_with_a_hole(place, gap):
     """In its middle, or where a download that broke off left zeros."""
     data = bytearray(written(sound(48000, 1, 200_000), 48000, "mp3", "libmp3lame"))
     data[place : place + gap] = bytes(gap)
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match=r"damaged|cut short"):
         read_audio(bytes(data), 48000)
 
 
