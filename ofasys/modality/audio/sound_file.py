@@ -32,7 +32,6 @@ BLOCK = 2**19  # samples of all channels decoded at a time
 GATHERED = 2**17  # samples of one channel, of small frames
 PADDING = 3  # frames of a codec that an encoder adds to what it was given
 MOST_JUNK = 4096  # bytes after the last frame of an mp3 that are let pass, tags aside
-LONGEST = 1152  # samples of a frame of MPEG audio
 PADDED = ("aac", "ac3", "eac3", "mp", "opus", "vorbis", "wma")  # codecs whose encoders do
 SIMPLE = ("wav", "aiff", "au", "caf", "w64", "mpegts")  # may end anywhere, as far as FFmpeg can tell
 DTYPES = {"u8": np.uint8, "s16": np.int16, "s32": np.int32, "s64": np.int64, "flt": np.float32, "dbl": np.float64}
@@ -84,7 +83,7 @@ class SoundFile:
             except (library.LibsndfileError, TypeError):
                 opened = None
             if opened is not None and _is_sure(opened, counted):
-                spare = PADDING * LONGEST / opened.samplerate if counted else 0.0
+                spare = PADDING * (1152 if opened.samplerate >= 32000 else 576) / opened.samplerate if counted else 0.0
                 self._check_length(opened.frames / opened.samplerate - spare, seconds)
                 return Sound(self._soundfile(opened, library.LibsndfileError), opened.samplerate, spare)
             if opened is not None and opened.frames == 0 and holds_no_samples(self.file, size):
