@@ -114,20 +114,21 @@ class Film:
         decoded: list[int | None] = []
         keys: list[int] = []
         lasts = 0
-        avi = self.container.format.name == "avi"
+        avi, mp4 = self.container.format.name == "avi", self.container.format.name.startswith("mov,")
         try:
             for packet in self.container.demux(self.stream):
                 if not packet.size or packet.is_discard:
                     continue
-                if packet.is_corrupt and self.container.format.name.startswith("mov,"):
+                if mp4 and packet.is_corrupt:
                     raise DataError(f"{self.what} breaks off: a piece of it is not whole", expected=EXPECTED)
-                shown.append(packet.pts)
-                decoded.append(packet.dts)
+                shown.append(tick := packet.pts)
+                if avi:
+                    decoded.append(packet.dts)
                 if len(shown) > MOST_FRAMES:
                     raise DataError(f"{self.what}: over {MOST_FRAMES:,} frames", expected=f"at most {MOST_FRAMES:,}")
                 lasts = packet.duration or lasts
-                if packet.is_keyframe and packet.pts is not None:
-                    keys.append(packet.pts)
+                if packet.is_keyframe and tick is not None:
+                    keys.append(tick)
         except DataError:
             raise
         except Exception as error:
@@ -141,13 +142,13 @@ class Film:
         if avi and not clocked and None not in decoded and self.stream.time_base:
             places = np.sort(np.array(decoded, dtype=np.int64))
         if places is None:
-            tick = 1 / float(self.stream.average_rate or self.stream.guessed_rate or 25)
+            clock = 1 / float(self.stream.average_rate or self.stream.guessed_rate or 25)
             places, lasts = np.arange(len(shown)), 1
         else:
-            tick = float(self.stream.time_base)
+            clock = float(self.stream.time_base)
             lasts = lasts or (int(np.median(np.diff(places))) if len(places) > 1 else 1)
-        self.times = (places - places[0]) * tick
-        self.duration = float(self.times[-1]) + lasts * tick
+        self.times = (places - places[0]) * clock
+        self.duration = float(self.times[-1]) + lasts * clock
 
     def _check_work(self, wanted: np.ndarray) -> None:
         """Errors: DataError where so few frames are key frames that too many had to be decoded."""
