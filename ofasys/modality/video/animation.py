@@ -1,4 +1,4 @@
-"""Animated pictures (GIF, WebP, APNG), through Pillow; a still one is a clip of one frame."""
+"""Animated pictures (GIF, WebP, APNG, AVIF), through Pillow; a still one is a clip of one frame."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class Animation:
             count = int(getattr(image, "n_frames", 1))
         except Exception as error:  # PIL raises many kinds for broken files
             raise self._broken(error) from None
+        self.first = 1 if count > 1 and image.info.get("default_image") else 0  # a picture for those who cannot animate
+        count -= self.first
         if count > MOST_FRAMES or count * width * height > MOST_DECODED:
             raise DataError(
                 f"{what}: {count:,} frames of {width} x {height} pixels",
@@ -69,8 +71,8 @@ class Animation:
 
     def _frame(self, number: int) -> Image.Image:
         try:
-            if len(self.times) > 1:
-                self.image.seek(number)
+            if len(self.times) + self.first > 1:
+                self.image.seek(self.first + number)
             self.image.load()
         except Exception as error:
             raise self._broken(error, number) from None
@@ -81,8 +83,8 @@ class Animation:
         found = []
         for number in range(count):
             try:
-                self.image.seek(number)
-                if self.image.format == "WEBP":  # it knows how long a frame stands once it is decoded
+                self.image.seek(self.first + number)
+                if self.image.format in ("WEBP", "AVIF"):  # it knows how long a frame stands once it is decoded
                     self.image.load()
             except Exception as error:
                 raise self._broken(error, number) from None

@@ -6,6 +6,7 @@ where the rate varies or the header is wrong. Frames are then decoded from the n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,12 +15,15 @@ from PIL import Image
 
 from ofasys.errors import ConfigError, DataError
 from ofasys.modality.shared.read_image import MOST_PIXELS
+from ofasys.modality.shared.whole import missing_part
+from ofasys.modality.video.shown import as_shown, matrix_of
 
 MOST_FRAMES = 5_000_000
 MOST_DECODED = 20_000_000_000  # pixels on the way to the frames asked for
 FORMATS = (  # no play lists and no image sequences: those name other files
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,h264,hevc,av1,ivf,m4v,mjpeg,gif,dv,nut"
 )
+TILE = 1 << 19  # FFmpeg's AV_DISPOSITION_DEPENDENT: shown only together with other streams
 EXPECTED = "a film that can be read: mp4, mov, webm, mkv, avi or mpeg"
 
 
@@ -32,8 +36,12 @@ class Film:
 
     def __init__(self, file: Any, what: str) -> None:
         self.file, self.what = file, what
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
         self.container = self._opened()
         try:
+            if (lacks := missing_part(file, size)) is not None:
+                raise DataError(f"{what} breaks off: {lacks}", expected=EXPECTED)
             self.stream = self._stream()
             self._check_size(self.stream.codec_context.width, self.stream.codec_context.height)
             self.stream.thread_type, self.stream.codec_context.thread_count = "NONE", 1
@@ -80,6 +88,12 @@ class Film:
         films = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not films:
             raise DataError(f"{self.what}: there is no film in it", expected=EXPECTED)
+        films = [s for s in films if s.duration] or films  # a sequence of pictures may have a still that stands for it
+        if int(films[0].disposition) & TILE:
+            raise DataError(
+                f"{self.what} is a picture laid of tiles",
+                expected="a kind of picture that Pillow reads; its plugin pillow-heif knows this one",
+            )
         if films[0].codec_context is None:
             raise DataError(f"{self.what} is of a kind that cannot be decoded here", expected=EXPECTED)
         return films[0]
@@ -91,46 +105,50 @@ class Film:
             )
 
     def _index(self) -> None:
-        """Places in time of all frames, from the packets: `ticks` (n,) of the stream's clock, or None where there are none."""
-        ticks: list[int] = []
+        """Places in time of all frames, from the packets: `ticks` (n,) of the stream's clock, or None where there are none.
+
+        Where frames refer forward, an avi says when each is decoded, not when it is shown. Its empty packets, and those an edit
+        list leaves out, are no frames.
+        """
+        shown: list[int | None] = []
+        decoded: list[int | None] = []
         keys: list[int] = []
-        count, lasts = 0, 0
-        clocked = self.container.format.name != "avi"  # its clock does not know of frames that refer forward
+        lasts = 0
+        avi, mp4 = self.container.format.name == "avi", self.container.format.name.startswith("mov,")
         try:
             for packet in self.container.demux(self.stream):
                 if not packet.size or packet.is_discard:
                     continue
-                count += 1
-                if count > MOST_FRAMES:
+                if mp4 and packet.is_corrupt:
+                    raise DataError(f"{self.what} breaks off: a piece of it is not whole", expected=EXPECTED)
+                shown.append(tick := packet.pts)
+                if avi:
+                    decoded.append(packet.dts)
+                if len(shown) > MOST_FRAMES:
                     raise DataError(f"{self.what}: over {MOST_FRAMES:,} frames", expected=f"at most {MOST_FRAMES:,}")
-                if packet.pts is None:
-                    clocked = False
-                else:
-                    ticks.append(packet.pts)
-                    lasts = packet.duration or lasts
-                    if packet.is_keyframe:
-                        keys.append(packet.pts)
+                lasts = packet.duration or lasts
+                if packet.is_keyframe and tick is not None:
+                    keys.append(tick)
         except DataError:
             raise
         except Exception as error:
-            raise DataError(f"{self.what} breaks off after {count} frames: {error}", expected=EXPECTED) from None
-        said = self.stream.frames
-        if not count:
+            raise DataError(f"{self.what} breaks off after {len(shown)} frames: {error}", expected=EXPECTED) from None
+        if not shown:
             raise DataError(f"{self.what} has no frame", expected="at least one")
-        if count < 0.9 * said:
-            raise DataError(f"{self.what} breaks off: it holds {count} of its {said} frames", expected=EXPECTED)
-        rate = self.stream.average_rate or self.stream.guessed_rate
-        if clocked and self.stream.time_base:
-            self.ticks: np.ndarray | None = np.unique(np.array(ticks, dtype=np.int64))
-            self.keys = np.unique(np.array(keys, dtype=np.int64))
-            clock = float(self.stream.time_base)
-            lasts = lasts or (int(np.median(np.diff(self.ticks))) if len(self.ticks) > 1 else 1)
-            self.times = (self.ticks - self.ticks[0]) * clock
-            self.duration = float(self.times[-1]) + lasts * clock
+        clocked = None not in shown and bool(self.stream.time_base) and (not avi or shown == decoded)
+        self.ticks: np.ndarray | None = np.unique(np.array(shown, dtype=np.int64)) if clocked else None
+        self.keys = np.unique(np.array(keys, dtype=np.int64))
+        places = self.ticks
+        if avi and not clocked and None not in decoded and self.stream.time_base:
+            places = np.sort(np.array(decoded, dtype=np.int64))
+        if places is None:
+            clock = 1 / float(self.stream.average_rate or self.stream.guessed_rate or 25)
+            places, lasts = np.arange(len(shown)), 1
         else:
-            self.ticks = None
-            self.times = np.arange(count) / float(rate or 25)
-            self.duration = count / float(rate or 25)
+            clock = float(self.stream.time_base)
+            lasts = lasts or (int(np.median(np.diff(places))) if len(places) > 1 else 1)
+        self.times = (places - places[0]) * clock
+        self.duration = float(self.times[-1]) + lasts * clock
 
     def _check_work(self, wanted: np.ndarray) -> None:
         """Errors: DataError where so few frames are key frames that too many had to be decoded."""
@@ -196,8 +214,9 @@ class Film:
         self._check_size(frame.width, frame.height)
         if frame.is_corrupt:
             raise DataError(f"{self.what} is damaged at {float(frame.time or 0):.2f} s", expected=EXPECTED)
-        image: Image.Image = frame.to_image()
-        return image.rotate(frame.rotation, expand=True) if frame.rotation % 360 else image
+        image = as_shown(frame.to_image(), self.stream.sample_aspect_ratio, matrix_of(frame))
+        self._check_size(*image.size)
+        return image
 
 
 def _tick(frame: Any) -> int:

@@ -24,6 +24,7 @@ EXPECTED = (
     "a path or bytes of a clip (mp4, webm, avi, gif ...), a list of pictures, an array (T, H, W, 3), "
     'or {"frames": ..., "rate": frames a second}'
 )
+BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"hevc", b"hevx")  # pictures in a container of films
 
 
 class Clip(Protocol):
@@ -128,12 +129,24 @@ def _of_file(file: Any, what: str, timed: bool) -> AbstractContextManager[Clip]:
         file.seek(0)
         if not head:
             raise DataError(f"{what} hold nothing" if what.endswith("bytes") else f"{what} is empty", expected=EXPECTED)
-        return Animation.of_file(file, what, timed) if _is_picture(head) else Film(file, what)
+        return Animation.of_file(file, what, timed) if _is_picture(file, head) else Film(file, what)
     except BaseException:
         file.close()
         raise
 
 
-def _is_picture(head: bytes) -> bool:
+def _is_picture(file: Any, head: bytes) -> bool:
     signs = (b"GIF8", b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
+    if head[4:8] == b"ftyp" and head[8:12] in BRANDS:
+        return _pillow_reads(file)
     return head.startswith(signs) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def _pillow_reads(file: Any) -> bool:
+    try:
+        Image.open(file)
+        return True
+    except Exception:  # a kind it was built without, or knows by a plugin alone
+        return False
+    finally:
+        file.seek(0)

@@ -59,6 +59,8 @@ def test_g722_says_nothing_of_itself_but_by_its_name(tmp_path):
         audio = read_audio(value, 16000)
         assert len(audio) == pytest.approx(8000, abs=100)
         assert pitch(audio) == pytest.approx(440, abs=2)
+    with (tmp_path / "a.g722").open("rb") as file:
+        assert len(read_audio(file, 16000)) == len(audio)
 
 
 def test_forms_of_a_file(tmp_path):
@@ -83,6 +85,23 @@ def test_forms_of_a_file(tmp_path):
     assert read_audio("a.wav", 16000, root=tmp_path) == expected
     assert opened.tell() == 4
     assert (tmp_path / "a.wav").read_bytes() == WAV
+
+
+@pytest.mark.parametrize(
+    "head", ["audio/wav", "audio/x-wav;charset=utf-8", 'audio/webm;codecs="vp9,opus"', "video/mp4;a=b;c=d"]
+)
+@pytest.mark.parametrize("rest", range(3))
+def test_data_urls(head, rest):
+    """Parameters, both alphabets, with and without padding, blanks and escapes, and any number of bytes."""
+    data = encoded(np.random.default_rng(0).uniform(-0.9, 0.9, 300 + rest), subtype="FLOAT")
+    expected = read_audio(data, 16000)
+    text, safe = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
+    assert text != safe
+    for code in (text, safe, text.rstrip("="), text.replace("+", "%2B"), text[:100] + "\r\n " + text[100:]):
+        assert read_audio(f"data:{head};base64,{code}", 16000) == expected
+    for code in ("AAA*" + text, "A" + text):
+        with pytest.raises(DataError, match=r"not base64|no sound"):
+            read_audio(f"data:{head};base64,{code}", 16000)
 
 
 def test_forms_of_an_array():
@@ -225,15 +244,23 @@ def test_a_matroska_file_that_is_cut_short():
         read_audio(data[: len(data) // 2], 16000)
 
 
-@pytest.mark.parametrize("promise", [0, 0xFFFFFFFF, 0x7FFFFFFF])
-def test_a_stream_that_does_not_say_its_length_is_whole(promise):
+@pytest.mark.parametrize("riff", [None, 0, 77, 0xFFFFFFFF])
+@pytest.mark.parametrize("promise", [0, 0x7FFFF000, 0x7FFFEFFC, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF - 36, 0xFFFFFFFF])
+def test_a_stream_that_does_not_say_its_length_is_whole(promise, riff):
     at = WAV.index(b"data")
     streamed = WAV[: at + 4] + struct.pack("<I", promise) + WAV[at + 8 :]
-    if promise == 0:
-        with pytest.raises(DataError, match="no samples"):
-            read_audio(streamed, 16000)
-    else:
-        assert len(read_audio(streamed, 16000)) == len(TONE)
+    streamed = streamed[:4] + struct.pack("<I", (promise + 36 if riff is None else riff) & 0xFFFFFFFF) + streamed[8:]
+    assert read_audio(streamed, 16000) == read_audio(WAV, 16000)
+    assert read_audio(streamed, 16000, seconds=0.5) == read_audio(WAV, 16000)
+    with pytest.raises(DataError, match=r"longer than 0\.4 s"):
+        read_audio(streamed, 16000, seconds=0.4)
+
+
+@pytest.mark.parametrize("after", [b"", b"LIST\4\0\0\0INFO", b"id3 \3\0\0\0abc\0LIST\0\0\0\0"])
+def test_no_sound_at_all_is_no_stream(after):
+    at = WAV.index(b"data")
+    with pytest.raises(DataError, match="no samples"):
+        read_audio(WAV[: at + 4] + b"\0\0\0\0" + after, 16000)
 
 
 def test_too_long_is_said_before_anything_is_decoded(tmp_path, monkeypatch):

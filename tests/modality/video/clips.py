@@ -13,11 +13,13 @@ def grey(number, width=32, height=24):
     return np.full((height, width, 3), number * STEP % 256, np.uint8)
 
 
-def film(path, frames=30, rate=10, codec="libx264", size=(32, 24), group=12, shown=None):
-    """Write a film. shown: when each frame is shown, in frames; default: evenly."""
+def film(path, frames=30, rate=10, codec="libx264", size=(32, 24), group=12, shown=None, bframes=None):
+    """Write a film. shown: when each frame is shown, in frames; default: evenly. bframes: most between two others."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = *size, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        if bframes is not None:
+            stream.codec_context.options = {"bf": str(bframes)}
         stream.codec_context.gop_size = group
         for number in range(frames):
             frame = av.VideoFrame.from_ndarray(grey(number, *size), "rgb24")
