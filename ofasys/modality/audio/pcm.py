@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ofasys.errors import DataError
+from ofasys.modality.shared.array import as_array
 
 WIDTHS = (16, 24, 32)  # of numbers without a type of their own: the narrowest that holds them all
 EXPECTED = "samples (n,) or (n, channels): floats from -1 to 1, or whole numbers (PCM)"
@@ -20,10 +21,7 @@ def numbers(value: Any) -> np.ndarray:
 
     Errors: DataError for other shapes and for what is no number.
     """
-    try:
-        array = _untied(value)
-    except (ValueError, OverflowError):  # ragged, or beyond any type
-        raise DataError("the array's rows differ in length", expected=EXPECTED) from None
+    array = as_array(value, EXPECTED)
     if array.dtype == object:
         raise _no_number(array)
     if array.ndim not in (1, 2) or array.dtype.kind not in "iuf":
@@ -47,16 +45,6 @@ def scaled(array: np.ndarray) -> np.ndarray:
     if width <= 16:  # exact in single precision
         return (array.astype(np.float32) - np.float32(middle)) / np.float32(2.0 ** (width - 1))
     return ((array - middle) / 2.0 ** (width - 1)).astype(np.float32)
-
-
-def _untied(value: Any) -> np.ndarray:
-    """numpy's view of a value; tensors leave their graph and device, and brain floats become single ones."""
-    if hasattr(value, "detach"):
-        tensor = value.detach().cpu()
-        return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
-    if isinstance(value, (list, tuple)) and value and hasattr(value[0], "detach"):
-        value = [_untied(part) for part in value]
-    return np.asarray(value)
 
 
 def _no_number(array: np.ndarray) -> DataError:

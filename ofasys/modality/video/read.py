@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ofasys.errors import DataError
+from ofasys.modality.shared.array import as_array, holds_array
 from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.video.animation import Animation
 from ofasys.modality.video.film import Film
@@ -78,7 +79,7 @@ def opened(value: Any, root: str | Path | None = None, *, timed: bool = False) -
         return _of_file(io.BytesIO(bytes(value)), f"{len(value)} bytes", timed)
     if isinstance(value, Image.Image):
         return nullcontext(Animation(value, "the picture", timed))
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, (list, tuple)) or holds_array(value):
         value = _array(value)
     if timed and rate is None and len(value) > 1:
         raise DataError("frames without a rate, in a slot that takes so many a second", expected=EXPECTED)
@@ -86,9 +87,7 @@ def opened(value: Any, root: str | Path | None = None, *, timed: bool = False) -
 
 
 def _array(value: Any) -> np.ndarray:
-    if not hasattr(value, "__array__"):
-        raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected=EXPECTED)
-    array = np.asarray(value)
+    array = as_array(value, EXPECTED)
     if array.ndim == 3 and array.shape[2] in (3, 4):
         return array[None]
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3, 4)):

@@ -128,10 +128,10 @@ def test_the_narrowest_width_that_holds_all(numbers, full):
         ([0, None, 1], "a sample is 'None'"),
         ([0, "1"], "an array of <U"),
         (np.zeros(9, bool), "an array of bool"),
-        ([[1, 2], [3]], "rows differ in length"),
+        ([[1, 2], [3]], "lists that differ in length"),
         (np.zeros(9, "M8[s]"), "an array of datetime64"),
         ([], "holds no samples"),
-        (5, r"an array of int64, shape \(\)"),
+        (5, r"got int '5'"),
     ],
 )
 def test_what_are_no_samples(value, says):

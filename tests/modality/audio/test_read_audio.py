@@ -193,7 +193,7 @@ def test_real_speech(digit):
         ((np.zeros((2, 2, 2)), 16000), r"shape \(2, 2, 2\)"),
         ((np.array(["a", "b"]), 16000), "an array of <U1"),
         ((np.ones(9, complex), 16000), "an array of complex"),
-        (([[1.0], [1.0, 2.0]], 16000), "rows differ in length"),
+        (([[1.0], [1.0, 2.0]], 16000), "lists that differ in length"),
         ((np.array([0, np.nan, 0]), 16000), "NaN or infinite"),
         ((np.array([0, np.inf, 0]), 16000), "NaN or infinite"),
         ((np.array([0, 32767.0]), 16000), "samples reach 32767"),
