@@ -43,8 +43,9 @@ class Entry:
             raise ConfigError(
                 f"task {self.name!r} joins at step {self.join} and leaves at {self.leave}; it leaves after it joins"
             )
-        if self.micro_batch_size < 1:
-            raise ConfigError(f"task {self.name!r} has micro_batch_size {self.micro_batch_size}; it is at least 1")
+        size = self.micro_batch_size
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ConfigError(f"task {self.name!r} has micro_batch_size {size}; it is a whole number of at least 1")
 
     def active(self, step: int) -> bool:
         """Does this task take part at the step?"""

@@ -27,6 +27,7 @@ SPLITS = ("train", "valid", "test")
 MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are at hand
 MOST_READ = 1_000  # the same where each row has to be read, pictures and all
 OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often
+BAD_LIMIT = 100  # bad rows that are skipped before training stops
 MOST_EXAMPLES = 5_000  # rows that a preprocessor learns from before training
 
 
@@ -64,7 +65,7 @@ class Task:
         generate: Mapping[str, Any] | None = None,
         references: Mapping[str, str] | None = None,
         on_bad: str = "skip",
-        bad_limit: int = 100,
+        bad_limit: int | None = None,
         smoothing: float = 0.0,
         loss_weight: float = 1.0,
         shuffle: bool = True,
@@ -77,8 +78,9 @@ class Task:
             raise ConfigError(f"task {name!r} has on_bad={on_bad!r}; it is 'skip' or 'stop'")
         if not 0 <= smoothing < 1:
             raise ConfigError(f"task {name!r} has smoothing={smoothing}; it is 0 or more and less than 1")
-        if bad_limit < 0:
-            raise ConfigError(f"task {name!r} has bad_limit={bad_limit}; it is 0 or more")
+        if bad_limit is not None and (bad_limit < 0 or on_bad == "stop"):
+            why = "on_bad='stop' stops at the first, leave one out" if bad_limit >= 0 else "it is 0 or more"
+            raise ConfigError(f"task {name!r} has bad_limit={bad_limit}; {why}")
         if buckets and not shuffle:
             raise ConfigError(
                 f"task {name!r} has shuffle=False and buckets=True; rows sorted by length are not in their order, leave one out"
@@ -98,6 +100,10 @@ class Task:
         self.plans: tuple[Plan, ...] = tuple(
             plan(i, modalities=self.modalities, settings=self.settings) for i in self.instructions
         )
+        if smoothing and not any(slot.kind == "tokens" for p in self.plans for slot in p.slots):
+            raise ConfigError(
+                f"task {name!r} has smoothing={smoothing}, and no slot that is learned as tokens; leave it out"
+            )
         self.metrics = tuple(find(metric) for metric in metrics)
         for metric in self.metrics:
             metric_columns(metric, self.plan)
@@ -105,7 +111,8 @@ class Task:
         self.generate = self._searched(generate or {})
         if not loss_weight > 0:
             raise ConfigError(f"task {name!r} has loss_weight={loss_weight}; it is more than 0")
-        self.on_bad, self.bad_limit, self.smoothing, self.loss_weight = on_bad, bad_limit, smoothing, loss_weight
+        self.on_bad, self.bad_limit = on_bad, BAD_LIMIT if bad_limit is None else bad_limit
+        self.smoothing, self.loss_weight = smoothing, loss_weight
         self.shuffle, self.buckets = shuffle, shuffle if buckets is None else buckets
         self.sources: dict[str, Source] = {}
         self.references = self._referred(references or {})
