@@ -17,6 +17,7 @@ from ofasys import ConfigError, DataError, Task
 from ofasys.modality.audio.read_audio import read_audio
 from ofasys.task.loader import Assembler, Ticket, read
 from ofasys.task.source import open_source
+from ofasys.task.source.columns import values
 from ofasys.train.evaluate import evaluate_task, predict_task
 from ofasys.types import NamedBytes
 from tests.train import tiny
@@ -339,13 +340,36 @@ def test_a_frame_of_polars_gives_what_it_holds():
             "many": [[1, None], []],
             "large": polars.Series([2**100, None], dtype=polars.Int128),
             "own": polars.Series([made, None], dtype=polars.Object),
+            "large_many": polars.Series([[2**100], None], dtype=polars.List(polars.Int128)),
         }
     )
     source = open_source(frame)
-    assert source[0] == {"q": "é", "kind": "a", "pixels": [[1, 2]], "many": [1, None], "large": 2**100, "own": made}
-    assert source[1] == {"q": None, "kind": "b", "pixels": [[3, 4]], "many": [], "large": None, "own": None}
+    assert source[0] == {"q": "é", "kind": "a", "pixels": [[1, 2]], "many": [1, None], "large": 2**100, "own": made} | {
+        "large_many": [2**100]
+    }
+    assert source[1] == {"q": None, "kind": "b", "pixels": [[3, 4]], "many": [], "large": None, "own": None} | {
+        "large_many": None
+    }
     assert np.asarray(source[1]["pixels"]).dtype == np.uint8
     assert source.column("kind") == ["a", "b"]
+    assert source.column("large_many") == [[2**100], None]
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.list_(pa.int8())), pa.large_list(pa.list_view(pa.float16()))], ids=str)
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[[1, 2], [3, 4]], [[5, 6], [7, 8]]],
+        [[[1], []], [], [[2], [3, 4]]],
+        [[[], []], [[], []]],
+        [[[1, 2]], None, [[3, None]], [None]],
+        [],
+    ],
+    ids=str,
+)
+def test_lists_of_lists_of_numbers_are_what_they_were(kind, rows):
+    array = pa.array([[[9]], *rows], kind)[1:]
+    assert values(array) == rows
 
 
 def test_a_frame_of_pandas_gives_what_it_holds():

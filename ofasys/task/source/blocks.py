@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofasys.errors import DataError
-from ofasys.task.source.columns import check_fields, class_names, convert, holds_bytes, simple, width
+from ofasys.task.source.columns import check_fields, class_names, convert, holds_bytes, simple
 from ofasys.task.source.row import Row, Rows, no_column
-from ofasys.task.source.value import cell, named, typed
+from ofasys.task.source.value import cell, named
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,6 @@ class Blocks(Rows):
     heavy: set[str]  # those that hold bytes, which `column` does not read
     classes: dict[str, Any]  # of those that hold classes by number, their names; see `named`
     odd: set[str]  # those whose values are not Arrow's own Python values
-    widths: dict[str, np.dtype[Any]]  # those that are lists of numbers, but for their width like Arrow's own
     starts: np.ndarray  # (blocks + 1,): the number of each block's first row, and of all rows
     _opened: tuple[int, Any] | None  # whose process, and what it opened
     _kept: OrderedDict[int, pa.Table]
@@ -45,10 +44,7 @@ class Blocks(Rows):
         self.names = list(dict.fromkeys(field.name for field in fields))
         self.heavy = {field.name for field in fields if self._heavy(field)}
         self.classes = {name: names for schema in schemas for name, names in class_names(schema).items()}
-        widths = {field.name: self._width(field) for field in fields}
-        self.odd = {field.name for field in fields if widths[field.name] is None and not self._simple(field)}
-        self.odd |= self.classes.keys()
-        self.widths = {name: wide for name, wide in widths.items() if wide is not None and name not in self.odd}
+        self.odd = {field.name for field in fields if not self._simple(field)} | self.classes.keys()
         self.starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
     def _open(self) -> Any:
@@ -72,9 +68,6 @@ class Blocks(Rows):
             row, odd = {}, table.column_names
         for name in odd:
             row[name] = self._values(table.field(name), table.column(name))[0]
-        for name, wide in self.widths.items():
-            if name in row and name not in odd:
-                row[name] = typed(row[name], wide)
         return {name: row[name] for name in table.column_names} if odd else row
 
     def _values(self, field: pa.Field, column: Any) -> list[Any]:
@@ -84,9 +77,6 @@ class Blocks(Rows):
 
     def _simple(self, field: pa.Field) -> bool:
         return simple(field.type)
-
-    def _width(self, field: pa.Field) -> np.dtype[Any] | None:
-        return width(field.type)
 
     def _heavy(self, field: pa.Field) -> bool:
         return holds_bytes(field.type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -12,7 +13,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.task.source.row import Rows, no_column
-from ofasys.task.source.value import as_list, cell, named, plain, typed
+from ofasys.task.source.value import Numbers, as_list, cell, named, plain, typed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,7 +76,7 @@ def from_polars(frame: Any) -> Columns:
     import pyarrow as pa
 
     def column(series: Any) -> list[Any]:
-        beyond = str(series.dtype) in ("Object", "Int128", "UInt128")  # what Arrow has no type for
+        beyond = re.search("Object|Int128", str(series.dtype))  # what Arrow has no type for, in lists and structs too
         return list(series.to_list()) if beyond else values(pa.chunked_array(series))
 
     columns = {series.name: column(series) for series in frame.get_columns()}
@@ -238,8 +239,32 @@ def _is_list(kind: Any) -> bool:
 def _lists_of(kind: Any) -> Convert:
     inner, wide = _converter(kind.value_type), width(kind)
     if wide is not None:
-        return lambda array: [typed(one, wide) for one in array.to_pylist()]
+        return lambda array: _numbers(array, wide)
     return _simple if inner is _simple else lambda array: [_list(scalar, inner) for scalar in array]
+
+
+def _numbers(array: Any, wide: np.dtype[Any]) -> list[Any]:
+    found = _whole(array)
+    if found is None:
+        return [typed(one, wide) for one in array.to_pylist()]
+    return [Numbers(one, wide) for one in (found.tolist() if isinstance(found, np.ndarray) else found)]
+
+
+def _whole(array: Any) -> np.ndarray | list[Any] | None:
+    """Numbers, or lists of them, through numpy: an array where all lists of an axis are of one length, as in pictures; None
+    where a value is missing."""
+    if array.null_count:
+        return None
+    if not _is_list(array.type):
+        return np.asarray(array.to_numpy(zero_copy_only=False))
+    inner = _whole(array.flatten())
+    if inner is None:
+        return None
+    lengths = array.value_lengths().to_numpy(zero_copy_only=False)
+    if isinstance(inner, np.ndarray) and len(inner) and (lengths == lengths[0]).all():
+        return inner.reshape(len(lengths), -1, *inner.shape[1:])
+    ends, parts = np.cumsum(lengths).tolist(), inner.tolist() if isinstance(inner, np.ndarray) else inner
+    return [parts[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def width(kind: Any) -> np.dtype[Any] | None:

@@ -101,9 +101,6 @@ class Stream(Blocks):
     def _simple(self, field: pa.Field) -> bool:
         return field.metadata is None
 
-    def _width(self, field: pa.Field) -> None:
-        return None  # a list that was given is a plain one
-
     def _heavy(self, field: pa.Field) -> bool:
         return super()._heavy(field) if field.metadata is None else field.metadata == _HEAVY
 
