@@ -98,9 +98,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
             image = Image.open(file)
             early = image.format != "PNG" or "exif" in image.info or _EXIF_OF_PNG not in _tail(file)
             turn = _orientation(image) if early or image.load() else 1
-            tags = getattr(
-                image, "tag_v2", {}
-            )  # the size of a TIFF is that of the turned picture already, in some releases
+            tags = getattr(image, "tag_v2", {})  # a TIFF's size is that of the turned picture in some releases
             width, height = tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)
             return (width, height) if turn < 5 else (height, width)
     except Exception as error:  # PIL raises many kinds for broken files
@@ -282,11 +280,12 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """That of EXIF, else of XMP; 1 where neither can be read: what is written beside sound pixels spoils none."""
+    """1 to 8, that of EXIF, else of XMP; 1 where neither can be read: what is written beside sound pixels spoils none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _plain_orientation(image.info.get("exif")) or int(image.getexif().get(_ORIENTATION, 1))
+            turn = _plain_orientation(image.info.get("exif")) or image.getexif().get(_ORIENTATION)
+            return int(turn) if turn in _TURNS else 1
     except Exception:  # Pillow raises many kinds for broken EXIF, and looks at XMP only after it
         beside = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
         found = _XMP_ORIENTATION.search(beside.encode() if isinstance(beside, str) else beside)

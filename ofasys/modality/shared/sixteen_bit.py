@@ -1,4 +1,4 @@
-"""Colour of 16 bits a channel: Pillow keeps the upper eight of them, so a file is read twice, for both."""
+"""Colour, or grey with alpha, of 16 bits a channel: Pillow keeps the upper eight of them, so a file is read twice, for both."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ _OTHER = {
     "L": "B",
     "N": "B" if sys.byteorder == "little" else "L",
 }  # the byte order whose upper byte is the lower one
+_GREY_WITH_ALPHA = "LA;16B"  # which Pillow reads as RGBA, and in one byte order alone
 _BITS, _COMPRESSION, _PLANES = 258, 259, 284  # tags of TIFF
 
 
 def has_sixteen_bits(image: Image.Image) -> bool:
-    """Whether an opened file, not yet loaded, has RGB or RGBA of 16 bits. Errors: DataError for a TIFF that Pillow
-    would misread."""
+    """Whether an opened file, not yet loaded, is of mode RGB or RGBA, and of 16 bits. Errors: DataError for a TIFF that
+    Pillow would misread."""
     tags = getattr(image, "tag_v2", {})
     if tags.get(_PLANES) == 2 and tags.get(_COMPRESSION) == 1 and tags.get(_BITS, (8,))[0] > 8:
         raise DataError(
             "a TIFF of 16 bits in separate planes, uncompressed: Pillow takes it for 8 bits",
             expected="planes together (planarconfig contiguous), or compressed",
         )
-    return image.mode in ("RGB", "RGBA") and tags.get(_PLANES) != 2 and _raw_mode(image).startswith(f"{image.mode};16")
+    if image.mode not in ("RGB", "RGBA") or tags.get(_PLANES) == 2:
+        return False
+    raw = _raw_mode(image)
+    return raw.startswith(f"{image.mode};16") or (image.mode == "RGBA" and raw == _GREY_WITH_ALPHA)
 
 
 def with_lower_bytes(image: Image.Image, again: Image.Image) -> Image.Image:
@@ -35,10 +39,7 @@ def with_lower_bytes(image: Image.Image, again: Image.Image) -> Image.Image:
 
     image: loaded. again: the same file, opened and not loaded.
     """
-    raw = _raw_mode(again)
-    again.tile = [_with_raw_mode(tile, raw[:-1] + _OTHER[raw[-1]]) for tile in again.tile]  # type: ignore[attr-defined]
-    again.load()
-    upper, lower = np.asarray(image), np.asarray(again)
+    upper, lower = np.asarray(image), _lower_bytes(again)
     info = dict(image.info)
     difference = lower.astype(np.int16) - upper
     pixels = (upper + (difference > 128) - (difference < -128)).astype(np.uint8)  # (256 upper + lower) / 257, rounded
@@ -49,6 +50,17 @@ def with_lower_bytes(image: Image.Image, again: Image.Image) -> Image.Image:
     made = Image.fromarray(pixels)
     made.info = info
     return made
+
+
+def _lower_bytes(image: Image.Image) -> np.ndarray:
+    """Those of an opened file, not yet loaded, in the shape of its pixels."""
+    raw = _raw_mode(image)
+    grey = raw == _GREY_WITH_ALPHA
+    other = "RGBA" if grey else raw[:-1] + _OTHER[raw[-1]]
+    image.tile = [_with_raw_mode(tile, other) for tile in image.tile]  # type: ignore[attr-defined]
+    image.load()
+    values = np.asarray(image)
+    return values[..., [1, 1, 1, 3]] if grey else values  # two bytes of grey, two of alpha, taken for RGBA
 
 
 def _raw_mode(image: Image.Image) -> str:

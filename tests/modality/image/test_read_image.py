@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
 from ofasys.errors import DataError
-from ofasys.modality.shared.read_image import read_image
+from ofasys.modality.shared.read_image import image_size, read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (23, 31, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(PIXELS)
@@ -185,13 +185,14 @@ EXIF = {
     "more entries promised": (exif_of(TURNED).replace(b"\x01\0", b"\x32\0", 1), True),
     "cut short": (exif_of(TURNED)[:18], False),
     "turned by 9": (exif_of((0x0112, 3, 1, b"\x09\0\0\0")), False),
+    "turned by a text": (exif_of((0x0112, 2, 2, b"6\0\0\0")), False),
 }
 
 
 @pytest.mark.parametrize("kind", EXIF)
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF"])
-def test_broken_exif_beside_sound_pixels(form, kind):
-    """The picture as stored; turned where its orientation can be read."""
+def test_broken_exif_beside_sound_pixels(form, kind, tmp_path):
+    """The picture as stored; turned where its orientation can be read. Its size is known by the header."""
     exif, turned = EXIF[kind]
     stored = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).convert("RGB")
     if form == "TIFF":
@@ -206,7 +207,8 @@ def test_broken_exif_beside_sound_pixels(form, kind):
         warnings.simplefilter("error")
         read = read_image(data)
     expected = stored.transpose(Image.Transpose.ROTATE_270) if turned else stored
-    assert read.size == expected.size
+    (tmp_path / "picture").write_bytes(data)
+    assert image_size(tmp_path / "picture") == read.size == expected.size
     assert np.abs(np.asarray(read).astype(int) - np.asarray(expected)).max() <= (3 if form == "JPEG" else 0)
 
 
@@ -307,7 +309,7 @@ def wide_png(array, clear=b""):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    colour = {1: 0, 3: 2, 4: 6}[1 if array.ndim == 2 else array.shape[2]]
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[1 if array.ndim == 2 else array.shape[2]]
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, colour, 0, 0, 0))
     lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in array)
     middle = (chunk(b"tRNS", clear) if clear else b"") + chunk(b"IDAT", zlib.compress(lines))
@@ -342,6 +344,11 @@ def test_sixteen_bits_are_read_as_the_same_array(array):
     ]
     for data in files if alpha else [*files, pnm(array)]:
         np.testing.assert_array_equal(np.asarray(read_image(data)), expected)
+
+
+def test_grey_with_alpha_of_sixteen_bits_is_read_as_the_same_array():
+    expected = read_image(WIDE[..., [0, 0, 0, 3]])
+    np.testing.assert_array_equal(np.asarray(read_image(wide_png(WIDE[..., [0, 3]]))), np.asarray(expected))
 
 
 def test_planes_apart_are_right_or_refused():
