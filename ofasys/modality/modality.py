@@ -91,7 +91,7 @@ class Modality:
     value: what a value of it is called in outputs and metrics (`out.text`, `out.box`). ranges: options -> vocabulary
     ranges its tokens come from (None: as large as the tokenizer). ordered: those in which neighbouring ids mean neighbouring values. item: (slot index, options) -> what stands for it in
     the target automaton. expected: options -> stream positions of one value, an estimate. provides/refers: BOX refers
-    to a "frame" that IMAGE provides. labelled: its values always come from a closed set. limited: `max_length=` cuts its values. `source=None` or `target=None`: not on that side.
+    to a "frame" that IMAGE provides. says: what a value of a slot with these options is, where `about` is not it. labelled: its values always come from a closed set. limited: `max_length=` cuts its values. `source=None` or `target=None`: not on that side.
     """
 
     tag: str
@@ -110,6 +110,7 @@ class Modality:
     provides: str | None = None
     refers: str | None = None
     check: Callable[[Options], str | None] = lambda options: None
+    says: Callable[[Options], str] | None = None
     labelled: bool = False
     limited: bool = False
     save: Part | None = None

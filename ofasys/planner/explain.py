@@ -147,7 +147,8 @@ def _words(slot: SlotPlan, registry: Registry) -> tuple[str, str, str, bool]:
         return f"a {slot.value}", "of a modality that is not registered here", slot.key, False
     item = face.item(slot.index, slot.values) if face.item else None
     preprocess, adaptor = face.preprocess[slot.preprocess.name], face.adaptor[slot.adaptor.name]
-    return face.about, preprocess.about, adaptor.about, slot.positions == "2-D" or isinstance(item, Fixed)
+    about = face.says(slot.values) if face.says else face.about
+    return about, preprocess.about, adaptor.about, slot.positions == "2-D" or isinstance(item, Fixed)
 
 
 def _ranges(plan: Plan, slot: SlotPlan) -> str:

@@ -123,6 +123,20 @@ def test_a_picture_that_was_resized_or_turned_since(tmp_path):
     assert source[3]["label"] == ["cat"]
 
 
+@pytest.mark.parametrize("written_as", [float, str])
+def test_the_size_of_a_picture_may_be_a_float_or_a_text(tmp_path, written_as):
+    data = coco()
+    path = written(tmp_path, data)
+    for image in data["images"]:
+        image["width"], image["height"] = written_as(image["width"]), written_as(image["height"])
+    path.write_text(json.dumps(data))
+    source = open_source(path)
+    assert source[3]["label"] == ["cat"]
+    picture(tmp_path / "0.png", (80, 60))
+    with pytest.raises(DataError, match=r"0.png is 80 x 60 pixels upright, its annotations are for 40(\.0)? x 30"):
+        source[0]
+
+
 def one(**changed):
     return {"id": 5, "image_id": 3, "category_id": 7, "bbox": [0, 0, 4, 4], "iscrowd": 0} | changed
 
@@ -362,6 +376,10 @@ def test_labels_that_are_no_text(tmp_path):
             "train is 'nowhere', and there is no such folder; expected a folder of pictures at",
         ),
         ("train: [images, more]\n" + NAMES, r"train is \['images', 'more'\]; expected the path of one folder"),
+        (
+            "train: train.txt\n" + NAMES,
+            r"train is 'train.txt', a list of pictures in a file; expected the path of one folder",
+        ),
         ("train: [images\n" + NAMES, "is no YAML"),
         (NAMES, "names no folder; expected `train:`, `val:` or `test:`"),
         ("- names\n", "data.yaml holds a list"),
@@ -370,6 +388,7 @@ def test_labels_that_are_no_text(tmp_path):
 def test_a_data_yaml_that_is_wrong(tmp_path, about, says):
     yolo(tmp_path / "images", tmp_path / "labels")
     (tmp_path / "data.yaml").write_text(about)
+    (tmp_path / "train.txt").write_text("images/0.jpg\n")
     with pytest.raises(DataError, match=says):
         open_source(tmp_path / "data.yaml")
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from ofasys.modality.box.box import WRITTEN
 from ofasys.modality.box.options import BINS, BoxOptions
-from ofasys.modality.modality import Defaults, Modality, Part
+from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.modality.shared.part import TOKENS
 from ofasys.types import Fixed
+
+
+def _says(options: Options) -> str:
+    numbers = WRITTEN[options["format"] or "xyxy"]
+    unit = "shares of the sides" if options["normalised"] else "pixels"
+    return f"a rectangle {numbers} in {unit} of an image"
+
 
 BOX = Modality(
     tag="BOX",
@@ -21,6 +29,7 @@ BOX = Modality(
     item=lambda slot, options: Fixed(slot, "bins", 4, options["bins"]),
     expected=lambda options: 4,
     refers="frame",
+    says=_says,
     save=Part(
         "ofasys.modality.box.draw:save",
         about="the image with its boxes",

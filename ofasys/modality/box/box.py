@@ -31,12 +31,20 @@ class Box(list[float]):
     @property
     def corners(self) -> tuple[float, float, float, float]:
         """x1, y1, x2, y2 in the unit of the numbers."""
-        x, y, w, h = self
-        if self.format == "xyxy":
-            return x, y, w, h
-        return (x, y, x + w, y + h) if self.format == "xywh" else (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+        return corners(self, self.format)
 
     def pixels(self, width: float, height: float) -> tuple[float, float, float, float]:
         """x1, y1, x2, y2 in pixels of an image of that size."""
-        x1, y1, x2, y2 = self.corners
-        return (x1 * width, y1 * height, x2 * width, y2 * height) if self.normalised else (x1, y1, x2, y2)
+        return corners(self, self.format, *((width, height) if self.normalised else (1, 1)))
+
+
+def corners(
+    numbers: Sequence[float], format: str, width: float = 1, height: float = 1
+) -> tuple[float, float, float, float]:
+    """x1, y1, x2, y2 of four numbers, which are counted in `width` along and `height` down."""
+    x, y, w, h = numbers
+    if format == "xywh":
+        w, h = x + w, y + h
+    elif format == "cxcywh":
+        x, y, w, h = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    return x * width, y * height, w * width, h * height

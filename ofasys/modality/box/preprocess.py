@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ofasys.errors import DataError
-from ofasys.modality.box.box import FORMATS, WRITTEN, Box
+from ofasys.modality.box.box import FORMATS, WRITTEN, Box, corners
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.shared.array import as_array, holds_array
 from ofasys.modality.symbols import Symbols
@@ -38,7 +38,8 @@ class Bins(Concatenate):
         self.start = symbols.vocabulary.span("bins")[0]
         self.expected = EXPECTED[self.format]
         if self.normalised:
-            self.expected = self.expected.replace("in pixels", "as shares of the image's sides, 0 to 1,")
+            said = self.expected.replace("<= width", "<= 1").replace("<= height", "<= 1")
+            self.expected = said.replace("in pixels", "as shares of the image's sides")
         self.doubt: _Doubt | None = _Doubt() if (self.format, self.normalised) == ("xyxy", False) else None
 
     def preprocess(self, value: Any, context: Context) -> Piece:
@@ -47,9 +48,9 @@ class Bins(Concatenate):
         numbers = self._numbers(value)
         if self.doubt is not None and context.training and self.doubt.settled(numbers, width, height):
             self.doubt = None
-        corners = self._inside(numbers, width, height)
         sides = (width, height) * 2
-        bins = [min(int(c / side * self.bins), self.bins - 1) for c, side in zip(corners, sides, strict=True)]
+        inside = zip(self._inside(numbers, width, height), sides, strict=True)
+        bins = [min(int(c / side * self.bins), self.bins - 1) for c, side in inside]
         return Piece({"tokens": np.array(bins, dtype=np.int64) + self.start}, 4)
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> Box:
@@ -57,8 +58,8 @@ class Bins(Concatenate):
         width, height = self._frame(context)
         x1, y1, x2, y2 = ((int(t) - self.start + 0.5) / self.bins for t in tokens)
         x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
-        corners = (x1 * width, y1 * height, x2 * width, y2 * height)
-        return Box.of_pixels(corners, width, height, self.format, self.normalised)
+        middles = (x1 * width, y1 * height, x2 * width, y2 * height)
+        return Box.of_pixels(middles, width, height, self.format, self.normalised)
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """A true box that says how it is written, as an answer does. What is none stays itself."""
@@ -69,20 +70,20 @@ class Bins(Concatenate):
 
     def _inside(self, numbers: Sequence[float], width: float, height: float) -> tuple[float, ...]:
         """Its corners in pixels, cut off at the image's sides. Errors: DataError for more to cut off than rounding."""
-        box = Box(numbers, self.format, self.normalised)
-        corners = box.pixels(width, height)
-        x1, y1, x2, y2 = corners
+        found = corners(numbers, self.format, *((width, height) if self.normalised else (1, 1)))
+        x1, y1, x2, y2 = found
         if x1 >= x2 or y1 >= y2:
-            raise self._refused(box, "has no area", width, height)
-        if not self.clip and _outside(corners, width, height) > ROUNDING * (1 + 1e-9):
-            image = f"its image of {width:g} x {height:g} pixels"
-            raise self._refused(box, f"reaches outside {image}", width, height)
+            raise self._refused(numbers, "has no area", width, height)
+        if x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height:
+            return found
+        if not self.clip and _outside(found, width, height) > ROUNDING * (1 + 1e-9):
+            raise self._refused(numbers, f"reaches outside its image of {width:g} x {height:g} pixels", width, height)
         x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)
         if x1 >= x2 or y1 >= y2:
-            raise self._refused(box, f"lies outside its image of {width:g} x {height:g} pixels", width, height)
+            raise self._refused(numbers, f"lies outside its image of {width:g} x {height:g} pixels", width, height)
         return x1, y1, x2, y2
 
-    def _refused(self, box: Box, what: str, width: float, height: float) -> DataError:
+    def _refused(self, box: Sequence[float], what: str, width: float, height: float) -> DataError:
         """The error, with the ways to write a box in which these numbers would lie inside."""
         ways = [(f, self.normalised) for f in FORMATS] + [(f, not self.normalised) for f in FORMATS]
         able = [way for way in ways if _fits(Box(box, *way), width, height)]
@@ -153,9 +154,7 @@ class _Doubt:
         box = tuple(numbers)
         if not (_fits(Box(box, "xywh"), width, height) or _is_shares(box, width, height)):
             return True
-        if (
-            box[0] <= ROUNDING * width and box[1] <= ROUNDING * height
-        ):  # from the corner on it is the same box in either
+        if box[0] <= ROUNDING * width and box[1] <= ROUNDING * height:  # from the corner on it is the same in either
             return False
         self.seen[box] = width, height
         if len(self.seen) < LOOKED_AT:
@@ -181,13 +180,13 @@ def _is_shares(box: Sequence[float], width: float, height: float) -> bool:
 
 def _fits(box: Box, width: float, height: float) -> bool:
     """Whether it has an area, and lies inside but for rounding."""
-    corners = box.pixels(width, height)
-    return corners[0] < corners[2] and corners[1] < corners[3] and _outside(corners, width, height) <= ROUNDING
+    x1, y1, x2, y2 = found = box.pixels(width, height)
+    return x1 < x2 and y1 < y2 and _outside(found, width, height) <= ROUNDING
 
 
-def _outside(corners: Sequence[float], width: float, height: float) -> float:
+def _outside(pixels: Sequence[float], width: float, height: float) -> float:
     """How far corners in pixels reach outside, as a share of the image's side."""
-    x1, y1, x2, y2 = corners
+    x1, y1, x2, y2 = pixels
     return max(-x1 / width, -y1 / height, x2 / width - 1, y2 / height - 1, 0.0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import os
 import re
@@ -37,7 +36,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _DATA_URL = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+[=\s]*")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _SHORT = 64  # characters of a text that is taken for base64 only if it begins as a picture does, since names look alike
 _READERS = {
@@ -122,7 +120,7 @@ def _from_path(text: str, root: str | Path | None) -> Image.Image:
         path = Path(url2pathname(urlsplit(text).path))
         if _is_file(path):
             return _decode(path, str(path))
-    if _BASE64.fullmatch(text) and (image := _from_base64_or_name(text)):
+    if image := _from_base64_or_name(text):
         return image
     fetched = "; addresses are not fetched: save the picture, and give its path" if "://" in text[:12] else ""
     raise DataError(f"no file {text[:200]!r}{fetched}", expected=EXPECTED)
@@ -158,10 +156,13 @@ def _begins_as_picture(data: bytes) -> bool:
 
 def _of_base64(text: str) -> bytes:
     """The bytes of base64 in either alphabet, with or without line breaks and padding."""
-    letters = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(text, validate=True)  # as it is mostly written
+    except ValueError:
+        letters = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"not base64: {error}", expected=EXPECTED) from None
 
 
@@ -253,7 +254,8 @@ def _eight_bit(array: np.ndarray) -> np.ndarray:
     if kind == "f":
         if not (low >= 0 and high <= 1):  # NaN is neither
             raise DataError("a float array with values outside 0..1 or NaN", expected="floats in 0..1, or uint8")
-        scaled = np.multiply(array, 255.0, dtype=np.float64)  # so that a list of the same numbers gives the same pixels
+        scaled = array.astype(np.float64)  # so that a list of the same numbers gives the same pixels
+        scaled *= 255
         return np.rint(scaled, out=scaled).astype(np.uint8)
     if low < 0 or high > 255:
         raise DataError(

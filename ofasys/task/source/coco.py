@@ -113,10 +113,11 @@ class Coco(Rows):
     def _check_size(self, i: int, path: Path, width: Any, height: Any) -> None:
         """Boxes are in pixels of the size that is written beside them. Errors: DataError where the picture has
         another."""
-        if not (isinstance(width, int) and isinstance(height, int) and path.is_file()):
+        said = _side(width), _side(height)
+        if None in said or not path.is_file():
             return
         size = image_size(path)
-        if size != (width, height):
+        if size != said:
             raise DataError(
                 f"{self.path.name}, image {self.ids[i]!r}: {self.files[i]} is {size[0]} x {size[1]} pixels upright, "
                 f"its annotations are for {width} x {height}",
@@ -197,6 +198,16 @@ def _key(number: Any) -> Any:
     if isinstance(number, float) and number.is_integer():
         return int(number)
     return number if isinstance(number, (str, int)) and not isinstance(number, bool) else None
+
+
+def _side(length: Any) -> float | None:
+    """Pixels of a picture's width or height, which some programs write as 640.0 or as a text; None of what is none."""
+    if isinstance(length, bool) or not isinstance(length, (str, int, float)):
+        return None
+    try:
+        return float(length)
+    except ValueError:
+        return None
 
 
 def _corners(bbox: Any) -> list[float] | None:

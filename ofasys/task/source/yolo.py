@@ -21,6 +21,7 @@ SPLITS = ("train", "val", "valid", "test")
 EXPECTED = (
     "lines `class cx cy width height`, shares of the picture's sides, or `class x1 y1 x2 y2 x3 y3 ...` of an outline"
 )
+ONE_FOLDER = "the path of one folder of pictures, in it or given itself"
 
 _NAMES, _SPLIT = re.compile(rb"^names\s*:", re.M), re.compile(rb"^(train|val|valid|test)\s*:", re.M)
 _HEAD = 2**20  # bytes of a YAML file in which they are looked for
@@ -203,12 +204,14 @@ def _split(about: Path | None, described: Mapping[str, Any], name: str) -> Path:
     assert about is not None
     given = described[name]
     if not isinstance(given, str):
-        raise DataError(f"{about}: {name} is {given!r:.60}", expected="the path of one folder of pictures")
+        raise DataError(f"{about}: {name} is {given!r:.60}", expected=ONE_FOLDER)
     inner = given.removeprefix("../")  # as Roboflow writes it, from a folder that is not there
     places = [about.parent / str(described.get("path") or "") / given, about.parent / given, about.parent / inner]
     for place in places:
         if place.is_dir():
             return Path(os.path.normpath(place))
+        if place.is_file():
+            raise DataError(f"{about}: {name} is {given!r}, a list of pictures in a file", expected=ONE_FOLDER)
     raise DataError(
         f"{about}: {name} is {given!r}, and there is no such folder",
         expected=f"a folder of pictures at {places[1]}, or its path given itself",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from ofasys import GeneralistModel, InstructionError, OFASys, Task, Trainer, flow
+from ofasys import GeneralistModel, InstructionError, OFASys, Task, Trainer, flow, plan
 from ofasys.errors import DataError
 from ofasys.metric.metric import METRICS
 from ofasys.modality import Context
@@ -273,3 +273,24 @@ def test_answers_come_in_the_format_of_the_rows(tiny, tmp_path):
     assert json.loads(out.save(tmp_path / "box.json").read_text())["box"] == out.box
     assert "0." in str(out)
     assert out.save(tmp_path / "box.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("", "[x1, y1, x2, y2] in pixels of an image"),
+        (",format=xywh", "[x, y, width, height] in pixels of an image"),
+        (",format=cxcywh,normalised", "[cx, cy, width, height] in shares of the sides of an image"),
+    ],
+)
+def test_the_plan_says_how_a_box_is_written(option, says):
+    lines = str(plan(f"[IMAGE:img] -> [BOX:box{option}]")).splitlines()
+    assert f"      a rectangle {says}, from column 'box', lies in IMAGE:img" in lines
+    assert f"      answer      bins back to a rectangle {says}; out['box'], out.box" in lines
+
+
+def test_what_is_expected_of_shares_is_no_pixels(symbols):
+    with pytest.raises(
+        DataError, match=r"as shares of the image's sides with 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1$"
+    ):
+        Bins({"bins": 10, "normalised": True}, symbols).preprocess("no box", Context(frame={"width": 8, "height": 8}))
