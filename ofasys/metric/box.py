@@ -45,8 +45,8 @@ def detection(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str
 
     A prediction is (boxes, labels) or (boxes, labels, scores), a reference (boxes, labels). Without scores all boxes
     count as equally sure. F1: inside a sample, boxes in order of score each take the free reference box of their
-    label that fits best, if its IoU is >= 0.5; hits and misses are counted over the whole data set. A reference label that has
-    alternatives is not supported. mAP is computed by faster-coco-eval (at most 100 boxes a sample).
+    label that fits best, if its IoU is >= 0.5; hits and misses are counted over the whole data set. A reference label
+    that has alternatives is not supported. mAP is computed by faster-coco-eval (at most 100 boxes a sample).
     """
     scored = [(_finding(p, i, True), _finding(r, i, False)) for i, (p, r) in enumerate(pairs(predictions, references))]
     if not any(truth.boxes for _, truth in scored):

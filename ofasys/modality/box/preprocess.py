@@ -12,7 +12,7 @@ import numpy as np
 from ofasys.errors import DataError
 from ofasys.modality.box.box import FORMATS, WRITTEN, Box, corners
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
-from ofasys.modality.shared.array import as_array, holds_array
+from ofasys.modality.shared.array import as_array, got, holds_array
 from ofasys.modality.symbols import Symbols
 from ofasys.types import Piece
 
@@ -107,14 +107,14 @@ class Bins(Concatenate):
             array = as_array(value, self.expected)
             if array.ndim != 1 or array.dtype.kind not in "iuf":
                 shape = f"an array of {array.dtype}, shape {array.shape}"
-                raise DataError(f"{_got(value)}, {shape}", expected=self.expected)
+                raise DataError(f"{got(value)}, {shape}", expected=self.expected)
             value = array.tolist()
         if not isinstance(value, (list, tuple)):
-            raise DataError(_got(value), expected=self.expected)
+            raise DataError(got(value), expected=self.expected)
         try:
             box = [float(c) if type(c) in (float, int) else _number(c) for c in value]
-        except (TypeError, ValueError):
-            raise DataError(_got(value), expected=self.expected) from None
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(got(value), expected=self.expected) from None
         if len(box) != 4:
             raise DataError(f"got {len(box)} numbers", expected=self.expected)
         if not all(map(math.isfinite, box)):
@@ -134,10 +134,6 @@ def _number(value: Any) -> float:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError
     return float(value)
-
-
-def _got(value: Any) -> str:
-    return f"got {type(value).__name__} {str(value)[:40]!r}"
 
 
 class _Doubt:

@@ -17,6 +17,15 @@ def holds_array(value: Any) -> bool:
     return any(hasattr(value, mark) for mark in _MARKS)
 
 
+def got(value: Any) -> str:
+    """A value that is none of what was expected, for an error's sentence: its kind, and how it begins."""
+    try:
+        text = str(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return f"got {type(value).__name__}"
+    return f"got {type(value).__name__} {text[:40]!r}"
+
+
 def as_array(value: Any, expected: str = EXPECTED) -> np.ndarray:
     """The values of an array, a tensor, an Arrow value or nested lists of them, in their own shape and kind.
 
@@ -47,7 +56,7 @@ def _read(value: Any, expected: str) -> np.ndarray:
         return np.from_dlpack(value)
     if holds_array(value):
         return _of_arrow(value)
-    raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected=expected)
+    raise DataError(got(value), expected=expected)
 
 
 def _of_tensor(value: Any, expected: str) -> np.ndarray:

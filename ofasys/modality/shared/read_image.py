@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ofasys.errors import DataError
-from ofasys.modality.shared.array import as_array, holds_array
+from ofasys.modality.shared.array import as_array, got, holds_array
 from ofasys.modality.shared.sixteen_bit import has_sixteen_bits, with_lower_bytes
 
 MOST_PIXELS = 100_000_000
@@ -73,7 +73,7 @@ def read_image(value: Any, root: str | Path | None = None) -> Image.Image:
     elif isinstance(value, (list, tuple)) or holds_array(value):
         return _from_array(_numbers(value))
     else:
-        raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected=EXPECTED)
+        raise DataError(got(value), expected=EXPECTED)
     try:
         return _upright_rgb(image)
     except DataError:
@@ -221,7 +221,7 @@ def _numbers(value: Any) -> np.ndarray:
     """An array of what an array, a tensor or a list holds. Errors: DataError for a list of anything but numbers."""
     array = as_array(value, EXPECTED)
     if isinstance(value, (list, tuple)) and array.dtype.kind not in "buif":
-        raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected=f"one picture; {EXPECTED}")
+        raise DataError(got(value), expected=f"one picture; {EXPECTED}")
     return array
 
 
@@ -282,7 +282,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8, that of EXIF, else of XMP; 1 where neither can be read: what is written beside sound pixels spoils none."""
+    """1 to 8, that of EXIF, else of XMP; 1 where neither can be read: what lies beside sound pixels spoils none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Colour, or grey with alpha, of 16 bits a channel: Pillow keeps the upper eight of them, so a file is read twice, for both."""
+"""16 bits a channel, of colour or of grey with alpha: Pillow keeps the upper eight, so a file is read twice."""
 
 from __future__ import annotations
 

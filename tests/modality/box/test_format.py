@@ -141,6 +141,8 @@ def test_an_error_names_the_format_in_which_the_box_would_lie_inside(symbols, wa
         ([3, 4, 0, 5], "has no area"),
         ([3, 4, 5, -5], "has no area"),
         ("3 4 5 6", "got str"),
+        ([1, 2, 3, 10**400], r"got list '\[1, 2, 3, 10000"),
+        ([1, 2, 3, 10**5000], "got list; expected"),
     ],
 )
 def test_what_is_no_box_in_any_format(symbols, numbers, says):

@@ -474,6 +474,7 @@ BAD = {
     "a very long name": ("x/" + "a.b" * 2000, "no file"),
     "a NUL in the name": ("cat\0.png", "no file"),
     "number": (7, "got int '7'"),
+    "a number of 5,000 digits": ([[10**5000, 1]], "got list; expected one picture"),
     "None": (None, "got NoneType"),
     "list": ([1, 2], r"shape \(2,\)"),
     "list of names": (["a.png", "b.png"], "got list .*one picture"),
