@@ -178,7 +178,7 @@ def test_values_on_the_command_line_are_yaml_or_text(text):
         ("micro_batch_size: 2", "micro_batch_size: two", "run.yaml, line 9: micro_batch_size of task 'caption' is 'two'; expected a whole number"),
         ("micro_batch_size: 2", "micro_batch_size: 2.5", "is 2.5; expected a whole number"),
         ("micro_batch_size: 2", "micro_batch_size: true", "is True; expected a whole number"),
-        ("micro_batch_size: 2", "micro_batch_size: 0", "run.yaml, line 9: task 'caption' has micro_batch_size 0; it is at least 1"),
+        ("micro_batch_size: 2", "micro_batch_size: 0", "run.yaml, line 9: task 'caption' has micro_batch_size 0; it is a whole number of at least 1"),
         ("max_steps: 3", "max_steps: 0", "run.yaml, line 29: trainer.max_steps is 0; it is 1 or more"),
         ("warmup: 1", "schedule: round", "run.yaml, line 31: 'schedule' is given twice; keep one"),
         ("schedule: accumulate", "betas: [1]", "betas of trainer is [1]; expected two numbers"),
