@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ofasys import flow
-from ofasys.errors import DataError
+from ofasys.errors import ConfigError, DataError, OfasysError
 from ofasys.program.program import Program
 from ofasys.task.order import Order, key_of, sample_seed
 from ofasys.task.source import Row
@@ -45,7 +45,8 @@ class Bad:
 class Delivery:
     """What a ticket gave. batch is None when every row of it was bad. instruction: which of the task's it is.
 
-    rows: (epoch, row) of each that was drawn. stop: the error of a task that stops at bad rows.
+    rows: (epoch, row) of each that was drawn. stop: the error that ends the run: of a task that stops at bad rows, or of a
+    setting or library that no row can be read with.
     """
 
     ticket: Ticket
@@ -53,7 +54,7 @@ class Delivery:
     instruction: int
     rows: tuple[tuple[int, int], ...]
     bad: tuple[Bad, ...]
-    stop: DataError | None = None
+    stop: OfasysError | None = None
 
 
 class Assembler(Dataset[Delivery]):
@@ -86,6 +87,8 @@ class Assembler(Dataset[Delivery]):
                 if task.on_bad == "stop":
                     return Delivery(ticket, None, chosen, places, (), error)
                 bad.append(Bad(epoch, row, error))
+            except ConfigError as error:
+                return Delivery(ticket, None, chosen, places, (), error)
         batch = flow.collate(program, samples) if samples else None
         return Delivery(ticket, batch, chosen, places, tuple(bad))
 
@@ -104,11 +107,16 @@ def read(
 
 @contextmanager
 def of_row(task: Task, origin: str) -> Iterator[None]:
-    """Whatever goes wrong within it is wrong with this row. Errors: DataError naming task and row."""
+    """Whatever goes wrong within it is wrong with this row. Errors: DataError naming task and row.
+
+    ConfigError naming the task where it is no fault of a row: a setting is wrong, or a library is missing.
+    """
     try:
         yield
     except DataError as error:
         raise error.at(task=task.name, sample=origin) from error.__cause__
+    except ConfigError as error:
+        raise ConfigError(f"task {task.name!r}: {error}") from error.__cause__
     except Exception as error:
         raise _unexpected(error).at(task=task.name, sample=origin) from error
 

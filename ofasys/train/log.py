@@ -75,11 +75,11 @@ class RunLog:
             self.live.update(self.table())
 
     def table(self) -> Table:
-        """A row a task: loss, its headline metric, samples, positions a second, useful share; time left in the title."""
+        """A row a task: loss, its headline metric, samples, bad rows, positions a second, useful share; time left in the title."""
         done, spent = self.step - self.start, time.monotonic() - self.began
         left = (self.max_steps - self.step) * spent / done if done else 0.0
         table = Table(title=f"step {self.step}/{self.max_steps}  {_clock(left)} left", title_justify="left")
-        for name in ("task", "loss", "valid", "samples", "tokens/s", "useful"):
+        for name in ("task", "loss", "valid", "samples", "bad", "tokens/s", "useful"):
             table.add_column(name, justify="left" if name == "task" else "right")
         for task, figures in self.tasks.items():
             metric = [
@@ -92,6 +92,7 @@ class RunLog:
                 f"{figures.get('train loss', float('nan')):.3f}",
                 metric[0] if metric else "",
                 f"{figures.get('train samples', 0):,.0f}",
+                f"{figures.get('train bad', 0):,.0f}",
                 f"{figures.get('train tokens_per_second', 0):,.0f}",
                 f"{100 * figures.get('train useful', 0):.0f}%",
             )

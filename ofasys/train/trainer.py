@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -25,13 +26,15 @@ from ofasys.task.order import key_of
 from ofasys.task.schedule import Entry, Ledger, Schedule, find
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
-from ofasys.train.evaluate import evaluate_task, left_out, logged, mean
+from ofasys.train.evaluate import evaluate_task, mean
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
 from ofasys.train.precision import autocast, choose
 from ofasys.train.rehearse import rehearse
-from ofasys.types import Batch, Loss
+from ofasys.train.update import Part, Whole, Window
+
+_log = logging.getLogger("ofasys")
 
 
 @dataclass(kw_only=True)
@@ -168,7 +171,8 @@ class _Run:
         self.optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
         restore_optimizer(self.optimizer, model, moments)
         self.dtype = choose(trainer.precision, model.device)
-        self.windows = {name: _Window(**sums) for name, sums in self.state["windows"].items() if name in self.by_name}
+        self.windows = {name: Window(**sums) for name, sums in self.state["windows"].items() if name in self.by_name}
+        self.last_bad: dict[str, DataError] = {}
         self.log = RunLog(self.out, trainer.max_steps, start, trainer.live)
 
     def resume(self) -> dict[str, torch.Tensor]:
@@ -209,6 +213,7 @@ class _Run:
                     if interrupt.asked:
                         self.save(("last",))
                         raise KeyboardInterrupt
+            self.tell_bad()
         self.model.eval()
         return self.model
 
@@ -228,16 +233,16 @@ class _Run:
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.parts(step, stream)
-        wholes: dict[tuple[str, int], _Whole] = {}
+        wholes: dict[tuple[str, int], Whole] = {}
         for part in parts:
-            wholes.setdefault(part.key, _Whole()).add(part)
+            wholes.setdefault(part.key, Whole()).add(part)
         learned = [self.backward(part, wholes[part.key], len(parts)) for part in parts]
         if any(learned):
             self.descend(step)
 
-    def parts(self, step: int, stream: Iterator[Delivery]) -> list[_Part]:
+    def parts(self, step: int, stream: Iterator[Delivery]) -> list[Part]:
         """The micro-batches of one update; of a task that learns from a reward, of the model's own answers."""
-        parts: list[_Part] = []
+        parts: list[Part] = []
         of = 1
         while len(parts) < of:
             began = time.perf_counter()
@@ -253,7 +258,7 @@ class _Run:
                 options = replace(self.by_name[ticket.task].generate, seed=draw)
                 batch, figures = rehearse(self.model, program, batch, options)
             counts = units(batch.goals) if batch is not None else {}
-            parts.append(_Part(delivery, batch, counts, figures, time.perf_counter() - began, waited))
+            parts.append(Part(delivery, batch, counts, figures, time.perf_counter() - began, waited))
         return parts
 
     def descend(self, step: int) -> None:
@@ -274,7 +279,7 @@ class _Run:
         warmup = min(100, trainer.max_steps // 10) if trainer.warmup is None else trainer.warmup
         return learning_rate(step, trainer.max_steps, trainer.lr, warmup, trainer.decay)
 
-    def backward(self, part: _Part, whole: _Whole, of: int) -> bool:
+    def backward(self, part: Part, whole: Whole, of: int) -> bool:
         """Forward and backward of one of the `of` micro-batches of an update; whether anything in it was judged.
 
         An instruction has as large a share of the update as it has micro-batches in it.
@@ -292,7 +297,7 @@ class _Run:
             (loss.total * (task.loss_weight * whole.drawn / of)).backward()
         if program.rewarded is not None:
             loss = replace(loss, figures={**loss.figures, program.rewarded.index: part.figures})
-        window = self.windows.setdefault(ticket.task, _Window())
+        window = self.windows.setdefault(ticket.task, Window())
         window.add(part, loss, program, whole.judged, part.seconds + time.perf_counter() - began)
         return part.judged
 
@@ -304,6 +309,7 @@ class _Run:
             if bad.row in seen:
                 continue
             seen.append(bad.row)
+            self.last_bad[task.name] = bad.error
             self.log.quarantine(step, task.name, bad.epoch, bad.row, str(bad.error))
             if len(seen) > task.bad_limit:
                 raise _too_many(
@@ -312,10 +318,27 @@ class _Run:
             if len(seen) == len(task.source("train")):
                 raise _too_many(f"all {len(seen)} training rows are bad", bad.error)
 
+    def check_learned(self) -> None:
+        """Errors: DataError for a task none of whose rows could be used."""
+        for name, error in self.last_bad.items():
+            if not self.windows.get(name, Window()).seen:
+                raise _too_many(f"none of the {len(self.state['bad'][name])} rows that were drawn could be used", error)
+
+    def tell_bad(self) -> None:
+        """A warning for each task that left out rows in this call of `fit`."""
+        where = "" if self.out is None else f"; all are in {self.out / 'quarantine.jsonl'}"
+        for name, error in self.last_bad.items():
+            count, rows = len(self.state["bad"][name]), len(self.by_name[name].source("train"))
+            _log.warning(
+                f"task {name!r}: {count} of its {rows} training rows were left out as bad, the last: {error}{where}"
+            )
+
     def close(self, done: int) -> None:
         """What follows an update: log, validation, checkpoint, as they are due."""
         trainer, last = self.trainer, done == self.trainer.max_steps
         self.state["step"] = done
+        if last:
+            self.check_learned()
         if last or done % trainer.log_every == 0:
             self.report(done)
         if last or (trainer.eval_every and done % trainer.eval_every == 0):
@@ -334,7 +357,7 @@ class _Run:
             if window.batches:
                 figures = window.figures() | {"lr": self.rate(step - 1), "bad": len(self.state["bad"].get(name, ()))}
                 self.tell("train", step, name, figures)
-                self.windows[name] = _Window(seen=window.seen)
+                self.windows[name] = Window(seen=window.seen)
         self.log.show(step)
 
     def validate(self, step: int) -> bool:
@@ -401,105 +424,6 @@ class _Run:
             for task in self.tasks
         ]
         write_json(self.out / "run.json", {"trainer": settings, "model": model, "tasks": tasks})
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One micro-batch of an update.
-
-    batch None: all its rows were bad. units: slot -> what can be judged of it. figures: rewards. seconds, of which waited:
-    what it took so far.
-    """
-
-    delivery: Delivery
-    batch: Batch | None
-    units: dict[int, int]
-    figures: dict[str, float]
-    seconds: float
-    waited: float
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Whose part it is: the task's name, and the number of its instruction."""
-        return self.delivery.ticket.task, self.delivery.instruction
-
-    @property
-    def judged(self) -> bool:
-        """Whether there is anything that can be judged."""
-        return any(self.units.values())
-
-
-@dataclass
-class _Whole:
-    """What the micro-batches of one instruction are together in an update. drawn, of which judged: how many they are."""
-
-    units: dict[int, int] = field(default_factory=dict)
-    drawn: int = 0
-    judged: int = 0
-
-    def add(self, part: _Part) -> None:
-        """One more of them."""
-        self.drawn += 1
-        self.judged += part.judged
-        for slot, count in part.units.items():
-            self.units[slot] = self.units.get(slot, 0) + count
-
-
-@dataclass
-class _Window:
-    """Sums of one task since the last report. seen: its samples since the run began."""
-
-    losses: dict[str, tuple[float, int]] = field(default_factory=dict)
-    besides: dict[str, float] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
-    total: float = 0.0
-    judged: int = 0
-    batches: int = 0
-    seen: int = 0
-    positions: int = 0
-    padded: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
-
-    def add(self, part: _Part, loss: Loss, program: Program, judged: int, seconds: float) -> None:
-        """One micro-batch more, of `judged` whose losses add up to that of their whole batch."""
-        batch = part.batch
-        assert batch is not None
-        for slot, (value, count) in loss.slots.items():
-            name = logged(program, slot)
-            before, counted = self.losses.get(name, (0.0, 0))
-            self.losses[name] = (before + value, counted + count)
-        for slot, figures in loss.figures.items():
-            for name, value in figures.items():
-                key = f"{name}/{logged(program, slot)}"
-                self.besides[key] = self.besides.get(key, 0.0) + value
-        for key, values in left_out(program, loss.left_out).items():
-            self.left_out[key] = self.left_out.get(key, 0) + values
-        if part.judged:
-            self.total += float(loss.total.detach()) * judged
-            self.judged += 1
-        self.batches += 1
-        self.seen += batch.size
-        self.positions += batch.positions
-        self.padded += batch.padded
-        self.seconds += seconds
-        self.waited += part.waited
-
-    def figures(self) -> dict[str, float]:
-        """loss: as minimised. loss/COLUMN: mean a token, or a unit of its criterion, whose own figures follow.
-
-        NaN where nothing was judged. useful: positions over what padding would make of them.
-        """
-        found = {"loss": mean(self.total, self.judged), "samples": self.seen}
-        found |= {f"loss/{name}": mean(value, count) for name, (value, count) in self.losses.items()}
-        found |= {name: value / self.batches for name, value in self.besides.items()}
-        found |= self.left_out
-        found |= {
-            "tokens_per_second": self.positions / max(self.seconds, 1e-9),
-            "useful": self.positions / max(self.padded, 1),
-            "waiting": self.waited / max(self.seconds, 1e-9),
-        }
-        return found
 
 
 def _too_many(message: str, last: DataError) -> DataError:

@@ -413,3 +413,29 @@ def test_a_folder_that_is_not_a_run_is_not_taken_for_one(tmp_path):
     (tmp_path / "checkpoints" / "last.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"last\.json cannot be read"):
         fit([tiny.label_task()], out=tmp_path)
+
+
+def test_a_run_that_used_no_row_is_an_error_and_one_that_left_out_some_says_so(tmp_path, caplog):
+    """Too few bad rows for the limit, and yet all that were drawn."""
+    rows = [{"text": i, "label": "red" if i % 2 else "blue"} for i in range(90)]
+    with pytest.raises(DataError, match=r"none of the 16 rows that were drawn could be used; the last: .*task 'label'"):
+        fit([tiny.label_task(train=rows, valid=None)], max_steps=4, out=tmp_path / "none")
+    caplog.clear()
+    fit([tiny.label_task(train=tiny.label_rows(12, bad=(3, 7)), valid=None)], max_steps=6, out=tmp_path / "some")
+    (told,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert told.startswith("task 'label': 2 of its 12 training rows were left out as bad, the last: the value is missing")
+    assert told.endswith("quarantine.jsonl")
+    caplog.clear()
+    fit([tiny.label_task(train=tiny.label_rows(12), valid=None)], max_steps=6)
+    assert not caplog.records
+
+
+def test_what_no_row_can_be_read_with_ends_the_run_at_once(monkeypatch):
+    """A library that is missing is no fault of a row."""
+
+    def lacking(*given, **named):
+        raise ConfigError('this needs a library: pip install "ofasys[audio]"')
+
+    monkeypatch.setattr("ofasys.task.loader.flow.preprocess", lacking)
+    with pytest.raises(ConfigError, match=r"task 'label': this needs a library: pip install"):
+        fit([tiny.label_task()], max_steps=4)
