@@ -423,7 +423,9 @@ def test_a_run_that_used_no_row_is_an_error_and_one_that_left_out_some_says_so(t
     caplog.clear()
     fit([tiny.label_task(train=tiny.label_rows(12, bad=(3, 7)), valid=None)], max_steps=6, out=tmp_path / "some")
     (told,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
-    assert told.startswith("task 'label': 2 of its 12 training rows were left out as bad, the last: the value is missing")
+    assert told.startswith(
+        "task 'label': 2 of its 12 training rows were left out as bad, the last: the value is missing"
+    )
     assert told.endswith("quarantine.jsonl")
     caplog.clear()
     fit([tiny.label_task(train=tiny.label_rows(12), valid=None)], max_steps=6)

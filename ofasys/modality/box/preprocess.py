@@ -23,6 +23,7 @@ EXPECTED = {
 }
 ROUNDING = 1e-3  # of a side: so far outside a box may reach without a word
 LOOKED_AT = 32  # different boxes of training after which their format is judged
+FEW = 4  # the same for boxes in the first pixel, where no object is
 
 _log = logging.getLogger("ofasys")
 
@@ -40,7 +41,7 @@ class Bins(Concatenate):
         if self.normalised:
             said = self.expected.replace("<= width", "<= 1").replace("<= height", "<= 1")
             self.expected = said.replace("in pixels", "as shares of the image's sides")
-        self.doubt: _Doubt | None = _Doubt() if (self.format, self.normalised) == ("xyxy", False) else None
+        self.doubt: _Doubt | None = None if self.normalised else _Doubt(self.format == "xyxy")
 
     def preprocess(self, value: Any, context: Context) -> Piece:
         """Errors: DataError for what is not four finite numbers, has no area, or is outside by more than rounding."""
@@ -85,7 +86,8 @@ class Bins(Concatenate):
 
     def _refused(self, box: Sequence[float], what: str, width: float, height: float) -> DataError:
         """The error, with the ways to write a box in which these numbers would lie inside."""
-        ways = [(f, self.normalised) for f in FORMATS] + [(f, not self.normalised) for f in FORMATS]
+        likely = self.normalised or _is_shares(box, width, height)
+        ways = [(format, unit) for unit in (likely, not likely) for format in FORMATS]
         able = [way for way in ways if _fits(Box(box, *way), width, height)]
         hint = ""
         if able and able[0] != (self.format, self.normalised):
@@ -137,35 +139,41 @@ def _number(value: Any) -> float:
 
 
 class _Doubt:
-    """Whether boxes given as corners may be something else, judged by the first different ones of training.
+    """Whether boxes given in pixels may be written otherwise, judged by the first different ones of training.
 
-    Corners of objects that lie anywhere are soon outside when they are read as a corner and a size, or beyond 1.
+    Shares of the sides lie in the first pixel. Corners of objects that lie anywhere are soon outside when they are read as
+    a corner and a size. corners: whether that is asked too.
     """
 
-    def __init__(self) -> None:
-        self.seen: dict[tuple[float, ...], tuple[float, float]] = {}
+    def __init__(self, corners: bool) -> None:
+        self.corners = corners
+        self.shares: set[tuple[float, ...]] = set()
+        self.sized: set[tuple[float, ...]] = set()
 
     def settled(self, numbers: Sequence[float], width: float, height: float) -> bool:
         """Look at one more box; whether all has been said."""
         box = tuple(numbers)
-        if not (_fits(Box(box, "xywh"), width, height) or _is_shares(box, width, height)):
+        if _is_shares(box, width, height):
+            self.shares.add(box)
+            if len(self.shares) < FEW:
+                return False
+            _log.warning(
+                f"the first {FEW} boxes of training lie in the first pixel of their images, as {list(box)} does: "
+                "if they are shares of the sides, write normalised in the slot"
+            )
+            return True
+        if not (self.corners and _fits(Box(box, "xywh"), width, height)):
             return True
         if box[0] <= ROUNDING * width and box[1] <= ROUNDING * height:  # from the corner on it is the same in either
             return False
-        self.seen[box] = width, height
-        if len(self.seen) < LOOKED_AT:
+        self.sized.add(box)
+        if len(self.sized) < LOOKED_AT:
             return False
-        if all(_is_shares(box, *size) for box, size in self.seen.items()):
-            _log.warning(
-                f"the first {LOOKED_AT} boxes of training lie in the first pixel of their images, as {list(box)} does: "
-                "if they are shares of the sides, write normalised in the slot"
-            )
-        elif all(_fits(Box(box, "xywh"), *size) for box, size in self.seen.items()):
-            _log.warning(
-                f"the first {LOOKED_AT} boxes of training, read as [x1, y1, x2, y2], have their middle in the "
-                f"upper left quarter of their images, as {list(box)} of {width:g} x {height:g} has: if they are "
-                "[x, y, width, height], write format=xywh in the slot"
-            )
+        _log.warning(
+            f"the first {LOOKED_AT} boxes of training, read as [x1, y1, x2, y2], have their middle in the upper left "
+            f"quarter of their images, as {list(box)} of {width:g} x {height:g} has: if they are [x, y, width, height], "
+            "write format=xywh in the slot"
+        )
         return True
 
 

@@ -121,7 +121,7 @@ def test_numbers_that_are_none_are_never_cut_off(symbols, way, clip, odd):
         ),
         (("xyxy", False), [60, 10, 30, 20], "write format=xywh in the slot"),
         (("xyxy", False), [90, 40, 20, 20], "write format=cxcywh in the slot"),
-        (("xyxy", False), [0.5, 0.5, 0.4, 0.4], "write format=xywh in the slot"),
+        (("xyxy", False), [0.5, 0.5, 0.4, 0.4], "write format=xywh and normalised in the slot"),
         (("xyxy", False), [-300, 0, 20, 20], "reaches outside .*; clip cuts off"),
         (("xywh", False), [50, 30, 90, 70], "write format=xyxy in the slot"),
         (("xyxy", True), [50, 30, 90, 70], "write normalised=false in the slot"),
@@ -253,8 +253,10 @@ def test_boxes_that_may_be_shares_are_doubted(symbols, caplog):
         [x / 100, y / 100, x / 100 + 0.3, y / 100 + 0.3]
         for x, y in np.random.default_rng(0).integers(0, 70, (99, 2)).tolist()
     ]
-    (said,) = looked_at(symbols, shares, caplog=caplog)
-    assert "shares of the sides, write normalised" in said
+    for format in ("xyxy", "xywh", "cxcywh"):
+        (said,) = looked_at(symbols, shares[:4], caplog=caplog, way=(format, False))
+        assert "shares of the sides, write normalised" in said
+        assert not looked_at(symbols, shares[:3], caplog=caplog, way=(format, False))
     assert not looked_at(symbols, shares, caplog=caplog, way=("xyxy", True))
     assert not looked_at(symbols, shares, size=(1, 1), caplog=caplog)
 
