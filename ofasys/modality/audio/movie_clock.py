@@ -1,4 +1,6 @@
-"""How finely an mp4 can say where its edit list ends: the ticks of its movie's clock, which are not those of its sound."""
+"""How finely an mp4 can say where its edit list ends: the ticks of its movie's clock, which are not those of its
+sound.
+"""
 
 from __future__ import annotations
 

@@ -29,8 +29,23 @@ def frame_bytes(head: bytes) -> int:
     return samples // 8 * 1000 * kbits // hertz + padding
 
 
+def is_free(head: bytes) -> bool:
+    """Whether a frame of layer 3 in free format begins here, of a bit rate that no table holds, as only
+    libsndfile reads.
+    """
+    word = int.from_bytes(head[:4], "big")
+    return (
+        word >> 21 == 0x7FF
+        and word >> 19 & 3 != 1
+        and word >> 17 & 3 == 1
+        and not word >> 12 & 15
+        and word >> 10 & 3 != 3
+    )
+
+
 def is_counted(file: BinaryIO, size: int) -> bool:
-    """Whether the first frame (Xing's, or LAME's Info) counts frames and bytes, and the bytes are all those of the file.
+    """Whether the first frame (Xing's, or LAME's Info) counts frames and bytes, and the bytes are all those of the
+    file.
 
     The file is left at its beginning.
     """
@@ -46,6 +61,10 @@ def is_counted(file: BinaryIO, size: int) -> bool:
     end = size - 128 if file.read(3) == b"TAG" else size
     file.seek(0)
     place = max(frame.find(b"Xing"), frame.find(b"Info"))
-    if not frame_bytes(frame[:4]) or place < 0 or frame[place + 7 : place + 8] not in (b"\3", b"\7", b"\x0b", b"\x0f"):
+    if (
+        not (frame_bytes(frame[:4]) or is_free(frame))
+        or place < 0
+        or frame[place + 7 : place + 8] not in (b"\3", b"\7", b"\x0b", b"\x0f")
+    ):
         return False
     return int.from_bytes(frame[place + 12 : place + 16], "big") == end - start

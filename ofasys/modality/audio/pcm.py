@@ -32,8 +32,9 @@ def numbers(value: Any) -> np.ndarray:
 def scaled(array: np.ndarray) -> np.ndarray:
     """Integers or floats -> float32 of the same shape, in memory of its own.
 
-    Integers of 8, 16 and 32 bits are PCM of that width, and unsigned ones have their middle at half of it. Those of 64 bits, as
-    which Python's whole numbers come, are of 16, 24 or 32 bits: what holds them all. Errors: DataError for larger ones.
+    Integers of 8, 16 and 32 bits are PCM of that width, and unsigned ones have their middle at half of it. Those of 64
+    bits, as which Python's whole numbers come, are of 16, 24 or 32 bits: what holds them all. Errors: DataError for
+    larger ones.
     """
     if array.dtype.kind == "f":
         return array.astype(np.float32)

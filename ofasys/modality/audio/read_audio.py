@@ -32,11 +32,12 @@ _URL_SAFE = str.maketrans("-_", "+/", " \t\r\n=")
 def read_audio(value: Any, rate: int, seconds: float = 60.0, root: str | Path | None = None) -> Audio:
     """The sound of a value, its channels averaged, resampled to `rate`.
 
-    value: a path (relative ones start at `root`), bytes, a data URL, a file open for reading, `(array, rate)`, an Audio, or a
-    mapping with `array` and `sampling_rate`, `bytes` or `path`, as `datasets` gives. An array is (n,) or has two axes, the shorter of
-    which are channels; whole numbers are taken as PCM of the width their type says, or their values. seconds: the most that is
-    taken; decoding stops there, and does not begin where a file surely holds more. Errors: DataError for what holds no sound, is longer, ends before it
-    should, or has a sample that is no number; ConfigError when a library to read it is not installed.
+    value: a path (relative ones start at `root`), bytes, a data URL, a file open for reading, `(array, rate)`, an
+    Audio, or a mapping with `array` and `sampling_rate`, `bytes` or `path`, as `datasets` gives. An array is (n,) or
+    has two axes, the shorter of which are channels; whole numbers are taken as PCM of the width their type says, or
+    their values. seconds: the most that is taken; decoding stops there, and does not begin where a file surely holds
+    more. Errors: DataError for what holds no sound, is longer, ends before it should, or has a sample that is no
+    number; ConfigError when a library to read it is not installed.
     """
     if isinstance(value, NamedBytes):
         value = {"bytes": value, "path": value.path}

@@ -1,7 +1,7 @@
 """Bytes that hold sound -> blocks of one channel, through libsndfile where its count is sure, else through FFmpeg.
 
-No header is believed about how long the sound is, except to refuse early what is far too long: all is read to its end, and
-whether something is missing is told by the decoder and by what the file is made of.
+No header is believed about how long the sound is, except to refuse early what is far too long: all is read to its end,
+and whether something is missing is told by the decoder and by what the file is made of.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.modality.audio.movie_clock import movie_tick
-from ofasys.modality.audio.mpeg import frame_bytes, is_counted
+from ofasys.modality.audio.mpeg import frame_bytes, is_counted, is_free
 from ofasys.modality.audio.pcm import scaled
 from ofasys.modality.audio.waveform import missing, soundfile
-from ofasys.modality.shared.whole import holds_no_samples, missing_part, ogg_links
+from ofasys.modality.shared.whole import holds_no_samples, is_late_flac, missing_part, ogg_links
 
 EXPECTED = (
     "a path, bytes or an open file (wav, flac, ogg, mp3, g722, m4a ...), (array, rate), "
@@ -41,7 +41,9 @@ TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"LYRICS200")
 
 @dataclass(frozen=True)
 class Sound:
-    """Blocks (n,) float32 at `rate`. spare: seconds that do not count as length, since an encoder may have added them."""
+    """Blocks (n,) float32 at `rate`. spare: seconds that do not count as length, since an encoder may have added
+    them.
+    """
 
     blocks: Iterator[np.ndarray]
     rate: int
@@ -52,8 +54,8 @@ class Sound:
 class SoundFile:
     """A file that holds sound in some format.
 
-    suffix: of its name, for formats that do not say what they are. path: where it lies, if it does, for libsndfile to read it
-    itself.
+    suffix: of its name, for formats that do not say what they are. path: where it lies, if it does, for libsndfile to
+    read it itself.
     """
 
     file: BinaryIO
@@ -62,7 +64,9 @@ class SoundFile:
     path: Path | None = None
 
     def sound(self, seconds: float) -> Sound:
-        """Errors: DataError when it holds none, or surely more than `seconds`; ConfigError when a library is missing."""
+        """Errors: DataError when it holds none, or surely more than `seconds`; ConfigError when a library is
+        missing.
+        """
         size = self.file.seek(0, os.SEEK_END)
         self.file.seek(0)
         if size == 0:
@@ -74,9 +78,10 @@ class SoundFile:
         if head[:4] == b"OggS" and len(links := ogg_links(self.file, size)) > 1:
             return self._linked(links, seconds)
         raw = "g722" if self.suffix.lower() == ".g722" else None
-        mpeg = head[:3] == b"ID3" or bool(frame_bytes(head))
+        mpeg = head[:3] == b"ID3" or bool(frame_bytes(head)) or is_free(head)
         counted = mpeg and is_counted(self.file, size)
-        if raw is None and (counted or not (mpeg or _is_for_ffmpeg(head))):
+        late = head[:4] == b"fLaC" and is_late_flac(self.file)  # libsndfile makes up samples at its end
+        if raw is None and (counted or not (mpeg or late or _is_for_ffmpeg(head))):
             library = soundfile()
             try:
                 opened = library.SoundFile(self.path or self.file)
@@ -140,6 +145,8 @@ class SoundFile:
             codec.flags2 |= SKIP_MANUAL  # FFmpeg 8 takes the end off twice
         frames = self._frames(container, stream, av.FFmpegError)
         first = next(frames, None)
+        if first is None and not stream.rate:
+            raise DataError(f"{self.name} holds {codec.name} that cannot be decoded", expected=EXPECTED)
         rate = stream.rate if first is None else first.sample_rate
         spare = (
             PADDING * max(codec.frame_size, first.samples) / rate if first and codec.name.startswith(PADDED) else 0.0
@@ -182,7 +189,9 @@ class SoundFile:
                 raise self._cut_short(f"{last.size} of {whole} bytes of its last frame are there")
 
     def _blocks(self, frames: Iterator[Any], rate: int, end: tuple[float, float] | None) -> Iterator[np.ndarray]:
-        """Frames -> blocks of one channel. end: where an edit list ends, give or take, in seconds; the last frame is cut there."""
+        """Frames -> blocks of one channel. end: where an edit list ends, give or take, in seconds; the last frame is
+        cut there.
+        """
         parts: list[np.ndarray] = []
         held, count, last = 0, 0, None
         for frame in frames:
@@ -224,8 +233,10 @@ def too_long(name: str, found: float | None, seconds: float) -> DataError:
 
 
 def _is_for_ffmpeg(head: bytes) -> bool:
-    """What libsndfile cannot read at all."""
-    return head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
+    """What libsndfile cannot read at all, or reads wrong: it takes the floats of an extensible W64 for whole
+    numbers.
+    """
+    return head[4:8] == b"ftyp" or head[:4] in (b"\x1aE\xdf\xa3", b"riff")
 
 
 def _is_sure(opened: Any, counted: bool) -> bool:

@@ -15,7 +15,9 @@ PAGE = 65307  # bytes of the longest page of Ogg
 
 
 def missing_part(file: BinaryIO, size: int) -> str | None:
-    """What a file of `size` bytes lacks of what it began, in words; None where nothing does. It is left where it stands."""
+    """What a file of `size` bytes lacks of what it began, in words; None where nothing does. It is left where it
+    stands.
+    """
     place = file.tell()
     try:
         head = _at(file, 0, 12)
@@ -25,6 +27,8 @@ def missing_part(file: BinaryIO, size: int) -> str | None:
             return _of_wave(file, size, ">" if head[:4] == b"RIFX" else "<")
         if head[:4] == b"RIFF":
             return _beyond("bytes", struct.unpack("<I", head[4:8])[0] + 8, size)
+        if head[:4] == b"riff":
+            return _of_wave64(file, size)
         if head[:4] == b"FORM":
             return _beyond("bytes", struct.unpack(">I", head[4:8])[0] + 8, size)
         if head[:4] == b".snd":
@@ -57,6 +61,22 @@ def holds_no_samples(file: BinaryIO, size: int) -> bool:
             if kind == b"data":
                 return length == 0 and _is_chunks(file, size, at, layout)
         return False
+    finally:
+        file.seek(place)
+
+
+def is_late_flac(file: BinaryIO) -> bool:
+    """Whether the first frame of a FLAC file is not number 0, as where it was cut out of another. The file is left
+    where it stands.
+    """
+    place = file.tell()
+    try:
+        at, last = 4, False
+        while not last and len(head := _at(file, at, 4)) == 4:
+            last = bool(head[0] & 128)
+            at += 4 + int.from_bytes(head[1:], "big")
+        frame = _at(file, at, 5)
+        return frame[:1] == b"\xff" and frame[4:] not in (b"", b"\0")
     finally:
         file.seek(place)
 
@@ -96,6 +116,19 @@ def _of_wave(file: BinaryIO, size: int, order: str) -> str | None:
             return _beyond("bytes of sound", large, size - at, most=2**62)
         elif kind == b"data":
             return _beyond("bytes of sound", length, size - at)
+    return None
+
+
+def _of_wave64(file: BinaryIO, size: int) -> str | None:
+    """Sony's: chunks are named by 16 bytes, their lengths count the head, and all begin at a multiple of 8."""
+    at = 40
+    for _ in range(MOST_CHUNKS):
+        if len(head := _at(file, at, 24)) < 24:
+            return None
+        kind, length = struct.unpack("<4s12xQ", head)
+        if kind == b"data":
+            return _beyond("bytes of sound", length - 24, size - at - 24, most=2**62)
+        at += max(24, length + -length % 8)
     return None
 
 

@@ -1,7 +1,8 @@
 """Films (mp4, mov, webm, mkv, avi, mpeg ...), through PyAV.
 
-A first pass reads the index of the packets and decodes nothing; it says how many frames there are and when each is shown, also
-where the rate varies or the header is wrong. Frames are then decoded from the nearest key frame before each.
+A first pass reads the index of the packets and decodes nothing; it says how many frames there are and when each is
+shown, also where the rate varies or the header is wrong. Frames are then decoded from the nearest key frame before
+each.
 """
 
 from __future__ import annotations
@@ -105,10 +106,11 @@ class Film:
             )
 
     def _index(self) -> None:
-        """Places in time of all frames, from the packets: `ticks` (n,) of the stream's clock, or None where there are none.
+        """Places in time of all frames, from the packets: `ticks` (n,) of the stream's clock, or None where there are
+        none.
 
-        Where frames refer forward, an avi says when each is decoded, not when it is shown. Its empty packets, and those an edit
-        list leaves out, are no frames.
+        Where frames refer forward, an avi says when each is decoded, not when it is shown. Its empty packets, and those
+        an edit list leaves out, are no frames.
         """
         shown: list[int | None] = []
         decoded: list[int | None] = []
@@ -193,7 +195,9 @@ class Film:
             yield frame
 
     def _frames(self, start: int | None) -> Iterator[Any]:
-        """Frames in the order they are shown, from the key frame at or before a tick on; None: from where the file is."""
+        """Frames in the order they are shown, from the key frame at or before a tick on; None: from where the file
+        is.
+        """
         if start is not None:
             try:
                 self.container.seek(start, stream=self.stream, backward=True)

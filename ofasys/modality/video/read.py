@@ -61,11 +61,11 @@ class Stack:
 def opened(value: Any, root: str | Path | None = None, *, timed: bool = False) -> AbstractContextManager[Clip]:
     """The clip a value holds, to be used in a `with`.
 
-    value: a path (relative ones start at `root`), bytes, a PIL image, frames (a list of anything IMAGE reads, or an array
-    or tensor (T, H, W, 3), (T, H, W, 4) or (T, H, W)), or a mapping with `frames` and `rate`, or with `bytes` or `path` as
-    `datasets` gives. A still picture is a clip of one frame. timed: the seconds matter, so frames have to come with a rate, and
-    an animated picture is read for the time each of its frames stands. Errors: DataError when it is none of these, has no
-    frame, or is too large.
+    value: a path (relative ones start at `root`), bytes, a PIL image, frames (a list of anything IMAGE reads, or an
+    array or tensor (T, H, W, 3), (T, H, W, 4) or (T, H, W)), or a mapping with `frames` and `rate`, or with `bytes` or
+    `path` as `datasets` gives. A still picture is a clip of one frame. timed: the seconds matter, so frames have to
+    come with a rate, and an animated picture is read for the time each of its frames stands. Errors: DataError when it
+    is none of these, has no frame, or is too large.
     """
     rate = None
     if isinstance(value, Mapping):

@@ -1,6 +1,7 @@
 """What FFmpeg hears of a file is what is read: containers x codecs x rates x channels, in count and in values.
 
-Where the count differs from FFmpeg's, the stream itself says how long it is: the last frame of an mp4, the end of an edit list.
+Where the count differs from FFmpeg's, the stream itself says how long it is: the last frame of an mp4, the end of an
+edit list.
 """
 
 import io
@@ -390,3 +391,41 @@ def test_sound_that_ends_before_the_film_does():
         for stream in (heard, film):
             container.mux(stream.encode(None))
     assert len(read_audio(file.getvalue(), 16000, seconds=5)) == given.shape[1]
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_f32le", "pcm_f64le"])
+def test_w64(codec):
+    """libsndfile 1.2 takes the floats of an extensible one for whole numbers: noise."""
+    given = sound(16000, 2)
+    data = written(given, 16000, "w64", codec)
+    samples = read_audio(data, 16000).samples
+    assert len(samples) == given.shape[1]
+    assert np.abs(samples - given.mean(0)).max() < 4e-5
+    with pytest.raises(DataError, match="cut short"):
+        read_audio(data[:-100], 16000)
+
+
+FREE = bytes.fromhex("fffb0064")  # MPEG 1, layer 3, 44100 Hz, of a bit rate that no table holds
+
+
+def test_an_mp3_in_free_format():
+    """Only libsndfile decodes it, and only where the file counts its frames is its count sure."""
+    frame = FREE + bytes(1300)  # silence
+    counted = FREE + bytes(32) + b"Info" + struct.pack(">III", 3, 20, 21 * len(frame))
+    data = counted.ljust(len(frame), b"\0") + 20 * frame
+    samples = read_audio(data, 44100).samples
+    assert len(samples) == 20 * 1152 - 529  # the delay of a decoder
+    assert not samples.any()
+    with pytest.raises(DataError, match=r"that can be read|cannot be decoded"):
+        read_audio(20 * frame, 44100)
+
+
+def test_a_flac_that_was_cut_out_of_another():
+    """Its first frame says where it was; libsndfile 1.2 then repeats samples up to the count of the whole."""
+    data = written(sound(16000, 1), 16000, "flac", "flac")
+    with av.open(io.BytesIO(data)) as container:
+        packets = [packet for packet in container.demux() if packet.size]
+    place, gone = packets[0].pos, packets[0].duration
+    cut = data[:place] + data[packets[1].pos :]
+    samples = read_audio(cut, 16000).samples
+    assert np.array_equal(samples, read_audio(data, 16000).samples[gone:])
