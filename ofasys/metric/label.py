@@ -44,12 +44,18 @@ def exact_match(predictions: Sequence[Any], references: Sequence[Any]) -> dict[s
     Values of any kind: texts (blanks of any kind at the ends and the length of runs of them do not count, nor whether an accent is
     a character of its own; case and punctuation do), numbers (the same when equal, without tolerance: 1 and 1.0), truth values (True
     is not 1), lists and dicts of them. A number equals the text that writes it, since a value may travel through the model as text.
-    None is "no answer" and wrong. A list as prediction is compared with the reference as a whole.
+    None is "no answer" and wrong. A list as prediction is compared with the reference as a whole. Errors: DataError for a
+    text whose reference is a list, as of (SQL, database): no text would ever be right.
     """
     scored = pairs(predictions, references)
     hits = 0
-    for prediction, reference in ((plain(one), plain(other)) for one, other in scored):
+    for i, (prediction, reference) in enumerate((plain(one), plain(other)) for one, other in scored):
         ways = [reference] if isinstance(prediction, list) else _ways(reference)
+        if isinstance(prediction, str) and (lists := [way for way in ways if isinstance(way, list)]):
+            expected = "a reference that is a text too; leave exact_match out, or give it rows of its own"
+            raise DataError(
+                f"the answer is a text, and a reference the list {lists[0]!r:.80}", expected=expected, sample=i
+            )
         hits += prediction is not None and any(_same(prediction, way) for way in ways)
     return {"exact_match": hits / len(scored)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from ofasys import flow
-from ofasys.errors import DataError
+from ofasys.errors import DataError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.metric import Metric
 from ofasys.modality import Context
@@ -25,6 +26,8 @@ from ofasys.task.loader import of_row, read
 from ofasys.task.order import sample_seed, sequential
 from ofasys.task.task import Task, metric_columns
 from ofasys.types import Hidden, Sample
+
+_log = logging.getLogger("ofasys")
 
 
 def evaluate_task(
@@ -86,7 +89,7 @@ def predict_task(
     rows, root = spread_rows(len(task.source(split)), limit), task.source(split).root
     predictions: list[dict[str, Any]] = []
     references: list[dict[str, Any]] = []
-    judged = Judged()
+    judged, columns = Judged(), set[str]()
     was_training = model.training
     model.eval()
     try:
@@ -96,6 +99,7 @@ def predict_task(
                 random = np.random.Generator(np.random.PCG64(sample_seed(0, f"{task.name}/{split}", 0, row)))
                 values, sample = read(task, program, split, row, random)
                 samples.append(sample)
+                columns.update(values)
                 with of_row(task, f"{split} row {row}"):
                     references.append(true_values(program, values, root) | task.right_answers(program, values, root))
             memory = judged.add(model, program, samples)
@@ -104,6 +108,12 @@ def predict_task(
                 predictions.append(flow.postprocess(program, sample, found[0]))
     finally:
         model.train(was_training)
+    for column, other in task.references.items():
+        if other not in columns:
+            _log.warning(
+                f"task {task.name!r}: no {split} row has the column {other!r} that references names, so answers are scored "
+                f"against {column!r} alone; {nearest(other, columns)}the rows have {', '.join(sorted(columns))}"
+            )
     return predictions, references, judged
 
 

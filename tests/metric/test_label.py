@@ -188,3 +188,14 @@ def test_a_label_is_a_number_or_the_text_that_writes_it():
     assert matthews(["e\u0301", "b\u00a0c"], ["é", "b c"]) == {"matthews": 1}
     assert f1_binary([True, False], ["True", "False"], positive=True)["f1_binary"] == 1
     assert accuracy([True], [1]) == {"accuracy": 0}
+
+
+def test_a_text_beside_a_list_is_no_answer_to_compare():
+    """A query's true answers are (SQL, database): exact match of the text would be 0 whatever the model says."""
+    with pytest.raises(
+        DataError, match=r"the answer is a text, and a reference the list \['SELECT 1', 'a.db'\]"
+    ) as error:
+        exact_match(["SELECT 1"], [[["SELECT 1", "a.db"]]])
+    assert error.value.sample == 0
+    assert exact_match(["SELECT 1"], [["SELECT 1", "select 1"]]) == {"exact_match": 1.0}
+    assert exact_match([None, ["a", 1]], [[["b", "c"]], ["a", 1]]) == {"exact_match": 0.5}

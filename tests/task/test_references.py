@@ -172,3 +172,18 @@ def test_a_row_is_read_as_it_stands_and_learned_with_an_answer():
     _, references, judged = predict_task(model, task, "valid", program)
     assert references == [{"cap": ["one", "uno"]}, {"cap": ["due"]}]
     assert judged.loss(program) > 0
+
+
+def test_a_references_column_that_no_row_has_is_told(caplog):
+    """Answers are then scored against the target's own value, which nobody asked for."""
+    rows = [{"text": "a", "cap": "one", "captions": ["one", "uno"]}, {"text": "b", "cap": "two", "captions": ["due"]}]
+    task = Task("t", SAY, rows, rows, metrics=["exact_match"], references={"cap": "caption"})
+    model, program = grown(task)
+    predict_task(model, task, "valid", program)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "no valid row has the column 'caption' that references names" in told
+    assert "did you mean captions?" in told
+    caplog.clear()
+    right = Task("t", SAY, rows, rows, metrics=["exact_match"], references={"cap": "captions"})
+    predict_task(model, right, "valid", program)
+    assert not caplog.records

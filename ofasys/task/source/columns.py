@@ -143,7 +143,7 @@ def simple(kind: Any) -> bool:
 def convert(kind: Any) -> Convert:
     """How columns of a type become lists of values: numbers, texts, bytes, lists and dicts of them.
 
-    A list of numbers without nulls is `Numbers`, so are lists of such lists; a tensor is an array. A map is a
+    A list of numbers without nulls is `Numbers`, so are lists of such lists; a tensor, or an array of `datasets`, is an array. A map is a
     dict, or a list of pairs where a key comes twice. Times with nanoseconds are numpy's or pandas'.
     """
     one = _converter(kind)
@@ -191,6 +191,8 @@ def _converter(kind: Any) -> Convert:
         return _tensors
     if _is_extension(kind, "UuidType", "JsonType", "Bool8Type"):
         return _simple
+    if re.fullmatch(r"Array\dDExtensionType", type(kind).__name__):
+        return _arrays
     if isinstance(kind, pa.BaseExtensionType):
         storage = _converter(kind.storage_type)
         return lambda array: storage(array.storage)
@@ -319,6 +321,22 @@ def _tensors(array: Any) -> list[Any]:
 
 def _flat(scalar: Any) -> np.ndarray | None:
     return np.array(scalar.values) if scalar.is_valid else None
+
+
+def _arrays(array: Any) -> list[Any]:
+    """Arrays of `datasets`, Array2D to Array5D, each in its shape and kind; one that lacks a number as lists."""
+    return [_shaped(scalar, array.type.shape) for scalar in array.storage]
+
+
+def _shaped(scalar: Any, shape: Sequence[int | None]) -> Any:
+    if not scalar.is_valid:
+        return None
+    numbers = scalar.values  # the first axis may differ from row to row
+    for _ in shape[1:]:
+        numbers = numbers.flatten()
+    if numbers.null_count:
+        return scalar.as_py()
+    return numbers.to_numpy(zero_copy_only=False).reshape(len(scalar.values), *shape[1:]).copy()
 
 
 def _fine(scalar: Any, kind: Any) -> Any:
