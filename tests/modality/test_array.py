@@ -113,3 +113,16 @@ def test_an_error_of_a_tensor_names_its_slot(tiny):
         flow.preprocess(program, row | {"img": torch.zeros(20, 30, 3, device="meta")})
     with pytest.raises(DataError, match=r"'meta', which holds no values \(slot 'BOX:box', column 'box'\)"):
         flow.preprocess(program, row | {"box": torch.zeros(4, device="meta")})
+
+
+@pytest.mark.parametrize("axes", [None, [0, 1], [1, 0]])
+def test_a_tensor_of_arrow_with_its_axes_in_any_order(axes):
+    """One value, and the column it is of, are the same numbers."""
+    kind = pa.fixed_shape_tensor(pa.int32(), (2, 3), permutation=axes)
+    column = pa.ExtensionArray.from_storage(
+        kind, pa.array([list(range(6)), list(range(6, 12))], pa.list_(pa.int32(), 6))
+    )
+    whole = column.to_numpy_ndarray()
+    assert as_array(column).tolist() == whole.tolist()
+    assert [as_array(value).tolist() for value in column] == whole.tolist()
+    assert as_array(column[0]).dtype == np.int32

@@ -50,8 +50,10 @@ def _read(value: Any, expected: str) -> np.ndarray:
         return _of_tensor(value, expected)
     if isinstance(value, (list, tuple)):
         return _of_list(value, expected)
+    if holds_array(value) and type(value).__module__.startswith("pyarrow"):
+        return _of_arrow(value)
     if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
-        return _of_arrow(value) if type(value).__module__.startswith("pyarrow") else np.asarray(value)
+        return np.asarray(value)
     if hasattr(value, "__dlpack__"):
         return np.from_dlpack(value)
     if holds_array(value):
@@ -92,5 +94,7 @@ def _of_arrow(value: Any) -> np.ndarray:
     if hasattr(value, "to_numpy_ndarray"):
         return np.asarray(value.to_numpy_ndarray())
     if hasattr(value, "to_numpy") and hasattr(value, "as_py"):  # a scalar that is a tensor
-        return np.asarray(value.to_numpy())
+        kind, flat = value.type, np.array(value.value.values)
+        # pyarrow 26 mixes up the numbers of a scalar whose axes are permuted
+        return np.ascontiguousarray(flat.reshape(kind.shape).transpose(kind.permutation or range(len(kind.shape))))
     return np.asarray(value.as_py() if hasattr(value, "as_py") else value.to_pylist())
