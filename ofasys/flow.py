@@ -61,7 +61,8 @@ def preprocess(
 ) -> Sample:
     """Row -> Sample. target: whether the row holds the answer. random: for masking, noise and augmentation.
 
-    negative: a row whose source guidance leads away from. Errors: DataError naming slot and column, and what was expected.
+    negative: a row whose source guidance leads away from. Errors: DataError naming slot and column, and what was
+    expected.
     """
     try:
         reader = Reader(program, row, training=training, random=random, root=root, negative=negative)
@@ -95,7 +96,8 @@ def emit(model: GeneralistModel, program: Program, states: States, batch: Batch)
 def criterion(
     predictions: Sequence[Prediction | SlotPrediction], smoothing: float = 0.0, over: Mapping[int, int] | None = None
 ) -> Loss:
-    """Predictions -> Loss: per slot the mean over its tokens, or whatever its criterion counts, times its weight, summed.
+    """Predictions -> Loss: per slot the mean over its tokens, or whatever its criterion counts, times its weight,
+    summed.
 
     over: slot -> what its sum is divided by, where these are a part of a larger batch; None: the units of these alone.
     Parts of a batch with `over` of the whole add up to the loss of the whole.
@@ -146,8 +148,9 @@ def generate(
 ) -> list[list[Answer]]:
     """Samples -> per sample its best answers, best first; of `rank` all labels. No dropout: as in evaluation.
 
-    A target of several stages is made stage by stage, each decided before the next begins, so it has one answer. numbers: what
-    draws are a function of, one a sample; 0, 1, ... if None. memory: the states of these samples' source, where they are known.
+    A target of several stages is made stage by stage, each decided before the next begins, so it has one answer.
+    numbers: what draws are a function of, one a sample; 0, 1, ... if None. memory: the states of these samples' source,
+    where they are known.
     """
     was_training = model.training
     model.eval()

@@ -81,7 +81,9 @@ class GeneralistModel(nn.Module):
         return adaptor
 
     def embed(self, stretches: Sequence[Stretch]) -> Iterator[Tensor]:
-        """The embeddings (n, D) of each stretch. Tokens of all stretches are looked up at once: one gradient of the table."""
+        """The embeddings (n, D) of each stretch. Tokens of all stretches are looked up at once: one gradient of the
+        table.
+        """
         tokens = [stretch.tensors["tokens"] for stretch in stretches if stretch.adaptor == "tokens"]
         looked_up = iter(
             self.tokens.embed({"tokens": torch.cat(tokens)}).split([len(t) for t in tokens]) if tokens else ()
@@ -117,7 +119,9 @@ class GeneralistModel(nn.Module):
         return Prediction(states.target.states.index_select(0, goal.at), rows, goal)
 
     def values_at(self, program: Program, states: States, goal: SlotGoal) -> SlotPrediction:
-        """The states of a slot's values, what its adaptor predicts from them, and what its goal slot's tokens may be."""
+        """The states of a slot's values, what its adaptor predicts from them, and what its goal slot's tokens may
+        be.
+        """
         side = states.source if goal.side == "source" else states.target
         assert side is not None
         slot, hidden = program.plan.slots[goal.slot], side.states.index_select(0, goal.at)
@@ -179,7 +183,9 @@ class GeneralistModel(nn.Module):
             self.add_adaptors(plan)
 
     def fit(self, plans: Sequence[Plan], examples: Examples | None) -> None:
-        """What preprocessors learn from training values first, of parts that are new. Errors: ConfigError without any values."""
+        """What preprocessors learn from training values first, of parts that are new. Errors: ConfigError without any
+        values.
+        """
         places: dict[str, list[tuple[Plan, SlotPlan]]] = {}
         for plan in plans:
             for slot in plan.slots:

@@ -115,7 +115,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Stretch:
-    """All that one adaptor embeds in one side of a batch. `rows` (n,): which of the N positions its n embeddings are."""
+    """All that one adaptor embeds in one side of a batch. `rows` (n,): which of the N positions its n embeddings
+    are.
+    """
 
     adaptor: str
     tensors: Mapping[str, Tensor]
@@ -194,10 +196,10 @@ class Sample:
     """One row, preprocessed.
 
     source: (adaptor key, piece) in stream order; right: of a contrast, the other view's. target: its stages in order.
-    goals: slot -> arrays that a criterion other than over tokens learns from. places: source slot with a criterion -> (first
-    position, positions) in its stream. frames: slot -> `info` of the slot it
-    refers to. negative: the source without what it asks for, where guidance wants one. truth: column -> raw value, where a
-    reward is to be given. origin: which row it was.
+    goals: slot -> arrays that a criterion other than over tokens learns from. places: source slot with a criterion ->
+    (first position, positions) in its stream. frames: slot -> `info` of the slot it refers to. negative: the source
+    without what it asks for, where guidance wants one. truth: column -> raw value, where a reward is to be given.
+    origin: which row it was.
     """
 
     source: tuple[tuple[str, Piece], ...]
@@ -245,9 +247,10 @@ class Half:
 class Goal:
     """Tokens to predict that choose from one list of candidates.
 
-    stage, group: the emission class, of the stage's automaton, which lists the U candidates. at (n,): rows of the target's hidden states. labels (n,):
-    places in the candidates. slots (n,): slot of each. weights (n,): factor of each token's loss, before it is divided by units.
-    allowed (n, U): which candidates may stand there, None where all may.
+    stage, group: the emission class, of the stage's automaton, which lists the U candidates. at (n,): rows of the
+    target's hidden states. labels (n,): places in the candidates. slots (n,): slot of each. weights (n,): factor of
+    each token's loss, before it is divided by units. allowed (n, U): which candidates may stand there, None where all
+    may.
     """
 
     stage: int
@@ -283,8 +286,8 @@ class SlotGoal:
 class Batch:
     """Samples of one plan, ready for the model. source or target None: that side of the instruction is empty.
 
-    Of a contrast the source holds the left views of all samples, then the right ones. positions: valid stream positions,
-    both sides; padded: what they would be in rectangles. samples: kept where a reward will need them.
+    Of a contrast the source holds the left views of all samples, then the right ones. positions: valid stream
+    positions, both sides; padded: what they would be in rectangles. samples: kept where a reward will need them.
     """
 
     size: int
@@ -310,9 +313,9 @@ class Prediction:
 class SlotPrediction:
     """What the model says about the values of one slot.
 
-    hidden (n, D): the states at `goal.at`. made: what the slot's adaptor predicts from them (`frames` (n, ...), ...); empty
-    where it predicts nothing. candidates (U, D): rows of the shared embedding for the tokens of its goal slot, or None.
-    module: the criterion's module, which judges.
+    hidden (n, D): the states at `goal.at`. made: what the slot's adaptor predicts from them (`frames` (n, ...), ...);
+    empty where it predicts nothing. candidates (U, D): rows of the shared embedding for the tokens of its goal slot, or
+    None. module: the criterion's module, which judges.
     """
 
     goal: SlotGoal
@@ -339,8 +342,8 @@ class Verdict:
 class Loss:
     """total: what is minimised, the sum over slots of weight x mean; NaN where nothing could be judged.
 
-    slots: slot -> (sum of unit losses, units). figures: slot -> what its criterion has to say besides. left_out: slot -> why
-    -> how many of its values could not be judged.
+    slots: slot -> (sum of unit losses, units). figures: slot -> what its criterion has to say besides. left_out: slot
+    -> why -> how many of its values could not be judged.
     """
 
     total: Tensor

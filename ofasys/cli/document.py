@@ -57,7 +57,9 @@ class Document:
         return self.origin
 
     def under(self, other: Document) -> Document:
-        """This document with `other` laid over it: mappings join, everything else is replaced, a null task is dropped."""
+        """This document with `other` laid over it: mappings join, everything else is replaced, a null task is
+        dropped.
+        """
         values = _joined(self.values, other.values)
         tasks = values.get("tasks")
         if isinstance(tasks, dict):

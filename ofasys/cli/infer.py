@@ -121,7 +121,9 @@ def _from_here(value: Any, root: Path | None) -> Any:
 
 
 def _row(instruction: Instruction, planned: Plan, values: Sequence[str]) -> dict[str, Any]:
-    """`col=value` as a row: text where the slot holds text, else JSON where it looks like it (a box, a list), else a path."""
+    """`col=value` as a row: text where the slot holds text, else JSON where it looks like it (a box, a list), else a
+    path.
+    """
     groups = {group.column: None for group in instruction.groups if group.column is not None}
     slots = {slot.column: slot for slot in planned.slots}
     known = dict.fromkeys([*instruction.needed, *groups, *instruction.columns])

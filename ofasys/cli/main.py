@@ -32,7 +32,9 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, [f" {arg}" if arg.startswith("->") else arg for arg in args])
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command. An error of ours, or of a file, is a message and exit code 2; others keep their traceback."""
+        """Run the command. An error of ours, or of a file, is a message and exit code 2; others keep their
+        traceback.
+        """
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -218,7 +220,9 @@ def demo(
         list[str] | None, typer.Option("--page", metavar="NAME", help="Only this page; may be repeated.")
     ] = None,
 ) -> None:
-    """Train one tiny model on six tasks on real pictures, and write a report; a page each of sound, video, tables ... with --all."""
+    """Train one tiny model on six tasks on real pictures, and write a report; a page each of sound, video, tables ...
+    with --all.
+    """
     if minutes is not None and not 0 < minutes < float("inf"):
         raise ConfigError(f"--minutes is {minutes:g}; it is more than 0")
     if everything and page:

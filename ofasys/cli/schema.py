@@ -1,4 +1,6 @@
-"""The fields of a run file's sections, taken from the signatures they fill; and what is wrong with one, as sentences."""
+"""The fields of a run file's sections, taken from the signatures they fill; and what is wrong with one, as
+sentences.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Losses, by kind of target. A criterion knows tensors, no modality and no model. Importing this does not import torch."""
+"""Losses, by kind of target. A criterion knows tensors, no modality and no model. Importing this does not import
+torch.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ COLDEST = 100.0  # the largest factor of the cosines, as in CLIP
 
 
 class Contrast(nn.Module):
-    """InfoNCE over the global batch, both ways, with a learned temperature (van den Oord et al., 2018; Radford et al., 2021).
+    """InfoNCE over the global batch, both ways, with a learned temperature (van den Oord et al., 2018; Radford et al.,
+    2021).
 
     A view's embedding is the mean of its states, mapped by one matrix for both views, of length one.
     """
@@ -30,7 +31,9 @@ class Contrast(nn.Module):
         return F.normalize(self.project(mean_of(seen.hidden, seen.goal.lengths)), dim=-1)
 
     def forward(self, seen: Sequence[SlotPrediction]) -> Verdict:
-        """Two views -> the mean loss over samples; accuracy is the share of left views whose nearest right view is its own."""
+        """Two views -> the mean loss over samples; accuracy is the share of left views whose nearest right view is its
+        own.
+        """
         left, right = (gathered(self.embed(view)) for view in seen)
         scores = left @ right.t() * self.scale.exp().clamp(max=COLDEST)
         own = torch.arange(len(left), device=left.device)

@@ -23,13 +23,13 @@ class Criterion:
     """A loss a slot can name.
 
     kind: the kind of target it is for: tokens, frames, noise, alignment, contrast, category. load: "module:name" of the
-    function (tokens) or of the class (else), imported when first asked. options: a dataclass of the attributes it gives a
-    slot; keyed: those that make another set of its weights, and all that its class reads. goal: the option that names the column it learns
-    from; goal_modality, goal_options: what that column is where no slot of the instruction has it. generator: the default for
-    what is learned. prepare: "module:function", (piece, options, random) -> (piece for the stream, arrays to learn from). before: a
-    value's positions are predicted from the ones before them. together: they see each other. view "all": it judges all the
-    slots that name it at once. cost: (options, width) -> learned numbers. units: "module:function", SlotGoal -> what its
-    loss is a mean over; tokens are counted one by one.
+    function (tokens) or of the class (else), imported when first asked. options: a dataclass of the attributes it gives
+    a slot; keyed: those that make another set of its weights, and all that its class reads. goal: the option that names
+    the column it learns from; goal_modality, goal_options: what that column is where no slot of the instruction has it.
+    generator: the default for what is learned. prepare: "module:function", (piece, options, random) -> (piece for the
+    stream, arrays to learn from). before: a value's positions are predicted from the ones before them. together: they
+    see each other. view "all": it judges all the slots that name it at once. cost: (options, width) -> learned numbers.
+    units: "module:function", SlotGoal -> what its loss is a mean over; tokens are counted one by one.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Vocabulary head and cross-entropy in one, without a float table of all positions x vocabulary.
 
 Rows are taken a chunk at a time: logits, softmax, loss, and at once the gradients of hidden states and of the table, so
-that a chunk's logits are made once and forgotten. Backward only scales what forward found. `n` positions with a loss, `U` tokens
-that may come, `D` width.
+that a chunk's logits are made once and forgotten. Backward only scales what forward found. `n` positions with a loss,
+`U` tokens that may come, `D` width.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def cross_entropy(
     """Cross-entropy of hidden (n, D) against table (U, D), the embeddings of the tokens that may come.
 
     labels (n,) index into those U. weights (n,): factor of each position in the sum, 1 if None; give them divided by
-    what the sum is to be divided by, and backward has nothing left to scale. allowed (n, U) bool: False where a token cannot come at that place;
-    probabilities and smoothing spread over the others alone. `table` may be a view of a larger table: it is not copied.
-    chunk: rows at a time.
+    what the sum is to be divided by, and backward has nothing left to scale. allowed (n, U) bool: False where a token
+    cannot come at that place; probabilities and smoothing spread over the others alone. `table` may be a view of a
+    larger table: it is not copied. chunk: rows at a time.
     """
     if hidden.shape[0] != labels.shape[0] or hidden.shape[1] != table.shape[1]:
         raise ValueError(
@@ -160,7 +160,9 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _turn(logits: Tensor, labels: Tensor, may: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Scores (n, U) become, in place, the gradient of their unweighted losses. Returns losses and correct, each (n,)."""
+    """Scores (n, U) become, in place, the gradient of their unweighted losses. Returns losses and correct, each
+    (n,).
+    """
     if may is not None:
         logits.masked_fill_(~may, -torch.inf)
     top = logits.amax(1, keepdim=True)
@@ -177,7 +179,8 @@ def _turn(logits: Tensor, labels: Tensor, may: Tensor | None, smoothing: float) 
 def _add_product(total: Tensor, g: Tensor, x: Tensor, first: bool) -> None:
     """total (U, D) += g (n, U)' x (n, D), or = for the first, which finds nothing in it.
 
-    On a CPU torch adds half numbers to floats slowly, so they are turned into floats a few rows, a cache's worth, at a time.
+    On a CPU torch adds half numbers to floats slowly, so they are turned into floats a few rows, a cache's worth, at a
+    time.
     """
     if total.dtype == x.dtype:
         if first:

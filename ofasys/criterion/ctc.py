@@ -1,7 +1,8 @@
-"""Connectionist temporal classification (Graves et al., 2006): labels for a longer sequence, whose places are not known.
+"""Connectionist temporal classification (Graves et al., 2006): labels for a longer sequence, whose places are not
+known.
 
-`n` positions of all values, `B` values, `T` positions of the longest, `U` labels to choose from, `D` width. Label 0 is the blank, label u + 1 is
-token u of the goal slot's range.
+`n` positions of all values, `B` values, `T` positions of the longest, `U` labels to choose from, `D` width. Label 0 is
+the blank, label u + 1 is token u of the goal slot's range.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from ofasys.types import SlotGoal, SlotPrediction, Verdict
 
 
 class CTC(nn.Module):
-    """Scores are products of a position's state with rows of the shared table, and with one learned vector, the blank."""
+    """Scores are products of a position's state with rows of the shared table, and with one learned vector, the
+    blank.
+    """
 
     def __init__(self, options: Mapping[str, Any], width: int) -> None:
         super().__init__()
@@ -33,9 +36,9 @@ class CTC(nn.Module):
     def forward(self, seen: SlotPrediction) -> Verdict:
         """The negative log-likelihood per label.
 
-        goal.tensors: tokens, the labels of all values end to end, numbered within their range, and token_lengths (B,). A value
-        with fewer positions than its labels need (one each, and a blank between equal ones) has no alignment: it is left out of
-        the loss, and `ctc_short` counts it.
+        goal.tensors: tokens, the labels of all values end to end, numbered within their range, and token_lengths (B,).
+        A value with fewer positions than its labels need (one each, and a blank between equal ones) has no alignment:
+        it is left out of the loss, and `ctc_short` counts it.
         """
         tensors, lengths = seen.goal.tensors, seen.goal.lengths
         loss = ctc_loss(self.log_probs(seen), lengths, tensors["tokens"], tensors["token_lengths"])
@@ -46,7 +49,8 @@ class CTC(nn.Module):
 def ctc_loss(log_probs: Tensor, lengths: Tensor, tokens: Tensor, counts: Tensor) -> Tensor:
     """(B,): each value's negative log-likelihood; 0 where there is no alignment.
 
-    log_probs (n, 1 + U) of B values of `lengths` (B,) positions end to end; tokens (sum of counts,) in 0..U-1, counts (B,).
+    log_probs (n, 1 + U) of B values of `lengths` (B,) positions end to end; tokens (sum of counts,) in 0..U-1, counts
+    (B,).
     """
     labels, tokens = torch.unique(tokens, return_inverse=True)
     own = log_probs.index_select(1, torch.cat([labels.new_zeros(1), labels + 1]))

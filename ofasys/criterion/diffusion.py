@@ -1,7 +1,7 @@
 """Diffusion: a value is noised by a random amount, and the model says what it was, or what the noise was.
 
-Ho et al. (2020), with the cosine schedule of Nichol & Dhariwal (2021). The source is dropped in a share of the samples by whoever reads them
-(Ho & Salimans, 2022).
+Ho et al. (2020), with the cosine schedule of Nichol & Dhariwal (2021). The source is dropped in a share of the samples
+by whoever reads them (Ho & Salimans, 2022).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def prepare(
 ) -> tuple[Piece, dict[str, np.ndarray]]:
     """A piece with normalised `frames` (n, ...) -> the piece noised, and what there is to learn.
 
-    In the stream: `frames` noised, `time` (1,) float32, the share of all steps taken, above 0 and at most 1, and `lengths` (1,).
-    To learn from: `frames` clean, `noise`, `noised`, all (n, ...) float32, and the same `time`.
+    In the stream: `frames` noised, `time` (1,) float32, the share of all steps taken, above 0 and at most 1, and
+    `lengths` (1,). To learn from: `frames` clean, `noise`, `noised`, all (n, ...) float32, and the same `time`.
     """
     frames = np.asarray(piece.tensors["frames"], dtype=np.float32)
     timesteps = int(options["timesteps"])

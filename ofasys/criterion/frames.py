@@ -15,10 +15,11 @@ from ofasys.types import SlotPrediction, Verdict
 
 
 class Frames(nn.Module):
-    """Mean absolute plus mean squared error, of each of the adaptor's guesses, and cross-entropy of the stop (Tacotron 2).
+    """Mean absolute plus mean squared error, of each of the adaptor's guesses, and cross-entropy of the stop (Tacotron
+    2).
 
-    made: `frames` (n, r, C), the last guess; `coarse`, the same before a postnet, where there is one; `stop` (n,), the logit that
-    a position is its value's last, where the adaptor predicts it.
+    made: `frames` (n, r, C), the last guess; `coarse`, the same before a postnet, where there is one; `stop` (n,), the
+    logit that a position is its value's last, where the adaptor predicts it.
     """
 
     def __init__(self, options: Mapping[str, Any], width: int) -> None:

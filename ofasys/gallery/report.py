@@ -1,7 +1,7 @@
 """The demo's report: one file that needs nothing beside it. A table, the loss curves, and pictures with the answers.
 
-Below them the pages of `ofasys demo --all`, if there are some: each writes its section beside its run, and the report holds all
-that there are. What they made is heard, seen and watched in place.
+Below them the pages of `ofasys demo --all`, if there are some: each writes its section beside its run, and the report
+holds all that there are. What they made is heard, seen and watched in place.
 """
 
 from __future__ import annotations

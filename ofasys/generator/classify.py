@@ -12,6 +12,8 @@ from ofasys.generator.constraint import Ints
 
 
 def classify(log_probs: Tensor, lengths: Sequence[int], options: Mapping[str, Any]) -> list[tuple[Ints, float]]:
-    """Log-probabilities (values, U) -> of each value (its label as one token, numbered within the labels; its log-probability)."""
+    """Log-probabilities (values, U) -> of each value (its label as one token, numbered within the labels; its
+    log-probability).
+    """
     best, place = log_probs.max(1)
     return [(np.array([p], dtype=np.int64), float(b)) for b, p in zip(best.tolist(), place.tolist(), strict=True)]

@@ -49,19 +49,17 @@ class EmissionClass:
 class Constraint:
     """A frozen automaton over token ids. Made by `bind`.
 
-    lo, hi, next (S,): the range edge: tokens lo..hi-1 lead to next; lo == hi where there is none.
-    first (S+1,), token (E,), to (E,): single edges of state s are first[s]..first[s+1]-1, tokens ascending.
-    slot_of (S,): the slot whose token is emitted here; -1 in prompt text, at loop heads that wait for a prompt, and at accept.
-    class_of (S,): index into `classes`; -1 where nothing is to choose (prompt text, accept).
-    single (S,): the only token allowed, else -1.
-    stoppable (S,): `end` is allowed here and something else too (free text, loop heads).
-    text (S,): the state's range edge is free text, which min_length and n-gram rules speak of.
-    limit (S,): how many more tokens the free text may take from this state on (UNLIMITED where nothing says).
-    reserve (S,): tokens to keep in hand from here when every text closes at once and every loop stops (the longest label
-    is counted; the closing mark that ends the whole sentence is not).
-    inside (S,): the same if a stoppable state goes on instead of stopping: one token and all that must follow.
-    grid (S, 2): (y, x) of the token emitted here, -1 where it has none; None where no token has.
-    seconds: what binding took, tokenising of prompts included.
+    lo, hi, next (S,): the range edge: tokens lo..hi-1 lead to next; lo == hi where there is none. first (S+1,), token
+    (E,), to (E,): single edges of state s are first[s]..first[s+1]-1, tokens ascending. slot_of (S,): the slot whose
+    token is emitted here; -1 in prompt text, at loop heads that wait for a prompt, and at accept. class_of (S,): index
+    into `classes`; -1 where nothing is to choose (prompt text, accept). single (S,): the only token allowed, else -1.
+    stoppable (S,): `end` is allowed here and something else too (free text, loop heads). text (S,): the state's range
+    edge is free text, which min_length and n-gram rules speak of. limit (S,): how many more tokens the free text may
+    take from this state on (UNLIMITED where nothing says). reserve (S,): tokens to keep in hand from here when every
+    text closes at once and every loop stops (the longest label is counted; the closing mark that ends the whole
+    sentence is not). inside (S,): the same if a stoppable state goes on instead of stopping: one token and all that
+    must follow. grid (S, 2): (y, x) of the token emitted here, -1 where it has none; None where no token has. seconds:
+    what binding took, tokenising of prompts included.
     """
 
     start: int

@@ -1,7 +1,8 @@
-"""Labellings out of the probabilities of an alignment model: the best path, or the best sum over paths by prefix beam search.
+"""Labellings out of the probabilities of an alignment model: the best path, or the best sum over paths by prefix beam
+search.
 
-`n` positions of all values, `U` labels; column 0 is the blank. A path has one label a position; it becomes a labelling when labels
-that follow themselves are taken once and blanks are left out.
+`n` positions of all values, `U` labels; column 0 is the blank. A path has one label a position; it becomes a labelling
+when labels that follow themselves are taken once and blanks are left out.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ Found = tuple[np.ndarray, float]
 
 
 def ctc(log_probs: Tensor, lengths: Sequence[int], options: Mapping[str, Any]) -> list[Found]:
-    """log_probs (n, 1 + U) of values of `lengths` positions end to end -> per value tokens (int64, in 0..U-1) and a log-probability.
+    """log_probs (n, 1 + U) of values of `lengths` positions end to end -> per value tokens (int64, in 0..U-1) and a
+    log-probability.
 
-    options: ctc_beam. 1: the best path and its probability. More: prefix beam search, and the probability of the labelling, all its
-    paths together, as far as the beam saw them.
+    options: ctc_beam. 1: the best path and its probability. More: prefix beam search, and the probability of the
+    labelling, all its paths together, as far as the beam saw them.
     """
     beam = int(options.get("ctc_beam") or 1)
     scores = log_probs.detach().float().cpu().numpy()
@@ -38,9 +40,10 @@ def best_path(log_probs: np.ndarray) -> Found:
 def prefix_beam(log_probs: np.ndarray, beam: int) -> list[Found]:
     """log_probs (T, 1 + U) -> up to `beam` labellings, the most probable first, with their log-probabilities.
 
-    Prefix search as in Hannun et al. (2014), without a language model: a labelling's paths that end in a blank and those that do not are
-    summed apart, because a label that comes again after a blank is a new one. A step extends labellings by the 2 * beam most probable
-    labels of its position, at least 16; with a beam as large as the number of labellings the result is exact.
+    Prefix search as in Hannun et al. (2014), without a language model: a labelling's paths that end in a blank and
+    those that do not are summed apart, because a label that comes again after a blank is a new one. A step extends
+    labellings by the 2 * beam most probable labels of its position, at least 16; with a beam as large as the number of
+    labellings the result is exact.
     """
     U = log_probs.shape[1] - 1
     width = min(U, max(2 * beam, 16))
@@ -88,7 +91,9 @@ class _Tree:
         self.children: dict[tuple[int, int], int] = {}
 
     def grow(self, parents: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The nodes of `labels` below `parents`. One labelling is one node, however often it is left and found again."""
+        """The nodes of `labels` below `parents`. One labelling is one node, however often it is left and found
+        again.
+        """
         pairs = list(zip(parents.tolist(), labels.tolist(), strict=True))
         made = np.array([self.children.setdefault(pair, len(self.children) + 1) for pair in pairs], dtype=np.int64)
         if len(self.children) >= len(self.parent):

@@ -13,8 +13,8 @@ from torch import Tensor
 class Decoder(Protocol):
     """A model, its sources encoded, ready to go on token by token.
 
-    table (V, D): the output embedding. transposed (D, V): the same, laid out the other way, or None; one row at a time is
-    multiplied faster by it.
+    table (V, D): the output embedding. transposed (D, V): the same, laid out the other way, or None; one row at a time
+    is multiplied faster by it.
     """
 
     @property
@@ -45,7 +45,9 @@ class Decoder(Protocol):
         ...
 
     def full(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, L, T) of L rows a source, all at once, from the first position on -> hidden states (B, L, T, D)."""
+        """Tokens (B, L, T) of L rows a source, all at once, from the first position on -> hidden states (B, L, T,
+        D).
+        """
         ...
 
 
@@ -72,5 +74,7 @@ class Continuation(Protocol):
         ...
 
     def look(self, embedding: Tensor) -> Tensor:
-        """n positions that see each other and all before, embedding (R, n, D) -> their states (R, n, D). Nothing is kept."""
+        """n positions that see each other and all before, embedding (R, n, D) -> their states (R, n, D). Nothing is
+        kept.
+        """
         ...

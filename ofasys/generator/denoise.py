@@ -46,9 +46,9 @@ def denoise(
 ) -> list[np.ndarray]:
     """Values (n, ...) float32, a row each of `before`. A row's noise is a function of its seed alone.
 
-    options: those of DenoiseOptions, `timesteps` and `predict` as trained, and what the adaptor's `shape` reads. negative: the
-    model after what guidance leads away from; needed unless guidance_weight is 1. Errors: ConfigError where it is missing,
-    for more steps than timesteps, and for an eta that method=ancestral has not.
+    options: those of DenoiseOptions, `timesteps` and `predict` as trained, and what the adaptor's `shape` reads.
+    negative: the model after what guidance leads away from; needed unless guidance_weight is 1. Errors: ConfigError
+    where it is missing, for more steps than timesteps, and for an eta that method=ancestral has not.
     """
     rows, device = before.rows, before.hidden.device
     weight = float(options["guidance_weight"])

@@ -1,4 +1,6 @@
-"""What may follow the comma in a slot that is made from noise, and be given to `inference`. No torch here: the plan reads it."""
+"""What may follow the comma in a slot that is made from noise, and be given to `inference`. No torch here: the plan
+reads it.
+"""
 
 from __future__ import annotations
 

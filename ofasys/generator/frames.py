@@ -27,11 +27,11 @@ def frames(
 ) -> list[np.ndarray]:
     """All rows at once -> per row (length * r, C) float32. Nothing is drawn at random: `seeds` do not matter.
 
-    adaptor: `predict` gives `frames` and, where it has one, a postnet's input `coarse`, which is what is read back, and `stop`, a
-    logit; `ahead`, if there, gives these two without the rest. before: what came before, R rows. options: stop_threshold,
-    min_positions, and max_length and max_positions, the fewer of which counts (MOST if neither is there, and never more than the
-    model has room for). A row that has stopped goes on
-    until all have, and what it says then is cut off.
+    adaptor: `predict` gives `frames` and, where it has one, a postnet's input `coarse`, which is what is read back, and
+    `stop`, a logit; `ahead`, if there, gives these two without the rest. before: what came before, R rows. options:
+    stop_threshold, min_positions, and max_length and max_positions, the fewer of which counts (MOST if neither is
+    there, and never more than the model has room for). A row that has stopped goes on until all have, and what it says
+    then is cut off.
     """
     most = min([int(options[name]) for name in ("max_length", "max_positions") if options.get(name)] or [MOST])
     most = min(most, before.room)

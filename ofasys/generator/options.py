@@ -16,13 +16,14 @@ class SearchOptions:
     """Greedy (beam_size 1), beam search, or sampling.
 
     length_penalty: a finished answer scores sum(log p) / length ** length_penalty. n_best: answers a source; beams give
-    their best ones, sampling draws as many. early_stopping: False stops when the running beams are unlikely to improve on
-    the finished ones, True as soon as beam_size answers are finished, "never" only when no improvement is possible.
-    temperature, top_k (0: all), top_p (1: all): for sampling. no_repeat_ngram_size: no text has the same n tokens twice (0:
-    it may); the prefix counts. min_length: no end mark of a text before so many generated tokens. max_length: generated
-    tokens, or positions of a value made of frames, never the prefix; when it is reached texts close and loops stop, while what must still come does come.
-    normalise: scores are over the tokens the target sentence allows at that place, or over the whole vocabulary.
-    draw: options of the generators of values that are no tokens, by name; they win over the slot's attributes.
+    their best ones, sampling draws as many. early_stopping: False stops when the running beams are unlikely to improve
+    on the finished ones, True as soon as beam_size answers are finished, "never" only when no improvement is possible.
+    temperature, top_k (0: all), top_p (1: all): for sampling. no_repeat_ngram_size: no text has the same n tokens twice
+    (0: it may); the prefix counts. min_length: no end mark of a text before so many generated tokens. max_length:
+    generated tokens, or positions of a value made of frames, never the prefix; when it is reached texts close and loops
+    stop, while what must still come does come. normalise: scores are over the tokens the target sentence allows at that
+    place, or over the whole vocabulary. draw: options of the generators of values that are no tokens, by name; they win
+    over the slot's attributes.
     """
 
     beam_size: int = 1
@@ -97,10 +98,11 @@ class SearchOptions:
 
 
 def reaching(asked: Mapping[str, Any], generators: Iterable[str], where: str) -> dict[str, Any]:
-    """What is asked for, as these generators take it: `max_length` is the `max_positions` of a value made of frames too.
+    """What is asked for, as these generators take it: `max_length` is the `max_positions` of a value made of frames
+    too.
 
-    asked: options by name; with `draw` they are a whole set, as `asdict` gives it, to which nothing is added. where: the
-    instruction, for the message. Errors: ConfigError for an option of a generator that is not among them.
+    asked: options by name; with `draw` they are a whole set, as `asdict` gives it, to which nothing is added. where:
+    the instruction, for the message. Errors: ConfigError for an option of a generator that is not among them.
     """
     there = {
         name
@@ -130,8 +132,8 @@ def check_use(
     """Refuse an option that would change nothing. What is asked as it is by default is no matter.
 
     asked: the names that were given. generators: those of the slots. where: the instruction, for the message. free:
-    whether a text of any length is generated. drawn: whether a reward draws answers. Errors: ConfigError naming the option
-    and what it goes with.
+    whether a text of any length is generated. drawn: whether a reward draws answers. Errors: ConfigError naming the
+    option and what it goes with.
     """
     for name in asked:
         value = getattr(options, name, None)

@@ -26,7 +26,8 @@ def rank(
     normalise: str = "allowed",
     chunk: int = 1024,
 ) -> Tensor:
-    """Log-probabilities (B, L) of each label; they sum to one over all that the constraint allows if it is that set alone.
+    """Log-probabilities (B, L) of each label; they sum to one over all that the constraint allows if it is that set
+    alone.
 
     labels: each a whole answer of the constraint, end mark included. chunk: how many rows go through the model at once.
     """

@@ -77,7 +77,9 @@ class Rows:
         return moved, np.where(moved == state, run + 1, 0)
 
     def append(self, tokens: Ints, parents: Ints | None, moves: Bools) -> None:
-        """Give every row its next token, after rows have become what `parents` (R,) were; `moves`: rows past their prefix."""
+        """Give every row its next token, after rows have become what `parents` (R,) were; `moves`: rows past their
+        prefix.
+        """
         if parents is not None:
             self.history = self.history[parents]
             self.places = None if self.places is None else self.places[parents]

@@ -1,7 +1,8 @@
 """Scores of what may come next, as few of them as the constraint allows, and the best few of these.
 
-`n` rows, `D` width, `V` vocabulary, `U` candidates. Vocabulary tables are large: a score is written once and read as few
-times as can be, the best are found by block maxima, and the normaliser is summed in place when nothing else is needed.
+`n` rows, `D` width, `V` vocabulary, `U` candidates. Vocabulary tables are large: a score is written once and read as
+few times as can be, the best are found by block maxima, and the normaliser is summed in place when nothing else is
+needed.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ class Head:
 
 
 def children(constraint: Constraint, states: Ints) -> tuple[Ints, np.ndarray | None]:
-    """The tokens (U,) that any of states (n,) allows by single edges, sorted, and which row allows which (None: all do)."""
+    """The tokens (U,) that any of states (n,) allows by single edges, sorted, and which row allows which (None: all
+    do).
+    """
     first, token = constraint.first, constraint.token
     if (states == states[0]).all():
         return token[first[states[0]] : first[states[0] + 1]], None
@@ -132,7 +135,9 @@ def children(constraint: Constraint, states: Ints) -> tuple[Ints, np.ndarray | N
 
 
 def allowed(constraint: Constraint, states: Ints, number: int) -> tuple[int, int, Ints | None, np.ndarray | None]:
-    """What states (n,) of one class allow: (lo, hi) if tokens is None, else tokens; and a mask unless all rows allow all."""
+    """What states (n,) of one class allow: (lo, hi) if tokens is None, else tokens; and a mask unless all rows allow
+    all.
+    """
     if number < 0 or constraint.classes[number].masked:  # prompt text, or a trie
         tokens, mask = children(constraint, states)
         return 0, 0, tokens, mask

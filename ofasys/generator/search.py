@@ -67,7 +67,8 @@ def search(
 
 
 def _choices(rows: Rows, head: Head, hidden: Tensor, open_rows: Ints) -> Iterator[tuple[Ints, Scores, Undo]]:
-    """Scores of the rows that have a choice, a batch per emission class: (rows, scores, what to put back before normalising).
+    """Scores of the rows that have a choice, a batch per emission class: (rows, scores, what to put back before
+    normalising).
 
     Tokens that may not come by n-gram and minimum length are at -inf; they count in the normaliser nevertheless.
     """
@@ -113,7 +114,9 @@ class Undo:
             self.scores.values[where] = -torch.inf
 
     def back(self, peak: Tensor) -> Tensor:
-        """Put all back, last first (what was barred twice was read at -inf the second time) -> the peaks (n, 1) then."""
+        """Put all back, last first (what was barred twice was read at -inf the second time) -> the peaks (n, 1)
+        then.
+        """
         for where, values in reversed(self.held):
             self.scores.values[where] = values
             peak = peak.scatter_reduce(0, where[0][:, None], values[:, None], "amax")
@@ -206,7 +209,9 @@ def _answer(
 def _beams(
     decoder: Decoder, constraint: Constraint, head: Head, prefixes: Sequence[Ints], options: SearchOptions
 ) -> list[list[Hypothesis]]:
-    """Beam search as `transformers` does it, so that answers agree: 2K candidates a source, K go on, K best are kept."""
+    """Beam search as `transformers` does it, so that answers agree: 2K candidates a source, K go on, K best are
+    kept.
+    """
     B, K = len(prefixes), options.beam_size
     rows = Rows(decoder, constraint, prefixes, K, options)
     wide = 2 * K

@@ -66,11 +66,12 @@ class OFASys:
         """Answer an instruction for one row (an Output) or several (a list of them, in order).
 
         closed_set: labels of the only slot with a set, or column -> labels; without it, those of training. settings:
-        defaults for the plan. root: the folder that relative paths in rows start from. negative_prompt: what guidance leads away
-        from: source columns, or the text of the only one. first: the number of the first row; what is drawn at random is a function
-        of `seed` and a row's number, so that rows asked in parts are answered as rows asked at once. options: of the search, see `SearchOptions`, and of other generators by
-        name (`guidance_weight`, `steps`); n_best=3 alone means three beams. Errors: DataError for a row that is not what
-        the slots expect; ConfigError for an unknown option.
+        defaults for the plan. root: the folder that relative paths in rows start from. negative_prompt: what guidance
+        leads away from: source columns, or the text of the only one. first: the number of the first row; what is drawn
+        at random is a function of `seed` and a row's number, so that rows asked in parts are answered as rows asked at
+        once. options: of the search, see `SearchOptions`, and of other generators by name (`guidance_weight`, `steps`);
+        n_best=3 alone means three beams. Errors: DataError for a row that is not what the slots expect; ConfigError for
+        an unknown option.
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it is at least 1")
@@ -103,8 +104,8 @@ class OFASys:
     ) -> dict[str, np.ndarray]:
         """The views of a contrast as embeddings: column -> (rows, E), or (E,) of one row; of each column the rows have.
 
-        Embeddings have length one, so their products are cosines. Errors: ConfigError for an instruction without a contrast,
-        DataError for no rows, for rows that lack both columns, or some of which lack one.
+        Embeddings have length one, so their products are cosines. Errors: ConfigError for an instruction without a
+        contrast, DataError for no rows, for rows that lack both columns, or some of which lack one.
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it is at least 1")
@@ -137,7 +138,9 @@ class OFASys:
         closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> tuple[Program, TaskCard | None]:
-        """The program of an instruction, and the card of the task it belongs to. Programs, with their tries, are kept."""
+        """The program of an instruction, and the card of the task it belongs to. Programs, with their tries, are
+        kept.
+        """
         card = self._card(instruction)
         given = card.settings if card else self._common_settings(instruction)
         planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
@@ -212,7 +215,9 @@ class OFASys:
         return labels
 
     def _card(self, instruction: Instruction) -> TaskCard | None:
-        """The card of the task whose line this is. Errors: ConfigError when two tasks share it but not what goes with it."""
+        """The card of the task whose line this is. Errors: ConfigError when two tasks share it but not what goes with
+        it.
+        """
         cards = [card for card in self.cards if str(instruction) in card.instructions]
         if any((card.labels, card.settings) != (cards[0].labels, cards[0].settings) for card in cards[1:]):
             names = ", ".join(card.name for card in cards)

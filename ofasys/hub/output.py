@@ -19,8 +19,8 @@ class Output:
     """The answer to one request.
 
     out["cap"] is the value of a column; out.text, out.box, out.label ... the first value of that kind; lists where the
-    slot stands in a repetition. score: sum of log-probabilities over length ** length_penalty; of `generator=rank` the log-probability. nbest: all answers, best first, this one
-    included. str(out): the values as text.
+    slot stands in a repetition. score: sum of log-probabilities over length ** length_penalty; of `generator=rank` the
+    log-probability. nbest: all answers, best first, this one included. str(out): the values as text.
     """
 
     def __init__(

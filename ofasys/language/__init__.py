@@ -1,7 +1,7 @@
 """The instruction language: text <-> tree.
 
-Takes for granted: a Lexicon, made from the modalities at hand. Gives: Instruction, a value that prints, compares, hashes
-and takes data. Imports nothing but the standard library and `ofasys.errors`, so that it loads in milliseconds.
+Takes for granted: a Lexicon, made from the modalities at hand. Gives: Instruction, a value that prints, compares,
+hashes and takes data. Imports nothing but the standard library and `ofasys.errors`, so that it loads in milliseconds.
 """
 
 from .column import Group, Place

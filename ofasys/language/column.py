@@ -39,7 +39,9 @@ class Group:
     column: str | None = None
 
     def spread(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """`row` with the list of tuples, if it is there, taken apart to one list per slot; DataError if it does not fit."""
+        """`row` with the list of tuples, if it is there, taken apart to one list per slot; DataError if it does not
+        fit.
+        """
         rest = dict(row)
         if self.column is not None and self.column in rest:
             rounds = _listed(rest.pop(self.column), str(self.repetition), self.column)

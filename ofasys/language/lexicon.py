@@ -63,7 +63,9 @@ _factory: Callable[[], Lexicon] | None = None
 
 
 def provide(factory: Callable[[], Lexicon]) -> None:
-    """Says where the default lexicon comes from. `factory` is asked at every use, so it may grow; it should be quick."""
+    """Says where the default lexicon comes from. `factory` is asked at every use, so it may grow; it should be
+    quick.
+    """
     global _factory
     _factory = factory
 

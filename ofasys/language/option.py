@@ -70,7 +70,9 @@ class Option:
         return f"{self.name}={min(number, math.inf if self.high is None else self.high):g}"
 
     def read(self, text: str | None) -> Value:
-        """The typed value of `text`; None is the bare key, which is True for a flag. ValueError says what was expected."""
+        """The typed value of `text`; None is the bare key, which is True for a flag. ValueError says what was
+        expected.
+        """
         if text is None:
             if self.type is bool:
                 return True

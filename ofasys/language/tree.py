@@ -84,7 +84,9 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """`( ... )*`: its segments in order, any number of times. At least one slot, no repetition inside, or ValueError."""
+    """`( ... )*`: its segments in order, any number of times. At least one slot, no repetition inside, or
+    ValueError.
+    """
 
     segments: tuple[Text | Slot | Contrast, ...]
     span: Span = field(default=(0, 0), compare=False)

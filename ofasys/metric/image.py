@@ -20,8 +20,8 @@ RADIUS, SIGMA = 5, 1.5  # SSIM's window: 11 x 11
 def psnr(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`psnr`, dB, 0..100: 10 log10(255^2 / mean squared difference) over pixels and channels; mean over samples.
 
-    A value is a PIL image, a path, or an array (H, W), (H, W, 3) or (H, W, 4): uint8 or float in 0..1. All are compared in RGB; a reference of another
-    size is resized (bilinear) to that of the answer. Equal pictures score 100.
+    A value is a PIL image, a path, or an array (H, W), (H, W, 3) or (H, W, 4): uint8 or float in 0..1. All are compared
+    in RGB; a reference of another size is resized (bilinear) to that of the answer. Equal pictures score 100.
     """
     import numpy as np
 

@@ -41,11 +41,12 @@ def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str,
 def exact_match(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`exact_match`, 0..1: the share of answers equal to their reference (or one of its alternatives).
 
-    Values of any kind: texts (blanks of any kind at the ends and the length of runs of them do not count, nor whether an accent is
-    a character of its own; case and punctuation do), numbers (the same when equal, without tolerance: 1 and 1.0), truth values (True
-    is not 1), lists and dicts of them. A number equals the text that writes it, since a value may travel through the model as text.
-    None is "no answer" and wrong. A list as prediction is compared with the reference as a whole. Errors: DataError for a
-    text whose reference is a list, as of (SQL, database): no text would ever be right.
+    Values of any kind: texts (blanks of any kind at the ends and the length of runs of them do not count, nor whether
+    an accent is a character of its own; case and punctuation do), numbers (the same when equal, without tolerance: 1
+    and 1.0), truth values (True is not 1), lists and dicts of them. A number equals the text that writes it, since a
+    value may travel through the model as text. None is "no answer" and wrong. A list as prediction is compared with the
+    reference as a whole. Errors: DataError for a text whose reference is a list, as of (SQL, database): no text would
+    ever be right.
     """
     scored = pairs(predictions, references)
     hits = 0
@@ -130,10 +131,11 @@ def mean_class_accuracy(predictions: Sequence[Any], references: Sequence[Any]) -
 def vqa_score(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`vqa_score`, 0..1: how many of the people asked gave this answer (Antol et al. 2015).
 
-    A reference is the list of all answers given, ten in VQA. An answer scores min(others who gave it / 3, 1), averaged over the
-    subsets that leave one person out, so 4 of n agreeing people are full marks. A reference that is one text
-    scores 1 if equal. Texts are compared as the official evaluation does: in lower case, without articles and punctuation
-    (that of any script), numbers up to ten as digits, contractions with their apostrophe. Where that leaves nothing ("?"), the text itself is.
+    A reference is the list of all answers given, ten in VQA. An answer scores min(others who gave it / 3, 1), averaged
+    over the subsets that leave one person out, so 4 of n agreeing people are full marks. A reference that is one text
+    scores 1 if equal. Texts are compared as the official evaluation does: in lower case, without articles and
+    punctuation (that of any script), numbers up to ten as digits, contractions with their apostrophe. Where that leaves
+    nothing ("?"), the text itself is.
     """
     total = []
     for i, (prediction, reference) in enumerate(pairs(predictions, references)):
@@ -168,7 +170,9 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 
 
 def _spoken(answer: Any) -> str:
-    """An answer as two people would agree that it is the same: VQA's rules, which know ASCII's punctuation, and the same for the rest."""
+    """An answer as two people would agree that it is the same: VQA's rules, which know ASCII's punctuation, and the
+    same for the rest.
+    """
     given = even(answer if isinstance(answer, str) else label(answer)).strip()
     text = given.translate(_APOSTROPHES)
     between_digits = re.search(r"[0-9],[0-9]", text) is not None
@@ -183,7 +187,8 @@ def _spoken(answer: Any) -> str:
 
 
 def _label_pairs(predictions: Sequence[Any], references: Sequence[Any]) -> list[tuple[str | None, str]]:
-    """Labels as the texts that write them. Errors: DataError for a value that is none, a missing reference, alternatives.
+    """Labels as the texts that write them. Errors: DataError for a value that is none, a missing reference,
+    alternatives.
 
     1 and 1.0 are one label; where texts write it "1.0", it is that.
     """

@@ -1,4 +1,6 @@
-"""A metric as a value: its function, what it reads, and which of its figures is the headline. The built-in ones by name."""
+"""A metric as a value: its function, what it reads, and which of its figures is the headline. The built-in ones by
+name.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +137,8 @@ METRICS: dict[str, Metric] = {
 def find(metric: str | Metric | Function, metrics: Mapping[str, Metric] = METRICS) -> Metric:
     """The metric of that name; a Metric as it is; a plain function as one that takes a value of any kind.
 
-    The headline of a plain function stands under its name: the number it returns, or of a dict without that key the first.
+    The headline of a plain function stands under its name: the number it returns, or of a dict without that key the
+    first.
     """
     if isinstance(metric, Metric):
         return metric

@@ -19,9 +19,9 @@ MOST_PAIRS = 4096  # motions among which all distances are taken
 def mpjpe(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`mpjpe_root` and `mpjpe`, in the motion's own unit: mean distance of a joint from where it should be.
 
-    `mpjpe_root` places the root (joint 0) of both at the origin in each frame: the pose counts, not the path. A value is
-    (frames, joints, 3), or anything with such `.positions`. Frame i is compared with frame i; what one has more than the other does not count. Mean over joints and frames, then over
-    samples.
+    `mpjpe_root` places the root (joint 0) of both at the origin in each frame: the pose counts, not the path. A value
+    is (frames, joints, 3), or anything with such `.positions`. Frame i is compared with frame i; what one has more than
+    the other does not count. Mean over joints and frames, then over samples.
     """
     whole, rooted = [], []
     for i, (prediction, reference) in enumerate(pairs(predictions, references)):
@@ -48,10 +48,11 @@ def motion_frechet(predictions: Sequence[Any], references: Sequence[Any]) -> dic
 
 
 def motion_diversity(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-    """`motion_diversity` of the answers, and `motion_diversity_reference`: mean distance of the features of two samples.
+    """`motion_diversity` of the answers, and `motion_diversity_reference`: mean distance of the features of two
+    samples.
 
-    Over all pairs of two (of the first 4096 samples), so it is no matter of chance. 0 for one sample. Features as of `motion_frechet`. Neither high nor low
-    is good: near that of the references is.
+    Over all pairs of two (of the first 4096 samples), so it is no matter of chance. 0 for one sample. Features as of
+    `motion_frechet`. Neither high nor low is good: near that of the references is.
     """
     scored = pairs(predictions, references)
     one, other = (_diversity(_features([pair[side] for pair in scored])) for side in (0, 1))
@@ -61,8 +62,9 @@ def motion_diversity(predictions: Sequence[Any], references: Sequence[Any]) -> d
 def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
     """(n, D), (m, D) -> |mu - mu'|^2 + tr(S + S' - 2 (S S')^(1/2)) (Dowson & Landau 1982; Heusel et al. 2017).
 
-    The means and covariances (over n - 1) of the two sets. The trace of the root is the sum of the roots of the eigenvalues of
-    S^(1/2) S' S^(1/2), which is symmetric, so covariances without full rank are no trouble. A set of one has covariance 0.
+    The means and covariances (over n - 1) of the two sets. The trace of the root is the sum of the roots of the
+    eigenvalues of S^(1/2) S' S^(1/2), which is symmetric, so covariances without full rank are no trouble. A set of one
+    has covariance 0.
     """
     import numpy as np
 
@@ -76,8 +78,10 @@ def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def motion_features(positions: np.ndarray) -> np.ndarray:
-    """(frames, joints, 3) -> (9 * joints + 3,): each joint relative to the root, its mean and its spread over time, and the
-    spread of its velocity a frame; and the root's mean velocity. No learned network: comparable only with itself."""
+    """(frames, joints, 3) -> (9 * joints + 3,): each joint relative to the root, its mean and its spread over time, and
+    the spread of its velocity a frame; and the root's mean velocity. No learned network: comparable only with
+    itself.
+    """
     import numpy as np
 
     around = positions - positions[:, :1]

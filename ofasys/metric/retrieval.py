@@ -25,12 +25,12 @@ def retrieval(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str
     predictions: pairs (a, b) of vectors (D,). Each a is looked for among all b and each b among all a, by
     cosine; half i belongs to half i. `right_...` are the figures of a -> b alone, `left_...` of b -> a.
 
-    references: what the halves are, a pair a row, or None. Halves whose references are equal texts or numbers are the same thing, and
-    either is right: an image with the caption "a dog" may be found by any other "a dog".
+    references: what the halves are, a pair a row, or None. Halves whose references are equal texts or numbers are the
+    same thing, and either is right: an image with the caption "a dog" may be found by any other "a dog".
 
-    Ties are settled by lot, and the figures are what one expects of it: a model that embeds everything alike scores chance.
-    Of n candidates with g nearer than the nearest right one, and t wrong and c right ones tied there, the rank is
-    g + (t + c + 1) / (c + 1), and the recall at k the probability that a right one is among the first k.
+    Ties are settled by lot, and the figures are what one expects of it: a model that embeds everything alike scores
+    chance. Of n candidates with g nearer than the nearest right one, and t wrong and c right ones tied there, the rank
+    is g + (t + c + 1) / (c + 1), and the recall at k the probability that a right one is among the first k.
     """
     import numpy as np
 

@@ -21,8 +21,9 @@ BANDS, ORDER = 40, 13
 def wer(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`wer`, 0 and up: words substituted, deleted and inserted, over the words of the references (jiwer).
 
-    Summed over the data set. Words are what blanks part, blanks of any kind; case and punctuation count. Of several references the one with
-    the lowest rate counts. A script without blanks has one word a sentence: ask for `cer`. `substitutions`, `deletions`, `insertions`: their shares of it.
+    Summed over the data set. Words are what blanks part, blanks of any kind; case and punctuation count. Of several
+    references the one with the lowest rate counts. A script without blanks has one word a sentence: ask for `cer`.
+    `substitutions`, `deletions`, `insertions`: their shares of it.
     """
     from jiwer import process_words
 
@@ -30,16 +31,20 @@ def wer(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, floa
 
 
 def cer(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-    """`cer`, 0 and up: like `wer`, of characters, as of Unicode's NFC; blanks at the ends do not count, nor which blank it is."""
+    """`cer`, 0 and up: like `wer`, of characters, as of Unicode's NFC; blanks at the ends do not count, nor which blank
+    it is.
+    """
     from jiwer import process_characters
 
     return _rate("cer", text_pairs(predictions, references), process_characters, lambda text: list(even(text).strip()))
 
 
 def per(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-    """`per`, 0 and up: like `wer`, of phones: what blanks part in "HH AH L OW". `phone_accuracy`: share of samples without error.
+    """`per`, 0 and up: like `wer`, of phones: what blanks part in "HH AH L OW". `phone_accuracy`: share of samples
+    without error.
 
-    Of several references, such as a word's pronunciations, the one with the lowest rate counts. A list of symbols is not a value: join it by blanks.
+    Of several references, such as a word's pronunciations, the one with the lowest rate counts. A list of symbols is
+    not a value: join it by blanks.
     """
     from jiwer import process_words
 
@@ -79,14 +84,16 @@ def _rate(
 def mcd(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`mcd`, dB, 0 and up: mel-cepstral distortion (Kubichek 1993) along the best alignment; mean over samples.
 
-    A value is a sound, anything with `.samples` (n,) or (n, channels) and `.rate`, or log-mel frames (n, C): natural logarithm of
-    magnitudes. Sounds become 40 log-mel bands, 25 ms every 10 ms, up to the lower of the two Nyquist frequencies and
-    8 kHz. With c_m = 2/C sum_k x_k cos(pi m (k + 1/2) / C), m = 1..13 (no c_0: loudness does not count):
+    A value is a sound, anything with `.samples` (n,) or (n, channels) and `.rate`, or log-mel frames (n, C): natural
+    logarithm of magnitudes. Sounds become 40 log-mel bands, 25 ms every 10 ms, up to the lower of the two Nyquist
+    frequencies and 8 kHz. With c_m = 2/C sum_k x_k cos(pi m (k + 1/2) / C), m = 1..13 (no c_0: loudness does not
+    count):
 
         MCD = mean over the path of 10 / ln 10 * sqrt(2 sum_m (c_m - c'_m)^2)
 
-    which is the root mean square difference of the two smoothed spectra in dB. The path is dynamic time warping's (Sakoe & Chiba 1978), steps (1,0), (0,1), (1,1). `mcd_length`: mean ratio of lengths, 1 where equally long.
-    Errors: DataError for what is no sound, NaN, no frames, more than MOST_FRAMES.
+    which is the root mean square difference of the two smoothed spectra in dB. The path is dynamic time warping's
+    (Sakoe & Chiba 1978), steps (1,0), (0,1), (1,1). `mcd_length`: mean ratio of lengths, 1 where equally long. Errors:
+    DataError for what is no sound, NaN, no frames, more than MOST_FRAMES.
     """
     distances, lengths = [], []
     for i, (prediction, reference) in enumerate(pairs(predictions, references)):
@@ -112,9 +119,11 @@ def cepstra(frames: np.ndarray, order: int = ORDER) -> np.ndarray:
 
 
 def log_mel(samples: np.ndarray, rate: int, top: float, bands: int = BANDS) -> np.ndarray:
-    """Samples (n,) -> natural log of mel magnitudes (frames, bands), from 0 to `top` Hz; magnitudes below 1e-5 count as that.
+    """Samples (n,) -> natural log of mel magnitudes (frames, bands), from 0 to `top` Hz; magnitudes below 1e-5 count as
+    that.
 
-    Triangular filters on the scale 2595 log10(1 + f / 700), Hann window; a sound shorter than a window is padded with silence.
+    Triangular filters on the scale 2595 log10(1 + f / 700), Hann window; a sound shorter than a window is padded with
+    silence.
     """
     import numpy as np
 

@@ -1,7 +1,8 @@
 """Execution accuracy of SQL: both queries run on an SQLite database, read-only and bounded, and their results compared.
 
-The measure of Spider (Yu et al., 2018; Zhong et al., 2020). What a model writes is run as what it is, a stranger's text: the database is
-opened read-only, an authorizer lets nothing but reading through, one statement runs at a time, and work, result and memory are bounded.
+The measure of Spider (Yu et al., 2018; Zhong et al., 2020). What a model writes is run as what it is, a stranger's
+text: the database is opened read-only, an authorizer lets nothing but reading through, one statement runs at a time,
+and work, result and memory are bounded.
 """
 
 from __future__ import annotations
@@ -86,17 +87,18 @@ def execution_accuracy(
     rows: int = ROWS,
     root: str | Path | None = None,
 ) -> dict[str, float]:
-    """`execution_accuracy`, 0..1: the share of queries whose result is the true one; `executable`: those that ran at all.
+    """`execution_accuracy`, 0..1: the share of queries whose result is the true one; `executable`: those that ran at
+    all.
 
-    A reference is (true SQL, database), or {"sql": ..., "database": ...}, or a list of such alternatives; with `database`
-    given, the true SQL alone. root: the folder that relative paths in references start from. Results are compared as
-    multisets of rows, as lists where the true SQL ends in ORDER BY (rows that tie there are still expected in the order
-    SQLite gives); columns in their order, whatever their names. Whole numbers are the same when equal, 1 and 1.0 alike; of
-    reals, those are that rounding may have parted: within 1e-6 (below 1, a millionth of the larger, but at least 1e-9), or
-    a part in 10^12. Text, numbers, blobs and NULL are apart. A prediction may be any text: one that is no single query,
-    writes, fails, or does not end within `steps` instructions and `rows` rows is wrong. Virtual tables are read like
-    others: FTS, R-tree, json_each, pragma_table_info. Errors: DataError where a database cannot be read or a true query
-    does not run.
+    A reference is (true SQL, database), or {"sql": ..., "database": ...}, or a list of such alternatives; with
+    `database` given, the true SQL alone. root: the folder that relative paths in references start from. Results are
+    compared as multisets of rows, as lists where the true SQL ends in ORDER BY (rows that tie there are still expected
+    in the order SQLite gives); columns in their order, whatever their names. Whole numbers are the same when equal, 1
+    and 1.0 alike; of reals, those are that rounding may have parted: within 1e-6 (below 1, a millionth of the larger,
+    but at least 1e-9), or a part in 10^12. Text, numbers, blobs and NULL are apart. A prediction may be any text: one
+    that is no single query, writes, fails, or does not end within `steps` instructions and `rows` rows is wrong.
+    Virtual tables are read like others: FTS, R-tree, json_each, pragma_table_info. Errors: DataError where a database
+    cannot be read or a true query does not run.
     """
     scored = pairs(predictions, references)
     right = ran = 0
@@ -341,7 +343,9 @@ def run(connection: sqlite3.Connection, sql: str, steps: int = STEPS, rows: int 
 
 @contextmanager
 def bounded(connection: sqlite3.Connection, steps: int = STEPS) -> Iterator[None]:
-    """Within it the connection takes at most `steps` instructions and no value above MOST_VALUE; afterwards it is as before."""
+    """Within it the connection takes at most `steps` instructions and no value above MOST_VALUE; afterwards it is as
+    before.
+    """
     longest = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_VALUE)
     connection.set_progress_handler(_Meter(steps), EVERY)
     try:
@@ -391,9 +395,9 @@ def _memory() -> int:
 class _Authorizer:
     """Answers what SQLite asks while it prepares a statement: may this be done?
 
-    The first question tells the statement's kind; only that of a query is SELECT. What it asks of writing after that, it asks for
-    virtual tables: opened, they declare their columns, and an R-tree prepares the statements it would write with. None is run, and
-    none could be: the connection is `query_only`.
+    The first question tells the statement's kind; only that of a query is SELECT. What it asks of writing after that,
+    it asks for virtual tables: opened, they declare their columns, and an R-tree prepares the statements it would write
+    with. None is run, and none could be: the connection is `query_only`.
     """
 
     def __init__(self) -> None:
@@ -435,7 +439,8 @@ def _checked(sql: str) -> bool:
 def _statements(sql: str) -> list[list[str]]:
     """Of each statement its words outside of parentheses, in lower case, by SQLite's own rules of what a token is.
 
-    ORDER is no name in SQLite unless it is quoted, so there it begins the ORDER BY of the outermost query, and nothing else.
+    ORDER is no name in SQLite unless it is quoted, so there it begins the ORDER BY of the outermost query, and nothing
+    else.
     """
     found: list[list[str]] = [[]]
     depth = 0

@@ -1,6 +1,7 @@
 """Metrics of structures: tables, grids and triples, as plain values.
 
-A prediction that is a str or None (an answer that reads as no structure) is wrong. A reference is one value, or a list of alternatives.
+A prediction that is a str or None (an answer that reads as no structure) is wrong. A reference is one value, or a list
+of alternatives.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ def table_exact(predictions: Sequence[Any], references: Sequence[Any]) -> dict[s
     """`table_exact`, 0..1: the share of tables equal to their reference; `cell_f1`, 0..1, the mean over the samples.
 
     Columns are compared by name, in any order. A cell is (number of its row, column, value) and counts as often as it
-    occurs; of two tables without a cell F1 is 1 if their columns are equal. Numbers are the same when equal, without tolerance: 1 and 1.0;
-    texts as in `exact_match`; text, numbers, truth values and None (or NaN) are apart. Of several references the best counts.
+    occurs; of two tables without a cell F1 is 1 if their columns are equal. Numbers are the same when equal, without
+    tolerance: 1 and 1.0; texts as in `exact_match`; text, numbers, truth values and None (or NaN) are apart. Of several
+    references the best counts.
     """
     exact, f1 = _tables(predictions, references, True)
     return {"table_exact": exact, "cell_f1": f1}
@@ -46,8 +48,8 @@ def table_exact_any_order(predictions: Sequence[Any], references: Sequence[Any])
 def grid_exact(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`grid_exact`, 0..1: the share of grids equal to their reference; `cell_accuracy`, 0..1: that of right cells.
 
-    Cells are counted over the whole data set; those of a grid of another shape than its reference are all wrong. Of several
-    references the one with most cells right counts.
+    Cells are counted over the whole data set; those of a grid of another shape than its reference are all wrong. Of
+    several references the one with most cells right counts.
     """
     scored = pairs(predictions, references)
     exact = right = cells = 0
@@ -63,8 +65,9 @@ def grid_exact(predictions: Sequence[Any], references: Sequence[Any]) -> dict[st
 def triples_f1(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
     """`triples_f1`, `triples_precision`, `triples_recall`, 0..1, over all triples of the data set.
 
-    The triples of a sample are a set; parts are compared as `table_exact` compares cells. Where there is no triple at all, neither
-    predicted nor true, all three are the share of answers that say so, with an empty list. Of several references the best counts.
+    The triples of a sample are a set; parts are compared as `table_exact` compares cells. Where there is no triple at
+    all, neither predicted nor true, all three are the share of answers that say so, with an empty list. Of several
+    references the best counts.
     """
     scored = pairs(predictions, references)
     hits = made = true = read = 0

@@ -43,7 +43,8 @@ def _even(text: str) -> str:
 
 
 def rouge_l(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-    """`rouge_l`, 0..1: the F-measure of the longest common subsequence of `words`, no stemming; the best reference counts.
+    """`rouge_l`, 0..1: the F-measure of the longest common subsequence of `words`, no stemming; the best reference
+    counts.
 
     Mean over samples. Equal to the package rouge-score (`rougeL`) on ASCII text. A text without a word scores 0.
     """
@@ -67,8 +68,8 @@ def cider(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, fl
         CIDEr-D_n(c, s) = 10 mean_j exp(-(l_c - l_j)^2 / (2 sigma^2)) min(g_n(c), g_n(s_j)) . g_n(s_j) / (|g_n(c)| |g_n(s_j)|)
 
     and CIDEr-D the mean over n, then over samples. A perfect answer may be under 10: an n-gram that stands in the
-    references of every sample weighs nothing, and a sentence shorter than four words has no 4-gram. For the
-    same reason a data set of one sample scores 0. Papers usually print a hundred times this figure: their 120 is 1.2 here.
+    references of every sample weighs nothing, and a sentence shorter than four words has no 4-gram. For the same reason
+    a data set of one sample scores 0. Papers usually print a hundred times this figure: their 120 is 1.2 here.
     """
     scored = text_pairs(predictions, references)
     answers = [_grams(words(text)) for text, _ in scored]

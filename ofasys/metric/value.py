@@ -1,4 +1,6 @@
-"""When two values are the same: plain values of numpy's, torch's and Python's kinds, and what tells one from another."""
+"""When two values are the same: plain values of numpy's, torch's and Python's kinds, and what tells one from
+another.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ def plain(value: Any) -> Any:
 def key(value: Any) -> Key:
     """(kind, value), equal where two values are the same.
 
-    Numbers are the same when equal: 1, 1.0 and Decimal("1.00"), whatever their size. Texts are the same in `word.pieces`. None and NaN are
-    alike. Text, numbers, truth values and bytes are apart.
+    Numbers are the same when equal: 1, 1.0 and Decimal("1.00"), whatever their size. Texts are the same in
+    `word.pieces`. None and NaN are alike. Text, numbers, truth values and bytes are apart.
     """
     return ("number", value) if type(value) is int else _key(plain(value))
 

@@ -1,4 +1,6 @@
-"""What a word is, in every metric: letters and digits with their marks, in any script, and blanks of any kind between them."""
+"""What a word is, in every metric: letters and digits with their marks, in any script, and blanks of any kind between
+them.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def pieces(text: str) -> list[str]:
 def words(text: str) -> list[str]:
     """Lower-case runs of letters and digits with their marks: what rouge-score takes for tokens, but of any script.
 
-    In scripts written without blanks (Chinese characters, kana, Thai, Lao, Burmese, Khmer) each letter with its marks is a word.
+    In scripts written without blanks (Chinese characters, kana, Thai, Lao, Burmese, Khmer) each letter with its marks
+    is a word.
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())

@@ -31,10 +31,11 @@ class Part:
     """A class that does work for a modality, by name, with the options it takes from the instruction.
 
     load: "module:Class". options: a frozen dataclass of `option(...)` fields. shared: the adaptor's one key when all
-    who name it use the same weights. family: said instead of the modality's tag in that key, so that two modalities share
-    weights. keyed: option names that make another set of weights. fits: the preprocessor learns something from training values
-    first. adaptor: of a preprocessor, the one that reads it unless the slot says another. suffixes: of `save`, the kinds of file it
-    writes, as `.png`; none: whatever it is asked for. cost: (options, width) -> (parameters, FLOPs a position), for the plan's estimate.
+    who name it use the same weights. family: said instead of the modality's tag in that key, so that two modalities
+    share weights. keyed: option names that make another set of weights. fits: the preprocessor learns something from
+    training values first. adaptor: of a preprocessor, the one that reads it unless the slot says another. suffixes: of
+    `save`, the kinds of file it writes, as `.png`; none: whatever it is asked for. cost: (options, width) ->
+    (parameters, FLOPs a position), for the plan's estimate.
     """
 
     load: str
@@ -49,7 +50,9 @@ class Part:
     cost: Callable[[Options, int], tuple[int, int]] = lambda options, width: (0, 0)
 
     def resolve(self) -> Any:
-        """The class itself; imports its module. Errors: ConfigError with the extra to install if a library is absent."""
+        """The class itself; imports its module. Errors: ConfigError with the extra to install if a library is
+        absent.
+        """
         module, _, name = self.load.partition(":")
         try:
             return getattr(importlib.import_module(module), name)
@@ -65,7 +68,9 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a slot of this modality gets on one side of the arrow when nothing else is said. criteria: others it may name."""
+    """What a slot of this modality gets on one side of the arrow when nothing else is said. criteria: others it may
+    name.
+    """
 
     preprocess: str
     adaptor: str
@@ -89,9 +94,11 @@ class Modality:
     """The face of a modality. The planner reads this and nothing else.
 
     value: what a value of it is called in outputs and metrics (`out.text`, `out.box`). ranges: options -> vocabulary
-    ranges its tokens come from (None: as large as the tokenizer). ordered: those in which neighbouring ids mean neighbouring values. item: (slot index, options) -> what stands for it in
-    the target automaton. expected: options -> stream positions of one value, an estimate. provides/refers: BOX refers
-    to a "frame" that IMAGE provides. says: what a value of a slot with these options is, where `about` is not it. labelled: its values always come from a closed set. limited: `max_length=` cuts its values. `source=None` or `target=None`: not on that side.
+    ranges its tokens come from (None: as large as the tokenizer). ordered: those in which neighbouring ids mean
+    neighbouring values. item: (slot index, options) -> what stands for it in the target automaton. expected: options ->
+    stream positions of one value, an estimate. provides/refers: BOX refers to a "frame" that IMAGE provides. says: what
+    a value of a slot with these options is, where `about` is not it. labelled: its values always come from a closed
+    set. limited: `max_length=` cuts its values. `source=None` or `target=None`: not on that side.
     """
 
     tag: str
@@ -186,7 +193,9 @@ class Preprocessor(Protocol):
 
     @staticmethod
     def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
-        """Text in a value, to train the tokenizer on; of a value it cannot read, none. root: where relative paths start."""
+        """Text in a value, to train the tokenizer on; of a value it cannot read, none. root: where relative paths
+        start.
+        """
         ...
 
     @staticmethod
@@ -195,7 +204,9 @@ class Preprocessor(Protocol):
         ...
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
-        """A true value as an answer would hold it, so that metrics compare like with like. context: its `root` is known."""
+        """A true value as an answer would hold it, so that metrics compare like with like. context: its `root` is
+        known.
+        """
         ...
 
 
@@ -207,7 +218,9 @@ class Adaptor(Protocol):
         ...
 
     def predict(self, hidden: Tensor, lengths: Tensor, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Of a drawn value: states (n, D) of values with `lengths` (values,) positions -> `frames` (n, ...) and the like."""
+        """Of a drawn value: states (n, D) of values with `lengths` (values,) positions -> `frames` (n, ...) and the
+        like.
+        """
         ...
 
 

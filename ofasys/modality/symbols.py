@@ -96,7 +96,9 @@ def _losses(tokenizer: Tokenizer) -> list[str]:
 
 
 def is_text(value: str) -> bool:
-    """Whether a str is text that any file can hold: without half a surrogate pair, which is what is left of a cut emoji."""
+    """Whether a str is text that any file can hold: without half a surrogate pair, which is what is left of a cut
+    emoji.
+    """
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -39,7 +39,9 @@ class Output(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
-    """q (B, H, T, K), k and v (B, H, S, K) -> (B, H, T, K). On a CPU in float32: the half kernel's backward is 7 times slower."""
+    """q (B, H, T, K), k and v (B, H, S, K) -> (B, H, T, K). On a CPU in float32: the half kernel's backward is 7 times
+    slower.
+    """
     if q.device.type != "cpu" or q.dtype == torch.float32:
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
     if q.dtype == torch.bfloat16:
@@ -59,7 +61,9 @@ class SelfAttention(nn.Module):
         self.out = Output(config)
 
     def forward(self, x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
-        """x (N, D) -> (N, D). mask (B, 1, 1 or T, T): what may be seen; a causal decoder, padded on the right, needs none."""
+        """x (N, D) -> (N, D). mask (B, 1, 1 or T, T): what may be seen; a causal decoder, padded on the right, needs
+        none.
+        """
         B, T, D = layout.batch, layout.length, x.shape[1]
         qkv = to_rectangle(self.qkv(x), layout).view(B, T, 3, self.heads, -1)
         q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # each (B, H, T, K)

@@ -1,4 +1,6 @@
-"""Where a position stands: three learned tables, added up. `order` is the place in the sentence, y and x in a picture."""
+"""Where a position stands: three learned tables, added up. `order` is the place in the sentence, y and x in a
+picture.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Positions(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """As large as embeddings are (1 / sqrt(D)); y and x as waves of 4 cells and more, so that near places are alike."""
+        """As large as embeddings are (1 / sqrt(D)); y and x as waves of 4 cells and more, so that near places are
+        alike.
+        """
         scale = self.order.embedding_dim**-0.5
         nn.init.normal_(self.order.weight, std=scale)
         for table in (self.y, self.x):

@@ -62,7 +62,9 @@ def key_mask(layout: Layout) -> Tensor | None:
 
 
 def block_mask(layout: Layout) -> Tensor | None:
-    """(B, 1, T, T) bool: what each position of a decoder may see, where some see each other both ways; None where none do."""
+    """(B, 1, T, T) bool: what each position of a decoder may see, where some see each other both ways; None where none
+    do.
+    """
     if layout.blocks is None:
         return None
     B, T = layout.batch, layout.length

@@ -70,8 +70,8 @@ class UniversalModel(nn.Module):
 
         A projection starts with standard deviation 1 / sqrt(inputs), so that values keep their scale at any width. What
         joins the stream starts 1 / sqrt(branches) as large, branches = blocks x branches a block, so that a deep stream
-        is no larger at its end than a shallow one: the feed-forward by its second projection, attention by its
-        output projection or, where a LayerNorm follows it, by that norm's gain. LayerNorms start as identity, biases at zero.
+        is no larger at its end than a shallow one: the feed-forward by its second projection, attention by its output
+        projection or, where a LayerNorm follows it, by that norm's gain. LayerNorms start as identity, biases at zero.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -158,16 +158,17 @@ class UniversalModel(nn.Module):
     def step(self, embedding: Tensor, positions: Tensor, cache: Cache, sees: Tensor | None = None) -> Tensor:
         """The next n positions of each row -> the states of the last of them (R, D); the cache then holds all n.
 
-        What a row was given before is in the cache; dropout has no place here: call `eval()` first.
-        embedding (R, n, D). positions (R, n, 3), or (n, 3) when all rows stand at the same places. sees (R, 1, n, filled + n):
-        what each may see, where that is not just what came before.
+        What a row was given before is in the cache; dropout has no place here: call `eval()` first. embedding (R, n,
+        D). positions (R, n, 3), or (n, 3) when all rows stand at the same places. sees (R, 1, n, filled + n): what each
+        may see, where that is not just what came before.
         """
         x = self.decoder.begin(embedding, positions)
         return self.decoder.end(advance(x, self.decoder.blocks, cache, sees=sees)[:, -1])
 
     @torch.no_grad()
     def look(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """n positions a row that see each other and all that the cache holds -> their states (R, n, D). Nothing is kept.
+        """n positions a row that see each other and all that the cache holds -> their states (R, n, D). Nothing is
+        kept.
 
         embedding (R, n, D). positions (R, n, 3), or (n, 3).
         """

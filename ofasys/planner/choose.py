@@ -166,7 +166,9 @@ class _Planner:
         return found
 
     def goal(self, index: int, slot: SlotPlan, criterion: Criterion, column: str) -> SlotPlan:
-        """The slot that stands for a column a criterion learns from: as the instruction has it, else of a named modality."""
+        """The slot that stands for a column a criterion learns from: as the instruction has it, else of a named
+        modality.
+        """
         beside = next((p.slot for p in self.instruction.places if p.column == column), None)
         tag = slot.values.get(f"{criterion.name}_as")
         if beside is not None and criterion.goal_options is None and (tag is None or beside.modality == tag):

@@ -140,7 +140,9 @@ def _learned(plan: Plan, slot: SlotPlan) -> str:
 
 
 def _words(slot: SlotPlan, registry: Registry) -> tuple[str, str, str, bool]:
-    """(about the modality, the preprocessor, the adaptor, whether `expected` is exact); bare where it is not known here."""
+    """(about the modality, the preprocessor, the adaptor, whether `expected` is exact); bare where it is not known
+    here.
+    """
     try:
         face = registry.face(slot.modality)
     except ConfigError:

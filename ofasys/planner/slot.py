@@ -20,10 +20,11 @@ class Choice:
 class SlotPlan:
     """One slot with every choice made.
 
-    index: its number in the plan. side: source, target, or goal: a column that stands in no stream and that another slot
-    learns from. column: where a row holds its value. group: the repetition it stands in, or None. kind: its kind of target.
-    goal: index of the slot it learns from. options: every attribute that reaches it, (name, value, why). ranges: (vocabulary range, ids in it or None if data
-    decides). expected: stream positions of one value, an estimate. frame: index of the slot it refers to.
+    index: its number in the plan. side: source, target, or goal: a column that stands in no stream and that another
+    slot learns from. column: where a row holds its value. group: the repetition it stands in, or None. kind: its kind
+    of target. goal: index of the slot it learns from. options: every attribute that reaches it, (name, value, why).
+    ranges: (vocabulary range, ids in it or None if data decides). expected: stream positions of one value, an estimate.
+    frame: index of the slot it refers to.
     """
 
     index: int

@@ -18,10 +18,11 @@ Runs = dict[int, list[np.ndarray]]
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """parts: what each stage of the target became: a hypothesis, the frames (n, C) of a drawn value, None of a given one.
+    """parts: what each stage of the target became: a hypothesis, the frames (n, C) of a drawn value, None of a given
+    one.
 
-    besides: goal slots and views -> what they were answered with: tokens (n,) or an embedding (E,). score: the sum over hypotheses of
-    log-probability / length ** length_penalty; of a contrast the cosine of its two views.
+    besides: goal slots and views -> what they were answered with: tokens (n,) or an embedding (E,). score: the sum over
+    hypotheses of log-probability / length ** length_penalty; of a contrast the cosine of its two views.
     """
 
     parts: tuple[Hypothesis | np.ndarray | None, ...]
@@ -62,7 +63,9 @@ class Answer:
 
 
 def runs(program: Program, answer: Answer) -> Runs:
-    """slot -> what each of its values is made of: tokens without end marks, or frames. What an unfinished answer lacks is not there."""
+    """slot -> what each of its values is made of: tokens without end marks, or frames. What an unfinished answer lacks
+    is not there.
+    """
     found: Runs = {slot.index: [] for slot in program.plan.answered}
     for stage, part in zip(program.stages, answer.parts, strict=True):
         if isinstance(part, Hypothesis):

@@ -109,7 +109,9 @@ def target_half(program: Program, streams: Sequence[Stream]) -> Half:
 
 
 def run_piece(program: Program, stage: int, prefix: np.ndarray, tokens: np.ndarray, states: np.ndarray) -> Piece:
-    """Tokens of a stage as they stand in the stream: prefix, then what was chosen, with places in a grid where it has some."""
+    """Tokens of a stage as they stand in the stream: prefix, then what was chosen, with places in a grid where it has
+    some.
+    """
     constraint = program.stages[stage].constraint
     both = np.concatenate([prefix, tokens])
     grid = None
@@ -202,7 +204,9 @@ def _drawn_goals(program: Program, samples: Sequence[Sample]) -> list[SlotGoal]:
 
 
 def source_goals(program: Program, samples: Sequence[Sample]) -> list[SlotGoal]:
-    """The values of the source that have a criterion: to learn from where `Sample.goals` has them, and to answer from."""
+    """The values of the source that have a criterion: to learn from where `Sample.goals` has them, and to answer
+    from.
+    """
     slots = [slot.index for slot in program.plan.on("source") if slot.kind is not None]
     if not slots:
         return []

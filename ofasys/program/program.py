@@ -27,8 +27,8 @@ Labels = Mapping[str, Sequence[str]]  # column -> its closed set
 class Stage:
     """A stretch of the target that is made in one go: tokens, or one value that is none.
 
-    Of tokens: steps and items in order, `lead` of which come before anything is generated; mark: the token it begins with, if
-    any; constraint: the automaton of the rest. Of another value: its slot, and whether it is drawn or given.
+    Of tokens: steps and items in order, `lead` of which come before anything is generated; mark: the token it begins
+    with, if any; constraint: the automaton of the rest. Of another value: its slot, and whether it is drawn or given.
     """
 
     steps: tuple[Step, ...] = ()
@@ -44,8 +44,8 @@ class Stage:
 class Program:
     """A plan ready to run.
 
-    preprocessors: one per slot. stages: the target, in the order it is made. labels: slot -> closed set. max_positions: the
-    longest stream the model takes.
+    preprocessors: one per slot. stages: the target, in the order it is made. labels: slot -> closed set. max_positions:
+    the longest stream the model takes.
     """
 
     plan: Plan
@@ -113,7 +113,9 @@ class Program:
 
     @cached_property
     def label_answers(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Of a target that is one closed set: each label as the tokens of the whole answer, and the states before them."""
+        """Of a target that is one closed set: each label as the tokens of the whole answer, and the states before
+        them.
+        """
         (item,) = self.only.items[self.only.lead :]
         assert isinstance(item, (OneOf, Fixed))
         labels = self.labels[item.slot]

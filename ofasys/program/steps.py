@@ -16,8 +16,9 @@ from ofasys.types import Hidden, Layout, Stream
 class Past:
     """What stands in the target before a stage, in a rectangle: a row's positions end where all rows end.
 
-    embedding (B, P, D), positions (B, P, 3). skip (B,): a row's first places that hold nothing. order (B,): the place in the
-    sentence that comes next. blocks (B, P): places of one number above 0 see each other both ways; None where none do.
+    embedding (B, P, D), positions (B, P, 3). skip (B,): a row's first places that hold nothing. order (B,): the place
+    in the sentence that comes next. blocks (B, P): places of one number above 0 see each other both ways; None where
+    none do.
     """
 
     embedding: Tensor

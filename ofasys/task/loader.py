@@ -45,8 +45,8 @@ class Bad:
 class Delivery:
     """What a ticket gave. batch is None when every row of it was bad. instruction: which of the task's it is.
 
-    rows: (epoch, row) of each that was drawn. stop: the error that ends the run: of a task that stops at bad rows, or of a
-    setting or library that no row can be read with.
+    rows: (epoch, row) of each that was drawn. stop: the error that ends the run: of a task that stops at bad rows, or
+    of a setting or library that no row can be read with.
     """
 
     ticket: Ticket

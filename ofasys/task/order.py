@@ -1,7 +1,7 @@
 """The order of the data as arithmetic: batch number k of a task -> (epoch, row) of each of its samples, with no state.
 
-The rows of a task are drawn as one endless row of epochs laid end to end, each epoch a permutation of its own; batch k is
-positions k*B .. k*B + B-1 of it. Any number of workers or ranks therefore draws the same samples, and a place in the
+The rows of a task are drawn as one endless row of epochs laid end to end, each epoch a permutation of its own; batch k
+is positions k*B .. k*B + B-1 of it. Any number of workers or ranks therefore draws the same samples, and a place in the
 data is one integer.
 """
 
@@ -74,10 +74,10 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 class Order:
     """The order in which one task draws its n rows.
 
-    lengths (n,): how long each row's sample is, if known. Then the batches that lie wholly inside one epoch are taken in
-    windows of `window` batches; the samples of a window are sorted by length, cut into batches, and the batches shuffled.
-    A batch across the border of two epochs keeps the plain order. So each epoch still draws each row exactly once, and
-    every batch is full. Data shorter than one batch: a batch spans several epochs.
+    lengths (n,): how long each row's sample is, if known. Then the batches that lie wholly inside one epoch are taken
+    in windows of `window` batches; the samples of a window are sorted by length, cut into batches, and the batches
+    shuffled. A batch across the border of two epochs keeps the plain order. So each epoch still draws each row exactly
+    once, and every batch is full. Data shorter than one batch: a batch spans several epochs.
     """
 
     def __init__(

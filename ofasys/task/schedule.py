@@ -1,7 +1,7 @@
 """Which task gets micro-batches at which step, and how many each has had before a step: a run's place in its data.
 
-A schedule is a pure function of (step, the tasks active at it), so a run can be resumed at any step. One's own is a class
-with one method:
+A schedule is a pure function of (step, the tasks active at it), so a run can be resumed at any step. One's own is a
+class with one method:
 
     class Largest:
         def turns(self, step: int, tasks: Sequence[Entry]) -> list[Turn]:
@@ -82,8 +82,9 @@ class RoundRobin:
     """One task a step, in turn; a task of weight 2 comes twice as often as one of weight 1.
 
     As long as the same tasks are active from step 0 on, every task's turns differ from its share of the steps by less
-    than 1 at any step (Tijdeman 1980, the chairman assignment); over a stretch in mid-run by less than 2. The pattern is
-    periodic. Shares are exact where a pattern of 4096 turns or fewer holds them; else they are rounded to that pattern, with one turn at least.
+    than 1 at any step (Tijdeman 1980, the chairman assignment); over a stretch in mid-run by less than 2. The pattern
+    is periodic. Shares are exact where a pattern of 4096 turns or fewer holds them; else they are rounded to that
+    pattern, with one turn at least.
     """
 
     def turns(self, step: int, tasks: Sequence[Entry]) -> list[Turn]:

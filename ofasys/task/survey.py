@@ -48,7 +48,9 @@ class Survey:
             yield [self._chosen(slot, [read[name] for name in self._names(slot)]) for slot in slots]
 
     def column(self, slot: Slot) -> Column | None:
-        """A slot's values in all rows; None where that costs reading every row. Errors: DataError when no row has them."""
+        """A slot's values in all rows; None where that costs reading every row. Errors: DataError when no row has
+        them.
+        """
         names = self._names(slot)
         found: list[Column | None] = []
         for name in names:

@@ -1,4 +1,6 @@
-"""The contract of a modality, check by check. Each raises AssertionError with a sentence; none needs a test framework."""
+"""The contract of a modality, check by check. Each raises AssertionError with a sentence; none needs a test
+framework.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +46,13 @@ def check_modality(
 ) -> Report:
     """Check everything a modality promises, on a small model without training data. Takes seconds.
 
-    values: good raw values, two at least, of different lengths where lengths differ. bad: values that must be a DataError.
-    extreme: values that are very short, long or odd: they are read, or they are a DataError, and nothing else happens.
-    source, target: instructions with its slot, named `x`, on that side; the defaults are `[TAG:x] what is it? -> [TEXT:answer]`
-    and `what is [TEXT:question]? -> [TAG:x]`. beside: values of other columns of these instructions. labels: closed sets by
-    column. settings: defaults for the plan, such as {"IMAGE.size": 32}. same: (value, what came back) -> are they the same
-    within what the modality keeps? Without it, what came back is compared with the value as `canonical` writes it. registry:
-    the other modalities; the built-in and installed ones if None.
+    values: good raw values, two at least, of different lengths where lengths differ. bad: values that must be a
+    DataError. extreme: values that are very short, long or odd: they are read, or they are a DataError, and nothing
+    else happens. source, target: instructions with its slot, named `x`, on that side; the defaults are `[TAG:x] what is
+    it? -> [TEXT:answer]` and `what is [TEXT:question]? -> [TAG:x]`. beside: values of other columns of these
+    instructions. labels: closed sets by column. settings: defaults for the plan, such as {"IMAGE.size": 32}. same:
+    (value, what came back) -> are they the same within what the modality keeps? Without it, what came back is compared
+    with the value as `canonical` writes it. registry: the other modalities; the built-in and installed ones if None.
 
     Errors: AssertionError for the first promise that is not kept, in a sentence that names the modality and the check.
     ConfigError under `python -O`, which takes assertions out.

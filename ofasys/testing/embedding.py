@@ -18,7 +18,9 @@ CLOSE = 2e-5  # of the largest number: float32 sums in another order
 
 @torch.no_grad()
 def check_batch(case: Case) -> str:
-    """Alone and in a batch, in this order and the other, a value gives the same embeddings and the same hidden states."""
+    """Alone and in a batch, in this order and the other, a value gives the same embeddings and the same hidden
+    states.
+    """
     for side in case.sides:
         model, program, samples = case.model, case.programs[side], case.samples(side)
         alone = [streams(model, program, [sample])[0] for sample in samples]

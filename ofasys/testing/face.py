@@ -118,7 +118,9 @@ def _home(face: Modality) -> str | None:
 
 
 def check_options(case: Case) -> str:
-    """Each option is typed and explained, is read from a sentence with its type, and a misspelt one is answered with it."""
+    """Each option is typed and explained, is read from a sentence with its type, and a misspelt one is answered with
+    it.
+    """
     own, every_slot = own_options(case.face), options_of(SlotOptions)
     for name, option in own.items():
         assert option.about or name in every_slot, f"option {name} has no about="

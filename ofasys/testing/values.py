@@ -1,4 +1,6 @@
-"""What a modality does with raw values: good ones come back, bad ones are a DataError, odd ones are one or the other."""
+"""What a modality does with raw values: good ones come back, bad ones are a DataError, odd ones are one or the
+other.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ STRANGE: tuple[Any, ...] = (
 
 
 def check_values(case: Case) -> str:
-    """Good values are read: the pieces have the length they say, the same value gives the same piece, workers can do it."""
+    """Good values are read: the pieces have the length they say, the same value gives the same piece, workers can do
+    it.
+    """
     assert len(case.values) >= 2, "give two good values or more"
     for side in case.sides:
         for i, value in enumerate(case.values):
@@ -101,7 +105,9 @@ def check_extremes(case: Case) -> str:
 
 
 def check_round_trip(case: Case, same: Same | None) -> str:
-    """A value that is preprocessed and postprocessed, as an answer is, is the same; and so is the value it came from."""
+    """A value that is preprocessed and postprocessed, as an answer is, is the same; and so is the value it came
+    from.
+    """
     if "target" not in case.sides:
         return "left out: it is no target"
     slot, program = case.slot("target"), case.programs["target"]
@@ -120,7 +126,9 @@ def check_round_trip(case: Case, same: Same | None) -> str:
 
 
 def answered(sample: Sample, piece: Piece) -> Answer:
-    """The answer of a model that says just what the sample holds. piece: of the slot that is drawn, before any noise."""
+    """The answer of a model that says just what the sample holds. piece: of the slot that is drawn, before any
+    noise.
+    """
     parts: list[Hypothesis | np.ndarray | None] = []
     for part in sample.target:
         if isinstance(part, Run):

@@ -1,4 +1,6 @@
-"""The checkpoints of a run: the last and the best, each whole, found again by a pointer that is replaced in one move."""
+"""The checkpoints of a run: the last and the best, each whole, found again by a pointer that is replaced in one
+move.
+"""
 
 from __future__ import annotations
 

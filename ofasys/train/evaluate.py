@@ -40,12 +40,13 @@ def evaluate_task(
     instruction: int = 0,
     program: Program | None = None,
 ) -> dict[str, float]:
-    """loss (as in training: per slot its mean times its weight), samples, and the figures of the task's metrics, on one split.
+    """loss (as in training: per slot its mean times its weight), samples, and the figures of the task's metrics, on one
+    split.
 
     The loss is NaN where a slot has nothing that could be judged; values left out of it are counted under `WHY/COLUMN`.
 
-    A figure that two metrics give, or that is called as one of these two, stands under `METRIC/figure`, a metric's headline
-    excepted: ["per", "wer"] give `per`, `wer`, `per/substitutions` and `wer/substitutions`.
+    A figure that two metrics give, or that is called as one of these two, stands under `METRIC/figure`, a metric's
+    headline excepted: ["per", "wer"] give `per`, `wer`, `per/substitutions` and `wer/substitutions`.
 
     limit: rows at most, spread over the split. Errors: DataError at the first bad row, naming it.
     """
@@ -125,7 +126,9 @@ def spread_rows(n: int, limit: int | None) -> np.ndarray:
 
 
 def true_values(program: Program, row: Mapping[str, Any], root: str | Path | None = None) -> dict[str, Any]:
-    """The row's own values of the slots that are generated, as an answer would hold them. root: where relative paths start."""
+    """The row's own values of the slots that are generated, as an answer would hold them. root: where relative paths
+    start.
+    """
     context = Context(root=root)
     for step in program.plan.target:
         if isinstance(step, Repeat):
@@ -146,7 +149,9 @@ def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[A
 
 @dataclass
 class Judged:
-    """What the criteria found over a split. slots: slot -> (sum of unit losses, units). left_out: slot -> why -> values."""
+    """What the criteria found over a split. slots: slot -> (sum of unit losses, units). left_out: slot -> why ->
+    values.
+    """
 
     slots: dict[int, tuple[float, int]] = field(default_factory=dict)
     left_out: dict[int, dict[str, int]] = field(default_factory=dict)

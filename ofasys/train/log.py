@@ -75,7 +75,9 @@ class RunLog:
             self.live.update(self.table())
 
     def table(self) -> Table:
-        """A row a task: loss, its headline metric, samples, bad rows, positions a second, useful share; time left in the title."""
+        """A row a task: loss, its headline metric, samples, bad rows, positions a second, useful share; time left in
+        the title.
+        """
         done, spent = self.step - self.start, time.monotonic() - self.began
         left = (self.max_steps - self.step) * spent / done if done else 0.0
         table = Table(title=f"step {self.step}/{self.max_steps}  {_clock(left)} left", title_justify="left")

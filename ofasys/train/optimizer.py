@@ -26,7 +26,8 @@ def learning_rate(step: int, max_steps: int, peak: float, warmup: int, decay: st
 def adamw(model: nn.Module, rate: float, weight_decay: float, betas: tuple[float, float]) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter, 2019). Matrices decay; norms, biases, scales and the token table do not.
 
-    Parameters without a gradient in a step are left alone, moments and all: a task does not wear down what it does not use.
+    Parameters without a gradient in a step are left alone, moments and all: a task does not wear down what it does not
+    use.
     """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []

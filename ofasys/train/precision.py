@@ -14,7 +14,8 @@ def choose(precision: str, device: torch.device) -> torch.dtype:
 
     auto: bfloat16 on a GPU that has units for it, else float32. CPUs without AVX-512 take 10-150 times longer in
     bfloat16; on one with AMX a model with a large vocabulary gains, less than a third (benchmarks/train_step.md): there
-    it has to be asked for. It depends on the device alone, so a resumed run keeps it. Errors: ConfigError for another word.
+    it has to be asked for. It depends on the device alone, so a resumed run keeps it. Errors: ConfigError for another
+    word.
     """
     if precision not in ("auto", "float32", "bfloat16"):
         raise ConfigError(f"precision is {precision!r}; it is 'auto', 'float32' or 'bfloat16'")

@@ -18,10 +18,11 @@ from ofasys.types import Batch, Goal
 def rehearse(
     model: GeneralistModel, program: Program, batch: Batch, options: SearchOptions
 ) -> tuple[Batch, dict[str, float]]:
-    """A batch -> the batch of answers drawn to it, weighted by how much better each is than the greedy one; mean rewards.
+    """A batch -> the batch of answers drawn to it, weighted by how much better each is than the greedy one; mean
+    rewards.
 
-    Self-critical sequence training (Rennie et al., 2017): an answer is drawn and one is made greedily, the slot's metric
-    scores both against the truth, and the tokens of the drawn one are weighted by the difference.
+    Self-critical sequence training (Rennie et al., 2017): an answer is drawn and one is made greedily, the slot's
+    metric scores both against the truth, and the tokens of the drawn one are weighted by the difference.
     """
     slot = program.rewarded
     assert slot is not None

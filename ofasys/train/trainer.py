@@ -42,11 +42,12 @@ class Trainer:
     """How to train. Nothing here is about one task: that is in `Task`.
 
     max_steps: updates. schedule: "round_robin", "accumulate", or an object with `turns`. out: the run's folder; a run
-    found there is resumed, None keeps nothing. warmup: updates until lr is reached; None: a tenth of the run, 100 at most. lr, decay ("cosine", "linear", "constant"), weight_decay, betas,
-    clip: of AdamW. accumulate: schedule steps joined in one update. precision: "auto", "float32", "bfloat16". seed: of
-    data order and dropout. workers: data processes. eval_every, save_every: in updates; 0: only at the end.
-    eval_samples: rows of each valid set looked at during the run. eval_batch_size: rows a batch of evaluation.
-    device: "auto", "cpu", "cuda". live: the table in the terminal; None: if there is one.
+    found there is resumed, None keeps nothing. warmup: updates until lr is reached; None: a tenth of the run, 100 at
+    most. lr, decay ("cosine", "linear", "constant"), weight_decay, betas, clip: of AdamW. accumulate: schedule steps
+    joined in one update. precision: "auto", "float32", "bfloat16". seed: of data order and dropout. workers: data
+    processes. eval_every, save_every: in updates; 0: only at the end. eval_samples: rows of each valid set looked at
+    during the run. eval_batch_size: rows a batch of evaluation. device: "auto", "cpu", "cuda". live: the table in the
+    terminal; None: if there is one.
     """
 
     max_steps: int = 1000
@@ -363,7 +364,8 @@ class _Run:
     def validate(self, step: int) -> bool:
         """Figures on the valid sets, of tasks that have left or not yet joined too; are they the best so far?
 
-        Best is the least mean of the tasks' losses, never NaN. A run that goes on with other tasks begins anew to compare.
+        Best is the least mean of the tasks' losses, never NaN. A run that goes on with other tasks begins anew to
+        compare.
         """
         losses = {}
         for task in self.tasks:
@@ -442,7 +444,9 @@ def _size(task: Task) -> list[int]:
 
 
 def _check_choice(task: Task, program: Program) -> None:
-    """Errors: ConfigError when there is nothing to learn: every token of the target is forced, or a contrast has no others."""
+    """Errors: ConfigError when there is nothing to learn: every token of the target is forced, or a contrast has no
+    others.
+    """
     constraints = [stage.constraint for stage in program.stages if stage.constraint is not None]
     tokens = any(((c.single < 0) & (c.class_of >= 0)).any() for c in constraints)
     if not tokens and not any(slot.criterion and slot.kind != "tokens" for slot in program.plan.slots):

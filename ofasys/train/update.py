@@ -1,4 +1,6 @@
-"""What an update is made of: its micro-batches, what those of one instruction count together, and their sums for the log."""
+"""What an update is made of: its micro-batches, what those of one instruction count together, and their sums for the
+log.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from ofasys.types import Batch, Loss
 class Part:
     """One micro-batch of an update.
 
-    batch None: all its rows were bad. units: slot -> what can be judged of it. figures: rewards. seconds, of which waited:
-    what it took so far.
+    batch None: all its rows were bad. units: slot -> what can be judged of it. figures: rewards. seconds, of which
+    waited: what it took so far.
     """
 
     delivery: Delivery
@@ -38,7 +40,9 @@ class Part:
 
 @dataclass
 class Whole:
-    """What the micro-batches of one instruction are together in an update. drawn, of which judged: how many they are."""
+    """What the micro-batches of one instruction are together in an update. drawn, of which judged: how many they
+    are.
+    """
 
     units: dict[int, int] = field(default_factory=dict)
     drawn: int = 0

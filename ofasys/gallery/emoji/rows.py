@@ -104,7 +104,9 @@ def _shown(row: Callable[..., Row], pool: tuple[Drawing, ...], split: str, size:
 
 @cache
 def captioned(split: str) -> tuple[Drawing, ...]:
-    """The drawings of a split that captioning shows: of emoji with a style held out, so that no name is learned in vain."""
+    """The drawings of a split that captioning shows: of emoji with a style held out, so that no name is learned in
+    vain.
+    """
     asked = {d.hexcode for kept, groups in CAPTIONED.items() for d in drawings(caption_split=kept) if d.group in groups}
     return tuple(drawing for drawing in drawings(caption_split=split) if drawing.hexcode in asked)
 

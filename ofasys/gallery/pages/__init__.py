@@ -1,4 +1,6 @@
-"""Pages of the demo beside its main one: a kind of data each, in and out. `ofasys demo --all`, `ofasys demo --page g2p`."""
+"""Pages of the demo beside its main one: a kind of data each, in and out. `ofasys demo --all`, `ofasys demo --page
+g2p`.
+"""
 
 from ofasys.gallery.pages.draw import PAGE as DRAW
 from ofasys.gallery.pages.g2p import PAGE as G2P

@@ -1,4 +1,6 @@
-"""Motions made by rule: a body of 15 joints that walks, jumps, waves, squats, kicks, turns or bows, each time a little differently."""
+"""Motions made by rule: a body of 15 joints that walks, jumps, waves, squats, kicks, turns or bows, each time a little
+differently.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ MOVES: dict[str, Callable[[np.ndarray, np.random.Generator], tuple[Angles, Angle
 
 
 def motion(name: str, seed: str | int, frames: int = FRAMES) -> dict[str, Any]:
-    """A move as a MOTION slot takes it: positions (frames, 15, 3) in metres, y up, facing +z. A function of its arguments alone."""
+    """A move as a MOTION slot takes it: positions (frames, 15, 3) in metres, y up, facing +z. A function of its
+    arguments alone.
+    """
     random = np.random.default_rng(list(f"{name}/{seed}".encode()))
     t = np.arange(frames) / FPS
     forward, aside, moved = MOVES[name](t, random)

@@ -20,7 +20,9 @@ LOOKED_AT = 500  # training rows that trivial answers come from
 
 
 def judge(model: GeneralistModel, task: Task, seed: int, limit: int | None = None) -> Judged:
-    """The task's first metric on its test rows (at most `limit`, evenly spread), for the model and for the better trivial answer."""
+    """The task's first metric on its test rows (at most `limit`, evenly spread), for the model and for the better
+    trivial answer.
+    """
     from ofasys import flow
     from ofasys.train.evaluate import metric_columns, predict_task, spread_rows, true_values
 
@@ -44,7 +46,9 @@ def judge(model: GeneralistModel, task: Task, seed: int, limit: int | None = Non
 
 
 def trivial_answers(seen: Sequence[Any], n: int, seed: int) -> dict[str, list[Any]]:
-    """Answers without looking, from answers of training: a random one; of texts and boards the commonest, of pictures their mean."""
+    """Answers without looking, from answers of training: a random one; of texts and boards the commonest, of pictures
+    their mean.
+    """
     random = Random(seed)
     found = {"random": [random.choice(seen) for _ in range(n)]}
     if isinstance(seen[0], (str, list)):

@@ -55,7 +55,9 @@ def _tasks(asked: Asked) -> Sequence[Task]:
 
 
 def nearest(made: np.ndarray, examples: dict[str, list[np.ndarray]]) -> str:
-    """The move whose examples (frames, joints, 3) a motion is nearest to, by the mean distance of joints from the root's."""
+    """The move whose examples (frames, joints, 3) a motion is nearest to, by the mean distance of joints from the
+    root's.
+    """
     from ofasys.metric import mpjpe
 
     return min(examples, key=lambda what: min(mpjpe([made], [other])["mpjpe_root"] for other in examples[what]))

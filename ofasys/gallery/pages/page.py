@@ -33,7 +33,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class Judged:
-    """A task's figures on its test rows, beside those of the better of the trivial answers; and all that was answered."""
+    """A task's figures on its test rows, beside those of the better of the trivial answers; and all that was
+    answered.
+    """
 
     task: Task
     metric: str
@@ -73,11 +75,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Page:
-    """name: what `--page` takes. about: what the tasks and their test rows are; said on the page. tasks: made when the page is run.
+    """name: what `--page` takes. about: what the tasks and their test rows are; said on the page. tasks: made when the
+    page is run.
 
-    show: the page's samples as HTML. needs: libraries that are not always there -> the extra that brings them. lr: the highest learning rate.
-    text_pieces: the most pieces of its tokenizer; 260 is next to letter by letter. minutes: with everything. share: of the time that goes to training, the rest being for
-    answering the test rows.
+    show: the page's samples as HTML. needs: libraries that are not always there -> the extra that brings them. lr: the
+    highest learning rate. text_pieces: the most pieces of its tokenizer; 260 is next to letter by letter. minutes: with
+    everything. share: of the time that goes to training, the rest being for answering the test rows.
     """
 
     name: str

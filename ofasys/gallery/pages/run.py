@@ -1,4 +1,6 @@
-"""Running pages: each trains its own tiny model for a bounded time, is judged, saved, loaded and asked; one report shows all."""
+"""Running pages: each trains its own tiny model for a bounded time, is judged, saved, loaded and asked; one report
+shows all.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Training:
-    """What `begin` found: a model that is not trained yet, with its vocabulary and what its slots fit; how many steps; how long one takes."""
+    """What `begin` found: a model that is not trained yet, with its vocabulary and what its slots fit; how many steps;
+    how long one takes.
+    """
 
     model: GeneralistModel
     steps: int
@@ -34,7 +38,9 @@ class Training:
 
 
 def run_all(out: str | Path = "runs/demo", minutes: float | None = None, seed: int = 0, say: Say = print) -> Path:
-    """The main demo and every page, in one report; its path. minutes: in all, shared as by default; 13 or so if None."""
+    """The main demo and every page, in one report; its path. minutes: in all, shared as by default; 13 or so if
+    None.
+    """
     from ofasys.gallery.demo import run_demo
     from ofasys.gallery.pages import PAGES
 
@@ -56,9 +62,9 @@ def run_pages(
 ) -> Path:
     """Run pages (all, or those named) and add them to the report in `out`; its path.
 
-    minutes: for all of them together, shared as by default. steps: instead of as many as fit, so many, on as little data as will do: a test. A page that
-    lacks a library is left out, and `say` told what to install. Errors: ConfigError for an unknown page, for a folder that
-    holds something else, and if every page lacks something.
+    minutes: for all of them together, shared as by default. steps: instead of as many as fit, so many, on as little
+    data as will do: a test. A page that lacks a library is left out, and `say` told what to install. Errors:
+    ConfigError for an unknown page, for a folder that holds something else, and if every page lacks something.
     """
     from ofasys.gallery.report import write_pages
 
@@ -148,7 +154,8 @@ def run_page(page: Page, out: Path, seconds: float, seed: int, say: Say, steps: 
 def begin(page: Page, tasks: Sequence[Task], until: float, seed: int, steps: int | None = None) -> Training:
     """A model ready to be trained, and the steps that fit until then (of `time.monotonic`).
 
-    They are timed on a model that is thrown away; what it learned before training (tokenizers, statistics) is handed on.
+    They are timed on a model that is thrown away; what it learned before training (tokenizers, statistics) is handed
+    on.
     """
     from ofasys.generalist import GeneralistModel
     from ofasys.train import Trainer

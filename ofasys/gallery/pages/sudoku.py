@@ -34,7 +34,9 @@ def rows(split: str, count: int, seed: int = 0) -> Rows:
 
 @cache
 def _made(test: int, train: int, seed: int) -> tuple[tuple[Puzzle, ...], tuple[Puzzle, ...]]:
-    """Puzzles with their solutions, no two alike: `test` and `train` of them. The first row of each solution is 1 2 3 4."""
+    """Puzzles with their solutions, no two alike: `test` and `train` of them. The first row of each solution is 1 2 3
+    4.
+    """
     boards = solve([[1, 2, 3, 4], *([[0] * 4] * 3)], most=100)
     random = Random(f"sudoku/{seed}")
     found: dict[str, Puzzle] = {}
@@ -69,7 +71,9 @@ def _tasks(asked: Asked) -> Sequence[Task]:
 
 
 def drawn(board: Board, given: Board, truth: Board | None = None) -> str:
-    """A board as a table: what was given in bold; of the rest, where the truth is told, what is right green and what is wrong red."""
+    """A board as a table: what was given in bold; of the rest, where the truth is told, what is right green and what is
+    wrong red.
+    """
     lines = []
     for y, line in enumerate(board):
         cells = []

@@ -1,9 +1,10 @@
-"""The demo's sound: the digits and the letters, each spoken once by one voice, and ways to make each sound a little different.
+"""The demo's sound: the digits and the letters, each spoken once by one voice, and ways to make each sound a little
+different.
 
 from ofasys.gallery import speech
 
-speech.recording("seven")            # (samples (n,) float32, 8000)
-speech.spoken(["seven", "b"], seed)  # the same rate: one after the other, each at another speed, pitch and loudness, in noise
+speech.recording("seven")            # (samples (n,) float32, 8000) speech.spoken(["seven", "b"], seed)  # the same
+rate: one after the other, each at another speed, pitch and loudness, in noise
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def recording(name: str) -> Sound:
 
 
 def spoken(names: Sequence[str], seed: str | int, *, noise: float = 0.02) -> Sound:
-    """Names said one after the other, each faster or slower by up to 15 % and higher or lower by up to 12 %, louder or softer, at a
-    moment of its own, in white noise of up to `noise`. A function of its arguments alone."""
+    """Names said one after the other, each faster or slower by up to 15 % and higher or lower by up to 12 %, louder or
+    softer, at a moment of its own, in white noise of up to `noise`. A function of its arguments alone.
+    """
     random = np.random.default_rng(list(str(seed).encode()))
     parts = [np.zeros(int(random.integers(80, 600)), np.float32)]
     for name in names:
@@ -67,8 +69,8 @@ def spoken(names: Sequence[str], seed: str | int, *, noise: float = 0.02) -> Sou
 def changed(samples: np.ndarray, *, speed: float, pitch: float) -> np.ndarray:
     """samples (n,) -> about (n / speed,), the voice `pitch` times as high.
 
-    Overlapping windows are laid closer or wider apart where they fit best (WSOLA, Verhelst and Roelands 1993), which changes the length alone; resampling
-    then changes length and pitch.
+    Overlapping windows are laid closer or wider apart where they fit best (WSOLA, Verhelst and Roelands 1993), which
+    changes the length alone; resampling then changes length and pitch.
     """
     return resampled(stretched(samples, pitch / speed), pitch)
 

@@ -1,4 +1,6 @@
-"""AUDIO: sound, given as a file in any usual format, or as an array with its rate. It is read as log-mel frames, and made of them."""
+"""AUDIO: sound, given as a file in any usual format, or as an array with its rate. It is read as log-mel frames, and
+made of them.
+"""
 
 from __future__ import annotations
 

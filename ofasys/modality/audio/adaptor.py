@@ -18,7 +18,8 @@ DROPOUT = 0.5  # of frames that are read back, in training: or the model copies 
 class ConvAdaptor(nn.Module):
     """frames (T, C) and counts (values,) -> (n, D), n = ceil(ceil(T / 2) / 2) per value.
 
-    Two convolutions over time, kernel 3, stride 2, the mels as channels (as Whisper and the Speech-Transformer begin), then LayerNorm.
+    Two convolutions over time, kernel 3, stride 2, the mels as channels (as Whisper and the Speech-Transformer begin),
+    then LayerNorm.
     """
 
     def __init__(self, options: Options, width: int) -> None:
@@ -37,10 +38,11 @@ class ConvAdaptor(nn.Module):
 
 
 class FramesAdaptor(nn.Module):
-    """Frames read back through a bottleneck with dropout, and predicted in two goes, as in Tacotron 2 (Shen et al., 2018).
+    """Frames read back through a bottleneck with dropout, and predicted in two goes, as in Tacotron 2 (Shen et al.,
+    2018).
 
-    embed: frames (n * r, C) -> (n, D). predict: hidden (n, D) -> `coarse` and `frames` (n, r, C), before and after the postnet, and `stop` (n,),
-    the logit that this position is the last.
+    embed: frames (n * r, C) -> (n, D). predict: hidden (n, D) -> `coarse` and `frames` (n, r, C), before and after the
+    postnet, and `stop` (n,), the logit that this position is the last.
     """
 
     def __init__(self, options: Options, width: int) -> None:
@@ -77,7 +79,8 @@ class FramesAdaptor(nn.Module):
 class Postnet(nn.Module):
     """frames (T, C) -> what to add to them (T, C), each seeing 6 frames to both sides within its value.
 
-    Three convolutions instead of five, and LayerNorm for batch norm, which would make a value depend on its batch. Adds nothing at first.
+    Three convolutions instead of five, and LayerNorm for batch norm, which would make a value depend on its batch. Adds
+    nothing at first.
     """
 
     def __init__(self, mels: int, width: int) -> None:
@@ -101,8 +104,8 @@ class Postnet(nn.Module):
 def convolve(x: Tensor, lengths: Tensor, layer: nn.Conv1d) -> Tensor:
     """x (N, C): values of `lengths` (values,) rows end to end -> (M, W), ceil(length / stride) rows each.
 
-    What a plain convolution with zeros around each value gives. One product over all rows: each gathers the `kernel` rows it sees,
-    and a row of zeros where its value has none.
+    What a plain convolution with zeros around each value gives. One product over all rows: each gathers the `kernel`
+    rows it sees, and a row of zeros where its value has none.
     """
     (size,), (stride,) = layer.kernel_size, layer.stride
     index = windows(lengths, size, stride)  # (M, size)

@@ -20,8 +20,8 @@ def spec_augment(
 ) -> np.ndarray:
     """frames (T, C) -> (T, C), some of it replaced by the mean of all.
 
-    A stretch of time has 0 to min(time_mask, time_share * T) frames, one of bands 0 to min(band_mask, C) bands, each length and
-    place equally likely.
+    A stretch of time has 0 to min(time_mask, time_share * T) frames, one of bands 0 to min(band_mask, C) bands, each
+    length and place equally likely.
     """
     T, C = frames.shape
     hidden = np.zeros((T, C), dtype=bool)

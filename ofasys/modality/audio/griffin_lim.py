@@ -14,8 +14,9 @@ MOMENTUM = 0.99
 def griffin_lim(magnitude: Tensor, spec: MelSpec, length: int, steps: int = 60, momentum: float = MOMENTUM) -> Tensor:
     """magnitude (F, T) -> samples (length,) whose spectrum has about these magnitudes.
 
-    Projects, in turn, on the spectra of real signals and on those with the magnitudes asked for, each time going on a little
-    in the direction it came (momentum 0: Griffin and Lim, 1984). It begins with the same random phases every time.
+    Projects, in turn, on the spectra of real signals and on those with the magnitudes asked for, each time going on a
+    little in the direction it came (momentum 0: Griffin and Lim, 1984). It begins with the same random phases every
+    time.
     """
     generator = torch.Generator().manual_seed(0)
     phase = torch.rand(magnitude.shape, generator=generator) * (2 * torch.pi)

@@ -1,4 +1,5 @@
-"""Log-mel frames of a waveform, and the magnitudes behind mel frames. `n` samples, `T` frames, `F` bins of the spectrum, `C` mels.
+"""Log-mel frames of a waveform, and the magnitudes behind mel frames. `n` samples, `T` frames, `F` bins of the
+spectrum, `C` mels.
 
 The mel scale is Slaney's (linear below 1000 Hz, logarithmic above), and each band has the same area, as in Slaney's
 Auditory Toolbox; the spectrum is of magnitudes, the logarithm natural, of nothing below FLOOR.
@@ -106,7 +107,9 @@ def _bank(rate: int, fft: int, mels: int, fmin: float, fmax: float) -> Tensor:
 
 @torch.no_grad()
 def log_mel(samples: np.ndarray, spec: MelSpec) -> np.ndarray:
-    """samples (n,), at least a window of them -> (T, C) float32, T = 1 + n // hop. Silence is log(FLOOR), never infinite."""
+    """samples (n,), at least a window of them -> (T, C) float32, T = 1 + n // hop. Silence is log(FLOOR), never
+    infinite.
+    """
     magnitude = spec.spectrum(torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))).abs()
     return (spec.bank() @ magnitude).clamp_(min=FLOOR).log_().T.numpy()
 

@@ -46,7 +46,8 @@ class Heard(Concatenate):
 
 
 class Fbank(Heard):
-    """Sound -> frames (T, C) float32, T = 1 + samples // hop, and counts (1,), the T. Four frames share a stream position.
+    """Sound -> frames (T, C) float32, T = 1 + samples // hop, and counts (1,), the T. Four frames share a stream
+    position.
 
     max_length: longer audio loses its end.
     """

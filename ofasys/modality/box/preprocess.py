@@ -141,8 +141,8 @@ def _number(value: Any) -> float:
 class _Doubt:
     """Whether boxes given in pixels may be written otherwise, judged by the first different ones of training.
 
-    Shares of the sides lie in the first pixel. Corners of objects that lie anywhere are soon outside when they are read as
-    a corner and a size. corners: whether that is asked too.
+    Shares of the sides lie in the first pixel. Corners of objects that lie anywhere are soon outside when they are read
+    as a corner and a size. corners: whether that is asked too.
     """
 
     def __init__(self, corners: bool) -> None:

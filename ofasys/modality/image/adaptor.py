@@ -15,8 +15,8 @@ from ofasys.modality.shared.patch import scaled
 class ResNetAdaptor(nn.Module):
     """patches (n, 3 * p * p) uint8 and shapes (images, 2) in patches -> (n, D), through a residual network.
 
-    One halving of the resolution per factor two of p, each but the first followed by a residual block: where the picture
-    is largest, a block would cost most and see least.
+    One halving of the resolution per factor two of p, each but the first followed by a residual block: where the
+    picture is largest, a block would cost most and see least.
     """
 
     def __init__(self, options: Options, width: int) -> None:

@@ -14,8 +14,8 @@ from ofasys.modality.image.levels import LEVELS
 class Autoencoder(nn.Module):
     """Pictures (B, 3, H, W) in -1..1 -> codes (B, H/p, W/p) -> pictures.
 
-    Between pictures and patches lie two ways, which are added: convolutions, and one linear map of the whole patch, which
-    learns fast.
+    Between pictures and patches lie two ways, which are added: convolutions, and one linear map of the whole patch,
+    which learns fast.
 
     codes: how many there are, one of LEVELS. patch: p, pixels of the side of the square a code stands for; it sees some
     of its neighbours too. width: channels at half the resolution, doubled with each halving, up to four times.
@@ -66,7 +66,9 @@ class Autoencoder(nn.Module):
 
 
 class _Residual(nn.Module):
-    """x + conv(silu(conv(silu(norm(x))))); the second product starts at zero, so that training starts as a short network."""
+    """x + conv(silu(conv(silu(norm(x))))); the second product starts at zero, so that training starts as a short
+    network.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

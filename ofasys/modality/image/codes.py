@@ -23,10 +23,12 @@ MOST_BYTES = 200_000_000  # of pictures held to train a tokenizer on
 
 
 class Codes(Concatenate):
-    """A picture -> a square of `size` pixels -> tokens (n,) of its codes in raster order, with their places in the grid.
+    """A picture -> a square of `size` pixels -> tokens (n,) of its codes in raster order, with their places in the
+    grid.
 
-    A slot with `mask_ratio` hides codes: their places hold the mask token. In training a random share; where the value is
-    `{"image": picture, "mask": picture or array (H, W)}`, those that lie at least half in what is white or true there.
+    A slot with `mask_ratio` hides codes: their places hold the mask token. In training a random share; where the value
+    is `{"image": picture, "mask": picture or array (H, W)}`, those that lie at least half in what is white or true
+    there.
     """
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
@@ -64,7 +66,9 @@ class Codes(Concatenate):
         return Image.fromarray(self.tokenizer.decode(codes.reshape(self.side, self.side)))
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
-        """A true picture as an answer would be: RGB, a square of `size` pixels. A path that leads nowhere stays itself."""
+        """A true picture as an answer would be: RGB, a square of `size` pixels. A path that leads nowhere stays
+        itself.
+        """
         try:
             return Image.fromarray(_square(read_image(_parted(value)[0], context.root), self.size))
         except DataError:

@@ -1,4 +1,6 @@
-"""Finite scalar quantisation (Mentzer et al., 2023, https://arxiv.org/abs/2309.15505): a code is a few rounded numbers."""
+"""Finite scalar quantisation (Mentzer et al., 2023, https://arxiv.org/abs/2309.15505): a code is a few rounded
+numbers.
+"""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from ofasys.modality.image.tokenizer import ImageTokenizer
 
 
 def judged(tokenizer: ImageTokenizer, pictures: np.ndarray) -> dict[str, float]:
-    """Of pictures (n, S, S, 3) uint8: `psnr`, dB, the mean of what comes back; `codebook_share`, 0..1, of all codes those
-    that any of them uses; `codebook_perplexity`."""
+    """Of pictures (n, S, S, 3) uint8: `psnr`, dB, the mean of what comes back; `codebook_share`, 0..1, of all codes
+    those that any of them uses; `codebook_perplexity`.
+    """
     codes = [tokenizer.encode(picture) for picture in pictures]
     back = [tokenizer.decode(one) for one in codes]
     return psnr(back, list(pictures)) | codebook_use(codes, [tokenizer.codes] * len(codes))

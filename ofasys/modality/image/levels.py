@@ -18,5 +18,7 @@ LEVELS: dict[int, tuple[int, ...]] = {
 
 
 def code_range(options: Mapping[str, Any]) -> str:
-    """The vocabulary range of a slot's codes. Codes of patches of another size mean something else: they have their own."""
+    """The vocabulary range of a slot's codes. Codes of patches of another size mean something else: they have their
+    own.
+    """
     return f"codes.{options['codes']}.{options['patch']}"

@@ -1,4 +1,6 @@
-"""The image tokenizer: a picture as a few codes and back, trained with the system itself; as arrays, and as a folder."""
+"""The image tokenizer: a picture as a few codes and back, trained with the system itself; as arrays, and as a
+folder.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,8 @@ Report = Callable[[int, float], None]
 class TokenizerOptions:
     """What decides the shape of an image tokenizer, and how it is trained.
 
-    codes: how many there are, one of LEVELS. patch: pixels of the side of what a code stands for. width: channels at half
-    the resolution. steps, batch, rate: of training; the rate falls to zero along a cosine.
+    codes: how many there are, one of LEVELS. patch: pixels of the side of what a code stands for. width: channels at
+    half the resolution. steps, batch, rate: of training; the rate falls to zero along a cosine.
     """
 
     codes: int = 1000
@@ -56,8 +58,9 @@ def known_codes() -> str:
 
 
 class ImageTokenizer:
-    """Pictures <-> codes. `codes` of them, each for `patch` x `patch` pixels. A picture is encoded by itself, so that its
-    codes depend on nothing else."""
+    """Pictures <-> codes. `codes` of them, each for `patch` x `patch` pixels. A picture is encoded by itself, so that
+    its codes depend on nothing else.
+    """
 
     def __init__(self, net: nn.Module, codes: int, patch: int, config: Mapping[str, Any]) -> None:
         self.net, self.codes, self.patch, self.config = net.eval(), codes, patch, dict(config)
@@ -66,7 +69,8 @@ class ImageTokenizer:
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """RGB (H, W, 3) uint8, sides multiples of `patch` -> codes (H/p, W/p) int64.
 
-        By one thread: how many there are changes the last digits, and a number that is about to be rounded may have two codes.
+        By one thread: how many there are changes the last digits, and a number that is about to be rounded may have two
+        codes.
         """
         with _one_thread():
             return self.net.encode(_pictures(pixels[None]))[0].numpy()  # type: ignore[operator]
@@ -193,7 +197,8 @@ def train_tokenizer(
     """Train an autoencoder on pictures; what comes out depends on pictures, options and seed alone.
 
     images: (N, S, S, 3) uint8, S a multiple of `patch`. report: told (step, loss) after each step. The loss is the mean
-    absolute error, plus that of the differences between neighbouring pixels, which keeps edges sharp, plus the mean square.
+    absolute error, plus that of the differences between neighbouring pixels, which keeps edges sharp, plus the mean
+    square.
     """
     if not len(images):
         raise ConfigError("there is no picture to train the image tokenizer on")

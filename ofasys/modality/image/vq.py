@@ -1,4 +1,6 @@
-"""A pretrained VQ model of the library `diffusers` (van den Oord et al., 2017; Esser et al., 2021), as an image tokenizer."""
+"""A pretrained VQ model of the library `diffusers` (van den Oord et al., 2017; Esser et al., 2021), as an image
+tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ def patch_of(config: Mapping[str, Any]) -> int:
 
 
 class Pretrained(nn.Module):
-    """Pictures (B, 3, H, W) in -1..1 -> codes (B, H/p, W/p) -> pictures, as `Autoencoder`, by a VQModel of this configuration.
+    """Pictures (B, 3, H, W) in -1..1 -> codes (B, H/p, W/p) -> pictures, as `Autoencoder`, by a VQModel of this
+    configuration.
 
     Errors: ConfigError when diffusers is not installed, or does not know the configuration.
     """

@@ -17,7 +17,8 @@ _KNOWN = {name.lower(): name for name in POSITIONS + ROTATIONS}
 
 
 def read_bvh(text: str) -> Motion:
-    """The motion a BVH file holds. Keywords in any case, one frame a line; one frame more than `Frames:` says is left out.
+    """The motion a BVH file holds. Keywords in any case, one frame a line; one frame more than `Frames:` says is left
+    out.
 
     Errors: DataError with the line and what was expected there.
     """
@@ -259,7 +260,9 @@ def _slow(lines: _Lines, rows: list[str], width: int) -> np.ndarray:
 
 
 def _quick(rows: list[str], width: int) -> np.ndarray | None:
-    """(F, width) where every row holds that many finite numbers; None where one does not, for whom the slow way finds it."""
+    """(F, width) where every row holds that many finite numbers; None where one does not, for whom the slow way finds
+    it.
+    """
     if any(len(row.split()) != width for row in rows):
         return None
     with warnings.catch_warnings():

@@ -25,7 +25,9 @@ DOWN = 15.0  # degrees one looks down
 
 
 def pictures(motion: Motion) -> Iterator[Image.Image]:
-    """A picture a frame, at most FASTEST a second and MOST_PICTURES in all: three views, left limbs red, right ones blue."""
+    """A picture a frame, at most FASTEST a second and MOST_PICTURES in all: three views, left limbs red, right ones
+    blue.
+    """
     frames = shown(motion)
     points, bones, colours = _points(motion, frames)
     feet = points[:, 0].copy()  # the place on the ground below the root
@@ -65,7 +67,9 @@ def save(
     labels: Sequence[str] = (),
     root: str | Path | None = None,
 ) -> None:
-    """Write motions: one as `.bvh`; several, one after another, as `.gif`; `.json` for the numbers. Errors: ConfigError for other files."""
+    """Write motions: one as `.bvh`; several, one after another, as `.gif`; `.json` for the numbers. Errors: ConfigError
+    for other files.
+    """
     path = Path(path)
     motions: list[Motion] = list(values)
     kind = path.suffix.lower()

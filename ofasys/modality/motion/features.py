@@ -1,7 +1,8 @@
 """What a model sees of a frame, and back: the root's place and six numbers a rotation, or the places of the joints.
 
-`rotations`: the place of each joint that has position channels (3; mostly the root alone), then the rotation of each joint that has
-rotation channels (6: two columns of its matrix). `positions`: the root's place (3), then each other joint's less the root's (3 each).
+`rotations`: the place of each joint that has position channels (3; mostly the root alone), then the rotation of each
+joint that has rotation channels (6: two columns of its matrix). `positions`: the root's place (3), then each other
+joint's less the root's (3 each).
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ class Features:
         return Motion(self.skeleton, values, frame_time)
 
     def between(self, before: np.ndarray, after: np.ndarray, share: np.ndarray) -> np.ndarray:
-        """Features `share` (n,) of the way from `before` to `after` (n, width): places on the line, rotations on the arc."""
+        """Features `share` (n,) of the way from `before` to `after` (n, width): places on the line, rotations on the
+        arc.
+        """
         made = before + share[:, None] * (after - before)
         six = made[:, self.places :].reshape(len(made), -1, 6)
         made[:, self.places :] = matrix_to_six(six_to_matrix(six)).reshape(len(made), -1)
@@ -111,7 +114,8 @@ class Features:
     def to_origin(self, features: np.ndarray) -> np.ndarray:
         """Moved and turned as a whole so that the first frame's root is over the origin (x = z = 0) and faces +z.
 
-        It is only moved where the root does not turn freely or looks straight up, and left as it is where it has no place.
+        It is only moved where the root does not turn freely or looks straight up, and left as it is where it has no
+        place.
         """
         if 0 not in self.placed:
             return features

@@ -15,7 +15,8 @@ from ofasys.modality.motion.skeleton import POSITIONS, Skeleton
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """values (F, W) float64: the channels of the skeleton's joints in order, degrees and the file's unit of length, y up.
+    """values (F, W) float64: the channels of the skeleton's joints in order, degrees and the file's unit of length, y
+    up.
 
     frame_time: seconds a frame. Equal motions have equal skeletons, numbers and times. Errors: DataError for numbers
     that are not finite, or do not fit the skeleton.
@@ -49,7 +50,9 @@ class Motion:
         parents: Sequence[int] | None = None,
         names: Sequence[str] | None = None,
     ) -> Motion:
-        """Joint positions (F, J, 3), y up. parents: -1 for joint 0, else an earlier joint; all hang on joint 0 if None."""
+        """Joint positions (F, J, 3), y up. parents: -1 for joint 0, else an earlier joint; all hang on joint 0 if
+        None.
+        """
         try:
             places = np.asarray(positions, dtype=np.float64)
         except (TypeError, ValueError):

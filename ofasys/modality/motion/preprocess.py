@@ -22,10 +22,12 @@ MOST_SKELETONS = 64  # of which the commonest is looked for; values with yet ano
 
 
 class Frames(Concatenate):
-    """A motion -> frames (n, stride * C) float32: features less their mean, by their deviation, `stride` frames a position.
+    """A motion -> frames (n, stride * C) float32: features less their mean, by their deviation, `stride` frames a
+    position.
 
-    `time` (1,), how much of it is noise: none; `lengths` (1,), its positions. Mean, deviation and skeleton are fitted; see `fit`. Longer values are cut to `frames`: anywhere in training, else
-    at the start. A last group of fewer than `stride` frames repeats the last one.
+    `time` (1,), how much of it is noise: none; `lengths` (1,), its positions. Mean, deviation and skeleton are fitted;
+    see `fit`. Longer values are cut to `frames`: anywhere in training, else at the start. A last group of fewer than
+    `stride` frames repeats the last one.
     """
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
@@ -76,9 +78,9 @@ class Frames(Concatenate):
     def fit(values: Iterable[tuple[Any, Context]], options: Options, seed: int) -> dict[str, np.ndarray]:
         """skeleton: JSON as uint8, the commonest; mean and deviation (C,) over all frames of all values that have it.
 
-        A value is seen in pieces of `frames` frames, each placed as `start` says. A feature's deviation is no less than a
-        share of its kind's, so that a joint that never moves is not blown up. Values that are no motion, or have another
-        skeleton, are left out. Errors: DataError if none is left.
+        A value is seen in pieces of `frames` frames, each placed as `start` says. A feature's deviation is no less than
+        a share of its kind's, so that a joint that never moves is not blown up. Values that are no motion, or have
+        another skeleton, are left out. Errors: DataError if none is left.
         """
         fps = float(options["fps"])
         found: list[_Spread] = []

@@ -23,7 +23,9 @@ EXPECTED = (
 
 
 class Files:
-    """Motions of the files read last, so that one read again and again is parsed once: up to `most` bytes of numbers."""
+    """Motions of the files read last, so that one read again and again is parsed once: up to `most` bytes of
+    numbers.
+    """
 
     def __init__(self, most: int = 64 * 2**20) -> None:
         self.most, self.held = most, 0
@@ -65,7 +67,8 @@ class Files:
 def read_motion(value: Any, root: str | Path | None = None, fps: float = 20.0, files: Files | None = None) -> Motion:
     """value: see EXPECTED; relative paths start at `root`; positions without a rate have `fps`. files: read before.
 
-    What `Motion.to_dict` gave is read too, and a mapping with `bytes` or `path`, as `datasets` gives. Errors: DataError.
+    What `Motion.to_dict` gave is read too, and a mapping with `bytes` or `path`, as `datasets` gives. Errors:
+    DataError.
     """
     if isinstance(value, Motion):
         return value

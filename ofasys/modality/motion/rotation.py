@@ -1,7 +1,7 @@
 """Rotations as Euler angles of any order, as matrices, and as six numbers (Zhou et al., 2019).
 
-Matrices act on columns: v' = R v. An order such as "ZYX" is R = Rz Ry Rx, as the channels of a BVH joint are read: from the
-left, each about the axes the ones before have turned. Angles are in degrees. `...` are any leading axes.
+Matrices act on columns: v' = R v. An order such as "ZYX" is R = Rz Ry Rx, as the channels of a BVH joint are read: from
+the left, each about the axes the ones before have turned. Angles are in degrees. `...` are any leading axes.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def euler_to_matrix(degrees: np.ndarray, order: str) -> np.ndarray:
 def matrix_to_euler(matrix: np.ndarray, order: str) -> np.ndarray:
     """(..., 3, 3) -> degrees (..., n) for an order of n different axes, 1 to 3; of three, the second is within -90..90.
 
-    Where that is 90 (gimbal lock) the other two turn about one axis: the third is 0 then. A matrix that fewer axes cannot reach gives angles
-    of its nearest part.
+    Where that is 90 (gimbal lock) the other two turn about one axis: the third is 0 then. A matrix that fewer axes
+    cannot reach gives angles of its nearest part.
     """
     axes = ["XYZ".index(axis) for axis in order]
     if len(axes) == 1:
@@ -57,7 +57,9 @@ def matrix_to_euler(matrix: np.ndarray, order: str) -> np.ndarray:
 
 
 def _angle(axis: int, start: int, vector: np.ndarray) -> np.ndarray:
-    """How far a rotation about `axis` turned the unit vector of another axis, `start`, that is now `vector` (..., 3)."""
+    """How far a rotation about `axis` turned the unit vector of another axis, `start`, that is now `vector` (...,
+    3).
+    """
     j, k = (axis + 1) % 3, (axis + 2) % 3
     return np.arctan2(vector[..., k], vector[..., j]) if start == j else np.arctan2(-vector[..., j], vector[..., k])
 
@@ -68,7 +70,9 @@ def matrix_to_six(matrix: np.ndarray) -> np.ndarray:
 
 
 def six_to_matrix(six: np.ndarray) -> np.ndarray:
-    """(..., 6), any numbers -> the rotation (..., 3, 3) by Gram-Schmidt. Columns that vanish or coincide give some rotation."""
+    """(..., 6), any numbers -> the rotation (..., 3, 3) by Gram-Schmidt. Columns that vanish or coincide give some
+    rotation.
+    """
     first = _unit(six[..., :3], np.array([1.0, 0.0, 0.0]))
     second = six[..., 3:] - (first * six[..., 3:]).sum(-1, keepdims=True) * first
     aside = np.eye(3)[np.abs(first).argmin(-1)]  # the axis that lies least along the first column

@@ -20,8 +20,9 @@ Triple = tuple[float, float, float]
 class Skeleton:
     """J joints, a parent always before its children; joint 0 is the root and the only one with parent -1.
 
-    offsets: from the parent, in the parent's axes, in the unit of the file. channels: of each joint, the numbers of a frame in their order.
-    A position channel stands in place of that coordinate of the offset. ends: End Sites, (joint, offset).
+    offsets: from the parent, in the parent's axes, in the unit of the file. channels: of each joint, the numbers of a
+    frame in their order. A position channel stands in place of that coordinate of the offset. ends: End Sites, (joint,
+    offset).
     """
 
     names: tuple[str, ...]
@@ -86,7 +87,8 @@ class Skeleton:
         return places, rotations
 
     def differs(self, other: Skeleton) -> str | None:
-        """Why a motion of `other` cannot stand for one of this skeleton: a sentence that names the joint; None if it can.
+        """Why a motion of `other` cannot stand for one of this skeleton: a sentence that names the joint; None if it
+        can.
 
         Lengths of bones and the order of channels may differ; names, parents, kinds of channels and rest pose may not.
         """

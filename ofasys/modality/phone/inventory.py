@@ -15,7 +15,9 @@ class Inventory(Protocol):
     symbols: tuple[str, ...]
 
     def read(self, text: str) -> list[list[int]]:
-        """Text -> its units (phones, or syllables), each the numbers of its symbols. Errors: DataError for an unknown one."""
+        """Text -> its units (phones, or syllables), each the numbers of its symbols. Errors: DataError for an unknown
+        one.
+        """
         ...
 
     def write(self, numbers: Sequence[int]) -> str:

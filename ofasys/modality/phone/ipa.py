@@ -38,10 +38,11 @@ def _symbols() -> tuple[str, ...]:
 
 
 class IPA:
-    """Text in the IPA, with blanks between phones or without. A phone is a letter or affricate with all that changes it.
+    """Text in the IPA, with blanks between phones or without. A phone is a letter or affricate with all that changes
+    it.
 
-    Read in canonical decomposition; longest match first. A tied pair that is no known affricate is its letters and the tie.
-    A run of tone letters is one unit; stress marks, breaks and boundaries stand alone.
+    Read in canonical decomposition; longest match first. A tied pair that is no known affricate is its letters and the
+    tie. A run of tone letters is one unit; stress marks, breaks and boundaries stand alone.
     """
 
     def __init__(self) -> None:

@@ -17,7 +17,9 @@ EXPECTED = 'phones: a str with a blank between symbols, as "HH AH L OW", or a li
 
 
 class Phones(Concatenate):
-    """A str or a list of symbols -> tokens (n,), one a symbol. `max_length` drops whole phones or syllables at the end."""
+    """A str or a list of symbols -> tokens (n,), one a symbol. `max_length` drops whole phones or syllables at the
+    end.
+    """
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.options, self.inventory = options, inventory(options["inventory"])

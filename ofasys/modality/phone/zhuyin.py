@@ -19,7 +19,8 @@ _SYLLABLE = re.compile(rf"(˙?)([{INITIALS}]?[{MEDIALS}]?[{RIMES}]?{ER}?)([{TONE
 
 
 class Zhuyin:
-    """Syllables with a blank between them or without: "ㄋㄧˇ ㄏㄠˇ". One without a mark has the first tone, as it is written.
+    """Syllables with a blank between them or without: "ㄋㄧˇ ㄏㄠˇ". One without a mark has the first tone, as it is
+    written.
 
     The neutral tone's dot may stand before the syllable, as it is printed, or after it. Tones may be digits 1 to 5.
     """
@@ -29,7 +30,9 @@ class Zhuyin:
         self.number = {symbol: i for i, symbol in enumerate(self.symbols)}
 
     def read(self, text: str) -> list[list[int]]:
-        """Each syllable is a unit; the tone is its last symbol, the first tone's too. Errors: DataError for what is none."""
+        """Each syllable is a unit; the tone is its last symbol, the first tone's too. Errors: DataError for what is
+        none.
+        """
         found: list[list[int]] = []
         for part in text.split():
             plain, at = "".join(_WRITTEN.get(c, c) for c in part), 0

@@ -12,7 +12,8 @@ EXPECTED = "a label: a str or an integer, True or False"
 
 
 def label_text(value: Any) -> str:
-    """A str as it is; True and False as these words; a whole number in digits, 2.0 like 2. numpy's and torch's as Python's.
+    """A str as it is; True and False as these words; a whole number in digits, 2.0 like 2. numpy's and torch's as
+    Python's.
 
     Errors: DataError for what is no label: an empty text, a fraction, a list.
     """

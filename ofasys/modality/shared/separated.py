@@ -29,9 +29,9 @@ TSV = Form("\t", quotes=False)
 def form_of_csv(lines: Sequence[str]) -> Form:
     """The form of a CSV file, or of CSV text, by its first lines.
 
-    A first line `sep=;`, which Excel writes and reads, names the separator. Else it is that of , ; tab | which stands in
-    the header outside of quotes, and in some other line. Of several the one that cuts most of these lines into as many
-    cells as the header; then the one that makes more cells; then the first of these four.
+    A first line `sep=;`, which Excel writes and reads, names the separator. Else it is that of , ; tab | which stands
+    in the header outside of quotes, and in some other line. Of several the one that cuts most of these lines into as
+    many cells as the header; then the one that makes more cells; then the first of these four.
     """
     first = lines[0].rstrip("\r\n") if lines else ""
     if len(first) == 5 and first.lower().startswith("sep="):
@@ -67,7 +67,9 @@ def _stray(cells: Sequence[str], record: str) -> bool:
 
 
 def records(lines: Iterable[str], form: Form) -> Iterator[list[str]]:
-    """The cells of each record; an empty line has none. Lines keep their ends. Errors: csv.Error for quotes that do not fit."""
+    """The cells of each record; an empty line has none. Lines keep their ends. Errors: csv.Error for quotes that do not
+    fit.
+    """
     if not form.quotes:
         return (line.rstrip("\r\n").split(form.mark) if line.strip("\r\n") else [] for line in lines)
     csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_CELL))
@@ -99,7 +101,9 @@ def in_quotes(cells: Sequence[str], record: str) -> list[bool]:
 
 
 def needs_quotes(name: str) -> bool:
-    """Whether the name of a column of CSV has to stand in quotes: so that the separator is found, and no mark is missed."""
+    """Whether the name of a column of CSV has to stand in quotes: so that the separator is found, and no mark is
+    missed.
+    """
     odd = any(mark in name for mark in (*MARKS, '"', "\r", "\n"))
     return not name or odd or name.startswith("\ufeff") or name[:4].lower() == "sep="
 

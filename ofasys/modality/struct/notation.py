@@ -4,9 +4,10 @@
     Ann | 1931 | "Bergen | Nord"
     Bob |  | "1931"
 
-Each cell stands after a blank, so that a word in a cell is the same piece as in a sentence. A bare cell that reads as a number is a
-number, `true` and `false` are truth values, an empty one is NULL; any other bare cell is text. Text that would be taken
-for something else (`"1931"`, `""`, text with a bar or a line break) stands in quotes, escaped as in JSON.
+Each cell stands after a blank, so that a word in a cell is the same piece as in a sentence. A bare cell that reads as a
+number is a number, `true` and `false` are truth values, an empty one is NULL; any other bare cell is text. Text that
+would be taken for something else (`"1931"`, `""`, text with a bar or a line break) stands in quotes, escaped as in
+JSON.
 """
 
 from __future__ import annotations
@@ -155,7 +156,8 @@ def read_bare(text: str) -> Value:
 def read_cell(text: str) -> Value:
     """A cell of CSV that stood without quotes: a number if the number is written so, else the text that is there.
 
-    So `1931`, `2.5` and `1e-07` are numbers; `007`, `1.10`, `12e4` and `+5` are codes, of which a number would lose something.
+    So `1931`, `2.5` and `1e-07` are numbers; `007`, `1.10`, `12e4` and `+5` are codes, of which a number would lose
+    something.
     """
     if not text:
         return None

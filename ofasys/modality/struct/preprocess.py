@@ -137,7 +137,9 @@ class TriplesText(Lines):
 
 
 class Databases(Lines):
-    """An SQLite database -> tokens (n,) of its schema, a line a table. If it does not fit, values go first, then tables."""
+    """An SQLite database -> tokens (n,) of its schema, a line a table. If it does not fit, values go first, then
+    tables.
+    """
 
     def preprocess(self, value: Any, context: Context) -> Piece:
         """Errors: DataError for what is no database, and for a first table longer than max_length."""

@@ -21,8 +21,8 @@ def save(
 ) -> None:
     """Write the one value, a table (with its header), triples or a grid, as CSV; as TSV if the name ends in .tsv.
 
-    A table is read back as it was: text that would be taken for a number, a truth value or None stands in quotes. Errors:
-    ConfigError for what the file cannot hold, such as a tab in a .tsv.
+    A table is read back as it was: text that would be taken for a number, a truth value or None stands in quotes.
+    Errors: ConfigError for what the file cannot hold, such as a tab in a .tsv.
     """
     path = Path(path)
     if path.suffix.lower() not in (".csv", ".tsv"):

@@ -82,7 +82,8 @@ def is_database(value: Any, root: str | Path | None = None) -> bool:
 
 
 def read_schema(value: Any, samples: int, root: str | Path | None = None) -> tuple[TableSchema, ...]:
-    """The tables and views of a database, in the order they were made; at most MOST_TABLES, and of some MOST_IN_ALL columns.
+    """The tables and views of a database, in the order they were made; at most MOST_TABLES, and of some MOST_IN_ALL
+    columns.
 
     value: a path, relative ones from `root`, opened read-only; or a connection, which is as before afterwards. Errors:
     DataError for what is no database, has no table, is locked or damaged, or takes too long.

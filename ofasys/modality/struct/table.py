@@ -65,7 +65,9 @@ class Table(list[dict[str, Value]]):
 
 @dataclass(frozen=True)
 class Reading:
-    """A table being read. columns: their names. rows: checked, one after another. count: rows in all, None if unknown."""
+    """A table being read. columns: their names. rows: checked, one after another. count: rows in all, None if
+    unknown.
+    """
 
     columns: tuple[str, ...]
     rows: Iterator[list[Value]]
@@ -336,7 +338,9 @@ def _csv_records(lines: Iterator[str], form: Form) -> Iterator[tuple[list[str], 
 
 
 def _csv_rows(read: Iterator[tuple[list[str], str]], columns: int, telling: bool) -> Iterator[list[Value]]:
-    """The values of each record. telling: a cell in quotes is text; they say nothing where a name has some without need."""
+    """The values of each record. telling: a cell in quotes is text; they say nothing where a name has some without
+    need.
+    """
     for number, (cells, written) in enumerate(read):
         if len(cells) != columns:
             raise _ragged(number, len(cells), columns)

@@ -1,4 +1,6 @@
-"""VIDEO: a clip, given as a path, bytes, frames, or an animated picture. Its frames are cut into the patches of IMAGE."""
+"""VIDEO: a clip, given as a path, bytes, frames, or an animated picture. Its frames are cut into the patches of
+IMAGE.
+"""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ def choose(
 ) -> np.ndarray:
     """Numbers of the frames to take (k,), k <= frames, in order; a frame that is shown for long may come twice.
 
-    times (n,): seconds at which each frame begins, the first at 0. duration: seconds the clip lasts. Without `rate`: all
-    frames of a short clip; of a longer one, the frame shown in the middle of each of `frames` equal parts (Wang et al.,
-    2016), or with `random` at a random moment of each part. With `rate`: so many a second, at most `frames`; if the clip
-    lasts longer than they do, those in its middle, or with `random` from a random moment on.
+    times (n,): seconds at which each frame begins, the first at 0. duration: seconds the clip lasts. Without `rate`:
+    all frames of a short clip; of a longer one, the frame shown in the middle of each of `frames` equal parts (Wang et
+    al., 2016), or with `random` at a random moment of each part. With `rate`: so many a second, at most `frames`; if
+    the clip lasts longer than they do, those in its middle, or with `random` from a random moment on.
     """
     if rate is None:
         if len(times) <= frames:

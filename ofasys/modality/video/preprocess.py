@@ -17,8 +17,8 @@ from ofasys.types import Piece
 class Frames(Concatenate):
     """A clip -> patches (t * h * w, 3 * p * p) uint8, frame by frame in raster order, and shapes (t, 2) in patches.
 
-    A frame takes one place of the sentence, so that positions are (frame, y, x). At most one frame is held as large as it
-    comes; the others are resized already. In training the moments are random: see `choose`.
+    A frame takes one place of the sentence, so that positions are (frame, y, x). At most one frame is held as large as
+    it comes; the others are resized already. In training the moments are random: see `choose`.
     """
 
     def __init__(self, options: Options, symbols: Symbols) -> None:

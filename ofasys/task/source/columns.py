@@ -47,8 +47,9 @@ class Columns(Rows):
 
 
 class Frame(Columns):
-    """A pandas.DataFrame. Its lists, which pandas reads from files as arrays, are lists again. Errors: DataError for two
-    columns of one name."""
+    """A pandas.DataFrame. Its lists, which pandas reads from files as arrays, are lists again. Errors: DataError for
+    two columns of one name.
+    """
 
     def __init__(self, frame: Any) -> None:
         name = f"DataFrame of {len(frame)} rows"
@@ -84,7 +85,9 @@ def from_polars(frame: Any) -> Columns:
 
 
 def from_arrow(data: Any, name: str) -> Columns:
-    """A table of Arrow, or one that gives itself as such. Errors: DataError for two columns of one name, and what is no table."""
+    """A table of Arrow, or one that gives itself as such. Errors: DataError for two columns of one name, and what is no
+    table.
+    """
     import pyarrow as pa
 
     try:
@@ -143,8 +146,8 @@ def simple(kind: Any) -> bool:
 def convert(kind: Any) -> Convert:
     """How columns of a type become lists of values: numbers, texts, bytes, lists and dicts of them.
 
-    A list of numbers without nulls is `Numbers`, so are lists of such lists; a tensor, or an array of `datasets`, is an array. A map is a
-    dict, or a list of pairs where a key comes twice. Times with nanoseconds are numpy's or pandas'.
+    A list of numbers without nulls is `Numbers`, so are lists of such lists; a tensor, or an array of `datasets`, is an
+    array. A map is a dict, or a list of pairs where a key comes twice. Times with nanoseconds are numpy's or pandas'.
     """
     one = _converter(kind)
 
@@ -163,8 +166,9 @@ def _simple(array: Any) -> list[Any]:
 
 
 def _own(scalar: Any) -> Any:
-    """A value that Python cannot hold, as near as may be: text that is not UTF-8 as its bytes, a time beyond the year 9999
-    as numpy's."""
+    """A value that Python cannot hold, as near as may be: text that is not UTF-8 as its bytes, a time beyond the year
+    9999 as numpy's.
+    """
     import pyarrow as pa
 
     try:
@@ -253,8 +257,9 @@ def _numbers(array: Any, wide: np.dtype[Any]) -> list[Any]:
 
 
 def _whole(array: Any) -> np.ndarray | list[Any] | None:
-    """Numbers, or lists of them, through numpy: an array where all lists of an axis are of one length, as in pictures; None
-    where a value is missing."""
+    """Numbers, or lists of them, through numpy: an array where all lists of an axis are of one length, as in pictures;
+    None where a value is missing.
+    """
     if array.null_count:
         return None
     if not _is_list(array.type):
@@ -388,9 +393,10 @@ def class_names(schema: Any) -> dict[str, Any]:
 
 
 def names_in(feature: Any, stored: bool = True) -> Any:
-    """The names of the classes in a feature of `datasets` as JSON has it: of a ClassLabel its names, of a dict those of its
-    fields, of a list those of its values; None where there are none. stored: values are as Arrow holds them, so that what
-    `datasets` keeps as JSON is yet to be read."""
+    """The names of the classes in a feature of `datasets` as JSON has it: of a ClassLabel its names, of a dict those of
+    its fields, of a list those of its values; None where there are none. stored: values are as Arrow holds them, so
+    that what `datasets` keeps as JSON is yet to be read.
+    """
     if isinstance(feature, list):
         return names_in(feature[0], stored) if feature else None
     if not isinstance(feature, Mapping):

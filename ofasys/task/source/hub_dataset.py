@@ -11,7 +11,9 @@ from ofasys.task.source.value import cell, named
 
 
 class HubDataset(Rows):
-    """A `datasets.Dataset`. Images and sounds come undecoded, classes by name; a transform of the user's is kept as it is."""
+    """A `datasets.Dataset`. Images and sounds come undecoded, classes by name; a transform of the user's is kept as it
+    is.
+    """
 
     def __init__(self, data: Any) -> None:
         self.own_transform = data.format["type"] == "custom"

@@ -1,7 +1,7 @@
 """A stream (an IterableDataset), copied once to a file so that its rows can be drawn by number.
 
-The copy is blocks of Arrow. A column of a block whose values are all texts, all whole numbers and so on, is one of Arrow's; any
-other is kept value by value, see `written.py`, so that what comes back is what was given.
+The copy is blocks of Arrow. A column of a block whose values are all texts, all whole numbers and so on, is one of
+Arrow's; any other is kept value by value, see `written.py`, so that what comes back is what was given.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _NO_VALUE = object()  # of a row without the column
 class Stream(Blocks):
     """The rows of a stream, read to its end and copied to a file below the system's folder for temporary files.
 
-    name: what a person would call the stream. max_rows: only so many are read; None: all, and MOST_ROWS of them or
-    more are an error. classes: column -> what its classes are called, see `named`. The file goes when the source does, or
-    with the process that made it. Each block of it is an Arrow stream of its own, so rows may differ in their columns, and a
-    column in its kind. Errors: DataError for a row that is no dict or holds what cannot be written to a file, or when the
-    stream itself raises; ConfigError for too many rows.
+    name: what a person would call the stream. max_rows: only so many are read; None: all, and MOST_ROWS of them or more
+    are an error. classes: column -> what its classes are called, see `named`. The file goes when the source does, or
+    with the process that made it. Each block of it is an Arrow stream of its own, so rows may differ in their columns,
+    and a column in its kind. Errors: DataError for a row that is no dict or holds what cannot be written to a file, or
+    when the stream itself raises; ConfigError for too many rows.
     """
 
     def __init__(

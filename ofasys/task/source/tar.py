@@ -1,4 +1,6 @@
-"""A WebDataset tar: the members of a sample share a key, `0001.jpg 0001.txt 0001.json`, and are found by their offsets."""
+"""A WebDataset tar: the members of a sample share a key, `0001.jpg 0001.txt 0001.json`, and are found by their
+offsets.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Tar(Rows):
 
     Columns: `__key__`; of each extension the member's value; of a member `.json` its fields too. `.txt` is a text (one
     line break at its end does not count), `.cls` a whole number where it is one, `.json` its value, `.npy` an array;
-    all else is bytes that know the member's name. The key ends at the first dot of the name, so `0001.seg.png` is `seg.png` of `0001`.
+    all else is bytes that know the member's name. The key ends at the first dot of the name, so `0001.seg.png` is
+    `seg.png` of `0001`.
 
     Kept in memory: the keys, and per sample and extension two numbers. A member that at least half of the samples have
     is expected of each; other members are None where they are not. Errors: DataError naming file and member when the
@@ -192,7 +195,9 @@ class Tar(Rows):
                 yield row
 
     def _readable(self, file: BinaryIO, i: int, kind: int) -> Row:
-        """The columns that one member gives; none where it cannot be read, which is said when the row itself is read."""
+        """The columns that one member gives; none where it cannot be read, which is said when the row itself is
+        read.
+        """
         try:
             value = self._value(file, i, kind)
         except DataError:

@@ -1,4 +1,6 @@
-"""Text files of records (JSON lines, CSV, TSV): one record after the other, found by its offset. A JSON list is read whole."""
+"""Text files of records (JSON lines, CSV, TSV): one record after the other, found by its offset. A JSON list is read
+whole.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ class TextFile(Rows):
         return self.path.name
 
     def column(self, name: str) -> list[Any]:
-        """All values of a column; None where a record cannot be read. Errors: DataError when no record has the column."""
+        """All values of a column; None where a record cannot be read. Errors: DataError when no record has the
+        column.
+        """
         values = [value for (piece,) in self.in_pieces([name]) for value in piece]
         if all(value is None for value in values) and name not in (known := self._known()):
             raise no_column(name, known, self.path.name)
@@ -208,7 +212,9 @@ class Jsonl(TextFile):
             return bool(file.readline().strip())
 
     def _try(self) -> None:
-        """Errors: DataError when none of the first records is a JSON object, or all of them together are one JSON list."""
+        """Errors: DataError when none of the first records is a JSON object, or all of them together are one JSON
+        list.
+        """
         with self._opened() as file:
             if not len(self) or (not self._is_list(file) and any(map(self._is_object, self._first(file)))):
                 return

@@ -1,4 +1,6 @@
-"""Values of rows: what numpy, torch, pandas and Arrow call a number, a text or a list is that in Python, in every source."""
+"""Values of rows: what numpy, torch, pandas and Arrow call a number, a text or a list is that in Python, in every
+source.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def _lacks(values: list[Any]) -> bool:
 
 
 def cell(value: Any) -> Any:
-    """The value of a column in a row: as `plain`, and NaN as None; an undecoded file of `datasets` as its bytes or path.
+    """The value of a column in a row: as `plain`, and NaN as None; an undecoded file of `datasets` as its bytes or
+    path.
 
     Where such a file has both, the bytes know the path: `NamedBytes`.
     """
@@ -57,8 +60,8 @@ def cell(value: Any) -> Any:
 def plain(value: Any) -> Any:
     """The value as Python's own, inside lists, tuples and dicts too; what has no such form is itself.
 
-    Numbers of no axis, of numpy or torch, are bool, int, float; a missing value in any of its spellings is None; arrays of
-    numbers stay arrays, other arrays are lists; times are `datetime`'s where these hold them whole.
+    Numbers of no axis, of numpy or torch, are bool, int, float; a missing value in any of its spellings is None; arrays
+    of numbers stay arrays, other arrays are lists; times are `datetime`'s where these hold them whole.
     """
     kind = type(value)
     if kind in _PLAIN or kind is Numbers:

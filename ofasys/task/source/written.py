@@ -1,7 +1,7 @@
 """Any value that a row may hold as bytes, and back: what a column of Arrow of one kind cannot keep as it is.
 
-JSON, and behind it the bytes of arrays and files. What JSON has no word for is a dict that names its kind under MARK. Reading
-runs no code.
+JSON, and behind it the bytes of arrays and files. What JSON has no word for is a dict that names its kind under MARK.
+Reading runs no code.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _KINDS = {kind.__name__: kind for kind in _TEXTS}
 
 
 def write(value: Any) -> tuple[bytes, bool]:
-    """The value as bytes, and whether it holds arrays or bytes of its own. Errors: TypeError for what cannot be written."""
+    """The value as bytes, and whether it holds arrays or bytes of its own. Errors: TypeError for what cannot be
+    written.
+    """
     parts: list[bytes] = []
     tree = json.dumps(_Writer(parts).tree(value)).encode()
     return b"".join((len(tree).to_bytes(_HEAD, "little"), tree, *parts)), bool(parts)
