@@ -150,6 +150,7 @@ def covered(data):
     return b"ID3\3\0\0" + bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0)) + frame + data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize(("kind", "codec"), EXACT)
@@ -164,6 +165,7 @@ def test_containers_that_keep_every_sample(kind, codec, rate, channels):
         np.testing.assert_allclose(samples, played(data)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize(("kind", "codec"), sorted(PADDED))
@@ -180,6 +182,7 @@ def test_codecs_that_add_to_the_ends(kind, codec, rate, channels):
         assert read_audio(data, rate, seconds=given.shape[1] / rate) == audio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("whole", [False, True])
