@@ -63,8 +63,8 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         )
     if lost := _losses(tokenizer):
         warnings.warn(
-            f"{path} does not give every text back: {'; '.join(lost)}. Answers are written so, and compared so with "
-            "references; labels of a closed set keep their own spelling",
+            f"{path} does not give every text back: {'; '.join(lost)}. Answers are written so, and "
+            "references are not; labels of a closed set keep their own spelling",
             stacklevel=3,
         )
     return tokenizer

@@ -32,7 +32,7 @@ from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
 from ofasys.train.precision import autocast, choose
 from ofasys.train.rehearse import rehearse
-from ofasys.train.update import Part, Whole, Window
+from ofasys.train.update import Combined, Part, Window
 
 _log = logging.getLogger("ofasys")
 
@@ -234,9 +234,9 @@ class _Run:
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.parts(step, stream)
-        wholes: dict[tuple[str, int], Whole] = {}
+        wholes: dict[tuple[str, int], Combined] = {}
         for part in parts:
-            wholes.setdefault(part.key, Whole()).add(part)
+            wholes.setdefault(part.key, Combined()).add(part)
         learned = [self.backward(part, wholes[part.key], len(parts)) for part in parts]
         if any(learned):
             self.descend(step)
@@ -280,7 +280,7 @@ class _Run:
         warmup = min(100, trainer.max_steps // 10) if trainer.warmup is None else trainer.warmup
         return learning_rate(step, trainer.max_steps, trainer.lr, warmup, trainer.decay)
 
-    def backward(self, part: Part, whole: Whole, of: int) -> bool:
+    def backward(self, part: Part, whole: Combined, of: int) -> bool:
         """Forward and backward of one of the `of` micro-batches of an update; whether anything in it was judged.
 
         An instruction has as large a share of the update as it has micro-batches in it.

@@ -39,7 +39,7 @@ class Part:
 
 
 @dataclass
-class Whole:
+class Combined:
     """What the micro-batches of one instruction are together in an update. drawn, of which judged: how many they
     are.
     """
