@@ -25,7 +25,7 @@ from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
-from ofasys.types import Goal, Half, Prediction, SlotGoal, SlotPrediction, States, Stream, Stretch
+from ofasys.types import Goal, Half, Prediction, SlotGoal, SlotPrediction, States, Stream, Stretch, TaskCard
 
 Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training values of a slot, with their context
 
@@ -67,6 +67,7 @@ class GeneralistModel(nn.Module):
         self.criteria = nn.ModuleDict()  # weights of criteria that have some
         self.judged: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
+        self.cards: tuple[TaskCard, ...] = ()  # of the tasks it was trained on: their lines, closed sets, settings
 
     @property
     def table(self) -> Tensor:

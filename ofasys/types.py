@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -350,3 +350,18 @@ class Loss:
     slots: Mapping[int, tuple[float, int]]
     figures: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     left_out: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """What a saved model remembers of a task: enough to plan its instructions again and to answer them.
+
+    labels: column -> closed set. generate: search options of its evaluation.
+    """
+
+    name: str
+    instructions: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    generate: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()

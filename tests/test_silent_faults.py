@@ -12,13 +12,14 @@ import torch
 from ofasys import flow
 from ofasys.errors import ConfigError, DataError, InstructionError, PlanError
 from ofasys.generator.options import SearchOptions
-from ofasys.hub import OFASys, TaskCard
+from ofasys.hub import OFASys
 from ofasys.language import Instruction
 from ofasys.modality import Context, lexicon
 from ofasys.planner import plan
 from ofasys.task.loader import Assembler, Ticket, deliveries
 from ofasys.task.task import Task
 from ofasys.train import Trainer
+from ofasys.types import TaskCard
 
 TEXT_ROWS = [{"q": f"what is {i}", "a": f"it is {i}"} for i in range(64)]
 
@@ -184,16 +185,16 @@ def test_an_unknown_option_is_an_error(tiny):
 def test_the_trie_is_built_once(tiny):
     model = answering(tiny, "entail")
     asked = Instruction(tiny.INSTRUCTIONS["entail"])
-    first, _ = model.program(asked)
+    first, _ = model.programs.of(asked)
     model.inference(tiny.INSTRUCTIONS["entail"], data=tiny.ROWS["entail"][0])
     model.inference(asked, data=tiny.ROWS["entail"])
-    again, _ = model.program(Instruction(tiny.INSTRUCTIONS["entail"]))
+    again, _ = model.programs.of(Instruction(tiny.INSTRUCTIONS["entail"]))
     assert again is first
     assert len(model.programs) == 1
-    other, _ = model.program(asked, closed_set=["a", "b"])
+    other, _ = model.programs.of(asked, closed_set=["a", "b"])
     assert other is not first
     for i in range(100):
-        model.program(asked, closed_set=[f"label {i}"])
+        model.programs.of(asked, closed_set=[f"label {i}"])
     assert len(model.programs) <= 64
 
 

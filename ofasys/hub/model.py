@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.model.sizes import ModelConfig
+from ofasys.types import TaskCard
 
 MODEL_FILES = (
     "model.safetensors",
@@ -26,21 +27,6 @@ MODEL_FILES = (
     "tokenizer.json",
     "tasks.json",
 )  # a checkpoint of a run holds more
-
-
-@dataclass(frozen=True)
-class TaskCard:
-    """What a saved model remembers of a task: enough to plan its instructions again and to answer them.
-
-    labels: column -> closed set. generate: search options of its evaluation.
-    """
-
-    name: str
-    instructions: tuple[str, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    generate: Mapping[str, Any] = field(default_factory=dict)
-    metrics: tuple[str, ...] = ()
 
 
 def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, Any]:
@@ -84,6 +70,7 @@ def load_model(
             seed=about["seed"], config=ModelConfig.from_dict(about["config"]), modalities=modalities
         )
         model.size = about["size"]
+        model.cards = cards
         fill(model, files)
     except KeyError as error:
         raise CheckpointError(f"{folder} lacks {error}: it is not a saved model of this version") from None

@@ -13,24 +13,22 @@ from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError, DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.options import SearchOptions, check_use, reaching
-from ofasys.hub.model import TaskCard, load_model, model_files
+from ofasys.hub.model import load_model, model_files
 from ofasys.hub.output import Output
+from ofasys.hub.programs import Programs
 from ofasys.hub.store import MANIFEST, standing, write_folder
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, lexicon
-from ofasys.modality.shared.label import label_text
-from ofasys.planner import Plan, plan
-from ofasys.program.program import Labels, Program
-
-KEPT_PROGRAMS = 64
+from ofasys.program.program import Program
+from ofasys.types import TaskCard
 
 
 class OFASys:
     """A model with the cards of the tasks it was trained on: closed sets, settings, search options."""
 
-    def __init__(self, model: GeneralistModel, cards: Sequence[TaskCard] = ()) -> None:
-        self.model, self.cards = model, tuple(cards)
-        self.programs: dict[tuple[str, str], Program] = {}
+    def __init__(self, model: GeneralistModel, cards: Sequence[TaskCard] | None = None) -> None:
+        self.model, self.cards = model, tuple(model.cards if cards is None else cards)
+        self.programs = Programs(model, self.cards)
 
     @classmethod
     def from_pretrained(
@@ -83,7 +81,7 @@ class OFASys:
         for i, (asked, _) in enumerate(requests):
             groups.setdefault(asked, []).append(i)
         for asked, members in groups.items():
-            program, card = self.program(asked, closed_set, settings)
+            program, card = self.programs.of(asked, closed_set, settings)
             search = _search_options(card, options, program)
             negative = _negative(program, negative_prompt, search)
             for start in range(0, len(members), batch_size):
@@ -112,7 +110,7 @@ class OFASys:
         asked = (
             Instruction(instruction, lexicon(self.model.modalities)) if isinstance(instruction, str) else instruction
         )
-        program, _ = self.program(asked)
+        program, _ = self.programs.of(asked)
         views = program.plan.views
         if views is None:
             raise ConfigError(f"{asked}: no contrast to embed by; write [A|B] ->")
@@ -132,25 +130,9 @@ class OFASys:
             raise DataError("the rows hold no view", expected=f"a column {' or '.join(repr(s.column) for s in both)}")
         return found
 
-    def program(
-        self,
-        instruction: Instruction,
-        closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
-        settings: Mapping[str, Any] | None = None,
-    ) -> tuple[Program, TaskCard | None]:
-        """The program of an instruction, and the card of the task it belongs to. Programs, with their tries, are
-        kept.
-        """
-        card = self._card(instruction)
-        given = card.settings if card else self._common_settings(instruction)
-        planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
-        labels = self._labels(planned, card, closed_set)
-        key = planned.fingerprint, json.dumps(sorted((k, list(v)) for k, v in labels.items()))
-        if key not in self.programs:
-            while len(self.programs) >= KEPT_PROGRAMS:
-                del self.programs[next(iter(self.programs))]
-            self.programs[key] = flow.bind(self.model, planned, labels)
-        return self.programs[key], card
+    def program(self, instruction: Instruction) -> Program:
+        """The program of an instruction, as `inference` takes it: with the closed sets and settings of its task."""
+        return self.programs.of(instruction)[0]
 
     def _answer(
         self,
@@ -177,79 +159,6 @@ class OFASys:
             nbest[0].nbest = tuple(nbest)
             outputs.append(nbest[0])
         return outputs
-
-    def _labels(
-        self, planned: Plan, card: TaskCard | None, closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None
-    ) -> Labels:
-        columns = sorted({slot.column for slot in planned.slots if slot.closed_set})
-        known: dict[str, Sequence[str]] = {}
-        asked = columns if not isinstance(closed_set, Mapping) else [c for c in columns if c not in closed_set]
-        for name in () if closed_set is not None and not isinstance(closed_set, Mapping) else asked:
-            having = [other for other in ((card,) if card else self.cards) if name in other.labels]
-            if len({tuple(other.labels[name]) for other in having}) > 1:
-                tasks = ", ".join(other.name for other in having)
-                raise ConfigError(
-                    f"tasks {tasks} have different closed sets for {name!r}; say which: closed_set={{{name!r}: [...]}}"
-                )
-            known |= {name: having[0].labels[name]} if having else {}
-        if closed_set is not None:
-            if not isinstance(closed_set, Mapping):
-                if len(columns) != 1:
-                    raise ConfigError(
-                        f"closed_set={{column: labels}} is needed; columns with a set: {columns or 'none: write closed_set in the slot'}"
-                    )
-                closed_set = {columns[0]: closed_set}
-            if unknown := sorted(set(closed_set) - set(columns)):
-                raise ConfigError(f"closed_set names {unknown[0]!r}; columns with a set: {columns or 'none'}")
-            known |= {name: self._in_order(name, labels, card) for name, labels in closed_set.items()}
-        return {name: _spelled(name, labels) for name, labels in known.items()}
-
-    def _in_order(self, column: str, labels: Sequence[str], card: TaskCard | None) -> Sequence[str]:
-        """Labels in the order a task learned them in, where they are the same; else as they are given."""
-        if isinstance(labels, str):
-            raise ConfigError(f"the closed set of {column!r} is {labels!r}; give a list of labels")
-        for other in ([card] if card else []) + list(self.cards):
-            learned = other.labels.get(column, ())
-            if sorted(learned) == sorted(set(_spelled(column, labels))):
-                return learned
-        return labels
-
-    def _card(self, instruction: Instruction) -> TaskCard | None:
-        """The card of the task whose line this is. Errors: ConfigError when two tasks share it but not what goes with
-        it.
-        """
-        cards = [card for card in self.cards if str(instruction) in card.instructions]
-        if any((card.labels, card.settings) != (cards[0].labels, cards[0].settings) for card in cards[1:]):
-            names = ", ".join(card.name for card in cards)
-            raise ConfigError(
-                f"tasks {names} share this line but not their closed sets or settings; use lines that differ"
-            )
-        return cards[0] if cards else None
-
-    def _common_settings(self, instruction: Instruction) -> dict[str, Any]:
-        """The settings that reach this instruction and that all tasks with such slots agree on."""
-        scopes = {slot.modality for slot in instruction.slots} | set(instruction.columns)
-        words = lexicon(self.model.modalities)
-        found: dict[str, Any] = {}
-        clash: set[str] = set()
-        for card in self.cards:
-            lines = [Instruction(text, words) for text in card.instructions]
-            there = {s.modality for line in lines for s in line.slots} | {c for line in lines for c in line.columns}
-            for name in {name for other in self.cards for name in other.settings}:
-                if name.split(".")[0] in scopes & there:
-                    value = card.settings.get(name)
-                    if name in found and found[name] != value:
-                        clash.add(name)
-                    found[name] = value
-        return {name: value for name, value in found.items() if name not in clash and value is not None}
-
-
-def _spelled(column: str, labels: Sequence[Any]) -> tuple[str, ...]:
-    """Errors: ConfigError for a label that is none."""
-    try:
-        return tuple(map(label_text, labels))
-    except DataError as error:
-        raise ConfigError(f"the closed set of {column!r}: {error}") from None
 
 
 def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Program) -> SearchOptions:

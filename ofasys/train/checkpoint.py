@@ -14,22 +14,22 @@ import torch
 
 from ofasys.errors import CheckpointError
 from ofasys.generalist import GeneralistModel
-from ofasys.hub.model import TaskCard, fill, model_files, read_cards
+from ofasys.hub.model import fill, model_files, read_cards
 from ofasys.hub.store import read_folder, tensors, write_folder, write_json
 from ofasys.train.optimizer import optimizer_tensors
+from ofasys.types import TaskCard
 
 
 def save(
     out: Path,
     model: GeneralistModel,
-    cards: Sequence[TaskCard],
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any],
     names: Sequence[str],
 ) -> None:
     """Write step `state["step"]` as the checkpoints of these names ("last", "best"); drop those no name points to."""
     folder = f"step-{state['step']:08d}"
-    files = model_files(model, cards)
+    files = model_files(model, model.cards)
     files["optimizer.safetensors"] = optimizer_tensors(optimizer, model)
     files["state.json"] = dict(state)
     write_folder(out / "checkpoints" / folder, files)

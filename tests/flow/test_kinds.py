@@ -63,7 +63,7 @@ def test_views_of_a_loaded_model(contrast):
 @pytest.mark.slow
 def test_a_view_does_not_depend_on_the_other_or_on_neighbours(contrast):
     *_, loaded = contrast
-    program, _ = loaded.program(flow.parse("[TEXT:word|TEXT:figure] ->"))
+    program = loaded.program(flow.parse("[TEXT:word|TEXT:figure] ->"))
     samples = [flow.preprocess(program, row) for row in PAIRS[:3]]
     together = flow.generate(loaded.model, program, samples, SearchOptions())
     alone = flow.generate(loaded.model, program, samples[1:2], SearchOptions())
@@ -127,7 +127,7 @@ def test_a_value_given_between_two_that_are_made(tmp_path):
     _, model, loaded = trained(tmp_path, Task("t", line, train=rows, micro_batch_size=16), steps=150)
     out = loaded.inference(line, data={"a": "five", "c": "y"})
     assert (out["b"], out["d"]) == ("5", "5y")
-    program, _ = loaded.program(flow.parse(line))
+    program = loaded.program(flow.parse(line))
     sample = flow.preprocess(program, rows[0])
     assert len(sample.target[0].prefix) == 1  # the start mark
     assert program.symbols.decode(sample.target[1].prefix) == "x"

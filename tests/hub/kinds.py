@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from ofasys import GeneralistModel, OFASys, Task
-from ofasys.hub import TaskCard
 from ofasys.model.sizes import ModelConfig
+from ofasys.types import TaskCard
 from tests.modality.audio.sounds import tone
 from tests.modality.motion import bodies
 

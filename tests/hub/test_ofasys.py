@@ -5,7 +5,8 @@ import math
 import pytest
 
 from ofasys.errors import ConfigError, DataError
-from ofasys.hub import OFASys, TaskCard
+from ofasys.hub import OFASys
+from ofasys.types import TaskCard
 
 
 def card(tiny, line, **more):

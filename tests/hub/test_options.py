@@ -6,8 +6,8 @@ import pytest
 from ofasys import GeneralistModel, OFASys, Task
 from ofasys.errors import ConfigError
 from ofasys.flow import parse, plan
-from ofasys.hub.model import TaskCard
 from ofasys.model.sizes import ModelConfig
+from ofasys.types import TaskCard
 
 SMALL = ModelConfig(width=32, heads=2, ffn=64, encoder_layers=1, decoder_layers=1, max_positions=64)
 LINES = {

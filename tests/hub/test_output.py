@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from ofasys.errors import ConfigError, DataError
-from ofasys.hub import OFASys, TaskCard
+from ofasys.hub import OFASys
+from ofasys.types import TaskCard
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from ofasys.errors import CheckpointError, ConfigError
-from ofasys.hub import OFASys, TaskCard, model_files, store
+from ofasys.hub import OFASys, model_files, store
 from ofasys.hub.model import MODEL_FILES
 from ofasys.hub.store import MANIFEST, read_folder, tensors, write_folder, write_json
+from ofasys.types import TaskCard
 
 OLD = {"a.json": {"which": "old"}, "w.safetensors": {"x": torch.zeros(3)}, "t.txt": "alt é"}
 NEW = {"a.json": {"which": "new"}, "w.safetensors": {"x": torch.ones(3)}, "t.txt": "neu é"}

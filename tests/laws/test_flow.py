@@ -9,10 +9,11 @@ import torch
 from ofasys import flow
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.options import SearchOptions
-from ofasys.hub import OFASys, TaskCard
+from ofasys.hub import OFASys
 from ofasys.modality import Context
 from ofasys.modality.vocabulary import BOS, END
 from ofasys.program.answer import split
+from ofasys.types import TaskCard
 
 ALL = [
     "caption", "entail", "prompted", "detect", "name_first", "bare", "ground",

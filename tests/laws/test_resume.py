@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ofasys import CheckpointError, OFASys, Trainer
-from ofasys.train import trainer as room
+from ofasys.train import run as room
 from tests.train import tiny
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def spy(monkeypatch):
     """What each micro-batch drew, and the losses so far; `spy.kill = n` ends a run in the middle of its step n."""
 
     watched = SimpleNamespace(kill=None, drawn={}, losses={})
-    backward, quarantine = room._Run.backward, room._Run.quarantine
+    backward, quarantine = room.Run.backward, room.Run.quarantine
 
     def watch_backward(run, part, whole, of):
         learned = backward(run, part, whole, of)
@@ -45,8 +45,8 @@ def spy(monkeypatch):
         ticket = delivery.ticket
         watched.drawn[(ticket.step, ticket.task, ticket.k)] = (delivery.instruction, delivery.rows)
 
-    monkeypatch.setattr(room._Run, "backward", watch_backward)
-    monkeypatch.setattr(room._Run, "quarantine", watch_quarantine)
+    monkeypatch.setattr(room.Run, "backward", watch_backward)
+    monkeypatch.setattr(room.Run, "quarantine", watch_quarantine)
     return watched
 
 
@@ -152,15 +152,15 @@ import os, signal, sys
 from pathlib import Path
 from types import SimpleNamespace
 from tests.laws.test_resume import run
-from ofasys.train import trainer as room
+from ofasys.train import run as room
 
 stop = int(sys.argv[2])
-update = room._Run.update
+update = room.Run.update
 def killed(self, step, stream):
     if step == stop:
         os.kill(os.getpid(), signal.SIGKILL)
     update(self, step, stream)
-room._Run.update = killed
+room.Run.update = killed
 run(Path(sys.argv[1]))
 """
 
@@ -189,7 +189,7 @@ def test_a_line_cut_off_by_the_kill_is_dropped(tmp_path, spy, whole):
 
 
 def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(tmp_path, monkeypatch, whole):
-    backward = room._Run.backward
+    backward = room.Run.backward
 
     def interrupted(self, part, *rest):
         learned = backward(self, part, *rest)
@@ -199,7 +199,7 @@ def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(tmp_path, monkeypatch, 
         return learned
 
     interrupts = []
-    monkeypatch.setattr(room._Run, "backward", interrupted)
+    monkeypatch.setattr(room.Run, "backward", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", workers=1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -213,7 +213,7 @@ def test_a_second_ctrl_c_interrupts_at_once(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the second was not heard")
 
-    monkeypatch.setattr(room._Run, "backward", interrupted)
+    monkeypatch.setattr(room.Run, "backward", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut")
 

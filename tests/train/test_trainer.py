@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ofasys import CheckpointError, ConfigError, DataError, OFASys, Task, Trainer
-from ofasys.train import trainer as room
+from ofasys.train import run as room
 from tests.train import tiny
 
 
@@ -81,7 +81,7 @@ def test_infilling_and_boxes_are_learned():
 def test_what_a_task_does_not_use_stays_bit_for_bit(monkeypatch):
     """After step 1 no task has pictures: their adaptor is not decayed, and its moments stand still."""
     seen = []
-    update = room._Run.update
+    update = room.Run.update
 
     def watched(run, step, stream):
         update(run, step, stream)
@@ -91,7 +91,7 @@ def test_what_a_task_does_not_use_stays_bit_for_bit(monkeypatch):
         }
         seen.append({name: p.detach().clone() for name, p in images.items()} | moments)
 
-    monkeypatch.setattr(room._Run, "update", watched)
+    monkeypatch.setattr(room.Run, "update", watched)
     fit([tiny.box_task(leave=2), tiny.label_task(valid=None, join=2)], weight_decay=0.5)
     assert any(name.endswith("exp_avg") for name in seen[0])
     assert not tiny.same_weights(seen[0], seen[1])
@@ -116,7 +116,7 @@ def test_gradients_are_clipped(monkeypatch):
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_does_harm(tmp_path, monkeypatch):
-    backward = room._Run.backward
+    backward = room.Run.backward
 
     def broken(run, part, *rest):
         learned = backward(run, part, *rest)
@@ -124,7 +124,7 @@ def test_a_gradient_that_is_not_finite_stops_before_it_does_harm(tmp_path, monke
             run.model.table.grad[5, 5] = float("nan")
         return learned
 
-    monkeypatch.setattr(room._Run, "backward", broken)
+    monkeypatch.setattr(room.Run, "backward", broken)
     with pytest.raises(ConfigError, match=r"the gradient is nan at step 2; lower lr=0\.005"):
         fit([tiny.label_task(valid=None)], out=tmp_path, save_every=1)
     assert all(value.isfinite().all() for value in tiny.weights(OFASys.from_pretrained(tmp_path).model).values())
