@@ -99,7 +99,7 @@ def test_nothing_learns_from_end_marks_alone(tiny):
 def test_a_task_whose_rows_are_all_bad_stops(tiny, tmp_path):
     rows = [{"q": "what", "a": None}] * 8
     task = Task("t", "[TEXT:q] -> [TEXT:a]", train=rows, micro_batch_size=4, bad_limit=5)
-    with pytest.raises(DataError, match=r"bad rows, more than bad_limit=5.*task 't'"):
+    with pytest.raises(DataError, match=r"none of 8 training rows .* can be used.*task 't'"):
         Trainer(max_steps=4, out=tmp_path / "run", live=False).fit(model=tiny.grown(("language",)), tasks=[task])
 
 

@@ -21,7 +21,10 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
     out = Path(trainer.out or "")
     text = resolved(run, tasks, model, trainer, out)
     if check:
+        looked = trainer.check(model=model, tasks=tasks)
         say(text.rstrip("\n"))
+        for one in looked:
+            note(str(one))
         return
     step = last_step(out)
     if step is not None:

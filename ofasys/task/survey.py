@@ -96,6 +96,14 @@ class Survey:
         if empty and self.in_one_pass:
             self.column(slot)
 
+    def numbered(self, slot: Slot, read: int) -> Iterator[tuple[int, Any]]:
+        """Each value of a slot with the number of its row: of all rows, or of `read` where rows must be read whole."""
+        start = 0
+        for (piece,) in self.pieces([slot]):
+            for i, value in self._rows(slot, read) if piece is None else enumerate(piece, start):
+                yield from ((i, one) for one in self._each(slot[1], value))
+            start += len(piece or ())
+
     def _each(self, slot: SlotPlan, value: Any) -> Iterable[Any]:
         several = slot.group is not None or slot.column in self.references
         inner = elements(value) if several else None
@@ -103,12 +111,16 @@ class Survey:
 
     def _read(self, slot: Slot, most: int) -> Iterator[Any]:
         """A slot's values in `most` rows, evenly spread, each row read whole."""
+        yield from (value for _, value in self._rows(slot, most))
+
+    def _rows(self, slot: Slot, most: int) -> Iterator[tuple[int, Any]]:
+        """The same with the number of each row."""
         column, group = slot[1].column, _group(*slot)
         for i in range(0, len(self.source), -(-len(self.source) // most)):
             try:
                 row = self.source[i] if group is None else group.spread(self.source[i])
                 value = row.get(column)
-                yield row.get(self.references.get(column, "")) if value is None else value
+                yield i, row.get(self.references.get(column, "")) if value is None else value
             except Exception:  # a bad row is dealt with when it is drawn
                 continue
 

@@ -1,4 +1,6 @@
-"""What a run tells: metrics.jsonl and quarantine.jsonl always, a live table in a terminal, TensorBoard if installed."""
+"""What a run tells: metrics.jsonl and quarantine.jsonl always, TensorBoard if installed; a live table in a terminal,
+and elsewhere a line every so often.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +8,42 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
+
+RENEWED = 0.25  # seconds between two states of the table
+TOLD = 20.0  # and between two lines, where there is no terminal
 
 
 class RunLog:
-    """Writes to `out` (None: nowhere) and, in a terminal, shows a table that renews itself. Use as a context."""
+    """Writes to `out` (None: nowhere) and shows how it goes on standard error. Use as a context.
 
-    def __init__(self, out: Path | None, max_steps: int, start: int, live: bool | None = None) -> None:
+    live: True shows a table that renews itself, False nothing; None the table in a terminal, and lines elsewhere.
+    """
+
+    def __init__(
+        self,
+        out: Path | None,
+        max_steps: int,
+        start: int,
+        live: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.out, self.max_steps, self.start, self.step = out, max_steps, start, start
         self.file: IO[str] | None = None
         self.board: Any = None
         self.live = Live(console=Console(stderr=True), refresh_per_second=4) if _wanted(live) else None
+        self.lines = live is None and self.live is None
         self.tasks: dict[str, dict[str, float]] = {}
-        self.began = time.monotonic()
+        self.bad_rows: dict[str, tuple[int, str]] = {}
+        self.clock, self.began = clock, clock()
+        self.shown = self.began
 
     def __enter__(self) -> RunLog:
         if self.out is not None:
@@ -68,33 +87,67 @@ class RunLog:
             with (self.out / "quarantine.jsonl").open("a", encoding="utf8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
+    def bad(self, task: str, rows: int, first: str) -> None:
+        """How many training rows of a task were left out so far, and why the first of them."""
+        self.bad_rows[task] = rows, first
+
+    def at(self, step: int) -> None:
+        """A step is done: the table is renewed, or a line told, if it is time."""
+        self.step = step
+        now = self.clock()
+        if now - self.shown < (RENEWED if self.live else TOLD):
+            return
+        self.shown = now
+        if self.live:
+            self.live.update(self.table())
+        elif self.lines:
+            print(self.line(), file=sys.stderr, flush=True)
+
     def show(self, step: int) -> None:
         """Renew the table."""
         self.step = step
         if self.live:
             self.live.update(self.table())
 
+    def left(self) -> str:
+        """The time left, if the steps to come take as long as those of this call."""
+        done = self.step - self.start
+        return _clock((self.max_steps - self.step) * (self.clock() - self.began) / done if done else 0.0)
+
+    def line(self) -> str:
+        """What the table shows, in a line."""
+        found = [f"step {self.step}/{self.max_steps}", f"{self.left()} left"]
+        for task, figures in self.tasks.items():
+            told = [f"loss {figures['train loss']:.3f}"] if "train loss" in figures else []
+            found.append(" ".join([f"{task}:", *told, *self._headline(figures)]))
+        found += [f"{task}: {rows} bad rows, the first: {first}" for task, (rows, first) in self.bad_rows.items()]
+        return "  ".join(found)
+
+    @staticmethod
+    def _headline(figures: Mapping[str, float]) -> list[str]:
+        """The first figure of validation that is no loss, if there is one."""
+        beside = ("valid loss", "valid samples")
+        valid = [(n, v) for n, v in figures.items() if n.startswith("valid ") and n not in beside]
+        return [f"{n[6:]} {v:.3f}" for n, v in valid[:1]]
+
     def table(self) -> Table:
         """A row a task: loss, its headline metric, samples, bad rows, positions a second, useful share; time left in
-        the title.
+        the title, and below it why rows are bad.
         """
-        done, spent = self.step - self.start, time.monotonic() - self.began
-        left = (self.max_steps - self.step) * spent / done if done else 0.0
-        table = Table(title=f"step {self.step}/{self.max_steps}  {_clock(left)} left", title_justify="left")
+        title = f"step {self.step}/{self.max_steps}  {self.left()} left"
+        why = [f"{task}: {rows} bad, the first: {first}" for task, (rows, first) in self.bad_rows.items()]
+        caption = Text("\n".join(why)) if why else None
+        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
         for name in ("task", "loss", "valid", "samples", "bad", "tokens/s", "useful"):
             table.add_column(name, justify="left" if name == "task" else "right")
-        for task, figures in self.tasks.items():
-            metric = [
-                f"{n[6:]} {v:.3f}"
-                for n, v in figures.items()
-                if n.startswith("valid ") and n not in ("valid loss", "valid samples")
-            ]
+        for task in [*self.tasks, *(name for name in self.bad_rows if name not in self.tasks)]:
+            figures = self.tasks.get(task, {})
             table.add_row(
-                task,
+                Text(task),
                 f"{figures.get('train loss', float('nan')):.3f}",
-                metric[0] if metric else "",
+                *(self._headline(figures) or [""]),
                 f"{figures.get('train samples', 0):,.0f}",
-                f"{figures.get('train bad', 0):,.0f}",
+                f"{self.bad_rows.get(task, (0, ''))[0]:,}",
                 f"{figures.get('train tokens_per_second', 0):,.0f}",
                 f"{100 * figures.get('train useful', 0):.0f}%",
             )

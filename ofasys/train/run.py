@@ -25,6 +25,7 @@ from ofasys.task.order import key_of
 from ofasys.task.schedule import Entry, Ledger
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
+from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.evaluate import evaluate_task, mean
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
@@ -54,13 +55,14 @@ class Run:
             raise ConfigError(
                 f"trainer.eval_every is {trainer.eval_every}, and no task has valid rows; give one valid="
             )
-        # step: updates done. drawn: micro-batches by task. bad: rows by task. windows: sums since the last report.
+        # step: updates done. drawn: micro-batches by task. bad: rows by task, with the first's error. windows: sums since the last report.
         # sizes: rows and micro-batch size by task, which its place in the data rests on.
         self.state: dict[str, Any] = {
             "step": 0,
             "seed": trainer.seed,
             "drawn": {},
             "bad": {},
+            "first_bad": {},
             "best": None,
             "windows": {},
             "sizes": {},
@@ -87,14 +89,17 @@ class Run:
         restore_optimizer(self.optimizer, model, moments)
         self.dtype = choose(trainer.precision, model.device)
         self.windows = {name: Window(**sums) for name, sums in self.state["windows"].items() if name in self.by_name}
-        self.last_bad: dict[str, DataError] = {}
+        self.first_bad: dict[str, DataError] = {}  # of this call
         self.log = RunLog(self.out, trainer.max_steps, start, trainer.live)
+        for name, first in self.state["first_bad"].items():
+            self.log.bad(name, len(self.state["bad"][name]), first)
 
     def resume(self) -> dict[str, torch.Tensor]:
         """Go on with the run that `out` holds, if it does: model, state, labels. The optimizer's tensors."""
         if self.out is None or not checkpoint.has_run(self.out):
             return {}
         self.state, moments, cards = checkpoint.restore(self.out, self.model, self.trainer.seed)
+        self.state.setdefault("first_bad", {})
         for name, there in self.state["sizes"].items():
             here = _size(self.by_name[name]) if name in self.by_name else there
             if here != there:
@@ -115,6 +120,7 @@ class Run:
         trainer, start = self.trainer, self.state["step"]
         trainer.history.clear()
         if start < trainer.max_steps:
+            self.look_ahead()
             self.write_run()
             assembler = Assembler(self.tasks, self.programs, trainer.seed)
             cuda = [self.model.device] if self.model.device.type == "cuda" else []
@@ -124,15 +130,24 @@ class Run:
                 self.log,
                 Interrupt() as interrupt,
             ):
-                for step in range(start, trainer.max_steps):
-                    self.update(step, stream)
-                    self.close(step + 1)
-                    if interrupt.asked:
-                        self.save(("last",))
-                        raise KeyboardInterrupt
+                try:
+                    for step in range(start, trainer.max_steps):
+                        self.update(step, stream)
+                        self.close(step + 1)
+                        self.log.at(step + 1)
+                        if interrupt.asked:
+                            self.save(("last",))
+                            raise KeyboardInterrupt
+                except BaseException as error:
+                    self.tell_bad(besides=getattr(error, "task", None))
+                    raise
             self.tell_bad()
         self.model.eval()
         return self.model
+
+    def look_ahead(self) -> list[Looked]:
+        """Some rows of every split, read before the first step. Errors: as of the function of this name."""
+        return look_ahead(self.tasks, self.programs, self.trainer.seed)
 
     def tickets(self, start: int) -> Iterator[Ticket]:
         """Every micro-batch of the rest of the run, in order."""
@@ -226,29 +241,34 @@ class Run:
             if bad.row in seen:
                 continue
             seen.append(bad.row)
-            self.last_bad[task.name] = bad.error
+            first = self.first_bad.setdefault(task.name, bad.error)
             self.log.quarantine(step, task.name, bad.epoch, bad.row, str(bad.error))
+            self.log.bad(task.name, len(seen), self.state["first_bad"].setdefault(task.name, str(first)))
             if len(seen) > task.bad_limit:
                 raise _too_many(
-                    f"{len(seen)} bad rows, more than bad_limit={task.bad_limit}; mend them or raise it", bad.error
+                    f"{len(seen)} bad rows, more than bad_limit={task.bad_limit}; mend them or raise it", first
                 )
             if len(seen) == len(task.source("train")):
-                raise _too_many(f"all {len(seen)} training rows are bad", bad.error)
+                raise _too_many(f"all {len(seen)} training rows are bad", first)
 
     def check_learned(self) -> None:
         """Errors: DataError for a task none of whose rows could be used."""
-        for name, error in self.last_bad.items():
+        for name, error in self.first_bad.items():
             if not self.windows.get(name, Window()).seen:
                 raise _too_many(f"none of the {len(self.state['bad'][name])} rows that were drawn could be used", error)
 
-    def tell_bad(self) -> None:
-        """A warning for each task that left out rows in this call of `fit`."""
+    def tell_bad(self, besides: str | None = None) -> None:
+        """A warning for each task of which rows were left out, in this call of `fit` or before.
+
+        besides: a task whose error says so.
+        """
         where = "" if self.out is None else f"; all are in {self.out / 'quarantine.jsonl'}"
-        for name, error in self.last_bad.items():
-            count, rows = len(self.state["bad"][name]), len(self.by_name[name].source("train"))
-            _log.warning(
-                f"task {name!r}: {count} of its {rows} training rows were left out as bad, the last: {error}{where}"
-            )
+        for name, error in self.state["first_bad"].items():
+            if name in self.by_name and name != besides:
+                count, rows = len(self.state["bad"][name]), len(self.by_name[name].source("train"))
+                _log.warning(
+                    f"task {name!r}: {count} of its {rows} training rows were left out as bad, the first: {error}{where}"
+                )
 
     def close(self, done: int) -> None:
         """What follows an update: log, validation, checkpoint, as they are due."""
@@ -344,14 +364,14 @@ class Run:
         write_json(self.out / "run.json", {"trainer": settings, "model": model, "tasks": tasks})
 
 
-def _too_many(message: str, last: DataError) -> DataError:
+def _too_many(message: str, first: DataError) -> DataError:
     return DataError(
-        f"{message}; the last: {last.message}",
-        expected=last.expected,
-        task=last.task,
-        slot=last.slot,
-        column=last.column,
-        sample=last.sample,
+        f"{message}; the first: {first.message}",
+        expected=first.expected,
+        task=first.task,
+        slot=first.slot,
+        column=first.column,
+        sample=first.sample,
     )
 
 

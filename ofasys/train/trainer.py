@@ -13,6 +13,7 @@ from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
+from ofasys.train.ahead import Looked
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.optimizer import learning_rate
 from ofasys.train.precision import choose
@@ -82,6 +83,13 @@ class Trainer:
         run folder that is torn, or of another model or seed.
         """
         return Run(self, model, [tasks] if isinstance(tasks, Task) else list(tasks)).fit()
+
+    def check(self, *, model: GeneralistModel, tasks: Sequence[Task] | Task) -> list[Looked]:
+        """All that `fit` does before its first step, and no step: what was seen of each split of each task.
+
+        The model grows as the tasks ask; the run's folder stays as it is. Errors: as of `fit`.
+        """
+        return Run(self, model, [tasks] if isinstance(tasks, Task) else list(tasks)).look_ahead()
 
     def evaluate(
         self,

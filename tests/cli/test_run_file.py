@@ -138,8 +138,8 @@ def test_overrides(shell):
 
 def test_a_task_whose_name_has_a_dot_is_found(shell):
     shell.write("dots.yaml", TWICE.replace("twice:", "a.b:") + "  a:\n    instruction: '-> [TEXT:t]'\n")
-    found = checked(shell, "tasks.a.b.weight=2", "tasks.a.weight=3", file="dots.yaml")["tasks"]
-    assert (found["a.b"]["weight"], found["a"]["weight"]) == (2, 3)
+    given = read_run(shell.folder / "dots.yaml", ["tasks.a.b.weight=2", "tasks.a.weight=3"])
+    assert {task.name: task.weight for task in given.tasks()} == {"a.b": 2, "a": 3}
 
 
 def test_paths_on_the_command_line_start_here_and_those_of_a_file_there(shell, monkeypatch):
@@ -375,7 +375,7 @@ def test_overrides_reach_the_objects(shell, monkeypatch):
 
 
 def test_a_python_file_may_give_plain_values(shell):
-    fields = {"instruction": "say [TEXT:word] twice -> [TEXT:twice]", "train": "data/nli.csv"}
+    fields = {"instruction": "say [TEXT:a] twice -> [TEXT:b]", "train": "data/nli.csv"}
     shell.write("run.py", f"tasks = {{'twice': {fields!r}}}\ntrainer = {{'max_steps': 4}}\n")
     found = checked(shell, "tasks.twice.weight=2", file="run.py")
     assert (found["tasks"]["twice"]["weight"], found["trainer"]["max_steps"]) == (2, 4)

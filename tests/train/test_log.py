@@ -93,3 +93,46 @@ def test_tensorboard_is_written_if_it_is_there(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with RunLog(tmp_path, 10, 4) as log:
         assert log.board is None
+
+
+class Clock:
+    """Seconds as a test sets them."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_without_a_terminal_a_line_is_told_every_so_often(capsys):
+    clock = Clock()
+    log = RunLog(None, 100, 0, clock=clock)
+    with log:
+        log.write("train", 1, "caption", {"loss": 2.3456})
+        log.write("valid", 1, "caption", {"loss": 2.0, "cider": 0.4321})
+        log.bad("vqa", 3, "no file 'a.png'")
+        for step, clock.now in ((1, 10.0), (20, 20.0), (21, 21.0), (50, 40.5)):
+            log.at(step)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"step {step}/100  {left} left  caption: loss 2.346 cider 0.432  vqa: 3 bad rows, the first: no file 'a.png'"
+        for step, left in ((20, "0:01:20"), (50, "0:00:40"))
+    ]
+
+
+def test_live_false_tells_nothing(capsys):
+    clock = Clock()
+    with RunLog(None, 10, 0, live=False, clock=clock) as log:
+        clock.now = 100.0
+        log.at(5)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_table_tells_of_bad_rows_and_why(capsys):
+    log = RunLog(None, 100, 0, live=False)
+    log.write("train", 20, "caption", {"loss": 2.0, "samples": 12})
+    log.bad("caption", 1234, "no [file] 'a.png'")
+    log.bad("vqa", 2, "not a number")
+    text = shown(log)
+    for words in ("1,234", "caption: 1234 bad, the first: no [file] 'a.png'", "vqa: 2 bad, the first: not a number"):
+        assert words in text

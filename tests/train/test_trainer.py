@@ -277,7 +277,7 @@ def test_bad_rows_are_skipped_counted_once_and_written_down(tmp_path):
 def test_too_many_bad_rows_stop_the_run(tmp_path):
     task = tiny.label_task(train=tiny.label_rows(12, bad=(1, 4, 5)), bad_limit=2)
     with pytest.raises(
-        DataError, match=r"3 bad rows, more than bad_limit=2; mend them or raise it; the last: "
+        DataError, match=r"3 bad rows, more than bad_limit=2; mend them or raise it; the first: "
     ) as caught:
         fit([task], max_steps=8, out=tmp_path)
     error = caught.value
@@ -311,7 +311,7 @@ def test_a_micro_batch_of_bad_rows_alone_is_passed_over():
 
 def test_training_on_bad_rows_alone_is_refused():
     rows = [{"text": 5, "label": "red"}, {"text": None, "label": "blue"}]
-    with pytest.raises(DataError, match="all 2 training rows are bad"):
+    with pytest.raises(DataError, match=r"none of 2 training rows \(all there are\) can be used"):
         fit([tiny.label_task(train=rows, micro_batch_size=2)], max_steps=8)
 
 
@@ -384,8 +384,8 @@ def test_a_task_may_weigh_its_loss():
 
 
 def test_a_bad_valid_row_does_not_cost_the_training(tmp_path):
-    with pytest.raises(DataError, match="valid row 2"):
-        fit([tiny.label_task(valid=tiny.label_rows(4, bad=(2,)))], out=tmp_path)
+    with pytest.raises(DataError, match="valid row 3"):  # no row that is looked at before the first step
+        fit([tiny.label_task(valid=tiny.label_rows(9, bad=(3,)))], out=tmp_path)
     _, trainer = fit([tiny.label_task()], out=tmp_path)
     assert trainer.history == []  # the run is there, whole
 
@@ -417,14 +417,16 @@ def test_a_folder_that_is_not_a_run_is_not_taken_for_one(tmp_path):
 
 def test_a_run_that_used_no_row_is_an_error_and_one_that_left_out_some_says_so(tmp_path, caplog):
     """Too few bad rows for the limit, and yet all that were drawn."""
-    rows = [{"text": i, "label": "red" if i % 2 else "blue"} for i in range(90)]
-    with pytest.raises(DataError, match=r"none of the 16 rows that were drawn could be used; the last: .*task 'label'"):
+    rows = [{"text": "fine" if i == 0 else None, "label": "red" if i % 2 else "blue"} for i in range(90)]
+    with pytest.raises(
+        DataError, match=r"none of the 16 rows that were drawn could be used; the first: .*task 'label'"
+    ):
         fit([tiny.label_task(train=rows, valid=None)], max_steps=4, out=tmp_path / "none")
     caplog.clear()
     fit([tiny.label_task(train=tiny.label_rows(12, bad=(3, 7)), valid=None)], max_steps=6, out=tmp_path / "some")
     (told,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
     assert told.startswith(
-        "task 'label': 2 of its 12 training rows were left out as bad, the last: the value is missing"
+        "task 'label': 2 of its 12 training rows were left out as bad, the first: the value is missing"
     )
     assert told.endswith("quarantine.jsonl")
     caplog.clear()
