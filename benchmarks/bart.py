@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ofasys.generator.constraint import Ints
 from ofasys.model import ModelConfig, UniversalModel
+from ofasys.program.steps import Branches, StepDecoder
 from ofasys.types import Hidden, Layout, Stream
 
 VOCABULARY, BOS, PAD, EOS = 50_265, 0, 1, 2
@@ -109,7 +112,8 @@ class Joined:
         positions = torch.stack([order, torch.full_like(order, -1), torch.full_like(order, -1)], 1)
         return self.model.step(torch.nn.functional.embedding(tokens, self.table), positions, self.cache)
 
-    def full(self, tokens: Tensor) -> Tensor:
-        B, L, T = tokens.shape
-        stream = Stream(self.table[tokens.flatten()], layout(B * L, T))
-        return self.model.decode(stream, self.memory, group=L).states.view(B, L, T, -1)
+    def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Tensor]:
+        return self.steps().plant(prefixes)
+
+    def steps(self) -> StepDecoder:
+        return StepDecoder(self.model, self.table, self.memory, self.sources, self.transposed)

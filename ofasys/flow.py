@@ -145,7 +145,7 @@ def generate(
     options: SearchOptions,
     numbers: Sequence[int] | None = None,
     memory: Hidden | None = None,
-) -> list[list[Answer]]:
+) -> list[Sequence[Answer]]:
     """Samples -> per sample its best answers, best first; of `rank` all labels. No dropout: as in evaluation.
 
     A target of several stages is made stage by stage, each decided before the next begins, so it has one answer.

@@ -125,7 +125,7 @@ def test_rank_sums_to_one_and_agrees_with_exhaustive_beams(closed: list[list[int
     constraint = make([OneOf(2)], closed)
     prefixes = [np.array([1]), np.array([1, 2, 5])]
     toy = Toy(V, [seed, seed + 1], seed)
-    table = rank(toy, constraint, prefixes, [[*label, END] for label in closed])
+    table = torch.from_numpy(rank(toy, constraint, prefixes))
     torch.testing.assert_close(table.exp().sum(1), torch.ones(2, dtype=torch.float64), rtol=1e-5, atol=1e-5)
     asked = SearchOptions(beam_size=8, n_best=6, length_penalty=0.0, early_stopping="never")
     for row, found in zip(table, search(toy, constraint, prefixes, asked), strict=True):
