@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 import pytest
@@ -133,11 +132,3 @@ def test_rank_sums_to_one_and_agrees_with_exhaustive_beams(closed: list[list[int
         by_label = {tuple(answer.tokens[:-1].tolist()): answer.logprob for answer in found}
         for label, score in zip(closed, row.tolist(), strict=True):
             assert abs(by_label[tuple(label)] - score) < 1e-4
-
-
-def test_rank_of_sentences_with_more_than_a_label() -> None:
-    constraint = make([Fixed(1, "bins", 1, 2), Forced("a"), OneOf(2)], [[4], [5, 6]])
-    (a,) = (4 + ord("a") % 10,)
-    answers = [[b, a, *label, END] for b, label in product([14, 15], [[4], [5, 6]])]
-    table = rank(Toy(V, [0]), constraint, [np.array([1])], answers, chunk=3)
-    assert abs(float(table.exp().sum()) - 1) < 1e-6
