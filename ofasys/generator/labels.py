@@ -102,7 +102,14 @@ class _BestFirst:
         self.least = np.full(owners, -np.inf)  # what a label must beat
 
     def take(
-        self, owner: Ints, state: Ints, node: Ints, score: Doubles, hidden: Tensor, table: Tensor, trail: Ints | None = None
+        self,
+        owner: Ints,
+        state: Ints,
+        node: Ints,
+        score: Doubles,
+        hidden: Tensor,
+        table: Tensor,
+        trail: Ints | None = None,
     ) -> None:
         """What may come after beginnings that stand at `state` with `hidden`."""
         constraint = self.constraint
@@ -168,7 +175,8 @@ class _BestFirst:
 
     def expand(self, picked: Ints, nodes: Ints, hidden: Tensor, table: Tensor) -> None:
         """Go on from beginnings that are nodes now."""
-        owner, state, score, trail = (part[picked] for part in (self.owner, self.state, self.score, self.trail))
+        owner, state, trail = (part[picked] for part in (self.owner, self.state, self.trail))
+        score = self.score[picked]
         rest = np.ones(len(self.owner), dtype=np.bool_)
         rest[picked] = False
         self._keep(rest)

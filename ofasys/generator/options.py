@@ -10,7 +10,6 @@ from ofasys.errors import ConfigError, nearest
 from ofasys.generator.generator import GENERATORS
 from ofasys.language import Option, options_of
 
-
 # What other libraries call an option that is here under another name.
 CALLED = {
     "num_beams": "beam_size",

@@ -112,9 +112,7 @@ class _Ranking:
         of, edge, to = of[keep], edge[keep], to[keep]
         return source[of], to, node[of], constraint.token[edge]
 
-    def cut(
-        self, ways: tuple[Ints, Ints, Ints, Ints], chunk: int
-    ) -> list[tuple[int, tuple[Ints, Ints, Ints, Ints]]]:
+    def cut(self, ways: tuple[Ints, Ints, Ints, Ints], chunk: int) -> list[tuple[int, tuple[Ints, Ints, Ints, Ints]]]:
         """In parts of at most `chunk`, by source; each with the number of nodes that are there before it."""
         order = np.argsort(ways[0], kind="stable")
         source, state, node, token = (part[order] for part in ways)

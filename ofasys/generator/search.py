@@ -291,9 +291,9 @@ def _beams(
             hidden = rows.hidden()
             chosen, asked = rows.apart(chosen)
             for row, labels in zip(asked.tolist(), rows.labels(asked, hidden, wide), strict=True):
-                for spot, label in enumerate(labels):
-                    gain[row, spot], token[row, spot] = label.logprob, label.tokens[0]
-                    whole[row, spot] = label.tokens
+                for number, label in enumerate(labels):
+                    gain[row, number], token[row, number] = label.logprob, label.tokens[0]
+                    whole[row, number] = label.tokens
             for mine, scores, undo in _choices(rows, head, hidden, chosen):
                 value, place = top(scores.values, wide)
                 words = scores.names(place.cpu().numpy())
@@ -361,8 +361,8 @@ def _beams(
         if whole:
             begun = np.take_along_axis(spot, onward, 1).ravel()
             for row in np.flatnonzero(moves).tolist():
-                if (label := whole.get((int(came[row]), int(begun[row])))) is not None:
-                    rows.settle(row, rows.length - 1, label)
+                if (spelled := whole.get((int(came[row]), int(begun[row])))) is not None:
+                    rows.settle(row, rows.length - 1, spelled)
 
         longest = np.maximum((counted if rows.wholes else rows.made.reshape(B, K))[:, 0], 1)
         if options.early_stopping == "never" and options.length_penalty > 0:

@@ -189,7 +189,9 @@ class Programs:
         having: dict[str, list[TaskCard]] = {}
         for card in self.cards:
             lines = [Instruction(text, words) for text in card.instructions]
-            for scope in {s.modality for line in lines for s in line.slots} | {c for line in lines for c in line.columns}:
+            for scope in {s.modality for line in lines for s in line.slots} | {
+                c for line in lines for c in line.columns
+            }:
                 having.setdefault(scope, []).append(card)
         common: dict[str, dict[str, Any]] = {}
         for name in sorted(names):

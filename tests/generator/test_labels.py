@@ -178,7 +178,7 @@ def test_labels_in_a_loop_are_whole_and_the_loop_stops_in_time(beams: int) -> No
 
 
 def test_a_label_is_never_cut() -> None:
-    constraint, found = whole(Toy(V, [0, 1]), [Free(0, "text"), OneOf(2)], max_length=1, min_length=1)
+    _, found = whole(Toy(V, [0, 1]), [Free(0, "text"), OneOf(2)], max_length=1, min_length=1)
     for (answer,) in found:
         end = int(np.flatnonzero(answer.tokens == END)[0])
         assert answer.tokens[end + 1 : -1].tolist() in LABELS

@@ -9,6 +9,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 
+
 class ClosedSet(tuple[str, ...]):
     """Labels, each once, in order, among which a label is found at once however many there are.
 
