@@ -7,6 +7,7 @@ exact: a label that is at least as likely as every beginning that is left is lik
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -40,22 +41,25 @@ def onward(
     begins = np.cumsum(counts) - counts
     owner = np.repeat(np.arange(len(states)), counts)
     edge = np.arange(len(owner)) + (first - begins)[owner]
-    raw = _products(table, hidden, owner, constraint.token[edge]).double().cpu().numpy()
+    if (states == states[0]).all():
+        tokens = torch.from_numpy(constraint.token[edge[: counts[0]]]).to(table.device)
+        raw = (hidden @ table.index_select(0, tokens).t()).flatten()
+    else:
+        raw = _products(table, hidden, owner, constraint.token[edge])
+    score = raw.double().cpu().numpy()
     if vocabulary:
         step = max(1, WIDEST // len(table))
         parts = [torch.logsumexp(part @ table.t(), 1) for part in hidden.split(step)]
         total = torch.cat(parts).double().cpu().numpy()
     else:
-        peak = np.maximum.reduceat(raw, begins)
-        total = peak + np.log(np.add.reduceat(np.exp(raw - peak[owner]), begins))
-    return owner, edge, raw - total[owner]
+        peak = np.maximum.reduceat(score, begins)
+        total = peak + np.log(np.add.reduceat(np.exp(score - peak[owner]), begins))
+    return owner, edge, score - total[owner]
 
 
 def _products(table: Tensor, hidden: Tensor, owner: Ints, tokens: Ints) -> Tensor:
     """(e,) the raw score of each token where its owner stands: as one product where that wastes little."""
     device = table.device
-    if len(hidden) == 1:
-        return table.index_select(0, torch.from_numpy(tokens).to(device)) @ hidden[0]
     distinct, column = np.unique(tokens, return_inverse=True)
     place = torch.from_numpy(owner).to(device)
     if len(hidden) * len(distinct) <= 32 * len(tokens):
@@ -74,7 +78,7 @@ def likeliest(
     """
     search = _BestFirst(constraint, len(rows), most)
     search.take(np.arange(len(rows)), states, np.full(len(rows), -1), np.zeros(len(rows)), hidden, table)
-    wide = max(4, most)
+    wide = max(2, most)
     while len(picked := search.pick(wide)):
         owner, node, token = search.owner[picked], search.node[picked], search.token[picked]
         fresh = np.arange(branches.count, branches.count + len(picked))
@@ -132,25 +136,25 @@ class _BestFirst:
         closed = token == constraint.end
         done = closed | ~constraint.wanted[to]
         self._finish(owner[of[done]], np.where(closed, -1, to)[done], steps[done], gain[done])
-        self._open(owner[of], to, node[of], token, steps, gain, ~done)
+        left = ~done & (gain > self.least[owner[of]])
+        self._keep(self.score > self.least[self.owner])
+        self._open(owner[of], to, node[of], token, steps, gain, left)
 
     def _finish(self, owner: Ints, state: Ints, trail: Ints, score: Doubles) -> None:
         """Labels that are complete, or have one way on; only the best are kept."""
         owner = np.concatenate([self.done_owner, owner])
         state, trail = np.concatenate([self.done_state, state]), np.concatenate([self.done_trail, trail])
         score = np.concatenate([self.done_score, score])
-        order = np.lexsort((-score, owner))
-        place = _within(owner[order])
-        order, place = order[place < self.most], place[place < self.most]
+        order = _best(owner, score, self.most)
         self.done_owner, self.done_state, self.done_trail = owner[order], state[order], trail[order]
         self.done_score = score[order]
-        full = place == self.most - 1
+        full = _within(self.done_owner) == self.most - 1
         self.least[self.done_owner[full]] = self.done_score[full]
 
     def _open(
         self, owner: Ints, state: Ints, node: Ints, token: Ints, trail: Ints, score: Doubles, keep: NDArray[np.bool_]
     ) -> None:
-        """Add beginnings; those that can no longer lead to one of the best go."""
+        """Add beginnings."""
         self.owner, self.state, self.node, self.token, self.trail = (
             np.concatenate([old, new[keep]])
             for old, new in zip(
@@ -160,7 +164,6 @@ class _BestFirst:
             )
         )
         self.score = np.concatenate([self.score, score[keep]])
-        self._keep(self.score > self.least[self.owner])
 
     def _keep(self, which: NDArray[np.bool_]) -> None:
         self.owner, self.state, self.node, self.token, self.trail = (
@@ -170,8 +173,7 @@ class _BestFirst:
 
     def pick(self, wide: int) -> Ints:
         """The places of the `wide` best beginnings of each owner, by owner."""
-        order = np.lexsort((-self.score, self.owner))
-        return order[_within(self.owner[order]) < wide]
+        return _best(self.owner, self.score, wide)
 
     def expand(self, picked: Ints, nodes: Ints, hidden: Tensor, table: Tensor) -> None:
         """Go on from beginnings that are nodes now."""
@@ -199,6 +201,20 @@ class _BestFirst:
                 state = -1 if tokens[-1] == self.constraint.end else int(self.constraint.to[edge])
             out[owner].append(Label(np.array(tokens, dtype=np.int64), score))
         return out
+
+
+def _best(owner: Ints, score: Doubles, most: int) -> Ints:
+    """The places of the `most` best of each owner, by owner, best first."""
+    order = np.argsort(owner, kind="stable")
+    bounds = [*np.flatnonzero(np.diff(owner[order], prepend=-1)).tolist(), len(order)]
+    parts = []
+    for begin, end in pairwise(bounds):
+        part = order[begin:end]
+        if len(part) > most:
+            part = part[np.argpartition(-score[part], most - 1)[:most]]
+        parts.append(part)
+    kept = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+    return kept[np.lexsort((-score[kept], owner[kept]))]
 
 
 def _within(groups: Ints) -> Ints:
