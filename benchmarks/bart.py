@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.model import ModelConfig, UniversalModel
-from ofasys.types import Hidden, Layout, Stream
+from ofasys.program.steps import StepDecoder
+from ofasys.types import Layout, Stream
 
 VOCABULARY, BOS, PAD, EOS = 50_265, 0, 1, 2
 
@@ -90,26 +91,10 @@ def layout(batch: int, length: int) -> Layout:
     return Layout(batch, length, torch.arange(batch * length), positions, torch.full((batch,), length), True)
 
 
-class Joined:
+class Joined(StepDecoder):
     """Model, embedding and sources (B, S) as the search wants them. Encodes when made."""
 
     def __init__(self, model: UniversalModel, table: Tensor, transposed: Tensor | None, source: Tensor) -> None:
-        self.model, self.table, self.transposed = model, table, transposed
-        self.sources = len(source)
         with torch.inference_mode():
-            self.memory: Hidden = model.encode(Stream(table[source.flatten()], layout(*source.shape)))
-
-    def start(self, group: int, max_length: int) -> None:
-        self.cache = self.model.start(self.memory, self.sources * group, max_length, group)
-
-    def step(self, tokens: Tensor, parents: Tensor | None) -> Tensor:
-        if parents is not None:
-            self.cache.reorder(parents)
-        order = torch.arange(self.cache.filled, self.cache.filled + tokens.shape[1])
-        positions = torch.stack([order, torch.full_like(order, -1), torch.full_like(order, -1)], 1)
-        return self.model.step(torch.nn.functional.embedding(tokens, self.table), positions, self.cache)
-
-    def full(self, tokens: Tensor) -> Tensor:
-        B, L, T = tokens.shape
-        stream = Stream(self.table[tokens.flatten()], layout(B * L, T))
-        return self.model.decode(stream, self.memory, group=L).states.view(B, L, T, -1)
+            memory = model.encode(Stream(table[source.flatten()], layout(*source.shape)))
+        super().__init__(model, table, memory, len(source), transposed)

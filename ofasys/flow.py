@@ -145,36 +145,32 @@ def generate(
     options: SearchOptions,
     numbers: Sequence[int] | None = None,
     memory: Hidden | None = None,
-) -> list[list[Answer]]:
+) -> list[Sequence[Answer]]:
     """Samples -> per sample its best answers, best first; of `rank` all labels. No dropout: as in evaluation.
 
     A target of several stages is made stage by stage, each decided before the next begins, so it has one answer.
     numbers: what draws are a function of, one a sample; 0, 1, ... if None. memory: the states of these samples' source,
-    where they are known.
+    where they are known. Any number of threads may ask at once. Errors: ConfigError while another thread trains the
+    model.
     """
-    was_training = model.training
-    model.eval()
-    try:
+    with model.answering():
         making = Making(model, program, samples, options, range(len(samples)) if numbers is None else numbers, memory)
         return making.answers()
-    finally:
-        model.train(was_training)
 
 
 @torch.inference_mode()
 def embed(
     model: GeneralistModel, program: Program, view: int, rows: Sequence[Row], root: str | Path | None = None
 ) -> np.ndarray:
-    """One view of rows of a contrast -> embeddings (rows, E) of length one. Errors: DataError for a bad row."""
+    """One view of rows of a contrast -> embeddings (rows, E) of length one.
+
+    Errors: DataError for a bad row, ConfigError while another thread trains the model.
+    """
     readers = [Reader(program, row, root=root) for row in rows]
     streams = [reader.source(view) for reader in readers]
     places = [reader.places(stream)[view] for reader, stream in zip(readers, streams, strict=True)]
-    was_training = model.training
-    model.eval()
-    try:
+    with model.answering():
         return embedded_view(model, program, view, streams, places)
-    finally:
-        model.train(was_training)
 
 
 def postprocess(program: Program, sample: Sample, answer: Answer) -> dict[str, Any]:

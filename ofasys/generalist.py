@@ -7,6 +7,7 @@ is new starts from (seed, its own name), so that the order in which tasks arrive
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tok
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.model import UniversalModel
 from ofasys.model.sizes import SIZES, ModelConfig
+from ofasys.model.turns import Turns
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
@@ -60,6 +62,7 @@ class GeneralistModel(nn.Module):
         self.symbols: Symbols | None = None
         with seeded(seed, "universal"):
             self.universal = UniversalModel(self.config)
+        self._turns = Turns()
         self._transposed: tuple[tuple[int, int], Tensor] | None = None
         self.used: set[str] = set()  # tags of the modalities its plans have named
         self.made: dict[str, dict[str, Any]] = {}  # how each adaptor was made, so that it can be made again
@@ -142,9 +145,23 @@ class GeneralistModel(nn.Module):
         if rows > 1 or self.table.numel() < LARGE_TABLE:
             return None
         state = (self.table.data_ptr(), self.table._version)
-        if self._transposed is None or self._transposed[0] != state:
-            self._transposed = state, self.table.detach().t().contiguous()
-        return self._transposed[1]
+        kept = self._transposed  # other threads may change it meanwhile
+        if kept is None or kept[0] != state:
+            kept = self._transposed = state, self.table.detach().t().contiguous()
+        return kept[1]
+
+    def answering(self) -> AbstractContextManager[None]:
+        """Within it the model is in evaluation mode, in any number of threads. Errors: ConfigError while another thread
+        trains it.
+        """
+        return self._turns.answering(self)
+
+    def being_trained(self) -> AbstractContextManager[None]:
+        """Within it this thread alone uses the model: running answers are waited for, new ones of other threads refused.
+
+        Errors: ConfigError while it is being trained already.
+        """
+        return self._turns.training()
 
     def train(self, mode: bool = True) -> GeneralistModel:
         """As of any torch module; and what was kept for decoding is forgotten."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +11,14 @@ import torch
 
 from ofasys.generalist import GeneralistModel
 from ofasys.generator import GENERATORS
+from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
+from ofasys.generator.rank import rank
 from ofasys.generator.search import Hypothesis, search
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.answer import Answer
 from ofasys.program.batch import half, run_piece, source_goals, sources, target_half, to_device
 from ofasys.program.program import Program
-from ofasys.program.ranked import ranked
 from ofasys.program.steps import Onward, Past, StepDecoder
 from ofasys.types import Hidden, Piece, Run, Sample, SlotGoal, States, Whole
 
@@ -43,13 +44,13 @@ class Making:
         self.before: list[list[tuple[str, Piece]]] = [[] for _ in samples]
         self.parts: list[list[Hypothesis | np.ndarray | None]] = [[] for _ in samples]
 
-    def answers(self) -> list[list[Answer]]:
+    def answers(self) -> list[Sequence[Answer]]:
         """Per sample its answers, best first: several where the target is one stage of tokens, else one."""
         scores, besides = self.of_source()
         stages = self.program.stages
         if len(stages) == 1:
             return [
-                [replace(Answer.of(hypothesis), besides=found) for hypothesis in hypotheses]
+                answers_of(hypotheses, found)
                 for hypotheses, found in zip(self.search(0, self.options), besides, strict=True)
             ]
         for number, stage in enumerate(stages):
@@ -94,7 +95,7 @@ class Making:
             scores = [float(answer[plan.views.left] @ answer[plan.views.right]) for answer in found]
         return scores, found
 
-    def search(self, number: int, options: SearchOptions) -> list[list[Hypothesis]]:
+    def search(self, number: int, options: SearchOptions) -> Sequence[Sequence[Hypothesis]]:
         """The hypotheses of a stage of tokens, per sample."""
         model, program = self.model, self.program
         constraint = program.stages[number].constraint
@@ -107,7 +108,8 @@ class Making:
         room = model.config.max_positions - begun - int(constraint.reserve.max()) - program.kept(number)
         options = replace(options, max_length=max(1, min(options.max_length, room)))
         if program.generator == "rank":
-            return ranked(decoder, program, prefixes, options)
+            scores = rank(decoder, constraint, prefixes, normalise=options.normalise)
+            return [labels_by(row, program, options.n_best) for row in scores]
         return search(decoder, constraint, prefixes, options, sources=list(self.numbers))
 
     def past(self) -> Past | None:
@@ -158,6 +160,27 @@ class Making:
     def seed(self, number: int, stage: int) -> int:
         """What the draws of one value of a sample are a function of."""
         return ((self.options.seed * 1_000_003 + number) * 1_009 + stage) % 2**63
+
+
+def answers_of(hypotheses: Sequence[Hypothesis], found: Mapping[int, Any]) -> Sequence[Answer]:
+    """Hypotheses as answers, made as they are read."""
+    return OnDemand(len(hypotheses), lambda i: replace(Answer.of(hypotheses[i]), besides=found))
+
+
+def labels_by(scores: np.ndarray, program: Program, most: int) -> Sequence[Hypothesis]:
+    """All labels of a target that is one closed set, the likeliest first, or the `most` of them if that is above 1.
+
+    scores (L,): their log-probabilities, in the order of the set.
+    """
+    order = np.argsort(-scores, kind="stable")
+
+    def hypothesis(place: int) -> Hypothesis:
+        label = int(order[place])
+        tokens = program.label_tokens(label)
+        logprob = float(scores[label])
+        return Hypothesis(tokens, program.constraint.walk(tokens), logprob, logprob, True)
+
+    return OnDemand(min(most, len(order)) if most > 1 else len(order), hypothesis)
 
 
 def embedded_view(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -46,6 +46,21 @@ class EmissionClass:
 
 
 @dataclass(frozen=True, eq=False)
+class Trie:
+    """The states of one closed set that is spelled in tokens, `L` labels; its inner states are numbered level by level.
+
+    root: where a label begins. levels (depth + 1,): level d is the states levels[d]..levels[d + 1] - 1. parent (n,): of
+    each inner state, the first of them levels[0]. last (L,): the state after which each label, in the order they were
+    given, is closed by the end mark.
+    """
+
+    root: int
+    levels: Ints
+    parent: Ints
+    last: Ints
+
+
+@dataclass(frozen=True, eq=False)
 class Constraint:
     """A frozen automaton over token ids. Made by `bind`.
 
@@ -57,7 +72,8 @@ class Constraint:
     edge is free text, which min_length and n-gram rules speak of. limit (S,): how many more tokens the free text may
     take from this state on (UNLIMITED where nothing says). reserve (S,): tokens to keep in hand from here when every
     text closes at once and every loop stops (the longest label is counted; the closing mark that ends the whole
-    sentence is not). inside (S,): the same if a stoppable state goes on instead of stopping: one token and all that
+    sentence is not). trie_of (S,): the closed set, index into `tries`, a label of which begins or goes on here; else
+    -1. labels: whether all that is chosen is out of closed sets, and nothing is repeated. inside (S,): the same if a stoppable state goes on instead of stopping: one token and all that
     must follow. grid (S, 2): (y, x) of the token emitted here, -1 where it has none; None where no token has. seconds:
     what binding took, tokenising of prompts included.
     """
@@ -79,7 +95,10 @@ class Constraint:
     limit: Ints
     reserve: Ints
     inside: Ints
+    trie_of: Ints
     classes: tuple[EmissionClass, ...]
+    tries: tuple[Trie, ...] = ()
+    labels: bool = False
     grid: Ints | None = None
     seconds: float = field(default=0.0, compare=False)
 
@@ -104,6 +123,16 @@ class Constraint:
             mine = owner == number
             out[mine] = np.searchsorted(group.candidates, self.token[mine])
         return out
+
+    @cached_property
+    def wanted(self) -> Bools:
+        """(S,) states of a trie that have a choice, or from which one is to come before the label ends."""
+        wanted = (self.single < 0) & (self.trie_of >= 0)
+        for trie in self.tries:
+            first, bounds = int(trie.levels[0]), trie.levels.tolist()
+            for begin, end in zip(bounds[-2::-1], bounds[:0:-1], strict=True):
+                wanted[trie.parent[begin - first : end - first][wanted[begin:end]]] = True
+        return wanted
 
     @cached_property
     def _lists(self) -> tuple[list[int], list[int], list[int], list[int], list[int], list[int]]:
@@ -195,16 +224,20 @@ def bind(
     ranges: Mapping[str, tuple[int, int]],
     end: int,
     closed: Mapping[int, Sequence[Sequence[int]]] | None = None,
+    heads: Collection[int] = (),
 ) -> Constraint:
     """The automaton of a target sentence over a vocabulary.
 
     encode: prompt text to token ids. ranges: name to (first id, one past the last). end: the end mark, in no range.
-    closed: for each `OneOf` slot its labels as token ids, without the end mark.
+    closed: for each `OneOf` slot its labels as token ids, without the end mark. heads: the `Fixed` slots whose one
+    token is a label.
     """
     began = time.perf_counter()
     builder = _Builder(encode, ranges, end, closed or {})
     start = builder.sentence(items, builder.accept)
-    return builder.finish(start, began)
+    made = [item for item in items if not isinstance(item, (Forced, Given))]
+    labels = all(isinstance(item, OneOf) or (isinstance(item, Fixed) and item.slot in heads) for item in made)
+    return builder.finish(start, began, labels)
 
 
 class _Builder:
@@ -231,6 +264,7 @@ class _Builder:
         self.grid: dict[int, tuple[int, int]] = {}  # state -> (y, x)
         self.groups: dict[tuple[object, ...], int] = {}
         self.classes: list[EmissionClass] = []
+        self.tries: list[Trie] = []
         self.accept = self.state()
 
     def state(self) -> int:
@@ -387,7 +421,8 @@ class _Builder:
         within = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         table[np.repeat(np.arange(len(labels)), lengths), within] = flat
         table[np.arange(len(labels)), lengths] = self.end
-        table = table[np.lexsort(table.T[::-1])]
+        order = np.lexsort(table.T[::-1])
+        table = table[order]
 
         # A prefix begins where its row differs from the row above at or before that column; prefixes are the nodes.
         fresh = np.ones(table.shape, dtype=np.bool_)
@@ -404,15 +439,20 @@ class _Builder:
         if head is None:
             self.reserve[root] = depth + tail
         above = np.full(len(table), root, dtype=np.int64)
+        levels, parents = np.append(inner, inner + np.cumsum(nodes)), [np.zeros(0, dtype=np.int64)]
+        last = np.full(len(table), root, dtype=np.int64)
         for column in range(depth + 1):
             token, new = table[:, column], fresh[:, column]
             grows = new & (token != self.end)
             below = np.where(token == self.end, after, inner - 1 + np.cumsum(grows))
             self.edges.append((above[new], token[new], below[new]))
             self.reserve[inner : inner + int(nodes[column])] = [max(depth - column - 1, 0) + tail] * int(nodes[column])
+            parents.append(above[grows])
+            last[order[token == self.end]] = above[token == self.end]
             above, inner = below, inner + int(nodes[column])
         if head is not None:
             self.stop(head, leave)
+        self.tries.append(Trie(root, levels, np.concatenate(parents), last))
         return root
 
     def loop(self, items: Sequence[Item], after: int) -> int:
@@ -433,7 +473,7 @@ class _Builder:
         grid[list(self.grid)] = list(self.grid.values())
         return grid
 
-    def finish(self, start: int, began: float) -> Constraint:
+    def finish(self, start: int, began: float, labels: bool) -> Constraint:
         """Everything as flat arrays."""
         count = len(self.lo)
         state, token, to = (
@@ -456,6 +496,9 @@ class _Builder:
         onward = np.where(hi > lo, reserve[after], 0)
         keep = token != self.end
         np.maximum.at(onward, state[keep], reserve[to[keep]])
+        trie_of = np.full(count, -1, dtype=np.int64)
+        for number, trie in enumerate(self.tries):
+            trie_of[trie.root] = trie_of[int(trie.levels[0]) : int(trie.levels[-1])] = number
         return Constraint(
             start=start,
             accept=self.accept,
@@ -474,7 +517,10 @@ class _Builder:
             limit=limit,
             reserve=reserve,
             inside=1 + onward,
+            trie_of=trie_of,
             classes=tuple(self.classes),
+            tries=tuple(self.tries),
+            labels=labels,
             grid=self.places(count),
             seconds=time.perf_counter() - began,
         )

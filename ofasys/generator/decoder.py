@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
+
+from ofasys.generator.constraint import Ints
 
 
 class Decoder(Protocol):
@@ -44,9 +47,28 @@ class Decoder(Protocol):
         """
         ...
 
-    def full(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, L, T) of L rows a source, all at once, from the first position on -> hidden states (B, L, T,
-        D).
+    def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Tensor]:
+        """Begin anew with a row a source, each after its own prefix -> (ways on from there, the state after it (B,
+        D)).
+        """
+        ...
+
+    def branch(self) -> Branches:
+        """Ways on from the rows as they stand; the rows themselves stay as they are."""
+        ...
+
+
+class Branches(Protocol):
+    """Many ways to go on from the same rows: a tree of tokens, whose nodes are numbered as they are added.
+
+    count: nodes so far; lowering it forgets the last.
+    """
+
+    count: int
+
+    def grow(self, rows: Ints, parents: Ints, tokens: Ints) -> Tensor:
+        """Add nodes, tokens (n,) after nodes `parents` (n,), or after the rows (n,) themselves where that is -1 -> the
+        states after them (n, D).
         """
         ...
 

@@ -34,12 +34,12 @@ class Generator:
 
 SEARCH = Generator(
     name="search",
-    about="greedy, beam search or sampling within the target sentence, token by token",
+    about="greedy, beam search or sampling within the target sentence; the likeliest label of a closed set",
     load="ofasys.generator.search:search",
 )
 RANK = Generator(
     name="rank",
-    about="the exact probability of every label of a small closed set, in one pass",
+    about="the exact probability of every label of a closed set",
     load="ofasys.generator.rank:rank",
 )
 

@@ -10,12 +10,50 @@ from ofasys.errors import ConfigError, nearest
 from ofasys.generator.generator import GENERATORS
 from ofasys.language import Option, options_of
 
+# What other libraries call an option that is here under another name.
+CALLED = {
+    "num_beams": "beam_size",
+    "beam_width": "beam_size",
+    "do_sample": "sampling",
+    "max_new_tokens": "max_length",
+    "max_tokens": "max_length",
+    "min_new_tokens": "min_length",
+    "min_tokens": "min_length",
+    "num_return_sequences": "n_best",
+    "best_of": "n_best",
+    "random_seed": "seed",
+    "guidance_scale": "guidance_weight",
+    "num_inference_steps": "steps",
+}
+_REPEATS = "no_repeat_ngram_size=3 keeps a text from saying the same three tokens twice"
+_NARROW = "top_k and top_p leave out what is unlikely"
+# What other libraries have and this one has not: what is nearest to it.
+ABSENT = {
+    "repetition_penalty": _REPEATS,
+    "frequency_penalty": _REPEATS,
+    "presence_penalty": _REPEATS,
+    "num_beam_groups": "sampling=True, n_best=3 gives answers that differ",
+    "diversity_penalty": "sampling=True, n_best=3 gives answers that differ",
+    "typical_p": _NARROW,
+    "min_p": _NARROW,
+    "epsilon_cutoff": _NARROW,
+    "eta_cutoff": _NARROW,
+    "penalty_alpha": "beam_size=5 or sampling=True are the ways there are",
+    "bad_words_ids": "a closed set says what may come: closed_set=[...]",
+    "stop": "a text ends where training ended it, or at max_length",
+    "stop_strings": "a text ends where training ended it, or at max_length",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """Greedy (beam_size 1), beam search, or sampling.
 
-    length_penalty: a finished answer scores sum(log p) / length ** length_penalty. n_best: answers a source; beams give
+    A label of a closed set is chosen as a whole, the likeliest of all, unless it is drawn or normalise is "vocabulary":
+    where an answer is such labels alone its score is its log-probability, and where it is one label beam_size and
+    length_penalty change nothing.
+
+    length_penalty: a finished answer scores sum(log p) / length ** length_penalty; a label counts as one token. n_best: answers a source; beams give
     their best ones, sampling draws as many. early_stopping: False stops when the running beams are unlikely to improve
     on the finished ones, True as soon as beam_size answers are finished, "never" only when no improvement is possible.
     temperature, top_k (0: all), top_p (1: all): for sampling. no_repeat_ngram_size: no text has the same n tokens twice
@@ -90,6 +128,10 @@ class SearchOptions:
             if name in drawing and name not in known:
                 draw[name] = _checked(name, value, drawing[name])
             elif name not in known:
+                if name in CALLED:
+                    raise ConfigError(f"{name} is called {CALLED[name]} here; write {CALLED[name]}={value!r}")
+                if name in ABSENT:
+                    raise ConfigError(f"there is no {name} here; {ABSENT[name]}")
                 shown = [*(name for name in known if name != "draw"), *drawing]
                 raise ConfigError(
                     f"search has no option {name!r}; {nearest(name, shown)}known here: {', '.join(shown)}"

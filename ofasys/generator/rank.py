@@ -1,6 +1,6 @@
-"""The exact probability of every label of a small closed set, in one batched pass instead of a search.
+"""The exact probability of every label of a closed set: each beginning that labels share goes through the model once.
 
-`B` sources, `L` labels, `T` their longest (prefix included), `D` width.
+`B` sources, `L` labels, `S` states, `D` width.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from ofasys.generator.constraint import Constraint, Ints
-from ofasys.generator.decoder import Decoder
-from ofasys.generator.scores import allowed
+from ofasys.generator.decoder import Branches, Decoder
+from ofasys.generator.labels import Doubles, onward
+
+HELD = 2**22  # states of all sources at once
 
 
 @torch.inference_mode()
@@ -21,101 +23,100 @@ def rank(
     decoder: Decoder,
     constraint: Constraint,
     prefixes: Sequence[Ints],
-    labels: Sequence[Sequence[int]],
     *,
     normalise: str = "allowed",
-    chunk: int = 1024,
-) -> Tensor:
-    """Log-probabilities (B, L) of each label; they sum to one over all that the constraint allows if it is that set
-    alone.
+    chunk: int = 4096,
+) -> Doubles:
+    """Log-probabilities (B, L) of the labels of a target that is one closed set, in the order of the set; they sum to
+    one over those allowed.
 
-    labels: each a whole answer of the constraint, end mark included. chunk: how many rows go through the model at once.
+    chunk: how many beginnings go through the model at once.
     """
     if len(prefixes) != decoder.sources:
         raise ValueError(f"{len(prefixes)} prefixes for {decoder.sources} sources; give one each")
-    states = [constraint.walk(np.asarray(label, dtype=np.int64)) for label in labels]
-    for number, (label, walked) in enumerate(zip(labels, states, strict=True)):
-        last = constraint.advance(walked[-1:], np.asarray(label[-1:])) if len(walked) else np.array([constraint.start])
-        if last[0] != constraint.accept:
-            raise ValueError(
-                f"label {number} stops before the target sentence is done; its last token is {list(label)[-1:]}"
-            )
-    out = [
-        _pass(decoder, constraint, prefixes, labels[i : i + step], states[i : i + step], normalise == "vocabulary")
-        for step in [max(1, chunk // max(1, len(prefixes)))]
-        for i in range(0, len(labels), step)
+    branches, hidden = decoder.plant(prefixes)
+    vocabulary = normalise == "vocabulary"
+    if constraint.trie_of[constraint.start] < 0:
+        return _of_head(decoder.table, constraint, hidden, vocabulary)
+    step = max(1, HELD // constraint.states)
+    parts = [
+        _Ranking(branches, decoder.table, constraint, np.arange(i, min(i + step, len(prefixes))), vocabulary).scores(
+            hidden[i : i + step], chunk
+        )
+        for i in range(0, len(prefixes), step)
     ]
-    return torch.cat(out, 1)
+    return np.concatenate(parts)
 
 
-def _pass(
-    decoder: Decoder,
-    constraint: Constraint,
-    prefixes: Sequence[Ints],
-    labels: Sequence[Sequence[int]],
-    states: Sequence[Ints],
-    vocabulary: bool,
-) -> Tensor:
-    """(B, l) for some of the labels: one teacher-forced pass, then scores only where there is a choice."""
-    B, L = len(prefixes), len(labels)
-    starts = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
-    lengths = np.array([len(label) for label in labels], dtype=np.int64)
-
-    # what lies behind a label's last choice changes nothing: feed what comes before it, and the same only once
-    choices = [np.flatnonzero(constraint.single[walked] < 0) for walked in states]
-    last = [
-        len(walked) - 1 if vocabulary else int(c[-1]) if len(c) else 0
-        for walked, c in zip(states, choices, strict=True)
-    ]
-    before: dict[tuple[int, ...], int] = {}
-    row_of = np.array(
-        [before.setdefault(tuple(label[:cut]), len(before)) for label, cut in zip(labels, last, strict=True)],
-        dtype=np.int64,
-    )
-    fed = np.zeros((B, len(before), int(starts.max()) + max(last)), dtype=np.int64)
-    for source, prefix in enumerate(prefixes):
-        fed[source, :, : len(prefix)] = prefix
-        for tokens_before, number in before.items():
-            fed[source, number, len(prefix) : len(prefix) + len(tokens_before)] = tokens_before
-    table = decoder.table
-    hidden = decoder.full(torch.from_numpy(fed).to(table.device))
-
-    # one row per token that was chosen among several: its label, its place in the label, its state
-    label_of = np.repeat(np.arange(L), lengths)
-    place = np.arange(len(label_of)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    state, token = np.concatenate(states), np.concatenate([np.asarray(label, dtype=np.int64) for label in labels])
-    path = _paths(token, label_of, place, L)
-    if not vocabulary:
-        choice = constraint.single[state] < 0
-        label_of, place, state, token, path = (part[choice] for part in (label_of, place, state, token, path))
-    out = torch.zeros(B, L, dtype=torch.float64)
-    for distinct in np.unique(state):  # labels share their first states: few distinct ones, each with few tokens
-        mine = np.flatnonzero(state == distinct)
-        _, first, path_of = np.unique(path[mine], return_index=True, return_inverse=True)
-        where = torch.from_numpy(starts[:, None] - 1 + place[mine[first]]).to(table.device)
-        row = torch.from_numpy(row_of[label_of[mine[first]]]).to(table.device)
-        x = hidden[torch.arange(B, device=table.device)[:, None], row[None, :], where]  # (B, m, D), m distinct paths
-        lo, hi, tokens, _ = allowed(constraint, state[mine], int(constraint.class_of[distinct]))
-        if vocabulary:
-            part, columns = table, token[mine]
-        elif tokens is None:
-            part, columns = table[lo:hi], token[mine] - lo
-        else:
-            part = table[torch.from_numpy(tokens).to(table.device)]
-            columns = np.searchsorted(tokens, token[mine])
-        scores = torch.log_softmax((x.reshape(-1, x.shape[-1]) @ part.t()).double(), -1).view(B, len(first), -1).cpu()
-        took = scores[:, torch.from_numpy(path_of), torch.from_numpy(columns)]
-        out.index_add_(1, torch.from_numpy(label_of[mine]), took)
-    return out
+def _of_head(table: Tensor, constraint: Constraint, hidden: Tensor, vocabulary: bool) -> Doubles:
+    """(B, L) where each label is one token of its own."""
+    lo, hi = int(constraint.lo[constraint.start]), int(constraint.hi[constraint.start])
+    raw = (hidden @ table[lo:hi].t()).double()
+    total = torch.logsumexp((hidden @ table.t()).double() if vocabulary else raw, 1, keepdim=True)
+    scores: Doubles = (raw - total).cpu().numpy()
+    return scores
 
 
-def _paths(token: Ints, label_of: Ints, place: Ints, count: int) -> Ints:
-    """A number for all that a label holds before each of its tokens: equal for equal beginnings."""
-    path = np.zeros(len(token), dtype=np.int64)
-    now = np.zeros(count, dtype=np.int64)
-    for step in range(int(place.max()) + 1):
-        mine = np.flatnonzero(place == step)
-        path[mine] = now[label_of[mine]]
-        pairs = np.stack([now[label_of[mine]], token[mine]], 1)
-        now[label_of[mine]] = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
-    return path
+class _Ranking:
+    """The log-probability of each step in a trie, for some of the sources.
+
+    gain (b, S): of coming into a state; stop (b, S): of the label ending there; both 0 where there is no choice.
+    """
+
+    def __init__(
+        self, branches: Branches, table: Tensor, constraint: Constraint, sources: Ints, vocabulary: bool
+    ) -> None:
+        self.branches, self.table, self.constraint, self.sources = branches, table, constraint, sources
+        self.vocabulary = vocabulary
+        self.gain = np.zeros((len(sources), constraint.states))
+        self.stop = np.zeros((len(sources), constraint.states))
+
+    def scores(self, hidden: Tensor, chunk: int) -> Doubles:
+        """(b, L); hidden (b, D) of the root."""
+        trie = self.constraint.tries[int(self.constraint.trie_of[self.constraint.start])]
+        count = len(self.sources)
+        self.branches.count = 0
+        ways = self.after(np.arange(count), np.full(count, trie.root), np.full(count, -1), hidden)
+        waiting = self.cut(ways, chunk)
+        while waiting:  # depth first: nodes are forgotten as soon as nothing goes on from them
+            mark, (source, state, node, token) = waiting.pop()
+            self.branches.count = mark
+            fresh = np.arange(mark, mark + len(source))
+            made = self.branches.grow(self.sources[source], node, token)
+            waiting += self.cut(self.after(source, state, fresh, made), chunk)
+        for begin, end in zip(trie.levels[:-1].tolist(), trie.levels[1:].tolist(), strict=True):
+            level = slice(begin, end)
+            parent = trie.parent[begin - trie.levels[0] : end - trie.levels[0]]
+            self.gain[:, level] += self.gain[:, parent]
+        found: Doubles = self.gain[:, trie.last] + self.stop[:, trie.last]
+        return found
+
+    def after(self, source: Ints, state: Ints, node: Ints, hidden: Tensor) -> tuple[Ints, Ints, Ints, Ints]:
+        """Note the probabilities of what follows -> (source, state, node before, token) of what is to be looked at."""
+        constraint, single = self.constraint, self.constraint.single[state]
+        scored = np.flatnonzero((single < 0) | self.vocabulary)
+        only = np.flatnonzero((single >= 0) & (not self.vocabulary))
+        of, edge = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        if len(scored):
+            picked = hidden if len(scored) == len(state) else hidden[torch.from_numpy(scored).to(hidden.device)]
+            of, edge, gain = onward(self.table, constraint, picked, state[scored], self.vocabulary)
+            of = scored[of]
+            closed = constraint.token[edge] == constraint.end
+            self.stop[source[of[closed]], state[of[closed]]] = gain[closed]
+            of, edge, gain = of[~closed], edge[~closed], gain[~closed]
+            self.gain[source[of], constraint.to[edge]] = gain
+        of = np.concatenate([of, only])
+        edge = np.concatenate([edge, constraint.first[state[only]]])
+        to = constraint.to[edge]
+        keep = constraint.wanted[to] | self.vocabulary
+        of, edge, to = of[keep], edge[keep], to[keep]
+        return source[of], to, node[of], constraint.token[edge]
+
+    def cut(self, ways: tuple[Ints, Ints, Ints, Ints], chunk: int) -> list[tuple[int, tuple[Ints, Ints, Ints, Ints]]]:
+        """In parts of at most `chunk`, by source; each with the number of nodes that are there before it."""
+        order = np.argsort(ways[0], kind="stable")
+        source, state, node, token = (part[order] for part in ways)
+        return [
+            (self.branches.count, (source[part], state[part], node[part], token[part]))
+            for part in (slice(i, i + chunk) for i in range(0, len(order), chunk))
+        ]

@@ -14,22 +14,40 @@ from torch import Tensor
 
 from ofasys.generator.constraint import Bools, Constraint, Ints
 from ofasys.generator.decoder import Decoder
+from ofasys.generator.labels import Label, likeliest
 from ofasys.generator.options import SearchOptions
 
 
+def check_prefixes(decoder: Decoder, prefixes: Sequence[Ints]) -> None:
+    """Errors: ValueError where there is not one for each source, with a token at least."""
+    if len(prefixes) != decoder.sources:
+        raise ValueError(f"{len(prefixes)} prefixes for {decoder.sources} sources; give one each")
+    if any(len(prefix) == 0 for prefix in prefixes):
+        raise ValueError("a prefix is empty; it holds at least the token that begins every sentence")
+
+
 class Rows:
-    """Plain arrays, a row of each per hypothesis; `history` (R, room) holds prefix and generated tokens."""
+    """Plain arrays, a row of each per hypothesis; `history` (R, room) holds prefix and generated tokens, and those that
+    are settled already: all before `known` (R,).
+
+    wholes: labels of closed sets are chosen as wholes, and count as one token.
+    """
 
     def __init__(
-        self, decoder: Decoder, constraint: Constraint, prefixes: Sequence[Ints], group: int, options: SearchOptions
+        self,
+        decoder: Decoder,
+        constraint: Constraint,
+        prefixes: Sequence[Ints],
+        group: int,
+        options: SearchOptions,
+        wholes: bool = False,
     ) -> None:
-        if len(prefixes) != decoder.sources:
-            raise ValueError(f"{len(prefixes)} prefixes for {decoder.sources} sources; give one each")
-        if any(len(prefix) == 0 for prefix in prefixes):
-            raise ValueError("a prefix is empty; it holds at least the token that begins every sentence")
+        check_prefixes(decoder, prefixes)
+        self.wholes = wholes and bool(constraint.tries)
         self.decoder, self.constraint, self.options, self.group = decoder, constraint, options, group
         lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
         self.prefix = np.repeat(lengths, group)  # (R,)
+        self.known = self.prefix.copy()
         most = max(options.max_length, int(constraint.reserve[constraint.start])) + 1
         room = int(lengths.max()) + most
         rows = len(prefixes) * group
@@ -60,6 +78,34 @@ class Rows:
         """(R,) which rows still follow their prefix: their next token is in the history already."""
         return self.length < self.prefix
 
+    @property
+    def counts(self) -> Bools:
+        """(R,) which rows' next token counts in their length: of a label that is chosen as a whole only the first."""
+        if not self.wholes:
+            return np.ones(len(self), dtype=np.bool_)
+        trie = self.constraint.trie_of[self.state]
+        roots = np.array([trie.root for trie in self.constraint.tries])
+        return (trie < 0) | (roots[np.maximum(trie, 0)] == self.state)
+
+    def apart(self, chosen: Ints) -> tuple[Ints, Ints]:
+        """Rows that take a token, and rows that take a whole label, out of rows that have a choice."""
+        whole = self.wholes & (self.constraint.trie_of[self.state[chosen]] >= 0)
+        return chosen[~whole], chosen[whole]
+
+    def labels(self, asked: Ints, hidden: Tensor, most: int) -> list[list[Label]]:
+        """The likeliest labels of rows that stand where one begins; hidden (R, D) of all rows."""
+        if not len(asked):
+            return []
+        own = hidden[torch.from_numpy(asked).to(hidden.device)]
+        branches, table = self.decoder.branch(), self.decoder.table
+        return likeliest(branches, table, self.constraint, asked, self.state[asked], own, most)
+
+    def settle(self, row: int, start: int, tokens: Ints) -> int:
+        """These tokens come next in a row, from place `start` on -> the first of them."""
+        self.known[row] = start + len(tokens)
+        self.history[row, start : self.known[row]] = tokens
+        return int(tokens[0])
+
     def closes(self, state: Ints, made: Ints, run: Ints) -> Bools:
         """Which rows have used up what they may: of what could come only the end mark may."""
         constraint = self.constraint
@@ -83,7 +129,7 @@ class Rows:
         if parents is not None:
             self.history = self.history[parents]
             self.places = None if self.places is None else self.places[parents]
-            self.state, self.run = self.state[parents], self.run[parents]
+            self.state, self.run, self.known = self.state[parents], self.run[parents], self.known[parents]
             self.parents = parents if self.parents is None else self.parents[parents]
         led = self.led
         self.history[:, self.length] = np.where(led, self.history[:, self.length], tokens)

@@ -1,7 +1,8 @@
 """From a decoder and a constraint to answers: greedy, beams, samples.
 
 `R` rows = `B` sources * `G` hypotheses a source, `K` beams, `D` width. Bookkeeping is small and lives in numpy; only
-hidden states and scores are tensors. A token that is forced costs no scores, and where all rows are forced no step of
+hidden states and scores are tensors. A label of a closed set is one step, however many tokens spell it, and the
+likeliest of all its labels is found, unless tokens are drawn or scored over the whole vocabulary. A token that is forced costs no scores, and where all rows are forced no step of
 the model either: what was forced is fed together with the next token that was chosen.
 """
 
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from ofasys.generator.constraint import Bools, Constraint, Ints
 from ofasys.generator.decoder import Decoder
+from ofasys.generator.labels import Label, likeliest
 from ofasys.generator.ngram import repeats
 from ofasys.generator.options import SearchOptions
-from ofasys.generator.rows import Rows
+from ofasys.generator.rows import Rows, check_prefixes
 from ofasys.generator.sample import draw, uniform
 from ofasys.generator.scores import Head, Scores, top
 
@@ -29,7 +31,8 @@ Floats = np.ndarray
 class Hypothesis:
     """One answer. tokens (n,): generated, the prefix not among them. states (n,): the automaton's state before each.
 
-    logprob: sum over the tokens that were chosen or had to come. score: logprob / length ** length_penalty.
+    logprob: sum over the tokens that were chosen or had to come. score: logprob / length ** length_penalty, a label of
+    a closed set being one of the length; the logprob where nothing but labels was chosen.
     finished: False if a text had to be closed at the very end because max_length was reached.
     """
 
@@ -60,10 +63,50 @@ def search(
         return [[Hypothesis(nothing, nothing, 0.0, 0.0, True)] for _ in prefixes]
     if not len(prefixes):
         return []
+    if by_label(options) and (rest := _one_label(constraint)) is not None:
+        return _labels(decoder, constraint, prefixes, options.n_best, rest)
     head = Head(decoder.table, decoder.transposed, constraint, options.normalise == "vocabulary")
     if options.beam_size > 1:
         return _beams(decoder, constraint, head, prefixes, options)
     return _single(decoder, constraint, head, prefixes, options, list(sources or range(len(prefixes))))
+
+
+def by_label(options: SearchOptions) -> bool:
+    """Whether a label of a closed set is chosen as a whole."""
+    return options.normalise == "allowed" and not options.sampling
+
+
+def _one_label(constraint: Constraint) -> list[int] | None:
+    """What is forced after the label of a target that is one label, spelled in tokens; None for another target."""
+    if constraint.trie_of[constraint.start] < 0:
+        return None
+    last = constraint.tries[int(constraint.trie_of[constraint.start])].last[:1]
+    state, tokens = int(constraint.advance(last, np.array([constraint.end]))[0]), list[int]()
+    while state != constraint.accept:
+        tokens.append(int(constraint.single[state]))
+        if tokens[-1] < 0:
+            return None
+        state = int(constraint.advance(np.array([state]), np.array(tokens[-1:]))[0])
+    return tokens
+
+
+def _labels(
+    decoder: Decoder, constraint: Constraint, prefixes: Sequence[Ints], most: int, rest: Sequence[int]
+) -> list[list[Hypothesis]]:
+    """The likeliest labels of each source, whatever the beams; rest: what is forced after a label."""
+    check_prefixes(decoder, prefixes)
+    branches, hidden = decoder.plant(prefixes)
+    sources = np.arange(len(prefixes))
+    found = likeliest(
+        branches, decoder.table, constraint, sources, np.full(len(sources), constraint.start), hidden, most
+    )
+    forced = np.array(rest, dtype=np.int64)
+
+    def answer(label: Label) -> Hypothesis:
+        tokens = np.concatenate([label.tokens, forced])
+        return Hypothesis(tokens, constraint.walk(tokens), label.logprob, label.logprob, True)
+
+    return [[answer(label) for label in labels] for labels in found]
 
 
 def _choices(rows: Rows, head: Head, hidden: Tensor, open_rows: Ints) -> Iterator[tuple[Ints, Scores, Undo]]:
@@ -73,6 +116,8 @@ def _choices(rows: Rows, head: Head, hidden: Tensor, open_rows: Ints) -> Iterato
     Tokens that may not come by n-gram and minimum length are at -inf; they count in the normaliser nevertheless.
     """
     constraint, options = rows.constraint, rows.options
+    if not len(open_rows):
+        return
     groups = constraint.class_of[rows.state[open_rows]]
     barred = rows.barred()
     banned = (
@@ -128,9 +173,9 @@ def _forced(rows: Rows) -> tuple[Ints, Bools, Bools]:
     state = rows.state
     closing = rows.closes(state, rows.made, rows.run) & ~rows.led
     tokens = np.where(closing, rows.constraint.end, rows.constraint.single[state])
-    led = rows.led
-    if led.any():
-        tokens = np.where(led, rows.history[:, rows.length], tokens)
+    known = rows.length < rows.known
+    if known.any():
+        tokens = np.where(known, rows.history[:, rows.length], tokens)
     return tokens, tokens >= 0, closing
 
 
@@ -144,7 +189,7 @@ def _single(
 ) -> list[list[Hypothesis]]:
     """A row at a time takes its best token, or draws one."""
     group = options.n_best if options.sampling else 1
-    rows = Rows(decoder, constraint, prefixes, group, options)
+    rows = Rows(decoder, constraint, prefixes, group, options, by_label(options))
     names = [(source, answer) for source in sources for answer in range(group)]
     logprob = np.zeros(len(rows))
     counted = np.zeros(len(rows), dtype=np.int64)
@@ -156,8 +201,12 @@ def _single(
         scored = live & ~forced if not head.vocabulary else live & ~closing & ~rows.led
         chosen = np.flatnonzero(scored)
         if len(chosen):
-            step = rows.made
-            for mine, scores, undo in _choices(rows, head, rows.hidden(), chosen):
+            step, hidden = rows.made, rows.hidden()
+            chosen, asked = rows.apart(chosen)
+            for row, (label,) in zip(asked.tolist(), rows.labels(asked, hidden, 1), strict=True):
+                tokens[row] = rows.settle(row, rows.length, label.tokens)
+                logprob[row] += label.logprob
+            for mine, scores, undo in _choices(rows, head, hidden, chosen):
                 if options.sampling:
                     chance = torch.cat([uniform(options.seed, [names[row]], int(step[row])) for row in mine])
                     place = draw(scores.values, chance, options)[:, None]
@@ -177,7 +226,7 @@ def _single(
                 tokens[mine] = words
                 logprob[mine] += (best[:, 0] - norm).double().cpu().numpy()
         moves = live & ~rows.led
-        counted[moves & ~closing] += 1
+        counted[moves & ~closing & rows.counts] += 1
         rows.append(np.where(live, np.maximum(tokens, 0), 0), None, moves)
         done = live & (rows.state == constraint.accept)
         stop[done], cut[done] = rows.length, closing[done]
@@ -202,7 +251,8 @@ def _single(
 def _answer(
     constraint: Constraint, tokens: Ints, logprob: float, counted: int, cut: bool, options: SearchOptions
 ) -> Hypothesis:
-    score = logprob / max(int(counted), 1) ** options.length_penalty
+    penalty = 0.0 if constraint.labels and by_label(options) else options.length_penalty
+    score = logprob / max(int(counted), 1) ** penalty
     return Hypothesis(tokens.copy(), constraint.walk(tokens), float(logprob), float(score), not cut)
 
 
@@ -213,7 +263,7 @@ def _beams(
     kept.
     """
     B, K = len(prefixes), options.beam_size
-    rows = Rows(decoder, constraint, prefixes, K, options)
+    rows = Rows(decoder, constraint, prefixes, K, options, by_label(options))
     wide = 2 * K
     running = np.full((B, K), -np.inf, dtype=np.float32)
     running[:, 0] = 0.0  # all beams of a source begin alike: one of them speaks for all
@@ -233,11 +283,18 @@ def _beams(
         # candidates of each row: (R, 2K) log-probabilities and tokens
         gain = np.full((len(rows), wide), -np.inf, dtype=np.float32)
         token = np.zeros((len(rows), wide), dtype=np.int64)
+        whole: dict[tuple[int, int], Ints] = {}  # (row, place among its candidates) -> the label that begins there
         sure = speaks & ~scored
         gain[sure, 0], token[sure, 0] = 0.0, forced_tokens[sure]
         chosen = np.flatnonzero(scored)
         if len(chosen):
-            for mine, scores, undo in _choices(rows, head, rows.hidden(), chosen):
+            hidden = rows.hidden()
+            chosen, asked = rows.apart(chosen)
+            for row, labels in zip(asked.tolist(), rows.labels(asked, hidden, wide), strict=True):
+                for number, label in enumerate(labels):
+                    gain[row, number], token[row, number] = label.logprob, label.tokens[0]
+                    whole[row, number] = label.tokens
+            for mine, scores, undo in _choices(rows, head, hidden, chosen):
                 value, place = top(scores.values, wide)
                 words = scores.names(place.cpu().numpy())
                 stuck = (value[:, 0] == -torch.inf).cpu().numpy()
@@ -255,12 +312,13 @@ def _beams(
         order = np.argsort(-total, axis=1, kind="stable")[:, :wide]
         total = np.take_along_axis(total, order, 1)
         parent = order // wide + offset  # (B, 2K) rows
+        spot = order % wide
         picked = token.ravel()[order + offset * wide]
 
         # where the candidates lead, and which of them are done
         state, run = rows.after(rows.state[parent], rows.run[parent], picked)
         made = rows.made[parent] + 1
-        count = counted.ravel()[parent] + ~closing[parent]
+        count = counted.ravel()[parent] + (~closing & rows.counts)[parent]
         real = (total > -np.inf) & live[:, None] & ~led.reshape(B, K)[:, :1]
         shut: Bools = real & rows.closes(np.maximum(state, 0), made, run)
         ends = rows.after(np.maximum(state, 0), run, np.full(state.shape, constraint.end))[0]
@@ -273,14 +331,14 @@ def _beams(
             finished &= ~full[:, None]
         for source in np.flatnonzero(finished.any(1)):
             merged = list(zip(best[source].tolist(), kept[source], strict=True))
-            for spot in np.flatnonzero(finished[source]).tolist():
-                row = int(parent[source, spot])
-                answer = np.append(rows.history[row, rows.prefix[row] : rows.length], picked[source, spot])
-                over = bool(shut[source, spot])
+            for at in np.flatnonzero(finished[source]).tolist():
+                row = int(parent[source, at])
+                answer = np.append(rows.history[row, rows.prefix[row] : rows.length], picked[source, at])
+                over = bool(shut[source, at])
                 answer = np.append(answer, constraint.end) if over else answer
                 over |= bool(closing[row])
-                length = int(count[source, spot])
-                found = _answer(constraint, answer, float(total[source, spot]), length, over, options)
+                length = int(count[source, at])
+                found = _answer(constraint, answer, float(total[source, at]), length, over, options)
                 merged.append((found.score, found))
             merged.sort(key=lambda pair: -pair[0])
             best[source] = [score for score, _ in merged[:K]]
@@ -300,8 +358,13 @@ def _beams(
         follow = np.where(idle, forced_tokens.reshape(B, K), np.take_along_axis(picked, onward, 1)).ravel()
         moves = (~idle & ~dead).ravel()
         rows.append(np.maximum(follow, 0), None if (came == stay.ravel()).all() else came, moves)
+        if whole:
+            begun = np.take_along_axis(spot, onward, 1).ravel()
+            for row in np.flatnonzero(moves).tolist():
+                if (spelled := whole.get((int(came[row]), int(begun[row])))) is not None:
+                    rows.settle(row, rows.length - 1, spelled)
 
-        longest = np.maximum(rows.made.reshape(B, K)[:, 0], 1)
+        longest = np.maximum((counted if rows.wholes else rows.made.reshape(B, K))[:, 0], 1)
         if options.early_stopping == "never" and options.length_penalty > 0:
             longest = np.full(B, options.max_length)
         full = np.all(np.isfinite(best), axis=1)
@@ -309,6 +372,6 @@ def _beams(
         better = ~full | (hope > best.min(1))
         if options.early_stopping is True:
             better &= ~full
-        begun = ~led.reshape(B, K)[:, 0]
-        live &= ~begun | (better & (running[:, 0] > -np.inf))
+        past = ~led.reshape(B, K)[:, 0]
+        live &= ~past | (better & (running[:, 0] > -np.inf))
     return [[answer for answer in answers if answer is not None][: options.n_best] for answers in kept]

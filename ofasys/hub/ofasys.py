@@ -12,6 +12,7 @@ import numpy as np
 from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError, DataError
 from ofasys.generalist import GeneralistModel
+from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.hub.model import load_model, model_files
 from ofasys.hub.output import Output
@@ -19,8 +20,9 @@ from ofasys.hub.programs import Programs
 from ofasys.hub.store import MANIFEST, standing, write_folder
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, lexicon
+from ofasys.program.answer import Answer
 from ofasys.program.program import Program
-from ofasys.types import TaskCard
+from ofasys.types import Sample, TaskCard
 
 
 class OFASys:
@@ -149,16 +151,29 @@ class OFASys:
                 samples.append(flow.preprocess(program, row, target=False, root=root, negative=negative))
             except DataError as error:
                 raise error.at(sample=f"row {number}") from error.__cause__
-        outputs = []
         answers = flow.generate(self.model, program, samples, search, numbers)
-        for sample, row, found in zip(samples, rows, answers, strict=True):
-            nbest = [
-                Output(program.plan, flow.postprocess(program, sample, h), h.score, row, self.model.modalities, root)
-                for h in found
-            ]
-            nbest[0].nbest = tuple(nbest)
-            outputs.append(nbest[0])
-        return outputs
+        return [
+            self._output(program, sample, found, row, root)
+            for sample, row, found in zip(samples, rows, answers, strict=True)
+        ]
+
+    def _output(
+        self,
+        program: Program,
+        sample: Sample,
+        found: Sequence[Answer],
+        row: Mapping[str, Any],
+        root: str | Path | None,
+    ) -> Output:
+        """The best answer, with all of them: the rest are made as they are read."""
+
+        def made(place: int) -> Output:
+            values = flow.postprocess(program, sample, found[place])
+            return Output(program.plan, values, found[place].score, row, self.model.modalities, root)
+
+        best = made(0)
+        best.nbest = OnDemand(len(found), made, [best])
+        return best
 
 
 def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Program) -> SearchOptions:

@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ofasys.errors import ConfigError, DataError
+from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.vocabulary import END, MASK, Vocabulary
 
 
@@ -129,7 +130,6 @@ class Symbols:
         self.tokenizer, self.vocabulary, self.fitted = tokenizer, vocabulary, fitted or {}
         self.text_start, self.text_end = vocabulary.span("text")
         self.mask, self.end = MASK, END
-        self.spelled: dict[tuple[str, ...], dict[tuple[int, ...], str]] = {}
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without marks. Errors: DataError for lone surrogates, and for what has no piece."""
@@ -158,10 +158,11 @@ class Symbols:
 
     def label(self, ids: np.ndarray | Sequence[int], labels: Sequence[str]) -> str:
         """The label of a closed set with these ids, as the set spells it; of what is none the text."""
-        known = self.spelled.get(key := tuple(labels))
+        known = labels.spelled if isinstance(labels, ClosedSet) else None
         if known is None:
-            encoded = map(tuple, self.encode_batch(key))
-            known = self.spelled[key] = dict(zip(encoded, key, strict=True))
+            known = dict(zip(map(tuple, self.encode_batch(labels)), labels, strict=True))
+            if isinstance(labels, ClosedSet):
+                labels.spelled = known
         return known.get(tuple(int(i) for i in ids)) or self.decode(ids)
 
     def to_json(self) -> str:

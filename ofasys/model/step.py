@@ -37,7 +37,7 @@ def advance(
     for i, module in enumerate(blocks):
         block = cast(DecoderBlock, module)
         attention = block.self_attention
-        h = _norm(block.self_norm, x) if block.pre else x
+        h = norm(block.self_norm, x) if block.pre else x
         qkv = F.linear(h, attention.qkv.weight, attention.qkv.bias).view(R, n, 3, attention.heads, -1)
         past = cache.self_kv[i, :, :, :end]  # (2, R, end, H, K)
         past[:, :, filled:] = qkv[:, :, 1:].permute(2, 0, 1, 3, 4)
@@ -45,29 +45,31 @@ def advance(
         q = qkv[:, :, 0].transpose(1, 2)
         y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
         y = F.linear(y.transpose(1, 2).reshape(R * n, D), cache.self_out[i], attention.out.project.bias)
-        x = _join(block, x, _norm(attention.out.norm, y), block.self_norm)
+        x = join(block, x, norm(attention.out.norm, y), block.self_norm)
         if cache.cross is not None:
             seen, across = cache.cross[i], block.cross_attention
-            h = _norm(block.cross_norm, x) if block.pre else x
+            h = norm(block.cross_norm, x) if block.pre else x
             q = F.linear(h, across.query.weight, across.query.bias)
             q = q.view(R // cache.group, cache.group * n, across.heads, -1).transpose(1, 2)
             y = F.scaled_dot_product_attention(q, seen.k, seen.v, cache.mask)
             y = F.linear(y.transpose(1, 2).reshape(R * n, D), seen.out, across.out.project.bias)
-            x = _join(block, x, _norm(across.out.norm, y), block.cross_norm)
+            x = join(block, x, norm(across.out.norm, y), block.cross_norm)
         ffn = block.ffn
-        h = _norm(block.ffn_norm, x) if block.pre else x
-        h = _norm(ffn.norm, ffn.activation(F.linear(h, ffn.up.weight, ffn.up.bias)))
-        x = _join(block, x, F.linear(h, ffn.down.weight, ffn.down.bias), block.ffn_norm)
+        h = norm(block.ffn_norm, x) if block.pre else x
+        h = norm(ffn.norm, ffn.activation(F.linear(h, ffn.up.weight, ffn.up.bias)))
+        x = join(block, x, F.linear(h, ffn.down.weight, ffn.down.bias), block.ffn_norm)
     cache.filled = end
     return x.view(R, n, D)
 
 
-def _norm(norm: nn.LayerNorm | None, x: Tensor) -> Tensor:
-    return x if norm is None else torch.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+def norm(by: nn.LayerNorm | None, x: Tensor) -> Tensor:
+    """x after a norm, or as it is."""
+    return x if by is None else torch.layer_norm(x, by.normalized_shape, by.weight, by.bias, by.eps)
 
 
-def _join(block: DecoderBlock, x: Tensor, branch: Tensor, norm: nn.LayerNorm) -> Tensor:
-    return x + branch if block.pre else _norm(norm, x + branch)
+def join(block: DecoderBlock, x: Tensor, branch: Tensor, by: nn.LayerNorm) -> Tensor:
+    """The stream after a branch; `by` follows it where norms come after."""
+    return x + branch if block.pre else norm(by, x + branch)
 
 
 def _ahead(n: int, end: int, x: Tensor) -> Tensor:

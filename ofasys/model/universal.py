@@ -26,6 +26,7 @@ from ofasys.model.positions import Positions
 from ofasys.model.rectangle import block_mask, key_mask
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.step import advance
+from ofasys.model.tree import Ints, Tree, grow
 from ofasys.types import Hidden, Stream
 
 
@@ -164,6 +165,20 @@ class UniversalModel(nn.Module):
         """
         x = self.decoder.begin(embedding, positions)
         return self.decoder.end(advance(x, self.decoder.blocks, cache, sees=sees)[:, -1])
+
+    @torch.no_grad()
+    def fill(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """As `step`, with the states of all n positions (R, n, D)."""
+        return self.decoder.end(advance(self.decoder.begin(embedding, positions), self.decoder.blocks, cache))
+
+    @torch.no_grad()
+    def grow(self, embedding: Tensor, positions: Tensor, tree: Tree, rows: Ints, parents: Ints) -> Tensor:
+        """New nodes of a tree, embedding (n, D), positions (n, 3) -> their states (n, D).
+
+        rows (n,): the rows of the cache they go on from, ascending. parents (n,): nodes, or -1 for the row itself.
+        """
+        x = self.decoder.begin(embedding, positions)
+        return self.decoder.end(grow(x, self.decoder.blocks, tree, rows, parents))
 
     @torch.no_grad()
     def look(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:

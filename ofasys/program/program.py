@@ -14,6 +14,7 @@ from ofasys.errors import PlanError
 from ofasys.generator.constraint import Constraint
 from ofasys.generator.constraint import bind as bind_constraint
 from ofasys.modality import Preprocessor, Registry, default_registry
+from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
 from ofasys.modality.vocabulary import BOS, END
 from ofasys.planner.plan import Plan
@@ -52,7 +53,7 @@ class Program:
     symbols: Symbols
     preprocessors: tuple[Preprocessor, ...]
     stages: tuple[Stage, ...]
-    labels: Mapping[int, tuple[str, ...]]
+    labels: Mapping[int, ClosedSet]
     max_positions: int
     prompts: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -111,20 +112,14 @@ class Program:
         expected = sum(self.plan.slots[slot].expected for slot in open_ends)
         return fixed + min(expected, max(0, self.max_positions - fixed) // 2)
 
-    @cached_property
-    def label_answers(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Of a target that is one closed set: each label as the tokens of the whole answer, and the states before
-        them.
-        """
+    def label_tokens(self, number: int) -> np.ndarray:
+        """Of a target that is one closed set: a label as the tokens of the whole answer (n,)."""
         (item,) = self.only.items[self.only.lead :]
         assert isinstance(item, (OneOf, Fixed))
         labels = self.labels[item.slot]
         if isinstance(item, OneOf):
-            answers = [np.array([*ids, self.symbols.end]) for ids in self.symbols.encode_batch(labels)]
-        else:
-            start, _ = self.symbols.vocabulary.span(label_range(labels))
-            answers = [np.array([start + i]) for i in range(len(labels))]
-        return answers, [self.constraint.walk(answer) for answer in answers]
+            return np.array([*self.symbols.encode(labels[number]), self.symbols.end], dtype=np.int64)
+        return np.array([self.symbols.vocabulary.span(label_range(labels))[0] + number], dtype=np.int64)
 
     def span(self, slot: SlotPlan) -> tuple[int, int]:
         """The ids a goal slot's tokens come from: its one range of the vocabulary."""
@@ -164,7 +159,12 @@ def bind(
         items = tuple(_with_own_range(item, heads) for item in stage.items)
         lead = _lead(items)
         constraint = bind_constraint(
-            items[lead:], encode=symbols.encode, ranges=symbols.vocabulary.spans, end=symbols.end, closed=closed
+            items[lead:],
+            encode=symbols.encode,
+            ranges=symbols.vocabulary.spans,
+            end=symbols.end,
+            closed=closed,
+            heads=heads,
         )
         return replace(stage, items=items, lead=lead, constraint=constraint)
 
@@ -240,10 +240,10 @@ def _has_head(slot: SlotPlan) -> bool:
     return any(name == "labels" for name, _ in slot.ranges)
 
 
-def _labels(slot: SlotPlan, labels: Labels) -> tuple[str, ...]:
-    found = tuple(dict.fromkeys(map(str, labels.get(slot.column, ()))))
+def _labels(slot: SlotPlan, labels: Labels) -> ClosedSet:
+    found = ClosedSet(dict.fromkeys(map(str, labels.get(slot.column, ()))))
     if slot.values.get("uncased"):
-        found = tuple(dict.fromkeys(label.lower() for label in found))
+        found = ClosedSet(dict.fromkeys(label.lower() for label in found))
     if not found:
         raise PlanError(
             f"{slot.name} takes one of a closed set that is not known; give closed_set={{{slot.column!r}: [...]}}, or train first"
@@ -251,14 +251,17 @@ def _labels(slot: SlotPlan, labels: Labels) -> tuple[str, ...]:
     return found
 
 
-def _told_apart(slot: SlotPlan, labels: Sequence[str], symbols: Symbols) -> list[list[int]]:
+def _told_apart(slot: SlotPlan, labels: ClosedSet, symbols: Symbols) -> list[list[int]]:
     """The ids of each label. Errors: PlanError for a label of which nothing is left, and for two with the same ids."""
     found = symbols.encode_batch(labels)
-    first: dict[tuple[int, ...], str] = {}
+    spelled = dict(zip(map(tuple, reversed(found)), reversed(labels), strict=True))  # of two that are one the first
+    labels.spelled = spelled
+    if len(spelled) == len(labels) and () not in spelled:
+        return found
     for label, ids in zip(labels, found, strict=True):
         if not ids:
             raise PlanError(f"{slot.name}: the tokenizer leaves nothing of the label {label!r}; rename it")
-        if (other := first.setdefault(tuple(ids), label)) != label:
+        if (other := spelled[tuple(ids)]) != label:
             raise PlanError(
                 f"{slot.name}: the labels {other!r} and {label!r} are one to the tokenizer: both read "
                 f"{symbols.decode(ids)!r}; rename one, or use CATEGORY with adaptor=head, or another tokenizer"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from ofasys.generator.constraint import Ints
 from ofasys.model import Cache, UniversalModel
-from ofasys.types import Hidden, Layout, Stream
+from ofasys.model.tree import Tree
+from ofasys.types import Hidden, Stream
 
 
 @dataclass(frozen=True)
@@ -109,18 +113,77 @@ class StepDecoder:
             positions[..., 1:] = grid
         return self.model.step(embedding(tokens, self.table), positions, cache)
 
-    def full(self, tokens: Tensor) -> Tensor:
-        """tokens (B, L, T), L rows a source -> the hidden state after each (B, L, T, D), in one pass."""
+    def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Tensor]:
+        """A row a source, each after its own prefix -> (ways on from there, the state after it (B, D))."""
+        lengths = torch.tensor([len(prefix) for prefix in prefixes])
+        B, T = len(prefixes), int(lengths.max())
+        tokens = np.zeros((B, T), dtype=np.int64)
+        for row, prefix in zip(tokens, prefixes, strict=True):
+            row[: len(prefix)] = prefix
+        self.start(1, T)
+        assert self.cache is not None
+        device = self.table.device
+        order = torch.zeros(B, dtype=torch.int64, device=device) if self.past is None else self.past.order
+        positions = torch.full((B, T, 3), -1, dtype=torch.int64, device=device)
+        positions[..., 0] = order[:, None] + torch.arange(T, device=device)
+        states = self.model.fill(embedding(torch.from_numpy(tokens).to(device), self.table), positions, self.cache)
+        lengths = lengths.to(device)
+        seen = None
+        if bool((lengths < T).any()) or self.cache.skip is not None:
+            places = torch.arange(self.cache.filled, device=device)
+            seen = places < (self.before + lengths)[:, None]
+            seen &= True if self.cache.skip is None else places >= self.cache.skip[:, None]
+        last = states[torch.arange(B, device=device), lengths - 1]
+        return Branches(self.model, self.table, Tree(self.cache, seen), order + lengths), last
+
+    def branch(self) -> Branches:
+        """Ways on from the rows as they stand."""
+        cache = self.cache
+        assert cache is not None, "start comes before branch"
+        device = self.table.device
+        order = torch.full((cache.rows,), cache.filled - self.before, dtype=torch.int64, device=device)
         if self.past is not None:
-            raise ValueError("labels are ranked at the beginning of a target only")
-        B, L, T = tokens.shape
-        rows = torch.arange(B * L * T, device=tokens.device)
-        positions = torch.full((B * L * T, 3), -1, dtype=torch.int64, device=tokens.device)
-        positions[:, 0] = rows % T
-        lengths = torch.full((B * L,), T, dtype=torch.int64, device=tokens.device)
-        layout = Layout(B * L, T, rows, positions, lengths, full=True)
-        hidden = self.model.decode(Stream(embedding(tokens.flatten(), self.table), layout), self.memory, L)
-        return hidden.states.view(B, L, T, -1)
+            order += self.past.order.repeat_interleave(self.group)
+        seen = None if cache.skip is None else torch.arange(cache.filled, device=device) >= cache.skip[:, None]
+        return Branches(self.model, self.table, Tree(cache, seen), order)
+
+
+class Branches:
+    """Many ways to go on from the rows of a cache. See `ofasys.generator.decoder.Branches`.
+
+    order (R,): the place in the sentence that comes next in each row.
+    """
+
+    chunk = 4096  # nodes that go through the model at once
+
+    def __init__(self, model: UniversalModel, table: Tensor, tree: Tree, order: Tensor) -> None:
+        self.model, self.table, self.tree, self.order = model, table, tree, order
+        self.depth = np.zeros(64, dtype=np.int64)
+
+    @property
+    def count(self) -> int:
+        """Nodes so far."""
+        return self.tree.count
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self.tree.count = count
+
+    def grow(self, rows: Ints, parents: Ints, tokens: Ints) -> Tensor:
+        """Add nodes (n,) -> the states after them (n, D)."""
+        n, first, device = len(rows), self.count, self.table.device
+        if first + n > len(self.depth):
+            self.depth = np.resize(self.depth, max(2 * len(self.depth), first + n))
+        self.depth[first : first + n] = np.where(parents < 0, 0, self.depth[np.maximum(parents, 0)] + 1)
+        positions = torch.full((n, 3), -1, dtype=torch.int64, device=device)
+        positions[:, 0] = self.order[torch.from_numpy(rows).to(device)]
+        positions[:, 0] += torch.from_numpy(self.depth[first : first + n]).to(device)
+        embedded = embedding(torch.from_numpy(tokens).to(device), self.table)
+        parts = [slice(start, start + self.chunk) for start in range(0, n, self.chunk)]
+        made = [
+            self.model.grow(embedded[part], positions[part], self.tree, rows[part], parents[part]) for part in parts
+        ]
+        return made[0] if len(made) == 1 else torch.cat(made)
 
 
 class Onward:

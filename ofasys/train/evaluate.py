@@ -91,9 +91,7 @@ def predict_task(
     predictions: list[dict[str, Any]] = []
     references: list[dict[str, Any]] = []
     judged, columns = Judged(), set[str]()
-    was_training = model.training
-    model.eval()
-    try:
+    with model.answering():
         for numbers in sequential(len(rows), batch_size):
             samples = []
             for row in rows[numbers].tolist():
@@ -107,8 +105,6 @@ def predict_task(
             answers = flow.generate(model, program, samples, task.generate, rows[numbers].tolist(), memory)
             for sample, found in zip(samples, answers, strict=True):
                 predictions.append(flow.postprocess(program, sample, found[0]))
-    finally:
-        model.train(was_training)
     for column, other in task.references.items():
         if other not in columns:
             _log.warning(

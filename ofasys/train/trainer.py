@@ -82,7 +82,8 @@ class Trainer:
         do not go together or a gradient that is not finite, DataError for data as each task says, CheckpointError for a
         run folder that is torn, or of another model or seed.
         """
-        return Run(self, model, [tasks] if isinstance(tasks, Task) else list(tasks)).fit()
+        with model.being_trained():
+            return Run(self, model, [tasks] if isinstance(tasks, Task) else list(tasks)).fit()
 
     def check(self, *, model: GeneralistModel, tasks: Sequence[Task] | Task) -> list[Looked]:
         """All that `fit` does before its first step, and no step: what was seen of each split of each task.

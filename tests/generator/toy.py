@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,10 +36,41 @@ class Toy:
             self.state = torch.tanh(self.state @ self.mix + self.table[token])
         return self.state
 
-    def full(self, tokens: Tensor) -> Tensor:
-        state = self.first[:, None].expand(-1, tokens.shape[1], -1)
-        out = []
-        for place in range(tokens.shape[2]):
-            state = torch.tanh(state @ self.mix + self.table[tokens[:, :, place]])
-            out.append(state)
-        return torch.stack(out, 2)
+    def plant(self, prefixes: Sequence[np.ndarray]) -> tuple[Sprouts, Tensor]:
+        state = self.first
+        rows = []
+        for source, prefix in enumerate(prefixes):
+            row = state[source : source + 1]
+            for token in prefix:
+                row = torch.tanh(row @ self.mix + self.table[int(token)])
+            rows.append(row)
+        self.state = torch.cat(rows)
+        return self.branch(), self.state
+
+    def branch(self) -> Sprouts:
+        return Sprouts(self, self.state)
+
+
+class Sprouts:
+    """The states of a tree's nodes."""
+
+    def __init__(self, toy: Toy, state: Tensor) -> None:
+        self.toy, self.state, self.nodes = toy, state, torch.zeros(0, state.shape[1])
+
+    @property
+    def count(self) -> int:
+        return len(self.nodes)
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self.nodes = self.nodes[:count]
+
+    def grow(self, rows: np.ndarray, parents: np.ndarray, tokens: np.ndarray) -> Tensor:
+        assert (np.diff(rows) >= 0).all()
+        self.toy.steps += 1
+        before = self.state[torch.from_numpy(rows)].clone()
+        inner = torch.from_numpy(parents >= 0)
+        before[inner] = self.nodes[torch.from_numpy(parents)[inner]]
+        made = torch.tanh(before @ self.toy.mix + self.toy.table[torch.from_numpy(tokens)])
+        self.nodes = torch.cat([self.nodes, made])
+        return made

@@ -6,6 +6,7 @@ import pytest
 from ofasys import GeneralistModel, OFASys, Task
 from ofasys.errors import ConfigError
 from ofasys.flow import parse, plan
+from ofasys.generator.options import ABSENT, CALLED, SearchOptions, drawing_options
 from ofasys.model.sizes import ModelConfig
 from ofasys.types import TaskCard
 
@@ -111,6 +112,29 @@ def test_what_is_used_is_taken(served, name, options):
     assert len(ask(served, name, **options).nbest) == options.get("n_best", 3 if name == "rank" else 1)
     task = Task("t", LINES[name], generate=options).generate
     assert {key: getattr(task, key) for key in options} == options
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_names_of_other_libraries_are_told_ours(served, name):
+    says = f"{name} is called {CALLED[name]} here; write {CALLED[name]}=3"
+    with pytest.raises(ConfigError, match=says):
+        ask(served, "text", **{name: 3})
+    with pytest.raises(ConfigError, match=says):
+        Task("t", LINES["text"], generate={name: 3})
+    assert CALLED[name] in {*SearchOptions.__dataclass_fields__, *drawing_options()}
+    assert name not in {*SearchOptions.__dataclass_fields__, *drawing_options()}
+
+
+@pytest.mark.parametrize("name", ABSENT)
+def test_what_other_libraries_have_and_this_has_not_is_said(served, name):
+    with pytest.raises(ConfigError, match=f"there is no {name} here; "):
+        ask(served, "text", **{name: 1.2})
+    assert name not in {*SearchOptions.__dataclass_fields__, *drawing_options(), *CALLED}
+
+
+def test_no_temperature_is_the_best_token(served):
+    with pytest.raises(ConfigError, match=r"temperature is 0; .*sampling=False takes the best token"):
+        ask(served, "text", sampling=True, temperature=0)
 
 
 def test_what_is_used_is_seen(served):

@@ -109,3 +109,64 @@ def test_what_saw_both_ways_in_training_does_so_before_tokens(model, whole):
         want, causal = (model.decode(stream, memory).states[last] for stream in (marked, past))
     torch.testing.assert_close(Onward(model, memory, Past.of(marked)).hidden, want, atol=4e-6, rtol=0)
     assert (want - causal).abs().max() > 5e-5
+
+
+@pytest.mark.parametrize("lengths", [(2, 2, 2), (1, 3, 2)])
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_tree_says_what_one_pass_says(model, whole, lengths, behind):
+    """Prefixes of one length or of several, after nothing or after a past, and nodes in any order of rows."""
+    memory, past = whole[0], whole[1] if behind else None
+    table = torch.randn(40, D, generator=torch.Generator().manual_seed(9))
+    random = np.random.default_rng(3)
+    prefixes = [random.integers(0, 40, n) for n in lengths]
+    decoder = StepDecoder(model, table, memory, 3, past=None if past is None else Past.of(past))
+    branches, first = decoder.plant(prefixes)
+    branches.chunk = 3
+
+    def one_pass(row, tokens):
+        before = [] if past is None else [past.embedding.split(LENGTHS)[row]]
+        joined = torch.cat([*before, table[torch.from_numpy(np.array(tokens))]])
+        at = stream((len(joined),), 0)
+        start = int(memory.layout.lengths[:row].sum())
+        own = memory.states[start : start + int(memory.layout.lengths[row])]
+        alone = Hidden(own, stream((len(own),), 0).layout)
+        return model.decode(Stream(joined, at.layout), alone).states[-1]
+
+    with torch.no_grad():
+        for row, prefix in enumerate(prefixes):
+            torch.testing.assert_close(first[row], one_pass(row, prefix), atol=1e-5, rtol=1e-4)
+        texts = [list(prefix) for prefix in prefixes]
+        rows, parents = np.array([0, 0, 1, 2, 2, 2, 2]), np.full(7, -1)
+        lines = [texts[row] for row in rows]
+        for _ in range(3):
+            count, tokens = branches.count, random.integers(0, 40, len(rows))
+            made = branches.grow(rows, parents, tokens)
+            lines = [[*line, token] for line, token in zip(lines, tokens, strict=True)]
+            for row, line, state in zip(rows, lines, made, strict=True):
+                torch.testing.assert_close(state, one_pass(row, line), atol=1e-5, rtol=1e-4)
+            keep = np.sort(random.integers(0, len(rows), len(rows)))
+            rows, parents, lines = rows[keep], count + keep, [lines[i] for i in keep]
+
+
+def test_a_tree_beside_rows_that_go_on(model, whole):
+    """Two rows a source, in the midst of their way: the tree sees what each has, and the rows go on as if without it."""
+    memory = whole[0]
+    table = torch.randn(40, D, generator=torch.Generator().manual_seed(9))
+    tokens = torch.arange(18).view(6, 3)
+    rows = np.array([0, 1, 1, 5])
+    decoder = StepDecoder(model, table, memory, 3)
+    decoder.start(2, 8)
+    decoder.step(tokens, None)
+    branches = decoder.branch()
+    made = branches.grow(rows, np.full(4, -1), np.array([20, 21, 22, 23]))
+    after = decoder.step(torch.full((6, 1), 30), None)
+    for node, (row, token) in enumerate(zip(rows, (20, 21, 22, 23), strict=True)):
+        other = StepDecoder(model, table, memory, 3)
+        other.start(2, 8)
+        want = other.step(torch.cat([tokens, torch.full((6, 1), token)], 1), None)[row]
+        torch.testing.assert_close(made[node], want, atol=1e-5, rtol=1e-4)
+    alone = StepDecoder(model, table, memory, 3)
+    alone.start(2, 8)
+    torch.testing.assert_close(
+        after, alone.step(torch.cat([tokens, torch.full((6, 1), 30)], 1), None), atol=1e-5, rtol=1e-4
+    )

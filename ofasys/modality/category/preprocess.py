@@ -28,7 +28,7 @@ class Label(Concatenate):
                 f"label {label!r} is not in the closed set of {len(labels)}", expected=one_of(label, labels)
             )
         if self.options["adaptor"] == "head":
-            tokens = [self.symbols.vocabulary.span(self.options[HEAD])[0] + list(labels).index(label)]
+            tokens = [self.symbols.vocabulary.span(self.options[HEAD])[0] + labels.index(label)]
         else:
             tokens = self.symbols.encode(label)
         return Piece({"tokens": np.array(tokens, dtype=np.int64)}, len(tokens))

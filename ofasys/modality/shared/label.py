@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ofasys.errors import DataError
+
+
+class ClosedSet(tuple[str, ...]):
+    """Labels, each once, in order, among which a label is found at once however many there are.
+
+    spelled: a label's ids -> the label, for the tokenizer of the model the set belongs to; None until it is known.
+    """
+
+    spelled: dict[tuple[int, ...], str] | None = None
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Label -> its place."""
+        return {label: place for place, label in enumerate(self)}
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.places
+
+    def index(self, label: str, *bounds: Any) -> int:
+        """The place of a label. Errors: ValueError for what is none."""
+        if bounds or label not in self.places:
+            return super().index(label, *bounds)
+        return self.places[label]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClosedSet, (tuple(self),)
+
 
 EXPECTED = "a label: a str or an integer, True or False"
 
