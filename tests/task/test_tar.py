@@ -296,7 +296,9 @@ def test_a_tar_that_shrank_since_it_was_opened(tmp_path):
     source = open_source(path)
     path.write_bytes(path.read_bytes()[: int(source.places[2, 0, 0]) + 3])
     for read in (lambda: source[0], lambda: source[2], lambda: source.column("txt")):
-        with pytest.raises(LoadingError, match=r"s.tar has changed since it was opened: it held [\d,]+ bytes and holds"):
+        with pytest.raises(
+            LoadingError, match=r"s.tar has changed since it was opened: it held [\d,]+ bytes and holds"
+        ):
             read()
 
 

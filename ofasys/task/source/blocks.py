@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -299,19 +299,24 @@ class Arrow(_TableFile):
     def _batches(self, file: Any, fields: list[int] | None = None) -> Any:
         import pyarrow as pa
 
-        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        def options(threads: bool) -> pa.ipc.IpcReadOptions:
+            return pa.ipc.IpcReadOptions(included_fields=fields, use_threads=threads)
+
         try:
-            return pa.ipc.open_file(file, options=options)
+            reader = pa.ipc.open_file(file, options=options(True))
         except pa.ArrowInvalid:
             file.seek(0)
-            return pa.ipc.open_stream(file, options=options).read_all().to_batches()
+            return pa.ipc.open_stream(file, options=options(True)).read_all().to_batches()
+        if self.watch.size < reader.num_record_batches * FEW_BYTES:  # threads cost more than they bring
+            return pa.ipc.open_file(file, options=options(False))
+        return reader
 
     def _look(self, reader: Any) -> tuple[list[int], pa.Schema]:
         import pyarrow as pa
 
         if isinstance(reader, list):
             return [batch.num_rows for batch in reader], reader[0].schema if reader else pa.schema([])
-        return [reader.get_batch(block).num_rows for block in range(reader.num_record_batches)], reader.schema
+        return list(_lengths(self.mapped)), reader.schema
 
     def _fresh(self, i: int) -> Any:
         with self.watch:
@@ -341,3 +346,26 @@ class Arrow(_TableFile):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "mapped"}
+
+
+def _lengths(file: Any) -> Iterator[int]:
+    """The rows of each record batch of a file in Arrow's file format, as its messages say, which are not decoded."""
+    import pyarrow as pa
+
+    for message in pa.ipc.MessageReader.open_stream(file.slice(_MAGIC)):
+        if message.type == "record batch":
+            data = message.metadata.to_pybytes()
+            header = _field(data, int.from_bytes(data[:4], "little"), 2)
+            at = _field(data, header + int.from_bytes(data[header : header + 4], "little"), 0)
+            yield int.from_bytes(data[at : at + 8], "little") if at else 0
+
+
+_MAGIC = 8  # bytes before the first message
+
+
+def _field(data: bytes, table: int, number: int) -> int:
+    """Where a field of a table of FlatBuffers lies; 0 where it has its default."""
+    layout = table - int.from_bytes(data[table : table + 4], "little", signed=True)
+    place, known = layout + 4 + 2 * number, int.from_bytes(data[layout : layout + 2], "little")
+    step = int.from_bytes(data[place : place + 2], "little") if 4 + 2 * number < known else 0
+    return table + step if step else 0
