@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ofasys import DataError, Task
+from ofasys.errors import LoadingError
 from ofasys.task.source import open_source, tar
 
 

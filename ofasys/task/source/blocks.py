@@ -262,10 +262,9 @@ class Parquet(_TableFile):
         return pq.read_metadata(self.watch.path)
 
     def _look(self, reader: Any) -> tuple[list[int], pa.Schema]:
-        import pyarrow.parquet as pq
-
-        with pq.ParquetFile(self.watch.path, metadata=reader) as file:
-            return [reader.row_group(group).num_rows for group in range(reader.num_row_groups)], file.schema_arrow
+        groups = [reader.row_group(group) for group in range(reader.num_row_groups)]
+        self.written = sum(group.total_byte_size for group in groups)
+        return [group.num_rows for group in groups], reader.schema.to_arrow_schema()
 
     def _load(self, reader: Any, start: int, end: int, columns: list[str] | None = None) -> pa.Table:
         import pyarrow.parquet as pq
@@ -274,9 +273,7 @@ class Parquet(_TableFile):
             return file.read_row_groups(range(start, end), columns=columns)
 
     def _row_bytes(self) -> float:
-        reader = self._reader()
-        written = sum(reader.row_group(group).total_byte_size for group in range(reader.num_row_groups))
-        return super()._row_bytes() if written < SPAN_BYTES * reader.num_row_groups else 0.0
+        return super()._row_bytes() if self.written < SPAN_BYTES * (len(self.starts) - 1) else 0.0
 
 
 class Arrow(_TableFile):
