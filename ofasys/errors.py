@@ -81,7 +81,8 @@ class DataError(OfasysError, ValueError):
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_data_error, (self.message, self.expected, self.task, self.slot, self.column, self.sample))
+        places = (self.task, self.slot, self.column, self.sample)
+        return (_rebuild_data_error, (type(self), self.message, self.expected, *places))
 
     def __str__(self) -> str:
         places = {"task": self.task, "slot": self.slot, "column": self.column, "sample": self.sample}
@@ -90,8 +91,17 @@ class DataError(OfasysError, ValueError):
         return f"{text}; expected {self.expected}" if self.expected else text
 
 
-def _rebuild_data_error(message: str, expected: str, task: str, slot: str, column: str, sample: str) -> DataError:
-    return DataError(message, expected=expected, task=task, slot=slot, column=column, sample=sample)
+class LoadingError(DataError):
+    """The data cannot be read any further, whichever row is next: it ends a run, and no row is counted as bad.
+
+    A file has changed or is gone since it was opened, the system refuses to read it, a worker process died.
+    """
+
+
+def _rebuild_data_error(
+    kind: type[DataError], message: str, expected: str, task: str, slot: str, column: str, sample: str
+) -> DataError:
+    return kind(message, expected=expected, task=task, slot=slot, column=column, sample=sample)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

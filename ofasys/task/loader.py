@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import threading
 import traceback
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ofasys import flow
-from ofasys.errors import ConfigError, DataError, OfasysError
+from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.program.program import Program
 from ofasys.task.order import Order, key_of, sample_seed
 from ofasys.task.source import Row
+from ofasys.task.source.watch import exhausted, unreadable
 from ofasys.task.task import Task
 from ofasys.types import Batch, Sample
 
@@ -45,8 +50,8 @@ class Bad:
 class Delivery:
     """What a ticket gave. batch is None when every row of it was bad. instruction: which of the task's it is.
 
-    rows: (epoch, row) of each that was drawn. stop: the error that ends the run: of a task that stops at bad rows, or
-    of a setting or library that no row can be read with.
+    rows: (epoch, row) of each that was drawn. stop: the error that ends the run: of a task that stops at bad rows, of
+    data that cannot be read any further, or of a setting or library that no row can be read with.
     """
 
     ticket: Ticket
@@ -71,7 +76,7 @@ class Assembler(Dataset[Delivery]):
         }
 
     def __getitem__(self, ticket: Ticket) -> Delivery:
-        """Read, preprocess and collate the rows of a ticket."""
+        """Read, preprocess and collate the rows of a ticket. Whatever goes wrong is told in the Delivery."""
         task = self.tasks[ticket.task]
         programs = self.programs[ticket.task]
         chosen = key_of("instruction", self.seed, ticket.task, ticket.k) % len(programs)
@@ -84,12 +89,18 @@ class Assembler(Dataset[Delivery]):
             try:
                 samples.append(read(task, program, "train", row, random, training=True)[1])
             except DataError as error:
-                if task.on_bad == "stop":
+                if task.on_bad == "stop" or isinstance(error, LoadingError):
                     return Delivery(ticket, None, chosen, places, (), error)
                 bad.append(Bad(epoch, row, error))
             except ConfigError as error:
                 return Delivery(ticket, None, chosen, places, (), error)
-        batch = flow.collate(program, samples) if samples else None
+        try:
+            batch = flow.collate(program, samples) if samples else None
+        except OfasysError as error:
+            return Delivery(ticket, None, chosen, places, (), error)
+        except (Exception, SystemExit) as error:
+            what = f"the samples of rows {', '.join(str(row) for _, row in places)} make no batch: {_raised(error)}"
+            return Delivery(ticket, None, chosen, places, (), LoadingError(what, task=task.name))
         return Delivery(ticket, batch, chosen, places, tuple(bad))
 
 
@@ -109,46 +120,136 @@ def read(
 def of_row(task: Task, origin: str) -> Iterator[None]:
     """Whatever goes wrong within it is wrong with this row. Errors: DataError naming task and row.
 
+    LoadingError where it is wrong with all of them, such as a file that has changed, or too many open files.
     ConfigError naming the task where it is no fault of a row: a setting is wrong, or a library is missing.
     """
     try:
         yield
-    except DataError as error:
+    except LoadingError as error:
         raise error.at(task=task.name, sample=origin) from error.__cause__
     except ConfigError as error:
         raise ConfigError(f"task {task.name!r}: {error}") from error.__cause__
-    except Exception as error:
-        raise _unexpected(error).at(task=task.name, sample=origin) from error
+    except (Exception, SystemExit) as error:
+        if (refusal := exhausted(error)) is not None:
+            raise unreadable(origin, refusal).at(task=task.name) from error
+        if isinstance(error, DataError):
+            raise error.at(task=task.name, sample=origin) from error.__cause__
+        raise DataError(f"reading it raised {_raised(error)}", task=task.name, sample=origin) from error
 
 
-def _unexpected(error: Exception) -> DataError:
-    """A row whose reading raised something of its own: named by its kind, with the last place in the code."""
+def _raised(error: BaseException) -> str:
+    """An error that is none of ours: its kind, what it says, and the last place in the code."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return DataError(f"reading it raised {type(error).__name__}: {error} ({frame.name}, line {frame.lineno})")
+    try:
+        said = str(error)
+    except Exception:  # of a class of the user's, whose own text fails
+        said = "(it has no text)"
+    return f"{type(error).__name__}: {said} ({frame.name}, line {frame.lineno})"
 
 
 def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) -> Generator[Delivery, None, None]:
     """Deliveries in the order of the tickets, prepared in this process or by `workers` others.
 
-    tickets: taken a few ahead of what is used, never all at once. Errors: DataError of a task that stops at bad rows.
+    tickets: taken a few ahead of what is used, never all at once. Errors: DataError of a task that stops at bad rows;
+    LoadingError when data cannot be read any further, or a worker died.
     """
-    if workers == 0:
-        made: Iterable[Delivery] = (assembler[ticket] for ticket in tickets)
-    else:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or tokenizers warns in every forked worker
-        made = DataLoader(
-            assembler,
-            batch_size=None,
-            sampler=tickets,
-            num_workers=workers,
-            prefetch_factor=4,
-            worker_init_fn=_begin_worker,
-            multiprocessing_context="fork",
+    made = _from_workers(assembler, tickets, workers) if workers else (assembler[ticket] for ticket in tickets)
+    with closing(made):
+        for delivery in made:
+            if delivery.stop is not None:
+                raise delivery.stop
+            yield delivery
+
+
+def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int) -> Generator[Delivery, None, None]:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or tokenizers warns in every forked worker
+    loader = DataLoader(
+        _Packer(assembler),
+        batch_size=None,
+        sampler=tickets,
+        num_workers=workers,
+        prefetch_factor=4,
+        worker_init_fn=_begin_worker,
+        multiprocessing_context="fork",
+    )
+    made: Any = None
+    try:
+        made = iter(loader)
+        _heed_workers()
+        for packed in made:
+            yield pickle.loads(packed)
+    except OfasysError:
+        raise
+    except Exception as error:
+        raise _ended(error) from error
+    finally:
+        if made is not None:  # at once: whoever holds the error holds the workers too
+            made._shutdown_workers()
+
+
+class _Packer(Dataset[bytes]):
+    """ticket -> its Delivery as bytes. What cannot be sent is told here; the loader's own queue would lose it, and the
+    run would wait for it."""
+
+    def __init__(self, assembler: Assembler) -> None:
+        self.assembler = assembler
+
+    def __getitem__(self, ticket: Ticket) -> bytes:
+        made = self.assembler[ticket]
+        try:
+            return bytes(ForkingPickler.dumps(made))
+        except Exception as error:
+            stop = LoadingError(
+                f"a micro-batch cannot be sent from its worker to the process that trains: {type(error).__name__}: {error}",
+                expected=_room(str(error)) or "values that can be pickled; or train with workers=0",
+                task=ticket.task,
+            )
+            return bytes(ForkingPickler.dumps(replace(made, batch=None, bad=(), stop=stop)))
+
+
+def _heed_workers() -> None:
+    """Where a worker dies the loader raises its RuntimeError in whatever the main thread does: let it be ours."""
+    heed = signal.getsignal(signal.SIGCHLD)
+    if threading.current_thread() is threading.main_thread() and callable(heed) and not isinstance(heed, _Heed):
+        signal.signal(signal.SIGCHLD, _Heed(heed))
+
+
+class _Heed:
+    """A handler of SIGCHLD. before: the loader's own."""
+
+    def __init__(self, before: Callable[[int, Any], Any]) -> None:
+        self.before = before
+
+    def __call__(self, number: int, frame: Any) -> None:
+        try:
+            self.before(number, frame)
+        except RuntimeError as error:
+            raise _ended(error) from None
+
+
+def _ended(error: Exception) -> LoadingError:
+    """The error for a worker that died, or cannot be reached."""
+    said = " ".join(str(error).split())
+    advice = _room(said)
+    if "Killed" in said:
+        advice = "memory for all workers (the system ends a process when there is none left): fewer of them, workers=0, or a smaller micro_batch_size"
+    elif "Bus error" in said:
+        advice = (
+            "room for shared memory (/dev/shm), and files that nobody cuts while they are read; or train with workers=0"
         )
-    for delivery in made:
-        if delivery.stop is not None:
-            raise delivery.stop
-        yield delivery
+    return LoadingError(
+        f"a worker that prepares data has ended: {said or type(error).__name__}",
+        expected=advice or "workers that live as long as the run; workers=0 shows what goes wrong in them",
+    )
+
+
+def _room(said: str) -> str:
+    """What to do where an error speaks of room; nothing for others."""
+    if "No space left" in said:
+        return "room for shared memory (/dev/shm); or train with workers=0"
+    if "oo many open files" in said:
+        return "a higher limit of open files (ulimit -n), fewer workers, or workers=0"
+    return "memory for the workers; fewer of them, or workers=0" if "annot allocate memory" in said else ""
 
 
 def _begin_worker(worker: int) -> None:

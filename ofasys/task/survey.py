@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.errors import ConfigError, DataError
+from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.language import Group
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import is_text
@@ -43,9 +43,15 @@ class Survey:
             yield [column if column is None or step == 1 else column[::step] for column in found]
             return
         names = list(dict.fromkeys(name for slot in slots for name in self._names(slot)))
-        for piece in self.source.in_pieces(names, step):  # type: ignore[attr-defined]
+        for piece in self._in_pieces(names, step):
             read = dict(zip(names, piece, strict=True))
             yield [self._chosen(slot, [read[name] for name in self._names(slot)]) for slot in slots]
+
+    def _in_pieces(self, names: Sequence[str], step: int) -> Iterator[list[Column]]:
+        try:
+            yield from self.source.in_pieces(names, step)  # type: ignore[attr-defined]
+        except LoadingError as error:
+            raise error.at(task=self.task) from None
 
     def column(self, slot: Slot) -> Column | None:
         """A slot's values in all rows; None where that costs reading every row. Errors: DataError when no row has
@@ -56,6 +62,8 @@ class Survey:
         for name in names:
             try:
                 found.append(self.source.column(name))
+            except LoadingError as error:
+                raise error.at(task=self.task) from None
             except DataError as error:
                 if name == names[-1] and all(column == [] for column in found):
                     raise error.at(task=self.task, slot=slot[1].name, column=name) from None
@@ -121,6 +129,8 @@ class Survey:
                 row = self.source[i] if group is None else group.spread(self.source[i])
                 value = row.get(column)
                 yield i, row.get(self.references.get(column, "")) if value is None else value
+            except LoadingError as error:
+                raise error.at(task=self.task) from None
             except Exception:  # a bad row is dealt with when it is drawn
                 continue
 

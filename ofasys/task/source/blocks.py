@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ofasys.errors import DataError
+from ofasys.task.source.cache import Shelf, share_of_memory, workers
 from ofasys.task.source.columns import check_fields, class_names, convert, holds_bytes, simple
 from ofasys.task.source.row import Row, Rows, no_column
 from ofasys.task.source.value import cell, named
+from ofasys.task.source.watch import Watch
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CACHE_BYTES = 256 * 2**20  # decoded row groups that a process keeps of one file
+CACHE_BYTES = share_of_memory()  # of decoded blocks that a process keeps, of all its tables; workers share it
+SPAN_BYTES = 4 * 2**20  # of small blocks that are decoded together, where all of the table can be kept
+FEW_BYTES = SPAN_BYTES // 16  # the same where it cannot, and a row may cost decoding as much
+SPAN_ROWS = 2**16
+_SAMPLED = 3  # blocks that are decoded to see how large a row is
 
 
 class Blocks(Rows):
     """A table read block by block. Kept in memory: the last blocks used, up to CACHE_BYTES (and at least one).
 
-    A subclass opens it (in each process anew) and loads a block; it calls `_lay` with what the blocks hold.
+    Blocks of a few rows are read together, in spans. A subclass opens it and loads blocks; it calls `_lay` with what
+    they hold.
     """
 
     names: list[str]  # the columns, of any block
     heavy: set[str]  # those that hold bytes, which `column` does not read
     classes: dict[str, Any]  # of those that hold classes by number, their names; see `named`
     odd: set[str]  # those whose values are not Arrow's own Python values
+    _block_name = "block"
     starts: np.ndarray  # (blocks + 1,): the number of each block's first row, and of all rows
-    _opened: tuple[int, Any] | None  # whose process, and what it opened
-    _kept: OrderedDict[int, pa.Table]
-    _lock: threading.Lock
+    _opened: Any | None
+    _laid: tuple[np.ndarray, np.ndarray] | None  # (spans + 1,): each span's first block, and first row; and the ends
+    _kept: Shelf  # a span's first block -> its table, or what is wrong with it
 
     def _lay(self, sizes: Sequence[int], schemas: Iterable[pa.Schema]) -> None:
         """Say how many rows each block has, and which columns there are."""
@@ -48,18 +54,31 @@ class Blocks(Rows):
         self.starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
     def _open(self) -> Any:
+        """What blocks are loaded from; it holds no open file, of which a process may have few."""
         raise NotImplementedError
 
-    def _load(self, reader: Any, block: int, columns: list[str] | None = None) -> pa.Table:
-        """One block; of the columns asked for, those that it has."""
+    def _load(self, reader: Any, start: int, end: int, columns: list[str] | None = None) -> pa.Table:
+        """The blocks from `start` to before `end`; of the columns asked for, those that they have."""
         raise NotImplementedError
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
+    def _fresh(self, i: int) -> Any:
+        if self.watch is not None:
+            self.watch.check()  # blocks are loaded inside it
+        return self._row(i)
+
     def _row(self, i: int) -> Row:
-        block = int(np.searchsorted(self.starts, i, side="right")) - 1
-        table = self._block(block).slice(i - int(self.starts[block]), 1)
+        blocks, firsts = self._laid or self._lay_spans()
+        span = int(firsts.searchsorted(i, side="right")) - 1
+        found = self._kept.block(int(blocks[span]), self._decoded, _most_bytes)
+        if isinstance(found, str):
+            raise DataError(found, expected="a file that is whole; write or fetch it again")
+        place = i - int(firsts[span])
+        if place >= found.num_rows:  # the span was split meanwhile, for a block of it is damaged
+            return self._row(i)
+        table = found.slice(place, 1)
         odd = [name for name in table.column_names if name in self.odd] if self.odd else []
         try:
             plain = table.drop_columns(odd) if odd else table
@@ -88,57 +107,135 @@ class Blocks(Rows):
         if name in self.heavy:
             return None
         values: list[Any] = []
-        for block in range(len(self.starts) - 1):
-            table = self._load(self._reader(), block, [name])
-            here = name in table.column_names
-            found = self._values(table.schema.field(name), table.column(name)) if here else [None] * self._size(block)
-            values += map(cell, found)
+        with nullcontext() if self.watch is None else self.watch:
+            reader = self._reader_of(name)
+            while (block := int(self.starts.searchsorted(len(values), side="right")) - 1) < len(self.starts) - 1:
+                values += map(cell, self._column_of(reader, block, name))
         return values
 
-    def _size(self, block: int) -> int:
-        return int(self.starts[block + 1] - self.starts[block])
+    def _column_of(self, reader: Any, block: int, name: str) -> list[Any]:
+        """A column of the span that begins with a block; None where it is damaged, as is said of the rows
+        themselves."""
+        table = self._table(reader, block, [name])
+        if isinstance(table, str):
+            return [None] * self._size(block, block + 1)
+        if name not in table.column_names:
+            return [None] * table.num_rows
+        return self._values(table.schema.field(name), table.column(name))
 
-    def _block(self, block: int) -> pa.Table:
-        with self._lock:
-            table = self._kept.get(block)
-            if table is None:
-                table = self._kept[block] = self._load(self._reader(), block)
-                while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(block)
-            return table
+    def _size(self, start: int, end: int) -> int:
+        return int(self.starts[end] - self.starts[start])
+
+    def _decoded(self, block: int) -> tuple[pa.Table | str, int]:
+        with nullcontext() if self.watch is None else self.watch:
+            found = self._table(self._reader(), block)
+        return found, 0 if isinstance(found, str) else self._weight(found)
+
+    def _weight(self, table: pa.Table) -> int:
+        """Bytes of memory that a table takes."""
+        return int(table.nbytes)
+
+    def _table(self, reader: Any, block: int, columns: list[str] | None = None) -> pa.Table | str:
+        """The blocks of the span that begins with `block`; what is wrong where they are damaged."""
+        blocks, _ = self._laid or self._lay_spans()
+        end = int(blocks[blocks.searchsorted(block, side="right")])
+        found = self._whole(reader, block, end, columns)
+        if isinstance(found, str) and end - block > 1:
+            self._split(block, end)
+            return self._table(reader, block, columns)
+        return found
+
+    def _whole(self, reader: Any, start: int, end: int, columns: list[str] | None = None) -> pa.Table | str:
+        import pyarrow as pa
+
+        try:
+            table = self._load(reader, start, end, columns)
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the system's
+            what = " ".join(str(error).split())
+            return f"{self.describe()}: {self._block_name} {start} is damaged, and with it {self._size(start, end)} rows: {what}"
+        if table.num_rows != self._size(start, end):
+            return (
+                f"{self.describe()}: {self._block_name} {start} holds {table.num_rows} rows of {self._size(start, end)}"
+            )
+        return table.combine_chunks() if end - start > 1 else table
+
+    # --- spans
+
+    def _lay_spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lay small blocks together, for each costs some time that is not its rows'."""
+        blocks = len(self.starts) - 1
+        most = CACHE_BYTES // workers()
+        row = self._row_bytes() if blocks > 1 and len(self) < blocks * SPAN_ROWS else 0.0
+        able = SPAN_BYTES if row * len(self) <= most else FEW_BYTES
+        rows = min(SPAN_ROWS, int(min(able, most // 64) / row)) if row else 0
+        firsts, start = [0], 0
+        starts = self.starts.tolist()
+        for block in range(1, blocks):
+            if starts[block + 1] - starts[start] > rows:
+                firsts.append(block)
+                start = block
+        return self._laid_as(np.array([*firsts, blocks], dtype=np.int64))
+
+    def _laid_as(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self._laid = blocks, self.starts[blocks]
+        return self._laid
+
+    def _row_bytes(self) -> float:
+        """Bytes of a row, as some blocks have them; 0 where it is not known, or blocks are not to be laid together."""
+        filled = np.flatnonzero(np.diff(self.starts))
+        chosen = filled[np.linspace(0, len(filled) - 1, min(_SAMPLED, len(filled)), dtype=np.int64)]
+        tables = [(block, self._whole(self._reader(), block, block + 1)) for block in dict.fromkeys(chosen.tolist())]
+        return max((t.nbytes / self._size(b, b + 1) for b, t in tables if not isinstance(t, str)), default=0.0)
+
+    def _split(self, start: int, end: int) -> None:
+        """Let each block of a span be one of its own."""
+        blocks, _ = self._laid or self._lay_spans()
+        self._laid_as(np.union1d(blocks, np.arange(start, end)))
 
     def _reader(self) -> Any:
-        """The open file, of this process's own."""
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = os.getpid(), self._open()
-        return self._opened[1]
+        """What `_open` gave in this process."""
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _reader_of(self, column: str) -> Any:
+        """The same, where one column of all blocks is wanted."""
+        return self._reader()
 
     def _forget(self) -> None:
-        self._opened, self._kept, self._lock = None, OrderedDict(), threading.Lock()
+        self._opened, self._laid, self._kept = None, None, Shelf()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_opened", "_kept", "_lock")}
+        return {name: value for name, value in vars(self).items() if name not in ("_opened", "_laid", "_kept")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._forget()
 
 
+def _most_bytes() -> int:
+    return CACHE_BYTES // workers()
+
+
 class _TableFile(Blocks):
     """A file that is one table.
 
-    Where it is larger than CACHE_BYTES, rows in random order make blocks be decoded again and again: an uncompressed
-    Arrow file (.arrow) is the better form then, its blocks are mapped and not decoded.
+    Where all of it is larger than CACHE_BYTES, rows in random order make blocks be decoded again and again: an
+    uncompressed Arrow file (.arrow) is the better form then, its blocks are mapped and not decoded.
     """
+
+    watch: Watch
 
     def __init__(self, path: Path) -> None:
         import pyarrow as pa
 
-        self.path, self.root = path, path.parent
+        self.path, self.root, self.watch = path, path.parent, Watch(path)
         self._forget()
         try:
-            sizes, schema = self._look(self._reader())
+            with self.watch:
+                sizes, schema = self._look(self._reader())
         except (pa.ArrowException, OSError) as error:
             expected = f"a {path.suffix} file"
             raise DataError(f"{path.name} cannot be read: {str(error).strip()}", expected=expected) from None
@@ -155,44 +252,117 @@ class _TableFile(Blocks):
 
 
 class Parquet(_TableFile):
-    """A Parquet file, by row group."""
+    """A Parquet file, by row group. Kept of it is what its footer says; it is open only while it is read."""
+
+    _block_name = "row group"
 
     def _open(self) -> Any:
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(self.path)
+        return pq.read_metadata(self.watch.path)
 
     def _look(self, reader: Any) -> tuple[list[int], pa.Schema]:
-        groups = range(reader.num_row_groups)
-        return [reader.metadata.row_group(group).num_rows for group in groups], reader.schema_arrow
+        groups = [reader.row_group(group) for group in range(reader.num_row_groups)]
+        self.written = sum(group.total_byte_size for group in groups)
+        return [group.num_rows for group in groups], reader.schema.to_arrow_schema()
 
-    def _load(self, reader: Any, block: int, columns: list[str] | None = None) -> pa.Table:
-        return reader.read_row_group(block, columns=columns)
+    def _load(self, reader: Any, start: int, end: int, columns: list[str] | None = None) -> pa.Table:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.watch.path, metadata=reader) as file:
+            return file.read_row_groups(range(start, end), columns=columns)
+
+    def _row_bytes(self) -> float:
+        return super()._row_bytes() if self.written < SPAN_BYTES * (len(self.starts) - 1) else 0.0
 
 
 class Arrow(_TableFile):
-    """Arrow's file format, by record batch; its stream format (what `datasets` writes), mapped whole."""
+    """Arrow's file format, by record batch; its stream format (what `datasets` writes).
+
+    The file is mapped, so a row costs what it holds and not what its batch holds. To read a mapped page that is no
+    more ends a process: so the file is looked at right before a row and right after it, no value that is given out lies
+    in the mapping, and whole columns are read without it.
+    """
+
+    _block_name = "record batch"
 
     def _open(self) -> Any:
         import pyarrow as pa
 
-        mapped = pa.memory_map(str(self.path))
+        with pa.memory_map(str(self.watch.path)) as file:
+            self.mapped = file.read_buffer()  # which stays when the file is closed
+        return self._batches(pa.BufferReader(self.mapped))
+
+    def _batches(self, file: Any, fields: list[int] | None = None) -> Any:
+        import pyarrow as pa
+
+        def options(threads: bool) -> pa.ipc.IpcReadOptions:
+            return pa.ipc.IpcReadOptions(included_fields=fields, use_threads=threads)
+
         try:
-            return pa.ipc.open_file(mapped)
+            reader = pa.ipc.open_file(file, options=options(True))
         except pa.ArrowInvalid:
-            mapped.seek(0)
-            return pa.ipc.open_stream(mapped).read_all().to_batches()
+            file.seek(0)
+            return pa.ipc.open_stream(file, options=options(True)).read_all().to_batches()
+        if self.watch.size < reader.num_record_batches * FEW_BYTES:  # threads cost more than they bring
+            return pa.ipc.open_file(file, options=options(False))
+        return reader
 
     def _look(self, reader: Any) -> tuple[list[int], pa.Schema]:
         import pyarrow as pa
 
         if isinstance(reader, list):
             return [batch.num_rows for batch in reader], reader[0].schema if reader else pa.schema([])
-        return [reader.get_batch(block).num_rows for block in range(reader.num_record_batches)], reader.schema
+        return list(_lengths(self.mapped)), reader.schema
 
-    def _load(self, reader: Any, block: int, columns: list[str] | None = None) -> pa.Table:
+    def _fresh(self, i: int) -> Any:
+        with self.watch:
+            return self._row(i)
+
+    def _reader_of(self, column: str) -> Any:
         import pyarrow as pa
 
-        batch = reader[block] if isinstance(reader, list) else reader.get_batch(block)
-        table = pa.Table.from_batches([batch])
-        return table.select(columns) if columns else table
+        reader = self._reader()
+        schema = reader[0].schema if isinstance(reader, list) else reader.schema
+        return self._batches(pa.OSFile(str(self.watch.path)), [schema.get_field_index(column)])
+
+    def _load(self, reader: Any, start: int, end: int, columns: list[str] | None = None) -> pa.Table:
+        import pyarrow as pa
+
+        blocks = range(start, end)
+        return pa.Table.from_batches(
+            [reader[block] if isinstance(reader, list) else reader.get_batch(block) for block in blocks]
+        )
+
+    def _weight(self, table: pa.Table) -> int:
+        """Without what lies in the mapping."""
+        start, end = self.mapped.address, self.mapped.address + self.mapped.size
+        chunks = [chunk for column in table.columns for chunk in column.chunks]
+        buffers = [buffer for chunk in chunks for buffer in chunk.buffers() if buffer is not None]
+        return sum(buffer.size for buffer in buffers if not start <= buffer.address < end) + 512 * len(chunks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "mapped"}
+
+
+def _lengths(file: Any) -> Iterator[int]:
+    """The rows of each record batch of a file in Arrow's file format, as its messages say, which are not decoded."""
+    import pyarrow as pa
+
+    for message in pa.ipc.MessageReader.open_stream(file.slice(_MAGIC)):
+        if message.type == "record batch":
+            data = message.metadata.to_pybytes()
+            header = _field(data, int.from_bytes(data[:4], "little"), 2)
+            at = _field(data, header + int.from_bytes(data[header : header + 4], "little"), 0)
+            yield int.from_bytes(data[at : at + 8], "little") if at else 0
+
+
+_MAGIC = 8  # bytes before the first message
+
+
+def _field(data: bytes, table: int, number: int) -> int:
+    """Where a field of a table of FlatBuffers lies; 0 where it has its default."""
+    layout = table - int.from_bytes(data[table : table + 4], "little", signed=True)
+    place, known = layout + 4 + 2 * number, int.from_bytes(data[layout : layout + 2], "little")
+    step = int.from_bytes(data[place : place + 2], "little") if 4 + 2 * number < known else 0
+    return table + step if step else 0

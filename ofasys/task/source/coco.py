@@ -14,6 +14,7 @@ from ofasys.errors import DataError
 from ofasys.modality.shared.read_image import image_size
 from ofasys.task.source.row import Row, Rows, Source, pick
 from ofasys.task.source.text_file import JsonList
+from ofasys.task.source.watch import Watch
 
 PARTS = ("images", "annotations", "categories")
 EXPECTED = "COCO's {images: [...], annotations: [...], categories: [...]}"
@@ -21,17 +22,23 @@ EXPECTED = "COCO's {images: [...], annotations: [...], categories: [...]}"
 
 def open_json_file(path: Path) -> Source:
     """COCO's annotations where the file is one object that has them, else one JSON list of objects."""
+    watch = Watch(path)
+    with watch:
+        data = _annotations(watch.path)
+    return JsonList(path) if data is None else Coco(path, data, watch)  # the former says what is wrong
+
+
+def _annotations(path: Path) -> Mapping[str, Any] | None:
+    """What the file holds; None where these are no annotations of COCO."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         first = file.read(4096).lstrip()[:1]
     if first != "{":
-        return JsonList(path)
+        return None
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError):
-        return JsonList(path)  # which says what is wrong
-    if not isinstance(data, dict) or len(data.keys() & set(PARTS)) < 2:
-        return JsonList(path)
-    return Coco(path, data)
+        return None
+    return data if isinstance(data, dict) and len(data.keys() & set(PARTS)) >= 2 else None
 
 
 class Coco(Rows):
@@ -44,8 +51,10 @@ class Coco(Rows):
     for a file that is built otherwise.
     """
 
-    def __init__(self, path: Path, data: Mapping[str, Any]) -> None:
-        self.path, self.root = path, path.parent
+    watch: Watch
+
+    def __init__(self, path: Path, data: Mapping[str, Any], watch: Watch) -> None:
+        self.path, self.root, self.watch = path, path.parent, watch
         images, annotations, categories = (self._part(data, part) for part in PARTS)
         names = self._numbered(categories, "categories", "name")
         self.labels = list(names.values())
@@ -132,6 +141,7 @@ class Coco(Rows):
 
     def column(self, name: str) -> list[Any] | None:
         """All values of a column; of a row at fault None."""
+        self.watch.check()
         if name == "image":
             return [str(self._file(i)) for i in range(len(self))]
         return pick(name, self._readable(), self.describe())

@@ -22,6 +22,11 @@ class Listed(Rows):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def _fresh(self, i: int) -> Any:
+        if self.watch is not None:  # of a file that was read whole, and that a run which goes on would read anew
+            self.watch.check()
+        return self._row(i)
+
     def _row(self, i: int) -> Any:
         return self.rows[i]
 
@@ -31,6 +36,8 @@ class Listed(Rows):
 
     def column(self, name: str) -> list[Any]:
         """All values of a column."""
+        if self.watch is not None:
+            self.watch.check()
         return pick(name, self.rows, self.name)
 
 

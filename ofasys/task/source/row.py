@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ofasys.errors import DataError, nearest
 from ofasys.task.source.value import cell
+from ofasys.task.source.watch import Watch
 
 Row = dict[str, Any]
 
@@ -23,7 +24,10 @@ class Source(Protocol):
         ...
 
     def __getitem__(self, i: int) -> Row:
-        """Row i, a new dict of Python's values; a missing one (None, NaN, an empty cell of a CSV file) is None."""
+        """Row i, a new dict of Python's values; a missing one (None, NaN, an empty cell of a CSV file) is None.
+
+        Errors: DataError for what is wrong with this row, LoadingError where no row can be read any more.
+        """
         ...
 
     def describe(self) -> str:
@@ -36,9 +40,13 @@ class Source(Protocol):
 
 
 class Rows:
-    """Rows by number: a subclass says how many, and reads one."""
+    """Rows by number: a subclass says how many, and reads one.
+
+    watch: of the file that they are read from, if there is one; each row is read inside it.
+    """
 
     root: Path | None = None
+    watch: Watch | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -47,10 +55,17 @@ class Rows:
         i = int(i)
         if not 0 <= i < len(self):
             raise IndexError(f"row {i} of {self.describe()}, which has rows 0 to {len(self) - 1}")
-        row = self._row(i)
+        row = self._fresh(i)
         if not isinstance(row, Mapping):
             raise no_row(row, self.describe(), i)
         return {name: cell(value) for name, value in row.items()}
+
+    def _fresh(self, i: int) -> Any:
+        """The row, of a file that is as it was when it was opened."""
+        if self.watch is None:
+            return self._row(i)
+        with self.watch:
+            return self._row(i)
 
     def _row(self, i: int) -> Any:
         raise NotImplementedError

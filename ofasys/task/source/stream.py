@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ofasys.errors import ConfigError, DataError
+from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.task.source import written
 from ofasys.task.source.blocks import Blocks
 from ofasys.task.source.row import Row, no_row
@@ -107,14 +107,24 @@ class Stream(Blocks):
     def _open(self) -> Any:
         import pyarrow as pa
 
-        return pa.memory_map(str(self.file)).read_buffer()
+        try:
+            with pa.memory_map(str(self.file)) as file:  # no other program's: nobody cuts it while it is mapped
+                return file.read_buffer()  # which stays when the file is closed, or removed
+        except OSError as error:
+            raise LoadingError(
+                f"the copy of {self.name} cannot be read any more ({self.file}): {error.strerror or error}",
+                expected="a folder for temporary files that nothing clears during a run; TMPDIR names it",
+            ) from None
 
-    def _load(self, reader: Any, block: int, columns: list[str] | None = None) -> pa.Table:
+    def _load(self, reader: Any, start: int, end: int, columns: list[str] | None = None) -> pa.Table:
         import pyarrow as pa
 
-        start, end = int(self.ends[block]), int(self.ends[block + 1])
-        table = pa.ipc.open_stream(reader.slice(start, end - start)).read_all()
+        first, last = int(self.ends[start]), int(self.ends[end])
+        table = pa.ipc.open_stream(reader.slice(first, last - first)).read_all()
         return table if columns is None else table.select([name for name in columns if name in table.column_names])
+
+    def _row_bytes(self) -> float:
+        return 0.0  # blocks may differ in their columns, and are of BLOCK_ROWS
 
 
 def _remove(folder: Path, process: int) -> None:

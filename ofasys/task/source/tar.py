@@ -16,6 +16,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.task.source.row import Row, Rows, pick
+from ofasys.task.source.watch import Watch
 from ofasys.types import NamedBytes
 
 KEY = "__key__"
@@ -41,12 +42,14 @@ class Tar(Rows):
     an expected member or one cannot be read.
     """
 
+    watch: Watch
+
     def __init__(self, path: Path) -> None:
-        self.path, self.root = path, path.parent
+        self.path, self.root, self.watch = path, path.parent, Watch(path)
         keys: dict[str, int] = {}
         extensions: dict[str, int] = {}
         found = array("q")
-        for member in self._members():
+        for member in self._watched():
             folder, slash, name = member.name.removeprefix("./").rpartition("/")
             key, _, extension = name.partition(".")
             if member.isdir() or not key or not extension:
@@ -80,11 +83,15 @@ class Tar(Rows):
         there = self.places[:, :, 0] >= 0
         self.expected = [bool(there[:, kind].sum() * 2 >= len(keys)) for kind in range(len(self.extensions))]
 
+    def _watched(self) -> Iterator[tarfile.TarInfo]:
+        with self.watch:
+            yield from self._members()
+
     def _members(self) -> Iterator[tarfile.TarInfo]:
         """The members in order. Errors: DataError when the file is not whole."""
         last = ""
         try:
-            with tarfile.open(self.path, "r:") as tar:
+            with tarfile.open(self.watch.path, "r:") as tar:
                 while (member := tar.next()) is not None:
                     tar.members.clear()  # type: ignore[attr-defined]  # or it keeps them all
                     yield member
@@ -116,7 +123,7 @@ class Tar(Rows):
 
     def _row(self, i: int) -> Row:
         row: Row = {KEY: self._key(i)}
-        with open(self.path, "rb") as file:  # a handle of its own for each row: workers and threads share none
+        with open(self.watch.path, "rb") as file:  # a handle of its own for each row: workers and threads share none
             for kind, extension in enumerate(self.extensions):
                 row[extension] = self._value(file, i, kind)
         fields = row.get("json")
@@ -180,13 +187,14 @@ class Tar(Rows):
         own = self.extensions.index(name) if name in self.extensions else None
         if own is not None and name.rpartition(".")[2] not in (*TEXTS, *NUMBERS, *JSON):
             return None
-        return pick(name, self._readable_rows(name, own), self.path.name)
+        with self.watch:
+            return pick(name, self._readable_rows(name, own), self.path.name)
 
     def _readable_rows(self, name: str, own: int | None) -> Iterator[Row]:
         """Rows as far as a column needs them: of the extension `own`, or else a field of the `.json` member."""
         columns: Row = dict.fromkeys((KEY, *self.extensions))
         fields = self.extensions.index("json") if "json" in self.extensions else None
-        with open(self.path, "rb") as file:
+        with open(self.watch.path, "rb") as file:
             for i in range(len(self)):
                 row = dict(columns)
                 for kind in (own, fields):

@@ -7,10 +7,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from json.scanner import make_scanner
 from pathlib import Path
@@ -23,6 +23,7 @@ from ofasys.errors import DataError
 from ofasys.modality.shared.separated import LOOKED_AT, TSV, Form, form_of_csv, not_utf8, records
 from ofasys.task.source.memory import Listed
 from ofasys.task.source.row import Row, Rows, cell, no_column, no_row
+from ofasys.task.source.watch import Watch
 
 BLOCK_BYTES = 2**22  # read at once to find where lines begin
 PIECE_ROWS = 2000
@@ -37,17 +38,18 @@ Integers = NDArray[np.int64]
 class TextFile(Rows):
     """A file of records. Kept in memory: where each begins, and at which line where that is not told by its number."""
 
+    watch: Watch
+
     def __init__(self, path: Path) -> None:
-        self.path, self.root = path, path.parent
-        with open(path, "rb") as file:
-            self.stamp = _stamp(file)
+        self.path, self.root, self.watch = path, path.parent, Watch(path)
+        with self.watch, open(self.watch.path, "rb") as file:
             start = file.read(64)
             if (encoding := not_utf8(start)) is not None:
                 raise DataError(f"{path.name} is {encoding}", expected="UTF-8 text: save it anew, encoding UTF-8")
             self.first = len(_BOM) if start.startswith(_BOM) else 0
             file.seek(self.first)
             starts, lines = self._scan(file)
-        self.starts = starts.astype(np.uint32 if self.stamp[0] < 2**32 else np.int64)
+        self.starts = starts.astype(np.uint32 if self.watch.size < 2**32 else np.int64)
         ahead = lines - np.arange(len(lines))
         self.leaps = np.flatnonzero(np.diff(ahead, prepend=-1))  # records before which the line is not one more
         self.ahead = ahead[self.leaps]
@@ -59,7 +61,7 @@ class TextFile(Rows):
     def _parse(self, record: bytes, line: int) -> Row:
         raise NotImplementedError
 
-    def _pieces(self, names: Sequence[str]) -> Iterator[list[list[Any]]]:
+    def _pieces(self, names: Sequence[str]) -> Generator[list[list[Any]], None, None]:
         """The columns, PIECE_ROWS of their values at once; None where a record cannot be read."""
         raise NotImplementedError
 
@@ -71,30 +73,17 @@ class TextFile(Rows):
         return len(self.starts)
 
     def _row(self, i: int) -> Row:
-        with self._opened(buffering=0) as file:
-            return self._read(file, i)
-
-    def _opened(self, buffering: int = -1) -> BinaryIO:
-        file: BinaryIO = open(self.path, "rb", buffering)  # noqa: SIM115
-        if _stamp(file) != self.stamp:
-            file.close()
-            raise DataError(
-                f"{self.path.name} has changed since it was opened", expected="a file that stays as it is during a run"
-            )
-        return file
-
-    def _read(self, file: BinaryIO, i: int) -> Row:
-        record = self._record(file, i)
+        record = self.watch.part(*self._place(i))
         try:
             return self._parse(record, 0)
         except DataError:
             return self._parse(record, self._line(i))  # once more, to say where
 
-    def _record(self, file: BinaryIO, i: int) -> bytes:
+    def _place(self, i: int) -> tuple[int, int]:
+        """Where record i begins, and its bytes."""
         start = int(self.starts[i])
-        end = int(self.starts[i + 1]) if i + 1 < len(self.starts) else self.stamp[0]
-        file.seek(start)
-        return file.read(end - start)
+        end = int(self.starts[i + 1]) if i + 1 < len(self.starts) else self.watch.size
+        return start, end - start
 
     def _line(self, i: int) -> int:
         """The line at which record i begins, from 1."""
@@ -116,19 +105,26 @@ class TextFile(Rows):
     def in_pieces(self, names: Sequence[str], step: int = 1) -> Iterator[list[list[Any]]]:
         """Several columns in one pass, some thousand rows at once: a list for each name. step: of every `step`-th row.
 
-        None where a record lacks a column or cannot be read, which is said when the row itself is read.
+        None where a record lacks a column or cannot be read, which is said when the row itself is read. Errors:
+        LoadingError when the file has changed.
         """
-        return self._pieces(names) if step == 1 else self._spread(names, step)
+        pieces = self._pieces(names) if step == 1 else self._spread(names, step)
+        with closing(pieces):
+            while (piece := self._checked(pieces)) is not None:
+                yield piece
 
-    def _spread(self, names: Sequence[str], step: int) -> Iterator[list[list[Any]]]:
-        with self._opened() as file:
-            for start in range(0, len(self), step * PIECE_ROWS):
-                rows = [self._readable(file, i) for i in range(start, min(len(self), start + step * PIECE_ROWS), step)]
-                yield [_cells([row.get(name) for row in rows]) for name in names]
+    def _checked(self, pieces: Iterator[list[list[Any]]]) -> list[list[Any]] | None:
+        with self.watch:
+            return next(pieces, None)
 
-    def _readable(self, file: BinaryIO, i: int) -> Row:
+    def _spread(self, names: Sequence[str], step: int) -> Generator[list[list[Any]], None, None]:
+        for start in range(0, len(self), step * PIECE_ROWS):
+            rows = [self._readable(i) for i in range(start, min(len(self), start + step * PIECE_ROWS), step)]
+            yield [_cells([row.get(name) for row in rows]) for name in names]
+
+    def _readable(self, i: int) -> Row:
         try:
-            return self._read(file, i)
+            return self._parse(self.watch.part(*self._place(i)), 0)
         except DataError:
             return {}
 
@@ -151,12 +147,6 @@ def _cell(value: Any) -> Any:
         return cell(value)
     except RecursionError:  # as deep as JSON may just be; said when the row itself is read
         return None
-
-
-def _stamp(file: BinaryIO) -> tuple[int, int]:
-    """By which a file is known again: its size, and when it was changed."""
-    found = os.fstat(file.fileno())
-    return found.st_size, found.st_mtime_ns
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
@@ -184,7 +174,8 @@ class Jsonl(TextFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._try()
+        with self.watch:
+            self._try()
 
     def _scan(self, file: BinaryIO) -> tuple[Integers, Integers]:
         found = [np.zeros((2, 0), dtype=np.int64), *self._begun(file)]
@@ -207,7 +198,7 @@ class Jsonl(TextFile):
 
     def _holds(self, start: int) -> bool:
         """Whether the line that begins there holds more than blanks."""
-        with open(self.path, "rb") as file:
+        with open(self.watch.path, "rb") as file:
             file.seek(start)
             return bool(file.readline().strip())
 
@@ -215,19 +206,18 @@ class Jsonl(TextFile):
         """Errors: DataError when none of the first records is a JSON object, or all of them together are one JSON
         list.
         """
-        with self._opened() as file:
-            if not len(self) or (not self._is_list(file) and any(map(self._is_object, self._first(file)))):
-                return
-            try:
-                self._read(file, 0)
-            except DataError as error:
-                raise DataError(error.message, expected=f"{_OBJECTS} (one JSON list of them is a .json file)") from None
+        if not len(self) or (not self._is_list() and any(map(self._is_object, self._first()))):
+            return
+        try:
+            self._row(0)
+        except DataError as error:
+            raise DataError(error.message, expected=f"{_OBJECTS} (one JSON list of them is a .json file)") from None
 
-    def _first(self, file: BinaryIO) -> Iterator[bytes]:
-        return (self._record(file, i) for i in range(min(len(self), TRIED)))
+    def _first(self) -> Iterator[bytes]:
+        return (self.watch.part(*self._place(i)) for i in range(min(len(self), TRIED)))
 
-    def _is_list(self, file: BinaryIO) -> bool:
-        first, last = (self._record(file, i).strip() for i in (0, len(self) - 1))
+    def _is_list(self) -> bool:
+        first, last = (self.watch.part(*self._place(i)).strip() for i in (0, len(self) - 1))
         return first.startswith(b"[") and last.endswith(b"]") and len(self) > 1 and not first.endswith(b"]")
 
     @staticmethod
@@ -250,11 +240,11 @@ class Jsonl(TextFile):
         return row
 
     def _known(self) -> set[str]:
-        with self._opened() as file:
-            return {name for i in range(len(self)) for name in self._readable(file, i)}
+        with self.watch:
+            return {name for i in range(len(self)) for name in self._readable(i)}
 
-    def _pieces(self, names: Sequence[str]) -> Iterator[list[list[Any]]]:
-        with self._opened() as file:
+    def _pieces(self, names: Sequence[str]) -> Generator[list[list[Any]], None, None]:
+        with open(self.watch.path, "rb") as file:
             file.seek(self.first)
             rows = self._objects(file)
             while piece := list(islice(rows, PIECE_ROWS)):
@@ -352,9 +342,9 @@ class Csv(TextFile):
     def _known(self) -> set[str]:
         return set(self.names)
 
-    def _pieces(self, names: Sequence[str]) -> Iterator[list[list[Any]]]:
+    def _pieces(self, names: Sequence[str]) -> Generator[list[list[Any]], None, None]:
         places = [self.names.index(name) if name in self.names else None for name in names]
-        with io.TextIOWrapper(self._opened(), encoding="utf-8-sig", newline="") as file:
+        with open(self.watch.path, encoding="utf-8-sig", newline="") as file:
             read = (cells for cells in records(islice(file, self.form.before, None), self.form) if cells)
             next(read, None)  # the header
             while piece := list(islice(read, PIECE_ROWS)):
@@ -392,7 +382,9 @@ class JsonList(Listed):
 
     def __init__(self, path: Path) -> None:
         self.faults: dict[int, DataError] = {}
-        data = path.read_bytes()
+        self.watch = Watch(path)
+        with self.watch:
+            data = self.watch.path.read_bytes()
         try:
             rows = _whole(data)
         except (json.JSONDecodeError, RecursionError) as error:
