@@ -32,7 +32,7 @@ class Part:
 
     load: "module:Class". options: a frozen dataclass of `option(...)` fields. shared: the adaptor's one key when all
     who name it use the same weights. family: said instead of the modality's tag in that key, so that two modalities
-    share weights. keyed: option names that make another set of weights. fits: the preprocessor learns something from
+    share weights. keyed: option names that make another set of weights; `column` is that of the slot. fits: the preprocessor learns something from
     training values first. adaptor: of a preprocessor, the one that reads it unless the slot says another. suffixes: of
     `save`, the kinds of file it writes, as `.png`; none: whatever it is asked for. cost: (options, width) ->
     (parameters, FLOPs a position), for the plan's estimate.
@@ -63,7 +63,8 @@ class Part:
 
     def key(self, tag: str, name: str, options: Options) -> str:
         """The name its weights have in a model, e.g. `tokens` or `image_patch_16`."""
-        return self.shared or "_".join([self.family or tag.lower(), name, *(str(options[k]) for k in self.keyed)])
+        said = [str(options[k]).replace(".", "p") for k in self.keyed if options[k] is not None]  # torch takes no dots
+        return self.shared or "_".join([self.family or tag.lower(), name, *said])
 
 
 @dataclass(frozen=True, kw_only=True)

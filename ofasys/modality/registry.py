@@ -13,12 +13,13 @@ from ofasys.modality.category import CATEGORY
 from ofasys.modality.image import IMAGE
 from ofasys.modality.modality import Modality, Registry
 from ofasys.modality.motion import MOTION
+from ofasys.modality.number import NUMBER
 from ofasys.modality.phone import PHONE
 from ofasys.modality.struct import STRUCT
 from ofasys.modality.text import TEXT
 from ofasys.modality.video import VIDEO
 
-BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, PHONE, STRUCT, AUDIO, VIDEO, MOTION))
+BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, PHONE, STRUCT, AUDIO, VIDEO, MOTION, NUMBER))
 
 
 @lru_cache(maxsize=1)

@@ -72,7 +72,7 @@ class _Planner:
             options[name] = (choice.name, choice.why)
         for name, chosen in (("criterion", criterion), ("generator", generator)):
             options[name] = (chosen.name, chosen.why) if chosen else (None, "default")
-        values = {name: value for name, (value, _) in options.items()}
+        values = {name: value for name, (value, _) in options.items()} | {"column": place.column}
         if problem := face.check(values):
             raise PlanError(f"{tree}: {problem}")
         if values["max_length"] is not None and not face.limited:
