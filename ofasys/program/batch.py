@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ofasys.criterion import CRITERIA, Criterion
-from ofasys.modality.modality import Concatenate
+from ofasys.modality import plugin
+from ofasys.modality.modality import Concatenate, Preprocessor
 from ofasys.program.program import Program
 from ofasys.types import Batch, Goal, Half, Layout, Piece, Run, Sample, SlotGoal, Stretch, Whole
 
@@ -70,14 +71,17 @@ def half(program: Program, streams: Sequence[Stream]) -> Half:
             start = stop
     joins = {slot.key: program.preprocessors[slot.index] for slot in program.plan.slots}
     stretches = tuple(
-        Stretch(
-            key,
-            {n: torch.from_numpy(t) for n, t in joins.get(key, Concatenate()).collate(pieces).items()},
-            torch.from_numpy(np.concatenate(rows[key])),
-        )
+        Stretch(key, _joined(key, joins.get(key, Concatenate()), pieces), torch.from_numpy(np.concatenate(rows[key])))
         for key, pieces in by_key.items()
     )
     return Half(stretches, layout(lengths, positions))
+
+
+def _joined(key: str, preprocessor: Preprocessor | Concatenate, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+    """The tensors of an adaptor's pieces. Errors: PluginError where the preprocessor cannot join them."""
+    found = plugin.called(key, preprocessor.collate, pieces)
+    plugin.check_collated(key, preprocessor.collate, found, pieces)
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in found.items()}
 
 
 def layout(lengths: np.ndarray, positions: np.ndarray) -> Layout:

@@ -9,6 +9,7 @@ import torch
 
 from ofasys import flow
 from ofasys.errors import OfasysError
+from ofasys.generator import GENERATORS
 from ofasys.hub import OFASys
 from ofasys.program.batch import to_device
 from ofasys.testing import embedding
@@ -99,13 +100,15 @@ def check_saved(case: Case, folder: Path) -> str:
 def _answers(case: Case, model: OFASys, side: str) -> list[dict[str, Any]]:
     program = case.programs[side]
     columns = {slot.column: program.labels[slot.index] for slot in program.plan.slots if slot.closed_set}
+    generators = [GENERATORS[slot.generator.name] for slot in program.plan.slots if slot.generator]
+    limit = {"max_length": SHORT} if any(generator.lengthless is None for generator in generators) else {}
     try:
         outputs = model.inference(
             case.instructions[side],
             data=case.rows,
             closed_set=columns or None,
             settings=case.settings_of(side),
-            max_length=SHORT,
+            **limit,
         )
     except OfasysError as error:
         raise AssertionError(f"an untrained model cannot answer as a {side}: {error}") from error

@@ -56,7 +56,9 @@ def _single(value: Any) -> Any:
     if not isinstance(value, np.generic):
         array = as_array(value, EXPECTED)
         if array.ndim or array.dtype.kind not in "iufbMmOU":
-            raise DataError(f"{got(value)}, of {array.dtype} and shape {array.shape}", expected=f"one number, {EXPECTED}")
+            raise DataError(
+                f"{got(value)}, of {array.dtype} and shape {array.shape}", expected=f"one number, {EXPECTED}"
+            )
         value = array[()]
     return value
 
@@ -87,7 +89,9 @@ def _of_whole(value: int) -> float:
     try:
         number = float(value)
     except OverflowError:
-        raise DataError(f"a whole number of {value.bit_length()} bits, too large for a float", expected=EXPECTED) from None
+        raise DataError(
+            f"a whole number of {value.bit_length()} bits, too large for a float", expected=EXPECTED
+        ) from None
     if int(number) != value:
         raise DataError(
             f"the whole number {value}, which no float holds exactly (beyond 2**53)",

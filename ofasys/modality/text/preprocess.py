@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Pieces(Concatenate):
     def _text(self, value: Any) -> str:
         text = value if isinstance(value, str) else number_text(value)
         if text is None:
-            missing = isinstance(value, float) and value != value
+            missing = isinstance(value, float | np.floating | Decimal)
             what = "the value is missing (NaN)" if missing else f"got {type(value).__name__} {_short(value)}"
             raise DataError(what, expected="a str, or a number")
         if not text.strip():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -23,8 +24,10 @@ def number_text(value: Any) -> str | None:
         return str(bool(value))
     if isinstance(value, np.floating):
         return None if np.isnan(value) else str(value)  # in its own width: float32's 0.1 is 0.1
-    if isinstance(value, float | Decimal):
-        return None if value != value else repr(float(value)) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return None if math.isnan(value) else repr(float(value))
+    if isinstance(value, Decimal):
+        return None if value.is_nan() else str(value)
     if isinstance(value, (int, np.integer)):
         try:
             return str(int(value))
