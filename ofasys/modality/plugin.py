@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+
+
+class UnforeseenError(DataError):
+    """A preprocessor raised something of its own where a DataError was promised. Its `__cause__` is that."""
+
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 
 
@@ -48,9 +54,12 @@ def read(where: str, method: Callable[..., Any], value: Any, context: Any, ids: 
         raise
     except Exception as error:
         expected = "a value it takes; of another it raises a DataError"
-        raise DataError(f"{named(method)} raised {reason(error)}, of {shown(value)}", expected=expected) from error
+        raise UnforeseenError(
+            f"{named(method)} raised {reason(error)}, of {shown(value)}", expected=expected
+        ) from error
     check_piece(where, method, made, value, ids)
-    return made  # type: ignore[no-any-return]
+    found: Piece = made
+    return found
 
 
 class Watched:
@@ -85,6 +94,16 @@ def check_piece(where: str, method: Callable[..., Any], piece: Any, value: Any, 
             raise _broken(
                 where, method, what, f"the model has ids 0 to {ids - 1}: add where the span of a range begins"
             )
+
+
+def check_drawn(where: str, method: Callable[..., Any], piece: Piece) -> None:
+    """Errors: PluginError for the piece of a value that is drawn without frames (n, C), n a multiple of its length."""
+    frames = piece.tensors.get("frames")
+    if frames is None or frames.ndim < 2 or frames.dtype not in FLOATS or len(frames) % piece.length:
+        given = ", ".join(f"{name} {kind(array)}" for name, array in piece.tensors.items())
+        what = f"gave {given} and length={piece.length}"
+        expected = f"a value that is drawn has frames float32 ({piece.length}, C), or several rows a position"
+        raise _broken(where, method, what, expected)
 
 
 def check_collated(where: str, method: Callable[..., Any], tensors: Any, pieces: Sequence[Piece]) -> None:

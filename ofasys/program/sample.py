@@ -98,6 +98,7 @@ class Reader:
             known = target or not stage.drawn
             piece = self.piece(slot, 0) if known else None
             if piece is not None and stage.drawn:
+                plugin.check_drawn(slot.name, self.program.preprocessors[slot.index].preprocess, piece)
                 piece, self.goals[slot.index] = self.prepared(slot, piece)
             return Whole(number, slot.index, slot.key, piece)
         lead = [] if stage.mark is None else [np.array([stage.mark])]

@@ -116,7 +116,7 @@ def of_row(task: Task, origin: str) -> Iterator[None]:
     except DataError as error:
         raise error.at(task=task.name, sample=origin) from error.__cause__
     except ConfigError as error:
-        raise ConfigError(f"task {task.name!r}: {error}") from error.__cause__
+        raise type(error)(f"task {task.name!r}: {error}") from error.__cause__
     except Exception as error:
         raise _unexpected(error).at(task=task.name, sample=origin) from error
 

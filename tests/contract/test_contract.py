@@ -164,9 +164,9 @@ def _unsendable(self, value, context):
     ("preprocess", "says"),
     [
         (_takes_all, "COLOR, bad input: 'red' is read as if it were a good value"),
-        (_own_error, r"bad input: 'red' raises KeyError \('red'\), not a DataError"),
+        (_own_error, r"bad input: 'red' raises KeyError \('red'\), not a DataError: Broken._own_error"),
         (_tells_nothing, "bad input: the DataError for 'red' does not say what was expected"),
-        (_says_two, "values: the piece of '#ff0000' has 3 tokens and says length=2"),
+        (_says_two, r"values: COLOR:x: Broken._says_two .* gave tokens int64 \(3,\) and length=2 for '#ff0000'"),
         (_by_chance, "values: '#ff0000' gives another piece when read again"),
         (_only_strings, "extremes: True raises AttributeError"),
         (_unsendable, "values: the preprocessor cannot be sent to a data worker"),
