@@ -36,8 +36,10 @@ class Gaussian(nn.Module):
 
 
 class SquaredError(nn.Module):
-    """Mean squared error of the mean; the spread is learned beside it by likelihood, and changes nothing of the
-    mean.
+    """Mean squared error of the mean; the spread is learned beside it, and changes nothing of the mean.
+
+    By likelihood, weighed as with beta 1: unweighed, its gradient would drown that of the mean once the spread is
+    small.
     """
 
     def __init__(self, options: Mapping[str, Any], width: int) -> None:
@@ -47,7 +49,8 @@ class SquaredError(nn.Module):
         """As of Gaussian."""
         mean, spread, truth = _read(seen)
         nll = negative_log_likelihood(mean.detach(), spread, truth)
-        return _verdict(nn.functional.mse_loss(mean, truth) + nll.mean(), nll, mean, truth)
+        beside = (nll * spread.detach() ** 2).mean()
+        return _verdict(nn.functional.mse_loss(mean, truth) + beside, nll, mean, truth)
 
 
 class Huber(nn.Module):
@@ -61,7 +64,8 @@ class Huber(nn.Module):
         """As of Gaussian."""
         mean, spread, truth = _read(seen)
         nll = negative_log_likelihood(mean.detach(), spread, truth)
-        return _verdict(nn.functional.huber_loss(mean, truth, delta=self.delta) + nll.mean(), nll, mean, truth)
+        beside = (nll * spread.detach() ** 2).mean()
+        return _verdict(nn.functional.huber_loss(mean, truth, delta=self.delta) + beside, nll, mean, truth)
 
 
 def negative_log_likelihood(mean: Tensor, spread: Tensor, truth: Tensor) -> Tensor:

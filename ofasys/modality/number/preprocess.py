@@ -57,7 +57,8 @@ class Scaled(Concatenate):
         made = np.asarray(frames, dtype=np.float64)
         if not np.isfinite(made).all():
             raise DataError("the model made NaN or infinity", expected="finite numbers; was the training stable?")
-        place, spread = made[0, 0] * self.unit + self.middle, (made[0, 1] if made.shape[1] > 1 else 0.0) * self.unit
+        at, spread = float(made[0, 0]), (float(made[0, 1]) if made.shape[1] > 1 else 0.0) * self.unit
+        place = at * self.unit + self.middle
         if not self.log:
             return Number(self._held(place), _finite(spread))
         median = math.exp(min(place, 700.0))

@@ -41,9 +41,10 @@ def read_number(value: Any) -> float:
     if isinstance(value, (bytes, bytearray, complex, np.complexfloating)) or not hasattr(value, "__float__"):
         raise DataError(got(value), expected=EXPECTED)
     try:
-        return _finite(float(value), value)
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{got(value)}, which no float holds", expected=EXPECTED) from None
+    return _finite(number, value)
 
 
 def _single(value: Any) -> Any:
