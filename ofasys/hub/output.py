@@ -95,7 +95,7 @@ class Output:
 
     def _written(self) -> dict[str, Any]:
         """The values, and the spread of `price` as `price_spread`."""
-        return {f"{name}_spread": spread for name, spread in self.spreads.items()} | self.values
+        return self.values | {f"{name}_spread": spread for name, spread in self.spreads.items()}
 
     def _writer(self, path: Path) -> tuple[SlotPlan, Part]:
         """The first slot whose value such a file holds, and what writes it."""

@@ -208,3 +208,18 @@ def test_numbers_may_be_written_as_csv_has_them(tmp_path):
     task = Task("t", LINE, train=tmp_path / "rows.csv")
     model = trained(task, [], 1)
     assert float(model.fitted["number_scaled_x_linear"]["middle"][0]) == 1.0
+
+
+def test_resumed_it_goes_on_as_if_it_had_never_stopped(tmp_path):
+    def run(folder, steps):
+        task = Task("t", LINE, train=rows(40), micro_batch_size=8)
+        model = GeneralistModel(config=CONFIG, text_pieces=280)
+        Trainer(max_steps=steps, lr=1e-3, warmup=1, decay="constant", live=False, out=folder).fit(
+            model=model, tasks=task
+        )
+        return model
+
+    run(tmp_path / "parts", 3)
+    parts, whole = run(tmp_path / "parts", 6), run(tmp_path / "whole", 6)
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, parts.state_dict()[name]), name
