@@ -310,7 +310,7 @@ def test_a_micro_batch_of_bad_rows_alone_is_passed_over():
 
 
 def test_training_on_bad_rows_alone_is_refused():
-    rows = [{"text": 5, "label": "red"}, {"text": None, "label": "blue"}]
+    rows = [{"text": [5], "label": "red"}, {"text": None, "label": "blue"}]
     with pytest.raises(DataError, match="all 2 training rows are bad"):
         fit([tiny.label_task(train=rows, micro_batch_size=2)], max_steps=8)
 
@@ -417,7 +417,7 @@ def test_a_folder_that_is_not_a_run_is_not_taken_for_one(tmp_path):
 
 def test_a_run_that_used_no_row_is_an_error_and_one_that_left_out_some_says_so(tmp_path, caplog):
     """Too few bad rows for the limit, and yet all that were drawn."""
-    rows = [{"text": i, "label": "red" if i % 2 else "blue"} for i in range(90)]
+    rows = [{"text": [i], "label": "red" if i % 2 else "blue"} for i in range(90)]
     with pytest.raises(DataError, match=r"none of the 16 rows that were drawn could be used; the last: .*task 'label'"):
         fit([tiny.label_task(train=rows, valid=None)], max_steps=4, out=tmp_path / "none")
     caplog.clear()

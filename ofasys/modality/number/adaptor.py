@@ -37,11 +37,14 @@ class WaveAdaptor(nn.Module):
     def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """frames (n, 1) -> (n, D)."""
         place = torch.asinh(tensors["frames"].float())
-        angles = 2 * math.pi * place * self.frequencies.float()
-        seen = torch.cat([place, angles.sin(), angles.cos()], -1).to(self.first.weight.dtype)
-        return self.norm(self.second(torch.relu(self.first(seen)))) * self.norm.normalized_shape[0] ** -0.5
+        with torch.autocast(place.device.type, enabled=False):  # bfloat16 does not tell 256 from 257
+            angles = 2 * math.pi * place * self.frequencies.float()
+            seen = torch.cat([place, angles.sin(), angles.cos()], -1).to(self.first.weight.dtype)
+            return self.norm(self.second(torch.relu(self.first(seen)))) * self.norm.normalized_shape[0] ** -0.5
 
     def predict(self, hidden: Tensor, lengths: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """hidden (n, D) -> frames (n, 1) and spread (n, 1), LEAST or more."""
-        place, spread = self.after(nn.functional.gelu(self.before(hidden))).float().split(1, -1)
+        with torch.autocast(hidden.device.type, enabled=False):
+            inside = nn.functional.gelu(self.before(hidden.to(self.before.weight.dtype)))
+            place, spread = self.after(inside).float().split(1, -1)
         return {"frames": place, "spread": nn.functional.softplus(spread) + LEAST}

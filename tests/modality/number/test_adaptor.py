@@ -42,6 +42,15 @@ def test_half_precision(adaptor):
     assert half.predict(torch.ones(2, 16, dtype=torch.bfloat16), torch.ones(2), {})["frames"].dtype == torch.float32
 
 
+def test_training_in_half_precision_leaves_numbers_whole(adaptor):
+    torch.nn.init.normal_(adaptor.after.weight)
+    places, hidden = {"frames": torch.randn(5, 1)}, torch.randn(5, 16)
+    embedded, made = adaptor.embed(places), adaptor.predict(hidden, torch.ones(5), {})
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(adaptor.embed(places), embedded)
+        assert torch.equal(adaptor.predict(hidden, torch.ones(5), {})["frames"], made["frames"])
+
+
 def test_the_plan_counts_its_weights():
     counted = NUMBER.adaptor["waves"].cost({}, 16)[0]
     assert counted == sum(p.numel() for p in WaveAdaptor({}, 16).parameters())
