@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from ofasys.errors import DataError, OfasysError, PluginError
 from ofasys.types import Piece
 
@@ -24,7 +22,7 @@ class UnforeseenError(DataError):
     """A preprocessor raised something of its own where a DataError was promised. Its `__cause__` is that."""
 
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
+FLOATS = ("float32", "float16")
 
 
 def called(where: str, method: Callable[..., T], *arguments: Any) -> T:
@@ -62,6 +60,23 @@ def read(where: str, method: Callable[..., Any], value: Any, context: Any, ids: 
     return found
 
 
+def asked(
+    where: str, name: str, function: Callable[..., Any], arguments: Sequence[Any], kinds: Any, expected: str
+) -> Any:
+    """What a function of a face gives. Errors: PluginError for whatever else than this package's own errors it raises,
+    and for what is none of `kinds`.
+    """
+    try:
+        found = function(*arguments)
+    except OfasysError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{where}: {name}= of its face raised {reason(error)}; mend it") from error
+    if not isinstance(found, kinds):
+        raise PluginError(f"{where}: {name}= of its face gave {shown(found)}; give {expected}")
+    return found
+
+
 class Watched:
     """A part whose methods are `called`: for whoever is handed the part itself."""
 
@@ -78,7 +93,7 @@ def check_piece(where: str, method: Callable[..., Any], piece: Any, value: Any, 
     of = f" for {shown(value)}"
     if not isinstance(piece, Piece):
         raise _broken(where, method, f"gave {kind(piece)}{of}", "give a Piece(tensors, length)")
-    if isinstance(piece.length, bool) or not isinstance(piece.length, (int, np.integer)) or piece.length < 1:
+    if not _whole(piece.length) or piece.length < 1:
         raise _broken(where, method, f"gave length={piece.length!r}{of}", "give 1 or more positions")
     _check_arrays(where, method, piece.tensors, of)
     if piece.grid is not None and getattr(piece.grid, "shape", None) != (piece.length, 2):
@@ -99,7 +114,7 @@ def check_piece(where: str, method: Callable[..., Any], piece: Any, value: Any, 
 def check_drawn(where: str, method: Callable[..., Any], piece: Piece) -> None:
     """Errors: PluginError for the piece of a value that is drawn without frames (n, C), n a multiple of its length."""
     frames = piece.tensors.get("frames")
-    if frames is None or frames.ndim < 2 or frames.dtype not in FLOATS or len(frames) % piece.length:
+    if frames is None or frames.ndim < 2 or frames.dtype.name not in FLOATS or len(frames) % piece.length:
         given = ", ".join(f"{name} {kind(array)}" for name, array in piece.tensors.items())
         what = f"gave {given} and length={piece.length}"
         expected = f"a value that is drawn has frames float32 ({piece.length}, C), or several rows a position"
@@ -179,9 +194,9 @@ def _check_arrays(where: str, method: Callable[..., Any], tensors: Any, of: str)
     if not isinstance(tensors, Mapping) or not tensors:
         raise _broken(where, method, f"gave tensors {kind(tensors)}{of}", "give a dict of numpy arrays, one or more")
     for name, array in tensors.items():
-        if not isinstance(array, np.ndarray):
+        if not _is_array(array):
             raise _broken(where, method, f"gave tensor {name!r} as {kind(array)}{of}", "give a numpy array")
-        if array.dtype.kind not in "biu" and array.dtype not in FLOATS:
+        if array.dtype.kind not in "biu" and array.dtype.name not in FLOATS:
             expected = "give float32, whole numbers or truth values" + (
                 f": {name}.astype(np.float32)" if array.dtype.kind == "f" else ""
             )
@@ -204,6 +219,15 @@ def _parts(value: Any) -> list[str]:
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], Piece):
         return [f"{len(value)} pieces, the first with {', '.join(_parts(value[0].tensors))}"]
     return [kind(value)] if hasattr(value, "shape") else []
+
+
+def _whole(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool) and not hasattr(value, "__len__")
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is an array of numpy, without importing numpy here: a plan is made without it."""
+    return hasattr(value, "flags") and hasattr(value, "strides") and hasattr(value, "dtype")
 
 
 def _is_tensor(value: Any) -> bool:

@@ -270,3 +270,22 @@ def test_no_memory_is_no_fault_of_a_plug_in():
 
     with pytest.raises(MemoryError):
         plugin.called("LEVEL", greedy)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"item": lambda slot, options: None}, r"LEVEL:x: item= of its face gave None; give Fixed, Free, OneOf or Drawn"),
+        ({"item": lambda slot, options: options["none"]}, r"LEVEL:x: item= of its face raised KeyError: 'none'; mend it"),
+        ({"expected": lambda options: "1"}, r"\[LEVEL:x\]: expected= of its face gave '1'; give a whole number"),
+        ({"ranges": lambda options: ["a"]}, r"\[LEVEL:x\]: ranges= of its face gave \['a'\]; give a dict"),
+        ({"check": lambda options: 1 / 0}, r"\[LEVEL:x\]: check= of its face raised ZeroDivisionError: division by zero"),
+        ({"check": lambda options: True}, r"\[LEVEL:x\]: check= of its face gave True; give a sentence, or None"),
+    ],
+)  # fmt: skip
+def test_functions_of_a_face(broken, change, says):
+    face = replace(broken(Scaled), **change)
+    with pytest.raises(AssertionError, match=says):
+        check_modality(face, **GOOD)
+    with pytest.raises(PluginError, match=says):
+        run(face, TARGET)
