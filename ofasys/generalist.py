@@ -210,7 +210,10 @@ class GeneralistModel(nn.Module):
             slot = slots[0][1]
             part = self.modalities.face(slot.modality).preprocess[slot.preprocess.name]
             values = (value for place in slots for value in examples(*place))
-            self.fitted[key] = dict(plugin.called(slot.name, part.resolve().fit, values, slot.values, self.seed))
+            fit = part.resolve().fit
+            found = plugin.called(slot.name, fit, values, slot.values, self.seed)
+            plugin.check_fitted(slot.name, fit, found)
+            self.fitted[key] = dict(found)
 
     def fit_key(self, slot: SlotPlan) -> str | None:
         """The name of what a slot's preprocessor fits; None if it fits nothing."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ofasys.types import SlotGoal
 
 Options = Mapping[str, Any]
+KEY = str.maketrans({"%": "%25", ".": "%2E", "/": "%2F"})  # what torch has no names with, and files of weights part by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Criterion:
 
     def key(self, options: Options) -> str:
         """The name its weights have in a model."""
-        return "_".join([self.name, *(str(options[name]).replace(".", "p") for name in self.keyed)])
+        return "_".join([self.name, *(str(options[name]).translate(KEY) for name in self.keyed)])
 
 
 def _loaded(name: str) -> Any:

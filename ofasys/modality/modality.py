@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ofasys.criterion import CRITERIA
+from ofasys.criterion.criterion import KEY
 from ofasys.errors import ConfigError, PluginError, one_of
 from ofasys.generator import GENERATORS
 from ofasys.language import SlotOptions, Word, options_of
@@ -72,7 +73,7 @@ class Part:
 
     def key(self, tag: str, name: str, options: Options) -> str:
         """The name its weights have in a model, e.g. `tokens` or `image_patch_16`."""
-        said = [str(options[k]).replace(".", "p") for k in self.keyed if options[k] is not None]  # torch takes no dots
+        said = [str(options[k]).translate(KEY) for k in self.keyed if options[k] is not None]
         return self.shared or "_".join([self.family or tag.lower(), name, *said])
 
 

@@ -126,6 +126,15 @@ def check_collated(where: str, method: Callable[..., Any], tensors: Any, pieces:
     _check_arrays(where, method, tensors, f" for {len(pieces)} pieces")
 
 
+def check_fitted(where: str, method: Callable[..., Any], found: Any) -> None:
+    """Errors: PluginError for what is no mapping of arrays, of any width."""
+    if not isinstance(found, Mapping):
+        raise _broken(where, method, f"gave {kind(found)}", "give a dict of numpy arrays, to be saved with the model")
+    for name, array in found.items():
+        if not _is_array(array) or array.dtype.kind not in "biuf":
+            raise _broken(where, method, f"gave {name!r} as {kind(array)}", "give a numpy array of numbers")
+
+
 def check_embedding(
     where: str, method: Callable[..., Any], made: Any, tensors: Mapping[str, Tensor], n: int, width: int, device: Any
 ) -> None:

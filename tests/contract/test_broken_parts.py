@@ -179,6 +179,8 @@ def test_numbers_that_are_not_finite(broken):
         ({"postprocess": lambda self, made, context: made[5]}, TARGET, r"raised IndexError: .*, of float32 \(1, 2\)"),
         ({"__init__": lambda self, options, symbols: options["nothing"]}, SOURCE, "raised KeyError: 'nothing'; mend it"),
         ({"fit": staticmethod(lambda values, options, seed: next(values).nothing)}, SOURCE, "raised AttributeError"),
+        ({"fit": staticmethod(lambda values, options, seed: [3.0])}, SOURCE, "gave a list; give a dict of numpy arrays"),
+        ({"fit": staticmethod(lambda values, options, seed: {"unit": 3.0})}, SOURCE, "gave 'unit' as a float; give a numpy"),
     ],
 )  # fmt: skip
 def test_other_methods_of_a_preprocessor(broken, methods, line, says):
@@ -206,6 +208,18 @@ def test_a_preprocessor_that_raises_its_own_errors_spoils_rows_only(broken):
     says = rf"{told('preprocess')}raised KeyError: 'one', of 1.0 \(task 't', slot 'LEVEL:x', column 'x', sample 'train row 1'\)"
     with pytest.raises(DataError, match=says):
         run(face, SOURCE)
+
+
+def test_texts_that_break(broken):
+    from ofasys.modality import BUILT_IN
+    from ofasys.modality.text.preprocess import Pieces
+
+    broken(Pieces, texts=staticmethod(lambda value, options, root: value.nothing))
+    text = BUILT_IN.face("TEXT")
+    part = replace(text.preprocess["pieces"], load="broken_parts:Broken")
+    face = replace(text, tag="LEVEL", preprocess={"pieces": part})
+    with pytest.raises(PluginError, match=f"LEVEL:x: {told('texts', 'raised AttributeError')}"):
+        run(face, "[LEVEL:x] -> [TEXT:a]")
 
 
 def test_turned_arrays_are_as_good_as_any(broken):

@@ -178,6 +178,14 @@ def test_a_broken_preprocessor(broken, preprocess, says):
     found_out(broken({"preprocess": preprocess, "sound": Channels.preprocess}), says)
 
 
+def test_a_length_that_the_face_does_not_say(color):
+    says = r"COLOR, values: Channels.preprocess \(color.preprocess\) gave length=3 for '#ff0000', and the face's "
+    found_out(replace(color, expected=lambda options: 4), says + "expected is 4; expected the same number")
+    item = replace(color, item=lambda slot, options: Fixed(slot, "channels", 4, 256))
+    with pytest.raises(AssertionError, match=says + "item's count is 4"):
+        check_modality(item, **GOOD)
+
+
 def test_a_value_that_does_not_come_back(broken):
     face = broken({"postprocess": lambda self, tokens, context: "#000000", "canonical": lambda self, value: "#0000ff"})
     found_out(face, "COLOR, round trip: '#ff0000', canonically '#0000ff', came back as '#000000'")

@@ -109,7 +109,20 @@ def test_each_column_has_a_scale_and_weights_of_its_own():
     assert unit[1] == pytest.approx(unit[0] * 1e6)
     keys = {key for key in model.model.adaptors if key.startswith("number")}
     assert keys == {"number_waves_x_linear", "number_waves_y_linear"}
-    assert "number_waves_x_linear_1p5_0p5" in grown("[NUMBER:x,mean=1.5,std=0.5] -> [TEXT:u]")[0].model.adaptors
+    assert "number_waves_x_linear_1%2E5_0%2E5" in grown("[NUMBER:x,mean=1.5,std=0.5] -> [TEXT:u]")[0].model.adaptors
+
+
+def test_columns_of_any_name(tmp_path):
+    names = ("a.b", "a%2Eb", "a/b", "preis in €", "a b")
+    data = [{name: float(i * 10**k) for k, name in enumerate(names)} | {"t": f"no {i}"} for i in range(6)]
+    line = "[TEXT:t] -> " + " ".join(f'[NUMBER:"{name}"]' for name in names)
+    model = trained(Task("t", line, train=data), data, 1, out=tmp_path)
+    before, after = (
+        one.inference(line, data=data[1]) for one in (OFASys(model.eval()), OFASys.from_pretrained(tmp_path))
+    )
+    assert before.values == after.values
+    assert before.spreads == after.spreads
+    assert len({key for key in model.fitted if key.startswith("number")}) == len(names)
 
 
 def test_where_it_may_stand():
