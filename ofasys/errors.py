@@ -40,6 +40,12 @@ class ConfigError(OfasysError, ValueError):
     """A setting, a run file or a command is wrong."""
 
 
+class PluginError(ConfigError):
+    """A part of a modality does not do what it promises: names slot or modality, class, method, what it gave, and what
+    was expected.
+    """
+
+
 class CheckpointError(OfasysError):
     """A folder does not hold a checkpoint that can be loaded: torn, of another version, or not ours."""
 

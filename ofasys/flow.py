@@ -27,7 +27,7 @@ from ofasys.generalist import GeneralistModel
 from ofasys.generator.options import SearchOptions
 from ofasys.language import Instruction
 from ofasys.making import Making, embedded_view
-from ofasys.modality import Context, Registry, lexicon
+from ofasys.modality import Context, Registry, lexicon, plugin
 from ofasys.planner import Plan, plan
 from ofasys.program.answer import Answer, runs
 from ofasys.program.batch import collate
@@ -182,7 +182,8 @@ def postprocess(program: Program, sample: Sample, answer: Answer) -> dict[str, A
         if slot.kind == "contrast":
             values[slot.column] = made[slot.index][0]
             continue
-        own = [program.preprocessors[slot.index].postprocess(run, context) for run in made[slot.index]]
+        back = program.preprocessors[slot.index].postprocess
+        own = [plugin.called(slot.name, back, run, context) for run in made[slot.index]]
         values[slot.column] = own if slot.group is not None else (own[0] if own else None)
     return values
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ofasys.criterion import CRITERIA
 from ofasys.errors import ConfigError, nearest
-from ofasys.modality import Context, Registry, default_registry
+from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import Vocabulary
@@ -96,7 +96,16 @@ class GeneralistModel(nn.Module):
             if stretch.adaptor == "tokens":
                 yield next(looked_up)
             else:
-                yield self.adaptors[stretch.adaptor].embed(stretch.tensors)  # type: ignore[operator]
+                yield self._embedded(stretch)
+
+    def _embedded(self, stretch: Stretch) -> Tensor:
+        """What a modality's own adaptor makes of a stretch. Errors: PluginError where that is no embedding."""
+        embed: Callable[..., Tensor] = self.adaptors[stretch.adaptor].embed  # type: ignore[assignment]
+        where = self.made[stretch.adaptor]["modality"]
+        made = plugin.called(where, embed, stretch.tensors)
+        n, width, device = len(stretch.rows), self.config.width, stretch.rows.device
+        plugin.check_embedding(where, embed, made, stretch.tensors, n, width, device)
+        return made
 
     def streams(self, halves: Sequence[Half]) -> list[Stream]:
         """The embedding stream of each side of a batch. Tokens of all of them are looked up at once."""
@@ -131,7 +140,9 @@ class GeneralistModel(nn.Module):
         slot, hidden = program.plan.slots[goal.slot], side.states.index_select(0, goal.at)
         made, table = {}, None
         if goal.side == "target":
-            made = self.adaptors[slot.key].predict(hidden, goal.lengths, goal.tensors)  # type: ignore[operator]
+            predict: Callable[..., Any] = self.adaptors[slot.key].predict  # type: ignore[assignment]
+            made = plugin.called(slot.name, predict, hidden, goal.lengths, goal.tensors)
+            plugin.check_prediction(slot.name, predict, made, hidden, goal.tensors.get("frames"))
         if goal.goal is not None:
             lo, hi = program.span(program.plan.slots[goal.goal])
             table = self.table[lo:hi]
@@ -217,7 +228,10 @@ class GeneralistModel(nn.Module):
             slot = slots[0][1]
             part = self.modalities.face(slot.modality).preprocess[slot.preprocess.name]
             values = (value for place in slots for value in examples(*place))
-            self.fitted[key] = dict(part.resolve().fit(values, slot.values, self.seed))
+            fit = part.resolve().fit
+            found = plugin.called(slot.name, fit, values, slot.values, self.seed)
+            plugin.check_fitted(slot.name, fit, found)
+            self.fitted[key] = dict(found)
 
     def fit_key(self, slot: SlotPlan) -> str | None:
         """The name of what a slot's preprocessor fits; None if it fits nothing."""
@@ -250,7 +264,8 @@ class GeneralistModel(nn.Module):
         options = {option: options[option] for option in part.keyed}
         learned = {} if fitted is None else {"fitted": self.fitted[fitted]}
         with seeded(self.seed, key):
-            self.adaptors[key] = part.resolve()({**options, **learned}, self.config.width).to(self.device)
+            made = plugin.called(modality, part.resolve(), {**options, **learned}, self.config.width)
+            self.adaptors[key] = made.to(self.device)
         self.made[key] = {"modality": modality, "name": name, "options": options, "fitted": fitted}
 
     def add_criterion(self, name: str, options: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rank import rank
 from ofasys.generator.search import Hypothesis, search
+from ofasys.modality import plugin
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.answer import Answer
 from ofasys.program.batch import half, run_piece, source_goals, sources, target_half, to_device
@@ -151,11 +152,18 @@ class Making:
             negative = Onward(universal, away, past, kept)
         draw = GENERATORS[slot.generator.name].resolve()
         values = draw(
-            self.model.adaptors[slot.key], onward, options, [self.seed(n, number) for n in self.numbers], negative
+            plugin.Watched(slot.name, self.model.adaptors[slot.key]),
+            onward,
+            options,
+            [self.seed(n, number) for n in self.numbers],
+            negative,
         )
         for i, frames in enumerate(values):
             self.parts[i].append(frames)
-            self.before[i].append((slot.key, self.program.preprocessors[slot.index].piece(frames)))
+            stands = self.program.preprocessors[slot.index].piece
+            piece = plugin.called(slot.name, stands, frames)
+            plugin.check_piece(slot.name, stands, piece, frames, self.program.symbols.vocabulary.size)
+            self.before[i].append((slot.key, piece))
 
     def seed(self, number: int, stage: int) -> int:
         """What the draws of one value of a sample are a function of."""

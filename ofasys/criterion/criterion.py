@@ -11,18 +11,20 @@ from ofasys.criterion.ctc_options import CTCOptions
 from ofasys.criterion.diffusion_options import DiffusionOptions
 from ofasys.criterion.frames_options import FramesOptions
 from ofasys.criterion.options import ClassifyOptions, RewardOptions
+from ofasys.criterion.regress_options import GaussianOptions, HuberOptions
 
 if TYPE_CHECKING:
     from ofasys.types import SlotGoal
 
 Options = Mapping[str, Any]
+KEY = str.maketrans({"%": "%25", ".": "%2E", "/": "%2F"})  # what torch has no names with, and files of weights part by
 
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
     """A loss a slot can name.
 
-    kind: the kind of target it is for: tokens, frames, noise, alignment, contrast, category. load: "module:name" of the
+    kind: the kind of target it is for: tokens, frames, noise, number, alignment, contrast, category. load: "module:name" of the
     function (tokens) or of the class (else), imported when first asked. options: a dataclass of the attributes it gives
     a slot; keyed: those that make another set of its weights, and all that its class reads. goal: the option that names
     the column it learns from; goal_modality, goal_options: what that column is where no slot of the instruction has it.
@@ -64,7 +66,7 @@ class Criterion:
 
     def key(self, options: Options) -> str:
         """The name its weights have in a model."""
-        return "_".join([self.name, *(str(options[name]) for name in self.keyed)])
+        return "_".join([self.name, *(str(options[name]).translate(KEY) for name in self.keyed)])
 
 
 def _loaded(name: str) -> Any:
@@ -142,6 +144,34 @@ FRAMES = Criterion(
     generator="frames",
     before=True,
 )
+GAUSSIAN = Criterion(
+    name="gaussian",
+    about="negative log-likelihood of a normal distribution whose mean and spread are predicted (beta-NLL)",
+    kind="number",
+    load="ofasys.criterion.regress:Gaussian",
+    options=GaussianOptions,
+    keyed=("beta",),
+    generator="regress",
+    before=True,
+)
+MSE = Criterion(
+    name="mse",
+    about="mean squared error of a number; its spread is learned beside it",
+    kind="number",
+    load="ofasys.criterion.regress:SquaredError",
+    generator="regress",
+    before=True,
+)
+HUBER = Criterion(
+    name="huber",
+    about="squared error of a number, linear for large errors; its spread is learned beside it",
+    kind="number",
+    load="ofasys.criterion.regress:Huber",
+    options=HuberOptions,
+    keyed=("delta",),
+    generator="regress",
+    before=True,
+)
 
 CRITERIA: dict[str, Criterion] = {
     criterion.name: criterion
@@ -153,5 +183,8 @@ CRITERIA: dict[str, Criterion] = {
         DIFFUSION,
         CTC,
         FRAMES,
+        GAUSSIAN,
+        MSE,
+        HUBER,
     )
 }

@@ -17,7 +17,7 @@ class Generator:
     """How a slot gets a value. kind: the kind of target it is for; "tokens" for what the target's automaton describes.
 
     load: "module:attribute", imported on first use. options: a dataclass of the attributes it gives a slot, which are
-    arguments of `inference` too.
+    arguments of `inference` too. lengthless: why `max_length` changes nothing of what it makes; None where it does.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Generator:
     load: str
     kind: str = "tokens"
     options: type | None = None
+    lengthless: str | None = None
 
     def resolve(self) -> Callable[..., Any]:
         """The function itself."""
@@ -62,6 +63,7 @@ CTC = Generator(
     load="ofasys.generator.ctc:ctc",
     kind="alignment",
     options=CTCOptions,
+    lengthless="an alignment is as long as its source",
 )
 FRAMES = Generator(
     name="frames",
@@ -69,6 +71,13 @@ FRAMES = Generator(
     load="ofasys.generator.frames:frames",
     kind="frames",
     options=FramesOptions,
+)
+REGRESS = Generator(
+    name="regress",
+    about="a number and the spread of its error, in one go",
+    load="ofasys.generator.regress:regress",
+    kind="number",
+    lengthless="a number takes one position",
 )
 
 GENERATORS: dict[str, Generator] = {
@@ -80,5 +89,6 @@ GENERATORS: dict[str, Generator] = {
         DENOISE,
         CTC,
         FRAMES,
+        REGRESS,
     )
 }

@@ -194,7 +194,8 @@ def _idle(name: str, options: SearchOptions, generators: Collection[str], free: 
     ):  # several answers are checked with the target's stages; what is not random is as any seed has it
         return None
     if name == "max_length":  # a limit that nothing reaches is kept
-        return "an alignment is as long as its source; leave it out" if set(generators) == {"ctc"} else None
+        whys = [GENERATORS[generator].lengthless for generator in generators]
+        return f"{whys[0]}; leave it out" if whys and all(whys) else None
     if name == "normalise":
         return None if {"search", "rank"} & set(generators) else "no slot is answered in tokens; leave it out"
     if "search" not in generators:

@@ -49,8 +49,15 @@ class Output:
         for slot in self._slots():
             if kind == slot.answer or (kind == "label" and slot.closed_set):
                 return self.values[slot.column]
+        if kind == "spread" and self.spreads:
+            return next(iter(self.spreads.values()))
         kinds = ", ".join(dict.fromkeys(slot.answer for slot in self._slots()))
         raise AttributeError(f"this answer has no {kind}; it has {kinds}")
+
+    @property
+    def spreads(self) -> dict[str, float]:
+        """Column -> the spread of its error, in its unit, of values that have one: numbers."""
+        return {name: value.spread for name, value in self.values.items() if hasattr(value, "spread")}
 
     def __repr__(self) -> str:
         return f"Output({', '.join(f'{name}={value!r}' for name, value in self.values.items())})"
@@ -72,7 +79,7 @@ class Output:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
             path.write_text(
-                json.dumps(self.values, ensure_ascii=False, indent=1, default=jsonable) + "\n", encoding="utf8"
+                json.dumps(self._written(), ensure_ascii=False, indent=1, default=jsonable) + "\n", encoding="utf8"
             )
         elif path.suffix == ".txt":
             path.write_text(f"{self}\n", encoding="utf8")
@@ -85,6 +92,10 @@ class Output:
             many = slot.group is not None
             part.resolve()(path, value if many else [value], frame, labels if many else [labels] if labels else [])
         return path
+
+    def _written(self) -> dict[str, Any]:
+        """The values, and the spread of `price` as `price_spread`."""
+        return self.values | {f"{name}_spread": spread for name, spread in self.spreads.items()}
 
     def _writer(self, path: Path) -> tuple[SlotPlan, Part]:
         """The first slot whose value such a file holds, and what writes it."""

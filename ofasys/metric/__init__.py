@@ -5,6 +5,7 @@ from ofasys.metric.image import codebook_use, psnr, ssim
 from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
 from ofasys.metric.metric import METRICS, Metric, find
 from ofasys.metric.motion import frechet_distance, motion_diversity, motion_features, motion_frechet, mpjpe
+from ofasys.metric.number import calibration, mae, r2, rmse
 from ofasys.metric.retrieval import retrieval
 from ofasys.metric.speech import cer, dtw, mcd, per, wer
 from ofasys.metric.sql import ExecutionAccuracy, execution_accuracy
@@ -17,6 +18,7 @@ __all__ = [
     "Metric",
     "accuracy",
     "bleu",
+    "calibration",
     "cer",
     "chrf",
     "cider",
@@ -32,6 +34,7 @@ __all__ = [
     "grid_exact",
     "iou",
     "iou_accuracy",
+    "mae",
     "matthews",
     "mcd",
     "mean_class_accuracy",
@@ -41,7 +44,9 @@ __all__ = [
     "mpjpe",
     "per",
     "psnr",
+    "r2",
     "retrieval",
+    "rmse",
     "rouge_l",
     "ssim",
     "table_exact",

@@ -14,6 +14,7 @@ from ofasys.metric.box import detection, iou_accuracy
 from ofasys.metric.image import psnr, ssim
 from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
 from ofasys.metric.motion import motion_diversity, motion_frechet, mpjpe
+from ofasys.metric.number import calibration, mae, r2, rmse
 from ofasys.metric.retrieval import retrieval
 from ofasys.metric.speech import cer, mcd, per, wer
 from ofasys.metric.sql import execution_accuracy
@@ -129,6 +130,17 @@ METRICS: dict[str, Metric] = {
             execution_accuracy,
             "execution_accuracy",
             rooted=True,
+        ),
+        Metric("rmse", "root of the mean squared error, in the numbers' unit", ("number",), rmse, "rmse", False),
+        Metric("mae", "mean absolute error, in the numbers' unit", ("number",), mae, "mae", False),
+        Metric("r2", "share of the variance that is explained, up to 1", ("number",), r2, "r2"),
+        Metric(
+            "calibration",
+            "how far the predicted spreads are from telling where truths lie, 0..1",
+            ("number",),
+            calibration,
+            "calibration_error",
+            False,
         ),
     )
 }

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ofasys.criterion import CRITERIA
-from ofasys.errors import ConfigError
+from ofasys.criterion.criterion import KEY
+from ofasys.errors import ConfigError, PluginError, one_of
 from ofasys.generator import GENERATORS
 from ofasys.language import SlotOptions, Word, options_of
 from ofasys.types import Item, Piece
@@ -32,7 +33,7 @@ class Part:
 
     load: "module:Class". options: a frozen dataclass of `option(...)` fields. shared: the adaptor's one key when all
     who name it use the same weights. family: said instead of the modality's tag in that key, so that two modalities
-    share weights. keyed: option names that make another set of weights. fits: the preprocessor learns something from
+    share weights. keyed: option names that make another set of weights; `column` is that of the slot. fits: the preprocessor learns something from
     training values first. adaptor: of a preprocessor, the one that reads it unless the slot says another. suffixes: of
     `save`, the kinds of file it writes, as `.png`; none: whatever it is asked for. cost: (options, width) ->
     (parameters, FLOPs a position), for the plan's estimate.
@@ -50,20 +51,30 @@ class Part:
     cost: Callable[[Options, int], tuple[int, int]] = lambda options, width: (0, 0)
 
     def resolve(self) -> Any:
-        """The class itself; imports its module. Errors: ConfigError with the extra to install if a library is
-        absent.
+        """The class itself; imports its module. Errors: ConfigError with the extra to install if a library is absent;
+        PluginError if the module or the class is, or the module does not load.
         """
         module, _, name = self.load.partition(":")
         try:
-            return getattr(importlib.import_module(module), name)
+            found = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if (error.name or "").startswith(module.partition(".")[0]):
-                raise
+                raise PluginError(f"Part({self.load!r}): there is no module {error.name}; correct its name") from error
             raise ConfigError(f"{self.load} needs the library {error.name!r}: pip install {error.name}") from error
+        except Exception as error:
+            text = " ".join(str(error).split())[:160]
+            raise PluginError(
+                f"Part({self.load!r}): importing it raised {type(error).__name__}: {text}; mend it"
+            ) from error
+        if not hasattr(found, name):
+            there = [key for key, value in vars(found).items() if isinstance(value, type)]
+            raise PluginError(f"Part({self.load!r}): the module has no {name!r}; expected {one_of(name, there)}")
+        return getattr(found, name)
 
     def key(self, tag: str, name: str, options: Options) -> str:
         """The name its weights have in a model, e.g. `tokens` or `image_patch_16`."""
-        return self.shared or "_".join([self.family or tag.lower(), name, *(str(options[k]) for k in self.keyed)])
+        said = [str(options[k]).translate(KEY) for k in self.keyed if options[k] is not None]
+        return self.shared or "_".join([self.family or tag.lower(), name, *said])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,13 @@ from ofasys.modality.category import CATEGORY
 from ofasys.modality.image import IMAGE
 from ofasys.modality.modality import Modality, Registry
 from ofasys.modality.motion import MOTION
+from ofasys.modality.number import NUMBER
 from ofasys.modality.phone import PHONE
 from ofasys.modality.struct import STRUCT
 from ofasys.modality.text import TEXT
 from ofasys.modality.video import VIDEO
 
-BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, PHONE, STRUCT, AUDIO, VIDEO, MOTION))
+BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, PHONE, STRUCT, AUDIO, VIDEO, MOTION, NUMBER))
 
 
 @lru_cache(maxsize=1)
@@ -26,7 +27,13 @@ def default_registry() -> Registry:
     """The built-in modalities and every installed plug-in's. Errors: ConfigError naming the plug-in that fails."""
     registry = BUILT_IN
     for entry in entry_points(group="ofasys.modality"):
-        modality = entry.load()
+        try:
+            modality = entry.load()
+        except Exception as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise ConfigError(
+                f"plug-in {entry.name!r} ({entry.value}) does not load: {text}; mend it, or uninstall its package"
+            ) from error
         if not isinstance(modality, Modality):
             raise ConfigError(f"plug-in {entry.name!r} ({entry.value}) is a {type(modality).__name__}, not a Modality")
         registry = registry.with_(modality)

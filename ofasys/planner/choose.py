@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from ofasys.criterion import CRITERIA, Criterion
 from ofasys.errors import ConfigError, PlanError, nearest
 from ofasys.generator import GENERATORS
 from ofasys.language import Contrast, Instruction, Option, Place, Repetition, Sentence, Text, options_of
 from ofasys.language import Slot as SlotTree
-from ofasys.modality import Defaults, Modality, Registry, default_registry, lexicon
+from ofasys.modality import Defaults, Modality, Registry, default_registry, lexicon, plugin
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import Choice, Fill, Prompt, Repeat, SlotPlan, Step, Views
 from ofasys.types import Drawn, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Settings = Mapping[str, Any]
+A_RANGE = "a dict of range -> how many ids it has, or None"
 
 
 def plan(
@@ -72,8 +73,9 @@ class _Planner:
             options[name] = (choice.name, choice.why)
         for name, chosen in (("criterion", criterion), ("generator", generator)):
             options[name] = (chosen.name, chosen.why) if chosen else (None, "default")
-        values = {name: value for name, (value, _) in options.items()}
-        if problem := face.check(values):
+        values = {name: value for name, (value, _) in options.items()} | {"column": place.column}
+        none = (str, type(None))
+        if problem := plugin.asked(str(tree), "check", face.check, [values], none, "a sentence, or None"):
             raise PlanError(f"{tree}: {problem}")
         if values["max_length"] is not None and not face.limited:
             raise PlanError(f"{tree}: {face.tag} does not take max_length; leave it out")
@@ -99,8 +101,8 @@ class _Planner:
             closed_set=bool(values["closed_set"]) or face.labelled,
             is_label=values["is_label"],
             value=face.value,
-            ranges=tuple(sorted(face.ranges(values).items())),
-            expected=face.expected(values),
+            ranges=tuple(sorted(plugin.asked(str(tree), "ranges", face.ranges, [values], Mapping, A_RANGE).items())),
+            expected=plugin.asked(str(tree), "expected", face.expected, [values], int, "a whole number of positions"),
             frame=None,
             options=tuple((name, value, why) for name, (value, why) in sorted(options.items())),
         )
@@ -278,7 +280,10 @@ class _Planner:
             return Given(slot.index)
         if face.item is None:
             raise PlanError(f"{slot.name}: {face.tag} cannot be generated")
-        item = face.item(slot.index, slot.values)
+        arguments = [slot.index, slot.values]
+        item: Item = plugin.asked(
+            slot.name, "item", face.item, arguments, get_args(Item), "Fixed, Free, OneOf or Drawn"
+        )
         if isinstance(item, Drawn) == (slot.kind == "tokens"):
             what = "tokens" if slot.kind == "tokens" else "no tokens"
             raise PlanError(f"{slot.name}: its criterion learns {what}, which its value is not")

@@ -53,8 +53,8 @@ class SlotPlan:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The options as name -> value."""
-        return {name: value for name, value, _ in self.options}
+        """The options as name -> value, and under `column` the column."""
+        return {name: value for name, value, _ in self.options} | {"column": self.column}
 
     @property
     def name(self) -> str:

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from ofasys.criterion import CRITERIA, Criterion
+from ofasys.modality import plugin
 from ofasys.modality.modality import Concatenate
+from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Program
 from ofasys.types import Batch, Goal, Half, Layout, Piece, Run, Sample, SlotGoal, Stretch, Whole
 
@@ -68,16 +70,26 @@ def half(program: Program, streams: Sequence[Stream]) -> Half:
             by_key.setdefault(key, []).append(piece)
             rows.setdefault(key, []).append(np.arange(start, stop))
             start = stop
-    joins = {slot.key: program.preprocessors[slot.index] for slot in program.plan.slots}
+    slots = {slot.key: slot for slot in program.plan.slots}
     stretches = tuple(
-        Stretch(
-            key,
-            {n: torch.from_numpy(t) for n, t in joins.get(key, Concatenate()).collate(pieces).items()},
-            torch.from_numpy(np.concatenate(rows[key])),
-        )
+        Stretch(key, _joined(program, slots.get(key), pieces), torch.from_numpy(np.concatenate(rows[key])))
         for key, pieces in by_key.items()
     )
     return Half(stretches, layout(lengths, positions))
+
+
+def _joined(program: Program, slot: SlotPlan | None, pieces: Sequence[Piece]) -> dict[str, Tensor]:
+    """The tensors of an adaptor's pieces. Errors: PluginError where the slot's preprocessor cannot join them."""
+    collate = Concatenate().collate if slot is None else program.preprocessors[slot.index].collate
+    where = "plain text" if slot is None else slot.name
+    found = plugin.called(where, collate, pieces)
+    plugin.check_collated(where, collate, found, pieces)
+    return {name: torch.from_numpy(_forward(array)) for name, array in found.items()}
+
+
+def _forward(array: np.ndarray) -> np.ndarray:
+    """The array, or a copy where it is laid out as no tensor can be; one row turned round is contiguous to numpy."""
+    return array.copy() if min(array.strides, default=0) < 0 else np.ascontiguousarray(array)
 
 
 def layout(lengths: np.ndarray, positions: np.ndarray) -> Layout:

@@ -13,7 +13,7 @@ import numpy as np
 from ofasys.errors import PlanError
 from ofasys.generator.constraint import Constraint
 from ofasys.generator.constraint import bind as bind_constraint
-from ofasys.modality import Preprocessor, Registry, default_registry
+from ofasys.modality import Preprocessor, Registry, default_registry, plugin
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
 from ofasys.modality.vocabulary import BOS, END
@@ -188,7 +188,7 @@ def _preprocessor(slot: SlotPlan, symbols: Symbols, registry: Registry, head: st
     options = slot.values | ({"labels": head} if head else {})
     if part.fits:
         options["fitted"] = symbols.fitted[part.key(slot.modality, slot.preprocess.name, slot.values)]
-    made: Preprocessor = part.resolve()(options, symbols)
+    made: Preprocessor = plugin.called(slot.name, part.resolve(), options, symbols)
     return made
 
 

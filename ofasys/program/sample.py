@@ -10,7 +10,7 @@ import numpy as np
 
 from ofasys.criterion import CRITERIA
 from ofasys.errors import DataError
-from ofasys.modality import Context
+from ofasys.modality import Context, plugin
 from ofasys.modality.vocabulary import END
 from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views
 from ofasys.program.program import Program, Stage
@@ -98,6 +98,7 @@ class Reader:
             known = target or not stage.drawn
             piece = self.piece(slot, 0) if known else None
             if piece is not None and stage.drawn:
+                plugin.check_drawn(slot.name, self.program.preprocessors[slot.index].preprocess, piece)
                 piece, self.goals[slot.index] = self.prepared(slot, piece)
             return Whole(number, slot.index, slot.key, piece)
         lead = [] if stage.mark is None else [np.array([stage.mark])]
@@ -194,8 +195,9 @@ class Reader:
         at = (slot.index, turn)
         if at not in self.made:
             try:
-                value = self.value(slot, turn)
-                self.made[at] = self.program.preprocessors[slot.index].preprocess(value, self.context(slot, turn))
+                value, preprocess = self.value(slot, turn), self.program.preprocessors[slot.index].preprocess
+                ids = self.program.symbols.vocabulary.size
+                self.made[at] = plugin.read(slot.name, preprocess, value, self.context(slot, turn), ids)
             except DataError as error:
                 raise error.at(slot=slot.name, column=slot.column) from error.__cause__
         return self.made[at]

@@ -128,7 +128,7 @@ def of_row(task: Task, origin: str) -> Iterator[None]:
     except LoadingError as error:
         raise error.at(task=task.name, sample=origin) from error.__cause__
     except ConfigError as error:
-        raise ConfigError(f"task {task.name!r}: {error}") from error.__cause__
+        raise type(error)(f"task {task.name!r}: {error}") from error.__cause__
     except (Exception, SystemExit) as error:
         if (refusal := exhausted(error)) is not None:
             raise unreadable(origin, refusal).at(task=task.name) from error

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.errors import ConfigError, DataError, OfasysError, nearest
+from ofasys.errors import ConfigError, DataError, OfasysError, PluginError, nearest
 from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.language import Instruction
 from ofasys.metric import Metric, find
-from ofasys.modality import Context, Preprocessor, Registry, default_registry, lexicon
+from ofasys.modality import Context, Preprocessor, Registry, default_registry, lexicon, plugin
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import check_text, is_text
 from ofasys.planner import Plan, Prompt, Repeat, SlotPlan, plan
@@ -247,9 +247,14 @@ class Task:
         """The text in a value that can be learned from; a row that holds anything else is dealt with when it is
         drawn.
         """
+        root = self.sources["train"].root
         try:
-            return [t for t in preprocessor.texts(value, slot.values, self.sources["train"].root) if is_text(t)]
-        except (OfasysError, ValueError, OSError):
+            return [t for t in plugin.called(slot.name, preprocessor.texts, value, slot.values, root) if is_text(t)]
+        except PluginError as error:
+            if isinstance(error.__cause__, (ValueError, OSError)):
+                return []
+            raise
+        except OfasysError:
             return []
 
     def examples(self, p: Plan, slot: SlotPlan) -> Iterator[tuple[Any, Context]]:

@@ -5,13 +5,15 @@ framework.
 from __future__ import annotations
 
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, PluginError
 from ofasys.modality import Modality, Registry
+from ofasys.modality.plugin import reason
 from ofasys.testing import embedding, face, learning, values
 from ofasys.testing.case import Case
 from ofasys.testing.values import Same
@@ -77,6 +79,12 @@ def check_modality(
             found = check()
         except AssertionError as error:
             raise AssertionError(f"{modality.tag}, {name}: {error}") from error.__cause__
+        except PluginError as error:
+            raise AssertionError(f"{modality.tag}, {name}: {error}") from error
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"in {frame.name} ({Path(frame.filename).name}, line {frame.lineno})"
+            raise AssertionError(f"{modality.tag}, {name}: {reason(error)}, {where}") from error
         if found.startswith(LEFT_OUT):
             left_out.append((name, found.removeprefix(LEFT_OUT)))
         else:

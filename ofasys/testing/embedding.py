@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ofasys import flow
 from ofasys.generalist import GeneralistModel
+from ofasys.modality import plugin
 from ofasys.program.program import Program
 from ofasys.testing.case import Case, shown
 from ofasys.types import Layout, Sample
@@ -23,6 +24,7 @@ def check_batch(case: Case) -> str:
     """
     for side in case.sides:
         model, program, samples = case.model, case.programs[side], case.samples(side)
+        _check_finite(case, side, samples)
         alone = [streams(model, program, [sample])[0] for sample in samples]
         together = streams(model, program, samples)
         turned = streams(model, program, samples[::-1])[::-1]
@@ -31,6 +33,21 @@ def check_batch(case: Case) -> str:
                 for what in one:
                     _check_close(one[what], other[what], f"as a {side}, the {what} of {shown(value)}", "in a batch")
     return f"{len(case.values)} values alone and together"
+
+
+def _check_finite(case: Case, side: str, samples: Sequence[Sample]) -> None:
+    """What the slot's adaptor embeds holds no NaN."""
+    slot, embed = case.slot(side), case.model.adaptors[case.slot(side).key].embed
+    for value, sample in zip(case.values, samples, strict=True):
+        batch = flow.collate(case.programs[side], [sample])
+        half = batch.source if side == "source" else batch.target
+        for stretch in () if half is None else half.stretches:
+            if stretch.adaptor == slot.key:
+                (made,) = case.model.embed([stretch])
+                assert torch.isfinite(made).all(), (
+                    f"as a {side}, {plugin.named(embed)} gave embeddings {plugin.kind(made)} of {shown(value)} that hold "  # type: ignore[arg-type]
+                    "NaN or infinity; expected finite numbers"
+                )
 
 
 @torch.no_grad()

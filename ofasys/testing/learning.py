@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import torch
 
 from ofasys import flow
 from ofasys.errors import OfasysError
+from ofasys.generator import GENERATORS
 from ofasys.hub import OFASys
+from ofasys.modality import plugin
 from ofasys.program.batch import to_device
 from ofasys.testing import embedding
 from ofasys.testing.case import Case, shown
 from ofasys.testing.values import alike
 from ofasys.train.optimizer import adamw
-from ofasys.types import Run
+from ofasys.types import Prediction, Run, SlotPrediction
 
 SHORT = 12  # tokens an untrained model may answer
 
@@ -32,7 +35,9 @@ def check_step(case: Case, side: str) -> str:
         optimizer = adamw(model, 1e-3, 0.01, (0.9, 0.98))
         optimizer.zero_grad()
         states = flow.compute(model, flow.adapt(model, batch))
-        loss = flow.criterion(flow.emit(model, program, states, batch))
+        predictions = flow.emit(model, program, states, batch)
+        _check_finite(case, side, predictions)
+        loss = flow.criterion(predictions)
         assert torch.isfinite(loss.total), f"the loss is {loss.total.detach().item()}"
         assert loss.total.requires_grad, "the loss depends on no weight"
         loss.total.backward()
@@ -47,6 +52,18 @@ def check_step(case: Case, side: str) -> str:
         model.zero_grad(set_to_none=True)
         model.eval()
     return f"loss {loss.total.detach().item():.2f}, gradient into {about}"
+
+
+def _check_finite(case: Case, side: str, predictions: Sequence[Prediction | SlotPrediction]) -> None:
+    """What the adaptor predicts holds no NaN."""
+    adaptor = case.model.adaptors[case.slot(side).key]
+    for prediction in predictions:
+        if isinstance(prediction, SlotPrediction) and prediction.goal.slot == case.slot(side).index:
+            for name, made in prediction.made.items():
+                assert torch.isfinite(made).all(), (
+                    f"{plugin.named(adaptor.predict)} gave {name} {plugin.kind(made)} with NaN or infinity; "  # type: ignore[arg-type]
+                    "expected finite numbers"
+                )
 
 
 def _check_gradient(case: Case, side: str) -> str:
@@ -99,13 +116,17 @@ def check_saved(case: Case, folder: Path) -> str:
 def _answers(case: Case, model: OFASys, side: str) -> list[dict[str, Any]]:
     program = case.programs[side]
     columns = {slot.column: program.labels[slot.index] for slot in program.plan.slots if slot.closed_set}
+    generators = [GENERATORS[slot.generator.name] for slot in program.plan.slots if slot.generator]
+    limit: dict[str, Any] = (
+        {"max_length": SHORT} if any(generator.lengthless is None for generator in generators) else {}
+    )
     try:
         outputs = model.inference(
             case.instructions[side],
             data=case.rows,
             closed_set=columns or None,
             settings=case.settings_of(side),
-            max_length=SHORT,
+            **limit,
         )
     except OfasysError as error:
         raise AssertionError(f"an untrained model cannot answer as a {side}: {error}") from error

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from ofasys import flow
-from ofasys.errors import DataError
+from ofasys.errors import DataError, PluginError
 from ofasys.generator.search import Hypothesis
 from ofasys.modality import Context
+from ofasys.modality.plugin import UnforeseenError, named
 from ofasys.program.answer import Answer
 from ofasys.testing.case import SLOT, Case, shown
-from ofasys.types import Piece, Run, Sample
+from ofasys.types import Fixed, Piece, Run, Sample
 
 Same = Callable[[Any, Any], bool]
 
@@ -53,6 +54,7 @@ def check_values(case: Case) -> str:
         for i, value in enumerate(case.values):
             one, other = (_piece(case, side, value, i) for _ in range(2))
             _check_piece(one, value)
+            _check_length(case, side, one, value)
             assert alike(one, other), f"{shown(value)} gives another piece when read again"
         try:
             ForkingPickler.dumps(case.programs[side])
@@ -79,8 +81,12 @@ def check_bad(case: Case) -> str:
 def _refused(case: Case, side: str, value: Any) -> DataError:
     try:
         case.sample(side, value)
+    except UnforeseenError as error:
+        raise AssertionError(_unforeseen(value, error)) from error.__cause__
     except DataError as error:
         return error
+    except PluginError:
+        raise
     except Exception as error:
         raise AssertionError(f"{shown(value)} raises {_named(error)}, not a DataError") from error
     raise AssertionError(f"{shown(value)} is read as if it were a good value")
@@ -95,8 +101,12 @@ def check_extremes(case: Case) -> str:
                 sample = case.sample(side, value)
                 flow.collate(case.programs[side], [sample])
                 read += 1
+            except UnforeseenError as error:
+                raise AssertionError(_unforeseen(value, error)) from error.__cause__
             except DataError:
                 continue
+            except PluginError:
+                raise
             except Exception as error:
                 raise AssertionError(f"{shown(value)} raises {_named(error)}, not a DataError") from error
         if case.face.limited and not case.slot(side).closed_set:
@@ -115,12 +125,13 @@ def check_round_trip(case: Case, same: Same | None) -> str:
         sample = case.sample("target", value, i)
         back = flow.postprocess(program, sample, answered(sample, _piece(case, "target", value, i)))[SLOT]
         true = program.preprocessors[slot.index].canonical(value)
+        made = f"; {named(program.preprocessors[slot.index].postprocess)} is to give back what was preprocessed"
         if same is not None:
-            assert same(value, back), f"{shown(value)} came back as {shown(back)}"
-            assert same(true, back), f"canonical gives {shown(true)} for what came back as {shown(back)}"
+            assert same(value, back), f"{shown(value)} came back as {shown(back)}{made}"
+            assert same(true, back), f"canonical gives {shown(true)} for what came back as {shown(back)}{made}"
         else:
             assert alike(true, back) or (isinstance(true, list) and any(alike(one, back) for one in true)), (
-                f"{shown(value)}, canonically {shown(true)}, came back as {shown(back)}"
+                f"{shown(value)}, canonically {shown(true)}, came back as {shown(back)}{made}"
             )
     return f"{len(case.values)} values come back"
 
@@ -166,6 +177,8 @@ def _piece(case: Case, side: str, value: Any, i: int) -> Piece:
     program, slot = case.programs[side], case.slot(side)
     try:
         sample = case.sample(side, value, i)
+    except PluginError:
+        raise
     except Exception as error:
         raise AssertionError(f"the good value {shown(value)} as a {side} raises {_named(error)}") from error
     frame = sample.frames.get(slot.index)
@@ -174,16 +187,21 @@ def _piece(case: Case, side: str, value: Any, i: int) -> Piece:
 
 
 def _check_piece(piece: Piece, value: Any) -> None:
-    assert isinstance(piece, Piece), f"preprocess gives a {type(piece).__name__} for {shown(value)}, not a Piece"
-    assert piece.length > 0, f"the piece of {shown(value)} has {piece.length} positions"
+    """What is looked at in every run is known already; here also that numbers are finite."""
     for name, array in piece.tensors.items():
-        assert isinstance(array, np.ndarray), f"tensor {name!r} is a {type(array).__name__}, not a numpy array"
         assert array.dtype.kind != "f" or np.isfinite(array).all(), f"tensor {name!r} of {shown(value)} holds NaN"
-    if "tokens" in piece.tensors:
-        count = len(piece.tensors["tokens"])
-        assert count == piece.length, f"the piece of {shown(value)} has {count} tokens and says length={piece.length}"
-    if piece.grid is not None:
-        assert piece.grid.shape == (piece.length, 2), f"grid is {piece.grid.shape}, not ({piece.length}, 2)"
+
+
+def _check_length(case: Case, side: str, piece: Piece, value: Any) -> None:
+    """A slot of so many tokens has as many, in the target's language and in the plan."""
+    slot = case.slot(side)
+    item = case.face.item(slot.index, slot.values) if case.face.item else None
+    if side == "target" and isinstance(item, Fixed):
+        for name, said in (("item's count", item.count), ("expected", slot.expected)):
+            assert piece.length == said, (
+                f"{named(case.programs[side].preprocessors[slot.index].preprocess)} gave length={piece.length} for "
+                f"{shown(value)}, and the face's {name} is {said}; expected the same number in all three"
+            )
 
 
 def _check_limit(case: Case, side: str) -> None:
@@ -194,6 +212,11 @@ def _check_limit(case: Case, side: str) -> None:
         except DataError:
             continue
         assert piece.length <= 2, f"with max_length=2, {shown(value)} takes {piece.length} positions (row {i})"
+
+
+def _unforeseen(value: Any, error: UnforeseenError) -> str:
+    cause = error.__cause__ or error
+    return f"{shown(value)} raises {_named(cause)}, not a DataError: {error.message}"
 
 
 def _named(error: BaseException) -> str:

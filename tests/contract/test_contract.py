@@ -164,9 +164,9 @@ def _unsendable(self, value, context):
     ("preprocess", "says"),
     [
         (_takes_all, "COLOR, bad input: 'red' is read as if it were a good value"),
-        (_own_error, r"bad input: 'red' raises KeyError \('red'\), not a DataError"),
+        (_own_error, r"bad input: 'red' raises KeyError \('red'\), not a DataError: Broken._own_error"),
         (_tells_nothing, "bad input: the DataError for 'red' does not say what was expected"),
-        (_says_two, "values: the piece of '#ff0000' has 3 tokens and says length=2"),
+        (_says_two, r"values: COLOR:x: Broken._says_two .* gave tokens int64 \(3,\) and length=2 for '#ff0000'"),
         (_by_chance, "values: '#ff0000' gives another piece when read again"),
         (_only_strings, "extremes: True raises AttributeError"),
         (_unsendable, "values: the preprocessor cannot be sent to a data worker"),
@@ -176,6 +176,14 @@ def test_a_broken_preprocessor(broken, preprocess, says):
     from color.preprocess import Channels
 
     found_out(broken({"preprocess": preprocess, "sound": Channels.preprocess}), says)
+
+
+def test_a_length_that_the_face_does_not_say(color):
+    says = r"COLOR, values: Channels.preprocess \(color.preprocess\) gave length=3 for '#ff0000', and the face's "
+    found_out(replace(color, expected=lambda options: 4), says + "expected is 4; expected the same number")
+    item = replace(color, item=lambda slot, options: Fixed(slot, "channels", 4, 256))
+    with pytest.raises(AssertionError, match=says + "item's count is 4"):
+        check_modality(item, **GOOD)
 
 
 def test_a_value_that_does_not_come_back(broken):

@@ -1,5 +1,8 @@
 """Every modality keeps its contract: the built-in ones, and the worked example of the docs."""
 
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +28,8 @@ def near(one, other, most):
 def text():
     return {
         "values": ["a", "the red cat on the hill", "ein Käse, 干酪, сыр \U0001f9c0"],
-        "bad": [7, b"a", ["a"], "", "  ", "\ud800"],
-        "extreme": ["x" * 5000, "\n\t\0a", "\u202ea", "a" * 900],
+        "bad": [float("nan"), b"a", ["a"], "", "  ", "\ud800"],
+        "extreme": [7, 2.5, "x" * 5000, "\n\t\0a", "\u202ea", "a" * 900],
     }
 
 
@@ -171,6 +174,21 @@ def spoken():
     }
 
 
+def number(**options):
+    written = "".join(f",{name}={value}" for name, value in options.items())
+    return {
+        "values": [3, 2.5, "-1e2", np.float32(7), Fraction(1, 3), Decimal("4.20")],
+        "bad": ["three", "", "1,234", float("nan"), True, [3], b"3", 2**53 + 1, 1j, date(2026, 1, 1)],
+        "extreme": [1e300, -1e-300, "0", -0.0, float("inf"), 10**400, np.array([1.0])],
+        "source": f"[NUMBER:x{written}] what is it? -> [TEXT:answer]",
+        "target": f"what is [TEXT:question]? -> [NUMBER:x{written}]",
+    }
+
+
+def logarithms():
+    return number(scale="log") | {"values": [3, 2.5e9, "1e-7"], "bad": [0, -1, "0", "x"]}
+
+
 TABLE = {
     "TEXT": text,
     "IMAGE": image,
@@ -181,10 +199,13 @@ TABLE = {
     "AUDIO": audio,
     "VIDEO": video,
     "STRUCT": struct,
+    "NUMBER": number,
 }
 OTHERS = {  # other preprocessors and options of them
     "IMAGE as codes": image_codes,
     "STRUCT grid": grid,
+    "NUMBER logarithms": logarithms,
+    "NUMBER on a given scale": lambda: number(mean=10, std=3, lo=-100, hi=1000),
     "PHONE pinyin": lambda: phone_in("pinyin", ["ni3 hao3", "xi'an", "nǚ er2"], ["nihao", "qwert"]),
     "PHONE ipa": lambda: phone_in("ipa", ["həˈloʊ", "t͡ʃaː˥˩ | ç", ["a", "b"]], ["HH", 7]),
     "PHONE spoken": spoken,

@@ -19,6 +19,7 @@ LINES = {
     "spell": f"spell [TEXT:t] -> [TEXT:u] [AUDIO:{SOUND}]",
     "paint": f"paint [TEXT:t] -> [IMAGE:img,size=16,patch=4,codes=64,fit_steps=2] [AUDIO:{SOUND}]",
     "move": "move [TEXT:t] -> [MOTION:m,frames=6]",
+    "price": "price [TEXT:t] -> [NUMBER:n]",
     "match": "[TEXT:t|TEXT:u] ->",
     "sort": "[TEXT:t,criterion=classify,classify_target=kind] ->",
 }
@@ -30,6 +31,7 @@ ROWS = [
         "img": np.full((16, 16, 3), 60 * i, np.uint8),
         "m": bodies.walker(i, frames=6),
         "kind": ("odd", "even")[i % 2],
+        "n": 2.5 * i,
     }
     for i, text in enumerate(("one", "two", "three"))
 ]

@@ -138,3 +138,16 @@ def test_what_is_embedded():
         model.embed(line, "one")
     with pytest.raises(DataError, match=r"a row is a str 'one' \(sample 'row 0'\); expected a dict with 't' or 'u'"):
         model.embed(line, ["one"])
+
+
+def test_a_number_and_its_spread(tmp_path):
+    out = kinds.ask("price")
+    assert out.number == out["n"] == float(str(out))
+    assert out.spread == out["n"].spread == out.nbest[0]["n"].spread > 0
+    assert out.spreads == {"n": out.spread}
+    assert json.loads(out.save(tmp_path / "x.json").read_text()) == {"n": out.number, "n_spread": out.spread}
+    assert kinds.ask("write", max_length=4).spreads == {}
+    with pytest.raises(AttributeError, match="this answer has no spread; it has text"):
+        _ = kinds.ask("write", max_length=4).spread
+    together = kinds.ask("price", [{"t": "two"}, {"t": "one"}, {"t": "three"}])
+    assert together[1].number == pytest.approx(out.number, rel=1e-5)

@@ -40,6 +40,7 @@ ROWS = [
         "name": ["cat", "dog", "bird", "a fish"][: 1 + 3 * (i > 1)],
         "wav": sound(0.1 + 0.3 * (i > 1)),
         "m": motion(4 + 8 * (i > 1)),
+        "n": 10.0**i,
     }
     for i, text in enumerate(TEXTS)
 ]
@@ -49,6 +50,9 @@ LINES = {
     "repetition": "[IMAGE:img,size=16,patch=8] -> ([BOX:box,bins=8] [TEXT:name])*",
     "frames": "[TEXT:q] -> [AUDIO:wav,rate=8000,mels=16,reduction=2]",
     "diffusion": "[TEXT:q] -> [MOTION:m,fps=10,frames=12]",
+    "gaussian": "[TEXT:q] -> [NUMBER:n] [TEXT:a]",
+    "mse": "[NUMBER:n] -> [NUMBER:n,criterion=mse,weight=0.3]",
+    "huber": "-> [TEXT:a] [NUMBER:n,criterion=huber]",
     "ctc": "[AUDIO:wav,rate=8000,mels=16,criterion=ctc,ctc_target=kind] ->",
     "both sides": "[AUDIO:wav,rate=8000,mels=16,criterion=ctc,ctc_target=b,weight=0.5] -> [TEXT:a]",
     "classify": "[TEXT:q,criterion=classify,classify_target=kind] ->",
@@ -133,5 +137,5 @@ def test_units_are_known_before_the_model_runs(name: str) -> None:
 
 def test_every_criterion_is_under_law() -> None:
     """A contrast tells each sample from its neighbours, and a reward draws answers of its own: no parts of a whole."""
-    judged = {"cross_entropy", "frames", "diffusion", "ctc", "classify"}
+    judged = {"cross_entropy", "frames", "diffusion", "ctc", "classify", "gaussian", "mse", "huber"}
     assert judged | {"contrast", "reward"} == set(CRITERIA)

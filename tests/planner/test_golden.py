@@ -43,6 +43,7 @@ DOCUMENTED = {
     "sudoku": "[STRUCT:puzzle,preprocess=grid,rows=9,columns=9] solve it -> [STRUCT:solution,preprocess=grid,rows=9,columns=9]",
     "alignment_with_phones": "[AUDIO:wav,criterion=ctc,ctc_target=p] -> [PHONE:p,inventory=ipa]",
     "contrast_nested": "[[AUDIO:wav]|[TEXT:text]] ->",
+    "number": "[CATEGORY:kind] of [NUMBER:size,lo=0] -> [TEXT:verdict] for [NUMBER:price,scale=log]",
     "given_between": "[TEXT:a] -> [TEXT:b] [TEXT:c,no_loss] [TEXT:d]",
 }
 

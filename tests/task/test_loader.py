@@ -144,7 +144,7 @@ BAD = [
     ({"img": None}, "IMAGE:img", "img"),
     ({"label": ""}, "TEXT:label", "label"),
     ({"label": "  "}, "TEXT:label", "label"),
-    ({"label": 7}, "TEXT:label", "label"),
+    ({"label": [7]}, "TEXT:label", "label"),
     ({"label": ...}, "TEXT:label", "label"),
     ({"box": [0, 0, float("nan"), 4]}, "BOX:box", "box"),
     ({"box": [0, 0, 4]}, "BOX:box", "box"),

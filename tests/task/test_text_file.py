@@ -397,7 +397,7 @@ def test_a_rare_label_is_a_label(tmp_path):
 
 
 @pytest.mark.skipif(sys.get_int_max_str_digits() == 0, reason="integers of any length are read")
-@pytest.mark.parametrize("odd", [10**5000, "\ud83d", {"a": 1}, [["x"]], 2.5, b"x"], ids=range(6))
+@pytest.mark.parametrize("odd", [10**5000, "\ud83d", {"a": 1}, [["x"]], 2.5j, b"x"], ids=range(6))
 def test_odd_values_in_memory_are_no_labels_and_no_text(odd):
     data = [{"q": "a", "y": "b"}, {"q": odd, "y": odd}]
     task = Task("t", "[TEXT:q] -> [CATEGORY:y]", data)

@@ -310,7 +310,7 @@ def test_a_micro_batch_of_bad_rows_alone_is_passed_over():
 
 
 def test_training_on_bad_rows_alone_is_refused():
-    rows = [{"text": 5, "label": "red"}, {"text": None, "label": "blue"}]
+    rows = [{"text": [5], "label": "red"}, {"text": None, "label": "blue"}]
     with pytest.raises(DataError, match=r"none of 2 training rows \(all there are\) can be used"):
         fit([tiny.label_task(train=rows, micro_batch_size=2)], max_steps=8)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,23 @@ from ofasys.errors import DataError, one_of
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import Symbols
+from ofasys.modality.text.written import number_text
 from ofasys.types import Piece
 
 MASK_TEXT = "<mask>"
 
 
 class Pieces(Concatenate):
-    """str -> tokens (n,). A literal `<mask>` in a text with `mask_ratio` is a mask and stops random masking."""
+    """str, or a number as the text that writes it -> tokens (n,).
+
+    A literal `<mask>` in a text with `mask_ratio` is a mask and stops random masking.
+    """
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.options, self.symbols = options, symbols
 
     def preprocess(self, value: Any, context: Context) -> Piece:
-        """A non-empty str. Errors: DataError for anything else."""
+        """A non-empty str, or a number. Errors: DataError for anything else."""
         text = self._text(value if context.labels is None else label_text(value))
         if context.labels is not None and text not in context.labels:
             problem = f"label {text!r} is not in the closed set of {len(context.labels)}"
@@ -48,21 +53,27 @@ class Pieces(Concatenate):
 
     @staticmethod
     def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
-        """The text itself, in the slot's case."""
-        return [value.lower() if options["uncased"] else value] if isinstance(value, str) and value else []
+        """The text itself, in the slot's case; a number as it is written."""
+        text = value if isinstance(value, str) else number_text(value)
+        return [text.lower() if options["uncased"] else text] if text else []
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
-        """In the slot's case; a number that is a label as text."""
+        """In the slot's case; a number as text."""
         if self.options["closed_set"] and value is not None:
             value = label_text(value)
+        elif (text := number_text(value)) is not None:
+            value = text
         return value.lower() if self.options["uncased"] and isinstance(value, str) else value
 
     def _text(self, value: Any) -> str:
-        if not isinstance(value, str):
-            raise DataError(f"got {type(value).__name__} {_short(value)}", expected="a str")
-        if not value.strip():
+        text = value if isinstance(value, str) else number_text(value)
+        if text is None:
+            missing = isinstance(value, float | np.floating | Decimal)
+            what = "the value is missing (NaN)" if missing else f"got {type(value).__name__} {_short(value)}"
+            raise DataError(what, expected="a str, or a number")
+        if not text.strip():
             raise DataError("the text is empty", expected="text with at least one visible character")
-        return value.lower() if self.options["uncased"] else value
+        return text.lower() if self.options["uncased"] else text
 
     def _noised(self, tokens: np.ndarray, random: np.random.Generator) -> np.ndarray:
         if ratio := self.options["noise_ratio"]:
@@ -90,5 +101,8 @@ def mask_spans(tokens: np.ndarray, ratio: float, mask: int, random: np.random.Ge
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more than 4300 digits
+        return "of too many digits"
     return text if len(text) <= 40 else text[:37] + "..."

@@ -1,7 +1,11 @@
 """Text: any Unicode comes back; masks and noise as asked; what is no text is an error."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,11 +72,15 @@ def test_awkward_text_comes_back(symbols, text, read):
     [
         ("", "the text is empty; expected text with at least one visible character"),
         (" \n\t", "the text is empty"),
-        (7, "got int 7; expected a str"),
+        pytest.param(10**5000, "got int of too many digits; expected a str, or a number", id="of too many digits"),
         (None, "got NoneType None"),
         (b"bytes", "got bytes b'bytes'"),
         (["a"], "got list"),
-        (float("nan"), "got float nan"),
+        (float("nan"), r"the value is missing \(NaN\); expected a str, or a number"),
+        (np.float32("nan"), r"the value is missing \(NaN\)"),
+        (Decimal("sNaN"), r"the value is missing \(NaN\)"),
+        (2j, "got complex 2j"),
+        (np.array([1, 2]), "got ndarray"),
         ("a\ud800b", "without lone surrogates"),
         ("\udfff", "without lone surrogates"),
         ({"a": "x" * 99}, r"got dict .*\.\.\."),
@@ -81,6 +89,41 @@ def test_awkward_text_comes_back(symbols, text, read):
 def test_what_is_no_text(read, value, says):
     with pytest.raises(DataError, match=says):
         read(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3, "3"),
+        (-0, "0"),
+        (2**70, "1180591620717411303424"),
+        (2.50, "2.5"),
+        (2.0, "2.0"),
+        (1e300, "1e+300"),
+        (float("inf"), "inf"),
+        (True, "True"),
+        (np.bool_(False), "False"),
+        (np.int8(-7), "-7"),
+        (np.float32(0.1), "0.1"),
+        (np.float64(0.1), "0.1"),
+        (np.array(2.5), "2.5"),
+        (torch.tensor(0.1), "0.1"),
+        (torch.tensor(4), "4"),
+        (Decimal("1.10"), "1.10"),
+        (Fraction(1, 3), "1/3"),
+    ],
+)
+def test_a_number_is_its_text(symbols, read, value, text):
+    made = Pieces(PLAIN | {"closed_set": False}, symbols)
+    assert made.postprocess(read(value), Context()) == text
+    assert made.canonical(value) == text
+    assert Pieces.texts(value, PLAIN) == [text]
+
+
+def test_what_is_no_number_stays_itself(symbols):
+    for value in (None, float("nan"), ["a"], 2j):
+        assert Pieces(PLAIN | {"closed_set": False}, symbols).canonical(value) is value
+        assert Pieces.texts(value, PLAIN) == []
 
 
 def test_a_lone_surrogate_in_a_masked_text(read):

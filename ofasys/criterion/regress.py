@@ -1,0 +1,84 @@
+"""Numbers that are learned with the spread of their error. Places and spreads are on the scale of their column.
+
+`n` values, one number each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ofasys.types import SlotPrediction, Verdict
+
+
+class Gaussian(nn.Module):
+    """Negative log-likelihood of a normal distribution, each row weighed by its spread ** (2 beta): beta-NLL (Seitzer
+    et al., 2022).
+
+    Plain likelihood (beta 0) divides a row's gradient by its variance: rows that are predicted badly at first are given
+    a large spread, and are hardly learned after. With beta 1 the mean's gradient is that of the squared error. The
+    weight has no gradient, so the best spread is the same for any beta.
+    """
+
+    def __init__(self, options: Mapping[str, Any], width: int) -> None:
+        super().__init__()
+        self.beta = float(options["beta"])
+
+    def forward(self, seen: SlotPrediction) -> Verdict:
+        """made: frames (n, 1), the means, and spread (n, 1). goal.tensors: frames (n, 1), the truth."""
+        mean, spread, truth = _read(seen)
+        nll = negative_log_likelihood(mean, spread, truth)
+        return _verdict((nll * spread.detach() ** (2 * self.beta)).mean(), nll, mean, truth)
+
+
+class SquaredError(nn.Module):
+    """Mean squared error of the mean; the spread is learned beside it, and changes nothing of the mean.
+
+    By likelihood, weighed as with beta 1: unweighed, its gradient would drown that of the mean once the spread is
+    small.
+    """
+
+    def __init__(self, options: Mapping[str, Any], width: int) -> None:
+        super().__init__()
+
+    def forward(self, seen: SlotPrediction) -> Verdict:
+        """As of Gaussian."""
+        mean, spread, truth = _read(seen)
+        nll = negative_log_likelihood(mean.detach(), spread, truth)
+        beside = (nll * spread.detach() ** 2).mean()
+        return _verdict(nn.functional.mse_loss(mean, truth) + beside, nll, mean, truth)
+
+
+class Huber(nn.Module):
+    """Huber's loss of the mean, squared up to `delta` and linear beyond; the spread as of SquaredError."""
+
+    def __init__(self, options: Mapping[str, Any], width: int) -> None:
+        super().__init__()
+        self.delta = float(options["delta"])
+
+    def forward(self, seen: SlotPrediction) -> Verdict:
+        """As of Gaussian."""
+        mean, spread, truth = _read(seen)
+        nll = negative_log_likelihood(mean.detach(), spread, truth)
+        beside = (nll * spread.detach() ** 2).mean()
+        return _verdict(nn.functional.huber_loss(mean, truth, delta=self.delta) + beside, nll, mean, truth)
+
+
+def negative_log_likelihood(mean: Tensor, spread: Tensor, truth: Tensor) -> Tensor:
+    """-log of the normal density at `truth`, elementwise: mean, spread (above 0), truth (n, 1) -> (n, 1)."""
+    return 0.5 * ((truth - mean) / spread) ** 2 + spread.log() + 0.5 * math.log(2 * math.pi)
+
+
+def _read(seen: SlotPrediction) -> tuple[Tensor, Tensor, Tensor]:
+    mean, spread = seen.made["frames"].float(), seen.made["spread"].float()
+    return mean, spread, seen.goal.tensors["frames"].float().reshape(mean.shape)
+
+
+def _verdict(loss: Tensor, nll: Tensor, mean: Tensor, truth: Tensor) -> Verdict:
+    with torch.no_grad():
+        figures = {"nll": float(nll.mean()), "l2": float(nn.functional.mse_loss(mean, truth))}
+    return Verdict(loss, len(truth), figures)
