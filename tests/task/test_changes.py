@@ -410,6 +410,7 @@ def _told(queue):
     queue.put(fingerprint(open_source([_value(i) for i in range(9)])))
 
 
+@pytest.mark.slow
 def test_a_fingerprint_of_rows_in_memory_is_the_same_in_another_process():
     queue = multiprocessing.get_context("spawn").Queue()
     process = multiprocessing.get_context("spawn").Process(target=_told, args=(queue,))
