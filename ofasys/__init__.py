@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from ofasys.language.lexicon import Lexicon, provide
 
 if TYPE_CHECKING:
-    from ofasys.errors import CheckpointError, ConfigError, DataError, InstructionError, OfasysError, PlanError
+    from ofasys.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        InstructionError,
+        LoadingError,
+        OfasysError,
+        PlanError,
+    )
     from ofasys.generalist import GeneralistModel
     from ofasys.hub import OFASys, Output
     from ofasys.language import Instruction
@@ -28,6 +36,7 @@ _HOMES = {
     "GeneralistModel": "generalist",
     "Instruction": "language",
     "InstructionError": "errors",
+    "LoadingError": "errors",
     "OFASys": "hub",
     "OfasysError": "errors",
     "Output": "hub",
@@ -45,6 +54,7 @@ __all__ = [
     "GeneralistModel",
     "Instruction",
     "InstructionError",
+    "LoadingError",
     "OFASys",
     "OfasysError",
     "Output",
