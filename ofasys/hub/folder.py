@@ -93,10 +93,11 @@ def _no_model(folder: Path, which: str | None) -> str:
         return (
             f"{folder}: the run has no {which or 'saved model and no run with a'} checkpoint yet; train on, or {_GIVE}"
         )
-    runs = [path.parent.parent.name for path in folder.glob("*/checkpoints/last.json")]
+    runs = {path.parent.parent.name for path in folder.glob("*/checkpoints/last.json")}
+    runs |= {path.parent.name for path in folder.glob(f"*/{MANIFEST}")}
     if runs:
         return (
-            f"{folder} holds runs: no saved model and no run with a checkpoint of its own here; give one of them: "
+            f"{folder} is above a model: no saved model and no run with a checkpoint here; give one of them: "
             f"{', '.join(str(folder / name) for name in sorted(runs)[:6])}"
         )
     kind = f"no {which!r} checkpoint" if which else "no saved model and no run with a checkpoint"
@@ -117,11 +118,15 @@ def _model_type(config: Path) -> str:
 
 
 def _near(folder: Path) -> str:
-    """The nearest name beside a folder that is not there; of its parent, where that is not there either."""
-    above = folder.parent
-    if not above.is_dir():
-        return _near(above) if above != folder and above != above.parent else ""
-    hint = nearest(folder.name, [path.name for path in above.iterdir() if path.is_dir()])
-    if not hint:
-        return ""
-    return f"did you mean {above / hint.removeprefix('did you mean ').removesuffix('? ')}? "
+    """`did you mean runs/first? ` for a folder that is not there: each name of its path that is not is the nearest."""
+    there = folder
+    wrong: list[str] = []
+    while not there.is_dir() and there != there.parent:
+        wrong.insert(0, there.name)
+        there = there.parent
+    for name in wrong:
+        hint = nearest(name, [path.name for path in there.iterdir() if path.is_dir()])
+        if not hint:
+            return ""
+        there = there / hint.removeprefix("did you mean ").removesuffix("? ")
+    return f"did you mean {there}? "

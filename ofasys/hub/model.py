@@ -78,7 +78,7 @@ def model_of(
             files[name]
         about = Saved.of(files["model.json"])
         cards = read_cards(files)
-        weights = tensors(files["model.safetensors"])
+        weights = tensors(files["model.safetensors"], "model.safetensors")
         about.check(weights)
         model = GeneralistModel(seed=about.seed, config=about.config, modalities=modalities)
         model.size, model.cards = about.size, cards
@@ -191,7 +191,8 @@ def read_cards(files: Mapping[str, bytes]) -> tuple[TaskCard, ...]:
             if not good:
                 _refuse(f"{name} of {where}", card.get(name), _EXPECTED[name])
         lists = {name: tuple(card.get(name, ())) for name in ("instructions", "metrics")}
-        cards.append(TaskCard(**{**card, **lists}))
+        labels = {column: tuple(own) for column, own in card.get("labels", {}).items()}
+        cards.append(TaskCard(**{**card, **lists, "labels": labels}))
     return tuple(cards)
 
 
@@ -244,7 +245,7 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes]) -> None:
             f"tokenizer.json has {text_ids(model.tokenizer)} pieces and the model learned {text}; it is not its own, use "
             "the one that was saved with it"
         )
-    for name, tensor in tensors(files["fitted.safetensors"]).items():
+    for name, tensor in tensors(files["fitted.safetensors"], "fitted.safetensors").items():
         key, _, array = name.rpartition("/")
         model.fitted.setdefault(key, {})[array] = tensor.numpy()
     try:
@@ -258,14 +259,27 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes]) -> None:
             f"model.json names an adaptor or a criterion that cannot be made here ({type(error).__name__}: {error}); "
             "it is of another version, or was changed"
         ) from None
-    weights = tensors(files["model.safetensors"])
-    kinds = {name: tensor.is_floating_point() for name, tensor in model.state_dict().items()}
-    if wrong := [name for name, tensor in weights.items() if kinds.get(name, False) and not tensor.is_floating_point()]:
-        raise CheckpointError(f"weights do not fit the model: {wrong[0]!r} holds {weights[wrong[0]].dtype}")
+    weights = tensors(files["model.safetensors"], "model.safetensors")
+    _check_weights(model.state_dict(), weights)
     try:
-        problems = model.load_state_dict(weights, strict=False)
+        model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"weights do not fit the model: {error}") from None
-    if problems.missing_keys or problems.unexpected_keys:
-        name = (problems.missing_keys + problems.unexpected_keys)[0]
-        raise CheckpointError(f"weights do not fit the model: {name!r} is missing or unknown")
+
+
+def _check_weights(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:
+    """Errors: CheckpointError naming the first weight that is missing, unknown, or of another shape or kind."""
+    why = ""
+    for name, tensor in mine.items():
+        if name not in theirs:
+            why = f"{name!r} is missing"
+        elif theirs[name].shape != tensor.shape:
+            why = f"{name!r} has shape {tuple(theirs[name].shape)}, and should have {tuple(tensor.shape)}"
+        elif tensor.is_floating_point() and not theirs[name].is_floating_point():
+            why = f"{name!r} holds {theirs[name].dtype}, and should hold numbers with a fraction"
+        if why:
+            break
+    else:
+        why = next((f"{name!r} is not known" for name in theirs if name not in mine), "")
+    if why:
+        raise CheckpointError(f"weights do not fit the model: {why}; the files are not of one saved model")

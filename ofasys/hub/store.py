@@ -88,6 +88,8 @@ def _refuse_foreign(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give the name of a folder")
+    if Path.cwd().is_relative_to(folder):
+        raise ConfigError(f"{folder} is where the program runs, and would be replaced whole; give a new folder in it")
     known = {MANIFEST, *_listed(folder)} if _listed(folder) else set()
     if others := sorted(path.name for path in folder.iterdir() if path.name not in known):
         raise ConfigError(
@@ -156,13 +158,13 @@ def write_json(path: str | Path, value: Any) -> None:
     aside.replace(path)
 
 
-def tensors(data: bytes) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file's bytes. Errors: CheckpointError for bytes that are of no such file."""
+def tensors(data: bytes, name: str = "a file") -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file's bytes. name: what to call it. Errors: CheckpointError for bytes that are of no such file."""
     try:
         return load_tensors(data)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"a file of {len(data)} bytes cannot be read as safetensors ({error}); use another checkpoint"
+            f"{name} of {len(data)} bytes cannot be read as safetensors ({error}); use another checkpoint"
         ) from None
 
 
