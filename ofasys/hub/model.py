@@ -82,7 +82,7 @@ def model_of(
         about.check(weights)
         model = GeneralistModel(seed=about.seed, config=about.config, modalities=modalities)
         model.size, model.cards = about.size, cards
-        fill(model, files)
+        fill(model, files, weights)
     except KeyError as error:
         raise CheckpointError(f"{where} lacks {error}: it is not a saved model of this version") from None
     except CheckpointError as error:
@@ -219,8 +219,10 @@ def _tokenizer(data: bytes) -> Tokenizer:
         ) from None
 
 
-def fill(model: GeneralistModel, files: Mapping[str, bytes]) -> None:
-    """Give a model of the right shape the vocabulary, adaptors and weights of saved files. Errors: CheckpointError."""
+def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Give a model of the right shape the vocabulary, adaptors and weights of saved files. weights: where they are
+    read already. Errors: CheckpointError.
+    """
     Saved.of(files["model.json"])
     about = json.loads(files["model.json"])
     if about["config"] != model.config.to_dict():
@@ -259,7 +261,7 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes]) -> None:
             f"model.json names an adaptor or a criterion that cannot be made here ({type(error).__name__}: {error}); "
             "it is of another version, or was changed"
         ) from None
-    weights = tensors(files["model.safetensors"], "model.safetensors")
+    weights = tensors(files["model.safetensors"], "model.safetensors") if weights is None else weights
     _check_weights(model.state_dict(), weights)
     try:
         model.load_state_dict(weights)
