@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+import tokenizers
 import torch
 from tokenizers import Tokenizer
 
@@ -16,8 +17,9 @@ from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry
+from ofasys.modality.symbols import text_ids
 from ofasys.modality.vocabulary import Vocabulary
-from ofasys.model.sizes import ModelConfig
+from ofasys.model.sizes import ModelConfig, parameters
 from ofasys.types import TaskCard
 
 MODEL_FILES = (
@@ -63,32 +65,165 @@ def load_model(
     Errors: CheckpointError when the folder holds no sound model.
     """
     files = read_folder(folder, MODEL_FILES)
-    try:
-        about = json.loads(files["model.json"])
-        cards = read_cards(files)
-        model = GeneralistModel(
-            seed=about["seed"], config=ModelConfig.from_dict(about["config"]), modalities=modalities
-        )
-        model.size = about["size"]
-        model.cards = cards
-        fill(model, files)
-    except KeyError as error:
-        raise CheckpointError(f"{folder} lacks {error}: it is not a saved model of this version") from None
-    except TypeError as error:
-        raise CheckpointError(f"{folder} is not a saved model of this version: {error}") from None
+    model, cards = model_of(files, folder, modalities)
     return model, cards, files
 
 
+def model_of(
+    files: Mapping[str, bytes], where: object, modalities: Registry | None = None
+) -> tuple[GeneralistModel, tuple[TaskCard, ...]]:
+    """(model, its tasks' cards) of the files of a folder. where: what to call it. Errors: CheckpointError."""
+    try:
+        for name in MODEL_FILES:
+            files[name]
+        about = Saved.of(files["model.json"])
+        cards = read_cards(files)
+        weights = tensors(files["model.safetensors"], "model.safetensors")
+        about.check(weights)
+        model = GeneralistModel(seed=about.seed, config=about.config, modalities=modalities)
+        model.size, model.cards = about.size, cards
+        fill(model, files, weights)
+    except KeyError as error:
+        raise CheckpointError(f"{where} lacks {error}: it is not a saved model of this version") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from None
+    except (TypeError, ValueError, AttributeError, IndexError, RuntimeError, MemoryError, RecursionError) as error:
+        raise CheckpointError(f"{where} is not a saved model of this version: {error}") from None
+    return model, cards
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What `model.json` says, each of its kind."""
+
+    size: str
+    seed: int
+    config: ModelConfig
+    ranges: tuple[tuple[str, int, int], ...]
+
+    @classmethod
+    def of(cls, data: bytes) -> Saved:
+        """Errors: KeyError for what is missing, CheckpointError for what is of another kind."""
+        about = parsed_json("model.json", data, dict)
+        for name, kind in _KINDS.items():
+            if not isinstance(about[name], kind) or isinstance(about[name], bool):
+                _refuse(name, about[name], _SAID[kind])
+        for how in (*about["adaptors"].values(), *about["criteria"].values()):
+            if not isinstance(how, dict) or not isinstance(how.get("options"), dict):
+                _refuse("adaptors, criteria", how, "an object with options in it, for each")
+        for one in about["vocabulary"]:
+            sound = isinstance(one, list) and len(one) == 3 and isinstance(one[0], str)
+            if not sound or not all(isinstance(n, int) and n >= 0 for n in one[1:]):
+                _refuse("vocabulary", one, "[name, start, size] for each range")
+        for name, value in about["config"].items():
+            if type(value) not in (int, float, str, bool):
+                _refuse(f"config.{name}", value, "a number, a text, true or false")
+        ranges = tuple((name, start, size) for name, start, size in about["vocabulary"])
+        return cls(about["size"], about["seed"], ModelConfig.from_dict(about["config"]), ranges)
+
+    def check(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Refuse weights before anything of their size is made: they are fewer than the shape says, of whole numbers,
+        or not finite.
+        """
+        held = sum(tensor.numel() for tensor in weights.values())
+        needed = parameters(self.config) + sum(size for _, _, size in self.ranges) * self.config.width
+        if held < needed:
+            raise CheckpointError(
+                f"weights do not fit the model: model.safetensors holds {held:,} numbers, and what model.json says has "
+                f"{needed:,} or more; the two are not of one saved model"
+            )
+        for name, tensor in weights.items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
+                count = int((~torch.isfinite(tensor)).sum())
+                raise CheckpointError(
+                    f"{count} of the {tensor.numel()} weights of {name!r} are not finite, so it answers nothing; use "
+                    "another checkpoint (which='best' or 'last' of a run)"
+                )
+
+
+_KINDS: dict[str, type] = {
+    "size": str,
+    "seed": int,
+    "config": dict,
+    "vocabulary": list,
+    "fingerprint": str,
+    "adaptors": dict,
+    "criteria": dict,
+    "modalities": list,
+}
+_SAID = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
+
+
+def _refuse(name: str, value: object, expected: str) -> NoReturn:
+    raise CheckpointError(f"{name} is {value!r:.60}, and should be {expected}; the file was changed, use another copy")
+
+
+def parsed_json(name: str, data: bytes, kind: type) -> Any:
+    """The value of a JSON file. Errors: CheckpointError for what is no JSON, or another kind of value."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{name} is not JSON ({error}); use another checkpoint") from None
+    if not isinstance(value, kind):
+        _refuse(name, value, _SAID[kind])
+    return value
+
+
 def read_cards(files: Mapping[str, bytes]) -> tuple[TaskCard, ...]:
-    """The cards of a saved model's tasks."""
-    return tuple(
-        TaskCard(**{**card, "instructions": tuple(card["instructions"]), "metrics": tuple(card["metrics"])})
-        for card in json.loads(files["tasks.json"])
-    )
+    """The cards of a saved model's tasks. Errors: CheckpointError for what is none."""
+    cards = []
+    for number, card in enumerate(parsed_json("tasks.json", files["tasks.json"], list)):
+        where = f"task {number} of tasks.json"
+        if not isinstance(card, dict):
+            _refuse(where, card, "an object")
+        known = {field.name for field in fields(TaskCard)}
+        if unknown := sorted(set(card) - known):
+            raise CheckpointError(f"{where} has {unknown[0]!r}, which this version does not know; it is of a newer one")
+        sound = {
+            "name": isinstance(card.get("name"), str),
+            "instructions": _texts(card.get("instructions")),
+            "metrics": _texts(card.get("metrics", [])),
+            "settings": isinstance(card.get("settings", {}), dict),
+            "generate": isinstance(card.get("generate", {}), dict),
+            "labels": isinstance(card.get("labels", {}), dict) and all(map(_texts, card.get("labels", {}).values())),
+        }
+        for name, good in sound.items():
+            if not good:
+                _refuse(f"{name} of {where}", card.get(name), _EXPECTED[name])
+        lists = {name: tuple(card.get(name, ())) for name in ("instructions", "metrics")}
+        labels = {column: tuple(own) for column, own in card.get("labels", {}).items()}
+        cards.append(TaskCard(**{**card, **lists, "labels": labels}))
+    return tuple(cards)
 
 
-def fill(model: GeneralistModel, files: Mapping[str, bytes]) -> None:
-    """Give a model of the right shape the vocabulary, adaptors and weights of saved files."""
+_EXPECTED = {
+    "name": "a text",
+    "instructions": "a list of texts",
+    "metrics": "a list of texts",
+    "settings": "an object",
+    "generate": "an object",
+    "labels": "an object: column and list of texts",
+}
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _tokenizer(data: bytes) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(data.decode())
+    except Exception as error:  # the library raises nothing more precise
+        raise CheckpointError(
+            f"tokenizer.json cannot be read by tokenizers {tokenizers.__version__} ({error}); use another checkpoint"
+        ) from None
+
+
+def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Give a model of the right shape the vocabulary, adaptors and weights of saved files. weights: where they are
+    read already. Errors: CheckpointError.
+    """
+    Saved.of(files["model.json"])
     about = json.loads(files["model.json"])
     if about["config"] != model.config.to_dict():
         mine, theirs = model.config.to_dict(), about["config"]
@@ -96,28 +231,57 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes]) -> None:
         raise CheckpointError(
             f"the saved model has {name}={theirs.get(name)!r} and this one {mine[name]!r}; use the saved size"
         )
-    missing = set(about["modalities"]) - {modality.tag for modality in model.modalities.modalities}
+    missing = set(map(str, about["modalities"])) - {modality.tag for modality in model.modalities.modalities}
     if missing:
         raise CheckpointError(
             f"the saved model uses modality {min(missing)}, which is not installed; install its plug-in"
         )
     model.used = set(about["modalities"])
-    model.tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    model.tokenizer = _tokenizer(files["tokenizer.json"])
     vocabulary = Vocabulary(tuple((name, start, size) for name, start, size in about["vocabulary"]))
     if vocabulary.fingerprint != about["fingerprint"]:
         raise CheckpointError("the vocabulary's hash does not fit its ranges; the checkpoint was changed by hand")
-    for name, tensor in tensors(files["fitted.safetensors"]).items():
+    text = {name: size for name, _, size in vocabulary.ranges}.get("text", 0)
+    if text_ids(model.tokenizer) != text:
+        raise CheckpointError(
+            f"tokenizer.json has {text_ids(model.tokenizer)} pieces and the model learned {text}; it is not its own, use "
+            "the one that was saved with it"
+        )
+    for name, tensor in tensors(files["fitted.safetensors"], "fitted.safetensors").items():
         key, _, array = name.rpartition("/")
         model.fitted.setdefault(key, {})[array] = tensor.numpy()
-    model.set_vocabulary(vocabulary)
-    for key, how in about["adaptors"].items():
-        model.add_adaptor(key, how["modality"], how["name"], how["options"], how["fitted"])
-    for how in about["criteria"].values():
-        model.add_criterion(how["name"], how["options"])
     try:
-        problems = model.load_state_dict(tensors(files["model.safetensors"]), strict=False)
+        model.set_vocabulary(vocabulary)
+        for key, how in about["adaptors"].items():
+            model.add_adaptor(key, how["modality"], how["name"], how["options"], how["fitted"])
+        for how in about["criteria"].values():
+            model.add_criterion(how["name"], how["options"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"model.json names an adaptor or a criterion that cannot be made here ({type(error).__name__}: {error}); "
+            "it is of another version, or was changed"
+        ) from None
+    weights = tensors(files["model.safetensors"], "model.safetensors") if weights is None else weights
+    _check_weights(model.state_dict(), weights)
+    try:
+        model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"weights do not fit the model: {error}") from None
-    if problems.missing_keys or problems.unexpected_keys:
-        name = (problems.missing_keys + problems.unexpected_keys)[0]
-        raise CheckpointError(f"weights do not fit the model: {name!r} is missing or unknown")
+
+
+def _check_weights(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:
+    """Errors: CheckpointError naming the first weight that is missing, unknown, or of another shape or kind."""
+    why = ""
+    for name, tensor in mine.items():
+        if name not in theirs:
+            why = f"{name!r} is missing"
+        elif theirs[name].shape != tensor.shape:
+            why = f"{name!r} has shape {tuple(theirs[name].shape)}, and should have {tuple(tensor.shape)}"
+        elif tensor.is_floating_point() and not theirs[name].is_floating_point():
+            why = f"{name!r} holds {theirs[name].dtype}, and should hold numbers with a fraction"
+        if why:
+            break
+    else:
+        why = next((f"{name!r} is not known" for name in theirs if name not in mine), "")
+    if why:
+        raise CheckpointError(f"weights do not fit the model: {why}; the files are not of one saved model")

@@ -2,58 +2,151 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from ofasys import flow
-from ofasys.errors import CheckpointError, ConfigError, DataError
+from ofasys.errors import CheckpointError, ConfigError, DataError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions, check_use, reaching
-from ofasys.hub.model import load_model, model_files
+from ofasys.hub.asked import Asked, asked_for, parsed
+from ofasys.hub.device import as_device
+from ofasys.hub.folder import as_path, checkpoint_in, origin_of
+from ofasys.hub.model import load_model, model_files, model_of
 from ofasys.hub.output import Output
 from ofasys.hub.programs import Programs
-from ofasys.hub.store import MANIFEST, standing, write_folder
+from ofasys.hub.store import encoded, write_model
 from ofasys.language import Filled, Instruction
-from ofasys.modality import Registry, lexicon
+from ofasys.modality import Registry, default_registry
 from ofasys.program.answer import Answer
 from ofasys.program.program import Program
 from ofasys.types import Sample, TaskCard
 
+_log = logging.getLogger("ofasys")
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """How rows are answered. See `OFASys.inference`."""
+
+    batch_size: int
+    closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None
+    settings: Mapping[str, Any] | None
+    root: str | Path | None
+    negative_prompt: str | Mapping[str, Any] | None
+    first: int
+    on_bad: str
+    options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size!r}; it is a whole number, at least 1")
+        if isinstance(self.first, bool) or not isinstance(self.first, int) or self.first < 0:
+            raise ConfigError(f"first is {self.first!r}; it is a whole number, 0 or more")
+        if self.on_bad not in ("stop", "skip"):
+            hint = nearest(str(self.on_bad), ("stop", "skip"))
+            raise ConfigError(f"on_bad is {self.on_bad!r}; {hint}it is 'stop' or 'skip'")
+
+
+Line = tuple[Program, SearchOptions, Mapping[str, Any] | None]  # bound; how to search; the row guidance leads away from
+
 
 class OFASys:
-    """A model with the cards of the tasks it was trained on: closed sets, settings, search options."""
+    """A model with the cards of the tasks it was trained on: closed sets, settings, search options.
+
+    It is a value: it can be pickled and copied, moved to a device, given to `Trainer.fit`. origin: where it was loaded
+    from, in words; empty where it was not.
+    """
 
     def __init__(self, model: GeneralistModel, cards: Sequence[TaskCard] | None = None) -> None:
         self.model, self.cards = model, tuple(model.cards if cards is None else cards)
         self.programs = Programs(model, self.cards)
+        self.origin = ""
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, which: str | None = None, modalities: Registry | None = None
+        cls,
+        folder: str | Path,
+        *,
+        which: str | None = None,
+        device: str | torch.device | None = None,
+        modalities: Registry | None = None,
     ) -> OFASys:
         """Load a saved model, or a run: its best checkpoint, else its last; or the one named by `which`.
 
-        Errors: CheckpointError when the folder is torn, of another version, or not ours.
+        device: where its weights go, as "cuda"; the CPU if None. Of a run the optimizer's file is not read. Errors:
+        CheckpointError when the folder is torn, of another version, or not ours; ConfigError for no such device.
         """
-        model, cards, _ = load_model(checkpoint_in(folder, which), modalities)
-        return cls(model.eval(), cards)
+        place = as_device("cpu" if device is None else device)
+        found = checkpoint_in(folder, which)
+        try:
+            model, cards, _ = load_model(found, modalities)
+        except CheckpointError:
+            later = checkpoint_in(folder, which)
+            if later == found:
+                raise
+            found = later  # the run went on, and put another checkpoint in its place, while it was read
+            model, cards, _ = load_model(found, modalities)
+        made = cls(model.eval(), cards)
+        made.origin = origin_of(folder, found)
+        return made.to(place)
 
     from_pretrain = from_pretrained
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write the model and its cards; `from_pretrained` reads them back."""
-        write_folder(folder, model_files(self.model, self.cards))
-        return Path(folder)
+        """Write the model and its cards; `from_pretrained` reads them back. A crash leaves what was there, or the new.
+
+        Errors: ConfigError where the folder holds what is not of a saved model, a run or a checkpoint of one, say;
+        CheckpointError where it cannot be written.
+        """
+        folder = as_path(folder)
+        write_model(folder, model_files(self.model, self.cards))
+        return folder
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    def to(self, device: str | torch.device) -> OFASys:
+        """Move the weights -> itself. Errors: ConfigError for no such device."""
+        place = as_device(device)
+        if place != self.device:
+            self.model.to(place)
+        return self
+
+    @property
+    def tasks(self) -> dict[str, TaskCard]:
+        """Name -> card of each task it was trained on: its lines, closed sets, settings and metrics."""
+        return {card.name: card for card in self.cards}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        registry = None if self.model.modalities is default_registry() else self.model.modalities
+        files = {name: encoded(name, value) for name, value in model_files(self.model, self.cards).items()}
+        return _again, (files, registry, str(self.device), self.model.training, self.origin)
+
+    def __repr__(self) -> str:
+        count = self.model.parameters_count
+        known = f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count:,}"
+        where = f", from {self.origin}" if self.origin else ""
+        lines = [f"OFASys({self.model.size}, {known} parameters, on {self.device}{where})"]
+        for card in self.cards:
+            sets = "".join(f"; {column}: {len(labels)} labels" for column, labels in card.labels.items())
+            lines.append(f"  {card.name}: {' | '.join(card.instructions)}{sets}")
+        return "\n".join(lines)
 
     def inference(
         self,
         instruction: str | Instruction | Filled | Sequence[Filled],
-        data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        data: Any = None,
         *,
         batch_size: int = 8,
         closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
@@ -61,63 +154,75 @@ class OFASys:
         root: str | Path | None = None,
         negative_prompt: str | Mapping[str, Any] | None = None,
         first: int = 0,
+        on_bad: Literal["stop", "skip"] = "stop",
         **options: Any,
     ) -> Any:
         """Answer an instruction for one row (an Output) or several (a list of them, in order).
 
-        closed_set: labels of the only slot with a set, or column -> labels; without it, those of training. settings:
-        defaults for the plan. root: the folder that relative paths in rows start from. negative_prompt: what guidance
-        leads away from: source columns, or the text of the only one. first: the number of the first row; what is drawn
-        at random is a function of `seed` and a row's number, so that rows asked in parts are answered as rows asked at
-        once. options: of the search, see `SearchOptions`, and of other generators by name (`guidance_weight`, `steps`);
-        n_best=3 alone means three beams. Errors: DataError for a row that is not what the slots expect; ConfigError for
-        an unknown option.
+        data: a row (a dict), or several: a list or anything that gives them one by one, a frame, a data set, the path
+        of a file of rows or of a folder of pictures. Of a line that needs one column also its value alone, or a list of
+        values. closed_set: labels of the only slot with a set, or column -> labels; without it, those of training.
+        settings: defaults for the plan. root: the folder that relative paths in rows start from; without it that of the
+        file the rows are of. negative_prompt: what guidance leads away from: source columns, or the text of the only
+        one. first: the number of the first row; what is drawn at random is a function of `seed` and a row's number, so
+        that rows asked in parts are answered as rows asked at once. on_bad: "skip" gives an Output with `error` for a
+        row that cannot be used, and warns at the end; "stop" raises. options: of the search, see `SearchOptions`, and
+        of other generators by name (`guidance_weight`, `steps`); n_best=3 alone means three beams. Errors: DataError
+        for a row that is not what the slots expect; ConfigError for an unknown option.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it is at least 1")
-        if isinstance(first, bool) or not isinstance(first, int) or first < 0:
-            raise ConfigError(f"first is {first!r}; it is a whole number, 0 or more")
-        requests, single = _requests(instruction, data, self.model.modalities, first)
-        answers: list[Output | None] = [None] * len(requests)
-        groups: dict[Instruction, list[int]] = {}
-        for i, (asked, _) in enumerate(requests):
-            groups.setdefault(asked, []).append(i)
-        for asked, members in groups.items():
-            program, card = self.programs.of(asked, closed_set, settings)
-            search = _search_options(card, options, program)
-            negative = _negative(program, negative_prompt, search)
-            for start in range(0, len(members), batch_size):
-                part = members[start : start + batch_size]
-                rows, numbers = [requests[i][1] for i in part], [first + i for i in part]
-                made = self._answer(program, rows, numbers, search, root, negative)
-                for i, output in zip(part, made, strict=True):
-                    answers[i] = output
-        return answers[0] if single else answers
+        asked = asked_for(instruction, data, self.model.modalities)
+        way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)
+        outputs = list(self._answered(asked, way, self._lines(asked, way)))
+        return outputs[0] if asked.single else outputs
+
+    def answers(
+        self,
+        instruction: str | Instruction | Filled | Sequence[Filled],
+        data: Any = None,
+        *,
+        batch_size: int = 8,
+        closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        root: str | Path | None = None,
+        negative_prompt: str | Mapping[str, Any] | None = None,
+        first: int = 0,
+        on_bad: Literal["stop", "skip"] = "stop",
+        **options: Any,
+    ) -> Iterator[Output]:
+        """The answers of `inference` one after the other, an Output a row: a batch of rows is read when its answers are
+        asked for, so that a million rows take no more memory than one batch.
+
+        Arguments and errors as of `inference`; those of the call are raised at once, those of a row at its turn.
+        """
+        asked = asked_for(instruction, data, self.model.modalities)
+        way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)
+        return self._answered(asked, way, self._lines(asked, way))
 
     def embed(
         self,
         instruction: str | Instruction,
-        data: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        data: Any,
         *,
         batch_size: int = 32,
         root: str | Path | None = None,
     ) -> dict[str, np.ndarray]:
         """The views of a contrast as embeddings: column -> (rows, E), or (E,) of one row; of each column the rows have.
+        data, root: as of `inference`.
 
         Embeddings have length one, so their products are cosines. Errors: ConfigError for an instruction without a
         contrast, DataError for no rows, for rows that lack both columns, or some of which lack one.
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it is at least 1")
-        asked = (
-            Instruction(instruction, lexicon(self.model.modalities)) if isinstance(instruction, str) else instruction
-        )
+        asked = parsed(instruction, self.model.modalities)
         program, _ = self.programs.of(asked)
         views = program.plan.views
         if views is None:
             raise ConfigError(f"{asked}: no contrast to embed by; write [A|B] ->")
         both = [program.plan.slots[i] for i in (views.left, views.right)]
-        rows = _rows(data, " or ".join(repr(slot.column) for slot in both))
+        columns = " or ".join(repr(slot.column) for slot in both)
+        given = asked_for(asked, data, self.model.modalities, columns)
+        rows, root = _all_rows(given), root if root is not None else given.root
         if not rows:
             raise DataError("there are no rows to embed", expected="a dict, or a list of at least one")
         found = {}
@@ -127,7 +232,7 @@ class OFASys:
                     flow.embed(self.model, program, slot.index, rows[i : i + batch_size], root)
                     for i in range(0, len(rows), batch_size)
                 ]
-                found[slot.column] = np.concatenate(parts) if not isinstance(data, Mapping) else parts[0][0]
+                found[slot.column] = parts[0][0] if given.single else np.concatenate(parts)
         if not found:
             raise DataError("the rows hold no view", expected=f"a column {' or '.join(repr(s.column) for s in both)}")
         return found
@@ -136,26 +241,78 @@ class OFASys:
         """The program of an instruction, as `inference` takes it: with the closed sets and settings of its task."""
         return self.programs.of(instruction)[0]
 
+    def _lines(self, asked: Asked, way: Way) -> dict[Instruction, Line]:
+        """What the lines met so far are bound to; of data with one line that one, so that its errors come at once."""
+        return {} if asked.instruction is None else {asked.instruction: self._line(asked.instruction, way)}
+
+    def _line(self, instruction: Instruction, way: Way) -> Line:
+        program, card = self.programs.of(instruction, way.closed_set, way.settings)
+        search = _search_options(card, way.options, program)
+        return program, search, _negative(program, way.negative_prompt, search)
+
+    def _answered(self, asked: Asked, way: Way, lines: dict[Instruction, Line]) -> Iterator[Output]:
+        """The answers in the order of the rows, a batch at a time; all at once where lines may differ, which batches
+        do not.
+        """
+        size = way.batch_size if asked.instruction is not None else None
+        number, bad = way.first, list[DataError]()
+        while rows := list(islice(asked.rows, size)):
+            groups: dict[Instruction, list[int]] = {}
+            for i, (instruction, _) in enumerate(rows):
+                groups.setdefault(instruction, []).append(i)
+            made: dict[int, Output] = {}
+            for instruction, members in groups.items():
+                if instruction not in lines:
+                    lines[instruction] = self._line(instruction, way)
+                for start in range(0, len(members), way.batch_size):
+                    part = [(number + i, rows[i][1]) for i in members[start : start + way.batch_size]]
+                    made |= {n - number: out for n, out in self._batch(part, asked, way, lines[instruction]).items()}
+            number += len(rows)
+            for i in range(len(rows)):
+                if (error := made[i].error) is not None:
+                    bad.append(error)
+                yield made.pop(i)
+        if bad:
+            _log.warning(
+                f"{len(bad)} of {number - way.first} rows could not be used and have no answer; first: {bad[0]}"
+            )
+
+    def _batch(
+        self, rows: Sequence[tuple[int, Mapping[str, Any] | DataError]], asked: Asked, way: Way, line: Line
+    ) -> dict[int, Output]:
+        """Number -> answer of numbered rows of one line."""
+        program, search, negative = line
+        root = way.root if way.root is not None else asked.root
+        good: list[tuple[int, Mapping[str, Any], Sample]] = []
+        made: dict[int, Output] = {}
+        for number, row in rows:
+            try:
+                if isinstance(row, DataError):
+                    raise row
+                sample = flow.preprocess(program, row, target=False, root=root, negative=negative)
+                good.append((number, row, sample))
+            except DataError as error:
+                found = error.at(sample=f"row {number} of {asked.where}" if asked.where else f"row {number}")
+                if way.on_bad == "stop":
+                    raise found from error.__cause__
+                given = {} if isinstance(row, DataError) else row
+                made[number] = Output(program.plan, {}, float("nan"), given, self.model.modalities, root, found)
+        if good:
+            made |= self._answer(program, good, search, root)
+        return made
+
     def _answer(
         self,
         program: Program,
-        rows: Sequence[Mapping[str, Any]],
-        numbers: Sequence[int],
+        good: Sequence[tuple[int, Mapping[str, Any], Sample]],
         search: SearchOptions,
         root: str | Path | None,
-        negative: Mapping[str, Any] | None,
-    ) -> list[Output]:
-        samples = []
-        for number, row in zip(numbers, rows, strict=True):
-            try:
-                samples.append(flow.preprocess(program, row, target=False, root=root, negative=negative))
-            except DataError as error:
-                raise error.at(sample=f"row {number}") from error.__cause__
-        answers = flow.generate(self.model, program, samples, search, numbers)
-        return [
-            self._output(program, sample, found, row, root)
-            for sample, row, found in zip(samples, rows, answers, strict=True)
-        ]
+    ) -> dict[int, Output]:
+        answers = flow.generate(self.model, program, [s for *_, s in good], search, [n for n, *_ in good])
+        return {
+            number: self._output(program, sample, found, row, root)
+            for (number, row, sample), found in zip(good, answers, strict=True)
+        }
 
     def _output(
         self,
@@ -174,6 +331,24 @@ class OFASys:
         best = made(0)
         best.nbest = OnDemand(len(found), made, [best])
         return best
+
+
+def _again(files: Mapping[str, bytes], registry: Registry | None, device: str, training: bool, origin: str) -> OFASys:
+    """What was pickled or copied."""
+    model, cards = model_of(files, "the pickled model", registry)
+    made = OFASys(model.train(training), cards)
+    made.origin = origin
+    return made.to(device)
+
+
+def _all_rows(asked: Asked) -> list[Mapping[str, Any]]:
+    """The rows. Errors: DataError at the first that is none."""
+    rows = []
+    for number, (_, row) in enumerate(asked.rows):
+        if isinstance(row, DataError):
+            raise row.at(sample=f"row {number}")
+        rows.append(row)
+    return rows
 
 
 def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Program) -> SearchOptions:
@@ -215,62 +390,3 @@ def _negative(
     if len(columns) != 1:
         raise ConfigError(f"negative_prompt={{column: value}} is needed; source columns: {', '.join(columns)}")
     return {columns[0]: prompt}
-
-
-def checkpoint_in(folder: str | Path, which: str | None = None) -> Path:
-    """The folder that holds the model: the folder itself, or a checkpoint of a run.
-
-    Errors: CheckpointError when there is none.
-    """
-    folder = Path(folder)
-    if (standing(folder) / MANIFEST).is_file() and which is None:
-        return folder
-    for name in (which,) if which else ("best", "last"):
-        pointer = folder / "checkpoints" / f"{name}.json"
-        if pointer.is_file():
-            try:
-                return folder / "checkpoints" / str(json.loads(pointer.read_text())["folder"])
-            except (ValueError, KeyError) as error:
-                raise CheckpointError(f"{pointer} cannot be read: {error}") from None
-    kind = f"no {which!r} checkpoint" if which else "no saved model and no run with a checkpoint"
-    raise CheckpointError(f"{folder}: {kind} here; give the folder of a run, or of save_pretrained")
-
-
-def _requests(
-    instruction: str | Instruction | Filled | Sequence[Filled],
-    data: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
-    registry: Registry,
-    first: int = 0,
-) -> tuple[list[tuple[Instruction, Mapping[str, Any]]], bool]:
-    if isinstance(instruction, (Filled, list, tuple)):
-        filled = [instruction] if isinstance(instruction, Filled) else list(instruction)
-        if data is not None:
-            raise ConfigError("data was given twice: in format(...) and as data=; give it once")
-        if bad := [f for f in filled if not isinstance(f, Filled)]:
-            raise ConfigError(
-                f"a list of instructions holds {type(bad[0]).__name__}; use instruction.format(...) for each"
-            )
-        return [(f.instruction, f.data) for f in filled], isinstance(instruction, Filled)
-    asked = Instruction(instruction, lexicon(registry)) if isinstance(instruction, str) else instruction
-    if not isinstance(asked, Instruction):
-        raise ConfigError(
-            f"an instruction is a str, an Instruction, or one that was formatted; not {type(asked).__name__}"
-        )
-    if data is None:
-        data = {}
-    rows = _rows(data, ", ".join(asked.needed), first)
-    return [(asked, row) for row in rows], isinstance(data, Mapping)
-
-
-def _rows(data: Any, columns: str, first: int = 0) -> list[Mapping[str, Any]]:
-    """One row, or several, as a list. Errors: DataError for what is no row."""
-    if isinstance(data, Mapping):
-        return [data]
-    if isinstance(data, (str, bytes)) or not isinstance(data, Iterable):
-        raise DataError(f"data is a {type(data).__name__}", expected=f"a dict with {columns}, or a list of them")
-    rows = list(data)
-    for number, row in enumerate(rows, start=first):
-        if not isinstance(row, Mapping):
-            shown = f"{type(row).__name__} {str(row)[:40]!r}"
-            raise DataError(f"a row is a {shown}", expected=f"a dict with {columns}", sample=f"row {number}")
-    return rows

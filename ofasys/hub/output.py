@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ofasys.errors import ConfigError, nearest
-from ofasys.modality import Part, Registry
+import numpy as np
+
+from ofasys.errors import ConfigError, DataError, nearest
+from ofasys.modality import Part, Registry, default_registry
 from ofasys.planner import Plan, SlotPlan
 
 WORDS = ("text", "label")  # answers that are written beside another
 
 
-class Output:
-    """The answer to one request.
+class Values(dict[str, Any]):
+    """Column -> value. Called, as `values()` of any mapping is, it gives the values alone."""
+
+    def __call__(self) -> ValuesView[Any]:
+        """The values, in the order of the columns."""
+        return dict.values(self)
+
+
+class Output(Mapping[str, Any]):
+    """The answer to one request: a mapping of its columns to their values, that does not change.
 
     out["cap"] is the value of a column; out.text, out.box, out.label ... the first value of that kind; lists where the
-    slot stands in a repetition. score: sum of log-probabilities over length ** length_penalty; of `generator=rank` the
-    log-probability. nbest: all answers, best first, this one included. str(out): the values as text.
+    slot stands in a repetition. score: sum of log-probabilities over length ** length_penalty; of one closed set, the
+    log-probability of the label; of a contrast, the cosine of its views. nbest: all answers, best first, this one
+    included. error: why there is no answer, for a row that was left out (`on_bad="skip"`); the mapping is then empty.
+    str(out): the values as text. Two are equal if their columns and values are, whatever their scores.
     """
 
     def __init__(
@@ -31,21 +44,100 @@ class Output:
         data: Mapping[str, Any],
         registry: Registry,
         root: str | Path | None = None,
+        error: DataError | None = None,
     ) -> None:
-        self.plan, self.values, self.score, self.data, self.registry = plan, dict(values), score, data, registry
-        self.root = root
+        self.plan, self.score, self.data, self.registry = plan, score, data, registry
+        self.values: Values = Values(values)  # called, it is what a mapping's is
+        self.root, self.error = root, error
         self.nbest: Sequence[Output] = (self,)
 
     def __getitem__(self, column: str) -> Any:
+        if self.error is not None:
+            raise KeyError(f"{column!r}: there is no answer, for the row could not be used: {self.error}")
         if column not in self.values:
             raise KeyError(
-                f"no target column {column!r}; {nearest(column, self.values)}there are {', '.join(self.values)}"
+                f"no target column {column!r}; {nearest(str(column), self.values)}there are {', '.join(self.values)}"
             )
         return self.values[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __contains__(self, column: object) -> bool:
+        return column in self.values
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self is other or _same(self.values, dict(other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def probability(self) -> float | None:
+        """Of an answer that is one label of a closed set: its probability, exp(score). Of any other None: the score of
+        a text, a box, or of several slots together is no probability of the answer.
+        """
+        return math.exp(self.score) if self._label_slot() is not None else None
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Label -> probability of all labels that `nbest` holds, the likeliest first; empty where `probability` is
+        None. With `generator=rank` these are all labels, and they sum to one.
+        """
+        slot = self._label_slot()
+        return {} if slot is None else {str(out.values[slot.column]): math.exp(out.score) for out in self.nbest}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as strict JSON can hold it; every answer has the same keys, None where one has no such thing.
+
+        values: column -> value; arrays and tuples are lists, a number that is not finite is None, and what JSON has no
+        word for (a picture) is its text: `save` writes it to a file. label, score, probability: as the attributes.
+        nbest: {values, score, probability} of each, best first. error: the text of why there is no answer.
+        """
+        slot = next((slot for slot in self._slots() if slot.closed_set), None)
+        made = {name: [out._figures(name) for out in self.nbest] for name in ("score", "probability")}
+        every = [plain(out.values) for out in self.nbest]
+        return {
+            "values": every[0] if every else plain(self.values),
+            "label": None if slot is None or self.error is not None else plain(self.values[slot.column]),
+            "score": self._figures("score"),
+            "probability": self._figures("probability"),
+            "nbest": []
+            if self.error is not None
+            else [
+                {"values": values, "score": score, "probability": probability}
+                for values, score, probability in zip(every, made["score"], made["probability"], strict=True)
+            ],
+            "error": None if self.error is None else str(self.error),
+        }
+
+    def _figures(self, name: str) -> Any:
+        return None if self.error is not None else plain(getattr(self, name))
+
+    def _label_slot(self) -> SlotPlan | None:
+        """The slot of an answer that is one label and nothing else."""
+        slots = self._slots()
+        alone = self.error is None and len(slots) == 1 and slots[0].closed_set and slots[0].group is None
+        return slots[0] if alone else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels: a registry of the installed modalities is found again where the answer arrives."""
+        registry = None if self.registry is default_registry() else self.registry
+        return {**self.__dict__, "registry": registry, "nbest": tuple(self.nbest)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.registry = state["registry"] or default_registry()
 
     def __getattr__(self, kind: str) -> Any:
         if kind.startswith("_") or "plan" not in self.__dict__:
             raise AttributeError(kind)
+        if self.error is not None:
+            raise AttributeError(f"there is no {kind}, for the row could not be used: {self.error}")
         for slot in self._slots():
             if kind == slot.answer or (kind == "label" and slot.closed_set):
                 return self.values[slot.column]
@@ -60,9 +152,13 @@ class Output:
         return {name: value.spread for name, value in self.values.items() if hasattr(value, "spread")}
 
     def __repr__(self) -> str:
+        if self.error is not None:
+            return f"Output(error={str(self.error)!r})"
         return f"Output({', '.join(f'{name}={value!r}' for name, value in self.values.items())})"
 
     def __str__(self) -> str:
+        if self.error is not None:
+            return "(no answer)"
         parts = []
         for group, slots in groupby(self._slots(), key=lambda slot: slot.group):
             values = [self.values[slot.column] for slot in slots]
@@ -75,6 +171,8 @@ class Output:
 
         Errors: ConfigError when the answer cannot be written in that kind of file; it names those that can be.
         """
+        if self.error is not None:
+            raise ConfigError(f"there is no answer to write, for the row could not be used: {self.error}")
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
@@ -122,6 +220,37 @@ def jsonable(value: Any) -> Any:
     if hasattr(value, "to_dict"):
         return value.to_dict()
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def plain(value: Any) -> Any:
+    """A value as strict JSON holds it: None, truth values, numbers that are finite, texts, lists and dicts of them."""
+    if isinstance(value, Output):
+        return value.to_dict()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "to_dict"):
+        return [plain(one) for one in value]
+    known = jsonable(value)
+    return str(known) if known is value else plain(known)
+
+
+def _same(mine: Any, theirs: Any) -> bool:
+    """Whether two values are equal: of arrays, in shape and every number; of what holds values, in each of them."""
+    if isinstance(mine, np.ndarray) or isinstance(theirs, np.ndarray):
+        return type(mine) is type(theirs) and np.array_equal(mine, theirs)
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        return mine.keys() == theirs.keys() and all(_same(mine[name], theirs[name]) for name in mine)
+    if isinstance(mine, (list, tuple)) and isinstance(theirs, (list, tuple)):
+        return len(mine) == len(theirs) and all(_same(a, b) for a, b in zip(mine, theirs, strict=True))
+    if hasattr(mine, "to_dict") and type(mine) is type(theirs):
+        return _same(mine.to_dict(), theirs.to_dict())
+    return bool(mine == theirs)
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -29,19 +30,42 @@ def write_folder(folder: str | Path, files: Mapping[str, Any]) -> None:
     A reader, or a crash at any moment, sees the old folder or the new one. Errors: ConfigError where the folder holds
     something that is not of an earlier writing, for the folder is replaced whole.
     """
-    folder = Path(folder)
-    _refuse_foreign(folder)
+    folder = Path(os.path.realpath(folder))  # what a link leads to is replaced, and `.` has a name
+    try:
+        _refuse_foreign(folder)
+        _write_whole(folder, files)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be written: {error.strerror or error}; what was there before is as it was. Make room, or "
+            "give a folder that may be written"
+        ) from error
+
+
+def write_model(folder: str | Path, files: Mapping[str, Any]) -> None:
+    """`write_folder`, of the files of a model alone: not into a checkpoint of a run, which holds more."""
+    if lost := sorted(set(_listed(Path(os.path.realpath(folder)))) - set(files)):
+        raise ConfigError(
+            f"{folder} is a checkpoint of a run, whose {', '.join(lost)} would be lost; give a new folder"
+        )
+    write_folder(folder, files)
+
+
+def _write_whole(folder: Path, files: Mapping[str, Any]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    sums = {}
-    for name, value in files.items():
-        data = _encoded(name, value)
-        sums[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        _write(aside / name, data)
-    _write(aside / MANIFEST, _json({"ofasys": FORMAT, "files": sums}))
-    _sync(aside)
+    try:
+        aside.mkdir()
+        sums = {}
+        for name, value in files.items():
+            data = encoded(name, value)
+            sums[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            _write(aside / name, data)
+        _write(aside / MANIFEST, _json({"ofasys": FORMAT, "files": sums}))
+        _sync(aside)
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)  # half a copy takes room that the disk may lack
+        raise
     old = folder.with_name(f".{folder.name}.old")
     if folder.exists():  # if not, `old` is all there is: an earlier writing was cut off between the two renames
         shutil.rmtree(old, ignore_errors=True)
@@ -51,15 +75,22 @@ def write_folder(folder: str | Path, files: Mapping[str, Any]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _listed(folder: Path) -> list[str]:
+    """The names of the files that were written there; none where nothing was."""
+    try:
+        return list(json.loads((folder / MANIFEST).read_text(encoding="utf8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
 def _refuse_foreign(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give the name of a folder")
-    try:
-        known = {MANIFEST, *json.loads((folder / MANIFEST).read_text(encoding="utf8"))["files"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        known = set()
+    if Path.cwd().is_relative_to(folder):
+        raise ConfigError(f"{folder} is where the program runs, and would be replaced whole; give a new folder in it")
+    known = {MANIFEST, *_listed(folder)} if _listed(folder) else set()
     if others := sorted(path.name for path in folder.iterdir() if path.name not in known):
         raise ConfigError(
             f"{folder} holds {others[0]!r}, which is not of a saved model and would be lost; give a new folder"
@@ -79,6 +110,16 @@ def read_folder(folder: str | Path, names: Collection[str] | None = None) -> dic
     Errors: CheckpointError when one of them is torn, or the folder of another version, or not ours.
     """
     folder = standing(folder)
+    try:
+        return _read_whole(folder, names)
+    except OSError as error:
+        what = error.filename or folder
+        raise CheckpointError(
+            f"{what} cannot be read: {error.strerror or error}; see who may read it, or use another checkpoint"
+        ) from None
+
+
+def _read_whole(folder: Path, names: Collection[str] | None) -> dict[str, bytes]:
     if not folder.is_dir():
         raise CheckpointError(f"no folder {str(folder)!r}; give the folder of a run or of a saved model")
     if not (folder / MANIFEST).is_file():
@@ -87,13 +128,13 @@ def read_folder(folder: str | Path, names: Collection[str] | None = None) -> dic
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf8"))
         version = manifest["ofasys"]
         sums = {n: (e["sha256"], e["bytes"]) for n, e in manifest["files"].items()} if version == FORMAT else {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{folder / MANIFEST} cannot be read ({error}): it is not a checkpoint of ofasys"
         ) from None
     if version != FORMAT:
         raise CheckpointError(
-            f"{folder} is of checkpoint format {version}; this version of ofasys reads format {FORMAT}"
+            f"{folder} is of checkpoint format {version!r:.40}; this version of ofasys reads format {FORMAT}"
         )
     found = {}
     for name, (digest, size) in sums.items():
@@ -117,12 +158,18 @@ def write_json(path: str | Path, value: Any) -> None:
     aside.replace(path)
 
 
-def tensors(data: bytes) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file's bytes."""
-    return load_tensors(data)
+def tensors(data: bytes, name: str = "a file") -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file's bytes. name: what to call it. Errors: CheckpointError for bytes that are of no such file."""
+    try:
+        return load_tensors(data)
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{name} of {len(data)} bytes cannot be read as safetensors ({error}); use another checkpoint"
+        ) from None
 
 
-def _encoded(name: str, value: Any) -> bytes:
+def encoded(name: str, value: Any) -> bytes:
+    """A file's bytes, of what `write_folder` takes for it."""
     if name.endswith(".safetensors"):
         return save_tensors({key: tensor.detach().contiguous().cpu() for key, tensor in value.items()})
     return value.encode() if isinstance(value, str) else _json(value)

@@ -134,7 +134,7 @@ def test_what_is_embedded():
         model.embed(line, [{"t": "one"}], batch_size=0)
     with pytest.raises(DataError, match="there are no rows to embed"):
         model.embed(line, [])
-    with pytest.raises(DataError, match="data is a str; expected a dict with 't' or 'u', or a list of them"):
+    with pytest.raises(DataError, match="data is a str, 'one'; expected a dict with 't' or 'u', or a list of them"):
         model.embed(line, "one")
     with pytest.raises(DataError, match=r"a row is a str 'one' \(sample 'row 0'\); expected a dict with 't' or 'u'"):
         model.embed(line, ["one"])

@@ -1,11 +1,18 @@
 """Which labels, settings and search a request gets, and what is said of rows that are none."""
 
+import copy
 import math
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
+import torch
 
 from ofasys.errors import ConfigError, DataError
+from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
+from ofasys.modality import Registry
 from ofasys.types import TaskCard
 
 
@@ -68,3 +75,101 @@ def test_rows_that_are_none(entail, data):
     with pytest.raises(DataError, match="expected a dict with"):
         model.inference(line, data=data)
     assert model.inference(line, data=[row])[0].label
+
+
+# --- a model as a value -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def answered(entail):
+    line, row, model = entail
+    return line, row, model, model.inference(line, data=row)
+
+
+def test_a_model_takes_the_cards_it_carries(tiny, entail):
+    line, row, known = entail
+    bare = tiny.grown(("entail",))
+    bare.cards = known.cards
+    assert OFASys(bare).cards == known.cards
+    assert OFASys(bare).inference(line, data=row).label in tiny.LABELS["label"]
+    assert OFASys(bare, ()).cards == ()
+
+
+def test_a_model_is_pickled_and_copied(answered):
+    line, row, model, out = answered
+    model.origin = "runs/first (best, step 3)"
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert other.cards == model.cards
+        assert repr(other) == repr(model)
+        found = other.inference(line, data=row)
+        assert (found, found.score) == (out, out.score)
+        assert other.model is not model.model
+        assert other.model.training == model.model.training
+    with torch.no_grad():
+        other.model.table.zero_()
+    assert model.inference(line, data=row).score == out.score
+
+
+def test_a_copy_keeps_modalities_of_ones_own(tiny):
+    from ofasys.modality.registry import BUILT_IN
+
+    model = GeneralistModel(config=tiny.CONFIG, modalities=Registry(BUILT_IN.modalities[:4]))
+    model.tokenizer = tiny.tokenizer()
+    model.grow([(tiny.plans(("head",))["head"], tiny.LABELS)], list)
+    other = copy.deepcopy(OFASys(model.eval()))
+    assert len(other.model.modalities.modalities) == 4
+
+
+def test_a_model_that_has_learned_nothing_is_not_pickled(tiny):
+    with pytest.raises(ConfigError, match="nothing to save; train it first"):
+        pickle.dumps(OFASys(GeneralistModel(config=tiny.CONFIG)))
+
+
+@pytest.mark.slow
+def test_a_spawned_process_answers_the_same(answered):
+    line, row, model, out = answered
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        found = pool.submit(ask_once, model, line, row).result()
+    assert (found, found.score) == (out, pytest.approx(out.score))
+
+
+def ask_once(model, line, row):
+    return model.inference(line, data=row)
+
+
+def test_devices(entail, tmp_path):
+    _, _, model = entail
+    assert model.device == torch.device("cpu")
+    assert model.to("cpu") is model
+    for device in ("gpu", "cpu:x", 3.5, "cuda:99", "meta", "xpu"):
+        with pytest.raises(ConfigError, match=r"device=.* is (no device|not here); there (is|are) cpu"):
+            model.to(device)
+    folder = model.save_pretrained(tmp_path / "saved")
+    assert OFASys.from_pretrained(folder, device="cpu").device.type == "cpu"
+    assert OFASys.from_pretrained(folder, device=torch.device("cpu", 0)).device.type == "cpu"
+    with pytest.raises(ConfigError, match="device='gpu' is no device"):
+        OFASys.from_pretrained(tmp_path / "absent", device="gpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_model_that_was_moved_answers_the_same(answered):
+    line, row, model, out = answered
+    other = copy.deepcopy(model).to("cuda")
+    assert other.device == torch.device("cuda", 0)
+    assert pickle.loads(pickle.dumps(other)).device == other.device
+    assert other.inference(line, data=row).score == pytest.approx(out.score, abs=1e-4)
+    assert other.to("cpu").inference(line, data=row).score == pytest.approx(out.score, abs=1e-6)
+
+
+def test_what_a_model_is_can_be_read(tiny, entail):
+    _, _, model = entail
+    shown = repr(model).splitlines()
+    assert shown[0] == f"OFASys(custom, {model.model.parameters_count:,} parameters, on cpu)"
+    assert shown[1] == f"  entail: {model.cards[0].instructions[0]}; label: 3 labels; group: 3 labels"
+    assert model.tasks["entail"].labels == tiny.LABELS
+    assert list(model.tasks) == ["entail"]
+
+
+def test_a_dict_of_an_answer(answered):
+    _, _, _, out = answered
+    assert dict(out) == {"label": out.label}

@@ -108,3 +108,113 @@ def test_the_closed_set_may_be_given(ask):
         ask("entail", closed_set={"lable": ["a"]})
     with pytest.raises(ConfigError, match="write closed_set in the slot"):
         ask("caption", closed_set=["a"])
+
+
+# --- an answer as a mapping ---------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_a_mapping(ask):
+    out = ask("two")
+    assert dict(out) == {**out} == {name: out[name] for name in ("first", "second", "group")}
+    assert list(out) == list(out.keys()) == ["first", "second", "group"]
+    assert len(out) == 3
+    assert "group" in out
+    assert "box" not in out
+    assert list(out.values()) == list(out.values.values()) == [out["first"], out["second"], out["group"]]
+    assert list(out.items()) == list(out.values.items())
+    assert out.get("group") == out["group"]
+    assert out.get("box", 3) == 3
+    match out:
+        case {"group": found}:
+            assert found == out["group"]
+
+
+def test_answers_are_equal_by_their_values(ask, tiny):
+    out = ask("two")
+    assert out == ask("two")
+    assert out == dict(out)
+    assert out != {**out, "group": "x"}
+    assert out != 3
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(out)
+    made = type(out)(out.plan, {"x": np.arange(3), "y": [np.zeros(2)]}, 0.0, {}, out.registry)
+    assert made == {"x": np.arange(3), "y": [np.zeros(2)]}
+    assert made != {"x": np.arange(4), "y": [np.zeros(2)]}
+    assert made != {"x": np.arange(3), "y": [np.ones(2)]}
+
+
+@pytest.mark.parametrize("name", ["caption", "detect", "ground", "entail", "two"])
+def test_answers_travel(ask, name, tmp_path):
+    import copy
+    import pickle
+
+    out = ask(name)
+    for other in (pickle.loads(pickle.dumps(out)), copy.deepcopy(out), copy.copy(out)):
+        assert other == out
+        assert (other.score, str(other), repr(other)) == (out.score, str(out), repr(out))
+        assert other.save(tmp_path / "x.json").is_file()
+    again = pickle.loads(pickle.dumps(out))
+    assert again.nbest[0] is again
+    if name == "detect":
+        assert again.save(tmp_path / "x.png").is_file()
+
+
+def test_probabilities_of_one_label(ask, tiny):
+    line = tiny.INSTRUCTIONS["entail"].replace("closed_set", "closed_set,generator=rank")
+    tiny.INSTRUCTIONS["entail_ranked"], tiny.ROWS["entail_ranked"] = line, tiny.ROWS["entail"]
+    out = ask("entail_ranked")
+    del tiny.INSTRUCTIONS["entail_ranked"], tiny.ROWS["entail_ranked"]
+    assert out.probability == pytest.approx(np.exp(out.score))
+    assert set(out.probabilities) == set(tiny.LABELS["label"])
+    assert sum(out.probabilities.values()) == pytest.approx(1)
+    assert list(out.probabilities.values()) == sorted(out.probabilities.values(), reverse=True)
+    for name in ("caption", "ground", "detect", "two", "heads"):  # no label, or not a label alone
+        other = ask(name)
+        assert other.probability is None
+        assert other.probabilities == {}
+
+
+def test_as_strict_json(ask):
+    for name in ("caption", "ground", "detect", "entail", "two"):
+        out = ask(name, **({"beam_size": 2, "n_best": 2} if name == "caption" else {}))
+        found = out.to_dict()
+        assert json.loads(json.dumps(found, allow_nan=False)) == found
+        assert found.keys() == {"values", "label", "score", "probability", "nbest", "error"}
+        assert found["values"].keys() == set(out)
+        assert found["nbest"][0] == {k: found[k] for k in ("values", "score", "probability")}
+        assert len(found["nbest"]) == len(out.nbest)
+        assert found["label"] == (out.label if hasattr(out, "label") else None)
+
+
+def test_what_json_has_no_word_for():
+    from ofasys.hub.output import plain
+
+    picture = Image.new("RGB", (2, 2))
+    assert plain({1: (np.float32(0.5), np.arange(2), float("nan"), True, None, picture)}) == {
+        "1": [0.5, [0, 1], None, True, None, str(picture)]
+    }
+    assert type(plain(np.float64(2.0))) is float
+    assert plain(np.array([np.inf, 1.0])) == [None, 1.0]
+
+
+def test_an_answer_that_is_none_says_why(ask, tmp_path):
+    (out,) = ask("entail", [{"sent1": "a"}], on_bad="skip")
+    assert not out
+    assert str(out) == "(no answer)"
+    assert "the column is missing" in repr(out)
+    assert dict(out) == {}
+    assert out.probability is None
+    with pytest.raises(
+        KeyError, match="'label': there is no answer, for the row could not be used: the column is miss"
+    ):
+        out["label"]
+    with pytest.raises(AttributeError, match="there is no label, for the row could not be used"):
+        _ = out.label
+    with pytest.raises(ConfigError, match="there is no answer to write"):
+        out.save(tmp_path / "x.txt")
+    found = out.to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["values"] == {}
+    assert found["label"] is found["score"] is found["probability"] is None
+    assert "sent2" in found["error"]
+    assert found["nbest"] == []

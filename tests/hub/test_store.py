@@ -1,7 +1,9 @@
 """Folders that are whole or not there: torn, foreign and other versions are refused with the reason; a crash at any
 moment of writing leaves the old folder or the new one."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import torch
 
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.hub import OFASys, model_files, store
-from ofasys.hub.model import MODEL_FILES
+from ofasys.hub import ofasys as hub_ofasys
+from ofasys.hub.model import MODEL_FILES, model_of
 from ofasys.hub.store import MANIFEST, read_folder, tensors, write_folder, write_json
+from ofasys.modality.symbols import train_tokenizer
 from ofasys.types import TaskCard
 
 OLD = {"a.json": {"which": "old"}, "w.safetensors": {"x": torch.zeros(3)}, "t.txt": "alt é"}
@@ -286,3 +290,239 @@ def test_a_model_that_has_learned_nothing_is_not_saved(tiny, tmp_path):
 
     with pytest.raises(ConfigError, match="nothing to save; train it first"):
         OFASys(GeneralistModel(config=tiny.CONFIG)).save_pretrained(tmp_path / "x")
+
+
+# --- faults of the disk, odd content -----------------------------------------------------------------------------------
+
+
+def failing(monkeypatch, at, number=errno.ENOSPC):
+    """The at-th writing of a file fails, as on a full disk."""
+    count, real = iter(range(1000)), store._write
+
+    def write(path, data):
+        if next(count) == at:
+            raise OSError(number, os.strerror(number), str(path))
+        real(path, data)
+
+    monkeypatch.setattr(store, "_write", write)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch, at):
+    folder = tmp_path / "saved"
+    write_folder(folder, OLD)
+    with monkeypatch.context() as patch:
+        failing(patch, at)
+        with pytest.raises(CheckpointError, match=r"saved cannot be written: No space left on device; what was there"):
+            write_folder(folder, NEW)
+    assert which(folder) == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]  # the half that was written gives its room back
+    write_folder(folder, NEW)
+    assert which(folder) == "new"
+
+
+def test_a_folder_that_may_not_be_written_or_read(tmp_path, monkeypatch):
+    write_folder(tmp_path / "saved", OLD)
+    denied = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "saved" / "a.json"))
+    for name in ("read_bytes", "read_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, name, lambda *a, **k: (_ for _ in ()).throw(denied))
+            with pytest.raises(CheckpointError, match=r"a\.json cannot be read: Permission denied"):
+                read_folder(tmp_path / "saved")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", lambda *a, **k: (_ for _ in ()).throw(denied))
+        with pytest.raises(CheckpointError, match="cannot be written: Permission denied"):
+            write_folder(tmp_path / "saved", NEW)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CheckpointError, match=r"cannot be written: (Not a directory|File exists)"):
+        write_folder(tmp_path / "file" / "saved", NEW)
+    assert which(tmp_path / "saved") == "old"
+
+
+def test_a_link_is_followed(tmp_path):
+    write_folder(tmp_path / "real", OLD)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_folder(tmp_path / "link", NEW)
+    assert which(tmp_path / "real") == "new"
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_the_folder_we_are_in_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", "..", str(tmp_path / "here")):
+        with pytest.raises(ConfigError, match=r"is where the program runs|would be lost"):
+            write_folder(name, NEW)
+    write_folder("saved", NEW)
+    assert which(tmp_path / "here" / "saved") == "new"
+
+
+def test_a_checkpoint_of_a_run_is_not_saved_over(saved, tmp_path):
+    moments = {"optimizer.safetensors": {"x": torch.zeros(9)}, "state.json": {"step": 3}}
+    folder = rewritten(saved, tmp_path / "step", "tasks.json", lambda cards: cards, moments)
+    model = OFASys.from_pretrained(folder)
+    with pytest.raises(ConfigError, match=r"a checkpoint of a run, whose optimizer\.safetensors, state\.json would be"):
+        model.save_pretrained(folder)
+    assert read_folder(folder).keys() > {"state.json"}
+    assert OFASys.from_pretrained(model.save_pretrained(tmp_path / "new")).cards == model.cards
+    model.save_pretrained(tmp_path / "new")  # over an earlier saving of a model
+
+
+def in_about(**more):
+    return lambda about: about | more
+
+
+def in_card(**more):
+    return lambda cards: [cards[0] | more]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("model.json", lambda about: [], "model.json is .*should be an object"),
+        ("model.json", lambda about: 3, "model.json is 3, and should be an object"),
+        ("model.json", in_about(seed="0"), "seed is '0', and should be a whole number"),
+        ("model.json", in_about(seed=True), "seed is True, and should be a whole number"),
+        ("model.json", in_about(config=[]), "config is .*should be an object"),
+        ("model.json", in_about(vocabulary=[["text", 0]]), "should be .name, start, size. for each range"),
+        ("model.json", in_about(vocabulary=[["text", 0, -1]]), "should be .name, start, size. for each range"),
+        ("model.json", in_about(adaptors={"x": 3}), "an object with options in it"),
+        ("model.json", in_about(adaptors={"x": {"options": {}}}), "cannot be made here .KeyError: 'modality'"),
+        ("model.json", lambda a: a | {"config": a["config"] | {"width": "32"}}, "is not a saved model of this version"),
+        ("model.json", lambda a: a | {"config": a["config"] | {"width": None}}, "config.width is None"),
+        ("model.json", lambda a: a | {"config": a["config"] | {"depth": 3}}, "model has no field 'depth'"),
+        ("model.json", lambda a: a | {"config": a["config"] | {"width": 10**9}}, "not of one saved model"),
+        ("model.json", lambda a: a | {"config": a["config"] | {"encoder_layers": 10**12}}, "not of one saved model"),
+        ("model.json", in_about(vocabulary=[["text", 0, 10**12]]), "not of one saved model"),
+        ("tasks.json", lambda cards: {}, "tasks.json is .*should be a list"),
+        ("tasks.json", lambda cards: ["x"], "task 0 of tasks.json is 'x', and should be an object"),
+        ("tasks.json", in_card(instructions="a -> [TEXT:b]"), "instructions of task 0 .*should be a list of texts"),
+        ("tasks.json", in_card(labels={"x": "ab"}), "labels of task 0 .*column and list of texts"),
+        ("tasks.json", in_card(name=3), "name of task 0 of tasks.json is 3, and should be a text"),
+        ("tasks.json", in_card(colour="red"), "has 'colour', which this version does not know; it is of a newer one"),
+        ("tokenizer.json", lambda text: "{}", "tokenizer.json cannot be read by tokenizers"),
+        ("tokenizer.json", lambda text: "not JSON", "tokenizer.json cannot be read by tokenizers"),
+        ("tokenizer.json", lambda text: train_tokenizer(["a b c"], 256).to_str(), "tokenizer.json has 256 pieces and"),
+        ("fitted.safetensors", lambda t: None, r"lacks 'fitted\.safetensors'"),
+        (
+            "model.safetensors",
+            lambda t: {n: torch.zeros(v.shape, dtype=torch.int64) for n, v in t.items()},
+            "holds torch.int64",
+        ),
+        (
+            "model.safetensors",
+            lambda t: {n: torch.full_like(v, torch.nan) if n == "adaptors.tokens.weight" else v for n, v in t.items()},
+            r"weights of 'adaptors\.tokens\.weight' are not finite",
+        ),
+        ("model.safetensors", lambda t: {}, "model.safetensors holds 0 numbers"),
+        (
+            "model.safetensors",
+            lambda t: {n: v.reshape(-1) for n, v in t.items()},
+            r"has shape .4096,., and should have .128, 32.",
+        ),
+    ],
+)
+def test_odd_content_is_told(saved, tmp_path, name, change, says):
+    folder = rewritten(saved, tmp_path / "odd", name, change)
+    with pytest.raises(CheckpointError, match=says) as found:
+        OFASys.from_pretrained(folder)
+    assert str(folder) in str(found.value)
+
+
+@pytest.mark.parametrize("name", MODEL_FILES)
+@pytest.mark.parametrize("data", [b"", b"[", b"3", b"\xff\xfe", b"[" * 50_000, b"\x08" + bytes(7) + b'{"a": 1}'])
+def test_bytes_of_another_kind(saved, name, data):
+    files = {**read_folder(saved), name: data}
+    with pytest.raises(CheckpointError, match=rf"here.*{name.partition('.')[0]}"):
+        model_of(files, "here")
+
+
+def test_weights_of_other_precisions_are_read(saved, tmp_path):
+    for dtype in (torch.float64, torch.float16):
+        folder = rewritten(
+            saved, tmp_path / str(dtype), "model.safetensors", lambda t, d=dtype: {n: v.to(d) for n, v in t.items()}
+        )
+        table = OFASys.from_pretrained(folder).model.table
+        assert table.dtype is torch.float32
+        torch.testing.assert_close(table, OFASys.from_pretrained(saved).model.table, atol=1e-3, rtol=1e-3)
+
+
+# --- which folder ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(saved, tmp_path, monkeypatch):
+    """runs/first with a best and a last checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    checkpoints = tmp_path / "runs" / "first" / "checkpoints"
+    for name, step in (("best", "step-00000060"), ("last", "step-00000080")):
+        shutil.copytree(saved, checkpoints / step)
+        write_json(checkpoints / f"{name}.json", {"folder": step})
+    return Path("runs")
+
+
+def test_the_checkpoints_of_a_run(runs):
+    first = str(runs / "first")
+    assert OFASys.from_pretrained(first).origin == "runs/first (best, step 60)"
+    assert OFASys.from_pretrained(first, which="last").origin == "runs/first (last, step 80)"
+    assert OFASys.from_pretrained(first, which="step-00000080").origin == "runs/first (last, step 80)"
+    assert "from runs/first (best, step 60)" in repr(OFASys.from_pretrained(first))
+
+
+def test_a_run_that_goes_on_while_it_is_read(runs, saved, monkeypatch):
+    checkpoints, real = runs / "first" / "checkpoints", hub_ofasys.load_model
+
+    def load(folder, modalities=None):
+        if folder.name == "step-00000080":  # the run writes its next one, and takes this away
+            shutil.copytree(saved, checkpoints / "step-00000100")
+            write_json(checkpoints / "last.json", {"folder": "step-00000100"})
+            shutil.rmtree(folder)
+        return real(folder, modalities)
+
+    monkeypatch.setattr(hub_ofasys, "load_model", load)
+    assert OFASys.from_pretrained(runs / "first", which="last").origin == "runs/first (last, step 100)"
+
+
+@pytest.mark.parametrize(
+    ("folder", "which", "says"),
+    [
+        ("runs/frist", None, "there is no folder 'runs/frist'; did you mean runs/first[?] give the folder of a run"),
+        ("rnus/frist", None, "did you mean runs/first[?]"),
+        ("runs/xyz", None, "there is no folder 'runs/xyz'; give the folder of a run"),
+        ("runs/first", "bset", "no 'bset' checkpoint here; did you mean best[?] there are best, last"),
+        ("runs/first", "../first", "no '../first' checkpoint here"),
+        ("runs", None, "is above a model: .*give one of them: runs/first"),
+        ("runs/first/checkpoints", None, "is inside a run: .*give runs/first"),
+        ("new", None, "new: the run has no saved model and no run with a checkpoint yet; train on"),
+        ("transformers", None, "a model of transformers .model_type 'bert'., not of ofasys"),
+        ("weights", None, "weights of something else .model.pt."),
+        ("weights/model.pt", None, "is a file of weights"),
+        ("weights/notes.txt", None, "notes.txt is a file; give the folder"),
+        ("saved", "best", "no 'best' checkpoint here; it is a saved model, not a run"),
+        ("broken", None, "best.json cannot be read"),
+        ("strange", None, "best.json names '../../x', which is no folder beside it"),
+        ("x\0y", None, "there is no folder|cannot be read"),
+    ],
+)
+def test_a_folder_without_a_model_says_what_it_is(runs, saved, folder, which, says):
+    Path("new").mkdir()
+    Path("new/metrics.jsonl").touch()
+    for name, file, text in (
+        ("transformers", "config.json", '{"model_type": "bert"}'),
+        ("weights", "model.pt", ""),
+        ("weights", "notes.txt", ""),
+        ("broken/checkpoints", "best.json", '["x"]'),
+        ("strange/checkpoints", "best.json", '{"folder": "../../x"}'),
+    ):
+        Path(name).mkdir(parents=True, exist_ok=True)
+        Path(name, file).write_text(text)
+    shutil.copytree(saved, "saved")
+    with pytest.raises(CheckpointError, match=says):
+        OFASys.from_pretrained(folder, which=which)
+
+
+@pytest.mark.parametrize("folder", [None, 3, b"runs", "", " "])
+def test_what_is_no_folder(folder):
+    with pytest.raises(ConfigError, match="folder"):
+        OFASys.from_pretrained(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ofasys.task.source.row import Source, said
 from ofasys.task.source.stream import Stream
 from ofasys.task.source.tar import Tar
 from ofasys.task.source.text_file import Csv, Jsonl, Tsv
+from ofasys.task.source.value import cell, named
 from ofasys.task.source.watch import advice
 
 _READERS: dict[str, Callable[[Path], Source]] = {
@@ -30,6 +31,7 @@ _READERS: dict[str, Callable[[Path], Source]] = {
     ".feather": Arrow,
     ".tar": Tar,
 }
+SUFFIXES = tuple(_READERS)  # of the files whose rows are read here
 _COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".zip")
 
 
@@ -39,13 +41,12 @@ def open_source(data: Any, max_rows: int | None = None) -> Source:
     max_rows: of a stream, how many rows are read; without it all, unless they are too many. Errors: ConfigError for
     what is no data, DataError for data that cannot be read or has no row.
     """
-    streamed = _is_a(data, "torch.IterableDataset") or _is_a(data, "datasets.IterableDataset")
-    if max_rows is not None and not streamed:
+    if max_rows is not None and not is_stream(data):
         raise ConfigError(
             f"max_rows={max_rows} is for a stream; of a {type(data).__name__} give the rows that are meant"
         )
     try:
-        source = _open_stream(data, max_rows) if streamed else _open(data)
+        source = _open_stream(data, max_rows) if is_stream(data) else _open(data)
         count = len(source)
     except OfasysError:
         raise
@@ -60,6 +61,30 @@ def open_source(data: Any, max_rows: int | None = None) -> Source:
 
 def _shown(data: Any) -> str:
     return repr(os.fspath(data)) if isinstance(data, str | os.PathLike) else f"a {type(data).__name__}"
+
+
+def is_stream(data: Any) -> bool:
+    """Whether it is a data set that gives its rows one after the other."""
+    return _is_a(data, "torch.IterableDataset") or _is_a(data, "datasets.IterableDataset")
+
+
+def streamed(data: Iterable[Any]) -> Iterator[Any]:
+    """What a stream or any iterable gives, one by one, rows with values as a source has them; nothing is copied.
+
+    Errors: DataError when the stream itself raises.
+    """
+    names = classes(data, stored=False) if _is_a(data, "datasets.IterableDataset") else {}
+    rows, kind = iter(undecoded(data) if _is_a(data, "datasets.IterableDataset") else data), type(data).__name__
+    count = 0
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise DataError(f"the {kind} raised {type(error).__name__} after {count} rows: {error}") from error
+        count += 1
+        yield {n: cell(named(v, names[n]) if n in names else v) for n, v in row.items()} if type(row) is dict else row
 
 
 def _open(data: Any) -> Source:
