@@ -11,6 +11,7 @@ import torch
 
 from ofasys.generalist import GeneralistModel
 from ofasys.generator import GENERATORS
+from ofasys.generator.constraint import Constraint
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rank import rank
@@ -19,9 +20,11 @@ from ofasys.modality import plugin
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.answer import Answer
 from ofasys.program.batch import half, run_piece, source_goals, sources, target_half, to_device
-from ofasys.program.program import Program
+from ofasys.program.program import Program, Stage
 from ofasys.program.steps import Onward, Past, StepDecoder
 from ofasys.types import Hidden, Piece, Run, Sample, SlotGoal, States, Whole
+
+Part = Hypothesis | np.ndarray | None  # what a stage became
 
 
 class Making:
@@ -43,28 +46,38 @@ class Making:
         self.options, self.numbers = options, numbers
         self.memory = self.encode(sources(samples)) if program.plan.source and memory is None else memory
         self.before: list[list[tuple[str, Piece]]] = [[] for _ in samples]
-        self.parts: list[list[Hypothesis | np.ndarray | None]] = [[] for _ in samples]
+        self.parts: list[list[Part]] = [[] for _ in samples]
 
     def answers(self) -> list[Sequence[Answer]]:
-        """Per sample its answers, best first: several where the target is one stage of tokens, else one."""
+        """Per sample its answers, best first: several where only the target's last stage is made, of tokens; else
+        one.
+        """
         scores, besides = self.of_source()
         stages = self.program.stages
-        if len(stages) == 1:
+        for number, stage in enumerate(stages[:-1]):
+            self.take(number, stage)
+        if stages and stages[-1].slot is None and not any(map(_decided, stages[:-1])):
             return [
-                answers_of(hypotheses, found)
-                for hypotheses, found in zip(self.search(0, self.options), besides, strict=True)
+                answers_of(parts, hypotheses, found)
+                for parts, hypotheses, found in zip(
+                    self.parts, self.search(len(stages) - 1, self.options), besides, strict=True
+                )
             ]
-        for number, stage in enumerate(stages):
-            if stage.slot is None:
-                self.take_tokens(number)
-            else:
-                self.take_value(number, self.program.plan.slots[stage.slot], stage.drawn)
+        if stages:
+            self.take(len(stages) - 1, stages[-1])
         for i, parts in enumerate(self.parts):
             scores[i] += sum(part.score for part in parts if isinstance(part, Hypothesis))
         return [
             [Answer(tuple(parts), score, found)]
             for parts, score, found in zip(self.parts, scores, besides, strict=True)
         ]
+
+    def take(self, number: int, stage: Stage) -> None:
+        """One stage of the target, of all samples."""
+        if stage.slot is None:
+            self.take_tokens(number)
+        else:
+            self.take_value(number, self.program.plan.slots[stage.slot], stage.drawn)
 
     def encode(self, streams: Sequence[Sequence[tuple[str, Piece]]]) -> Hidden:
         """Source streams -> their states."""
@@ -108,9 +121,9 @@ class Making:
         begun = max(map(len, prefixes)) + (0 if past is None else int(past.order.max()))
         room = model.config.max_positions - begun - int(constraint.reserve.max()) - program.kept(number)
         options = replace(options, max_length=max(1, min(options.max_length, room)))
-        if program.generator == "rank":
+        if program.generator == "rank" and constraint.start != constraint.accept:
             scores = rank(decoder, constraint, prefixes, normalise=options.normalise)
-            return [labels_by(row, program, options.n_best) for row in scores]
+            return [labels_by(row, program, constraint, options.n_best) for row in scores]
         return search(decoder, constraint, prefixes, options, sources=list(self.numbers))
 
     def past(self) -> Past | None:
@@ -170,15 +183,24 @@ class Making:
         return ((self.options.seed * 1_000_003 + number) * 1_009 + stage) % 2**63
 
 
-def answers_of(hypotheses: Sequence[Hypothesis], found: Mapping[int, Any]) -> Sequence[Answer]:
-    """Hypotheses as answers, made as they are read."""
-    return OnDemand(len(hypotheses), lambda i: replace(Answer.of(hypotheses[i]), besides=found))
+def _decided(stage: Stage) -> bool:
+    """Whether something was chosen or drawn in a stage, not only given."""
+    return stage.drawn or (stage.constraint is not None and stage.constraint.start != stage.constraint.accept)
 
 
-def labels_by(scores: np.ndarray, program: Program, most: int) -> Sequence[Hypothesis]:
+def answers_of(parts: Sequence[Part], hypotheses: Sequence[Hypothesis], found: Mapping[int, Any]) -> Sequence[Answer]:
+    """The hypotheses of the last stage, after what stands before it, as answers; made as they are read."""
+
+    def answer(place: int) -> Answer:
+        return Answer((*parts, hypotheses[place]), hypotheses[place].score, found)
+
+    return OnDemand(len(hypotheses), answer)
+
+
+def labels_by(scores: np.ndarray, program: Program, constraint: Constraint, most: int) -> Sequence[Hypothesis]:
     """All labels of a target that is one closed set, the likeliest first, or the `most` of them if that is above 1.
 
-    scores (L,): their log-probabilities, in the order of the set.
+    scores (L,): their log-probabilities, in the order of the set. constraint: of its stage.
     """
     order = np.argsort(-scores, kind="stable")
 
@@ -186,7 +208,7 @@ def labels_by(scores: np.ndarray, program: Program, most: int) -> Sequence[Hypot
         label = int(order[place])
         tokens = program.label_tokens(label)
         logprob = float(scores[label])
-        return Hypothesis(tokens, program.constraint.walk(tokens), logprob, logprob, True)
+        return Hypothesis(tokens, constraint.walk(tokens), logprob, logprob, True)
 
     return OnDemand(min(most, len(order)) if most > 1 else len(order), hypothesis)
 

@@ -113,8 +113,8 @@ class Program:
         return fixed + min(expected, max(0, self.max_positions - fixed) // 2)
 
     def label_tokens(self, number: int) -> np.ndarray:
-        """Of a target that is one closed set: a label as the tokens of the whole answer (n,)."""
-        (item,) = self.only.items[self.only.lead :]
+        """Of a target that ends in one closed set: a label as the tokens of the last stage (n,)."""
+        (item,) = self.stages[-1].items[self.stages[-1].lead :]
         assert isinstance(item, (OneOf, Fixed))
         labels = self.labels[item.slot]
         if isinstance(item, OneOf):

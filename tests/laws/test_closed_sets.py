@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -111,3 +112,21 @@ def test_reading_few_of_many_answers_makes_few(served: OFASys) -> None:
     assert output.nbest[0] is output
     assert [one.label for one in output.nbest[1:3]] == [output.nbest[1].label, output.nbest[2].label]
     assert made == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "line", ["[TEXT:t] -> [AUDIO:a,no_loss] is [CATEGORY:y]", "-> [AUDIO:a,no_loss] is [TEXT:u,no_loss] [CATEGORY:y]"]
+)
+def test_after_a_value_that_is_no_tokens(tiny: Any, line: str) -> None:
+    """What is given before the label is of another length in each row."""
+    model = GeneralistModel(config=tiny.CONFIG, text_pieces=300)
+    model.grow([(plan(parse(line)), {"y": SETS["prefixes"]})], lambda: ["what it is"])
+    served = OFASys(model)
+    sound = np.random.default_rng(0).normal(size=2400).astype(np.float32) / 10
+    many = [{**row, "a": (sound[: 800 * (i + 1)], 16000)} for i, row in enumerate(rows())]
+    given = {"closed_set": {"y": SETS["prefixes"]}}
+    ranked = served.inference(line[:-1] + ",generator=rank]", data=many, **given)
+    for row, every, found in zip(many, ranked, served.inference(line, data=many, **given), strict=True):
+        assert math.fsum(math.exp(one.score) for one in every.nbest) == pytest.approx(1, abs=1e-5)
+        assert (found.label, found.score) == (every.label, pytest.approx(every.score, abs=1e-4))
+        assert served.inference(line, data=row, **given).label == every.label
