@@ -1,6 +1,7 @@
 """Metrics: pure functions (predictions, references) -> dict, and the registry that knows them by name."""
 
 from ofasys.metric.box import detection, iou, iou_accuracy
+from ofasys.metric.confusion import Confusion, precision, recall
 from ofasys.metric.image import codebook_use, psnr, ssim
 from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
 from ofasys.metric.metric import METRICS, Metric, find, larger_is_better
@@ -13,6 +14,7 @@ from ofasys.metric.text import bleu, chrf, cider, rouge_l
 
 __all__ = [
     "METRICS",
+    "Confusion",
     "ExecutionAccuracy",
     "Metric",
     "accuracy",
@@ -41,7 +43,9 @@ __all__ = [
     "motion_frechet",
     "mpjpe",
     "per",
+    "precision",
     "psnr",
+    "recall",
     "retrieval",
     "rouge_l",
     "ssim",

@@ -11,6 +11,7 @@ from typing import Any
 
 from ofasys.errors import ConfigError, nearest
 from ofasys.metric.box import detection, iou_accuracy
+from ofasys.metric.confusion import precision, recall
 from ofasys.metric.image import psnr, ssim
 from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
 from ofasys.metric.motion import motion_diversity, motion_frechet, mpjpe
@@ -112,6 +113,22 @@ METRICS: dict[str, Metric] = {
             figures=_up("map", "map@0.5"),
         ),
         Metric("f1", "F1 of each label, their mean, 0..1", ("any",), f1, "f1", figures=_up("f1_micro")),
+        Metric(
+            "precision",
+            "right answers of the answers with a label, mean over labels, 0..1",
+            ("any",),
+            precision,
+            "precision",
+            figures=_up("precision_micro"),
+        ),
+        Metric(
+            "recall",
+            "right answers of the samples with a label, mean over labels, 0..1",
+            ("any",),
+            recall,
+            "recall",
+            figures=_up("recall_micro"),
+        ),
         Metric(
             "f1_binary",
             "F1 of the positive one of two labels, 0..1",
