@@ -145,13 +145,13 @@ class Canvas:
         name = f"<span class='muted'>{media.text(slot.column)}</span> "
         if slot.frame is not None and self.modalities.face(slot.modality).show is not None:
             truths = _list(slot, true)
-            yield name + self.shown(slot, _list(slot, found), truths, self.words(slot, prediction))
+            yield f"{name}<br>" + self.shown(slot, _list(slot, found), truths, self.words(slot, prediction))
             return
         if _plain(found) and _plain(true):
             yield name + media.verdict(_cut(found), _cut(true), same=_same(found, true))
             return
-        yield f"{name}answer: {self.shown(slot, _list(slot, found))}"
-        yield f"<span class='muted'>true:</span> {self.shown(slot, _list(slot, true))}"
+        yield f"{name}answer:<br>{self.shown(slot, _list(slot, found))}"
+        yield f"<span class='muted'>true:</span><br>{self.shown(slot, _list(slot, true))}"
 
     def words(self, slot: SlotPlan, prediction: Mapping[str, Any]) -> Sequence[str]:
         """Answers in words that stand in the same repetition."""

@@ -16,7 +16,7 @@ table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .35rem .9r
 td:first-child, th:first-child, td:nth-child(2), th:nth-child(2), td:last-child, th:last-child { text-align: left }
 .row { display: flex; flex-wrap: wrap; gap: 14px; margin-top: .6rem }
 figure { margin: 0; width: 192px } figure img { width: 192px; height: 192px; border: 1px solid #dee2e6; border-radius: 6px; image-rendering: auto }
-figure.plot { width: 500px; max-width: 100% } figure.plot svg { width: 100%; font-size: 11px } figure.plot text { fill: #868e96 }
+figure.plot { width: 500px; max-width: 100% } figure.plot.wide { width: 100% } figure.plot svg { width: 100%; font-size: 11px } figure.plot text { fill: #868e96 }
 figcaption { font-size: .82rem; line-height: 1.35; margin-top: .25rem; overflow-wrap: anywhere }
 .right { color: #2b8a3e } .wrong { color: #c92a2a } .muted { color: #868e96 } .bad { color: #c92a2a; font-size: .85rem; overflow-wrap: anywhere }
 .card { font-size: .82rem; line-height: 1.5; width: 232px; border: 1px solid #dee2e6; border-radius: 6px; padding: .5rem .6rem; overflow-wrap: anywhere }

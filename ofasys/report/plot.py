@@ -12,25 +12,36 @@ Points = Sequence[tuple[int, float | None]]
 
 
 def plot(
-    title: str, curves: Mapping[str, Points], *, mark: int | None = None, width: int = 500, height: int = 210
+    title: str,
+    curves: Mapping[str, Points],
+    *,
+    mark: int | None = None,
+    width: int = 500,
+    height: int = 210,
+    colours: Mapping[str, str] | None = None,
+    wide: bool = False,
 ) -> str:
     """A picture of curves, (step, value) each, with axes; values of None leave a gap. mark: a step to point out.
+    colours: of curves by name. wide: as wide as the page.
 
     Each curve is thinned to MOST_POINTS, the last point kept. A curve without a finite value is named as such.
     """
     finite = {
         name: [(s, v) for s, v in points if v is not None and math.isfinite(v)] for name, points in curves.items()
     }
+    kind = "plot wide" if wide else "plot"
     values = [value for points in finite.values() for _, value in points]
-    head = f"<figcaption><b>{html.escape(title)}</b> {_legend(curves, finite)}</figcaption>"
+    known = colours or {}
+    inks = {name: known.get(name, COLOURS[i % len(COLOURS)]) for i, name in enumerate(curves)}
+    head = f"<figcaption><b>{html.escape(title)}</b> {_legend(curves, finite, inks)}</figcaption>"
     if not values:
-        return f"<figure class='plot'>{head}<p class='muted'>no finite value</p></figure>"
+        return f"<figure class='{kind}'>{head}<p class='muted'>no finite value</p></figure>"
     steps = [step for points in curves.values() for step, _ in points]
     frame = _Frame(min(0, *steps), max(*steps, 1), *_ticks(min(values), max(values)), width, height)
     lines = [*frame.drawn(), *([frame.marked(mark)] if mark is not None else [])]
-    for i, points in enumerate(curves.values()):
-        lines += _drawn(frame, _thinned(points), COLOURS[i % len(COLOURS)])
-    return f"<figure class='plot'>{head}<svg viewBox='0 0 {width} {height}'>{''.join(lines)}</svg></figure>"
+    for name, points in curves.items():
+        lines += _drawn(frame, _thinned(points), inks[name])
+    return f"<figure class='{kind}'>{head}<svg viewBox='0 0 {width} {height}'>{''.join(lines)}</svg></figure>"
 
 
 def shares(curves: Mapping[str, Points]) -> dict[str, Points]:
@@ -106,25 +117,25 @@ def _runs(points: Points) -> Iterator[list[tuple[int, float]]]:
 
 def _thinned(points: Points) -> Points:
     every = -(-len(points) // MOST_POINTS)
-    return points if every == 1 else [*points[:-1:every], points[-1]]
+    return points if every <= 1 else [*points[:-1:every], points[-1]]
 
 
-def _legend(curves: Mapping[str, Points], finite: Mapping[str, Points]) -> str:
+def _legend(curves: Mapping[str, Points], finite: Mapping[str, Points], inks: Mapping[str, str]) -> str:
     parts = []
-    for i, (name, points) in enumerate(curves.items()):
+    for name, points in curves.items():
         last = points[-1][1] if points else None
         told = f"{last:.4g}" if last is not None and math.isfinite(last) else "none"
         if not finite[name]:
             told = "no finite value"
-        parts.append(f"<span style='color:{COLOURS[i % len(COLOURS)]}'>{html.escape(name)} {told}</span>")
+        parts.append(f"<span style='color:{inks[name]}'>{html.escape(name)} {told}</span>")
     return " &nbsp; ".join(parts)
 
 
 def _ticks(low: float, high: float) -> tuple[float, float, float]:
     """The ends of an axis that holds both, and the distance of its lines: 1, 2 or 5 times a power of ten."""
     if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
-        spread = abs(high) / 2 or 1.0
-        low, high = low - spread, high + spread
+        low, high = min(0.0, low), max(0.0, high)
+        high = high if high > low else 1.0
     raw = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(raw))
     every = next(n * power for n in (1, 2, 5, 10) if n * power >= raw * 0.999)

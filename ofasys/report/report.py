@@ -28,6 +28,7 @@ from ofasys.train.evaluate import Answered, answer_rows, classes_of, figures_of
 LIMIT = 500  # rows of a task that are answered, unless more are asked for
 REASONS = 3  # bad rows of a task that are told of
 PICTURES = 8  # curves of a task that are open at once
+INKS = {"train": "#0b7285", "valid": "#c92a2a"}
 TOGETHER = 8  # tasks whose losses share a picture
 
 
@@ -185,8 +186,7 @@ def _together(history: History, names: Sequence[str]) -> str:
     curves = {name: points for name, points in curves.items() if points}
     if not 1 < len(curves) <= TOGETHER:
         return ""
-    drawn = plot("training loss over its first value", shares(curves), width=1000, height=260)
-    return drawn.replace("class='plot'", "class='plot' style='width:100%'", 1)
+    return plot("training loss over its first value", shares(curves), width=1000, height=260, wide=True)
 
 
 # --- a task -----------------------------------------------------------------------------------------------------------
@@ -230,19 +230,22 @@ def _bad(history: History, name: str) -> str:
 def _curves(history: History, name: str) -> str:
     train, valid = history.figures(name, "train"), history.figures(name, "valid")
     best = history.checkpoint("best")
-    order = dict.fromkeys(["loss", *valid, *train])
-    drawn = []
-    for figure in order:
+    drawn = {}
+    for figure in dict.fromkeys(["loss", *valid, *train]):
         curves = {kind: own[figure] for kind, own in (("train", train), ("valid", valid)) if figure in own}
-        if figure in COUNTED or not curves:
-            continue
-        drawn.append(plot(figure, curves, mark=best))
+        if figure not in COUNTED and curves:
+            drawn[figure] = plot(figure, curves, mark=best, colours=INKS)
     if not drawn:
         return "<p class='muted'>The log has no figures of this task.</p>"
-    rest = drawn[PICTURES:]
-    folded = f"<details><summary>{len(rest)} more curves</summary>{media.row(rest)}</details>" if rest else ""
+    shown = [figure for figure in drawn if figure == "loss" or figure in valid][:PICTURES]
+    rest = [drawn[figure] for figure in drawn if figure not in shown]
+    folded = (
+        f"<details><summary>{len(rest)} more curve{'s' if len(rest) > 1 else ''}</summary>{media.row(rest)}</details>"
+        if rest
+        else ""
+    )
     note = "<p class='muted'>Curves over the steps; the last value is beside the name, the best step dashed.</p>"
-    return f"<h3>Curves</h3>{media.row(drawn[:PICTURES])}{note}{folded}"
+    return f"<h3>Curves</h3>{media.row([drawn[figure] for figure in shown])}{note}{folded}"
 
 
 def _answered(known: Known, parts: list[str]) -> list[str]:
@@ -268,8 +271,9 @@ def _answered(known: Known, parts: list[str]) -> list[str]:
 def _figures(task: Task, program: Program, answered: Answered, split: str, parts: list[str]) -> list[str]:
     try:
         figures = figures_of(task, split, program, answered)
-    except OfasysError as error:
-        parts.append(f"<p class='bad'>{media.text(error)}</p>")
+    except Exception as error:  # a metric may be of one's own
+        said = error if isinstance(error, OfasysError) else f"a metric failed: {type(error).__name__}: {error}"
+        parts.append(f"<p class='bad'>{media.text(said)}</p>")
         return [media.text(task.name), "", "an error", "", f"{len(answered.rows):,}", split, ""]
     found = {metric.main: trivial(task, program, metric, answered, split) for metric in task.metrics}
     rows = []

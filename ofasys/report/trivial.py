@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ofasys.errors import OfasysError
+from ofasys.errors import DataError, OfasysError
 from ofasys.metric import Metric
 from ofasys.program.program import Program
+from ofasys.task.loader import read
 from ofasys.task.task import Task, metric_columns
 from ofasys.train.evaluate import Answered, true_values
 
-LOOKED_AT = 500  # rows of training that trivial answers come from
+LOOKED_AT = 300  # rows of training that trivial answers come from
 
 
 @dataclass(frozen=True)
@@ -60,22 +62,18 @@ def seen_values(task: Task, program: Program, split: str, seed: int = 0) -> list
     source = task.source(split)
     found = []
     for i in Random(seed).sample(range(len(source)), min(LOOKED_AT, len(source))):
-        try:
-            found.append(true_values(program, source[i], source.root))
-        except (OfasysError, OSError, ValueError, TypeError, KeyError):
-            continue
+        with suppress(DataError):
+            row, _ = read(task, program, split, i, np.random.default_rng(0))
+            found.append(true_values(program, row, source.root))
     return found
 
 
 def trivial_answers(seen: Sequence[Any], n: int, seed: int) -> dict[str, list[Any]]:
     """n answers of each kind: one drawn from those seen; the most frequent; of numbers, boxes and pictures the mean."""
     random = Random(seed)
-    found = {"random": [random.choice(seen) for _ in range(n)]}
-    for kind, make in _KINDS.items():
-        value = make(seen)
-        if value is not None:
-            found[kind] = [value] * n
-    return found
+    made = {kind: make(seen) for kind, make in _KINDS.items()}
+    found = {kind: [value] * n for kind, value in made.items() if value is not None}
+    return found | {"random": [random.choice(seen) for _ in range(n)]}
 
 
 def _frequent(seen: Sequence[Any]) -> Any:

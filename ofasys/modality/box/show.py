@@ -28,8 +28,8 @@ def show(values: Sequence[Any], view: View) -> str:
     scale = media.scale_of(image)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     picture = image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
-    picture = draw(picture, _places(view.truths, image, scale), colours=(TRUE,))
-    picture = draw(picture, _places(values, image, scale), [str(label) for label in view.labels])
+    picture = draw(picture, _places(view.truths, image, scale), colours=(TRUE,), line=3)
+    picture = draw(picture, _places(values, image, scale), [str(label) for label in view.labels], line=2)
     return f"{media.picture(picture, picture.width)}<br><span class='muted'>{numbers}</span>"
 
 
