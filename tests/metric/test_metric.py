@@ -57,6 +57,17 @@ def test_the_page_of_metrics_has_them_all():
     assert said == [(m.name, ", ".join(m.takes), m.main, better[m.higher_is_better]) for m in METRICS.values()]
 
 
+def test_the_page_of_metrics_has_every_figure_and_its_direction():
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf8")
+    table = page[page.index("## Every figure") :].partition("\n## ")[0]
+    lines = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
+    said = {name.strip(" `"): figures for _, name, figures, *_ in lines}
+    words = {True: "higher", False: "lower", None: "neither"}
+    expected = {m.name: {(f, words[up]) for f, up in m.figures.items()} for m in METRICS.values()}
+    found = {name: set(re.findall(r"`(\S+)` (higher|lower|neither)", figures)) for name, figures in said.items()}
+    assert found == expected
+
+
 def test_metrics_read_what_there_is():
     """What a metric takes is what some modality answers, a label, or the view of a contrast."""
     from ofasys.modality import BUILT_IN
