@@ -64,10 +64,10 @@ class Confusion:
         return 2 * self.hits[label] / drawn if drawn else 0.0
 
     def frequent(self, most: int) -> list[str]:
-        """The `most` labels that are true most often, or answered; in the order of `labels`."""
+        """The `most` labels that stand most often in references and answers; in the order of `labels`."""
         if len(self.labels) <= most:
             return list(self.labels)
-        order = sorted(self.labels, key=lambda label: (-self.true[label], -self.answered[label], label))
+        order = sorted(self.labels, key=lambda label: (-self.true[label] - self.answered[label], label))
         return sorted(order[:most])
 
     def mixed(self, most: int) -> list[tuple[str, str | None, int]]:

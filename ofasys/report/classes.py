@@ -38,7 +38,7 @@ def _first(line: Line, most: int) -> Line:
     labels = line["labels"]
     if len(labels) <= most:
         return line
-    kept = sorted(sorted(range(len(labels)), key=lambda i: -line["true"][i])[:most])
+    kept = sorted(sorted(range(len(labels)), key=lambda i: -line["true"][i] - line["answered"][i])[:most])
     number: dict[int | None, int | None] = {old: new for new, old in enumerate(kept)} | {None: None}
     return {
         "labels": [labels[i] for i in kept],
@@ -65,7 +65,7 @@ def _heat(line: Line) -> str:
         row += [max(0, true - sum(row) - none)] if left_out else []
         row.append(none)
         cells = "".join(_cell(n, true, i == j, label, heads[j]) for j, n in enumerate(row))
-        lines.append(f"<tr><th>{_label(label)}</th>{cells}</tr>")
+        lines.append(f"<tr><th><span class='side'>{_label(label)}</span></th>{cells}</tr>")
     note = f" The {len(labels)} most frequent of {len(labels) + left_out:,} labels." if left_out else ""
     return (
         f"<p class='muted'>A row a true label, a column an answer; the darker, the larger its share of the row.{note}</p>"
@@ -119,4 +119,4 @@ def _mixed(pairs: Sequence[tuple[str, str | None, int]]) -> str:
 
 def _label(label: str) -> str:
     cut = label if len(label) <= LETTERS else label[: LETTERS - 1] + "…"
-    return html.escape(cut)
+    return f"<bdi title='{html.escape(label[:500], quote=True)}'>{html.escape(cut)}</bdi>"

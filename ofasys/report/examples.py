@@ -17,7 +17,7 @@ from ofasys.task.task import Task, metric_columns
 from ofasys.train.evaluate import Answered
 
 SHOWN = 6  # rows of a kind
-LETTERS = 600  # of a text
+LETTERS = 400  # of a text
 LISTED = 20  # values of a repetition
 
 

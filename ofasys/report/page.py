@@ -29,23 +29,24 @@ table.board { border: 2px solid #495057; margin: .3rem 0; display: inline-table;
 table.board td { width: 1.38rem; height: 1.38rem; padding: 0; text-align: center !important; border: 1px solid #adb5bd }
 table.board td.edge-right { border-right: 2px solid #495057 } table.board td.edge-below { border-bottom: 2px solid #495057 }
 .scroll { overflow-x: auto } table.heat { font-size: .78rem; margin: .4rem 0 } table.heat td, table.heat th { border: 1px solid #fff; padding: .15rem .35rem }
-table.heat td { text-align: center !important; min-width: 1.6rem; background: #f8f9fa } table.heat th { text-align: right !important; font-weight: normal; vertical-align: bottom; max-width: 220px; overflow-wrap: anywhere }
-table.heat th.up { text-align: left !important; padding: .3rem .1rem } table.heat th.up span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 150px; overflow: hidden; white-space: nowrap }
+table.heat td { text-align: center !important; min-width: 1.6rem; background: #f8f9fa } table.heat th { text-align: right !important; font-weight: normal; vertical-align: bottom; white-space: nowrap }
+table.heat .side { display: inline-block; max-width: 240px; overflow: hidden; text-overflow: ellipsis; vertical-align: middle }
+table.heat th.up { text-align: left !important; padding: .3rem .1rem } table.heat th.up span { writing-mode: vertical-rl; transform: rotate(180deg); display: inline-block; max-height: 150px; overflow: hidden; text-overflow: ellipsis }
 details { margin: .5rem 0 } summary { cursor: pointer; color: #495057 }
-nav { margin: 1.4rem 0 0 } nav a { margin-right: .9rem }
+nav { margin: 1.4rem 0 0 } nav a { margin-right: .9rem; display: inline-block }
 """
 
 
 def head(title: str) -> str:
     """The beginning of a page."""
-    return f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{html.escape(title)}</title><style>{STYLE}</style>"
 
 
 def figures(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of figures; cells are HTML already."""
     line = "".join(f"<th>{html.escape(one)}</th>" for one in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{line}</tr>{body}</table>"
+    return f"<div class='scroll'><table><tr>{line}</tr>{body}</table></div>"
 
 
 def number(value: float | None) -> str:
