@@ -36,9 +36,16 @@ class Sorted:
 def sort_rows(task: Task, program: Program, answered: Answered, split: str) -> Sorted:
     """Right and wrong rows where answers are equal to their references or not; else the best and the worst.
 
-    By the task's first metric, row by row, if it tells rows apart; else by whether all answered columns are equal.
+    By the task's first metric, row by row, if it tells rows apart; else by whether all answered columns are equal. Pairs
+    of views, of which none is right by itself, by how near they are.
     """
     n, metric = len(answered.rows), next(iter(task.metrics), None)
+    if any(slot.kind == "contrast" for slot in program.plan.answered):
+        near = sorted(range(n), key=lambda i: (-answered.answers[i].score, i))
+        half = min(SHOWN, n // 2)
+        return Sorted(
+            near[: max(1, half)], near[n - half :], ("the nearest pairs", "the farthest pairs"), "by their cosine"
+        )
     each = [] if metric is None else row_figures(task, program, metric, answered, split)
     equal = [_equal(program, answered, i) for i in range(n)]
     if each and set(each) <= {0.0, 1.0} and metric is not None and metric.higher_is_better and any(each):

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofasys import Task, Trainer
+from ofasys import Task, Trainer, flow
 from ofasys.errors import CheckpointError, ConfigError
-from ofasys.metric import Confusion
+from ofasys.metric import Confusion, Metric
 from ofasys.report import classes, write_report
+from ofasys.report.examples import sort_rows
 from ofasys.report.history import History
 from ofasys.report.plot import plot, shares
 from ofasys.report.trivial import trivial_answers
+from ofasys.train.evaluate import answer_rows
 
 SPEC = importlib.util.spec_from_file_location("tiny_train", Path(__file__).parents[1] / "train" / "tiny.py")
 tiny = importlib.util.module_from_spec(SPEC)
@@ -189,6 +191,35 @@ def test_a_split_that_a_task_has_not(run, tmp_path):
     text = read(write_report(run, [label()], split="test", out=tmp_path / "p.html"))
     assert "the task has no test rows" in text
     assert "Of the log: valid rows" in text
+
+
+def test_pairs_are_near_or_far_and_never_right(tmp_path):
+    rows = [{"word": f"word {i}", "figure": f"figure {i}"} for i in range(6)]
+    task = Task("pairs", "[TEXT:word|TEXT:figure] ->", rows, metrics=["retrieval"], micro_batch_size=3)
+    fit([task], tmp_path / "run", max_steps=2)
+    text = read(write_report(tmp_path / "run", [task]))
+    assert "the nearest pairs (by their cosine)" in text
+    assert "right (" not in text
+    assert "recall@1 higher" in text
+    assert "median_rank lower" in text
+
+
+def test_answers_that_are_better_or_worse(tmp_path):
+    rows = [{"text": "a", "n": f"{i}"} for i in range(6)]
+    distance = lambda p, r: sum(abs(len(a) - int(b)) for a, b in zip(p, r, strict=True))  # noqa: E731
+    far = Metric("far", "", ("any",), distance, "far", higher_is_better=False)
+    task = Task("n", "[TEXT:text] -> [TEXT:n]", rows, metrics=[far], micro_batch_size=3, generate={"max_length": 3})
+    model = tiny.model()
+    Trainer(max_steps=1, live=False).fit(model=model, tasks=[task])
+    program = flow.bind(model, task.plan, task.labels)
+    answered = answer_rows(model, task, "train", program)
+    answered.predictions = [{"n": text} for text in ("xxx", "x", "xx", "xx", "x", "x")]
+    found = sort_rows(task, program, answered, "train")  # they are 3, 0, 0, 1, 3, 4 off
+    assert found.heads == ("the best", "the worst")
+    assert (found.good, found.poor) == ([1, 2, 3], [0, 4, 5])
+    answered.predictions = [{"n": f"{i}"} for i in range(3)] + [{"n": "no"}] * 3
+    found = sort_rows(task, program, answered, "train")
+    assert (found.heads, found.good) == (("right", "wrong"), [0, 1, 2])
 
 
 def test_wrong_words_are_answered(run, tmp_path):
