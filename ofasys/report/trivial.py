@@ -50,7 +50,7 @@ def trivial(
         joined = answers[0] if len(columns) == 1 else list(zip(*answers, strict=True))
         try:
             value = metric(joined, truth, root=task.source(split).root)[metric.main]
-        except (OfasysError, ValueError, TypeError, KeyError, ArithmeticError):
+        except (OfasysError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
             continue  # an answer of one's own kind that this metric does not read
         if best is None or metric.better(value, best.value):
             best = Trivial(value, kind)
