@@ -146,6 +146,28 @@ def evaluate(
 
 
 @app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, finished or not.")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The file; default: RUN/report.html.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="train, valid or test; default: the first there is of test, valid, train."),
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="At most so many rows a task, evenly spread.")] = 500,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A run file whose tasks to use, not the run's own.")
+    ] = None,
+    which: Which = None,
+) -> None:
+    """Write a page about a run: curves, figures beside trivial ones, what is mixed up, answers right and wrong."""
+    from ofasys.cli.report import report as begin
+
+    begin(run, overrides or [], out=out, split=split, names=task or [], limit=limit, file=file, which=which)
+
+
+@app.command()
 def infer(
     run: Run,
     text: Annotated[str, typer.Argument(metavar="INSTRUCTION", help="Any instruction of the run, or a new one.")],

@@ -185,11 +185,11 @@ def judge(model: GeneralistModel, task: Task, seed: int, split: str = "test") ->
 
 
 def trivial_answers(task: Task, columns: Sequence[str], n: int, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Answers without looking: always the commonest of training ("majority"), or one drawn from it ("random")."""
+    """Answers without looking: always the commonest of training ("most frequent"), or one drawn from it ("random")."""
     source, random = task.source("train"), Random(seed)
     seen = [source[i] for i in random.sample(range(len(source)), min(2000, len(source)))]
     drawn = [{c: row[c] for c in columns} for row in (random.choice(seen) for _ in range(n))]
-    return {"majority": [_commonest(seen, columns)] * n, "random": drawn}
+    return {"most frequent": [_commonest(seen, columns)] * n, "random": drawn}
 
 
 def _commonest(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[str, Any]:

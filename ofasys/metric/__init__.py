@@ -1,9 +1,10 @@
 """Metrics: pure functions (predictions, references) -> dict, and the registry that knows them by name."""
 
 from ofasys.metric.box import detection, iou, iou_accuracy
+from ofasys.metric.confusion import Confusion, precision, recall
 from ofasys.metric.image import codebook_use, psnr, ssim
 from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
-from ofasys.metric.metric import METRICS, Metric, find
+from ofasys.metric.metric import METRICS, Metric, find, larger_is_better
 from ofasys.metric.motion import frechet_distance, motion_diversity, motion_features, motion_frechet, mpjpe
 from ofasys.metric.number import calibration, mae, r2, rmse
 from ofasys.metric.retrieval import retrieval
@@ -14,6 +15,7 @@ from ofasys.metric.text import bleu, chrf, cider, rouge_l
 
 __all__ = [
     "METRICS",
+    "Confusion",
     "ExecutionAccuracy",
     "Metric",
     "accuracy",
@@ -34,6 +36,7 @@ __all__ = [
     "grid_exact",
     "iou",
     "iou_accuracy",
+    "larger_is_better",
     "mae",
     "matthews",
     "mcd",
@@ -43,8 +46,10 @@ __all__ = [
     "motion_frechet",
     "mpjpe",
     "per",
+    "precision",
     "psnr",
     "r2",
+    "recall",
     "retrieval",
     "rmse",
     "rouge_l",

@@ -67,7 +67,7 @@ def f1(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float
     The labels are those that stand in the answers or the references, as in scikit-learn; None is "no answer": it costs
     its true label a hit and is no label itself.
     """
-    scored = _label_pairs(predictions, references)
+    scored = label_pairs(predictions, references)
     labels = sorted({label for pair in scored for label in pair if label is not None})
     hits = Counter(one for one, other in scored if one == other)
     found = Counter(one for one, _ in scored if one is not None)
@@ -86,7 +86,7 @@ def f1_binary(predictions: Sequence[Any], references: Sequence[Any], positive: L
     positive: that label. Without it, the one of POSITIVE (in any case) that the values hold. Errors: DataError where
     they hold none or two of them.
     """
-    scored = _label_pairs(predictions, references)
+    scored = label_pairs(predictions, references)
     values = {label for pair in scored for label in pair if label is not None}
     able = (
         sorted(v for v in values if v.lower() in POSITIVE) if positive is None else [_label(plain(positive), values, 0)]
@@ -110,7 +110,7 @@ def matthews(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str,
 
     0 where either side is always the same label. None is "no answer", a label of its own.
     """
-    scored = _label_pairs(predictions, references)
+    scored = label_pairs(predictions, references)
     n, hits = len(scored), sum(one == other for one, other in scored)
     found, true = Counter(one for one, _ in scored), Counter(other for _, other in scored)
     both = sum(found[label] * count for label, count in true.items())
@@ -123,7 +123,7 @@ def mean_class_accuracy(predictions: Sequence[Any], references: Sequence[Any]) -
 
     Also called balanced accuracy. A label that is never true does not count.
     """
-    scored = _label_pairs(predictions, references)
+    scored = label_pairs(predictions, references)
     true, hits = Counter(other for _, other in scored), Counter(other for one, other in scored if one == other)
     return {"mean_class_accuracy": math.fsum(hits[label] / count for label, count in true.items()) / len(true)}
 
@@ -186,7 +186,7 @@ def _spoken(answer: Any) -> str:
     return " ".join(_WHOLE.get(word, word) for word in words if word not in ("a", "an", "the")) or given.lower()
 
 
-def _label_pairs(predictions: Sequence[Any], references: Sequence[Any]) -> list[tuple[str | None, str]]:
+def label_pairs(predictions: Sequence[Any], references: Sequence[Any]) -> list[tuple[str | None, str]]:
     """Labels as the texts that write them. Errors: DataError for a value that is none, a missing reference,
     alternatives.
 

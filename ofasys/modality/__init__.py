@@ -10,6 +10,7 @@ from ofasys.modality.modality import (
     Part,
     Preprocessor,
     Registry,
+    View,
 )
 from ofasys.modality.registry import BUILT_IN, default_registry, lexicon
 from ofasys.modality.shared.part import TOKENS
@@ -26,6 +27,7 @@ __all__ = [
     "Part",
     "Preprocessor",
     "Registry",
+    "View",
     "default_registry",
     "lexicon",
 ]

@@ -109,7 +109,9 @@ class Modality:
     neighbouring values. item: (slot index, options) -> what stands for it in the target automaton. expected: options ->
     stream positions of one value, an estimate. provides/refers: BOX refers to a "frame" that IMAGE provides. says: what
     a value of a slot with these options is, where `about` is not it. labelled: its values always come from a closed
-    set. limited: `max_length=` cuts its values. `source=None` or `target=None`: not on that side.
+    set. limited: `max_length=` cuts its values. save: writes values into a file. show: (values, `View`) -> HTML of them
+    for a report, which needs nothing beside it; without it a report shows their text. `source=None` or `target=None`:
+    not on that side.
     """
 
     tag: str
@@ -132,6 +134,7 @@ class Modality:
     labelled: bool = False
     limited: bool = False
     save: Part | None = None
+    show: Part | None = None
     aliases: tuple[str, ...] = ()
     extra: str | None = None
 
@@ -176,6 +179,21 @@ class Context:
 
 
 NOWHERE = Context()
+
+
+@dataclass(frozen=True)
+class View:
+    """What a value is shown with on a page. options: of its slot. root: folder that relative paths start from.
+
+    frame: the raw value of the slot that it refers to. truths: the true values, where answers are shown that lie in a
+    frame, so that one picture holds both. labels: a word for each value, where there is one.
+    """
+
+    options: Options = field(default_factory=dict)
+    root: str | Path | None = None
+    frame: Any = None
+    truths: Sequence[Any] = ()
+    labels: Sequence[str] = ()
 
 
 class Preprocessor(Protocol):

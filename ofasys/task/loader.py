@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import threading
 import traceback
@@ -174,7 +173,7 @@ def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int)
         made = iter(loader)
         _heed_workers()
         for packed in made:
-            yield pickle.loads(packed)
+            yield ForkingPickler.loads(packed)
     except OfasysError:
         raise
     except Exception as error:

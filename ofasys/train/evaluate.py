@@ -16,12 +16,13 @@ import torch
 from ofasys import flow
 from ofasys.errors import DataError, nearest
 from ofasys.generalist import GeneralistModel
-from ofasys.metric import Metric
+from ofasys.metric import Confusion, Metric
 from ofasys.modality import Context
 from ofasys.planner import Repeat
+from ofasys.program.answer import Answer
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
-from ofasys.program.sample import elements
+from ofasys.program.sample import Row, elements
 from ofasys.task.loader import of_row, read
 from ofasys.task.order import sample_seed, sequential
 from ofasys.task.task import Task, metric_columns
@@ -39,6 +40,7 @@ def evaluate_task(
     limit: int | None = None,
     instruction: int = 0,
     program: Program | None = None,
+    classes: dict[str, Confusion] | None = None,
 ) -> dict[str, float]:
     """loss (as in training: per slot its mean times its weight), samples, and the figures of the task's metrics, on one
     split.
@@ -48,26 +50,47 @@ def evaluate_task(
     A figure that two metrics give, or that is called as one of these two, stands under `METRIC/figure`, a metric's
     headline excepted: ["per", "wer"] give `per`, `wer`, `per/substitutions` and `wer/substitutions`.
 
-    limit: rows at most, spread over the split. Errors: DataError at the first bad row, naming it.
+    limit: rows at most, spread over the split. classes: is given, by column, what the labels of closed sets are taken
+    for. Errors: DataError at the first bad row, naming it.
     """
     program = program or flow.bind(model, task.plans[instruction], task.labels)
-    predictions, references, judged = predict_task(model, task, split, program, batch_size, limit)
-    found = {"loss": judged.loss(program), "samples": float(len(references))} | left_out(program, judged.left_out)
+    answered = answer_rows(model, task, split, program, batch_size, limit)
+    if classes is not None:
+        classes |= classes_of(program, answered)
+    return figures_of(task, split, program, answered)
+
+
+def figures_of(task: Task, split: str, program: Program, answered: Answered) -> dict[str, float]:
+    """loss, samples and the figures of the task's metrics."""
+    judged = answered.judged
+    found = {"loss": judged.loss(program), "samples": float(len(answered.references))}
+    found |= left_out(program, judged.left_out)
     figures = []
     for metric in task.metrics:
         columns = metric_columns(metric, program.plan)
         try:
-            values = _values(predictions, columns), _values(references, columns)
+            values = _values(answered.predictions, columns), _values(answered.references, columns)
             figures.append(metric(*values, root=task.source(split).root))
         except DataError as error:
-            raise _of_its_row(error, task, split, limit) from error.__cause__
+            raise _of_its_row(error, task, split, answered.rows) from error.__cause__
     return found | _named(task.metrics, figures, found)
 
 
-def _of_its_row(error: DataError, task: Task, split: str, limit: int | None) -> DataError:
+def classes_of(program: Program, answered: Answered) -> dict[str, Confusion]:
+    """Column -> what its labels are taken for, of the answered columns with a closed set and one right label a row."""
+    found = {}
+    for slot in program.plan.answered:
+        truths = [row[slot.column] for row in answered.references]
+        if slot.closed_set and slot.group is None and truths and not any(isinstance(one, list) for one in truths):
+            answers = [row.get(slot.column) for row in answered.predictions]
+            found[slot.column] = Confusion.of(answers, truths)
+    return found
+
+
+def _of_its_row(error: DataError, task: Task, split: str, rows: Sequence[int]) -> DataError:
     """A metric counts the samples it is given; a person, the rows of the split."""
     if isinstance(error.sample, int):
-        error.sample = f"{split} row {spread_rows(len(task.source(split)), limit)[error.sample]}"
+        error.sample = f"{split} row {rows[error.sample]}"
     return error.at(task=task.name)
 
 
@@ -82,36 +105,83 @@ def _named(metrics: Sequence[Metric], figures: Sequence[Mapping[str, float]], ta
     return found
 
 
-@torch.no_grad()
+@dataclass
+class Answered:
+    """Rows of a split, answered. rows: their numbers. predictions, references: a dict a row, by column. answers: what
+    was generated for each. bad: (number of the row, why) of those that could not be read.
+    """
+
+    judged: Judged
+    rows: list[int] = field(default_factory=list)
+    predictions: list[dict[str, Any]] = field(default_factory=list)
+    references: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    bad: list[tuple[int, DataError]] = field(default_factory=list)
+
+
 def predict_task(
     model: GeneralistModel, task: Task, split: str, program: Program, batch_size: int = 32, limit: int | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Judged]:
     """(answers of each row, by column; its true values; what the criteria found)."""
-    rows, root = spread_rows(len(task.source(split)), limit), task.source(split).root
-    predictions: list[dict[str, Any]] = []
-    references: list[dict[str, Any]] = []
-    judged, columns = Judged(), set[str]()
+    found = answer_rows(model, task, split, program, batch_size, limit)
+    return found.predictions, found.references, found.judged
+
+
+@torch.no_grad()
+def answer_rows(
+    model: GeneralistModel,
+    task: Task,
+    split: str,
+    program: Program,
+    batch_size: int = 32,
+    limit: int | None = None,
+    *,
+    stop: bool = True,
+) -> Answered:
+    """Answer the rows of a split, `limit` of them evenly spread. stop: whether a bad row is an error; else it is counted
+    in `bad`.
+    """
+    rows = spread_rows(len(task.source(split)), limit)
+    found, columns = Answered(Judged()), set[str]()
     with model.answering():
         for numbers in sequential(len(rows), batch_size):
-            samples = []
+            samples, good = [], []
             for row in rows[numbers].tolist():
-                random = np.random.Generator(np.random.PCG64(sample_seed(0, f"{task.name}/{split}", 0, row)))
-                values, sample = read(task, program, split, row, random)
-                samples.append(sample)
+                try:
+                    values, sample, truth = _read_true(task, program, split, row)
+                except DataError as error:
+                    if stop:
+                        raise
+                    found.bad.append((row, error))
+                    continue
                 columns.update(values)
-                with of_row(task, f"{split} row {row}"):
-                    references.append(true_values(program, values, root) | task.right_answers(program, values, root))
-            memory = judged.add(model, program, samples)
-            answers = flow.generate(model, program, samples, task.generate, rows[numbers].tolist(), memory)
-            for sample, found in zip(samples, answers, strict=True):
-                predictions.append(flow.postprocess(program, sample, found[0]))
+                samples.append(sample)
+                good.append(row)
+                found.references.append(truth)
+            if not samples:
+                continue
+            memory = found.judged.add(model, program, samples)
+            answers = flow.generate(model, program, samples, task.generate, good, memory)
+            found.rows += good
+            for sample, ways in zip(samples, answers, strict=True):
+                found.answers.append(ways[0])
+                found.predictions.append(flow.postprocess(program, sample, ways[0]))
     for column, other in task.references.items():
-        if other not in columns:
+        if columns and other not in columns:
             _log.warning(
                 f"task {task.name!r}: no {split} row has the column {other!r} that references names, so answers are scored "
                 f"against {column!r} alone; {nearest(other, columns)}the rows have {', '.join(sorted(columns))}"
             )
-    return predictions, references, judged
+    return found
+
+
+def _read_true(task: Task, program: Program, split: str, row: int) -> tuple[Row, Sample, dict[str, Any]]:
+    """A row, its sample, and its right answers."""
+    root = task.source(split).root
+    random = np.random.Generator(np.random.PCG64(sample_seed(0, f"{task.name}/{split}", 0, row)))
+    values, sample = read(task, program, split, row, random)
+    with of_row(task, f"{split} row {row}"):
+        return values, sample, true_values(program, values, root) | task.right_answers(program, values, root)
 
 
 def spread_rows(n: int, limit: int | None) -> np.ndarray:
@@ -197,4 +267,14 @@ def logged(program: Program, slot: int) -> str:
     return f"{own.column}:{own.criterion.name}" if clash and own.criterion else own.column
 
 
-__all__ = ["evaluate_task", "metric_columns", "predict_task", "spread_rows", "true_values"]
+__all__ = [
+    "Answered",
+    "answer_rows",
+    "classes_of",
+    "evaluate_task",
+    "figures_of",
+    "metric_columns",
+    "predict_task",
+    "spread_rows",
+    "true_values",
+]

@@ -18,6 +18,7 @@ from ofasys.criterion.units import units
 from ofasys.errors import CheckpointError, ConfigError, DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
+from ofasys.metric import Confusion
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
 from ofasys.task.loader import Assembler, Delivery, Ticket, deliveries
@@ -306,6 +307,7 @@ class Run:
         losses = {}
         for task in self.tasks:
             if "valid" in task.sources:
+                classes: dict[str, Confusion] = {}
                 figures = evaluate_task(
                     self.model,
                     task,
@@ -313,8 +315,11 @@ class Run:
                     batch_size=self.trainer.eval_batch_size,
                     limit=self.trainer.eval_samples,
                     program=self.programs[task.name][0],
+                    classes=classes,
                 )
                 self.tell("valid", step, task.name, figures)
+                for column, confusion in classes.items():
+                    self.log.write("classes", step, task.name, {"column": column, **confusion.line()})
                 losses[task.name] = figures["loss"]
         self.log.show(step)
         found, names = mean(sum(losses.values()), len(losses)), sorted(losses)

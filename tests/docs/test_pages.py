@@ -17,7 +17,7 @@ pages = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(pages)
 
 ELSEWHERE = {"language.md"}  # tests/language/test_docs.py runs it
-SLOW = {"README.md", "first-task.md", "add-a-modality.md"}  # these train
+SLOW = {"README.md", "first-task.md", "add-a-modality.md", "reports.md"}  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train
 FOLDERS = (ROOT / "docs", *(ROOT / "docs" / name for name in ("modalities", "criteria", "generators", "sources")))
 PAGES = [

@@ -16,10 +16,11 @@ from ofasys.cli.main import app
 from ofasys.errors import ConfigError
 from ofasys.gallery import speech
 from ofasys.gallery.emoji.scenes import NAMES
-from ofasys.gallery.pages import PAGES, bodies, draw, g2p, media, motion, run_all, run_pages, sudoku, table, video
-from ofasys.gallery.pages.judge import trivial_answers
+from ofasys.gallery.pages import PAGES, bodies, draw, g2p, motion, run_all, run_pages, sudoku, table, video
 from ofasys.gallery.pages.run import chosen, make_way
 from ofasys.gallery.sudoku import solve
+from ofasys.modality.shared import media
+from ofasys.report.trivial import trivial_answers
 
 pytestmark = pytest.mark.slow
 
@@ -186,8 +187,8 @@ def test_what_is_spoken_is_a_function_of_names_and_seed():
 
 
 def test_trivial_answers_by_kind():
-    assert trivial_answers(["a", "b", "b"], 2, 0)["majority"] == ["b", "b"]
-    assert trivial_answers([[[1, 2]], [[3, 4]], [[1, 2]]], 1, 0)["majority"] == [[[1, 2]]]
+    assert trivial_answers(["a", "b", "b"], 2, 0)["most frequent"] == ["b", "b"]
+    assert trivial_answers([[[1, 2]], [[3, 4]], [[1, 2]]], 1, 0)["most frequent"] == [[[1, 2]]]
     black, white = (Image.new("RGB", (2, 2), colour) for colour in ("black", "white"))
     (mean,) = trivial_answers([black, white], 1, 0)["mean"]
     assert mean.getpixel((0, 0)) == (128, 128, 128)

@@ -217,7 +217,7 @@ def test_bad_rows_are_left_out_where_that_was_asked(ask, expected, tmp_path, cap
     assert "row 1 of rows.jsonl" in str(bad.error)
     assert first.error is None
     assert ask(SORT, {"question": None}, on_bad="skip").error is not None
-    every = ask(SORT, [None, 3], on_bad="skip")
+    every = ask(SORT, [None, [3]], on_bad="skip")
     assert [out.error is None for out in every] == [False, False]
 
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from ofasys import ConfigError, DataError, OFASys, Task, Trainer
-from ofasys.metric import Metric
+from ofasys.metric import Confusion, Metric
 from ofasys.modality.symbols import Symbols, train_tokenizer
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.planner import plan
 from ofasys.program.program import bind
 from ofasys.train import card_of
-from ofasys.train.evaluate import evaluate_task, predict_task, spread_rows, true_values
+from ofasys.train.evaluate import answer_rows, evaluate_task, predict_task, spread_rows, true_values
 from tests.train import tiny
 
 
@@ -157,3 +157,39 @@ def test_case_does_not_count_against_an_uncased_slot():
     trainer = Trainer(max_steps=20, lr=1e-2)
     trainer.fit(model=tiny.model(), tasks=[task])
     assert trainer.history[-1]["accuracy"] == 1.0
+
+
+def test_the_log_says_what_labels_are_taken_for(tmp_path):
+    tasks = [tiny.label_task(valid=tiny.label_rows(9)), tiny.fill_task(valid=tiny.label_rows(3))]
+    trainer = Trainer(max_steps=4, warmup=1, eval_every=2, out=tmp_path, live=False)
+    model = trainer.fit(model=tiny.model(), tasks=tasks)
+    lines = [line for line in tiny.lines(tmp_path / "metrics.jsonl") if line["kind"] == "classes"]
+    assert [(line["step"], line["task"], line["column"]) for line in lines] == [(s, "label", "label") for s in (2, 4)]
+    classes: dict[str, Confusion] = {}
+    figures = evaluate_task(model, tasks[0], "valid", classes=classes)
+    assert {**classes["label"].line()} == {
+        k: v for k, v in lines[-1].items() if k not in ("kind", "step", "task", "column")
+    }
+    assert classes["label"].hits.total() / 9 == pytest.approx(figures["accuracy"])
+    assert all("label" not in line or isinstance(line["label"], str) for line in trainer.history)
+
+
+def test_labels_with_several_right_answers_have_no_confusion(tmp_path):
+    rows = [{**row, "ways": [row["label"], "red"]} for row in tiny.label_rows(8)]
+    task = tiny.label_task(train=rows, valid=rows, references={"label": "ways"}, metrics=["accuracy"])
+    model = Trainer(max_steps=2, warmup=1, live=False).fit(model=tiny.model(), tasks=[task])
+    classes: dict[str, Confusion] = {}
+    evaluate_task(model, task, "valid", classes=classes)
+    assert classes == {}
+
+
+def test_rows_that_cannot_be_read_are_counted_where_asked_for(trained):
+    model, _, _ = trained
+    task = tiny.label_task(valid=tiny.label_rows(6, bad=(2, 5)), closed_set=list(tiny.COLOURS))
+    program = bind(task.plan, model.symbols, task.labels)
+    found = answer_rows(model, task, "valid", program, batch_size=2, stop=False)
+    assert found.rows == [0, 1, 3, 4]
+    assert [row for row, _ in found.bad] == [2, 5]
+    assert len(found.predictions) == len(found.references) == len(found.answers) == 4
+    with pytest.raises(DataError, match="valid row 2"):
+        answer_rows(model, task, "valid", program)

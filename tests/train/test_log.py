@@ -2,6 +2,7 @@ import io
 import json
 import sys
 
+import pytest
 from rich.console import Console
 
 from ofasys.train.log import RunLog
@@ -29,7 +30,8 @@ def test_lines_are_written_and_cut_back(tmp_path):
         {"kind": "valid", "step": 5, "é": 1},
     ]
     assert [json.loads(line)["row"] for line in (tmp_path / "quarantine.jsonl").read_text().splitlines()] == [2, 4]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "quarantine.jsonl"]
+    there = {path.name for path in tmp_path.iterdir()} - {"tensorboard"}  # if that is installed
+    assert there == {"metrics.jsonl", "quarantine.jsonl"}
 
 
 def test_nowhere_is_nothing(tmp_path, monkeypatch):
@@ -136,3 +138,20 @@ def test_the_table_tells_of_bad_rows_and_why(capsys):
     text = shown(log)
     for words in ("1,234", "caption: 1234 bad, the first: no [file] 'a.png'", "vqa: 2 bad, the first: not a number"):
         assert words in text
+
+
+def test_tensorboard_reads_what_is_written(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with RunLog(tmp_path, 10, 0) as log:
+        for step in (1, 2):
+            log.write("train", step, "cap", {"loss": 1.0 / step, "note": "no number"})
+        log.write("valid", 2, "cap", {"cider": 0.5})
+        log.write("classes", 2, "cap", {"column": "c", "labels": ["a"], "f1": [1.0]})
+    with RunLog(tmp_path, 10, 1) as log:  # resumed at step 1: the second step is made again
+        log.write("train", 2, "cap", {"loss": 0.25})
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert sorted(events.Tags()["scalars"]) == ["train/cap/loss", "valid/cap/cider"]
+    assert [(one.step, one.value) for one in events.Scalars("train/cap/loss")] == [(1, 1.0), (2, 0.25)]

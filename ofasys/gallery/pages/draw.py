@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from ofasys.gallery.emoji.pack import drawings
-from ofasys.gallery.pages import media
 from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
     from ofasys.task.task import Task

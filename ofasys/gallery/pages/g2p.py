@@ -7,8 +7,8 @@ from functools import cache
 from random import Random
 from typing import TYPE_CHECKING
 
-from ofasys.gallery.pages import media
 from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
     from ofasys.task.task import Task

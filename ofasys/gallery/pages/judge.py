@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from ofasys.gallery.pages.page import Judged
+from ofasys.report.trivial import trivial_answers
 
 if TYPE_CHECKING:
     from ofasys.generalist import GeneralistModel
@@ -43,19 +39,3 @@ def judge(model: GeneralistModel, task: Task, seed: int, limit: int | None = Non
     assert best is not None
     figures = metric([row[column] for row in predictions], truth)
     return Judged(task, metric.main, metric.higher_is_better, figures, *best, rows, predictions, references)
-
-
-def trivial_answers(seen: Sequence[Any], n: int, seed: int) -> dict[str, list[Any]]:
-    """Answers without looking, from answers of training: a random one; of texts and boards the commonest, of pictures
-    their mean.
-    """
-    random = Random(seed)
-    found = {"random": [random.choice(seen) for _ in range(n)]}
-    if isinstance(seen[0], (str, list)):
-        counts = Counter(map(repr, seen))
-        commonest = max(seen, key=lambda value: counts[repr(value)])
-        found["majority"] = [commonest] * n
-    elif isinstance(seen[0], Image.Image):
-        mean = np.mean([np.asarray(picture, dtype=np.float64) for picture in seen], axis=0)
-        found["mean"] = [Image.fromarray(mean.round().astype(np.uint8))] * n
-    return found

@@ -10,9 +10,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ofasys.gallery.emoji.rows import Rows
-from ofasys.gallery.pages import media
 from ofasys.gallery.pages.page import Asked, Page, Shown
 from ofasys.gallery.sudoku import Board, puzzle, solve
+from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
     from ofasys.task.task import Task

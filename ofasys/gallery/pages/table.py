@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ofasys.gallery.emoji.pack import Drawing, load
 from ofasys.gallery.emoji.rows import Rows
-from ofasys.gallery.pages import media
 from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
     from ofasys.task.task import Task

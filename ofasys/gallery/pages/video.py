@@ -12,8 +12,8 @@ from PIL import Image
 from ofasys.gallery.emoji.pack import STYLES
 from ofasys.gallery.emoji.rows import Rows
 from ofasys.gallery.emoji.scenes import NAMES, sprite
-from ofasys.gallery.pages import media
 from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
     from ofasys.task.task import Task

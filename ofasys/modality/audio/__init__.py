@@ -84,4 +84,5 @@ AUDIO = Modality(
     limited=True,
     save=Part("ofasys.modality.audio.waveform:save", about="the sound", suffixes=(".wav", ".flac", ".ogg", ".mp3")),
     extra="audio",
+    show=Part("ofasys.modality.audio.show:show", about="a player"),
 )

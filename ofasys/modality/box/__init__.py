@@ -36,4 +36,5 @@ BOX = Modality(
         suffixes=(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     ),
     aliases=("BOUNDING_BOX",),
+    show=Part("ofasys.modality.box.show:show", about="the frame with its boxes"),
 )

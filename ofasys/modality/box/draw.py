@@ -21,14 +21,18 @@ def draw(
     labels: Sequence[str] = (),
     scale: int = 1,
     colours: Sequence[str] = COLOURS,
+    line: int | None = None,
 ) -> Image.Image:
-    """A copy of `image`, `scale` times as large, with boxes (pixels of `image`) and a label at each where given."""
+    """A copy of `image`, `scale` times as large, with boxes (pixels of `image`) and a label at each where given.
+
+    line: pixels that a side is thick; as the picture's width asks for if None.
+    """
     picture = image.convert("RGB").resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(picture)
     for i, box in enumerate(boxes):
         colour = colours[i % len(colours)]
         x1, y1, x2, y2 = (c * scale for c in box)
-        pen.rectangle((x1, y1, x2, y2), outline=colour, width=max(1, picture.width // 150))
+        pen.rectangle((x1, y1, x2, y2), outline=colour, width=line or max(1, picture.width // 150))
         if i < len(labels):
             place = (x1 + 2, max(0, y1 - 11))
             pen.rectangle(pen.textbbox(place, labels[i]), fill=colour)

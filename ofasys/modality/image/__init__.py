@@ -84,4 +84,5 @@ IMAGE = Modality(
         about="the picture",
         suffixes=(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     ),
+    show=Part("ofasys.modality.image.show:show", about="pictures, not larger than a hand"),
 )

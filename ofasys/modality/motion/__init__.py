@@ -49,4 +49,5 @@ MOTION = Modality(
         about="BVH, or the skeleton drawn from three sides",
         suffixes=(".bvh", ".gif"),
     ),
+    show=Part("ofasys.modality.motion.show:show", about="the skeleton, moving"),
 )

@@ -28,4 +28,5 @@ VIDEO = Modality(
     expected=lambda options: options["frames"] * (options["size"] // options["patch"]) ** 2,
     check=_check,
     extra="video",
+    show=Part("ofasys.modality.video.show:show", about="some of its frames, moving"),
 )

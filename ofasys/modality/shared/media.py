@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 SHOWN = 8  # samples of a task that are shown
+WIDE = 200  # pixels, the longer side of a picture among others
+LARGEST = 8  # times that a small picture is enlarged
 
 
 def spread(count: int, most: int = SHOWN) -> list[int]:
@@ -22,7 +24,7 @@ def spread(count: int, most: int = SHOWN) -> list[int]:
 
 
 def text(value: Any) -> str:
-    """A value as HTML text."""
+    """A value as HTML text, in which no mark is HTML's."""
     return html.escape(", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
 
 
@@ -50,6 +52,31 @@ def picture(image: Image.Image, side: int) -> str:
     return _image("image/png", buffer.getvalue(), image.width, side)
 
 
+def scale_of(image: Image.Image) -> float:
+    """How many times its size a picture is shown, so that it is about WIDE pixels: a whole number if it is enlarged."""
+    longest = max(image.size)
+    return WIDE / longest if longest > WIDE else float(min(LARGEST, WIDE // longest))
+
+
+def shrunk(image: Image.Image) -> Image.Image:
+    """A picture of at most WIDE pixels a side; a smaller one as it is."""
+    scale = scale_of(image)
+    if scale >= 1:
+        return image
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+
+
+def shown_width(image: Image.Image) -> int:
+    """Pixels that a picture, once `shrunk`, is wide on the page."""
+    return max(1, round(image.width * max(1.0, scale_of(image))))
+
+
+def thumbnail(image: Image.Image) -> str:
+    """A picture of about WIDE pixels."""
+    small = shrunk(image)
+    return picture(small, shown_width(small))
+
+
 def film(frames: Sequence[Image.Image], seconds: float, side: int, colours: int = 64) -> str:
     """A moving picture, `side` pixels wide, that begins anew: frames of one size, each shown so many seconds."""
     flat = [frame.convert("RGB").quantize(colours, dither=Image.Dither.NONE) for frame in frames]
@@ -75,9 +102,9 @@ def table(head: Sequence[Any], rows: Sequence[Sequence[Any]], kind: str = "data"
     return f"<table class='{kind}'>{''.join(lines)}</table>"
 
 
-def verdict(answer: Any, truth: Any) -> str:
-    """The answer in green if it is the truth; else in red, and the truth below."""
-    if answer == truth:
+def verdict(answer: Any, truth: Any, same: bool | None = None) -> str:
+    """The answer in green if it is the truth; else in red, and the truth below. same: whether it is; None: if equal."""
+    if answer == truth if same is None else same:
         return f"<span class='right'>{text(answer)}</span>"
     return (
         f"<span class='wrong'>{text(answer) or '(nothing)'}</span><br><span class='muted'>truth: {text(truth)}</span>"

@@ -1,0 +1,162 @@
+"""What the folder of a run tells of itself, whether it is finished, still going on or torn: settings, figures, bad rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ofasys.errors import ConfigError
+
+Line = Mapping[str, Any]
+Points = list[tuple[int, float | None]]
+
+COUNTED = ("samples", "tokens_per_second", "useful", "waiting", "lr", "bad")  # figures of a line that judge nothing
+
+
+@dataclass(frozen=True)
+class History:
+    """A run's folder as it was read. about: run.json. lines: metrics.jsonl. quarantined: quarantine.jsonl. torn: lines of
+    both that are none.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+    lines: Sequence[Line]
+    quarantined: Sequence[Line]
+    torn: int
+
+    @classmethod
+    def of(cls, folder: str | Path) -> History:
+        """Errors: ConfigError for a folder that holds no run."""
+        folder = Path(folder)
+        about = _object(folder / "run.json")
+        lines, torn = _lines(folder / "metrics.jsonl")
+        bad, more = _lines(folder / "quarantine.jsonl")
+        if not about and not lines:
+            raise ConfigError(
+                f"{folder} holds no run (there is neither run.json nor metrics.jsonl); give the folder a Trainer wrote to"
+            )
+        return cls(folder, about, lines, bad, torn + more)
+
+    @cached_property
+    def tasks(self) -> dict[str, Mapping[str, Any]]:
+        """Name -> what run.json says of it; of a task that only the log knows, nothing."""
+        listed = [task for task in self.about.get("tasks", ()) if isinstance(task, Mapping) and "name" in task]
+        found: dict[str, Mapping[str, Any]] = {str(task["name"]): task for task in listed}
+        for line in self.lines:
+            if isinstance(line.get("task"), str):
+                found.setdefault(line["task"], {})
+        return found
+
+    @property
+    def trainer(self) -> Mapping[str, Any]:
+        """The settings of training."""
+        found = self.about.get("trainer", {})
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """Size, seed and parameters of the model."""
+        found = self.about.get("model", {})
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def step(self) -> int:
+        """The last step that the log or a checkpoint tells of."""
+        return max([int(line["step"]) for line in self.lines] + [self.checkpoint(n) or 0 for n in ("best", "last")])
+
+    @property
+    def written(self) -> datetime | None:
+        """When the log was last written to."""
+        path = self.folder / "metrics.jsonl"
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.is_file() else None
+
+    @property
+    def minutes(self) -> float | None:
+        """From the beginning of the run, or of its last going on, to its last line; None where the files do not tell."""
+        begun = self.folder / "run.json"
+        if self.written is None or not begun.is_file():
+            return None
+        spent = (self.written.timestamp() - begun.stat().st_mtime) / 60
+        return spent if spent > 0 else None
+
+    def checkpoint(self, name: str) -> int | None:
+        """The step of the checkpoint "best" or "last"; None if there is none."""
+        folder = str(_object(self.folder / "checkpoints" / f"{name}.json").get("folder", ""))
+        number = folder.rpartition("-")[2]
+        return int(number) if number.isdecimal() else None
+
+    @property
+    def best_by(self) -> str:
+        """What the best checkpoint was chosen by, in words."""
+        last = str(_object(self.folder / "checkpoints" / "last.json").get("folder", ""))
+        state = _object(self.folder / "checkpoints" / last / "state.json") if last else {}
+        best = state.get("best")
+        if not isinstance(best, Mapping):
+            return ""
+        told = {name: value for name, value in best.items() if isinstance(value, int | float)}
+        name, value = next(iter(told.items()), ("", 0.0))
+        by = self.trainer.get("best") or name
+        return f"by {by} ({value:.4g})" if name else ""
+
+    def figures(self, task: str, kind: str) -> dict[str, Points]:
+        """Figure -> (step, value) in the order of the log; a value that is no finite number is None."""
+        found: dict[str, Points] = {}
+        for line in self.lines:
+            if line.get("task") == task and line["kind"] == kind:
+                for name, value in line.items():
+                    if name not in ("kind", "step", "task") and (value is None or _number(value)):
+                        found.setdefault(name, []).append((int(line["step"]), value))
+        return found
+
+    def at(self, task: str, kind: str, step: int | None) -> Line | None:
+        """The line of a step, or the last if there is none of it."""
+        own = [line for line in self.lines if line.get("task") == task and line["kind"] == kind]
+        return next((line for line in reversed(own) if line["step"] == step), own[-1] if own else None)
+
+    def classes(self, task: str, step: int | None) -> dict[str, Line]:
+        """Column -> the line of what its labels are taken for, of a step or the last."""
+        own = [line for line in self.lines if line.get("task") == task and line["kind"] == "classes"]
+        there = [line for line in own if line["step"] == step] or own
+        return {str(line.get("column")): line for line in there}
+
+    def bad(self, task: str) -> list[Line]:
+        """The rows of a task that could not be used."""
+        return [line for line in self.quarantined if line.get("task") == task]
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A JSON object in a file; of a file that is missing or torn, nothing."""
+    try:
+        found = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _lines(path: Path) -> tuple[list[Line], int]:
+    """The lines of a log that can be read, and how many cannot, as the last of a run that was killed."""
+    if not path.is_file():
+        return [], 0
+    found: list[Line] = []
+    torn = 0
+    for text in path.read_text(encoding="utf8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+            good = isinstance(line, dict) and isinstance(line.get("step"), int)
+        except ValueError:
+            good = False
+        if good:
+            found.append({"kind": "", **line})
+        elif text.strip():
+            torn += 1
+    return found, torn
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
