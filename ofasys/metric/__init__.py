@@ -3,7 +3,7 @@
 from ofasys.metric.box import detection, iou, iou_accuracy
 from ofasys.metric.image import codebook_use, psnr, ssim
 from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
-from ofasys.metric.metric import METRICS, Metric, find
+from ofasys.metric.metric import METRICS, Metric, find, larger_is_better
 from ofasys.metric.motion import frechet_distance, motion_diversity, motion_features, motion_frechet, mpjpe
 from ofasys.metric.retrieval import retrieval
 from ofasys.metric.speech import cer, dtw, mcd, per, wer
@@ -32,6 +32,7 @@ __all__ = [
     "grid_exact",
     "iou",
     "iou_accuracy",
+    "larger_is_better",
     "matthews",
     "mcd",
     "mean_class_accuracy",

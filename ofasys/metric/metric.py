@@ -4,8 +4,8 @@ name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ class Metric:
 
     takes: the kinds of target values it reads, in order: ("text",), ("box", "text"); ("any",) is one value of any kind.
     main: the key of its headline figure. rooted: references name files, and the function takes `root=`, the folder that
-    relative paths start from.
+    relative paths start from. figures: its figures beside the headline, and whether a larger one is better; None:
+    neither larger nor smaller is, or nobody knows.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Metric:
     main: str
     higher_is_better: bool = True
     rooted: bool = False
+    figures: Mapping[str, bool | None] = field(default_factory=dict, hash=False)
 
     def __call__(
         self, predictions: Sequence[Any], references: Sequence[Any], root: str | Path | None = None
@@ -60,10 +62,30 @@ class Metric:
             )
         return scores
 
+    @property
+    def directions(self) -> dict[str, bool | None]:
+        """Its figures, the headline first, and whether a larger one is better."""
+        return {self.main: self.higher_is_better} | dict(self.figures)
+
     def better(self, one: float, other: float) -> bool:
         """Is `one` a better headline figure than `other`?"""
         return one > other if self.higher_is_better else one < other
 
+
+def _up(*names: str) -> dict[str, bool | None]:
+    return dict.fromkeys(names, True)
+
+
+def _down(*names: str) -> dict[str, bool | None]:
+    return dict.fromkeys(names, False)
+
+
+_EDITS = ("substitutions", "deletions", "insertions")
+_RANKS = {
+    f"{way}{name}": name != "median_rank"
+    for way in ("", "left_", "right_")
+    for name in ("recall@1", "recall@5", "recall@10", "median_rank")
+}
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -73,10 +95,31 @@ METRICS: dict[str, Metric] = {
         Metric("bleu", "corpus BLEU-4 (sacrebleu), 0..100", ("text",), bleu, "bleu"),
         Metric("rouge_l", "ROUGE-L F-measure, 0..1", ("text",), rouge_l, "rouge_l"),
         Metric("cider", "CIDEr-D, 0..10", ("text",), cider, "cider"),
-        Metric("iou_accuracy", "share of boxes with IoU >= 0.5, 0..1", ("box",), iou_accuracy, "iou_accuracy@0.5"),
-        Metric("detection", "F1 at IoU 0.5 and COCO mAP of labelled boxes, 0..1", ("box", "text"), detection, "f1@0.5"),
-        Metric("f1", "F1 of each label, their mean, 0..1", ("any",), f1, "f1"),
-        Metric("f1_binary", "F1 of the positive one of two labels, 0..1", ("any",), f1_binary, "f1_binary"),
+        Metric(
+            "iou_accuracy",
+            "share of boxes with IoU >= 0.5, 0..1",
+            ("box",),
+            iou_accuracy,
+            "iou_accuracy@0.5",
+            figures=_up("mean_iou"),
+        ),
+        Metric(
+            "detection",
+            "F1 at IoU 0.5 and COCO mAP of labelled boxes, 0..1",
+            ("box", "text"),
+            detection,
+            "f1@0.5",
+            figures=_up("map", "map@0.5"),
+        ),
+        Metric("f1", "F1 of each label, their mean, 0..1", ("any",), f1, "f1", figures=_up("f1_micro")),
+        Metric(
+            "f1_binary",
+            "F1 of the positive one of two labels, 0..1",
+            ("any",),
+            f1_binary,
+            "f1_binary",
+            figures=_up("precision", "recall"),
+        ),
         Metric("matthews", "correlation of answers and labels, -1..1", ("any",), matthews, "matthews"),
         Metric(
             "mean_class_accuracy",
@@ -87,13 +130,47 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("vqa_score", "agreement with the people asked, 0..1", ("text",), vqa_score, "vqa_score"),
         Metric("chrf", "corpus chrF2 (sacrebleu), 0..100", ("text",), chrf, "chrf"),
-        Metric("wer", "wrong words a word of the references (jiwer)", ("text",), wer, "wer", False),
-        Metric("cer", "wrong characters a character of the references (jiwer)", ("text",), cer, "cer", False),
-        Metric("per", "wrong phones a phone of the references", ("phone",), per, "per", False),
-        Metric("mcd", "mel-cepstral distortion along the best alignment, dB", ("audio",), mcd, "mcd", False),
+        Metric(
+            "wer", "wrong words a word of the references (jiwer)", ("text",), wer, "wer", False, figures=_down(*_EDITS)
+        ),
+        Metric(
+            "cer",
+            "wrong characters a character of the references (jiwer)",
+            ("text",),
+            cer,
+            "cer",
+            False,
+            figures=_down(*_EDITS),
+        ),
+        Metric(
+            "per",
+            "wrong phones a phone of the references",
+            ("phone",),
+            per,
+            "per",
+            False,
+            figures=_down(*_EDITS) | _up("phone_accuracy"),
+        ),
+        Metric(
+            "mcd",
+            "mel-cepstral distortion along the best alignment, dB",
+            ("audio",),
+            mcd,
+            "mcd",
+            False,
+            figures={"mcd_length": None},
+        ),
         Metric("psnr", "peak signal-to-noise ratio, dB", ("image",), psnr, "psnr"),
         Metric("ssim", "structural similarity, -1..1", ("image",), ssim, "ssim"),
-        Metric("mpjpe", "mean distance of joints from the true pose", ("motion",), mpjpe, "mpjpe_root", False),
+        Metric(
+            "mpjpe",
+            "mean distance of joints from the true pose",
+            ("motion",),
+            mpjpe,
+            "mpjpe_root",
+            False,
+            figures=_down("mpjpe"),
+        ),
         Metric(
             "motion_frechet",
             "Frechet distance of the features of motions",
@@ -108,10 +185,23 @@ METRICS: dict[str, Metric] = {
             ("motion",),
             motion_diversity,
             "motion_diversity",
+            figures=dict.fromkeys(("motion_diversity", "motion_diversity_reference")),
         ),
-        Metric("retrieval", "recall@k and median rank of pairs, both ways", ("view", "view"), retrieval, "recall@1"),
         Metric(
-            "table_exact", "share of equal tables, F1 of their cells, 0..1", ("struct",), table_exact, "table_exact"
+            "retrieval",
+            "recall@k and median rank of pairs, both ways",
+            ("view", "view"),
+            retrieval,
+            "recall@1",
+            figures=_RANKS,
+        ),
+        Metric(
+            "table_exact",
+            "share of equal tables, F1 of their cells, 0..1",
+            ("struct",),
+            table_exact,
+            "table_exact",
+            figures=_up("cell_f1"),
         ),
         Metric(
             "table_exact_any_order",
@@ -119,9 +209,24 @@ METRICS: dict[str, Metric] = {
             ("struct",),
             table_exact_any_order,
             "table_exact_any_order",
+            figures=_up("cell_f1_any_order"),
         ),
-        Metric("grid_exact", "share of equal grids, of right cells, 0..1", ("struct",), grid_exact, "grid_exact"),
-        Metric("triples_f1", "F1 of triples, 0..1", ("struct",), triples_f1, "triples_f1"),
+        Metric(
+            "grid_exact",
+            "share of equal grids, of right cells, 0..1",
+            ("struct",),
+            grid_exact,
+            "grid_exact",
+            figures=_up("cell_accuracy"),
+        ),
+        Metric(
+            "triples_f1",
+            "F1 of triples, 0..1",
+            ("struct",),
+            triples_f1,
+            "triples_f1",
+            figures=_up("triples_precision", "triples_recall"),
+        ),
         Metric(
             "execution_accuracy",
             "share of SQL that gives the true result, 0..1",
@@ -129,9 +234,39 @@ METRICS: dict[str, Metric] = {
             execution_accuracy,
             "execution_accuracy",
             rooted=True,
+            figures=_up("executable"),
         ),
     )
 }
+
+
+# What a run tells beside the figures of metrics.
+OTHER_FIGURES: dict[str, bool | None] = {
+    "loss": False,
+    "perplexity": False,
+    "codebook_perplexity": True,
+    "codebook_share": True,
+}
+
+
+def larger_is_better(figure: str, metrics: Iterable[Metric] | None = None) -> bool | None:
+    """Whether a larger value of a figure is the better one; None where neither is, or it is not known.
+
+    figure: the name of a metric (its headline is meant), of one of its figures, `METRIC/figure`, or `loss` and
+    `loss/COLUMN`. metrics: those of the task, which may be of one's own; METRICS if None. The figures of a plain
+    function are not known, nor is a figure that two metrics have in opposite directions.
+    """
+    own = list(METRICS.values() if metrics is None else metrics)
+    head, slash, rest = figure.partition("/")
+    by_name = {metric.name: metric for metric in own}
+    if slash and head in by_name:
+        return by_name[head].directions.get(rest)
+    found = {metric.directions[figure] for metric in own if figure in metric.directions}
+    if found:
+        return found.pop() if len(found) == 1 else None
+    if figure in by_name:
+        return by_name[figure].directions[by_name[figure].main]
+    return OTHER_FIGURES.get(head)
 
 
 def find(metric: str | Metric | Function, metrics: Mapping[str, Metric] = METRICS) -> Metric:
@@ -151,7 +286,7 @@ def find(metric: str | Metric | Function, metrics: Mapping[str, Metric] = METRIC
     if callable(metric):
         name = getattr(metric, "__name__", type(metric).__name__)
         about = (metric.__doc__ or "").strip().split("\n")[0]
-        return Metric(name, about, ("any",), _Headed(metric, name), name)
+        return Metric(name, about, ("any",), _Headed(metric, name), name, figures={name: None})
     raise ConfigError(
         f"not a metric: {metric!r:.80}; give a name, a Metric, or a function of (predictions, references)"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ofasys.errors import ConfigError, DataError
-from ofasys.metric import METRICS, Metric, find
+from ofasys.metric import METRICS, Metric, find, larger_is_better
 
 ELSEWHERE = {"execution_accuracy"}  # it needs a database: tests/metric/test_sql.py
 
@@ -31,6 +31,7 @@ def test_every_metric_is_found_and_gives_its_headline():
         assert find(name) is metric
         scores = metric(*samples[metric.takes])
         assert metric.main in scores
+        assert set(scores) == set(metric.directions), name
         assert all(type(value) is float for value in scores.values())
 
 
@@ -85,6 +86,53 @@ def test_ones_own_metric():
     assert own(["a"], ["b"]) == {"edits": 3.0}
     assert own.better(1, 2)
     assert METRICS["bleu"].better(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("figure", "larger"),
+    [
+        ("accuracy", True),
+        ("iou_accuracy", True),
+        ("iou_accuracy@0.5", True),
+        ("detection", True),
+        ("map@0.5", True),
+        ("wer", False),
+        ("per/substitutions", False),
+        ("substitutions", False),
+        ("per/phone_accuracy", True),
+        ("mpjpe", False),
+        ("median_rank", False),
+        ("left_median_rank", False),
+        ("right_recall@10", True),
+        ("motion_frechet", False),
+        ("motion_diversity", None),
+        ("mcd_length", None),
+        ("loss", False),
+        ("loss/label", False),
+        ("perplexity", False),
+        ("samples", None),
+        ("wer/nothing", None),
+        ("", None),
+    ],
+)
+def test_which_direction_is_better(figure, larger):
+    assert larger_is_better(figure) is larger
+
+
+def test_which_direction_is_better_of_ones_own():
+    def mine(predictions, references):
+        return 1.0
+
+    own = Metric(
+        "edits", "", ("any",), lambda p, r: {"edits": 1.0, "depth": 1.0}, "edits", False, figures={"depth": True}
+    )
+    assert larger_is_better("mine", [find(mine), own]) is None
+    assert larger_is_better("edits", [find(mine), own]) is False
+    assert larger_is_better("edits/depth", [own]) is True
+    assert larger_is_better("edits") is None
+    other = Metric("d", "", ("any",), lambda p, r: {"d": 1.0, "depth": 1.0}, "d", figures={"depth": False})
+    assert larger_is_better("depth", [own, other]) is None
+    assert len({own, other}) == 2
 
 
 def test_a_metric_that_does_not_keep_its_word():
