@@ -23,6 +23,7 @@ CACHE_BYTES = share_of_memory()  # of decoded blocks that a process keeps, of al
 SPAN_BYTES = 4 * 2**20  # of small blocks that are decoded together, where all of the table can be kept
 FEW_BYTES = SPAN_BYTES // 16  # the same where it cannot, and a row may cost decoding as much
 SPAN_ROWS = 2**16
+_MAGIC = 8  # bytes of Arrow's file format before what is as in its stream format
 _SAMPLED = 3  # blocks that are decoded to see how large a row is
 
 
@@ -313,7 +314,7 @@ class Arrow(_TableFile):
 
         if isinstance(reader, list):
             return [batch.num_rows for batch in reader], reader[0].schema if reader else pa.schema([])
-        return list(_lengths(self.mapped)), reader.schema
+        return list(lengths(self.mapped.slice(_MAGIC))), reader.schema
 
     def _fresh(self, i: int) -> Any:
         with self.watch:
@@ -345,19 +346,16 @@ class Arrow(_TableFile):
         return {name: value for name, value in super().__getstate__().items() if name != "mapped"}
 
 
-def _lengths(file: Any) -> Iterator[int]:
-    """The rows of each record batch of a file in Arrow's file format, as its messages say, which are not decoded."""
+def lengths(stream: pa.Buffer) -> Iterator[int]:
+    """The rows of each record batch in Arrow's stream format, as its messages say, which are not decoded."""
     import pyarrow as pa
 
-    for message in pa.ipc.MessageReader.open_stream(file.slice(_MAGIC)):
+    for message in pa.ipc.MessageReader.open_stream(stream):
         if message.type == "record batch":
             data = message.metadata.to_pybytes()
             header = _field(data, int.from_bytes(data[:4], "little"), 2)
             at = _field(data, header + int.from_bytes(data[header : header + 4], "little"), 0)
             yield int.from_bytes(data[at : at + 8], "little") if at else 0
-
-
-_MAGIC = 8  # bytes before the first message
 
 
 def _field(data: bytes, table: int, number: int) -> int:

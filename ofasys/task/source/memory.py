@@ -55,7 +55,7 @@ class MapStyle(Rows):
             return self.data[i]
         except DataError as error:
             raise error.at(sample=i) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DataError(f"{self.describe()} raised {type(error).__name__}: {error}", sample=i) from error
 
     def describe(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ofasys.errors import ConfigError, DataError, nearest
+from ofasys.errors import ConfigError, DataError, OfasysError, nearest
 from ofasys.task.source.blocks import Arrow, Parquet
 from ofasys.task.source.coco import open_json_file
 from ofasys.task.source.columns import Frame, from_arrow, from_polars
@@ -18,6 +18,7 @@ from ofasys.task.source.row import Source
 from ofasys.task.source.stream import Stream
 from ofasys.task.source.tar import Tar
 from ofasys.task.source.text_file import Csv, Jsonl, Tsv
+from ofasys.task.source.watch import advice
 
 _READERS: dict[str, Callable[[Path], Source]] = {
     ".jsonl": Jsonl,
@@ -43,10 +44,22 @@ def open_source(data: Any, max_rows: int | None = None) -> Source:
         raise ConfigError(
             f"max_rows={max_rows} is for a stream; of a {type(data).__name__} give the rows that are meant"
         )
-    source = _open_stream(data, max_rows) if streamed else _open(data)
-    if len(source) == 0:
+    try:
+        source = _open_stream(data, max_rows) if streamed else _open(data)
+        count = len(source)
+    except OfasysError:
+        raise
+    except OSError as error:
+        raise DataError(f"{_shown(data)} cannot be read: {error.strerror or error}", expected=advice(error)) from error
+    except Exception as error:
+        raise DataError(f"opening {_shown(data)} raised {type(error).__name__}: {error}") from error
+    if count == 0:
         raise DataError(f"the data set is empty: {source.describe()}", expected="at least one row")
     return source
+
+
+def _shown(data: Any) -> str:
+    return repr(os.fspath(data)) if isinstance(data, str | os.PathLike) else f"a {type(data).__name__}"
 
 
 def _open(data: Any) -> Source:
@@ -109,10 +122,9 @@ def _open_path(path: Path) -> Source:
         if suffix in _COMPRESSED:
             raise DataError(what, expected=f"the file unpacked, since rows are drawn by number: {expected}")
         raise DataError(_hinted(what, suffix, _READERS), expected=expected)
-    try:
-        return _READERS[suffix](path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    if not path.is_file():  # a pipe or a device, which might be waited for without end
+        raise DataError(f"{path} is no plain file", expected="a file on a disk, since rows are drawn by number")
+    return _READERS[suffix](path)
 
 
 def _hinted(message: str, word: str, known: Iterable[str]) -> str:

@@ -144,14 +144,15 @@ def _append(file: Any, table: pa.Table) -> int:
 
 def _numbered(data: Iterable[Any], name: str, max_rows: int | None) -> Iterator[tuple[int, Row]]:
     """(number, row) of each row, checked to be one."""
-    rows = iter(data)
+    rows: Iterator[Any] | None = None
     i = 0
     while max_rows is None or i < max_rows:
         try:
+            rows = iter(data) if rows is None else rows
             row = next(rows)
         except StopIteration:
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DataError(f"{name} raised {type(error).__name__} after {i} rows: {error}") from error
         if i >= MOST_ROWS and max_rows is None:
             raise ConfigError(

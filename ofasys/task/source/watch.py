@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from ofasys.errors import LoadingError
 
@@ -18,17 +21,17 @@ Stamp = tuple[int, int, int]  # size in bytes, time of change in nanoseconds, in
 class Watch:
     """A file, known again by its size, its time of change and its inode. Reads of it stand in `with watch:`.
 
-    It is compared before a read and after it, so that what is read is of one state of the file. A touched file counts
+    stamp: as it was seen before; None: as it is now. It is compared before a read and after it, so that what is read is of one state of the file. A touched file counts
     as changed. Errors: LoadingError when it has changed or is gone, or when the system cannot read it; any other error
     of the read goes on, unless the file has changed.
     """
 
     __slots__ = ("_path", "path", "stamp")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stamp: Stamp | None = None) -> None:
         self.path = path.absolute()  # the program's folder may be another later
         self._path = str(self.path)
-        self.stamp = settled(self.path)
+        self.stamp = settled(self.path) if stamp is None else stamp
 
     @property
     def size(self) -> int:
@@ -88,14 +91,36 @@ def stamp_of(found: os.stat_result) -> Stamp:
 
 
 def settled(path: Path) -> Stamp:
-    """The stamp of a file. Of one that was written a moment ago the moment is waited for: a second change within it
-    could have the same time."""
-    found = os.stat(path)
-    age = time.time_ns() - found.st_mtime_ns
-    if 0 <= age < _SETTLED:
-        time.sleep((_SETTLED - age) / 1e9)
-        found = os.stat(path)
-    return stamp_of(found)
+    """The stamp of a file. Errors: OSError where it is not there."""
+    found = stamp_of(os.stat(path))
+    return stamp_of(os.stat(path)) if _settle(found[1]) else found
+
+
+def settled_all(paths: Sequence[Path]) -> np.ndarray:
+    """The stamps (n, 3) of many files; -1 for each that is not there."""
+    stamps = np.array([_stamp_or_none(path) for path in paths], dtype=np.int64).reshape(-1, 3)
+    newest = int(stamps[:, 1].max(initial=-1))
+    if _settle(newest):
+        for i in np.flatnonzero(stamps[:, 1] > newest - _SETTLED).tolist():
+            stamps[i] = _stamp_or_none(paths[i])
+    return stamps
+
+
+def _stamp_or_none(path: Path) -> Stamp:
+    try:
+        return stamp_of(os.stat(path))
+    except FileNotFoundError:
+        return -1, -1, -1
+
+
+def _settle(written: int) -> bool:
+    """Of a file that was written a moment ago wait for the moment to be over: a second change within it could have the
+    same time. Whether that was so."""
+    age = time.time_ns() - written
+    if not 0 <= age < _SETTLED:
+        return False
+    time.sleep((_SETTLED - age) / 1e9)
+    return True
 
 
 def changed(path: Path, before: Stamp, now: Stamp) -> LoadingError:
@@ -119,7 +144,12 @@ def _gone(path: Path, error: OSError) -> LoadingError:
 
 def unreadable(name: str, error: OSError) -> LoadingError:
     """The error for what the system refuses to read."""
-    return LoadingError(f"{name} cannot be read: {error.strerror or error}", expected=_ADVICE.get(error.errno or 0, ""))
+    return LoadingError(f"{name} cannot be read: {error.strerror or error}", expected=advice(error))
+
+
+def advice(error: OSError) -> str:
+    """What to do about an error of the system; nothing where that is not known."""
+    return _ADVICE.get(error.errno or 0, "")
 
 
 _ADVICE = {

@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
-from ofasys.errors import DataError
+from ofasys.errors import DataError, LoadingError
 from ofasys.modality.shared.image_files import image_files
 from ofasys.modality.shared.read_image import image_size
 from ofasys.task.source.row import Row, Rows, pick
+from ofasys.task.source.watch import STAYS, Watch, settled_all
 
 SPLITS = ("train", "val", "valid", "test")
 EXPECTED = (
@@ -81,7 +82,8 @@ class Yolo(Rows):
         self.paths = found.paths
         labels = _labels_of(folder)
         self.labels = labels if labels is not None and labels.is_dir() else folder
-        self.unlabelled = sum(not self._file(i).is_file() for i in range(len(self.paths)))
+        self.stamps = settled_all([self._file(i) for i in range(len(self.paths))])
+        self.unlabelled = int((self.stamps[:, 0] < 0).sum())
         besides = {kind: n for kind, n in found.left_out.items() if kind != ".txt" or self.labels != folder}
         self.besides = ", ".join(f"{n} {kind}" for kind, n in besides.items())
         if self.unlabelled == len(self.paths):
@@ -99,7 +101,7 @@ class Yolo(Rows):
         return len(self.paths)
 
     def _row(self, i: int) -> Row:
-        lines = list(self._lines(i))
+        lines = self._objects(i)
         path = self.folder / self.paths[i]
         width, height = image_size(path) if lines else (0, 0)
         boxes = [[x1 * width, y1 * height, x2 * width, y2 * height] for _, (x1, y1, x2, y2) in lines]
@@ -109,14 +111,23 @@ class Yolo(Rows):
         """Where the labels of a picture are."""
         return (self.labels / self.paths[i]).with_suffix(".txt")
 
+    def _objects(self, i: int) -> list[tuple[str, tuple[float, float, float, float]]]:
+        """Those of a picture. Errors: LoadingError when its labels have changed since the folder was opened."""
+        file = self._file(i)
+        if self.stamps[i, 0] >= 0:
+            size, written, node = self.stamps[i].tolist()
+            with Watch(file, (size, written, node)):
+                return list(self._lines(i))
+        if file.exists():
+            raise LoadingError(f"{file} has come since the folder was opened", expected=STAYS)
+        return []
+
     def _lines(self, i: int) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
         """(name, left, top, right, bottom as shares) of each object. Errors: DataError naming file and line."""
         file = self._file(i)
         try:
             text = file.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            return
-        except (OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise DataError(f"{file} cannot be read: {error}", expected=EXPECTED, sample=i) from None
         for number, line in enumerate(text.splitlines(), start=1):
             if line.strip():
@@ -159,7 +170,9 @@ class Yolo(Rows):
     def _readable(self) -> Iterator[Row]:
         for i in range(len(self)):
             try:
-                labels = [name for name, _ in self._lines(i)]
+                labels = [name for name, _ in self._objects(i)]
+            except LoadingError:
+                raise
             except DataError:  # said when the row itself is read
                 labels = []
             yield {"image": str(self.folder / self.paths[i]), "label": labels, "path": self.paths[i]}
