@@ -4,7 +4,8 @@ Rows are read by number, one at a time. A source travels to worker processes: wh
 offsets, never an open file. `open.py` says what is opened by which of the other files.
 """
 
+from ofasys.task.source.fingerprint import fingerprint
 from ofasys.task.source.open import open_source
 from ofasys.task.source.row import Row, Source
 
-__all__ = ["Row", "Source", "open_source"]
+__all__ = ["Row", "Source", "fingerprint", "open_source"]

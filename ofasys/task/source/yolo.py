@@ -82,14 +82,14 @@ class Yolo(Rows):
         self.paths = found.paths
         labels = _labels_of(folder)
         self.labels = labels if labels is not None and labels.is_dir() else folder
-        self.stamps = settled_all([self._file(i) for i in range(len(self.paths))])
+        self.stamps = settled_all([self.labels_of(i) for i in range(len(self.paths))])
         self.unlabelled = int((self.stamps[:, 0] < 0).sum())
         besides = {kind: n for kind, n in found.left_out.items() if kind != ".txt" or self.labels != folder}
         self.besides = ", ".join(f"{n} {kind}" for kind, n in besides.items())
         if self.unlabelled == len(self.paths):
             raise DataError(
                 f"none of the {len(self.paths)} pictures in {folder} has a file of labels in {self.labels}",
-                expected=f"{self._file(0).name} there, and so on; {EXPECTED}",
+                expected=f"{self.labels_of(0).name} there, and so on; {EXPECTED}",
             )
         if names is None:
             _log.warning(
@@ -107,13 +107,13 @@ class Yolo(Rows):
         boxes = [[x1 * width, y1 * height, x2 * width, y2 * height] for _, (x1, y1, x2, y2) in lines]
         return {"image": str(path), "box": boxes, "label": [name for name, _ in lines], "path": self.paths[i]}
 
-    def _file(self, i: int) -> Path:
+    def labels_of(self, i: int) -> Path:
         """Where the labels of a picture are."""
         return (self.labels / self.paths[i]).with_suffix(".txt")
 
     def _objects(self, i: int) -> list[tuple[str, tuple[float, float, float, float]]]:
         """Those of a picture. Errors: LoadingError when its labels have changed since the folder was opened."""
-        file = self._file(i)
+        file = self.labels_of(i)
         if self.stamps[i, 0] >= 0:
             size, written, node = self.stamps[i].tolist()
             with Watch(file, (size, written, node)):
@@ -124,7 +124,7 @@ class Yolo(Rows):
 
     def _lines(self, i: int) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
         """(name, left, top, right, bottom as shares) of each object. Errors: DataError naming file and line."""
-        file = self._file(i)
+        file = self.labels_of(i)
         try:
             text = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
