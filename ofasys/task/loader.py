@@ -22,6 +22,7 @@ from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.program.program import Program
 from ofasys.task.order import Order, key_of, sample_seed
 from ofasys.task.source import Row
+from ofasys.task.source.row import said
 from ofasys.task.source.watch import exhausted, unreadable
 from ofasys.task.task import Task
 from ofasys.types import Batch, Sample
@@ -140,11 +141,7 @@ def of_row(task: Task, origin: str) -> Iterator[None]:
 def _raised(error: BaseException) -> str:
     """An error that is none of ours: its kind, what it says, and the last place in the code."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    try:
-        said = str(error)
-    except Exception:  # of a class of the user's, whose own text fails
-        said = "(it has no text)"
-    return f"{type(error).__name__}: {said} ({frame.name}, line {frame.lineno})"
+    return f"{type(error).__name__}: {said(error)} ({frame.name}, line {frame.lineno})"
 
 
 def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) -> Generator[Delivery, None, None]:
@@ -181,7 +178,7 @@ def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int)
     except OfasysError:
         raise
     except Exception as error:
-        raise _ended(error) from error
+        raise _ended(error, _ends(made)) from error
     finally:
         if made is not None:  # at once: whoever holds the error holds the workers too
             made._shutdown_workers()
@@ -227,18 +224,26 @@ class _Heed:
             raise _ended(error) from None
 
 
-def _ended(error: Exception) -> LoadingError:
+def _ends(made: Any) -> str:
+    """How workers have ended that should not have."""
+    codes = [worker.exitcode for worker in getattr(made, "_workers", ())]
+    names = [signal.Signals(-code).name if code < 0 else f"exit code {code}" for code in codes if code is not None]
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _ended(error: Exception, ends: str = "") -> LoadingError:
     """The error for a worker that died, or cannot be reached."""
-    said = " ".join(str(error).split())
-    advice = _room(said)
-    if "Killed" in said:
-        advice = "memory for all workers (the system ends a process when there is none left): fewer of them, workers=0, or a smaller micro_batch_size"
-    elif "Bus error" in said:
+    text = " ".join(said(error).split()) + ends
+    advice = _room(text)
+    if "Killed" in text or "SIGKILL" in text:
         advice = (
-            "room for shared memory (/dev/shm), and files that nobody cuts while they are read; or train with workers=0"
+            "memory for all workers (the system ends a process when there is none left): "
+            "fewer of them, workers=0, or a smaller micro_batch_size"
         )
+    elif "Bus error" in text or "SIGBUS" in text:
+        advice = "room for shared memory (/dev/shm), and files that nobody cuts while they are read; or workers=0"
     return LoadingError(
-        f"a worker that prepares data has ended: {said or type(error).__name__}",
+        f"a worker that prepares data has ended: {text or type(error).__name__}",
         expected=advice or "workers that live as long as the run; workers=0 shows what goes wrong in them",
     )
 

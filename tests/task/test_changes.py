@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from ofasys.task import loader
 from ofasys.task.loader import Assembler, Ticket, deliveries
 from ofasys.task.source import fingerprint, open_source
 from ofasys.task.survey import Survey
+from tests.train import tiny
 
 LINE = "say [TEXT:a] -> [TEXT:b]"
 ROWS = [{"a": f"zero {i}", "b": str(i)} for i in range(100, 200)]
@@ -117,7 +119,8 @@ def test_a_file_that_changes_is_refused(name, change, tmp_path):
     path = tmp_path / name
     FORMS[name](ROWS, path)
     source = open_source(path)
-    assert source[50]["b"] == "150" and source.column("b")[99] == "199"
+    assert source[50]["b"] == "150"
+    assert source.column("b")[99] == "199"
     change(path, FORMS[name])
     said = "is gone since" if change is _gone else "has changed since"
     for read in (lambda: source[50], lambda: source[99], lambda: source.column("b"), lambda: fingerprint(source)):
@@ -152,7 +155,7 @@ def test_labels_and_shards_that_change(tmp_path):
         change(sorted((tmp_path / change.__name__).glob("data-*.arrow"))[1], None)
         assert source[0]["b"] == "100"
         for read in (lambda s=source: s[50], lambda s=source: s.column("b")):
-            with pytest.raises(LoadingError, match="data-00001-of-00003.arrow"):
+            with pytest.raises(LoadingError, match=r"data-00001-of-00003.arrow"):
                 read()
 
 
@@ -164,7 +167,8 @@ def test_labels_of_a_yolo_folder_that_change(tmp_path):
     for i in range(2):
         (tmp_path / f"labels/{i}.txt").write_text("0 .5 .5 1 1\n")
     source = open_source(tmp_path)
-    assert source[0]["label"] == ["0"] and source[2]["label"] == []
+    assert source[0]["label"] == ["0"]
+    assert source[2]["label"] == []
     first = fingerprint(source)
     (tmp_path / "labels/0.txt").unlink()
     (tmp_path / "labels/1.txt").write_text("0 .5 .5 1 1\n0 .5 .5 1 1\n")
@@ -220,7 +224,13 @@ def test_survey_and_rows_of_a_user_do_not_swallow_it(tmp_path):
 # --- in a run -----------------------------------------------------------------------------------------------------------
 
 
-def assembled(task, model):
+def assembled(task):
+    model = tiny.model()
+    model.grow(
+        [(p, task.labels) for p in task.plans],
+        lambda: iter(["zero one two"]),
+        lambda p, slot: task.examples(p, slot),
+    )
     return Assembler([task], {task.name: [flow.bind(model, task.plan, task.labels)]}, seed=0)
 
 
@@ -230,16 +240,15 @@ def _tickets(count):
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("name", ["r.csv", "r.parquet", "file.arrow"])
-def test_a_change_ends_a_run_in_the_middle_of_an_epoch(name, workers, tmp_path, tiny):
+def test_a_change_ends_a_run_in_the_middle_of_an_epoch(name, workers, tmp_path):
     path = tmp_path / name
     FORMS[name](ROWS, path)
     task = Task("t", LINE, path, micro_batch_size=4, on_bad="skip")
-    made = deliveries(assembled(task, tiny), _tickets(100), workers)
+    made = deliveries(assembled(task), _tickets(100), workers)
     next(made)
     _shorter(path, FORMS[name])
     with pytest.raises(LoadingError, match=f"{name} has changed since it was opened.*task 't'"):
-        for delivery in made:
-            assert not delivery.bad
+        list(made)
 
 
 class Rows:
@@ -261,43 +270,47 @@ def _raise(error):
     raise error
 
 
-class Mute(Exception):
+class MuteError(Exception):
     def __str__(self):
         raise ValueError
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
-    "error", [OSError("odd"), SystemExit(3), StopIteration(), RecursionError(), MemoryError(), Mute()]
+    "error", [OSError("odd"), SystemExit(3), StopIteration(), RecursionError(), MemoryError(), MuteError()]
 )
-def test_whatever_a_data_set_raises_is_a_bad_row(error, workers, tiny):
+def test_whatever_a_data_set_raises_is_a_bad_row(error, workers):
     task = Task("t", LINE, Rows(lambda: _raise(error)), micro_batch_size=12, shuffle=False)
-    (made,) = deliveries(assembled(task, tiny), _tickets(1), workers)
+    (made,) = deliveries(assembled(task), _tickets(1), workers)
     (bad,) = made.bad
-    assert bad.row == 7 and type(error).__name__ in str(bad.error) and len(made.batch.origins) == 11
+    assert bad.row == 7
+    assert type(error).__name__ in str(bad.error)
+    assert len(made.batch.origins) == 11
 
 
-def test_too_many_open_files_end_a_run(tiny):
+def test_too_many_open_files_end_a_run():
     import errno
 
     task = Task("t", LINE, Rows(lambda: _raise(OSError(errno.EMFILE, "Too many open files"))), shuffle=False)
     with pytest.raises(LoadingError, match=r"Too many open files.*expected fewer open files .*ulimit -n"):
-        list(deliveries(assembled(task, tiny), _tickets(1), 0))
+        list(deliveries(assembled(task), _tickets(1), 0))
 
 
 @pytest.mark.parametrize(
     ("deed", "message"),
     [
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), "has ended: .*Killed.*expected memory for all workers"),
-        (lambda: os.kill(os.getpid(), signal.SIGBUS), "has ended: .*Bus error.*/dev/shm"),
-        (lambda: os._exit(3), "has ended: .*exited unexpectedly with exit code 3.*workers=0"),
+        (
+            lambda: os.kill(os.getpid(), signal.SIGKILL),
+            "has ended: .*(Killed|SIGKILL).*expected memory for all workers",
+        ),
+        (lambda: os.kill(os.getpid(), signal.SIGBUS), "has ended: .*(Bus error|SIGBUS).*/dev/shm"),
+        (lambda: os._exit(3), "has ended: .*exit code 3.*workers=0"),
     ],
 )
-def test_a_worker_that_dies_ends_a_run(deed, message, tiny):
+def test_a_worker_that_dies_ends_a_run(deed, message):
     task = Task("t", LINE, Rows(deed), micro_batch_size=2, shuffle=False)
     with pytest.raises(LoadingError, match=message):
-        for _ in deliveries(assembled(task, tiny), _tickets(100), 2):
-            pass
+        list(deliveries(assembled(task), _tickets(100), 2))
     assert not multiprocessing.active_children()
 
 
@@ -305,14 +318,14 @@ def test_what_cannot_be_sent_from_a_worker_is_told(tiny, monkeypatch):
     task = Task("t", LINE, ROWS, micro_batch_size=2)
     monkeypatch.setattr(loader.flow, "collate", lambda program, samples: lambda: None)
     with pytest.raises(LoadingError, match=r"cannot be sent from its worker.*workers=0"):
-        list(deliveries(assembled(task, tiny), _tickets(3), 1))
+        list(deliveries(assembled(task), _tickets(3), 1))
     monkeypatch.setattr(loader.flow, "collate", lambda program, samples: {}["x"])
     for workers in (0, 1):
         with pytest.raises(LoadingError, match=r"the samples of rows \d+, \d+ make no batch: KeyError: 'x'"):
-            list(deliveries(assembled(task, tiny), _tickets(3), workers))
+            list(deliveries(assembled(task), _tickets(3), workers))
 
 
-def test_a_run_ends_with_the_error_and_skips_nothing(tmp_path, tiny):
+def test_a_run_ends_with_the_error_and_skips_nothing(tmp_path):
     path = tmp_path / "r.csv"
     _cells(ROWS, path)
     task = Task("t", LINE, path, micro_batch_size=2)
@@ -321,7 +334,7 @@ def test_a_run_ends_with_the_error_and_skips_nothing(tmp_path, tiny):
     assert tiny_rows[0]
     _shorter(path, _cells)
     with pytest.raises(LoadingError, match="has changed since it was opened"):
-        Trainer(max_steps=2, out=tmp_path / "run", live=False).fit(model=tiny, tasks=task)
+        Trainer(max_steps=2, out=tmp_path / "run", live=False).fit(model=tiny.model(), tasks=task)
 
 
 # --- errors of the system, and damage -----------------------------------------------------------------------------------
@@ -346,7 +359,7 @@ def test_a_damaged_row_group_is_bad_rows_and_the_others_are_read(tmp_path):
 
 def test_what_is_no_plain_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "r.csv")
-    with pytest.raises(DataError, match="r.csv is no plain file"):
+    with pytest.raises(DataError, match=r"r.csv is no plain file"):
         open_source(tmp_path / "r.csv")
     with pytest.raises(DataError, match="cannot be read: File name too long"):
         open_source("x" * 300 + ".csv")
@@ -360,7 +373,8 @@ def test_sources_hold_no_open_file(tmp_path):
     for name, write in FORMS.items():
         write(ROWS, tmp_path / name)
         sources.append(open_source(tmp_path / name))
-        assert sources[-1][3]["b"] == "103" and sources[-1].column("b")
+        assert sources[-1][3]["b"] == "103"
+        assert sources[-1].column("b")
     assert len(os.listdir("/proc/self/fd")) <= before + 1
 
 
@@ -410,9 +424,6 @@ def test_a_fingerprint_of_rows_in_memory_is_the_same_in_another_process():
 
 
 def test_a_large_file_is_told_by_blocks_of_it(tmp_path, monkeypatch):
-    import sys
-
-    from ofasys.task.source import fingerprint as module  # the function, whose module is looked up beside
 
     module = sys.modules["ofasys.task.source.fingerprint"]
     monkeypatch.setattr(module, "WHOLE_BYTES", 400)
@@ -432,6 +443,8 @@ def test_small_blocks_are_decoded_together(name, tmp_path):
     FORMS[name](ROWS, tmp_path / name)
     source = open_source(tmp_path / name)
     assert [source[i] for i in range(100)] == ROWS
-    assert len(source._kept) == 1 and len(source.starts) == 11
+    assert len(source._kept) == 1
+    assert len(source.starts) == 11
     again = pickle.loads(pickle.dumps(source))
-    assert again[99] == ROWS[99] and again.column("a") == [row["a"] for row in ROWS]
+    assert again[99] == ROWS[99]
+    assert again.column("a") == [row["a"] for row in ROWS]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ofasys.errors import DataError
-from ofasys.task.source.row import Rows, no_row, pick
+from ofasys.task.source.row import Rows, no_row, pick, said
 
 
 class Listed(Rows):
@@ -56,7 +56,7 @@ class MapStyle(Rows):
         except DataError as error:
             raise error.at(sample=i) from None
         except (Exception, SystemExit) as error:
-            raise DataError(f"{self.describe()} raised {type(error).__name__}: {error}", sample=i) from error
+            raise DataError(f"{self.describe()} raised {type(error).__name__}: {said(error)}", sample=i) from error
 
     def describe(self) -> str:
         """`Squares of 40 rows`."""

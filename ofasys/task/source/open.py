@@ -14,7 +14,7 @@ from ofasys.task.source.columns import Frame, from_arrow, from_polars
 from ofasys.task.source.folder import open_folder
 from ofasys.task.source.hub_dataset import HubDataset, classes, undecoded
 from ofasys.task.source.memory import Listed, MapStyle
-from ofasys.task.source.row import Source
+from ofasys.task.source.row import Source, said
 from ofasys.task.source.stream import Stream
 from ofasys.task.source.tar import Tar
 from ofasys.task.source.text_file import Csv, Jsonl, Tsv
@@ -52,7 +52,7 @@ def open_source(data: Any, max_rows: int | None = None) -> Source:
     except OSError as error:
         raise DataError(f"{_shown(data)} cannot be read: {error.strerror or error}", expected=advice(error)) from error
     except Exception as error:
-        raise DataError(f"opening {_shown(data)} raised {type(error).__name__}: {error}") from error
+        raise DataError(f"opening {_shown(data)} raised {type(error).__name__}: {said(error)}") from error
     if count == 0:
         raise DataError(f"the data set is empty: {source.describe()}", expected="at least one row")
     return source

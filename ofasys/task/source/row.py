@@ -79,6 +79,14 @@ class Rows:
         return None
 
 
+def said(error: BaseException) -> str:
+    """What an error of someone else's code says; of some the text itself fails."""
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be had)"
+
+
 def no_row(row: Any, where: str, i: int) -> DataError:
     """The error for a row that is no dict."""
     return DataError(

@@ -20,7 +20,7 @@ import numpy as np
 from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.task.source import written
 from ofasys.task.source.blocks import Blocks
-from ofasys.task.source.row import Row, no_row
+from ofasys.task.source.row import Row, no_row, said
 from ofasys.task.source.value import cell, named
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _numbered(data: Iterable[Any], name: str, max_rows: int | None) -> Iterator[
         except StopIteration:
             return
         except (Exception, SystemExit) as error:
-            raise DataError(f"{name} raised {type(error).__name__} after {i} rows: {error}") from error
+            raise DataError(f"{name} raised {type(error).__name__} after {i} rows: {said(error)}") from error
         if i >= MOST_ROWS and max_rows is None:
             raise ConfigError(
                 f"{name} gives more than {MOST_ROWS:,} rows, or has no end; take the first of them with "
