@@ -1,33 +1,59 @@
-"""Ctrl-C, heard at the end of a step."""
+"""Ctrl-C, and the signals that ask a process to end, heard at the end of a step."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import Any
 
 
-class Interrupt:
-    """Within it a first Ctrl-C only sets `asked`, so that the step can end and be saved; a second one interrupts.
+class Terminated(SystemExit):
+    """A run that ended, saved, because it was asked to by a signal other than Ctrl-C.
 
-    Where Ctrl-C means something else already, or in another thread than the first, nothing is changed.
+    It ends the process with 128 + the signal's number (143 of SIGTERM) unless it is caught.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number)
+
+
+class Interrupt:
+    """Within it a first SIGINT, SIGTERM or SIGHUP only sets `asked`, so that the step can end and be saved; a second
+    one interrupts.
+
+    Where a signal means something else already, or in another thread than the first, nothing is changed.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self.before: Any = None
+        self.asked: int | None = None
+        self.process = os.getpid()
+        self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self.before = signal.signal(signal.SIGINT, self._ask)
+        usual = {signal.SIGINT: signal.default_int_handler}
+        usual |= dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)  # type: ignore[arg-type]
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in usual.items():
+                if signal.getsignal(number) is handler:
+                    self.before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *problem: object) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def end(self) -> BaseException:
+        """What to raise at the end of the step in which it was asked."""
+        return KeyboardInterrupt() if self.asked == signal.SIGINT else Terminated(self.asked or signal.SIGTERM)
 
     def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+        if os.getpid() != self.process:  # a data worker, forked with this handler
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        if self.asked is not None:
+            self.asked = number
+            raise self.end()
+        self.asked = number

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
-from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +19,25 @@ from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
 from ofasys.metric import Confusion
 from ofasys.program.batch import to_device
-from ofasys.program.program import Program
 from ofasys.task.loader import Assembler, Delivery, Ticket, deliveries
 from ofasys.task.order import key_of
 from ofasys.task.schedule import Entry, Ledger
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
 from ofasys.train.ahead import Looked, look_ahead
-from ofasys.train.evaluate import evaluate_task, mean
+from ofasys.train.best import choose as choose_best
+from ofasys.train.ending import Ending
+from ofasys.train.evaluate import evaluate_task
 from ofasys.train.interrupt import Interrupt
+from ofasys.train.learnable import check_choice
 from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
 from ofasys.train.precision import autocast, choose
+from ofasys.train.record import RECORD, about, card_of, changes, history
 from ofasys.train.rehearse import rehearse
+from ofasys.train.saving import Clock, not_finite, writing
+from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
 from ofasys.train.update import Combined, Part, Window
-from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
     from ofasys.train.trainer import Trainer
@@ -49,7 +52,7 @@ class Run:
         self.trainer, self.model, self.tasks = trainer, model, tasks
         self.by_name = {task.name: task for task in tasks}
         self.out = Path(trainer.out) if trainer.out is not None else None
-        self.entries = [_in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
+        self.entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
         for task in tasks:
             task.source("train")
         if trainer.eval_every and not any("valid" in task.sources for task in tasks):
@@ -57,7 +60,8 @@ class Run:
                 f"trainer.eval_every is {trainer.eval_every}, and no task has valid rows; give one valid="
             )
         # step: updates done. drawn: micro-batches by task. bad: rows by task, with the first's error. windows: sums since the last report.
-        # sizes: rows and micro-batch size by task, which its place in the data rests on.
+        # sizes: rows and micro-batch size by task, which its place in the data rests on. data: what tells their content.
+        # due: the step whose evaluation failed. waited: validations since the best. stopped: how the run ended early.
         self.state: dict[str, Any] = {
             "step": 0,
             "seed": trainer.seed,
@@ -67,40 +71,68 @@ class Run:
             "best": None,
             "windows": {},
             "sizes": {},
+            "data": {},
+            "due": None,
+            "waited": 0,
+            "stopped": None,
         }
+        self.max_steps = trainer.steps(tasks)
+        if trainer.epochs is not None:
+            _log.info(f"{trainer.epochs:g} epochs are {self.max_steps} steps")
+        self.choice = choose_best(trainer.best, tasks)
+        self.ending = Ending(self.max_steps, trainer.patience, trainer.best)
         # Of tasks the model knows and this run does not: their weights are still there.
         self.others = [card for card in model.cards if card.name not in self.by_name]
         moments = self.resume()
+        if not self.resumed:
+            keep_labels(tasks, model.cards, grow=True)
+            tell_settings(tasks, model.cards)
         self.state["sizes"] |= {task.name: _size(task) for task in tasks}
+        self.state["data"] |= fingerprints(tasks)
         start = self.state["step"]
         origin = (start * trainer.accumulate, self.state["drawn"])
-        self.ledger = Ledger(trainer.schedule, self.entries, max(start, trainer.max_steps) * trainer.accumulate, origin)
+        self.ledger = Ledger(trainer.schedule, self.entries, max(start, self.max_steps) * trainer.accumulate, origin)
+        known = set(model.symbols.vocabulary.spans) if model.symbols else set[str]()
         model.grow(
             [(p, t.labels) for t in tasks for p in t.plans],
             lambda: (text for t in tasks for text in t.texts()),
             lambda plan, slot: (value for t in tasks if plan in t.plans for value in t.examples(plan, slot)),
         )
+        carry_over(model, known, tasks, model.cards)
         model.cards = (*map(card_of, tasks), *self.others)
         model.to(trainer.on())
         self.programs = {task.name: [flow.bind(model, p, task.labels) for p in task.plans] for task in tasks}
         for task in tasks:
             for program in self.programs[task.name]:
-                _check_choice(task, program)
+                check_choice(task, program)
         self.optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
         restore_optimizer(self.optimizer, model, moments)
+        if (what := not_finite(model, self.optimizer)) is not None:
+            raise ConfigError(f"{what} of the model given are not finite; load a sound one, or make a new one")
         self.dtype = choose(trainer.precision, model.device)
         self.windows = {name: Window(**sums) for name, sums in self.state["windows"].items() if name in self.by_name}
         self.first_bad: dict[str, DataError] = {}  # of this call
-        self.log = RunLog(self.out, trainer.max_steps, start, trainer.live)
+        self.log = RunLog(self.out, self.max_steps, start, trainer.live)
+        self.saved = start if self.resumed else None  # the step of the last checkpoint
+        self.clock = Clock(trainer.save_minutes if not trainer.save_every else 0)
         for name, first in self.state["first_bad"].items():
             self.log.bad(name, len(self.state["bad"][name]), first)
 
     def resume(self) -> dict[str, torch.Tensor]:
         """Go on with the run that `out` holds, if it does: model, state, labels. The optimizer's tensors."""
-        if self.out is None or not checkpoint.has_run(self.out):
+        self.resumed = self.out is not None and checkpoint.has_run(self.out)
+        if self.out is None or not self.resumed:
             return {}
-        self.state, moments, cards = checkpoint.restore(self.out, self.model, self.trainer.seed)
-        self.state.setdefault("first_bad", {})
+        trained = self.model.symbols is not None
+        state, moments, cards = checkpoint.restore(self.out, self.model, self.trainer.seed)
+        self.state |= state
+        if trained:
+            _log.warning(
+                f"{self.out} holds a run (step {state['step']}): its weights are gone on with, not those given"
+            )
+        if self.state["best"] and not checkpoint.has_best(self.out):
+            _log.warning(f"{self.out}: the best checkpoint is not there any more; the next validation's is the best")
+            self.state["best"] = None
         for name, there in self.state["sizes"].items():
             here = _size(self.by_name[name]) if name in self.by_name else there
             if here != there:
@@ -108,43 +140,62 @@ class Run:
                     f"{self.out} holds a run in which task {name!r} had {there[0]} rows in micro-batches of {there[1]}, not "
                     f"{here[0]} in {here[1]}: its place in the data would be another; give another `out`, or the task a new name"
                 )
-        self.others = []
+        self.others = [card for card in cards if card.name not in self.by_name]
         for card in cards:
             if card.name in self.by_name:
                 self.by_name[card.name].restore_labels(card.labels)
-            else:
-                self.others.append(card)
+        tell_data(self.state["data"], fingerprints(self.tasks), self.tasks)
         return moments
 
     def fit(self) -> GeneralistModel:
         """Train to the end, from where the run is; the model, ready to answer."""
-        trainer, start = self.trainer, self.state["step"]
-        trainer.history.clear()
-        if start < trainer.max_steps:
+        self.trainer.history.clear()
+        record = about(self.trainer, self.model, self.tasks, self.max_steps)
+        changed = changes(self.out, record) if self.out is not None and self.resumed else []
+        left = self.ending.begin(self.out, self.state, changed)
+        if left or self.due:
             self.look_ahead()
-            self.write_run()
-            assembler = Assembler(self.tasks, self.programs, trainer.seed)
-            cuda = [self.model.device] if self.model.device.type == "cuda" else []
-            with (
-                closing(deliveries(assembler, self.tickets(start), trainer.workers)) as stream,
-                torch.random.fork_rng(cuda),
-                self.log,
-                Interrupt() as interrupt,
-            ):
-                try:
-                    for step in range(start, trainer.max_steps):
-                        self.update(step, stream)
-                        self.close(step + 1)
-                        self.log.at(step + 1)
-                        if interrupt.asked:
-                            self.save(("last",))
-                            raise KeyboardInterrupt
-                except BaseException as error:
-                    self.tell_bad(besides=getattr(error, "task", None))
-                    raise
-            self.tell_bad()
+            if self.out is not None:
+                with writing(self.out, RECORD, self.saved):
+                    write_json(self.out / RECORD, record)
+            self.go_on()
+        elif self.out is not None:
+            self.trainer.history.extend(history(self.out))
         self.model.eval()
         return self.model
+
+    @property
+    def due(self) -> bool:
+        """Whether the evaluation of the step the run is at failed, and is to be made up for."""
+        return self.state["due"] is not None and self.state["due"] == self.state["step"]
+
+    def go_on(self) -> None:
+        """The steps that are left, and an evaluation that is due."""
+        start = self.state["step"]
+        assembler = Assembler(self.tasks, self.programs, self.trainer.seed)
+        cuda = [self.model.device] if self.model.device.type == "cuda" else []
+        with (
+            closing(deliveries(assembler, self.tickets(start), self.trainer.workers)) as stream,
+            torch.random.fork_rng(cuda),
+            self.log,
+            Interrupt() as interrupt,
+        ):
+            try:
+                if self.due:
+                    self.evaluate(start)
+                for step in range(start, self.max_steps):
+                    if self.state["stopped"]:
+                        break
+                    self.update(step, stream)
+                    self.close(step + 1)
+                    self.log.at(step + 1)
+                    if interrupt.asked is not None:
+                        self.save(("last",))
+                        raise interrupt.end()
+            except BaseException as error:
+                self.tell_bad(besides=getattr(error, "task", None))
+                raise
+        self.tell_bad()
 
     def look_ahead(self) -> list[Looked]:
         """Some rows of every split, read before the first step. Errors: as of the function of this name."""
@@ -153,7 +204,7 @@ class Run:
     def tickets(self, start: int) -> Iterator[Ticket]:
         """Every micro-batch of the rest of the run, in order."""
         per = self.trainer.accumulate
-        for step in range(start, self.trainer.max_steps):
+        for step in range(start, self.max_steps):
             draws = [draw for small in range(step * per, (step + 1) * per) for draw in self.ledger.draws(small)]
             for task, k in draws:
                 yield Ticket(step, task, k, len(draws))
@@ -198,9 +249,9 @@ class Run:
         """AdamW, with the gradients clipped. Errors: ConfigError when they are not finite."""
         trainer, norm = self.trainer, gradient_norm(self.optimizer)
         if not torch.isfinite(norm):
+            self.check_finite(step)
             raise ConfigError(
-                f"the gradient is {float(norm)} at step {step}; lower lr={trainer.lr:g}, warm up longer, or use "
-                "precision='float32'; the weights are those of the step before"
+                f"the gradient is {float(norm)} at step {step}; {self.advice()}; the weights are those of the step before"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
@@ -209,8 +260,8 @@ class Run:
     def rate(self, step: int) -> float:
         """The learning rate of an update."""
         trainer = self.trainer
-        warmup = min(100, trainer.max_steps // 10) if trainer.warmup is None else trainer.warmup
-        return learning_rate(step, trainer.max_steps, trainer.lr, warmup, trainer.decay)
+        warmup = min(100, self.max_steps // 10) if trainer.warmup is None else trainer.warmup
+        return learning_rate(step, self.max_steps, trainer.lr, warmup, trainer.decay)
 
     def backward(self, part: Part, whole: Combined, of: int) -> bool:
         """Forward and backward of one of the `of` micro-batches of an update; whether anything in it was judged.
@@ -271,23 +322,48 @@ class Run:
                     f"task {name!r}: {count} of its {rows} training rows were left out as bad, the first: {error}{where}"
                 )
 
+    def advice(self) -> str:
+        """What to do about numbers that are not finite, and where the next `fit` begins."""
+        lower = f"lower lr={self.trainer.lr:g}, warm up longer, or use precision='float32'"
+        if self.saved is not None:
+            return f"{lower}; the next fit goes on from the checkpoint of step {self.saved}"
+        return f"{lower}; no checkpoint was saved yet, so begin anew with a new model"
+
+    def check_finite(self, step: int) -> None:
+        """Errors: ConfigError for weights or moments that are not finite: they are not saved."""
+        if (what := not_finite(self.model, self.optimizer)) is not None:
+            since = f"since a step after {self.saved}" if self.saved is not None else "since a step of this run"
+            raise ConfigError(f"{what} are not finite at step {step}, {since}; they are not saved; {self.advice()}")
+
     def close(self, done: int) -> None:
         """What follows an update: log, validation, checkpoint, as they are due."""
-        trainer, last = self.trainer, done == self.trainer.max_steps
+        trainer, last = self.trainer, done == self.max_steps
         self.state["step"] = done
         if last:
             self.check_learned()
         if last or done % trainer.log_every == 0:
             self.report(done)
         if last or (trainer.eval_every and done % trainer.eval_every == 0):
-            try:
-                best = self.validate(done)
-            except BaseException:  # a bad valid row must not cost the training
-                self.save(("last",))
-                raise
-            self.save(("last", "best") if best else ("last",))
-        elif trainer.save_every and done % trainer.save_every == 0:
+            self.evaluate(done)
+        elif (trainer.save_every and done % trainer.save_every == 0) or self.clock.due:
             self.save(("last",))
+
+    def evaluate(self, step: int) -> None:
+        """Validate and save; where that fails, the next `fit` makes up for it."""
+        self.check_finite(step)
+        self.state["due"] = step
+        try:
+            best = self.validate(step)
+        except BaseException:  # a bad valid row, or a metric that fails, must not cost the training
+            self.save(("last",))
+            if self.out is not None:
+                _log.warning(
+                    f"the evaluation of step {step} failed; its checkpoint is in {self.out}: mend what failed, and the "
+                    "next fit evaluates it first and goes on"
+                )
+            raise
+        self.state["due"] = None
+        self.save(("last", "best") if best else ("last",))
 
     def report(self, step: int) -> None:
         """A line per task over the steps since the last; none for a task that had no batch in them."""
@@ -301,72 +377,52 @@ class Run:
     def validate(self, step: int) -> bool:
         """Figures on the valid sets, of tasks that have left or not yet joined too; are they the best so far?
 
-        Best is the least mean of the tasks' losses, never NaN. A run that goes on with other tasks begins anew to
-        compare.
+        Best is by the trainer's `best`, never what is not finite. A run that goes on with other tasks or another figure
+        begins anew to compare.
         """
-        losses = {}
+        found: dict[str, dict[str, float]] = {}
+        confusions: dict[str, dict[str, Confusion]] = {}
         for task in self.tasks:
             if "valid" in task.sources:
-                classes: dict[str, Confusion] = {}
-                figures = evaluate_task(
+                confusions[task.name] = {}
+                found[task.name] = evaluate_task(
                     self.model,
                     task,
                     "valid",
                     batch_size=self.trainer.eval_batch_size,
                     limit=self.trainer.eval_samples,
                     program=self.programs[task.name][0],
-                    classes=classes,
+                    classes=confusions[task.name],
                 )
-                self.tell("valid", step, task.name, figures)
-                for column, confusion in classes.items():
-                    self.log.write("classes", step, task.name, {"column": column, **confusion.line()})
-                losses[task.name] = figures["loss"]
+        value, before = self.choice.value(found), self.choice.known(self.state["best"])
+        for name, figures in found.items():
+            self.tell("valid", step, name, figures)
+            for column, confusion in confusions[name].items():
+                with writing(self.out, "the log", self.saved):
+                    self.log.write("classes", step, name, {"column": column, **confusion.line()})
         self.log.show(step)
-        found, names = mean(sum(losses.values()), len(losses)), sorted(losses)
-        before = self.state["best"]
-        least = before["loss"] if before and before["tasks"] == names and isfinite(before["loss"]) else inf
-        if not found < least:
-            return False
-        self.state["best"] = {"loss": found, "tasks": names}
-        return True
+        better = self.choice.better(value, before)
+        if better:
+            names = sorted(self.choice.tasks)
+            self.state["best"] = {"figure": self.choice.name, "value": value, "step": step, "tasks": names}
+        if found and self.ending.wait(self.state, better):
+            self.report(step)
+        return better
 
     def tell(self, kind: str, step: int, task: str, figures: dict[str, float]) -> None:
         """To the history and to the log."""
         self.trainer.history.append({"kind": kind, "step": step, "task": task, **figures})
-        self.log.write(kind, step, task, figures)
+        with writing(self.out, "the log", self.saved):
+            self.log.write(kind, step, task, figures)
 
     def save(self, names: Sequence[str]) -> None:
-        """Write the checkpoints of these names."""
+        """Write the checkpoints of these names. Errors: ConfigError for weights that are not finite."""
+        self.check_finite(self.state["step"])
         if self.out is not None:
             state = {**self.state, "windows": {name: asdict(window) for name, window in self.windows.items()}}
-            checkpoint.save(self.out, self.model, self.optimizer, state, names)
-
-    def write_run(self) -> None:
-        """What ran, written out whole."""
-        if self.out is None:
-            return
-        settings = {f: v for f, v in vars(self.trainer).items() if f not in ("history", "live")}
-        settings["schedule"] = (
-            settings["schedule"] if isinstance(settings["schedule"], str) else repr(settings["schedule"])
-        )
-        settings["out"] = str(settings["out"])
-        model = {
-            "size": self.model.size,
-            "seed": self.model.seed,
-            "config": self.model.config.to_dict(),
-            "parameters": self.model.parameters_count,
-        }
-        tasks = [
-            {
-                **asdict(card_of(task)),
-                "plans": [p.fingerprint for p in task.plans],
-                "data": {split: source.describe() for split, source in task.sources.items()},
-                **asdict(task.entry()),
-                **{name: getattr(task, name) for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets")},
-            }
-            for task in self.tasks
-        ]
-        write_json(self.out / "run.json", {"trainer": settings, "model": model, "tasks": tasks})
+            checkpoint.save(self.out, self.model, self.optimizer, state, names, self.saved)
+            self.saved = self.state["step"]
+            self.clock.saved()
 
 
 def _too_many(message: str, first: DataError) -> DataError:
@@ -384,45 +440,7 @@ def _size(task: Task) -> list[int]:
     return [len(task.source("train")), task.micro_batch_size]
 
 
-def _check_choice(task: Task, program: Program) -> None:
-    """Errors: ConfigError when there is nothing to learn: every token of the target is forced, or a contrast has no
-    others.
-    """
-    constraints = [stage.constraint for stage in program.stages if stage.constraint is not None]
-    tokens = any(((c.single < 0) & (c.class_of >= 0)).any() for c in constraints)
-    if not tokens and not any(slot.criterion and slot.kind != "tokens" for slot in program.plan.slots):
-        raise ConfigError(
-            f"task {task.name!r}: its target leaves no choice, so there is nothing to learn; is its closed set of one label?"
-        )
-    for slot in program.plan.slots:
-        if slot.kind == "contrast" and task.micro_batch_size < 2:
-            raise ConfigError(
-                f"task {task.name!r}: a contrast of one sample has nothing to tell apart; give micro_batch_size=2 or more"
-            )
-        if slot.kind == "contrast" and len(task.source("train")) < task.micro_batch_size:
-            rows = len(task.source("train"))
-            raise ConfigError(
-                f"task {task.name!r}: a contrast over {task.micro_batch_size} samples of {rows} rows would tell a row apart from "
-                f"itself; give micro_batch_size={rows} or less"
-            )
-        if slot.kind == "category" and slot.goal is not None and len(program.labels[slot.goal]) < 2:
-            raise ConfigError(
-                f"task {task.name!r}: column {program.plan.slots[slot.goal].column!r} has one label, so there is nothing to learn"
-            )
-
-
-def card_of(task: Task) -> TaskCard:
-    """What a saved model remembers of a task."""
-    return TaskCard(
-        name=task.name,
-        instructions=tuple(map(str, task.instructions)),
-        settings=task.settings,
-        labels={name: list(labels) for name, labels in task.labels.items()},
-        generate=asdict(task.generate),
-        metrics=tuple(metric.name for metric in task.metrics),
-    )
-
-
-def _in_micro_steps(entry: Entry, accumulate: int) -> Entry:
+def in_micro_steps(entry: Entry, accumulate: int) -> Entry:
+    """A task as the schedule sees it, in steps of the schedule instead of updates."""
     leave = None if entry.leave is None else entry.leave * accumulate
     return Entry(entry.name, entry.weight, entry.join * accumulate, leave, entry.size, entry.micro_batch_size)

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
+from ofasys.hub.ofasys import OFASys
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
 from ofasys.train.evaluate import evaluate_task
+from ofasys.train.length import steps_of
+from ofasys.train.lock import one_run
 from ofasys.train.optimizer import learning_rate
 from ofasys.train.precision import choose
-from ofasys.train.run import Run
+from ofasys.train.run import Run, in_micro_steps
+from ofasys.train.settings import checked
+from ofasys.train.start import Model, generalist, keep_labels
+
+MAX_STEPS = 1000  # updates of a run that says neither max_steps nor epochs
 
 
+@checked
 @dataclass(kw_only=True)
 class Trainer:
     """How to train. Nothing here is about one task: that is in `Task`.
 
-    max_steps: updates. schedule: "round_robin", "accumulate", or an object with `turns`. out: the run's folder; a run
+    max_steps: updates. epochs: instead, until every task's rows have been seen so often. schedule: "round_robin", "accumulate", or an object with `turns`. out: the run's folder; a run
     found there is resumed, None keeps nothing. warmup: updates until lr is reached; None: a tenth of the run, 100 at
     most. lr, decay ("cosine", "linear", "constant"), weight_decay, betas, clip: of AdamW. accumulate: schedule steps
     joined in one update. precision: "auto", "float32", "bfloat16". seed: of data order and dropout. workers: data
-    processes. eval_every, save_every: in updates; 0: only at the end. eval_samples: rows of each valid set looked at
-    during the run. eval_batch_size: rows a batch of evaluation. device: "auto", "cpu", "cuda". live: the table in the
+    processes. eval_every, save_every: in updates; 0: only at the end. save_minutes: without save_every, how often a run is
+    saved; 0: never. best: the figure that the best checkpoint has the best of, "TASK.FIGURE" or "FIGURE", its mean over
+    the tasks that have it; "max:..." or "min:..." where the direction is not known. patience: validations without a
+    better one after which the run ends; 0: none. eval_samples: rows of each valid set looked at during the run. eval_batch_size: rows a batch of evaluation. device: "auto", "cpu", "cuda". live: the table in the
     terminal; None: if there is one.
     """
 
-    max_steps: int = 1000
+    max_steps: int = MAX_STEPS
+    epochs: float | None = None
     schedule: str | Schedule = "round_robin"
     out: str | Path | None = None
     lr: float = 1e-3
@@ -48,6 +60,9 @@ class Trainer:
     workers: int = 0
     eval_every: int = 0
     save_every: int = 0
+    save_minutes: float = 10.0
+    best: str = "loss"
+    patience: int = 0
     eval_samples: int | None = 200
     eval_batch_size: int = 32
     log_every: int = 20
@@ -57,7 +72,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("max_steps", "accumulate", "log_every", "eval_batch_size"), 1)
-        least |= dict.fromkeys(("workers", "eval_every", "save_every", "weight_decay"), 0)
+        least |= dict.fromkeys(("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay"), 0)
         if self.eval_samples is not None:
             least["eval_samples"] = 1
         if self.warmup is not None:
@@ -71,44 +86,73 @@ class Trainer:
             raise ConfigError(f"trainer.device is {self.device!r}; it is 'auto', 'cpu' or 'cuda'")
         if self.save_every and self.out is None:
             raise ConfigError(f"trainer.save_every is {self.save_every}, and there is no `out` to save to; give one")
+        if self.epochs is not None and not 0 < self.epochs < inf:
+            raise ConfigError(f"trainer.epochs is {self.epochs}; it is more than 0")
+        if self.epochs is not None and self.max_steps != MAX_STEPS:
+            raise ConfigError(
+                f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave one out"
+            )
+        if self.patience and not self.eval_every:
+            raise ConfigError(
+                f"trainer.patience is {self.patience}, and eval_every 0: there is nothing to wait for; give it"
+            )
         find(self.schedule)
         learning_rate(0, 1, self.lr, 0, self.decay)
         choose(self.precision, torch.device("cpu"))
 
-    def fit(self, *, model: GeneralistModel, tasks: Sequence[Task] | Task) -> GeneralistModel:
+    def steps(self, tasks: Sequence[Task] | Task) -> int:
+        """Updates of a whole run on these tasks: max_steps, or what its epochs are."""
+        if self.epochs is None:
+            return self.max_steps
+        entries = [in_micro_steps(task.entry(), self.accumulate) for task in _listed(tasks) if task.source("train")]
+        return steps_of(self.epochs, entries, self.schedule, self.accumulate)
+
+    @overload
+    def fit(self, *, model: OFASys, tasks: Sequence[Task] | Task) -> OFASys: ...
+    @overload
+    def fit(self, *, model: GeneralistModel | str, tasks: Sequence[Task] | Task) -> GeneralistModel: ...
+    def fit(self, *, model: Model, tasks: Sequence[Task] | Task) -> GeneralistModel | OFASys:
         """Train `model` on `tasks` and leave it trained; what the run was is in `out`. Resumes a run found there.
 
-        Ctrl-C ends the step, saves, and interrupts; a second one interrupts at once. Errors: ConfigError for tasks that
-        do not go together or a gradient that is not finite, DataError for data as each task says, CheckpointError for a
-        run folder that is torn, or of another model or seed.
+        model: a new one, one that is trained, what `OFASys.from_pretrained` returns, or a size. Returned is what was
+        given, an OFASys with the cards of these tasks; of a size, the model. Tasks the model knows keep the order of
+        their labels. Ctrl-C, SIGTERM and SIGHUP end the step, save, and end `fit` by KeyboardInterrupt or `Terminated`;
+        a second one ends at once. Errors: ConfigError for tasks that do not go together, a folder in which a run is
+        going on, or weights or gradients that are not finite; DataError for data as each task says; CheckpointError for
+        a run folder that is torn, cannot be written, or is of another model or seed.
         """
-        with model.being_trained():
-            return Run(self, model, [tasks] if isinstance(tasks, Task) else list(tasks)).fit()
+        trained = generalist(model)
+        with one_run(self.out, training=True), trained.being_trained():
+            Run(self, trained, _listed(tasks)).fit()
+        return OFASys(trained, trained.cards) if isinstance(model, OFASys) else trained
 
-    def check(self, *, model: GeneralistModel, tasks: Sequence[Task] | Task) -> list[Looked]:
+    def check(self, *, model: Model, tasks: Sequence[Task] | Task) -> list[Looked]:
         """All that `fit` does before its first step, and no step: what was seen of each split of each task.
 
         The model grows as the tasks ask; the run's folder stays as it is. Errors: as of `fit`.
         """
-        return Run(self, model, [tasks] if isinstance(tasks, Task) else list(tasks)).look_ahead()
+        return Run(self, generalist(model), _listed(tasks)).look_ahead()
 
     def evaluate(
         self,
         *,
-        model: GeneralistModel,
+        model: Model,
         tasks: Sequence[Task] | Task,
         split: str | None = None,
         limit: int | None = None,
     ) -> dict[str, dict[str, float]]:
         """Task name -> its figures on a split (default: test where a task has one, else valid).
 
-        Errors: ConfigError for a model that was never trained, DataError at the first bad row.
+        model: as of `fit`; a task it knows is asked with the closed sets it learned. Errors: ConfigError for a model
+        that was never trained, DataError at the first bad row.
         """
-        model.to(self.on())
+        trained, listed = generalist(model), _listed(tasks)
+        trained.to(self.on())
+        keep_labels(listed, trained.cards, grow=False)
         found = {}
-        for task in [tasks] if isinstance(tasks, Task) else tasks:
+        for task in listed:
             chosen = split or ("test" if "test" in task.sources else "valid")
-            found[task.name] = evaluate_task(model, task, chosen, batch_size=self.eval_batch_size, limit=limit)
+            found[task.name] = evaluate_task(trained, task, chosen, batch_size=self.eval_batch_size, limit=limit)
         return found
 
     def on(self) -> torch.device:
@@ -118,3 +162,7 @@ class Trainer:
         if device.type == "cuda" and not cuda:
             raise ConfigError(f"trainer.device is {self.device!r}, and torch finds no GPU here; use 'auto' or 'cpu'")
         return device
+
+
+def _listed(tasks: Sequence[Task] | Task) -> list[Task]:
+    return [tasks] if isinstance(tasks, Task) else list(tasks)

@@ -1,0 +1,57 @@
+"""When a run ends: at its last step, or before it, where no validation is better any more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+_log = logging.getLogger("ofasys")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What decides when a run ends. patience: validations without a better best; 0: it does not end early."""
+
+    max_steps: int
+    patience: int
+    best: str
+
+    def begin(self, out: Path | None, state: dict[str, Any], changed: Sequence[str]) -> bool:
+        """Tell what is gone on with; whether steps are left. changed: of the run's settings since.
+
+        A run that ended early goes on only where the settings of its end are others.
+        """
+        step, stopped = state["step"], state["stopped"]
+        said = "".join(f"\n  changed since: {line}" for line in changed)
+        if stopped is not None and stopped["settings"] == list(astuple(self)):
+            _log.warning(
+                f"{out} holds a run that ended early at step {step}: {stopped['why']}; nothing is trained; give another "
+                f"patience or max_steps, or another `out`{said}"
+            )
+            return False
+        if stopped is not None and 0 < self.patience <= state["waited"]:
+            state["waited"] = 0
+        state["stopped"] = None
+        if step >= self.max_steps and state["due"] != step:
+            _log.warning(
+                f"{out} holds a run that is finished (step {step} of {self.max_steps}): nothing is trained; raise "
+                f"max_steps, or give another `out`{said}"
+            )
+        elif said:
+            _log.warning(f"{out} holds a run: going on from step {step} of {self.max_steps}{said}")
+        return bool(step < self.max_steps)
+
+    def wait(self, state: dict[str, Any], better: bool) -> bool:
+        """One validation more; whether the run ends here, early."""
+        state["waited"] = 0 if better else state["waited"] + 1
+        step, best, waited = state["step"], state["best"], state["waited"]
+        if not 0 < self.patience <= waited or step >= self.max_steps:
+            return False
+        there = f"than {best['value']:.6g} at step {best['step']}" if best and "value" in best else "that was finite"
+        why = f"no better {self.best} {there} in {waited} validations"
+        state["stopped"] = {"why": why, "settings": list(astuple(self))}
+        _log.warning(f"the run ends early at step {step} of {self.max_steps}: {why}")
+        return True

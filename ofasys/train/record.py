@@ -1,0 +1,91 @@
+"""What a run was, written beside it: `run.json`, what has changed since, and the history that its log holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ofasys.generalist import GeneralistModel
+from ofasys.task.task import Task
+from ofasys.types import TaskCard
+
+if TYPE_CHECKING:
+    from ofasys.train.trainer import Trainer
+
+RECORD = "run.json"
+_UNTOLD = {"out", "device", "workers", "save_every", "save_minutes", "log_every", "plans", "size"}
+
+
+def card_of(task: Task) -> TaskCard:
+    """What a saved model remembers of a task."""
+    return TaskCard(
+        name=task.name,
+        instructions=tuple(map(str, task.instructions)),
+        settings=task.settings,
+        labels={name: list(labels) for name, labels in task.labels.items()},
+        generate=asdict(task.generate),
+        metrics=tuple(metric.name for metric in task.metrics),
+    )
+
+
+def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_steps: int) -> dict[str, Any]:
+    """A run as JSON. max_steps: as many as it has, also where the trainer counts in epochs."""
+    settings = {f: v for f, v in vars(trainer).items() if f not in ("history", "live")} | {"max_steps": max_steps}
+    if not isinstance(settings["schedule"], str):
+        settings["schedule"] = repr(settings["schedule"])
+    settings["out"] = str(settings["out"])
+    size = {"size": model.size, "seed": model.seed, "config": model.config.to_dict()}
+    found = [
+        {
+            **asdict(card_of(task)),
+            "plans": [p.fingerprint for p in task.plans],
+            "data": {split: source.describe() for split, source in task.sources.items()},
+            **asdict(task.entry()),
+            **{name: getattr(task, name) for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets")},
+        }
+        for task in tasks
+    ]
+    return {"trainer": settings, "model": size | {"parameters": model.parameters_count}, "tasks": found}
+
+
+def changes(out: Path, now: Mapping[str, Any]) -> list[str]:
+    """What the run in `out` was asked and is asked now, where it differs: "trainer.lr 0.001 -> 0.009"."""
+    try:
+        before = json.loads((out / RECORD).read_text(encoding="utf8"))
+    except (OSError, ValueError):  # nothing rests on it
+        return []
+    old, new = dict(_flat(before)), dict(_flat(json.loads(json.dumps(now))))
+    return [f"{key} {old[key]!r:.60} -> {new[key]!r:.60}" for key in new if key in old and old[key] != new[key]]
+
+
+def history(out: Path) -> list[dict[str, Any]]:
+    """The lines of training and validation that the log in `out` holds, as `Trainer.history` has them."""
+    path = out / "metrics.jsonl"
+    found = []
+    for line in path.read_text(encoding="utf8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:  # cut off
+            continue
+        if isinstance(row, dict) and row.get("kind") in ("train", "valid"):
+            found.append({name: nan if value is None else value for name, value in row.items()})
+    return found
+
+
+def _flat(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items() if isinstance(values, Mapping) else ():
+        if not prefix and key == "tasks" and isinstance(value, list):
+            named = {str(task.get("name")): task for task in value if isinstance(task, dict)}
+            found += _flat(named, "tasks.")
+        elif not prefix and key != "trainer":
+            continue
+        elif isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{key}.")
+        elif key not in _UNTOLD:
+            found.append((f"{prefix}{key}", value))
+    return found

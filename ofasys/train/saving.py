@@ -1,0 +1,60 @@
+"""When a run is saved, and that only what is sound is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ofasys.errors import CheckpointError
+
+clock = time.monotonic  # decides when a run is saved, and nothing else
+
+
+class Clock:
+    """Says when a run is to be saved again: `minutes` after the last time. 0: never."""
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds, self.last = 60 * minutes, clock()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time."""
+        return self.seconds > 0 and clock() - self.last >= self.seconds
+
+    def saved(self) -> None:
+        """Begin to count anew."""
+        self.last = clock()
+
+
+@torch.no_grad()
+def not_finite(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> str | None:
+    """What of a model, or of its optimizer, holds a number that is none: the name of the first; None if all is well."""
+    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return f"the weights {name}"
+    for parameter, state in optimizer.state.items() if optimizer is not None else ():
+        for kind, tensor in state.items():
+            if torch.is_tensor(tensor) and not bool(torch.isfinite(tensor).all()):
+                return f"the optimizer's {kind} of {names[parameter]}"
+    return None
+
+
+@contextmanager
+def writing(out: Path | None, what: str, kept: int | None) -> Iterator[None]:
+    """Turn what the file system refuses into a CheckpointError that says what is still whole. kept: the last step that
+    was saved.
+    """
+    try:
+        yield
+    except OSError as error:
+        left = f"the checkpoint of step {kept} is whole" if kept is not None else "no checkpoint was saved before"
+        raise CheckpointError(
+            f"{out}: {what} could not be written ({error.strerror or error}); {left}; make room or mend the folder, and the "
+            f"same fit goes on {'from there' if kept is not None else 'from the start'}"
+        ) from error
