@@ -17,6 +17,7 @@ from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
 USER_ERROR = 2
+SOME_BAD = 3  # some rows could not be answered; the others were
 
 
 class Commands(TyperGroup):
@@ -148,14 +149,20 @@ def evaluate(
 @app.command()
 def infer(
     run: Run,
-    text: Annotated[str, typer.Argument(metavar="INSTRUCTION", help="Any instruction of the run, or a new one.")],
+    text: Annotated[
+        str, typer.Argument(metavar="TASK|INSTRUCTION", help="A task of the run, or any instruction, a new one too.")
+    ],
     values: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COLUMN=VALUE]...", help="A text, a path, or JSON for a box or a list; or @rows.jsonl."
+            metavar="[COLUMN=VALUE]...",
+            help="A text, a path, a pattern of paths, or JSON for a box or a list; COLUMN=- reads standard input; or @rows.jsonl.",
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="A file of rows (.jsonl .csv .tsv .parquet ...).")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A file of rows (.jsonl .csv .parquet .tar ...), a folder of pictures, or - ."),
+    ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", help="Beams; 1 is greedy.")] = None,
     max_length: Annotated[
         int | None, typer.Option("--max-length", help="Generated tokens, or positions of frames, at most.")
@@ -167,7 +174,26 @@ def infer(
     batch_size: Annotated[int, typer.Option("--batch-size", help="Rows answered at a time.")] = 8,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write the answer: .txt .json .png .wav .bvh .gif .csv; .jsonl or .txt for rows."),
+        typer.Option(
+            "--out",
+            help="Write the answer: .txt .json .png .wav .bvh .gif; of rows a file: .jsonl .csv .tsv .parquet .txt.",
+        ),
+    ] = None,
+    n_best: Annotated[int, typer.Option("--n-best", help="Answers a row in a file of answers, best first.")] = 1,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="The probability of every label, in a file of answers.")
+    ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B", help="Of the input only these columns, in a file of answers."),
+    ] = None,
+    on_bad: Annotated[
+        str | None,
+        typer.Option(
+            "--on-bad",
+            metavar="skip|stop",
+            help="What a row that cannot be read does; default: skip, with its error in the file; stop without a file.",
+        ),
     ] = None,
     negative_prompt: Annotated[
         str | None,
@@ -176,12 +202,20 @@ def infer(
     which: Which = None,
     as_json: Json = False,
 ) -> None:
-    """Answer an instruction by a trained model."""
+    """Answer a task, or any instruction, by a trained model: one row, or a file of them.
+
+    \b
+    ofasys infer runs/first caption img=cat.png
+    ofasys infer runs/first caption --data photos/ --out answers.csv
+    ofasys infer runs/first "[TEXT:a] so [TEXT:b]? -> [TEXT:label,closed_set]" a=red b=red
+    ofasys infer runs/first mood --data rows.csv --out answers.parquet --probabilities
+    cat lines.txt | ofasys infer runs/first mood text=- --out answers.jsonl
+    """
+    from ofasys.cli.infer import Shape, search_options
     from ofasys.cli.infer import infer as begin
-    from ofasys.cli.infer import search_options
 
     options = search_options(search or [], beam_size=beam_size, max_length=max_length)
-    begin(
+    bad = begin(
         run,
         text.lstrip(),
         values or [],
@@ -193,7 +227,15 @@ def infer(
         out=out,
         as_json=as_json,
         which=which,
+        shape=Shape(
+            n_best=n_best,
+            every=probabilities,
+            columns=None if columns is None else [name.strip() for name in columns.split(",") if name.strip()],
+            on_bad=on_bad,
+        ),
     )
+    if bad:
+        raise typer.Exit(SOME_BAD)
 
 
 @app.command()
