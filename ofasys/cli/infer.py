@@ -368,7 +368,9 @@ class Columns:
             raise ConfigError(f"{name}={text!r:.80} is not JSON ({error}); expected {what}") from None
 
     def here(self, row: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
-        """A row of words beside rows of a file: its paths start where we are."""
+        """A row of words beside rows of a file in `root`: its paths start where we are."""
+        if root is None:
+            return dict(row)
         return {name: _from_here(value, root) if name in self.files else value for name, value in row.items()}
 
 

@@ -239,15 +239,20 @@ def infer(
 
 
 @app.command()
-def tasks(as_json: Json = False) -> None:
-    """The built-in tasks: name, metric, instruction."""
-    from ofasys.cli.show import table
-    from ofasys.gallery.demo import INSTRUCTIONS, METRICS
+def tasks(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run, or of a saved model.")] = None,
+    which: Which = None,
+    as_json: Json = False,
+) -> None:
+    """The tasks of a run: lines, metrics, labels, rows, figures; without RUN, the built-in tasks."""
+    from ofasys.cli.tasks import built_in, of_run
 
-    if as_json:
-        say(json.dumps({n: {"instruction": str(t), "metric": METRICS[n]} for n, t in INSTRUCTIONS.items()}, indent=1))
+    if run is not None:
+        of_run(run, as_json, which)
+    elif which is not None:
+        raise ConfigError("--which is of a run; give its folder, or leave it out")
     else:
-        table(("task", "metric", "instruction"), [[n, METRICS[n], str(t)] for n, t in INSTRUCTIONS.items()])
+        built_in(as_json)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ofasys.arguments import TRAINER_CALLED, arguments
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.task.schedule import Schedule, find
@@ -20,6 +21,7 @@ from ofasys.train.precision import choose
 from ofasys.train.run import Run
 
 
+@arguments("trainer", TRAINER_CALLED)
 @dataclass(kw_only=True)
 class Trainer:
     """How to train. Nothing here is about one task: that is in `Task`.
