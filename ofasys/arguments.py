@@ -146,7 +146,12 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def _is_class(kind: Any) -> bool:
-    return isinstance(kind, type) and not getattr(kind, "_is_protocol", False) and get_origin(kind) is None
+    return (
+        kind is not Any
+        and isinstance(kind, type)
+        and not getattr(kind, "_is_protocol", False)
+        and get_origin(kind) is None
+    )
 
 
 def words(kind: Any) -> str:

@@ -289,6 +289,21 @@ def demo(
 
 
 @app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option("--out", help="Write it to this file.")] = None,
+) -> None:
+    """The JSON Schema of a run file, for an editor that completes and checks it.
+
+    \b
+    ofasys schema --out run.schema.json
+    and on top of the run file:  # yaml-language-server: $schema=run.schema.json
+    """
+    from ofasys.cli.jsonschema import print_schema
+
+    print_schema(out)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """What is installed, what is missing for what, and a self-check of some ten seconds."""
     from ofasys.cli.doctor import doctor as begin

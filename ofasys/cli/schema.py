@@ -40,6 +40,7 @@ _IN_YAML: dict[str, dict[str, Any]] = {
 }
 _MAKES: dict[str, Any] = {"task": Task, "model": GeneralistModel, "trainer": Trainer}
 _CALLED = {"task": TASK_CALLED, "model": MODEL_CALLED, "trainer": TRAINER_CALLED}
+
 _NOT_IN_YAML = ("name", "modalities")
 _EXPECTED = {
     "instruction": "an instruction in quotes, or a list of them",
@@ -55,6 +56,11 @@ _EXPECTED = {
     "test": "a path, in quotes if need be",
 }
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+
+
+def makes(section: str) -> Any:
+    """The class that the fields of a section are the arguments of."""
+    return _MAKES[section]
 
 
 @cache
