@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +19,7 @@ from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
 USER_ERROR = 2
+BROKEN_PIPE = 141  # as a shell has it: 128 and the number of SIGPIPE
 SOME_BAD = 3  # some rows could not be answered; the others were
 
 
@@ -40,14 +43,14 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError:  # who reads has had enough
+            with suppress(OSError, ValueError):  # what is still held is flushed to nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(BROKEN_PIPE) from None
         except (OfasysError, OSError) as error:
-            if isinstance(error, OSError) and error.filename is None:
-                raise
             if os.environ.get("OFASYS_DEBUG", "0") not in ("", "0"):
                 note(traceback.format_exc())
-            note(str(error) if isinstance(error, OfasysError) else f"{error.filename}: {error.strerror}")
+            note(str(error) if isinstance(error, OfasysError) else _of_system(error))
             raise typer.Exit(USER_ERROR) from None
 
 
@@ -304,11 +307,22 @@ def schema(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """What is installed, what is missing for what, and a self-check of some ten seconds."""
+def doctor(
+    asked: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[INSTRUCTION|RUNFILE]", help="Say only what extras this one needs.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What is installed, what is missing for what, and a self-check of some ten seconds; of an instruction or a run
+    file, the extras it needs.
+    """
     from ofasys.cli.doctor import doctor as begin
+    from ofasys.cli.doctor import what_it_needs
 
-    if not begin(as_json):
+    if not (begin(as_json) if asked is None else what_it_needs(asked, as_json)):
         raise typer.Exit(1)
 
 
@@ -323,6 +337,24 @@ def _settings(pairs: list[str]) -> dict[str, str]:
             raise ConfigError(f"--set {text!r} is not a setting; expected MODALITY.attribute=value, as IMAGE.size=64")
         found[name] = value
     return found
+
+
+def _of_system(error: OSError) -> str:
+    """An error of the system as a sentence: the file, what is wrong, the next step."""
+    said = error.strerror or str(error) or type(error).__name__
+    hint = _NEXT_STEPS.get(error.errno or 0, "")
+    return f"{f'{error.filename}: ' if error.filename else ''}{said}{f'; {hint}' if hint else ''}"
+
+
+_NEXT_STEPS = {
+    errno.EMFILE: "raise the limit of open files with ulimit -n, or use fewer workers",
+    errno.ENFILE: "the system has no more open files; end what holds them",
+    errno.ENOSPC: "make room on that disk, and give the same command again",
+    errno.EDQUOT: "make room in your quota, and give the same command again",
+    errno.EACCES: "choose a place that you may read and write",
+    errno.EROFS: "choose a place that may be written",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def main() -> None:

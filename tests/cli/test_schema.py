@@ -103,7 +103,6 @@ def test_what_is_right(text):
         "tasks: {a: {batch_size: 2}}\n",
         "tasks: {a: {shuffle: no}}\n",
         "tasks: {a: {generate: {num_beams: 2}}}\n",
-        "tasks: [{instruction: '-> [TEXT:t]'}]\n",
     ],
 )
 def test_what_is_wrong(text):

@@ -1,0 +1,44 @@
+"""What constructors say of a name or a value that they do not take."""
+
+import numpy as np
+import pytest
+
+from ofasys import ConfigError, GeneralistModel, Task, Trainer
+
+LINE = "[TEXT:a] -> [TEXT:b]"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Task("t", LINE, batch_size=8), "task 't' has no 'batch_size'; here it is called micro_batch_size"),
+        (lambda: Task("t", LINE, micro_batchsize=8), "task 't' has no 'micro_batchsize'; did you mean micro_batch_size?"),
+        (lambda: Task("t", LINE, shuffle="no"), "task 't': shuffle is 'no'; expected True or False"),
+        (lambda: Task("t", LINE, micro_batch_size=True), "micro_batch_size is True; expected a whole number"),
+        (lambda: Task("t", LINE, num_beams=2), "here it is called generate={'beam_size': ...}"),
+        (lambda: Trainer(max_steps="10"), "trainer: max_steps is '10'; expected a whole number"),
+        (lambda: Trainer(lr="1e-3"), "trainer: lr is '1e-3'; expected a number"),
+        (lambda: Trainer(learning_rate=1e-3), "trainer has no 'learning_rate'; here it is called lr"),
+        (lambda: Trainer(batch_size=8), "here it is called micro_batch_size, which each task has"),
+        (lambda: GeneralistModel(config={"width": 32}), "model: config is {'width': 32}; expected a ModelConfig or None"),
+        (lambda: GeneralistModel(siez="tiny"), "model has no 'siez'; did you mean size?"),
+        (lambda: GeneralistModel("tiny", 0.5), "model: seed is 0.5; expected a whole number"),
+    ],
+)  # fmt: skip
+def test_wrong(make, said):
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert said in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert Trainer(max_steps=np.int64(3), lr=np.float32(0.5)).max_steps == 3
+    assert Task("t", LINE, shuffle=np.bool_(True), weight=2).weight == 2
+
+
+def test_one_metric_alone():
+    def mine(predictions, references):
+        return {"mine": 1.0}
+
+    for metrics, names in (("rouge_l", ["rouge_l"]), (mine, ["mine"]), (["rouge_l", mine], ["rouge_l", "mine"])):
+        assert [metric.name for metric in Task("t", LINE, metrics=metrics).metrics] == names
