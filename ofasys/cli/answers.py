@@ -36,6 +36,7 @@ class AnswerFile:
         self.file: IO[str] | None = None
 
     def __enter__(self) -> AnswerFile:
+        self.columns, self.ascii, self.count = {}, True, 0
         self.file = self.part.open("w", encoding="utf8", newline="\n")
         return self
 

@@ -6,7 +6,7 @@ from ofasys.gallery.demo import INSTRUCTIONS, METRICS
 
 _GRID = "columns=4,preprocess=grid,rows=4,values=5"
 
-PAGES: dict[str, tuple[str, str, str]] = {  # task -> (page of the demo, instruction, metric)
+OF_PAGES: dict[str, tuple[str, str, str]] = {  # task -> (page of the demo, instruction, metric)
     "g2p": ("g2p", "[TEXT:word] -> [PHONE:phones]", "per"),
     "hear": (
         "speech",
@@ -33,4 +33,4 @@ def lines() -> dict[str, tuple[str | None, str, str]]:
     main: dict[str, tuple[str | None, str, str]] = {
         name: (None, text, METRICS[name]) for name, text in INSTRUCTIONS.items()
     }
-    return {**main, **PAGES}
+    return {**main, **OF_PAGES}

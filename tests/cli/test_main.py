@@ -150,7 +150,7 @@ def test_tasks(shell):
 
 @pytest.mark.slow
 def test_the_tasks_of_pages_are_listed_as_they_are(tmp_path):
-    from ofasys.gallery.lines import PAGES as listed
+    from ofasys.gallery.lines import OF_PAGES
     from ofasys.gallery.pages import PAGES
     from ofasys.gallery.pages.page import Asked
 
@@ -159,7 +159,7 @@ def test_the_tasks_of_pages_are_listed_as_they_are(tmp_path):
         for p in PAGES
         for t in p.tasks(Asked(tmp_path, brief=True))
     }
-    assert made == listed
+    assert made == OF_PAGES
 
 
 @pytest.mark.parametrize(
