@@ -110,7 +110,7 @@ def arguments(what: str, called: Mapping[str, str]) -> Callable[[type[Made]], ty
             hints = get_type_hints(inner)
             for word, value in {**dict(zip(known, args, strict=False)), **given}.items():
                 if word in hints and not fits(value, hints[word]):
-                    raise ConfigError(f"{said}: {word} is {value!r:.80}; expected {words(hints[word])}")
+                    raise ConfigError(f"{said} has {word} {value!r:.80}; it is {words(hints[word])}")
             inner(self, *args, **given)
 
         made.__init__ = made_of  # type: ignore[method-assign, assignment]

@@ -13,16 +13,16 @@ LINE = "[TEXT:a] -> [TEXT:b]"
     [
         (lambda: Task("t", LINE, batch_size=8), "task 't' has no 'batch_size'; here it is called micro_batch_size"),
         (lambda: Task("t", LINE, micro_batchsize=8), "task 't' has no 'micro_batchsize'; did you mean micro_batch_size?"),
-        (lambda: Task("t", LINE, shuffle="no"), "task 't': shuffle is 'no'; expected True or False"),
-        (lambda: Task("t", LINE, micro_batch_size=True), "micro_batch_size is True; expected a whole number"),
+        (lambda: Task("t", LINE, shuffle="no"), "task 't' has shuffle 'no'; it is True or False"),
+        (lambda: Task("t", LINE, micro_batch_size=True), "micro_batch_size True; it is a whole number"),
         (lambda: Task("t", LINE, num_beams=2), "here it is called generate={'beam_size': ...}"),
-        (lambda: Trainer(max_steps="10"), "trainer: max_steps is '10'; expected a whole number"),
-        (lambda: Trainer(lr="1e-3"), "trainer: lr is '1e-3'; expected a number"),
+        (lambda: Trainer(max_steps="10"), "trainer has max_steps '10'; it is a whole number"),
+        (lambda: Trainer(lr="1e-3"), "trainer has lr '1e-3'; it is a number"),
         (lambda: Trainer(learning_rate=1e-3), "trainer has no 'learning_rate'; here it is called lr"),
         (lambda: Trainer(batch_size=8), "here it is called micro_batch_size, which each task has"),
-        (lambda: GeneralistModel(config={"width": 32}), "model: config is {'width': 32}; expected a ModelConfig or None"),
+        (lambda: GeneralistModel(config={"width": 32}), "model has config {'width': 32}; it is a ModelConfig or None"),
         (lambda: GeneralistModel(siez="tiny"), "model has no 'siez'; did you mean size?"),
-        (lambda: GeneralistModel("tiny", 0.5), "model: seed is 0.5; expected a whole number"),
+        (lambda: GeneralistModel("tiny", 0.5), "model has seed 0.5; it is a whole number"),
     ],
 )  # fmt: skip
 def test_wrong(make, said):

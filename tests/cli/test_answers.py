@@ -67,17 +67,23 @@ def test_parquet_has_types(tmp_path):
     assert table.column("late").to_pylist() == [None, ["z"], None]
 
 
+def interrupted(file, records):
+    with file:
+        for record in records:
+            file.add(record)
+        raise KeyboardInterrupt
+
+
 def test_what_was_written_stays_when_it_stops(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("before")
     file = AnswerFile(path)
-    with pytest.raises(KeyboardInterrupt), file:
-        file.add({"row": 0})
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(file, [{"row": 0}])
     assert path.read_text() == "before"
     assert file.part.read_text() == '{"row": 0}\n'
-    with pytest.raises(KeyboardInterrupt), file:
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(file, [])
     assert not file.part.exists()
 
 
