@@ -1,4 +1,4 @@
-"""What a person gives to Task, Trainer or GeneralistModel: names that are near, and values of the right kind."""
+"""What a person gives to Task or GeneralistModel: names that are near, and values of the right kind."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ _WORDS: dict[Any, str] = {
 def arguments(what: str, called: Mapping[str, str]) -> Callable[[type[Made]], type[Made]]:
     """A class decorator: its constructor says which argument was meant, and what kind of value was expected.
 
-    what: how an error names what is made: "task", "trainer", "model". called: names from elsewhere -> ours. Arguments
+    what: how an error names what is made: "task", "model". called: names from elsewhere -> ours. Arguments
     whose annotation is of other than plain types and classes are not looked at. Errors of the constructor: ConfigError.
     """
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ofasys import ConfigError, GeneralistModel, Task, Trainer
+from ofasys import ConfigError, GeneralistModel, Task
 
 LINE = "[TEXT:a] -> [TEXT:b]"
 
@@ -16,10 +16,6 @@ LINE = "[TEXT:a] -> [TEXT:b]"
         (lambda: Task("t", LINE, shuffle="no"), "task 't' has shuffle 'no'; it is True or False"),
         (lambda: Task("t", LINE, micro_batch_size=True), "micro_batch_size True; it is a whole number"),
         (lambda: Task("t", LINE, num_beams=2), "here it is called generate={'beam_size': ...}"),
-        (lambda: Trainer(max_steps="10"), "trainer has max_steps '10'; it is a whole number"),
-        (lambda: Trainer(lr="1e-3"), "trainer has lr '1e-3'; it is a number"),
-        (lambda: Trainer(learning_rate=1e-3), "trainer has no 'learning_rate'; here it is called lr"),
-        (lambda: Trainer(batch_size=8), "here it is called micro_batch_size, which each task has"),
         (lambda: GeneralistModel(config={"width": 32}), "model has config {'width': 32}; it is a ModelConfig or None"),
         (lambda: GeneralistModel(siez="tiny"), "model has no 'siez'; did you mean size?"),
         (lambda: GeneralistModel("tiny", 0.5), "model has seed 0.5; it is a whole number"),
@@ -32,7 +28,7 @@ def test_wrong(make, said):
 
 
 def test_numbers_of_numpy_are_numbers():
-    assert Trainer(max_steps=np.int64(3), lr=np.float32(0.5)).max_steps == 3
+    assert Task("t", LINE, micro_batch_size=np.int64(3), smoothing=np.float32(0.5)).micro_batch_size == 3
     assert Task("t", LINE, shuffle=np.bool_(True), weight=2).weight == 2
 
 

@@ -37,7 +37,7 @@ class AnswerFile:
 
     def __enter__(self) -> AnswerFile:
         self.columns, self.ascii, self.count = {}, True, 0
-        self.file = self.part.open("w", encoding="utf8", newline="\n")
+        self.file = self.part.open("w", buffering=1, encoding="utf8", newline="\n")
         return self
 
     def __exit__(

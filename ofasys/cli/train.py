@@ -35,7 +35,7 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
     aside.replace(out / RESOLVED)
     try:
         trainer.fit(model=model, tasks=tasks)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter where a signal asked for the end
         done = last_step(out)
         kept = f"the same command goes on from step {done}" if done is not None else "no checkpoint was written yet"
         note(f"stopped; {kept}")

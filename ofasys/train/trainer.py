@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from ofasys.arguments import TRAINER_CALLED, arguments
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.task.schedule import Schedule, find
@@ -21,7 +20,6 @@ from ofasys.train.precision import choose
 from ofasys.train.run import Run
 
 
-@arguments("trainer", TRAINER_CALLED)
 @dataclass(kw_only=True)
 class Trainer:
     """How to train. Nothing here is about one task: that is in `Task`.
