@@ -28,7 +28,7 @@ def test_wrong(make, said):
 
 
 def test_numbers_of_numpy_are_numbers():
-    assert Task("t", LINE, micro_batch_size=np.int64(3), smoothing=np.float32(0.5)).micro_batch_size == 3
+    assert Task("t", LINE, bad_limit=np.int64(3), smoothing=np.float32(0.5)).bad_limit == 3
     assert Task("t", LINE, shuffle=np.bool_(True), weight=2).weight == 2
 
 
