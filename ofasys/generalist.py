@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofasys.arguments import MODEL_CALLED, arguments
 from ofasys.criterion import CRITERIA
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Context, Registry, default_registry, plugin
@@ -34,6 +35,7 @@ Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training
 LARGE_TABLE = 2_000_000  # numbers; below it the orientation of the vocabulary product makes no difference
 
 
+@arguments("model", MODEL_CALLED)
 class GeneralistModel(nn.Module):
     """One model for every task it has been shown.
 

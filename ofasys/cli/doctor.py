@@ -7,23 +7,21 @@ import os
 import platform
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from ofasys.cli import malloc
+from ofasys.cli.extras import installed, libraries, needs, optional
 from ofasys.cli.show import say
 from ofasys.errors import OfasysError
+from ofasys.language import Instruction
 from ofasys.modality import BUILT_IN, Modality
+from ofasys.planner import Plan, plan
 
-NEEDED = (
-    *("torch", "numpy", "tokenizers", "safetensors", "pillow", "pyarrow", "pydantic", "pyyaml"),
-    *("typer", "rich", "sacrebleu", "rapidfuzz", "faster-coco-eval"),
-)
-OPTIONAL = {
-    "datasets": ("rows given as datasets.Dataset", "hf"),
-    "tensorboard": ("curves of a run in TensorBoard", "track"),
-}
+NEEDED = libraries()[0]
+OPTIONAL = optional()
 INSTRUCTIONS = ("[IMAGE:img] what colour is it? -> [TEXT:colour]", "say [TEXT:word] twice -> [TEXT:twice]")
 
 
@@ -44,6 +42,43 @@ def doctor(as_json: bool = False) -> bool:
     }
     say(json.dumps(found, ensure_ascii=False, indent=1) if as_json else _text(found))
     return bool(ok)
+
+
+def what_it_needs(asked: str, as_json: bool = False) -> bool:
+    """Print which extras an instruction, or each task of a run file, needs. False where a library of them is missing.
+
+    Errors: as of an instruction, or of a run file.
+    """
+    plans = _plans(asked)
+    found: dict[str, Any] = {
+        name: {
+            extra: {"slots": slots, "missing": [lib for lib in libraries()[1].get(extra, ()) if _version(lib) is None]}
+            for extra, slots in needs(made).items()
+        }
+        for name, made in plans.items()
+    }
+    ok = not any(extra["missing"] for task in found.values() for extra in task.values())
+    if as_json:
+        say(json.dumps(found, ensure_ascii=False, indent=1))
+        return ok
+    for name, extras in found.items():
+        if not extras:
+            say(f"{name}: needs no extra")
+        for extra, about in extras.items():
+            lacks = ", ".join(about["missing"])
+            state = f'MISSING {lacks}: pip install "ofasys[{extra}]"' if lacks else "installed"
+            say(f"{name}: {', '.join(about['slots'])} needs ofasys[{extra}], {state}")
+    return ok
+
+
+def _plans(asked: str) -> dict[str, Sequence[Plan]]:
+    """Name -> plans: of an instruction, or of the tasks of a run file."""
+    if "->" in asked:
+        return {asked: [plan(Instruction(asked))]}
+    from ofasys.cli.runfile import read_run
+
+    run = read_run(asked)
+    return {task.name: task.plans for task in run.tasks(splits=())}
 
 
 def self_check() -> dict[str, Any]:
@@ -106,10 +141,7 @@ def _check() -> str:
 
 
 def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return installed(package)
 
 
 def _device() -> dict[str, Any]:

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ofasys.cli.answers import KINDS, AnswerFile, check_out
 from ofasys.cli.document import existing, parse_scalar
+from ofasys.cli.progress import Progress
+from ofasys.cli.record import Recorder, check_columns
+from ofasys.cli.rows import STANDARD_INPUT, Rows, enumerate_rows, of_path, of_pattern, of_standard_input
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.hub import OFASys, Output
-from ofasys.hub.output import jsonable
+from ofasys.hub.output import WORDS, jsonable
 from ofasys.language import Instruction
 from ofasys.modality import lexicon
 from ofasys.planner import Plan, plan
-from ofasys.task.source import open_source
+
+ON_BAD = ("skip", "stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a file of answers holds of each row. n_best: answers. every: the probabilities of all labels.
+
+    columns: those of the input to keep; None: all. on_bad: "skip" writes what is wrong into the row and goes on, "stop"
+    stops; None: skip where rows have a column for it.
+    """
+
+    n_best: int = 1
+    every: bool = False
+    columns: Sequence[str] | None = None
+    on_bad: str | None = None
 
 
 def infer(
@@ -31,37 +51,249 @@ def infer(
     out: Path | None = None,
     as_json: bool = False,
     which: str | None = None,
-) -> None:
-    """Answer one row given as `col=value`, or each row of a file; `col=value` then holds for every row."""
+    shape: Shape | None = None,
+) -> int:
+    """Answer one row given as `col=value`, or each row of a file; `col=value` then holds for every row.
+
+    text: an instruction, or the name of a task of the run. Gives the number of rows that could not be answered.
+    """
+    shape = shape or Shape()
+    words = [value for value in values if not value.startswith("@")]
     files = [Path(value[1:]) for value in values if value.startswith("@")] + ([data] if data else [])
-    if len(files) > 1:
-        raise ConfigError(f"rows come from {len(files)} files; give one")
-    if batch_size < 1:
-        raise ConfigError(f"--batch-size is {batch_size}; it is 1 or more")
+    many = [word for word in words if word.endswith("=-") or _is_pattern(word)]
+    if len(files) + len(many) > 1:
+        raise ConfigError(f"rows come from {len(files) + len(many)} {'places' if many else 'files'}; give one")
+    _check_asked(shape, out, batch_size, bool(files or many))
+    labels = _labels(closed_set)
     answerer = OFASys.from_pretrained(folder, which=which)
     registry = answerer.model.modalities
-    instruction = Instruction(text, lexicon(registry))
+    instruction = _instruction(text, answerer)
     planned = plan(instruction, modalities=registry)
-    row = _row(instruction, planned, [value for value in values if not value.startswith("@")])
-    asked = {"closed_set": _labels(closed_set), "batch_size": batch_size, **(search or {})}
+    columns = Columns(instruction, planned)
+    rows = _rows(columns, files, many)
+    row = columns.row([word for word in words if word not in many or rows is None])
+    asked: dict[str, Any] = {"closed_set": labels, "batch_size": batch_size, **(search or {})}
     if negative_prompt is not None:
         asked["negative_prompt"] = _prompt(negative_prompt)
-    if not files:
-        _one(answerer.inference(instruction, data=row, **asked), out, as_json)
-        return
-    if out is not None and out.suffix not in (".jsonl", ".txt"):
-        raise ConfigError(f"answers to many rows are written as .jsonl or .txt, not {out.name!r}")
-    answers = _many(answerer, instruction, planned, files[0], row, asked)
+    if shape.every:
+        asked["settings"] = {f"{_ranked(planned)}.generator": "rank"}
+    elif shape.n_best > 1:
+        asked["n_best"] = shape.n_best
+    if rows is None:
+        savers = [registry.face(slot.modality).save for slot in planned.answered]
+        if out is not None and out.suffix in KINDS and not any(part and out.suffix in part.suffixes for part in savers):
+            rows = Rows(enumerate_rows([row]), "the row", 1)
+        else:
+            _one(answerer.inference(instruction, data=row, **asked), out, as_json)
+            return 0
+    answers = Answering(answerer, instruction, columns.here(row, rows.root), rows, asked)
     if out is None:
-        for answer in answers:
+        return _print(answers, as_json, shape)
+    return _write(answers, Recorder(planned, registry, out, shape.n_best, shape.every, shape.columns), shape)
+
+
+def _check_asked(shape: Shape, out: Path | None, batch_size: int, many: bool) -> None:
+    """Errors: ConfigError for what cannot be, before a model is loaded."""
+    if batch_size < 1:
+        raise ConfigError(f"--batch-size is {batch_size}; it is 1 or more")
+    if shape.n_best < 1:
+        raise ConfigError(f"--n-best is {shape.n_best}; it is 1 or more")
+    if shape.on_bad not in (None, "skip", "stop"):
+        raise ConfigError(f"--on-bad is {shape.on_bad!r}; {nearest(str(shape.on_bad), ON_BAD)}it is skip or stop")
+    if out is not None and (many or out.suffix in KINDS):
+        check_out(out, (*KINDS, ".txt"), "answers to many rows are written")
+    elif out is not None and out.is_dir():
+        raise ConfigError(f"--out {out} is a folder; give the name of a file in it")
+    if out is None or out.suffix not in KINDS:
+        for name, given in (
+            ("--n-best", shape.n_best > 1),
+            ("--probabilities", shape.every),
+            ("--columns", shape.columns),
+        ):
+            if given:
+                raise ConfigError(f"{name} is of a file of answers; give --out answers.csv ({', '.join(KINDS)})")
+
+
+def _instruction(text: str, answerer: OFASys) -> Instruction:
+    """An instruction as it is written, or that of the task named. Errors: ConfigError for a name of none."""
+    known = {card.name: card for card in answerer.cards}
+    if text in known:
+        return Instruction(known[text].instructions[0], lexicon(answerer.model.modalities))
+    if "->" in text or any(c in text for c in "[]"):
+        return Instruction(text, lexicon(answerer.model.modalities))
+    names = ", ".join(known) or "none"
+    raise ConfigError(
+        f"no task {text!r} in this run; {nearest(text, known)}there are {names}; or give an instruction, as "
+        '"[TEXT:question] -> [TEXT:answer]"'
+    )
+
+
+def _ranked(planned: Plan) -> str:
+    """The column whose labels all get a probability. Errors: ConfigError where the answer is not one label."""
+    slots = planned.answered
+    if len(slots) != 1 or not slots[0].closed_set or slots[0].group is not None or slots[0].side != "target":
+        raise ConfigError(
+            f"--probabilities goes with an answer that is one label of a closed set; {planned.instruction} has another"
+        )
+    return slots[0].column
+
+
+def _is_pattern(word: str) -> bool:
+    name, _, value = word.partition("=")
+    return bool(name) and any(c in value for c in "*?[") and not value.lstrip().startswith(("[", "{"))
+
+
+def _rows(columns: Columns, files: Sequence[Path], many: Sequence[str]) -> Rows | None:
+    """The rows there are to answer; None where there is one, of words."""
+    needed = columns.instruction.needed
+    if files:
+        if str(files[0]) == STANDARD_INPUT:
+            return of_standard_input(needed, None, columns.value)
+        return of_path(files[0], needed)
+    for word in many:
+        name, _, value = word.partition("=")
+        columns.check(name)
+        if value == STANDARD_INPUT:
+            return of_standard_input(needed, name, columns.value)
+        if name in columns.files and not Path(value).exists():
+            return of_pattern(value, name)
+    return None
+
+
+@dataclass
+class Answering:
+    """Rows and their answers, a batch at a time.
+
+    given: columns that hold for every row. asked: what `inference` is asked besides.
+    """
+
+    answerer: OFASys
+    instruction: Instruction
+    given: Mapping[str, Any]
+    rows: Rows
+    asked: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.asked = {"root": self.rows.root, **self.asked}
+        prompt = self.asked.get("negative_prompt")
+        if isinstance(prompt, Mapping):
+            self.asked["negative_prompt"] = {name: _from_here(v, self.rows.root) for name, v in prompt.items()}
+
+    def answers(self, skip: bool) -> Iterator[tuple[int, Mapping[str, Any], Output | DataError]]:
+        """(number, row, its answer) in order. skip: a bad row gives its error; else it is raised.
+
+        Errors: DataError naming row and file.
+        """
+        held: list[tuple[int, Mapping[str, Any]]] = []
+        for number, row in self.rows.rows:
+            if isinstance(row, DataError):
+                yield from self._batch(held, skip)
+                held = []
+                if not skip:
+                    raise self._placed(row, number)
+                yield number, {}, self._placed(row, number)
+                continue
+            held.append((number, {**row, **self.given}))
+            if len(held) == self.asked["batch_size"]:
+                yield from self._batch(held, skip)
+                held = []
+        yield from self._batch(held, skip)
+
+    def _batch(
+        self, rows: Sequence[tuple[int, Mapping[str, Any]]], skip: bool
+    ) -> Iterator[tuple[int, Mapping[str, Any], Output | DataError]]:
+        """Rows whose numbers follow each other. Around a bad one the others are answered."""
+        if not rows:
+            return
+        first = rows[0][0]
+        try:
+            found = self.answerer.inference(self.instruction, data=[row for _, row in rows], first=first, **self.asked)
+        except DataError as error:
+            place = str(error.sample or "").removeprefix("row ")
+            bad = int(place) - first if place.isdigit() and 0 <= int(place) - first < len(rows) else None
+            if bad is None and len(rows) > 1:  # which one it is, is not said
+                for one in rows:
+                    yield from self._batch([one], skip)
+                return
+            bad = bad or 0
+            error = self._placed(error, rows[bad][0])
+            if not skip:
+                raise error from error.__cause__
+            yield from self._batch(rows[:bad], skip)
+            yield *rows[bad], error
+            yield from self._batch(rows[bad + 1 :], skip)
+            return
+        for (number, row), answer in zip(rows, found, strict=True):
+            yield number, row, answer
+
+    def _placed(self, error: DataError, number: int) -> DataError:
+        error.sample = f"row {number} of {self.rows.name}"
+        return error
+
+
+def _print(answers: Answering, as_json: bool, shape: Shape) -> int:
+    """A line an answer, on standard output; of a bad row that is skipped an empty one, or its error as JSON."""
+    bad = 0
+    for _, _, answer in answers.answers(shape.on_bad == "skip"):
+        if isinstance(answer, Output):
             say(_line(answer, as_json))
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
-    with out.open("w", encoding="utf8") as file:
-        for count, answer in enumerate(answers, start=1):  # noqa: B007
-            file.write(_line(answer, out.suffix == ".jsonl") + "\n")
-    note(f"wrote {count} answers to {out}")
+            continue
+        bad += 1
+        note(str(answer))
+        say(json.dumps({"error": str(answer)}, ensure_ascii=False) if as_json else "")
+    return bad
+
+
+def _write(answers: Answering, recorder: Recorder, shape: Shape) -> int:
+    """A record or a line an answer, into a file; what became of it is said at the end.
+
+    Errors: DataError where a bad row stops, or where no row could be answered.
+    """
+    out, lines = recorder.out, recorder.out.suffix == ".txt"
+    skip = shape.on_bad == "skip" or (shape.on_bad is None and not lines)
+    first = ""
+    file = AnswerFile(out)
+    try:
+        with file, Progress(answers.rows.total) as progress:
+            for number, row, answer in answers.answers(skip):
+                good = isinstance(answer, Output)
+                if good and not file.count:
+                    check_columns(shape.columns, row, answers.rows.name)
+                if not good and not progress.bad:
+                    first = str(answer)
+                progress.add(good)
+                if lines:
+                    file.line(str(answer) if good else "")
+                elif isinstance(answer, Output):
+                    file.add(recorder.record(number, row, answer, None))
+                else:
+                    file.add(recorder.record(number, row, None, str(answer)))
+    except BaseException:
+        if file.count:
+            note(f"stopped; {_answers(file.count)} so far are in {file.part}")
+        raise
+    if progress.bad:
+        where = "their lines are empty" if lines else f"why is in column {recorder.ours['error']!r}"
+        note(f"{progress.bad} of {_rows_of(progress.done)} could not be answered, {where}; the first: {first}")
+    note(f"wrote {_answers(file.count - progress.bad)} to {out}")
+    if not progress.done:
+        raise DataError(f"{answers.rows.name} holds no row, so {out} is empty", expected="at least one row")
+    if progress.bad == progress.done:
+        raise DataError(f"no row of {answers.rows.name} could be answered", expected=f"rows with {columns_of(answers)}")
+    return progress.bad
+
+
+def columns_of(answers: Answering) -> str:
+    """The columns that rows must have, in words."""
+    return ", ".join(name for name in answers.instruction.needed if name not in answers.given) or "nothing wrong"
+
+
+def _answers(count: int) -> str:
+    return f"{count} answer{'' if count == 1 else 's'}"
+
+
+def _rows_of(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
 
 
 def _one(answer: Output, out: Path | None, as_json: bool) -> None:
@@ -79,34 +311,6 @@ def _json(answer: Output) -> str:
     return json.dumps(answer.values, ensure_ascii=False, default=jsonable)
 
 
-def _many(
-    answerer: OFASys,
-    instruction: Instruction,
-    planned: Plan,
-    path: Path,
-    constant: Mapping[str, Any],
-    asked: dict[str, Any],
-) -> Iterator[Output]:
-    source = open_source(path)
-    files = {slot.column for slot in planned.slots if slot.value not in ("text", "label")}
-    given = {name: _from_here(value, source.root) if name in files else value for name, value in constant.items()}
-    asked = {"root": source.root, **asked}
-    if isinstance(asked.get("negative_prompt"), Mapping):
-        asked["negative_prompt"] = {
-            name: _from_here(value, source.root) for name, value in asked["negative_prompt"].items()
-        }
-    size = asked["batch_size"]
-    for start in range(0, len(source), size):
-        rows = [source[number] | given for number in range(start, min(start + size, len(source)))]
-        try:
-            yield from answerer.inference(instruction, data=rows, first=start, **asked)
-        except DataError as error:
-            place = str(error.sample or "").removeprefix("row ")
-            if place.isdigit():
-                error.sample = f"row {place} of {path}"
-            raise
-
-
 def _from_here(value: Any, root: Path | None) -> Any:
     """A relative path that was given as a word starts where we are, and not at `root`, the folder of the rows."""
     if isinstance(value, list):
@@ -120,36 +324,54 @@ def _from_here(value: Any, root: Path | None) -> Any:
     return str(Path(value).absolute()) if named else value
 
 
-def _row(instruction: Instruction, planned: Plan, values: Sequence[str]) -> dict[str, Any]:
-    """`col=value` as a row: text where the slot holds text, else JSON where it looks like it (a box, a list), else a
-    path.
-    """
-    groups = {group.column: None for group in instruction.groups if group.column is not None}
-    slots = {slot.column: slot for slot in planned.slots}
-    known = dict.fromkeys([*instruction.needed, *groups, *instruction.columns])
-    row: dict[str, Any] = {}
-    for text in values:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"{text!r} is not column=value; this instruction needs {_some(instruction)}")
-        if name not in known:
+class Columns:
+    """The columns of an instruction, and how a word is read as a value of one."""
+
+    def __init__(self, instruction: Instruction, planned: Plan) -> None:
+        self.instruction = instruction
+        groups = {group.column: None for group in instruction.groups if group.column is not None}
+        self.slots = {slot.column: slot for slot in planned.slots}
+        self.known = dict.fromkeys([*instruction.needed, *groups, *instruction.columns])
+        self.files = {slot.column for slot in planned.slots if slot.value not in WORDS}
+
+    def check(self, name: str) -> None:
+        """Errors: ConfigError for a name that no slot has."""
+        if name not in self.known:
             raise ConfigError(
-                f"no slot is called {name!r}; {nearest(name, known)}this instruction needs {_some(instruction)}"
+                f"no slot is called {name!r}; {nearest(name, self.known)}this instruction needs {_some(self.instruction)}"
             )
-        if name in row:
-            raise ConfigError(f"{name!r} is given twice; give it once")
-        slot = slots.get(name)
+
+    def row(self, values: Sequence[str]) -> dict[str, Any]:
+        """`col=value` as a row. Errors: ConfigError."""
+        row: dict[str, Any] = {}
+        for text in values:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise ConfigError(f"{text!r} is not column=value; this instruction needs {_some(self.instruction)}")
+            self.check(name)
+            if name in row:
+                raise ConfigError(f"{name!r} is given twice; give it once")
+            row[name] = self.value(name, value)
+        return row
+
+    def value(self, name: str, text: str) -> Any:
+        """Text where the slot holds text, else JSON where it looks like it (a box, a list), else a path."""
+        slot = self.slots.get(name)
         listed = slot is None or slot.group is not None
-        words = slot is not None and slot.value in ("text", "label")
-        if listed or (not words and value.lstrip()[:1] in ("[", "{")):
-            try:
-                row[name] = json.loads(value)
-            except ValueError as error:
-                what = "a JSON list, one value a round" if listed else "JSON, as [10, 20, 110, 90]"
-                raise ConfigError(f"{name}={value!r:.80} is not JSON ({error}); expected {what}") from None
-        else:
-            row[name] = value
-    return row
+        words = slot is not None and slot.value in WORDS
+        if not listed and (words or text.lstrip()[:1] not in ("[", "{")):
+            return text
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            what = "a JSON list, one value a round" if listed else "JSON, as [10, 20, 110, 90]"
+            raise ConfigError(f"{name}={text!r:.80} is not JSON ({error}); expected {what}") from None
+
+    def here(self, row: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
+        """A row of words beside rows of a file in `root`: its paths start where we are."""
+        if root is None:
+            return dict(row)
+        return {name: _from_here(value, root) if name in self.files else value for name, value in row.items()}
 
 
 def _prompt(text: str) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +19,8 @@ from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
 USER_ERROR = 2
+BROKEN_PIPE = 141  # as a shell has it: 128 and the number of SIGPIPE
+SOME_BAD = 3  # some rows could not be answered; the others were
 
 
 class Commands(TyperGroup):
@@ -39,14 +43,14 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError:  # who reads has had enough
+            with suppress(OSError, ValueError):  # what is still held is flushed to nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(BROKEN_PIPE) from None
         except (OfasysError, OSError) as error:
-            if isinstance(error, OSError) and error.filename is None:
-                raise
             if os.environ.get("OFASYS_DEBUG", "0") not in ("", "0"):
                 note(traceback.format_exc())
-            note(str(error) if isinstance(error, OfasysError) else f"{error.filename}: {error.strerror}")
+            note(str(error) if isinstance(error, OfasysError) else _of_system(error))
             raise typer.Exit(USER_ERROR) from None
 
 
@@ -170,14 +174,20 @@ def report(
 @app.command()
 def infer(
     run: Run,
-    text: Annotated[str, typer.Argument(metavar="INSTRUCTION", help="Any instruction of the run, or a new one.")],
+    text: Annotated[
+        str, typer.Argument(metavar="TASK|INSTRUCTION", help="A task of the run, or any instruction, a new one too.")
+    ],
     values: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[COLUMN=VALUE]...", help="A text, a path, or JSON for a box or a list; or @rows.jsonl."
+            metavar="[COLUMN=VALUE]...",
+            help="A text, a path, a pattern of paths, or JSON for a box or a list; COLUMN=- reads standard input; or @rows.jsonl.",
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="A file of rows (.jsonl .csv .tsv .parquet ...).")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A file of rows (.jsonl .csv .parquet .tar ...), a folder of pictures, or - ."),
+    ] = None,
     beam_size: Annotated[int | None, typer.Option("--beam-size", help="Beams; 1 is greedy.")] = None,
     max_length: Annotated[
         int | None, typer.Option("--max-length", help="Generated tokens, or positions of frames, at most.")
@@ -189,7 +199,26 @@ def infer(
     batch_size: Annotated[int, typer.Option("--batch-size", help="Rows answered at a time.")] = 8,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write the answer: .txt .json .png .wav .bvh .gif .csv; .jsonl or .txt for rows."),
+        typer.Option(
+            "--out",
+            help="Write the answer: .txt .json .png .wav .bvh .gif; of rows a file: .jsonl .csv .tsv .parquet .txt.",
+        ),
+    ] = None,
+    n_best: Annotated[int, typer.Option("--n-best", help="Answers a row in a file of answers, best first.")] = 1,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="The probability of every label, in a file of answers.")
+    ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B", help="Of the input only these columns, in a file of answers."),
+    ] = None,
+    on_bad: Annotated[
+        str | None,
+        typer.Option(
+            "--on-bad",
+            metavar="skip|stop",
+            help="What a row that cannot be read does; default: skip, with its error in the file; stop without a file.",
+        ),
     ] = None,
     negative_prompt: Annotated[
         str | None,
@@ -198,12 +227,20 @@ def infer(
     which: Which = None,
     as_json: Json = False,
 ) -> None:
-    """Answer an instruction by a trained model."""
+    """Answer a task, or any instruction, by a trained model: one row, or a file of them.
+
+    \b
+    ofasys infer runs/first caption img=cat.png
+    ofasys infer runs/first caption --data photos/ --out answers.csv
+    ofasys infer runs/first "[TEXT:a] so [TEXT:b]? -> [TEXT:label,closed_set]" a=red b=red
+    ofasys infer runs/first mood --data rows.csv --out answers.parquet --probabilities
+    cat lines.txt | ofasys infer runs/first mood text=- --out answers.jsonl
+    """
+    from ofasys.cli.infer import Shape, search_options
     from ofasys.cli.infer import infer as begin
-    from ofasys.cli.infer import search_options
 
     options = search_options(search or [], beam_size=beam_size, max_length=max_length)
-    begin(
+    bad = begin(
         run,
         text.lstrip(),
         values or [],
@@ -215,19 +252,32 @@ def infer(
         out=out,
         as_json=as_json,
         which=which,
+        shape=Shape(
+            n_best=n_best,
+            every=probabilities,
+            columns=None if columns is None else [name.strip() for name in columns.split(",") if name.strip()],
+            on_bad=on_bad,
+        ),
     )
+    if bad:
+        raise typer.Exit(SOME_BAD)
 
 
 @app.command()
-def tasks(as_json: Json = False) -> None:
-    """The built-in tasks: name, metric, instruction."""
-    from ofasys.cli.show import table
-    from ofasys.gallery.demo import INSTRUCTIONS, METRICS
+def tasks(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run, or of a saved model.")] = None,
+    which: Which = None,
+    as_json: Json = False,
+) -> None:
+    """The tasks of a run: lines, metrics, labels, rows, figures; without RUN, the built-in tasks."""
+    from ofasys.cli.tasks import built_in, of_run
 
-    if as_json:
-        say(json.dumps({n: {"instruction": str(t), "metric": METRICS[n]} for n, t in INSTRUCTIONS.items()}, indent=1))
+    if run is not None:
+        of_run(run, as_json, which)
+    elif which is not None:
+        raise ConfigError("--which is of a run; give its folder, or leave it out")
     else:
-        table(("task", "metric", "instruction"), [[n, METRICS[n], str(t)] for n, t in INSTRUCTIONS.items()])
+        built_in(as_json)
 
 
 @app.command()
@@ -264,11 +314,37 @@ def demo(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """What is installed, what is missing for what, and a self-check of some ten seconds."""
-    from ofasys.cli.doctor import doctor as begin
+def schema(
+    out: Annotated[Path | None, typer.Option("--out", help="Write it to this file.")] = None,
+) -> None:
+    """The JSON Schema of a run file, for an editor that completes and checks it.
 
-    if not begin(as_json):
+    \b
+    ofasys schema --out run.schema.json
+    and on top of the run file:  # yaml-language-server: $schema=run.schema.json
+    """
+    from ofasys.cli.jsonschema import print_schema
+
+    print_schema(out)
+
+
+@app.command()
+def doctor(
+    asked: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[INSTRUCTION|RUNFILE]", help="Say only what extras this one needs.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What is installed, what is missing for what, and a self-check of some ten seconds; of an instruction or a run
+    file, the extras it needs.
+    """
+    from ofasys.cli.doctor import doctor as begin
+    from ofasys.cli.doctor import what_it_needs
+
+    if not (begin(as_json) if asked is None else what_it_needs(asked, as_json)):
         raise typer.Exit(1)
 
 
@@ -283,6 +359,24 @@ def _settings(pairs: list[str]) -> dict[str, str]:
             raise ConfigError(f"--set {text!r} is not a setting; expected MODALITY.attribute=value, as IMAGE.size=64")
         found[name] = value
     return found
+
+
+def _of_system(error: OSError) -> str:
+    """An error of the system as a sentence: the file, what is wrong, the next step."""
+    said = error.strerror or str(error) or type(error).__name__
+    hint = _NEXT_STEPS.get(error.errno or 0, "")
+    return f"{f'{error.filename}: ' if error.filename else ''}{said}{f'; {hint}' if hint else ''}"
+
+
+_NEXT_STEPS = {
+    errno.EMFILE: "raise the limit of open files with ulimit -n, or use fewer workers",
+    errno.ENFILE: "the system has no more open files; end what holds them",
+    errno.ENOSPC: "make room on that disk, and give the same command again",
+    errno.EDQUOT: "make room in your quota, and give the same command again",
+    errno.EACCES: "choose a place that you may read and write",
+    errno.EROFS: "choose a place that may be written",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def main() -> None:

@@ -16,11 +16,13 @@ from ofasys.cli.document import Document, Place, by_name, dumped, existing, pars
 from ofasys.cli.schema import checked, fields
 from ofasys.errors import ConfigError, InstructionError, OfasysError, nearest
 from ofasys.generalist import GeneralistModel
+from ofasys.hub import OFASys
 from ofasys.metric import METRICS
 from ofasys.model.sizes import ModelConfig
 from ofasys.task.task import SPLITS, Task
 from ofasys.train import Trainer
 
+FROM = ("from", "which")  # of a model that goes on: where it is saved, and which of its checkpoints
 SECTIONS = ("tasks", "model", "trainer")
 RESOLVED = "run.yaml"
 
@@ -58,14 +60,51 @@ class RunFile:
 
     def model(self) -> GeneralistModel:
         """The model, untrained. Errors: ConfigError."""
-        given = self.document.values.get("model")
+        given = _shape(self.document.values.get("model"))
         if isinstance(given, GeneralistModel):
             return given
         if isinstance(given, _Amended):
             return given.made(self)
+        if isinstance(given, Mapping) and given.keys() & set(FROM):
+            return self._saved(given)
         found = self._model_fields(given if given is not None else {})
         with self._at("model"):
             return GeneralistModel(**found)
+
+    def _saved(self, given: Mapping[str, Any]) -> GeneralistModel:
+        """The model of a run or of a saved model. Errors: ConfigError for a field beside that says something else."""
+        place = self.document.place("model", "from")
+        if "from" not in given:
+            raise ConfigError(f"{self.document.place('model', 'which')}: which: is of a saved model; give from: too")
+        for name in FROM:
+            if not isinstance(given.get(name, ""), str):
+                expected = "the folder of a run or of a saved model" if name == "from" else "best or last"
+                raise ConfigError(
+                    f"{self.document.place('model', name)}: {name} of model is {given[name]!r:.80}; expected {expected}"
+                )
+        folder, _ = self.model_from()
+        beside = {name: value for name, value in given.items() if name not in FROM}
+        found = self._model_fields(beside)
+        if folder == Path(os.path.normpath(Path(self.trainer().out or "").absolute())):
+            raise ConfigError(
+                f"{place}: the model comes from {shown(folder)}, which is also where this run is written; give another "
+                "trainer.out, or leave from: out to go on with that run"
+            )
+        with self._at("model"):
+            model = OFASys.from_pretrained(folder, which=given.get("which")).model
+        has = {"size": model.size, "seed": model.seed, "config": model.config}
+        for name, value in found.items():
+            if name not in has or has[name] != value:
+                said = f", which has {name}: {has[name]}" if name in ("size", "seed") else ""
+                raise ConfigError(
+                    f"{self.document.place('model', name)}: {name}: {value!r:.60} does not go with from: {given['from']}"
+                    f"{said}; leave {name} out"
+                )
+        return model
+
+    def model_from(self) -> tuple[Path, bool]:
+        """The folder that `from:` of the model names, and whether it was written from the root."""
+        return self._path(self.document.values["model"]["from"], "model", "from")
 
     def trainer(self) -> Trainer:
         """The trainer; without `out`, its folder is runs/NAME-OF-THE-FILE. Errors: ConfigError."""
@@ -144,6 +183,8 @@ def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:
             raise ConfigError(
                 f"{document.place(name)}: a run file has no {name!r}; {nearest(name, SECTIONS)}it has tasks, model, trainer and include"
             )
+    if "model" in document.values:
+        document.values["model"] = _shape(document.values["model"])
     for text in overrides:
         keys, value = _override(text, document.values)
         document = _laid(document, tuple(keys), value, Place(f"{text!r} on the command line", Path.cwd()))
@@ -156,6 +197,8 @@ def _override(text: str, values: Mapping[str, Any]) -> tuple[list[str], Any]:
     if not equals or not dotted:
         raise ConfigError(f"{text!r} is not an override; expected dotted.key=value, as trainer.max_steps=100")
     section, _, rest = dotted.partition(".")
+    if dotted == "model":
+        return [dotted], parse_scalar(written)
     if section not in SECTIONS or not rest:
         raise ConfigError(
             f"{text!r}: {'nothing' if section in SECTIONS else 'no section'} is called {dotted!r}; "
@@ -175,6 +218,11 @@ def _override(text: str, values: Mapping[str, Any]) -> tuple[list[str], Any]:
     if rest:
         keys += rest.split(".", 1)  # what follows a field is one key: settings.IMAGE.size
     return keys, written if keys[-1] == "instruction" else parse_scalar(written)
+
+
+def _shape(model: Any) -> Any:
+    """`model: tiny` is short for its size."""
+    return {"size": model} if isinstance(model, str) else model
 
 
 @dataclass
@@ -278,7 +326,7 @@ def _python(path: Path) -> Document:
     if "tasks" not in values:
         raise ConfigError(f"{origin} defines no tasks; define tasks, model and trainer, or run() that returns them")
     for name, kind in (("model", GeneralistModel), ("trainer", Trainer)):
-        if name in values and not isinstance(values[name], (kind, dict)):
+        if name in values and not isinstance(_shape(values[name]), (kind, dict)):
             raise ConfigError(
                 f"{origin}: {name} is a {type(values[name]).__name__}; expected a {kind.__name__}, or a dict of its fields"
             )
@@ -345,11 +393,15 @@ def _task_fields(task: Task) -> dict[str, Any]:
 
 
 def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, Any]:
+    given = _shape(run.document.values.get("model"))
+    if isinstance(given, dict) and "from" in given:
+        return {
+            name: _from(out, *run.model_from()) if name == "from" else given[name] for name in FROM if name in given
+        }
     values: dict[str, Any] = {"size": model.size, "seed": model.seed, "text_pieces": model.text_pieces}
     if model.size == "custom":
         values["size"] = "tiny"
         values["config"] = model.config.to_dict()
-    given = run.document.values.get("model")
     written = given.get("tokenizer") if isinstance(given, dict) else None
     if written is not None:
         values["tokenizer"] = _from(out, *run._path(written, "model", "tokenizer"))

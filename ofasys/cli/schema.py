@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import BaseModel, ConfigDict, Strict, ValidationError, create_model
 
+from ofasys.arguments import MODEL_CALLED, TASK_CALLED, TRAINER_CALLED, meant
 from ofasys.cli.document import Document
-from ofasys.errors import ConfigError, nearest
+from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.task.task import Task
 from ofasys.train import Trainer
@@ -27,7 +28,7 @@ _IN_YAML: dict[str, dict[str, Any]] = {
         "train": str | None,
         "valid": str | None,
         "test": str | None,
-        "metrics": list[str],
+        "metrics": str | list[str],
         "closed_set": Labels | dict[str, Labels] | None,
         "references": dict[str, str] | None,
         "settings": dict[str, Any] | None,
@@ -38,9 +39,12 @@ _IN_YAML: dict[str, dict[str, Any]] = {
     "trainer": {"schedule": str, "out": str | None, "betas": Annotated[tuple[float, float], Strict(False)]},
 }
 _MAKES: dict[str, Any] = {"task": Task, "model": GeneralistModel, "trainer": Trainer}
+_CALLED = {"task": TASK_CALLED, "model": MODEL_CALLED, "trainer": TRAINER_CALLED}
+
 _NOT_IN_YAML = ("name", "modalities")
 _EXPECTED = {
     "instruction": "an instruction in quotes, or a list of them",
+    "metrics": "the name of a metric, or a list of them",
     "closed_set": "a list of labels, or column: list of labels (quote true and false)",
     "settings": "a mapping such as IMAGE.size: 64",
     "generate": "a mapping of search options such as beam_size: 5",
@@ -52,6 +56,11 @@ _EXPECTED = {
     "test": "a path, in quotes if need be",
 }
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+
+
+def makes(section: str) -> Any:
+    """The class that the fields of a section are the arguments of."""
+    return _MAKES[section]
 
 
 @cache
@@ -106,7 +115,7 @@ def checked(
 def _sentence(section: str, said: str, name: str, kind: str, values: Mapping[str, Any]) -> str:
     known = fields(section)
     if kind == "extra_forbidden":
-        return f"{said} has no field {name!r}; {nearest(name, known)}fields: {', '.join(known)}"
+        return f"{said} has no field {name!r}; {meant(name, known, _CALLED[section]).replace('there are', 'fields:')}"
     expected = _EXPECTED.get(name) or _words(schema(section).model_fields[name].annotation)
     if kind == "missing":
         return f"{said} has no {name}; expected {expected}"

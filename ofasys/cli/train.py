@@ -35,7 +35,7 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
     aside.replace(out / RESOLVED)
     try:
         trainer.fit(model=model, tasks=tasks)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter where a signal asked for the end
         done = last_step(out)
         kept = f"the same command goes on from step {done}" if done is not None else "no checkpoint was written yet"
         note(f"stopped; {kept}")
@@ -81,13 +81,25 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
+def log_lines(log: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a run's log; none where there is no log. A line that was cut off is left out."""
+    if not log.is_file():
+        return
+    with log.open(encoding="utf8", errors="replace") as file:
+        for text in file:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(line, dict):
+                yield line
+
+
 def figures(out: Path, names: Sequence[str]) -> None:
     """A table of the last figures of each of these tasks, from metrics.jsonl."""
     last: dict[str, dict[str, dict[str, Any]]] = {}
     steps: dict[str, int] = {}
-    path = out / "metrics.jsonl"
-    for line in path.read_text(encoding="utf8").splitlines() if path.is_file() else ():
-        row = json.loads(line)
+    for row in log_lines(out / "metrics.jsonl"):
         if row.get("task") is not None:
             last.setdefault(row["task"], {})[row["kind"]] = row
             steps[row["task"]] = row["step"]

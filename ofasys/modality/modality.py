@@ -35,8 +35,9 @@ class Part:
     who name it use the same weights. family: said instead of the modality's tag in that key, so that two modalities
     share weights. keyed: option names that make another set of weights; `column` is that of the slot. fits: the preprocessor learns something from
     training values first. adaptor: of a preprocessor, the one that reads it unless the slot says another. suffixes: of
-    `save`, the kinds of file it writes, as `.png`; none: whatever it is asked for. cost: (options, width) ->
-    (parameters, FLOPs a position), for the plan's estimate.
+    `save`, the kinds of file it writes, as `.png`; none: whatever it is asked for. extra: of a preprocessor, the extra
+    of this package that values of any kind need. cost: (options, width) -> (parameters, FLOPs a position), for the
+    plan's estimate.
     """
 
     load: str
@@ -48,6 +49,7 @@ class Part:
     fits: bool = False
     adaptor: str | None = None
     suffixes: tuple[str, ...] = ()
+    extra: str | None = None
     cost: Callable[[Options, int], tuple[int, int]] = lambda options, width: (0, 0)
 
     def resolve(self) -> Any:

@@ -90,6 +90,7 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
         f"{pad}    preprocess  {_choice(slot.preprocess.name, slot.preprocess.why)}: {preprocess}",
         f"{pad}    adaptor     {_choice(slot.adaptor.name, slot.adaptor.why)}: {adaptor}; {slot.positions} positions",
     ]
+    lines += _needs(slot, registry, pad)
     if slot.no_loss:
         lines.append(f"{pad}    given       no_loss: read with the sample, neither learned nor generated")
     if slot.criterion:
@@ -115,6 +116,20 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
     return lines
 
 
+def needed_extra(slot: SlotPlan, registry: Registry | None = None) -> str | None:
+    """The extra of this package that a slot needs, as `audio`; None where it needs none, or is not known here."""
+    try:
+        face = (registry or default_registry()).face(slot.modality)
+    except ConfigError:
+        return None
+    return face.preprocess[slot.preprocess.name].extra
+
+
+def _needs(slot: SlotPlan, registry: Registry, pad: str) -> list[str]:
+    extra = needed_extra(slot, registry)
+    return [f"{pad}    needs       ofasys[{extra}]"] if extra else []
+
+
 def _goal(plan: Plan, slot: SlotPlan, registry: Registry) -> list[str]:
     about, preprocess, *_ = _words(slot, registry)
     learner = next(s for s in plan.slots if s.goal == slot.index)
@@ -123,6 +138,7 @@ def _goal(plan: Plan, slot: SlotPlan, registry: Registry) -> list[str]:
         f"    {about}",
         f"    preprocess  {_choice(slot.preprocess.name, slot.preprocess.why)}: {preprocess}",
     ]
+    lines += _needs(slot, registry, "")
     if slot in plan.answered and slot.generator:
         lines.append(f"    generator   {_choice(slot.generator.name, slot.generator.why)}")
         lines.append(f"    answer      back to {about}; out[{slot.column!r}], out.{slot.value}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ofasys.arguments import TASK_CALLED, arguments
 from ofasys.errors import ConfigError, DataError, OfasysError, PluginError, nearest
 from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.language import Instruction
@@ -30,12 +31,15 @@ OFTEN = 100  # prompts and labels come with every row, so they weigh as text tha
 BAD_LIMIT = 100  # bad rows that are skipped before training stops
 MOST_EXAMPLES = 5_000  # rows that a preprocessor learns from before training
 
+Scorer = Callable[..., Mapping[str, float] | float]  # (predictions, references) -> figures
 
+
+@arguments("task", TASK_CALLED)
 class Task:
     """What to learn, from what, and how it is judged.
 
     instruction: one, or several of which each micro-batch samples one. train, valid, test: rows, see `open_source`.
-    metrics: names, `Metric`s, or functions (predictions, references) -> dict. weight: its share in the schedule. join,
+    metrics: one or several: names, `Metric`s, or functions (predictions, references) -> dict. weight: its share in the schedule. join,
     leave: the steps between which it takes part. closed_set: column -> labels, or the labels of the only column that
     has a set; without it the labels are gathered from the training rows. settings: defaults for the plan, such as
     {"IMAGE.size": 64}. generate: search options used in evaluation. references: target column -> the column that holds
@@ -55,7 +59,7 @@ class Task:
         valid: Any = None,
         test: Any = None,
         *,
-        metrics: Sequence[str | Metric | Callable[..., Mapping[str, float]]] = (),
+        metrics: str | Metric | Scorer | Sequence[str | Metric | Scorer] = (),
         micro_batch_size: int = 16,
         weight: float = 1.0,
         join: int = 0,
@@ -104,7 +108,7 @@ class Task:
             raise ConfigError(
                 f"task {name!r} has smoothing={smoothing}, and no slot that is learned as tokens; leave it out"
             )
-        self.metrics = tuple(find(metric) for metric in metrics)
+        self.metrics = tuple(find(metric) for metric in several(metrics))
         for metric in self.metrics:
             metric_columns(metric, self.plan)
         self.micro_batch_size, self.weight, self.join, self.leave = micro_batch_size, weight, join, leave
@@ -375,6 +379,13 @@ class Task:
         except DataError as error:
             raise ConfigError(f"task {self.name!r}: the closed set of {column!r}: {error}") from None
         return labels
+
+
+def several(metrics: str | Metric | Scorer | Sequence[str | Metric | Scorer]) -> Sequence[str | Metric | Scorer]:
+    """One metric alone as a list of it."""
+    if isinstance(metrics, (str, Metric)):
+        return [metrics]
+    return metrics if isinstance(metrics, Sequence) else [metrics]
 
 
 def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:

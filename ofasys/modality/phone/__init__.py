@@ -48,6 +48,7 @@ PHONE = Modality(
             "ofasys.modality.phone.preprocess:Pronounced",
             options=PronounceOptions,
             about="text: English looked up in a dictionary, other languages said by espeak-ng",
+            extra="phone",
         ),
     },
     adaptor={"tokens": TOKENS},

@@ -20,7 +20,11 @@ VIDEO = Modality(
     value="video",
     options=VideoOptions,
     preprocess={
-        "frames": Part("ofasys.modality.video.preprocess:Frames", about="frames taken from the clip, cut into patches")
+        "frames": Part(
+            "ofasys.modality.video.preprocess:Frames",
+            about="frames taken from the clip, cut into patches",
+            extra="video",
+        )
     },
     adaptor={"patch": PATCH},
     source=Defaults(preprocess="frames", adaptor="patch", criteria=("classify",)),

@@ -1,0 +1,198 @@
+"""Files of answers: a record a row, as JSON lines, CSV or Parquet.
+
+Records are written as they come, as JSON lines in `NAME.part`; at the end the part is made the file asked for, in one
+move. What columns there are, and of what types, is known then, however many rows there are.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from ofasys.errors import ConfigError
+
+KINDS = (".jsonl", ".csv", ".tsv", ".parquet")
+EXACT = 2**53  # whole numbers up to here are floats too
+_CHUNK = 10_000  # records a row group of Parquet
+
+
+class AnswerFile:
+    """A file of records, dicts of plain values. Use as a context: without an error it is complete when that ends.
+
+    With an error the part stays, whole lines each, and `part` says where. `.txt` takes `lines` instead of records.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.part = path, path.with_name(f"{path.name}.part")
+        self.columns: dict[str, set[str]] = {}  # column -> the kinds of its values
+        self.ascii = True
+        self.count = 0
+        self.file: IO[str] | None = None
+
+    def __enter__(self) -> AnswerFile:
+        self.columns, self.ascii, self.count = {}, True, 0
+        self.file = self.part.open("w", buffering=1, encoding="utf8", newline="\n")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self.file is not None
+        self.file.close()
+        if kind is not None:
+            if not self.count:
+                self.part.unlink(missing_ok=True)
+            return
+        if self.path.suffix in (".jsonl", ".txt"):
+            os.replace(self.part, self.path)
+            return
+        aside = self.path.with_name(f".{self.path.name}.new")
+        _WRITERS[self.path.suffix](self, aside)
+        os.replace(aside, self.path)
+        self.part.unlink()
+
+    def line(self, text: str) -> None:
+        """One line of a `.txt` file."""
+        assert self.file is not None
+        self.file.write(" ".join(text.splitlines()) + "\n")
+        self.count += 1
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """One record; numbers that are not finite become null."""
+        assert self.file is not None
+        plain = {name: _finite(value) for name, value in record.items()}
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+        self.ascii = self.ascii and text.isascii()
+        self.file.write(text.encode("utf8", "replace").decode("utf8") + "\n")
+        self.count += 1
+        for name, value in plain.items():
+            kinds = self.columns.setdefault(name, set())
+            if value is not None and value != []:
+                kinds.add(_kind(value))
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The records of the part, again."""
+        with self.part.open(encoding="utf8", newline="\n") as file:
+            for line in file:
+                yield json.loads(line)
+
+
+def check_out(path: Path, kinds: Sequence[str], what: str) -> None:
+    """Whether a file can be written there, before there is anything to write; its folder is made.
+
+    Errors: ConfigError for another kind of file, a folder, or a place that may not be written.
+    """
+    if path.is_dir():
+        raise ConfigError(f"--out {path} is a folder; give the name of a file in it, as {path / f'answers{kinds[0]}'}")
+    if path.suffix not in kinds:
+        raise ConfigError(f"{what} as {', '.join(kinds[:-1])} or {kinds[-1]}, not {path.name!r}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = not path.exists()
+        with path.open("ab"):
+            pass
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise ConfigError(f"--out {path} cannot be written: {error.strerror or error}") from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+def _kind(value: Any) -> str:
+    """Of what type a column with such values is."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int" if abs(value) <= EXACT else "int64" if -(2**63) <= value < 2**63 else "json"
+    if isinstance(value, float):
+        return "float"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list):
+        inner = {_kind(one) for one in value}
+        return "numbers" if inner <= {"int", "float"} else "texts" if inner == {"text"} else "json"
+    return (
+        "shares" if value and all(isinstance(one, float) for one in value.values()) else "json"
+    )  # label -> probability
+
+
+def _text(value: Any) -> Any:
+    """A cell: text and numbers as they are, truth as in JSON, what is nested as JSON."""
+    if isinstance(value, (bool, list, dict)):
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _write_csv(file: AnswerFile, path: Path) -> None:
+    # Spreadsheets take a file for UTF-8 only where it begins with the mark; one of plain ASCII needs none.
+    with path.open("w", encoding="utf8" if file.ascii else "utf-8-sig", newline="") as made:
+        writer = csv.writer(made, delimiter="\t" if file.path.suffix == ".tsv" else ",", lineterminator="\n")
+        writer.writerow(file.columns)
+        for record in file.records():
+            writer.writerow([_text(record.get(name)) for name in file.columns])
+
+
+def _write_parquet(file: AnswerFile, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types: dict[frozenset[str], Any] = {
+        frozenset({"bool"}): pa.bool_(),
+        frozenset({"int"}): pa.int64(),
+        frozenset({"int64"}): pa.int64(),
+        frozenset({"int", "int64"}): pa.int64(),
+        frozenset({"float"}): pa.float64(),
+        frozenset({"int", "float"}): pa.float64(),
+        frozenset({"numbers"}): pa.list_(pa.float64()),
+        frozenset({"texts"}): pa.list_(pa.string()),
+        frozenset({"shares"}): pa.map_(pa.string(), pa.float64()),
+    }
+    chosen = {name: types.get(frozenset(kinds), pa.string()) for name, kinds in file.columns.items()}
+    schema = pa.schema(list(chosen.items()))
+    with pq.ParquetWriter(path, schema) as writer:
+        for records in _chunks(file.records(), _CHUNK):
+            columns = {name: [_cell(record.get(name), chosen[name], pa) for record in records] for name in chosen}
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def _cell(value: Any, kind: Any, pa: Any) -> Any:
+    if value is None:
+        return None
+    if pa.types.is_string(kind):
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if pa.types.is_map(kind):
+        return list(value.items())
+    return value
+
+
+def _chunks(records: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    held: list[dict[str, Any]] = []
+    for record in records:
+        held.append(record)
+        if len(held) == size:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+_WRITERS: dict[str, Callable[[AnswerFile, Path], None]] = {
+    ".csv": _write_csv,
+    ".tsv": _write_csv,
+    ".parquet": _write_parquet,
+}

@@ -1,0 +1,161 @@
+"""`ofasys schema`: the JSON Schema of a run file, for an editor that completes and checks it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ofasys.cli.schema import makes, schema
+from ofasys.cli.show import note, say
+from ofasys.errors import ConfigError
+from ofasys.generator.options import SearchOptions
+from ofasys.metric import METRICS
+from ofasys.model.sizes import SIZES, ModelConfig
+from ofasys.task.schedule import SCHEDULES
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_ENUMS: dict[str, dict[str, Any]] = {
+    "task": {"on_bad": ["skip", "stop"]},
+    "model": {"size": list(SIZES)},
+    "trainer": {
+        "schedule": list(SCHEDULES),
+        "decay": ["cosine", "linear", "constant"],
+        "precision": ["auto", "float32", "bfloat16"],
+    },
+}
+_LEAST: dict[str, dict[str, int]] = {
+    "task": {"micro_batch_size": 1, "join": 0, "leave": 0, "bad_limit": 0, "smoothing": 0},
+    "model": {"text_pieces": 1},
+    "trainer": dict.fromkeys(("max_steps", "accumulate", "log_every", "eval_batch_size", "eval_samples"), 1)
+    | dict.fromkeys(("workers", "eval_every", "save_every", "weight_decay", "warmup"), 0),
+}
+_MORE: dict[str, dict[str, int]] = {"task": {"weight": 0, "loss_weight": 0}, "trainer": {"lr": 0, "clip": 0}}
+
+
+def print_schema(out: Path | None = None) -> None:
+    """Print it, or write it to a file. Errors: ConfigError for a place that may not be written."""
+    text = json.dumps(run_schema(), ensure_ascii=False, indent=1)
+    if out is None:
+        say(text)
+        return
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder; give the name of a file in it, as {out / 'run.schema.json'}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text + "\n", encoding="utf8")
+    note(f"wrote {out}; put this on top of a run file: # yaml-language-server: $schema={out}")
+
+
+def run_schema() -> dict[str, Any]:
+    """The JSON Schema of a run file."""
+    task, model, trainer = (_section(name) for name in ("task", "model", "trainer"))
+    task["properties"]["metrics"] = _metrics(task["properties"]["metrics"])
+    task["properties"]["generate"] = _some(task["properties"]["generate"], _options())
+    model["properties"] |= {
+        "from": {"type": "string", "description": "The folder of a run or of a saved model to go on with."},
+        "which": {"enum": ["best", "last"], "description": "Its checkpoint; without it the best, else the last."},
+    }
+    model["properties"]["config"] = _some(model["properties"]["config"], _config())
+    named = {**task, "properties": {"name": {"type": "string", "description": "Its name."}, **task["properties"]}}
+    named["required"] = [*task.get("required", []), "name"]
+    return {
+        "$schema": DRAFT,
+        "title": "A run file of ofasys",
+        "description": "What to train: tasks, a model, a trainer.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "include": {
+                "description": "Run files that are laid under this one, in order.",
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            },
+            "tasks": {
+                "description": "Name to fields, or a list of tasks with a name each.",
+                "anyOf": [
+                    {"type": "object", "additionalProperties": {"anyOf": [{"$ref": "#/$defs/task"}, {"type": "null"}]}},
+                    {"type": "array", "items": {"$ref": "#/$defs/named_task"}},
+                ],
+            },
+            "model": {"anyOf": [{"$ref": "#/$defs/model"}, {"enum": list(SIZES)}]},
+            "trainer": {"$ref": "#/$defs/trainer"},
+        },
+        "$defs": {"task": task, "named_task": named, "model": model, "trainer": trainer},
+    }
+
+
+def _section(name: str) -> dict[str, Any]:
+    """The schema of a section's fields. None of them is required of one file: another may be laid under it."""
+    found = schema(name).model_json_schema()
+    about = _descriptions(makes(name).__doc__ or "")
+    for field, kind in found["properties"].items():
+        kind.pop("title", None)
+        if field in about:
+            kind["description"] = about[field]
+        if field in _ENUMS[name]:
+            kind.pop("type", None)
+            kind["enum"] = _ENUMS[name][field]
+        if field in _LEAST.get(name, {}):
+            _bounded(kind, "minimum", _LEAST[name][field])
+        if field in _MORE.get(name, {}):
+            _bounded(kind, "exclusiveMinimum", _MORE[name][field])
+    return {
+        "type": "object",
+        "description": " ".join((makes(name).__doc__ or "").partition("\n")[0].split()),
+        "additionalProperties": False,
+        "properties": found["properties"],
+    }
+
+
+def _bounded(kind: dict[str, Any], word: str, bound: int) -> None:
+    for one in kind.get("anyOf", [kind]):
+        if one.get("type") in ("integer", "number"):
+            one[word] = bound
+
+
+def _metrics(kind: Mapping[str, Any]) -> dict[str, Any]:
+    one = {"enum": sorted(METRICS)}
+    return {"description": kind.get("description", ""), "anyOf": [one, {"type": "array", "items": one}], "default": []}
+
+
+def _some(kind: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping of known keys, or null."""
+    inner = {"type": "object", "additionalProperties": False, "properties": dict(properties)}
+    return {"description": kind.get("description", ""), "anyOf": [inner, {"type": "null"}], "default": None}
+
+
+def _options() -> dict[str, Any]:
+    """The options of a search, and of what draws values."""
+    from ofasys.generator.options import drawing_options
+
+    own = _plain(SearchOptions)
+    return own | {name: {"description": entry.about} for name, entry in drawing_options().items() if name not in own}
+
+
+def _config() -> dict[str, Any]:
+    return _plain(ModelConfig)
+
+
+def _plain(kind: type) -> dict[str, Any]:
+    found = TypeAdapter(kind).json_schema()["properties"]
+    about = _descriptions(kind.__doc__ or "")
+    for name, one in found.items():
+        one.pop("title", None)
+        if name in about:
+            one["description"] = about[name]
+    return dict(found)
+
+
+def _descriptions(text: str) -> dict[str, str]:
+    """What a docstring says of each field: `name: words.` or `name, other: words.`, until the next."""
+    whole = " ".join(text.split())
+    found: dict[str, str] = {}
+    heads = list(re.finditer(r"(?<=\. )((?:[A-Za-z_]\w*)(?:, \w+(?: \([^)]*\))?)*(?: \([^)]*\))?): ", whole))
+    for head, after in zip(heads, [*heads[1:], None], strict=True):
+        said = whole[head.end() : after.start() if after is not None else len(whole)].strip()
+        for name in re.findall(r"\w+", re.sub(r"\([^)]*\)", "", head[1])):
+            found[name] = said[:1].upper() + said[1:]
+    return found

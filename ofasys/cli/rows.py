@@ -1,0 +1,113 @@
+"""The rows that `ofasys infer` answers: of a file or folder, of standard input, or of paths that fit a pattern."""
+
+from __future__ import annotations
+
+import glob
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ofasys.errors import ConfigError, DataError
+from ofasys.task.source import open_source
+
+STANDARD_INPUT = "-"
+Numbered = tuple[int, dict[str, Any] | DataError]  # a row's number, and the row or what is wrong with it
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows, read once, in order. name: what a person calls them. total: None where it is not known.
+
+    root: where relative paths inside them start; None: where we are.
+    """
+
+    rows: Iterator[Numbered]
+    name: str
+    total: int | None = None
+    root: Path | None = None
+
+
+def of_path(path: Path, needed: Sequence[str]) -> Rows:
+    """The rows of a file, or of a folder of pictures. needed: the columns of the source.
+
+    Of a folder the pictures are the one column that is needed. Errors: as `open_source`.
+    """
+    source = open_source(path)
+    column = needed[0] if path.is_dir() and len(needed) == 1 else None
+
+    def read() -> Iterator[Numbered]:
+        for number in range(len(source)):
+            try:
+                row = source[number]
+            except DataError as error:
+                yield number, error
+                continue
+            if column is not None and column not in row and "image" in row:
+                row = {column: row.pop("image"), **row}
+            yield number, row
+
+    return Rows(read(), str(path), len(source), source.root)
+
+
+def of_pattern(pattern: str, column: str) -> Rows:
+    """A row for each path that fits, in order. Errors: ConfigError where none does."""
+    paths = sorted(glob.glob(pattern, recursive=True))
+    if not paths:
+        raise ConfigError(f"no file fits {column}={pattern}; look at the pattern, or give a path that is there")
+    return Rows(enumerate_rows({column: path} for path in paths), pattern, len(paths))
+
+
+def of_standard_input(needed: Sequence[str], column: str | None, value: Callable[[str, str], Any]) -> Rows:
+    """A row for each line of standard input that is not blank: a JSON object, or a value of the one column needed.
+
+    column: the one whose values the lines are, if it was said. value: (column, text) -> the value meant.
+    """
+    return Rows(_lines(needed, column, value), "standard input")
+
+
+def enumerate_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Numbered]:
+    """Rows with their numbers."""
+    return ((number, dict(row)) for number, row in enumerate(rows))
+
+
+def _lines(needed: Sequence[str], column: str | None, value: Callable[[str, str], Any]) -> Iterator[Numbered]:
+    number = -1
+    for text in _standard_input():
+        if not text.strip():
+            continue
+        number += 1
+        if column is not None:
+            yield number, {column: value(column, text)}
+            continue
+        if number == 0 and not text.lstrip().startswith("{"):
+            if len(needed) != 1:
+                columns = ", ".join(needed) or "none"
+                raise ConfigError(
+                    f"standard input begins with {text[:40]!r}, which is no JSON object; a line that is a value goes with "
+                    f"one column, and this instruction has {len(needed)}: {columns}; give a JSON object a line"
+                )
+            column = needed[0]
+            yield number, {column: value(column, text)}
+            continue
+        yield number, _object(text)
+
+
+def _object(text: str) -> dict[str, Any] | DataError:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        return DataError(f"the line is not JSON: {error}: {text[:80]!r}", expected="a JSON object a line")
+    if not isinstance(row, dict):
+        return DataError(f"the line is a {type(row).__name__}: {text[:80]!r}", expected="a JSON object a line")
+    return row
+
+
+def _standard_input() -> Iterator[str]:
+    try:
+        for number, line in enumerate(sys.stdin):
+            yield (line.removeprefix("\ufeff") if number == 0 else line).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"standard input is not UTF-8 text: {error.reason}; save it as UTF-8") from None

@@ -1,0 +1,254 @@
+"""Files of answers: what stands in them, whatever the rows and the answers are; and what becomes of what is bad."""
+
+import csv
+import json
+import math
+import re
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from ofasys.cli.answers import AnswerFile
+from ofasys.cli.main import app
+from ofasys.cli.progress import EVERY, Progress
+
+RECORDS = [
+    {"row": 0, "n": 1, "x": 0.5, "t": "=1+1", "box": [1.0, 2.0], "p": {"a": 0.25, "b": 0.75}, "odd": 1, "ok": True},
+    {"row": 1, "n": None, "x": 2, "t": 'é, "x"\ny', "box": [], "p": None, "odd": "one", "ok": False, "late": ["z"]},
+    {"row": 2, "n": 2**60, "x": math.nan, "t": None, "box": [3.0], "p": {"a": 1.0}, "odd": [None], "ok": None},
+]
+
+
+def write(path):
+    with AnswerFile(path) as file:
+        for record in RECORDS:
+            file.add(record)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_json_lines(tmp_path):
+    write(tmp_path / "a.jsonl")
+    found = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert found[:2] == RECORDS[:2]
+    assert found[2] == {**RECORDS[2], "x": None}
+
+
+@pytest.mark.parametrize(("suffix", "between"), [(".csv", ","), (".tsv", "\t")])
+def test_csv_as_a_spreadsheet_takes_it(tmp_path, suffix, between):
+    write(tmp_path / f"a{suffix}")
+    assert (tmp_path / f"a{suffix}").read_bytes().startswith(b"\xef\xbb\xbfrow")  # it is not all ASCII
+    with (tmp_path / f"a{suffix}").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter=between))
+    assert list(rows[0]) == ["row", "n", "x", "t", "box", "p", "odd", "ok", "late"]
+    assert rows[0]["t"] == "=1+1"
+    assert rows[1]["t"] == RECORDS[1]["t"]
+    assert json.loads(rows[0]["p"]) == RECORDS[0]["p"]
+    assert [row["ok"] for row in rows] == ["true", "false", ""]
+    assert [row["n"] for row in rows] == ["1", "", str(2**60)]
+
+
+def test_parquet_has_types(tmp_path):
+    write(tmp_path / "a.parquet")
+    table = pq.read_table(tmp_path / "a.parquet")
+    kinds = {name: str(table.schema.field(name).type) for name in table.column_names}
+    assert (kinds["n"], kinds["x"], kinds["t"], kinds["ok"], kinds["odd"]) == (
+        "int64",
+        "double",
+        "string",
+        "bool",
+        "string",
+    )
+    assert kinds["box"].startswith("list<")
+    assert kinds["p"].startswith("map<string, double")
+    assert table.column("odd").to_pylist() == ["1", "one", "[null]"]
+    assert table.column("box").to_pylist() == [[1.0, 2.0], [], [3.0]]
+    assert table.column("n").to_pylist() == [1, None, 2**60]
+    assert table.column("late").to_pylist() == [None, ["z"], None]
+
+
+def interrupted(file, records):
+    with file:
+        for record in records:
+            file.add(record)
+        raise KeyboardInterrupt
+
+
+def test_what_was_written_stays_when_it_stops(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("before")
+    file = AnswerFile(path)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(file, [{"row": 0}])
+    assert path.read_text() == "before"
+    assert file.part.read_text() == '{"row": 0}\n'
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(file, [])
+    assert not file.part.exists()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_said_every_so_often(capsys, terminal):
+    now = [0.0]
+    with Progress(100, lambda: now[0], terminal) as progress:
+        for i in range(4):
+            now[0] += EVERY / 2
+            progress.add(good=i != 1)
+    said = capsys.readouterr().err
+    last = "4 of 100 rows, 0.1 a second, 0:24:00 left, 1 bad"
+    if terminal:
+        assert last in said
+        assert said.endswith("\r")
+    else:
+        assert said.splitlines() == ["2 of 100 rows, 0.1 a second, 0:24:30 left, 1 bad", last]
+
+
+# --- infer -----------------------------------------------------------------------------------------------------------
+
+
+def records(trained, path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_labels_with_all_their_probabilities(trained, tmp_path):
+    out = tmp_path / "a.jsonl"
+    trained.ok(
+        "infer",
+        "runs/run",
+        "entailment",
+        "--data",
+        "data/nli.csv",
+        "--out",
+        str(out),
+        "--probabilities",
+        "--n-best",
+        "2",
+    )
+    found = records(trained, out)
+    assert [each["row"] for each in found] == list(range(9))
+    assert found[1]["a"] == "red"
+    assert found[1]["input_label"] == "no"  # the answer is called as the column of the rows is
+    for each in found:
+        assert set(each["probabilities"]) == {"yes", "no"} == {each["label"], each["label_2"]}
+        assert sum(each["probabilities"].values()) == pytest.approx(1)
+        assert each["probability"] == pytest.approx(each["probabilities"][each["label"]])
+        assert each["probability"] >= each["probability_2"]
+        assert each["error"] is None
+
+
+@pytest.mark.slow
+def test_only_some_columns(trained, tmp_path):
+    out = tmp_path / "a.csv"
+    trained.ok("infer", "runs/run", "entailment", "--data", "data/nli.csv", "--out", str(out), "--columns", "b")
+    assert out.read_text().splitlines()[0] == "row,b,label,score,probability,error"
+    said = trained("infer", "runs/run", "entailment", "--data", "data/nli.csv", "--out", str(out), "--columns", "bb")
+    assert said.exit_code == 2
+    assert "--columns names 'bb', which data/nli.csv has not; did you mean b? it has a, b, label" in said.stderr
+
+
+@pytest.mark.slow
+def test_a_bad_row_says_so_in_the_file_and_the_others_are_answered(trained, tmp_path):
+    red = str(trained.folder / "data" / "red.png")
+    lines = [json.dumps({"img": name, "cap": "x"}) for name in (red, "no.png", red, red)]
+    rows = trained.write(str(tmp_path / "rows.jsonl"), "\n".join(lines) + "\n")
+    out = tmp_path / "a.jsonl"
+    done = trained("infer", "runs/run", "caption", "--data", str(rows), "--out", str(out), "--batch-size", "3")
+    assert done.exit_code == 3
+    found = records(trained, out)
+    assert [each["cap"] is None for each in found] == [False, True, False, False]
+    assert [each["error"] is None for each in found] == [True, False, True, True]
+    assert f"no file 'no.png' (slot 'IMAGE:img', column 'img', sample 'row 1 of {rows}')" in found[1]["error"]
+    assert found[0]["cap"] == found[2]["cap"]
+    assert found[0]["input_cap"] == "x"
+    assert "1 of 4 rows could not be answered, why is in column 'error'; the first: no file" in done.stderr
+    done = trained(
+        "infer", "runs/run", "caption", "--data", str(rows), "--out", str(out), "--on-bad", "stop", "--batch-size", "1"
+    )
+    assert done.exit_code == 2
+    assert f"stopped; 1 answer so far are in {out}.part" in done.stderr
+    assert len(records(trained, out)) == 4  # what was there stays
+    bad = trained.write(str(tmp_path / "bad.jsonl"), lines[1] + "\n")
+    assert "could be answered" in trained.wrong("infer", "runs/run", "caption", "--data", str(bad), "--out", str(out))
+    done = trained("infer", "runs/run", "caption", "--data", str(rows), "--on-bad", "skip", "--json")
+    assert done.exit_code == 3
+    assert [list(json.loads(line)) for line in done.stdout.splitlines()] == [["cap"], ["error"], ["cap"], ["cap"]]
+
+
+@pytest.mark.slow
+def test_rows_of_a_folder_a_pattern_and_standard_input(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained.folder)
+    one = trained.ok("infer", "runs/run", "caption", "img=data/red.png").strip()
+    out = tmp_path / "a.jsonl"
+    trained.ok("infer", "runs/run", "caption", "--data", "data", "--out", str(out))
+    found = {each["path"]: each["cap"] for each in records(trained, out)}
+    assert set(found) == {"red.png", "green.png", "blue.png"}
+    assert " ".join(found["red.png"].splitlines()) == one
+    assert trained.ok("infer", "runs/run", "caption", "img=data/r*.png").strip() == one
+    assert "no file fits img=data/x*.png" in trained.wrong("infer", "runs/run", "caption", "img=data/x*.png")
+
+    def asked(text, *words):
+        return CliRunner().invoke(app, ["infer", "runs/run", *words], input=text)
+
+    assert asked("data/red.png\n\n", "caption", "--data", "-").stdout.strip() == one
+    assert asked('{"img": "data/red.png"}\n', "caption", "--data", "-").stdout.strip() == one
+    assert len(asked("red\nblue\n", "entailment", "a=-", "b=red").stdout.splitlines()) == 2
+    said = asked("red\n", "entailment", "--data", "-")
+    assert said.exit_code == 2
+    assert "this instruction has 2: a, b; give a JSON object a line" in said.stderr
+    bad = asked('{"img": "data/red.png"}\nx\n', "caption", "--data", "-", "--out", str(out))
+    assert bad.exit_code == 3
+    assert "the line is not JSON" in records(trained, out)[1]["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["captoin", "img=data/red.png"], "no task 'captoin' in this run; did you mean caption? there are caption, entailment, ground"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "data"], "--out data is a folder; give the name of a file in it"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "run.yaml/a.csv"], "--out run.yaml/a.csv cannot be written"),
+        (["caption", "--data", "data/captions.jsonl", "--n-best", "2"], "--n-best is of a file of answers"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--n-best", "0"], "--n-best is 0; it is 1 or more"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--probabilities"], "--probabilities goes with an answer that is one label"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--on-bad", "skp"], "--on-bad is 'skp'; did you mean skip? it is skip or stop"),
+        (["caption", "img=-", "--data", "data/captions.jsonl"], "rows come from 2 places; give one"),
+    ],
+)  # fmt: skip
+def test_wrong(trained, words, said):
+    assert said in trained.wrong("infer", "runs/run", *words)
+
+
+@pytest.mark.slow
+def test_the_tasks_of_a_run(trained):
+    found = json.loads(trained.ok("tasks", "runs/run", "--json"))
+    assert list(found) == ["caption", "entailment", "ground"]
+    assert found["entailment"]["labels"] == {"label": ["yes", "no"]}
+    assert found["caption"]["rows"] == {"train": 6}
+    assert "exact_match" in found["caption"]["figures"]
+    lines = trained.ok("tasks", "runs/run").splitlines()
+    assert re.match(r"entailment +accuracy +label: 2 +train 9 +- +can text1", lines[2])
+    assert "no saved model and no run" in trained.wrong("tasks", "nowhere")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_model_of_another(trained, shell):
+    text = (shell.folder / "run.yaml").read_text()
+    before, rest = text.split("model: &model")
+    after = rest[rest.index("trainer:") :]
+    run = trained.folder / "runs" / "run"
+    shell.write("more.yaml", f"{before}model: {{from: '{run}', which: last}}\n{after}")
+    shell.ok("train", "more.yaml", "trainer.max_steps=1")
+    resolved = (shell.folder / "runs" / "more" / "run.yaml").read_text()
+    assert f"model:\n  from: {run}\n  which: last\n" in resolved
+    shell.ok("evaluate", "runs/more", "--task", "caption")
+    for override, said in {
+        "model.size=small": "size: 'small' does not go with from:",
+        "model.text_pieces=9": "text_pieces: 9 does not go with from:",
+        "model.from=nowhere": "nowhere: no 'last' checkpoint here",
+        "model.from=3": "from of model is 3; expected the folder of a run or of a saved model",
+        f"trainer.out={run}": "which is also where this run is written; give another trainer.out",
+    }.items():
+        assert said in shell.wrong("train", "more.yaml", override, "--check")
+    assert "text_pieces: 8000" in shell.ok("train", "more.yaml", "model=tiny", "--check")
+    assert "unknown size 'tny'; did you mean tiny?" in shell.wrong("train", "more.yaml", "model=tny", "--check")
