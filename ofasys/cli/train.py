@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ofasys.cli.document import Place, parsed, read_document, shown
+from ofasys.cli.document import shown
 from ofasys.cli.runfile import RESOLVED, read_run, resolved
 from ofasys.cli.show import figure, note, say, table
-from ofasys.train import Trainer
+from ofasys.train import one_run
 
 
 def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
@@ -26,15 +26,12 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
         for one in looked:
             note(str(one))
         return
-    step = last_step(out)
-    if step is not None:
-        note(_resuming(out, step, trainer, text))
-    out.mkdir(parents=True, exist_ok=True)
-    aside = out / f".{RESOLVED}.new"
-    aside.write_text(text, encoding="utf8")
-    aside.replace(out / RESOLVED)
     try:
-        trainer.fit(model=model, tasks=tasks)
+        with one_run(out):
+            aside = out / f".{RESOLVED}.new"
+            aside.write_text(text, encoding="utf8")
+            aside.replace(out / RESOLVED)
+            trainer.fit(model=model, tasks=tasks)
     except (KeyboardInterrupt, SystemExit):  # the latter where a signal asked for the end
         done = last_step(out)
         kept = f"the same command goes on from step {done}" if done is not None else "no checkpoint was written yet"
@@ -51,34 +48,6 @@ def last_step(out: Path) -> int | None:
         return int(str(folder).rpartition("-")[2])
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _resuming(out: Path, step: int, trainer: Trainer, text: str) -> str:
-    if step >= trainer.max_steps:
-        return (
-            f"{shown(out)} holds a run that is finished (step {step} of {trainer.max_steps}): nothing is left to train; "
-            "raise trainer.max_steps, or give another trainer.out"
-        )
-    said = f"{shown(out)} holds a run: going on from step {step} of {trainer.max_steps}"
-    if (out / RESOLVED).is_file():
-        changed = _changes(read_document(out / RESOLVED).values, parsed(text, Place(RESOLVED, out)).values)
-        said += "".join(f"\n  changed since: {line}" for line in changed)
-    return said
-
-
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    old, new = dict(_flat(before)), dict(_flat(after))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            yield f"{key} {old.get(key)!r:.60} -> {new.get(key)!r:.60}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def log_lines(log: Path) -> Iterator[dict[str, Any]]:

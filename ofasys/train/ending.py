@@ -40,7 +40,7 @@ class Ending:
                 f"{out} holds a run that is finished (step {step} of {self.max_steps}): nothing is trained; raise "
                 f"max_steps, or give another `out`{said}"
             )
-        elif said:
+        elif step:
             _log.warning(f"{out} holds a run: going on from step {step} of {self.max_steps}{said}")
         return bool(step < self.max_steps)
 

@@ -41,8 +41,8 @@ def test_train_goes_on_and_says_what_changed(trained, shell):
     done = shell("train", "run.yaml", "trainer.max_steps=4", "tasks.caption.weight=2")
     assert done.stderr.splitlines() == [
         "runs/run holds a run: going on from step 3 of 4",
-        "  changed since: tasks.caption.weight 1.0 -> 2.0",
         "  changed since: trainer.max_steps 3 -> 4",
+        "  changed since: tasks.caption.weight 1.0 -> 2.0",
     ]
     assert last_step(out) == 4
 
