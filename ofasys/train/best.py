@@ -67,16 +67,15 @@ def choose(asked: str, tasks: Sequence[Task]) -> Choice:
         raise ConfigError(f"trainer.best is {asked!r}, and task {one.name!r} has no valid rows; give it valid=")
     if not chosen:
         raise ConfigError(f"trainer.best is {asked!r}, and no task has valid rows; give one valid=")
+    known = sorted({n for task in ([one] if one else valid.values()) for n in _figures(task)})
+    if one is None and "." in name and name not in known:
+        names = [task.name for task in tasks]
+        raise ConfigError(
+            f"trainer.best is {asked!r}, and no task is called so; {nearest(name.partition('.')[0], names)}"
+            f"tasks: {', '.join(names)}; figures: {', '.join(known)}"
+        )
     chosen = [task for task in chosen if _may_have(task, figure)]
     if not chosen:
-        known = sorted({n for task in ([one] if one else valid.values()) for n in _figures(task)})
-        tasks_known = [task.name for task in tasks]
-        if one is None and "." in name:
-            first = name.partition(".")[0]
-            raise ConfigError(
-                f"trainer.best is {asked!r}, and no task is called so; {nearest(first, tasks_known)}"
-                f"tasks: {', '.join(tasks_known)}; figures: {', '.join(known)}"
-            )
         raise _no_figure(asked, figure, known)
     if said is None:
         said = _direction(asked, name, figure, chosen)

@@ -48,6 +48,10 @@ class Ending:
         """One validation more; whether the run ends here, early."""
         state["waited"] = 0 if better else state["waited"] + 1
         step, best, waited = state["step"], state["best"], state["waited"]
+        if step >= self.max_steps and best is None:
+            _log.warning(
+                f"no validation had a finite {self.best}, so there is no best checkpoint; the last is at step {step}"
+            )
         if not 0 < self.patience <= waited or step >= self.max_steps:
             return False
         there = f"than {best['value']:.6g} at step {best['step']}" if best and "value" in best else "that was finite"

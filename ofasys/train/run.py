@@ -35,7 +35,7 @@ from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_
 from ofasys.train.precision import autocast, choose
 from ofasys.train.record import RECORD, about, card_of, changes, history
 from ofasys.train.rehearse import rehearse
-from ofasys.train.saving import Clock, not_finite, writing
+from ofasys.train.saving import Clock, is_sound, not_finite, writing
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
 from ofasys.train.update import Combined, Part, Window
 
@@ -108,12 +108,13 @@ class Run:
         self.optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
         restore_optimizer(self.optimizer, model, moments)
         if (what := not_finite(model, self.optimizer)) is not None:
-            raise ConfigError(f"{what} of the model given are not finite; load a sound one, or make a new one")
+            raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
         self.dtype = choose(trainer.precision, model.device)
         self.windows = {name: Window(**sums) for name, sums in self.state["windows"].items() if name in self.by_name}
         self.first_bad: dict[str, DataError] = {}  # of this call
         self.log = RunLog(self.out, self.max_steps, start, trainer.live)
         self.saved = start if self.resumed else None  # the step of the last checkpoint
+        self.probe: Part | None = None  # the last that was learned from
         self.clock = Clock(trainer.save_minutes if not trainer.save_every else 0)
         for name, first in self.state["first_bad"].items():
             self.log.bad(name, len(self.state["bad"][name]), first)
@@ -278,6 +279,7 @@ class Run:
             states = flow.compute(self.model, flow.adapt(self.model, batch))
             loss = flow.criterion(flow.emit(self.model, program, states, batch), task.smoothing, whole.units)
         if part.judged:
+            self.probe = part
             (loss.total * (task.loss_weight * whole.drawn / of)).backward()
         if program.rewarded is not None:
             loss = replace(loss, figures={**loss.figures, program.rewarded.index: part.figures})
@@ -330,8 +332,12 @@ class Run:
         return f"{lower}; no checkpoint was saved yet, so begin anew with a new model"
 
     def check_finite(self, step: int) -> None:
-        """Errors: ConfigError for weights or moments that are not finite: they are not saved."""
-        if (what := not_finite(self.model, self.optimizer)) is not None:
+        """Errors: ConfigError for weights, moments, or the loss they give, that are not finite: they are not saved."""
+        what = not_finite(self.model, self.optimizer)
+        if what is None and self.probe is not None and self.probe.batch is not None:
+            program = self.programs[self.probe.delivery.ticket.task][self.probe.delivery.instruction]
+            what = None if is_sound(self.model, program, self.probe.batch) else "the losses"
+        if what is not None:
             since = f"since a step after {self.saved}" if self.saved is not None else "since a step of this run"
             raise ConfigError(f"{what} are not finite at step {step}, {since}; they are not saved; {self.advice()}")
 

@@ -10,7 +10,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ofasys import flow
 from ofasys.errors import CheckpointError
+from ofasys.generalist import GeneralistModel
+from ofasys.program.batch import to_device
+from ofasys.program.program import Program
+from ofasys.types import Batch
 
 clock = time.monotonic  # decides when a run is saved, and nothing else
 
@@ -43,6 +48,15 @@ def not_finite(model: nn.Module, optimizer: torch.optim.Optimizer | None = None)
             if torch.is_tensor(tensor) and not bool(torch.isfinite(tensor).all()):
                 return f"the optimizer's {kind} of {names[parameter]}"
     return None
+
+
+@torch.no_grad()
+def is_sound(model: GeneralistModel, program: Program, batch: Batch) -> bool:
+    """Whether a batch has a finite loss: weights may be finite and yet so large that nothing comes of them."""
+    with model.answering():
+        batch = to_device(batch, model.device)
+        states = flow.compute(model, flow.adapt(model, batch))
+        return bool(torch.isfinite(flow.criterion(flow.emit(model, program, states, batch)).total))
 
 
 @contextmanager

@@ -1,0 +1,86 @@
+import inspect
+from dataclasses import fields, replace
+
+import pytest
+
+from ofasys import ConfigError, Trainer
+from ofasys.train import settings
+from tests.train import tiny
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"learning_rate": 1e-3}, "Trainer has no 'learning_rate'; it is called lr"),
+        ({"num_train_epochs": 3}, "it is called epochs"),
+        ({"batch_size": 8}, r"belongs to a task: Task\(..., micro_batch_size=...\)"),
+        ({"bf16": True}, "give precision='bfloat16'"),
+        ({"warmpu": 3}, "did you mean warmup"),
+        ({"max_steps": "10"}, "trainer.max_steps is '10'; it is a whole number"),
+        ({"max_steps": True}, "trainer.max_steps is True"),
+        ({"lr": "1e-3"}, "trainer.lr is '1e-3'; it is a number"),
+        ({"betas": 0.9}, "trainer.betas is 0.9; it is 2 numbers"),
+        ({"schedule": 3}, "trainer.schedule is 3"),
+        ({"epochs": 0}, "trainer.epochs is 0; it is more than 0"),
+        ({"epochs": 2, "max_steps": 7}, "both say how long the run is"),
+        ({"patience": 2}, "trainer.patience is 2, and eval_every 0"),
+        ({"save_minutes": -1}, "trainer.save_minutes"),
+    ],
+)
+def test_what_cannot_be_is_answered(given, message):
+    with pytest.raises(ConfigError, match=message):
+        Trainer(**given)
+
+
+def test_a_setting_without_its_name_is_answered():
+    with pytest.raises(ConfigError, match=r"by name, as Trainer\(max_steps=10\)"):
+        Trainer(10)
+
+
+def test_every_name_answered_is_one_that_there_is_and_is_no_setting_itself():
+    known = {field.name for field in fields(Trainer) if field.init}
+    assert set(settings.ELSEWHERE.values()) <= known
+    assert not known & (settings.ELSEWHERE.keys() | settings.IN_A_TASK.keys() | settings.BY_VALUE.keys())
+    assert list(inspect.signature(Trainer).parameters) == [field.name for field in fields(Trainer) if field.init]
+
+
+def test_a_trainer_with_epochs_can_be_replaced():
+    assert replace(Trainer(epochs=2), out="x").epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "epochs", "accumulate", "steps"),
+    [
+        ([(12, 4)], 1, 1, 3),
+        ([(13, 4)], 1, 1, 4),
+        ([(13, 4)], 3, 1, 10),
+        ([(12, 4)], 2, 4, 2),
+        ([(12, 4), (4, 4)], 1, 1, 0),
+    ],
+)
+def test_epochs_are_steps(sizes, epochs, accumulate, steps):
+    """Several tasks: the fewest steps in which each has been drawn as often as its rows ask."""
+    tasks = [
+        tiny.label_task(f"t{i}", train=tiny.label_rows(n), micro_batch_size=size) for i, (n, size) in enumerate(sizes)
+    ]
+    trainer = Trainer(epochs=epochs, accumulate=accumulate)
+    found = trainer.steps(tasks)
+    if len(tasks) == 1:
+        assert found == steps
+    else:
+        ledger = settings_ledger(tasks)
+        assert all(ledger.positions(found)[f"t{i}"] >= n / size for i, (n, size) in enumerate(sizes))
+        assert any(ledger.positions(found - 1)[f"t{i}"] < n / size for i, (n, size) in enumerate(sizes))
+
+
+def settings_ledger(tasks):
+    from ofasys.task.schedule import Ledger
+
+    return Ledger("round_robin", [task.entry() for task in tasks])
+
+
+def test_a_run_of_epochs_has_so_many_steps(tmp_path):
+    trainer = Trainer(epochs=2, out=tmp_path, live=False)
+    trainer.fit(model=tiny.model(), tasks=tiny.label_task(valid=None))
+    assert trainer.history[-1]["step"] == 6
+    assert trainer.history[-1]["samples"] == 24
