@@ -256,7 +256,16 @@ def _room(said: str) -> str:
     return "memory for the workers; fewer of them, or workers=0" if "annot allocate memory" in said else ""
 
 
+def _heard_once(number: int, frame: Any) -> None:
+    """A second SIGTERM ends the worker: the loader sends one to a worker that is stuck."""
+    signal.signal(number, signal.SIG_DFL)
+
+
 def _begin_worker(worker: int) -> None:
-    """One thread a worker; a Ctrl-C is for the process that trains, which still wants its batches."""
+    """One thread a worker; a signal to all processes of a run is for the one that trains, which still wants its
+    batches.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _heard_once)

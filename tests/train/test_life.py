@@ -1,10 +1,14 @@
 """What a run meets: numbers that are none, full disks, signals, a metric that fails, an end before its last step."""
 
 import errno
+import hashlib
 import json
 import math
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -161,6 +165,36 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, monkeypatch, number):
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
+GROUP = """
+import os, signal, sys
+from pathlib import Path
+from tests.train.test_life import fit
+from ofasys.train import run as room
+
+update = room.Run.update
+def signalled(self, step, stream):
+    update(self, step, stream)
+    if step == 1:
+        os.killpg(0, signal.SIGTERM)
+room.Run.update = signalled
+fit(Path(sys.argv[1]), max_steps=50, workers=2)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_to_all_processes_of_a_run_ends_it_as_well(tmp_path):
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", GROUP, str(tmp_path)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
+        start_new_session=True,
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert last(tmp_path) == "step-00000002"
+
+
 def test_a_long_run_is_saved_by_the_clock(tmp_path, monkeypatch):
     saved, now = [], iter(range(0, 10**6, 25))
     monkeypatch.setattr(saving, "clock", lambda: next(now))
@@ -202,6 +236,34 @@ def test_a_pointer_of_odd_content_is_an_error(tmp_path, content):
     (tmp_path / "checkpoints/last.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"last\.json .*another `out`"):
         fit(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state.json", b"[]"),
+        ("state.json", b"{"),
+        ("state.json", b"\xff"),
+        ("tasks.json", b"3"),
+        ("tasks.json", b"[{}]"),
+        ("model.json", b"[]"),
+        ("optimizer.safetensors", b"no tensors"),
+        ("model.safetensors", b"no tensors"),
+        ("tokenizer.json", b"{}"),
+    ],
+)
+def test_a_checkpoint_whose_sums_fit_its_odd_content_is_an_error(tmp_path, name, content):
+    fit(tmp_path, max_steps=1)
+    folder = tmp_path / "checkpoints/step-00000001"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / name).write_bytes(content)
+    manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"step-00000001|another `out`"):
+        fit(tmp_path)
+    if name not in ("state.json", "optimizer.safetensors"):
+        with pytest.raises(CheckpointError, match=r"step-00000001|json"):
+            OFASys.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(
