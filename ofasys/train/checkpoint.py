@@ -54,7 +54,7 @@ def save(
             for path in place.iterdir():
                 if path.is_dir() and path.name not in pointed:
                     shutil.rmtree(path)
-        except OSError:
+        except (OSError, CheckpointError):
             _sweep(place)
             raise
 
@@ -98,7 +98,7 @@ def restore(
         ranges = [tuple(one) for one in about["vocabulary"]]
     except KeyError as error:
         raise CheckpointError(f"{folder} lacks {error}; it holds a model but no run to resume") from None
-    except ODD as error:
+    except (CheckpointError, *ODD) as error:
         raise CheckpointError(f"{folder} cannot be read ({error}); {_OTHER}") from None
     _check_state(state, folder / "state.json")
     for kind, (there, here) in seeds.items():

@@ -66,7 +66,10 @@ def writing(out: Path | None, what: str, kept: int | None) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
+    except (OSError, CheckpointError) as failed:
+        error = failed if isinstance(failed, OSError) else failed.__cause__ or failed.__context__
+        if not isinstance(error, OSError):
+            raise
         left = f"the checkpoint of step {kept} is whole" if kept is not None else "no checkpoint was saved before"
         raise CheckpointError(
             f"{out}: {what} could not be written ({error.strerror or error}); {left}; make room or mend the folder, and the "
