@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ofasys.metric.sql as module
 from ofasys.errors import DataError
 from ofasys.metric import METRICS, ExecutionAccuracy, execution_accuracy, find
-from ofasys.metric.sql import Refused, Result, open_read_only, run, same
+from ofasys.metric import sql_process as module
+from ofasys.metric.sql import SqlReader, same
+from ofasys.metric.sql_process import Refused, Result, open_read_only, run
 
 pytestmark = pytest.mark.slow
 
@@ -351,17 +352,67 @@ def test_work_is_counted(cars, sql):
     assert run(connection, "SELECT count(*) FROM cars a, cars b, cars c", steps=200_000).rows == ((64,),)
 
 
-def test_memory_is_bounded(cars, monkeypatch):
-    monkeypatch.setattr(module, "MOST_BYTES", 10_000)
+def test_memory_is_bounded(cars):
     connection = open_read_only(cars)
     with pytest.raises(Refused, match="more than 10000 bytes of rows"):
-        run(connection, ENDLESS + "SELECT zeroblob(1000) FROM t")
+        run(connection, ENDLESS + "SELECT zeroblob(1000) FROM t", most_bytes=10_000)
     with pytest.raises(Refused, match="too big"):
         run(connection, "SELECT zeroblob(100000000)")
-    held = iter([0, 0])
-    monkeypatch.setattr(module, "_memory", lambda: next(held, module.MOST_GROWTH + 1))
-    with pytest.raises(Refused, match="it does not end in time"):
-        run(connection, "SELECT count(*) FROM " + ", ".join(f"cars c{i}" for i in range(7)))
+
+
+def test_limits_are_those_of_the_query_alone(cars):
+    connection = open_read_only(cars)
+    before = {limit: connection.getlimit(limit) for limit in module.LIMITS}
+    with module.bounded(connection, module.Meter(1000)):
+        assert {limit: connection.getlimit(limit) for limit in module.LIMITS} == module.LIMITS
+    assert {limit: connection.getlimit(limit) for limit in module.LIMITS} == before
+
+
+# --- the process -----------------------------------------------------------------------------------------------------
+
+SLOW = "SELECT count(*) FROM cars a, cars b, cars c, cars d, cars e, cars f, cars g, cars h, cars i, cars j, cars k, cars l, cars m, cars n, cars o, cars p"
+
+
+def test_a_query_that_nothing_else_ends_is_ended_by_the_clock(cars):
+    """As one is whose single instructions take long: the count of instructions is set out of reach."""
+    with SqlReader(seconds=0.2) as reader:
+        number = reader.open(cars)
+        with pytest.raises(Refused, match="it does not end in time"):
+            reader.run(number, SLOW, steps=10**12, rows=10)
+        assert reader.run(number, "SELECT count(*) FROM cars", 10_000, 10).rows == ((4,),), "begun anew"
+
+
+def test_a_process_that_somebody_else_ended_is_begun_anew(cars):
+    with SqlReader() as reader:
+        number = reader.open(cars)
+        reader.process.kill()
+        assert reader.run(number, "SELECT count(*) FROM cars", 10_000, 10).rows == ((4,),)
+
+
+def test_values_are_those_of_sqlite(cars):
+    sql = "SELECT 9223372036854775807, -1, 0.1, 1e308 * 10, x'00ff', 'é😀', NULL, '', x''"
+    with SqlReader() as reader:
+        number = reader.open(cars)
+        assert reader.run(number, sql, 10_000, 10) == run(open_read_only(cars), sql)
+
+
+def test_no_process_is_left(cars):
+    with SqlReader() as reader:
+        reader.open(cars)
+        process = reader.process
+    assert process.returncode == 0
+
+
+def test_a_connection_is_read_as_it_is_now():
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(CARS)
+    connection.execute("BEGIN")
+    connection.execute("DELETE FROM cars WHERE id > 2")
+    with SqlReader() as reader:
+        assert reader.run(reader.open(connection), "SELECT count(*) FROM cars", 10_000, 10).rows == ((2,),)
+    connection.execute("ROLLBACK")
+    empty = sqlite3.connect(":memory:")
+    assert ExecutionAccuracy(empty)(["SELECT 1"], ["SELECT 1"])["executable"] == 1
 
 
 def test_even_if_the_parser_lets_it_through_nothing_is_written(cars, monkeypatch):

@@ -187,16 +187,14 @@ def _show(shown: Shown) -> str:
 
 def _result(sql: str, row: Any) -> str:
     """What a query gives, green if that is what the true one gives."""
-    from ofasys.metric.sql import Refused, open_read_only, run, same
+    from ofasys.metric.sql import ROWS, STEPS, Refused, SqlReader, same
 
-    connection = open_read_only(row["db"])
-    try:
-        truth = run(connection, row["sql"])
-        found = run(connection, sql)
-    except Refused as error:
-        return f"<span class='wrong'>does not run: {media.text(error)}</span><br><span class='muted'>truth: {media.text(row['sql'])}</span>"
-    finally:
-        connection.close()
+    with SqlReader() as reader:
+        number = reader.open(row["db"])
+        try:
+            truth, found = (reader.run(number, one, STEPS, ROWS) for one in (row["sql"], sql))
+        except Refused as error:
+            return f"<span class='wrong'>does not run: {media.text(error)}</span><br><span class='muted'>truth: {media.text(row['sql'])}</span>"
     first = ", ".join(str(line[0]) for line in found.rows[:6])
     more = f" ... ({len(found.rows)} rows)" if len(found.rows) > 6 else ""
     if same(found, truth):

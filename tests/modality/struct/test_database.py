@@ -1,11 +1,13 @@
 """Databases: schema, keys and a few values as text; nothing is changed; what is no database is an error that says so."""
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from ofasys.errors import DataError
+from ofasys.metric import sql_reader
 from ofasys.modality import Context
 from ofasys.modality.struct.preprocess import Databases, Tables
 from ofasys.modality.struct.schema import (
@@ -249,3 +251,19 @@ def test_text_for_the_tokenizer(shop):
 def test_a_database_is_no_answer(symbols, shop):
     with pytest.raises(DataError, match="a database is not generated"):
         databases(symbols).canonical(shop)
+
+
+def test_a_database_that_takes_long_is_told(shop, monkeypatch):
+    """As one is whose own expressions take long: the alarm goes off at once."""
+    monkeypatch.setattr(sql_reader, "_shared", {os.getpid(): sql_reader.SqlReader(seconds=1e-6)})
+    with pytest.raises(DataError, match="it does not end in time"):
+        read_schema(shop, 2)
+
+
+def test_a_database_is_read_again_when_its_file_has_changed(shop):
+    before = read_schema(shop, 2)
+    assert read_schema(shop, 2) is before
+    with sqlite3.connect(shop) as connection:
+        connection.execute("CREATE TABLE added(x)")
+    connection.close()
+    assert [table.name for table in read_schema(shop, 2)] == [*(table.name for table in before), "added"]
