@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from ofasys.cli import malloc, tokenizer
-from ofasys.cli.show import note, say
+from ofasys.cli.show import hear_warnings, note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
 USER_ERROR = 2
@@ -93,6 +93,7 @@ def options(
     ] = False,
 ) -> None:
     """Declarative multi-modal multi-task learning: a task is one line."""
+    hear_warnings()
 
 
 @app.command()

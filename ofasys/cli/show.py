@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,21 @@ def say(text: str = "") -> None:
 def note(text: str) -> None:
     """A line beside the answer, on standard error."""
     print(text, file=sys.stderr)
+
+
+class Notes(logging.Handler):
+    """What the package warns of, beside the answer."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A warning as a note."""
+        note(record.getMessage())
+
+
+def hear_warnings() -> None:
+    """Show the package's warnings, once, whatever the logging of others is."""
+    log = logging.getLogger("ofasys")
+    if not any(isinstance(handler, Notes) for handler in log.handlers):
+        log.addHandler(Notes(logging.WARNING))
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:

@@ -228,7 +228,7 @@ def test_the_tasks_of_a_run(trained):
     assert "exact_match" in found["caption"]["figures"]
     lines = trained.ok("tasks", "runs/run").splitlines()
     assert re.match(r"entailment +accuracy +label: 2 +train 9 +- +can text1", lines[2])
-    assert "no saved model and no run" in trained.wrong("tasks", "nowhere")
+    assert "there is no folder 'nowhere'" in trained.wrong("tasks", "nowhere")
 
 
 @pytest.mark.slow
@@ -245,7 +245,7 @@ def test_a_run_goes_on_with_the_model_of_another(trained, shell):
     for override, said in {
         "model.size=small": "size: 'small' does not go with from:",
         "model.text_pieces=9": "text_pieces: 9 does not go with from:",
-        "model.from=nowhere": "nowhere: no 'last' checkpoint here",
+        "model.from=nowhere": "there is no folder",
         "model.from=3": "from of model is 3; expected the folder of a run or of a saved model",
         f"trainer.out={run}": "which is also where this run is written; give another trainer.out",
     }.items():

@@ -137,8 +137,8 @@ def test_evaluate_says_which_tasks_it_leaves_out(trained):
         (["runs/run", "--split", "valid", "--task", "ground"], "task 'ground' has no valid rows"),
         (["runs/run", "--limit", "0"], "--limit is 0; it is 1 or more"),
         (["runs/run", "--which", "bets"], "no 'bets' checkpoint here"),
-        (["runs"], "no saved model and no run with a checkpoint here"),
-        (["nowhere"], "nowhere: no saved model and no run with a checkpoint here"),
+        (["runs"], "there is no folder 'nowhere'"),
+        (["nowhere"], "there is no folder 'nowhere'"),
         (["runs/run", "--file", "nowhere.yaml"], "the run file nowhere.yaml is not there"),
         (["runs/run", "tasks.caption.test=nowhere.jsonl", "--task", "caption"], "there is no file"),
         (["runs/run", "trainer.x=1"], "trainer has no field 'x'"),
@@ -256,4 +256,4 @@ def test_a_bad_row_is_named_by_its_number_in_the_file(trained, tmp_path):
 
 
 def test_infer_without_a_run(shell):
-    assert "no saved model and no run with a checkpoint here" in shell.wrong("infer", "nowhere", CAPTION, "img=x")
+    assert "there is no folder 'nowhere'" in shell.wrong("infer", "nowhere", CAPTION, "img=x")

@@ -152,7 +152,7 @@ def test_a_run_that_was_killed_or_goes_on(run, tmp_path):
     assert "6 of 100 (going on, or stopped)" in read(write_report(there))
     (there / "run.json").write_text("{")
     assert "label" in read(write_report(there))
-    with pytest.raises(CheckpointError, match="no 'best' checkpoint"):
+    with pytest.raises(CheckpointError, match="the run has no best checkpoint yet"):
         write_report(there, [label()], which="best")
 
 
