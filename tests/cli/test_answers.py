@@ -250,5 +250,5 @@ def test_a_run_goes_on_with_the_model_of_another(trained, shell):
         f"trainer.out={run}": "which is also where this run is written; give another trainer.out",
     }.items():
         assert said in shell.wrong("train", "more.yaml", override, "--check")
-    assert "text_pieces: 8000" in shell.ok("train", "more.yaml", "model=tiny", "--check")
+    assert "text_pieces: 8000" in shell.ok("train", "more.yaml", "model=tiny", "trainer.out=runs/other", "--check")
     assert "unknown size 'tny'; did you mean tiny?" in shell.wrong("train", "more.yaml", "model=tny", "--check")
