@@ -137,7 +137,7 @@ def test_evaluate_says_which_tasks_it_leaves_out(trained):
         (["runs/run", "--split", "valid", "--task", "ground"], "task 'ground' has no valid rows"),
         (["runs/run", "--limit", "0"], "--limit is 0; it is 1 or more"),
         (["runs/run", "--which", "bets"], "no 'bets' checkpoint here"),
-        (["runs"], "there is no folder 'nowhere'"),
+        (["runs"], "runs is above a model"),
         (["nowhere"], "there is no folder 'nowhere'"),
         (["runs/run", "--file", "nowhere.yaml"], "the run file nowhere.yaml is not there"),
         (["runs/run", "tasks.caption.test=nowhere.jsonl", "--task", "caption"], "there is no file"),
