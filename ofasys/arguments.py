@@ -1,4 +1,4 @@
-"""What a person gives to Task or GeneralistModel: names that are near, and values of the right kind."""
+"""What a person gives to Task, Trainer or GeneralistModel: names that are near, and values of the right kind."""
 
 from __future__ import annotations
 
@@ -38,36 +38,62 @@ TASK_CALLED = {
     "do_sample": "generate={'sampling': ...}",
 }
 TRAINER_CALLED = {
+    "learning_rate": "lr",
+    "num_epochs": "epochs",
+    "n_epochs": "epochs",
+    "epoch": "epochs",
+    "num_train_epochs": "epochs",
+    "max_epochs": "epochs",
     "steps": "max_steps",
     "num_steps": "max_steps",
+    "num_train_steps": "max_steps",
     "total_steps": "max_steps",
-    "num_train_epochs": "epochs",
-    "num_epochs": "epochs",
-    "max_epochs": "epochs",
-    "learning_rate": "lr",
-    "batch_size": "micro_batch_size, which each task has",
-    "per_device_train_batch_size": "micro_batch_size, which each task has",
-    "per_device_eval_batch_size": "eval_batch_size",
-    "gradient_accumulation_steps": "accumulate",
-    "grad_accum": "accumulate",
     "output_dir": "out",
-    "output": "out",
-    "max_grad_norm": "clip",
-    "grad_clip": "clip",
-    "gradient_clip_val": "clip",
-    "warmup_steps": "warmup",
-    "lr_scheduler": "decay",
-    "lr_scheduler_type": "decay",
+    "out_dir": "out",
+    "save_dir": "out",
+    "default_root_dir": "out",
     "eval_steps": "eval_every",
+    "val_check_interval": "eval_every",
     "save_steps": "save_every",
     "logging_steps": "log_every",
+    "log_every_n_steps": "log_every",
+    "warmup_steps": "warmup",
+    "num_warmup_steps": "warmup",
+    "lr_scheduler": "decay",
+    "lr_scheduler_type": "decay",
+    "gradient_accumulation_steps": "accumulate",
+    "accumulate_grad_batches": "accumulate",
+    "max_grad_norm": "clip",
+    "gradient_clip_val": "clip",
+    "grad_clip": "clip",
     "num_workers": "workers",
     "dataloader_num_workers": "workers",
-    "dtype": "precision",
-    "fp16": "precision",
-    "bf16": "precision",
-    "early_stopping_patience": "patience",
+    "per_device_eval_batch_size": "eval_batch_size",
     "metric_for_best_model": "best",
+    "early_stopping_patience": "patience",
+    "accelerator": "device",
+    "random_seed": "seed",
+    "adam_betas": "betas",
+    "grad_accum": "accumulate",
+    "output": "out",
+    "dtype": "precision",
+    "fp16": "precision='bfloat16'",
+    "bf16": "precision='bfloat16'",
+    "amp": "precision='bfloat16'",
+    "no_cuda": "device='cpu'",
+    "use_cpu": "device='cpu'",
+    "greater_is_better": "best='max:TASK.FIGURE' or 'min:TASK.FIGURE'",
+    "load_best_model_at_end": "OFASys.from_pretrained(out), which loads the best checkpoint",
+    "resume_from_checkpoint": "out, whose run is resumed",
+    "batch_size": "Task(..., micro_batch_size=...): it is a task's",
+    "train_batch_size": "Task(..., micro_batch_size=...): it is a task's",
+    "per_device_train_batch_size": "Task(..., micro_batch_size=...): it is a task's",
+    "micro_batch_size": "Task(..., micro_batch_size=...): it is a task's",
+    "shuffle": "Task(..., shuffle=...): it is a task's",
+    "label_smoothing": "Task(..., smoothing=...): it is a task's",
+    "label_smoothing_factor": "Task(..., smoothing=...): it is a task's",
+    "metrics": "Task(..., metrics=...): it is a task's",
+    "compute_metrics": "Task(..., metrics=...): it is a task's",
 }
 MODEL_CALLED = {
     "name": "size",
@@ -98,7 +124,8 @@ def arguments(what: str, called: Mapping[str, str]) -> Callable[[type[Made]], ty
     def told(made: type[Made]) -> type[Made]:
         inner = made.__init__
         signature = inspect.signature(inner)
-        known = list(signature.parameters)[1:]
+        parameters = list(signature.parameters.values())[1:]
+        known = [parameter.name for parameter in parameters]
 
         @wraps(inner)
         def made_of(self: Made, *args: Any, **given: Any) -> None:
@@ -110,7 +137,9 @@ def arguments(what: str, called: Mapping[str, str]) -> Callable[[type[Made]], ty
             hints = get_type_hints(inner)
             for word, value in {**dict(zip(known, args, strict=False)), **given}.items():
                 if word in hints and not fits(value, hints[word]):
-                    raise ConfigError(f"{said} has {word} {value!r:.80}; it is {words(hints[word])}")
+                    raise ConfigError(f"{said} has {word}={value!r:.80}; it is {words(hints[word])}")
+            if args and not any(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters):
+                raise ConfigError(f"{said} takes its settings by name, as {known[0]}={args[0]!r:.40}")
             inner(self, *args, **given)
 
         made.__init__ = made_of  # type: ignore[method-assign, assignment]
@@ -121,8 +150,11 @@ def arguments(what: str, called: Mapping[str, str]) -> Callable[[type[Made]], ty
 
 def meant(word: str, known: list[str], called: Mapping[str, str]) -> str:
     """The next step after a name that there is not: what it is called here, or the nearest, and all there are."""
-    if word in called and (called[word] in known or not called[word].isidentifier()):
-        return f"here it is called {called[word]}"
+    there = called.get(word, "")
+    if there in known:
+        return f"here it is called {there}"
+    if there and not there.isidentifier():
+        return f"give {there}"
     return f"{nearest(word, known)}there are {', '.join(known)}"
 
 
@@ -135,6 +167,10 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, inner) for inner in get_args(kind))
     if get_origin(kind) is Literal:
         return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        listed = isinstance(value, (tuple, list)) and len(value) == len(inner)
+        return listed and all(fits(one, of) for one, of in zip(value, inner, strict=True))
     true = type(value).__name__ in ("bool", "bool_")
     if kind is bool:
         return true
@@ -160,4 +196,6 @@ def words(kind: Any) -> str:
         return " or ".join(repr(value) for value in get_args(kind))
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(words(inner) for inner in get_args(kind))
+    if get_origin(kind) is tuple:
+        return f"{len(get_args(kind))} numbers"
     return _WORDS.get(kind, f"a {getattr(kind, '__name__', str(kind))}")

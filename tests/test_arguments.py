@@ -13,12 +13,12 @@ LINE = "[TEXT:a] -> [TEXT:b]"
     [
         (lambda: Task("t", LINE, batch_size=8), "task 't' has no 'batch_size'; here it is called micro_batch_size"),
         (lambda: Task("t", LINE, micro_batchsize=8), "task 't' has no 'micro_batchsize'; did you mean micro_batch_size?"),
-        (lambda: Task("t", LINE, shuffle="no"), "task 't' has shuffle 'no'; it is True or False"),
-        (lambda: Task("t", LINE, micro_batch_size=True), "micro_batch_size True; it is a whole number"),
-        (lambda: Task("t", LINE, num_beams=2), "here it is called generate={'beam_size': ...}"),
-        (lambda: GeneralistModel(config={"width": 32}), "model has config {'width': 32}; it is a ModelConfig or None"),
+        (lambda: Task("t", LINE, shuffle="no"), "task 't' has shuffle='no'; it is True or False"),
+        (lambda: Task("t", LINE, micro_batch_size=True), "micro_batch_size=True; it is a whole number"),
+        (lambda: Task("t", LINE, num_beams=2), "give generate={'beam_size': ...}"),
+        (lambda: GeneralistModel(config={"width": 32}), "model has config={'width': 32}; it is a ModelConfig or None"),
         (lambda: GeneralistModel(siez="tiny"), "model has no 'siez'; did you mean size?"),
-        (lambda: GeneralistModel("tiny", 0.5), "model has seed 0.5; it is a whole number"),
+        (lambda: GeneralistModel("tiny", 0.5), "model has seed=0.5; it is a whole number"),
     ],
 )  # fmt: skip
 def test_wrong(make, said):

@@ -78,7 +78,7 @@ class Run:
         }
         self.max_steps = trainer.steps(tasks)
         if trainer.epochs is not None:
-            _log.info(f"{trainer.epochs:g} epochs are {self.max_steps} steps")
+            _log.warning(f"{trainer.epochs:g} epochs are {self.max_steps} steps")
         self.choice = choose_best(trainer.best, tasks)
         self.ending = Ending(self.max_steps, trainer.patience, trainer.best)
         # Of tasks the model knows and this run does not: their weights are still there.

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import torch
 
+from ofasys.arguments import TRAINER_CALLED, arguments
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.ofasys import OFASys
@@ -22,29 +23,29 @@ from ofasys.train.lock import one_run
 from ofasys.train.optimizer import learning_rate
 from ofasys.train.precision import choose
 from ofasys.train.run import Run, in_micro_steps
-from ofasys.train.settings import checked
 from ofasys.train.start import Model, generalist, keep_labels
 
 MAX_STEPS = 1000  # updates of a run that says neither max_steps nor epochs
 
 
-@checked
+@arguments("trainer", TRAINER_CALLED)
 @dataclass(kw_only=True)
 class Trainer:
     """How to train. Nothing here is about one task: that is in `Task`.
 
-    max_steps: updates. epochs: instead, until every task's rows have been seen so often. schedule: "round_robin", "accumulate", or an object with `turns`. out: the run's folder; a run
-    found there is resumed, None keeps nothing. warmup: updates until lr is reached; None: a tenth of the run, 100 at
-    most. lr, decay ("cosine", "linear", "constant"), weight_decay, betas, clip: of AdamW. accumulate: schedule steps
-    joined in one update. precision: "auto", "float32", "bfloat16". seed: of data order and dropout. workers: data
-    processes. eval_every, save_every: in updates; 0: only at the end. save_minutes: without save_every, how often a run is
-    saved; 0: never. best: the figure that the best checkpoint has the best of, "TASK.FIGURE" or "FIGURE", its mean over
-    the tasks that have it; "max:..." or "min:..." where the direction is not known. patience: validations without a
-    better one after which the run ends; 0: none. eval_samples: rows of each valid set looked at during the run. eval_batch_size: rows a batch of evaluation. device: "auto", "cpu", "cuda". live: the table in the
-    terminal; None: if there is one.
+    max_steps: updates; None: 1000. epochs: instead, until every task's rows have been seen so often. schedule:
+    "round_robin", "accumulate", or an object with `turns`. out: the run's folder; a run found there is resumed, None
+    keeps nothing. warmup: updates until lr is reached; None: a tenth of the run, 100 at most. lr, decay ("cosine",
+    "linear", "constant"), weight_decay, betas, clip: of AdamW. accumulate: schedule steps joined in one update.
+    precision: "auto", "float32", "bfloat16". seed: of data order and dropout. workers: data processes. eval_every,
+    save_every: in updates; 0: only at the end. save_minutes: without save_every, how often a run is saved; 0: never.
+    best: the figure that the best checkpoint has the best of, "TASK.FIGURE" or "FIGURE", its mean over the tasks that
+    have it; "max:..." or "min:..." where the direction is not known. patience: validations without a better one after
+    which the run ends; 0: none. eval_samples: rows of each valid set looked at during the run. eval_batch_size: rows a
+    batch of evaluation. device: "auto", "cpu", "cuda". live: the table in the terminal; None: if there is one.
     """
 
-    max_steps: int = MAX_STEPS
+    max_steps: int | None = None
     epochs: float | None = None
     schedule: str | Schedule = "round_robin"
     out: str | Path | None = None
@@ -71,12 +72,14 @@ class Trainer:
     history: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("max_steps", "accumulate", "log_every", "eval_batch_size"), 1)
+        least = dict.fromkeys(("accumulate", "log_every", "eval_batch_size"), 1)
         least |= dict.fromkeys(("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay"), 0)
         if self.eval_samples is not None:
             least["eval_samples"] = 1
         if self.warmup is not None:
             least["warmup"] = 0
+        if self.max_steps is not None:
+            least["max_steps"] = 1
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ConfigError(f"trainer.{name} is {getattr(self, name)}; it is {bound} or more")
@@ -88,7 +91,7 @@ class Trainer:
             raise ConfigError(f"trainer.save_every is {self.save_every}, and there is no `out` to save to; give one")
         if self.epochs is not None and not 0 < self.epochs < inf:
             raise ConfigError(f"trainer.epochs is {self.epochs}; it is more than 0")
-        if self.epochs is not None and self.max_steps != MAX_STEPS:
+        if self.epochs is not None and self.max_steps is not None:
             raise ConfigError(
                 f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave one out"
             )
@@ -103,7 +106,7 @@ class Trainer:
     def steps(self, tasks: Sequence[Task] | Task) -> int:
         """Updates of a whole run on these tasks: max_steps, or what its epochs are."""
         if self.epochs is None:
-            return self.max_steps
+            return MAX_STEPS if self.max_steps is None else self.max_steps
         entries = [in_micro_steps(task.entry(), self.accumulate) for task in _listed(tasks) if task.source("train")]
         return steps_of(self.epochs, entries, self.schedule, self.accumulate)
 

@@ -38,7 +38,7 @@ class Costly:
         ({"on_bad": "skp"}, "on_bad='skp'; it is 'skip' or 'stop'"),
         ({"bad_limit": -1}, "bad_limit=-1"),
         ({"bad_limit": 3, "on_bad": "stop"}, "bad_limit=3; on_bad='stop' stops at the first"),
-        ({"micro_batch_size": 2.5}, "micro_batch_size 2.5; it is a whole number"),
+        ({"micro_batch_size": 2.5}, "micro_batch_size=2.5; it is a whole number"),
         ({"smoothing": 1.0}, "smoothing=1.0"),
         (
             {"smoothing": 0.1, "instruction": "[TEXT:a] -> [MOTION:m,fps=10,frames=12]"},
