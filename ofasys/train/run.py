@@ -59,23 +59,7 @@ class Run:
             raise ConfigError(
                 f"trainer.eval_every is {trainer.eval_every}, and no task has valid rows; give one valid="
             )
-        # step: updates done. drawn: micro-batches by task. bad: rows by task, with the first's error. windows: sums since the last report.
-        # sizes: rows and micro-batch size by task, which its place in the data rests on. data: what tells their content.
-        # due: the step whose evaluation failed. waited: validations since the best. stopped: how the run ended early.
-        self.state: dict[str, Any] = {
-            "step": 0,
-            "seed": trainer.seed,
-            "drawn": {},
-            "bad": {},
-            "first_bad": {},
-            "best": None,
-            "windows": {},
-            "sizes": {},
-            "data": {},
-            "due": None,
-            "waited": 0,
-            "stopped": None,
-        }
+        self.state = _first_state(trainer.seed)
         self.max_steps = trainer.steps(tasks)
         if trainer.epochs is not None:
             _log.warning(f"{trainer.epochs:g} epochs are {self.max_steps} steps")
@@ -88,7 +72,10 @@ class Run:
             keep_labels(tasks, model.cards, grow=True)
             tell_settings(tasks, model.cards)
         self.state["sizes"] |= {task.name: _size(task) for task in tasks}
-        self.state["data"] |= fingerprints(tasks)
+        if self.out is not None:
+            now = fingerprints(tasks)
+            tell_data(self.state["data"], now, tasks)
+            self.state["data"] |= now
         start = self.state["step"]
         origin = (start * trainer.accumulate, self.state["drawn"])
         self.ledger = Ledger(trainer.schedule, self.entries, max(start, self.max_steps) * trainer.accumulate, origin)
@@ -145,7 +132,6 @@ class Run:
         for card in cards:
             if card.name in self.by_name:
                 self.by_name[card.name].restore_labels(card.labels)
-        tell_data(self.state["data"], fingerprints(self.tasks), self.tasks)
         return moments
 
     def fit(self) -> GeneralistModel:
@@ -440,6 +426,18 @@ def _too_many(message: str, first: DataError) -> DataError:
         column=first.column,
         sample=first.sample,
     )
+
+
+def _first_state(seed: int) -> dict[str, Any]:
+    """What a checkpoint keeps of a run besides weights and moments, before its first step.
+
+    step: updates done. drawn: micro-batches by task. bad: rows by task; first_bad: why the first of them is. windows:
+    sums since the last report. sizes: rows and micro-batch size by task, which its place in the data rests on; data:
+    what tells their content. due: the step whose evaluation failed. waited: validations since the best. stopped: how
+    the run ended early.
+    """
+    found: dict[str, Any] = {name: {} for name in ("drawn", "bad", "first_bad", "windows", "sizes", "data")}
+    return found | {"step": 0, "seed": seed, "best": None, "due": None, "waited": 0, "stopped": None}
 
 
 def _size(task: Task) -> list[int]:

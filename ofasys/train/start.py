@@ -56,7 +56,7 @@ def keep_labels(tasks: Sequence[Task], cards: Sequence[TaskCard], *, grow: bool)
             continue
         here = task.labels if grow or columns - set(learned) - set(task.closed_set) else {}
         task.restore_labels(
-            {**here, **{c: (*own, *(one for one in here.get(c, ()) if one not in own)) for c, own in learned.items()}}
+            {**here, **{c: tuple(dict.fromkeys((*own, *here.get(c, ())))) for c, own in learned.items()}}
         )
 
 
@@ -86,9 +86,11 @@ def carry_over(model: GeneralistModel, before: set[str], tasks: Sequence[Task], 
             here, there = label_range(new), label_range(old)
             if here not in spans or here in before or there not in spans:
                 continue
-            for i, label in enumerate(new):
-                if label in old:
-                    model.table[spans[here][0] + i] = model.table[spans[there][0] + list(old).index(label)]
+            places = {label: i for i, label in enumerate(old)}
+            kept = [(i, places[label]) for i, label in enumerate(new) if label in places]
+            if kept:
+                to, of = torch.tensor(kept, device=model.device).T
+                model.table[spans[here][0] + to] = model.table[spans[there][0] + of]
 
 
 def fingerprints(tasks: Sequence[Task]) -> dict[str, dict[str, str | None]]:
