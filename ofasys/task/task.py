@@ -27,7 +27,8 @@ from ofasys.task.survey import Survey
 SPLITS = ("train", "valid", "test")
 MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are at hand
 MOST_READ = 1_000  # the same where each row has to be read, pictures and all
-OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often
+OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often,
+MOST_OFTEN = 100_000  # but the labels of a large set as no more than so many texts
 BAD_LIMIT = 100  # bad rows that are skipped before training stops
 MOST_EXAMPLES = 5_000  # rows that a preprocessor learns from before training
 
@@ -236,8 +237,10 @@ class Task:
             for s in (step.steps if isinstance(step, Repeat) else (step,))
             if isinstance(s, Prompt)
         ]
-        for text in filter(is_text, [*often, *(label for labels in self.labels.values() for label in labels)]):
-            yield from repeat(text, OFTEN)
+        for texts in (often, *self.labels.values()):
+            times = min(OFTEN, max(1, MOST_OFTEN // max(1, len(texts))))
+            for text in filter(is_text, texts):
+                yield from repeat(text, times)
         if "train" not in self.sources:
             return
         columns = {s.column: (p, s) for p in self.plans for s in p.slots if any(name == "text" for name, _ in s.ranges)}
