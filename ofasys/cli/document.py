@@ -18,6 +18,10 @@ from ofasys.errors import ConfigError, nearest
 
 KeyPath = tuple[str, ...]
 
+MOST_BYTES = 16 << 20  # of a run file
+MOST_VALUES = 100_000  # in one, with those that its references stand for
+DEEPEST = 100  # levels of lists and mappings
+
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {
@@ -112,7 +116,7 @@ def parse_scalar(text: str) -> Any:
     try:
         node = yaml.compose(text, Loader=_Loader)
         return "" if node is None else _Reader(Place("the command line", Path.cwd())).value(node, ())
-    except (yaml.YAMLError, ConfigError):
+    except (yaml.YAMLError, ConfigError, RecursionError):
         return text
 
 
@@ -148,6 +152,10 @@ def dumped(values: Any) -> str:
 
 def _text(path: Path) -> str:
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise ConfigError(
+                f"{shown(path)} has {size:,} bytes; a run file has {MOST_BYTES:,} at most: give the paths of its data"
+            )
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{shown(path)} is not UTF-8 text; a run file is YAML, or a .py file") from None
@@ -177,6 +185,10 @@ def parsed(text: str, origin: Place) -> Document:
         raise ConfigError(f"{origin}{line}: not YAML: {error.problem or error.context}{hint}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin}: not YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(
+            f"{origin}: lists and mappings are more than {DEEPEST} levels deep; write it flatter"
+        ) from None
     reader = _Reader(origin)
     values = {} if node is None else reader.value(node, ())
     if values is None:
@@ -201,10 +213,21 @@ class _Reader:
         self.origin = origin
         self.places: dict[KeyPath, Place] = {}
         self.open: list[yaml.Node] = []
+        self.read = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
         if node in self.open:
-            raise ConfigError(f"{self.at(node)}: an anchor holds itself")
+            raise ConfigError(f"{self.at(node)}: an anchor holds itself; take the reference out of it")
+        self.read += 1
+        if self.read > MOST_VALUES:
+            raise ConfigError(
+                f"{self.at(node)}: with what its references (*) stand for the file holds more than {MOST_VALUES:,} values; "
+                "use fewer references, or put data into a file of rows"
+            )
+        if len(self.open) >= DEEPEST:
+            raise ConfigError(
+                f"{self.at(node)}: lists and mappings are more than {DEEPEST} levels deep; write it flatter"
+            )
         self.open.append(node)
         try:
             if isinstance(node, yaml.MappingNode):
@@ -243,7 +266,12 @@ class _Reader:
         if kind not in _SCALARS or not _SCALARS[kind].match(text):
             raise ConfigError(f"{self.at(node)}: the tag {node.tag!r} is not read here; write the value plainly")
         if kind == "int":
-            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+            try:
+                return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+            except ValueError:  # more digits than Python reads
+                raise ConfigError(
+                    f"{self.at(node)}: a number of {len(text):,} digits; quote it if it is text"
+                ) from None
         if kind == "float":
             return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf"))
         return BOOLEANS[text] if kind == "bool" else None

@@ -414,3 +414,39 @@ def test_a_fault_in_a_python_file_keeps_its_traceback(shell):
 def test_config_error_is_what_is_raised(tmp_path):
     with pytest.raises(ConfigError, match="is not there"):
         read_run(tmp_path / "run.yaml")
+
+
+def bomb(levels):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            bomb(9),
+            r"run.yaml, line \d: with what its references \(\*\) stand for the file holds more than 100,000 values",
+        ),
+        ("a: &a {x: 1}\n" + "".join(f"b{i}: &b{i} {{<<: [*a, *a]}}\n" for i in range(3)), None),
+        ("x: &x {<<: *x}\n", "an anchor holds itself"),
+        ("a: " + "[" * 150 + "]" * 150, "more than 100 levels deep"),
+        ("a: " + "[" * 20_000 + "]" * 20_000, "more than 100 levels deep"),
+        ("a: " + "9" * 5000, "a number of 5,000 digits"),
+    ],
+)
+def test_what_grows_without_end_is_refused_at_once(text, says, tmp_path):
+    (tmp_path / "run.yaml").write_text(text)
+    if says is None:
+        assert read_document(tmp_path / "run.yaml").values["b2"] == {"x": 1}
+        return
+    with pytest.raises(ConfigError, match=says):
+        read_document(tmp_path / "run.yaml")
+
+
+def test_a_run_file_of_a_hundred_megabytes_is_not_read(tmp_path):
+    with (tmp_path / "run.yaml").open("wb") as file:
+        file.truncate(100 << 20)
+    with pytest.raises(ConfigError, match="has 104,857,600 bytes"):
+        read_document(tmp_path / "run.yaml")
