@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,15 @@ from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.vocabulary import END, MASK, Vocabulary
 
 
+LONGEST_WORD = 256  # characters that a tokenizer learns a word from in one: the time it takes grows with their square
+_LONG = re.compile(rf"\S{{{LONGEST_WORD}}}|\s{{{LONGEST_WORD}}}")
+
+
 def train_tokenizer(texts: Iterable[str], size: int = 8000) -> Tokenizer:
-    """A byte-level BPE of at most `size` pieces from these texts. All 256 bytes are in it: any text round-trips."""
+    """A byte-level BPE of at most `size` pieces from these texts. All 256 bytes are in it: any text round-trips.
+
+    A run of more than LONGEST_WORD letters, or blanks, is learned from in parts.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -25,8 +33,18 @@ def train_tokenizer(texts: Iterable[str], size: int = 8000) -> Tokenizer:
         show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((part for text in texts for part in _parts(text)), trainer)
     return tokenizer
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The text, cut after every LONGEST_WORD characters of one run."""
+    start = 0
+    for run in _LONG.finditer(text) if len(text) > LONGEST_WORD else ():
+        yield text[start : run.end()]
+        start = run.end()
+    if start < len(text):
+        yield text[start:]
 
 
 # What text may hold, and a text that holds it: which of these come back tells what a tokenizer loses.

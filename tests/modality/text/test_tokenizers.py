@@ -224,3 +224,16 @@ def test_what_is_no_label_is_text(tiny):
     symbols = Symbols(tiny.tokenizer(), Vocabulary.assemble({"text": text_ids(tiny.tokenizer())}))
     assert symbols.label(np.array(symbols.encode("cat")), ["cat", "dog"]) == "cat"
     assert symbols.label(symbols.encode("hill"), ["cat", "dog"]) == "hill"
+
+
+def test_an_endless_word_is_learned_from_in_parts():
+    from ofasys.modality.symbols import LONGEST_WORD, _parts, train_tokenizer
+
+    for text in ("x" * 1000, " " * 1000 + "x", "ab " * 500, "a" * 300 + " " + "b" * 300, "short", ""):
+        assert "".join(_parts(text)) == text
+        assert all(len(run) <= LONGEST_WORD for part in _parts(text) for run in part.split())
+    assert list(_parts("ab " * 500)) == ["ab " * 500], "ordinary text is one part"
+    word = "".join(chr(97 + (i * i * 7 + i) % 26) for i in range(300_000))
+    trained = train_tokenizer([word, "abc"] * 4, 1000)
+    assert max(map(len, trained.get_vocab())) <= LONGEST_WORD
+    assert trained.decode(trained.encode(word).ids) == word
