@@ -127,7 +127,7 @@ def meant(word: str, known: list[str], called: Mapping[str, str]) -> str:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a kind: of plain types, as YAML has them, of literals, classes, and unions of these.
+    """Whether a value is of a kind: of plain types, as YAML has them, mappings, literals, classes, unions of these.
 
     Of any other kind all values are.
     """
@@ -135,6 +135,8 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, inner) for inner in get_args(kind))
     if get_origin(kind) is Literal:
         return value in get_args(kind)
+    if get_origin(kind) is Mapping:
+        return isinstance(value, Mapping)
     true = type(value).__name__ in ("bool", "bool_")
     if kind is bool:
         return true
@@ -160,4 +162,6 @@ def words(kind: Any) -> str:
         return " or ".join(repr(value) for value in get_args(kind))
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(words(inner) for inner in get_args(kind))
+    if get_origin(kind) is Mapping:
+        return "a mapping"
     return _WORDS.get(kind, f"a {getattr(kind, '__name__', str(kind))}")

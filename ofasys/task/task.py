@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,9 @@ class Task:
             )
         self.name = name
         self.modalities = modalities or default_registry()
-        texts = [instruction] if isinstance(instruction, (str, Instruction)) else list(instruction)
+        given: Any = instruction
+        one = isinstance(given, (str, Instruction)) or not isinstance(given, Iterable)
+        texts = [given] if one else list(given)
         if not texts:
             raise ConfigError(f"task {name!r} has no instruction; give at least one")
         if odd := [t for t in texts if not isinstance(t, (str, Instruction))]:

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from ofasys.errors import ConfigError
+from ofasys.errors import CheckpointError, ConfigError
 
 LOCK = ".running"  # in the folder of a run while the run goes on
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # what a file system without locks answers
@@ -74,6 +74,28 @@ def one_run(out: str | Path | None, *, training: bool = False) -> Iterator[None]
         if made:
             with suppress(OSError):  # it holds something, as it should
                 folder.rmdir()
+
+
+def holding(out: Path | None) -> IO[str] | None:
+    """The file by which this process holds a folder; None where it holds none there."""
+    mine = _held.get(out.resolve()) if out is not None else None
+    return mine.file if mine is not None and mine.process == os.getpid() else None
+
+
+def check_held(folder: Path, file: IO[str] | None) -> None:
+    """Errors: CheckpointError where `folder` is not the one held by this file any more: it was removed, moved or
+    replaced.
+    """
+    if file is None:
+        return
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(file.fileno()), (folder / LOCK).stat()):
+            return
+    raise CheckpointError(
+        f"{folder} is not the folder this run was begun in any more ({LOCK} in it is gone or another's): it was removed, "
+        "moved or replaced; what was written is where it was moved to; leave the folder as it is while a run goes on, and "
+        "give the same fit again"
+    )
 
 
 def _folder(folder: Path) -> bool:

@@ -30,6 +30,7 @@ from ofasys.train.ending import Ending
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.learnable import check_choice
+from ofasys.train.lock import check_held, holding
 from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
 from ofasys.train.precision import autocast, choose
@@ -52,6 +53,7 @@ class Run:
         self.trainer, self.model, self.tasks = trainer, model, tasks
         self.by_name = {task.name: task for task in tasks}
         self.out = Path(trainer.out) if trainer.out is not None else None
+        self.held = holding(self.out)
         self.entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
         for task in tasks:
             task.source("train")
@@ -418,6 +420,8 @@ class Run:
     def tell(self, kind: str, step: int, task: str, figures: dict[str, float]) -> None:
         """To the history and to the log."""
         self.trainer.history.append({"kind": kind, "step": step, "task": task, **figures})
+        if self.out is not None:
+            check_held(self.out, self.held)
         with writing(self.out, "the log", self.saved):
             self.log.write(kind, step, task, figures)
 
@@ -425,6 +429,7 @@ class Run:
         """Write the checkpoints of these names. Errors: ConfigError for weights that are not finite."""
         self.check_finite(self.state["step"])
         if self.out is not None:
+            check_held(self.out, self.held)
             state = {**self.state, "windows": {name: asdict(window) for name, window in self.windows.items()}}
             checkpoint.save(self.out, self.model, self.optimizer, state, names, self.saved)
             self.saved = self.state["step"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -33,7 +33,8 @@ MAX_STEPS = 1000  # updates of a run that says neither max_steps nor epochs
 class Trainer:
     """How to train. Nothing here is about one task: that is in `Task`.
 
-    max_steps: updates. epochs: instead, until every task's rows have been seen so often. schedule: "round_robin", "accumulate", or an object with `turns`. out: the run's folder; a run
+    max_steps: updates; 1000 where neither it nor epochs is given. epochs: instead, until every task's rows have been seen
+    so often. schedule: "round_robin", "accumulate", or an object with `turns`. out: the run's folder; a run
     found there is resumed, None keeps nothing. warmup: updates until lr is reached; None: a tenth of the run, 100 at
     most. lr, decay ("cosine", "linear", "constant"), weight_decay, betas, clip: of AdamW. accumulate: schedule steps
     joined in one update. precision: "auto", "float32", "bfloat16". seed: of data order and dropout. workers: data
@@ -44,7 +45,7 @@ class Trainer:
     terminal; None: if there is one.
     """
 
-    max_steps: int = MAX_STEPS
+    max_steps: int | None = None
     epochs: float | None = None
     schedule: str | Schedule = "round_robin"
     out: str | Path | None = None
@@ -71,26 +72,36 @@ class Trainer:
     history: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("max_steps", "accumulate", "log_every", "eval_batch_size"), 1)
+        least = dict.fromkeys(("accumulate", "log_every", "eval_batch_size"), 1)
         least |= dict.fromkeys(("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay"), 0)
         if self.eval_samples is not None:
             least["eval_samples"] = 1
         if self.warmup is not None:
             least["warmup"] = 0
+        if self.max_steps is not None:
+            least["max_steps"] = 1
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ConfigError(f"trainer.{name} is {getattr(self, name)}; it is {bound} or more")
-        if not (self.lr > 0 and self.clip > 0):
-            raise ConfigError(f"trainer.lr is {self.lr} and clip {self.clip}; both are more than 0")
+        if not (0 < self.lr < inf and self.clip > 0):
+            raise ConfigError(f"trainer.lr is {self.lr} and clip {self.clip}; both are more than 0, and lr is finite")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"trainer.betas is {tuple(self.betas)}; both are 0 or more and less than 1")
+        if self.weight_decay == inf:
+            raise ConfigError("trainer.weight_decay is inf; it is finite")
+        if self.out is not None and not str(self.out).strip():
+            raise ConfigError("trainer.out is empty; give the name of a folder, or None to keep nothing")
         if self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"trainer.device is {self.device!r}; it is 'auto', 'cpu' or 'cuda'")
         if self.save_every and self.out is None:
             raise ConfigError(f"trainer.save_every is {self.save_every}, and there is no `out` to save to; give one")
         if self.epochs is not None and not 0 < self.epochs < inf:
             raise ConfigError(f"trainer.epochs is {self.epochs}; it is more than 0")
-        if self.epochs is not None and self.max_steps != MAX_STEPS:
+        if self.max_steps is None and self.epochs is None:
+            self.max_steps = MAX_STEPS
+        if self.max_steps is not None and self.epochs is not None:
             raise ConfigError(
-                f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave one out"
+                f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave one out (None)"
             )
         if self.patience and not self.eval_every:
             raise ConfigError(
@@ -103,7 +114,7 @@ class Trainer:
     def steps(self, tasks: Sequence[Task] | Task) -> int:
         """Updates of a whole run on these tasks: max_steps, or what its epochs are."""
         if self.epochs is None:
-            return self.max_steps
+            return self.max_steps or MAX_STEPS
         entries = [in_micro_steps(task.entry(), self.accumulate) for task in _listed(tasks) if task.source("train")]
         return steps_of(self.epochs, entries, self.schedule, self.accumulate)
 
@@ -165,4 +176,14 @@ class Trainer:
 
 
 def _listed(tasks: Sequence[Task] | Task) -> list[Task]:
-    return [tasks] if isinstance(tasks, Task) else list(tasks)
+    """Errors: ConfigError for what is no task, or none at all."""
+    if isinstance(tasks, Task):
+        return [tasks]
+    given: Any = tasks
+    one = isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable)
+    listed = [given] if one else list(given)
+    if odd := [task for task in listed if not isinstance(task, Task)]:
+        raise ConfigError(f"tasks holds a {type(odd[0]).__name__}; give a Task, or a list of them")
+    if not listed:
+        raise ConfigError("tasks is empty; give at least one Task")
+    return listed
