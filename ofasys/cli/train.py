@@ -46,7 +46,7 @@ def last_step(out: Path) -> int | None:
     try:
         folder = json.loads((out / "checkpoints" / "last.json").read_text(encoding="utf8"))["folder"]
         return int(str(folder).rpartition("-")[2])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -58,7 +58,7 @@ def log_lines(log: Path) -> Iterator[dict[str, Any]]:
         for text in file:
             try:
                 line = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(line, dict):
                 yield line

@@ -142,8 +142,12 @@ def _taken(folder: Path) -> IO[str]:
     file.truncate(0)
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     process = {"pid": os.getpid(), "host": socket.gethostname(), "since": now, "started": _started(os.getpid())}
-    file.write(json.dumps(process) + "\n")
-    file.flush()
+    try:
+        file.write(json.dumps(process) + "\n")
+        file.flush()
+    except OSError as error:
+        _let_go(folder, file)
+        raise ConfigError(f"{path} cannot be written: {error.strerror}; make room, or give another `out`") from None
     return file
 
 

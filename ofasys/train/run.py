@@ -298,7 +298,8 @@ class Run:
                 continue
             seen.append(bad.row)
             first = self.first_bad.setdefault(task.name, bad.error)
-            self.log.quarantine(step, task.name, bad.epoch, bad.row, str(bad.error))
+            with writing(self.out, "quarantine.jsonl", self.saved):
+                self.log.quarantine(step, task.name, bad.epoch, bad.row, str(bad.error))
             self.log.bad(task.name, len(seen), self.state["first_bad"].setdefault(task.name, str(first)))
             if len(seen) > task.bad_limit:
                 raise _too_many(
@@ -309,8 +310,9 @@ class Run:
 
     def check_learned(self) -> None:
         """Errors: DataError for a task none of whose rows could be used."""
-        for name, error in self.first_bad.items():
-            if not self.windows.get(name, Window()).seen:
+        for name, text in self.state["first_bad"].items():
+            if name in self.by_name and not self.windows.get(name, Window()).seen:
+                error = self.first_bad.get(name, DataError(text))
                 raise _too_many(f"none of the {len(self.state['bad'][name])} rows that were drawn could be used", error)
 
     def tell_bad(self, besides: str | None = None) -> None:
@@ -362,12 +364,13 @@ class Run:
         self.state["due"] = step
         try:
             best = self.validate(step)
-        except BaseException:  # a bad valid row, or a metric that fails, must not cost the training
+        except BaseException as error:  # a bad valid row, or a metric that fails, must not cost the training
             self.save(("last",))
             if self.out is not None:
+                failed = isinstance(error, Exception)
                 _log.warning(
-                    f"the evaluation of step {step} failed; its checkpoint is in {self.out}: mend what failed, and the "
-                    "next fit evaluates it first and goes on"
+                    f"the evaluation of step {step} {'failed' if failed else 'was interrupted'}; its checkpoint is in "
+                    f"{self.out}: {'mend what failed, and ' if failed else ''}the next fit evaluates it first and goes on"
                 )
             raise
         self.state["due"] = None

@@ -17,6 +17,7 @@ from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
 from ofasys.train.evaluate import evaluate_task
+from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
 from ofasys.train.lock import one_run
 from ofasys.train.optimizer import learning_rate
@@ -128,12 +129,12 @@ class Trainer:
         model: a new one, one that is trained, what `OFASys.from_pretrained` returns, or a size. Returned is what was
         given, an OFASys with the cards of these tasks; of a size, the model. Tasks the model knows keep the order of
         their labels. Ctrl-C, SIGTERM and SIGHUP end the step, save, and end `fit` by KeyboardInterrupt or `Terminated`;
-        a second one ends at once. Errors: ConfigError for tasks that do not go together, a folder in which a run is
+        a second one ends at once, and so does the first before the first step. Errors: ConfigError for tasks that do not go together, a folder in which a run is
         going on, or weights or gradients that are not finite; DataError for data as each task says; CheckpointError for
         a run folder that is torn, cannot be written, or is of another model or seed.
         """
         trained = generalist(model)
-        with one_run(self.out, training=True), trained.being_trained():
+        with at_once(), one_run(self.out, training=True), trained.being_trained():
             Run(self, trained, _listed(tasks)).fit()
         return OFASys(trained, trained.cards) if isinstance(model, OFASys) else trained
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ofasys import CheckpointError, ConfigError, OFASys, Task, Trainer
+from ofasys import CheckpointError, ConfigError, DataError, OFASys, Task, Trainer
 from ofasys.train import Terminated, best, checkpoint, saving
 from ofasys.train import run as room
 from tests.train import tiny
@@ -148,6 +148,54 @@ def test_a_disk_that_is_full_keeps_the_good_checkpoint(tmp_path, monkeypatch, fa
     assert fit(tmp_path).history[-1]["step"] == 4
 
 
+@pytest.mark.parametrize("name", [".metrics.jsonl.new", "quarantine.jsonl"])
+def test_a_disk_that_is_full_for_the_logs_is_told(tmp_path, monkeypatch, name):
+    tasks = tiny.label_task(train=tiny.label_rows(bad=(2, 5)))
+    fit(tmp_path, max_steps=1, tasks=tasks)
+    opened = Path.open
+
+    def full(path, mode="r", *args, **named):
+        if path.name == name and mode != "r":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return opened(path, mode, *args, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", full)
+        patched.setattr(Path, "write_bytes", lambda path, data: full(path, "wb").write(data))
+        with pytest.raises(
+            CheckpointError, match=r"could not be written \(No space.*the checkpoint of step 1 is whole"
+        ):
+            fit(tmp_path, tasks=tasks)
+    assert fit(tmp_path, tasks=tasks).history[-1]["step"] == 4
+
+
+def test_a_folder_that_is_removed_or_moved_while_a_run_goes_on_ends_it(tmp_path):
+    out = tmp_path / "run"
+
+    def moved(predictions, references):
+        if not (tmp_path / "elsewhere").exists():
+            out.rename(tmp_path / "elsewhere")
+        return {"moved": 1.0}
+
+    with pytest.raises(CheckpointError, match="is not the folder this run was begun in any more"):
+        fit(out, tasks=tiny.label_task(metrics=[moved]), eval_every=2)
+    assert not out.exists()
+    assert fit(out).history[-1]["step"] == 4
+
+
+def test_a_task_of_which_nothing_was_usable_before_nor_after_a_resume_is_an_error(tmp_path, monkeypatch):
+    tasks = tiny.label_task(valid=None, train=tiny.label_rows(40, bad=tuple(range(39))))
+    monkeypatch.setattr(room.Run, "check_learned", lambda self: None)
+    monkeypatch.setattr(room.Run, "look_ahead", lambda self: [])
+    drawn = fit(tmp_path, max_steps=4, tasks=tasks)
+    monkeypatch.undo()
+    monkeypatch.setattr(room.Run, "look_ahead", lambda self: [])
+    assert not [line for line in drawn.history if line["kind"] == "train"]
+    monkeypatch.setattr(room.Run, "quarantine", lambda self, step, delivery: None)  # all of them known already
+    with pytest.raises(DataError, match="none of the 16 rows that were drawn could be used"):
+        fit(tmp_path, max_steps=5, tasks=tasks)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_step_and_saves(tmp_path, monkeypatch, number):
     update = room.Run.update
@@ -193,6 +241,16 @@ def test_a_signal_to_all_processes_of_a_run_ends_it_as_well(tmp_path):
     )
     assert done.returncode == 128 + signal.SIGTERM
     assert last(tmp_path) == "step-00000002"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_first_step_ends_as_ctrl_c_does_and_lets_go(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(room.Run, "look_ahead", lambda self: os.kill(os.getpid(), number))
+    with pytest.raises(Terminated) as ended:
+        fit(tmp_path)
+    assert ended.value.code == 128 + number
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_a_long_run_is_saved_by_the_clock(tmp_path, monkeypatch):
