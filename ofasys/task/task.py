@@ -175,6 +175,8 @@ class Task:
         """The rows of a split. Errors: ConfigError when it has none."""
         if split not in self.sources:
             have = ", ".join(self.sources) or "none"
+            if split not in SPLITS:
+                raise ConfigError(f"task {self.name!r}: no split {split!r}; {nearest(str(split), SPLITS)}it has {have}")
             raise ConfigError(
                 f"task {self.name!r} has no {split} rows (it has: {have}); give {split}= or add_dataset(rows, {split!r})"
             )

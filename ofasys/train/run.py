@@ -133,7 +133,7 @@ class Run:
             _log.warning(
                 f"{self.out} holds a run (step {state['step']}): its weights are gone on with, not those given"
             )
-        if self.state["best"] and not checkpoint.has_best(self.out):
+        if self.state["best"] and not checkpoint.settle_best(self.out, self.state["best"]):
             _log.warning(f"{self.out}: the best checkpoint is not there any more; the next validation's is the best")
             self.state["best"] = None
         for name, there in self.state["sizes"].items():

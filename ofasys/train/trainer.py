@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 
@@ -158,6 +159,8 @@ class Trainer:
         model: as of `fit`; a task it knows is asked with the closed sets it learned. Errors: ConfigError for a model
         that was never trained, DataError at the first bad row.
         """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
+            raise ConfigError(f"limit is {limit!r:.40}; it is a whole number of rows, 1 or more, or None for all")
         trained, listed = generalist(model), _listed(tasks)
         trained.to(self.on())
         keep_labels(listed, trained.cards, grow=False)

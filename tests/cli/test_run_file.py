@@ -411,6 +411,12 @@ def test_a_fault_in_a_python_file_keeps_its_traceback(shell):
         shell("train", "run.py")
 
 
+@pytest.mark.parametrize("text", ["import sys\nsys.exit(0)\n", "def run():\n    raise SystemExit\n"])
+def test_a_python_file_that_ends_the_process_is_told(shell, text):
+    shell.write("run.py", text)
+    assert "run.py ended the process" in said(shell, file="run.py")
+
+
 def test_config_error_is_what_is_raised(tmp_path):
     with pytest.raises(ConfigError, match="is not there"):
         read_run(tmp_path / "run.yaml")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +147,25 @@ def test_a_disk_that_is_full_keeps_the_good_checkpoint(tmp_path, monkeypatch, fa
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["best.json", "last.json", "step-00000002"]
     monkeypatch.undo()
     assert fit(tmp_path).history[-1]["step"] == 4
+
+
+def test_a_run_killed_between_its_two_pointers_keeps_its_best(tmp_path, monkeypatch):
+    write = checkpoint.write_json
+
+    def killed(path, value):
+        if path.name == "best.json" and value["step"] == 4:
+            raise KeyboardInterrupt  # what a kill leaves: the last pointer is written, that to the best is not
+        write(path, value)
+
+    scored(monkeypatch, [3.0, 1.0, 2.0])
+    monkeypatch.setattr(checkpoint, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, max_steps=6, eval_every=2)
+    monkeypatch.setattr(checkpoint, "write_json", write)
+    assert json.loads((tmp_path / "checkpoints/best.json").read_text())["step"] == 2
+    fit(tmp_path, max_steps=6, eval_every=2)
+    best = json.loads((tmp_path / "checkpoints/best.json").read_text())
+    assert (best["step"], best["value"], best["folder"]) == (4, 1.0, "step-00000004")
 
 
 @pytest.mark.parametrize("name", [".metrics.jsonl.new", "quarantine.jsonl"])
@@ -348,9 +368,10 @@ def test_a_state_of_odd_content_is_an_error(tmp_path, change):
         )
 
 
-def test_a_best_checkpoint_that_is_gone_is_told_and_found_anew(tmp_path, caplog):
-    fit(tmp_path, max_steps=2)
-    (tmp_path / "checkpoints/best.json").write_text('{"folder": "step-00000001"}')
+def test_a_best_checkpoint_that_is_gone_is_told_and_found_anew(tmp_path, monkeypatch, caplog):
+    scored(monkeypatch, [1.0, 2.0, 3.0])
+    fit(tmp_path, max_steps=2, eval_every=1)
+    shutil.rmtree(tmp_path / "checkpoints/step-00000001")
     fit(tmp_path)
     assert "the best checkpoint is not there any more" in caplog.text
     assert json.loads((tmp_path / "checkpoints/best.json").read_text())["step"] == 4

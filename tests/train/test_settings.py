@@ -53,6 +53,12 @@ def test_a_trainer_with_epochs_can_be_replaced():
     assert Trainer().max_steps == 1000
 
 
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "x", True])
+def test_a_limit_that_is_no_number_of_rows_is_answered(limit):
+    with pytest.raises(ConfigError, match=r"limit is .*1 or more"):
+        Trainer().evaluate(model=tiny.model(), tasks=tiny.label_task(), limit=limit)
+
+
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [(None, "tasks holds a NoneType; give a Task"), ("x", "holds a str"), ([1], "holds a int"), ([], "tasks is empty")],
