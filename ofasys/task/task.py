@@ -29,6 +29,7 @@ MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are a
 MOST_READ = 1_000  # the same where each row has to be read, pictures and all
 OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often
 BAD_LIMIT = 100  # bad rows that are skipped before training stops
+MOST_WEIGHT = 1e6  # of a loss, in float32 and below its sums
 MOST_EXAMPLES = 5_000  # rows that a preprocessor learns from before training
 
 Scorer = Callable[..., Mapping[str, float] | float]  # (predictions, references) -> figures
@@ -115,8 +116,10 @@ class Task:
             metric_columns(metric, self.plan)
         self.micro_batch_size, self.weight, self.join, self.leave = micro_batch_size, weight, join, leave
         self.generate = self._searched(generate or {})
-        if not loss_weight > 0:
-            raise ConfigError(f"task {name!r} has loss_weight={loss_weight}; it is more than 0")
+        if not 0 < loss_weight <= MOST_WEIGHT:
+            raise ConfigError(
+                f"task {name!r} has loss_weight={loss_weight}; it is more than 0, and at most {MOST_WEIGHT:g}"
+            )
         self.on_bad, self.bad_limit = on_bad, BAD_LIMIT if bad_limit is None else bad_limit
         self.smoothing, self.loss_weight = smoothing, loss_weight
         self.shuffle, self.buckets = shuffle, shuffle if buckets is None else buckets
@@ -152,6 +155,8 @@ class Task:
             self.sources[split] = open_source(rows, max_rows)
         except DataError as error:
             raise error.at(task=self.name) from error.__cause__
+        except ConfigError as error:
+            raise ConfigError(f"task {self.name!r}, {split}: {error}") from error
         if split == "train":
             self._labels = self._lengths = None
         self._check_classes(self.sources[split])

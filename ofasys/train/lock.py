@@ -98,6 +98,18 @@ def check_held(folder: Path, file: IO[str] | None) -> None:
     )
 
 
+def check_place(out: str | Path | None) -> None:
+    """What can be told of a run's folder before it is made. Errors: ConfigError where it cannot be, or not written."""
+    if out is None:
+        return
+    folder = Path(out)
+    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+    if not there.is_dir():
+        raise ConfigError(f"out is {str(folder)!r}, and {there} is a file; give the name of a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"out is {str(folder)!r}, and {there} may not be written; give another folder")
+
+
 def _folder(folder: Path) -> bool:
     """Make the folder; whether it was not there."""
     try:

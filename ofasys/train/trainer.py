@@ -20,7 +20,7 @@ from ofasys.train.ahead import Looked
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
-from ofasys.train.lock import one_run
+from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
 from ofasys.train.precision import choose
 from ofasys.train.run import Run, in_micro_steps
@@ -93,8 +93,9 @@ class Trainer:
             raise ConfigError("trainer.weight_decay is inf; it is finite")
         if self.out is not None and not str(self.out).strip():
             raise ConfigError("trainer.out is empty; give the name of a folder, or None to keep nothing")
-        if self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
-            raise ConfigError(f"trainer.device is {self.device!r}; it is 'auto', 'cpu' or 'cuda'")
+        kind, colon, number = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
+            raise ConfigError(f"trainer.device is {self.device!r}; it is 'auto', 'cpu', 'cuda' or one as 'cuda:0'")
         if self.save_every and self.out is None:
             raise ConfigError(f"trainer.save_every is {self.save_every}, and there is no `out` to save to; give one")
         if self.epochs is not None and not 0 < self.epochs < inf:
@@ -144,6 +145,7 @@ class Trainer:
 
         The model grows as the tasks ask; the run's folder stays as it is. Errors: as of `fit`.
         """
+        check_place(self.out)
         return Run(self, generalist(model), _listed(tasks)).look_ahead()
 
     def evaluate(
@@ -176,6 +178,8 @@ class Trainer:
         device = torch.device(("cuda" if cuda else "cpu") if self.device == "auto" else self.device)
         if device.type == "cuda" and not cuda:
             raise ConfigError(f"trainer.device is {self.device!r}, and torch finds no GPU here; use 'auto' or 'cpu'")
+        if device.index is not None and device.index >= (there := torch.cuda.device_count()):
+            raise ConfigError(f"trainer.device is {self.device!r}; the last GPU here is 'cuda:{there - 1}'")
         return device
 
 
@@ -189,5 +193,5 @@ def _listed(tasks: Sequence[Task] | Task) -> list[Task]:
     if odd := [task for task in listed if not isinstance(task, Task)]:
         raise ConfigError(f"tasks holds a {type(odd[0]).__name__}; give a Task, or a list of them")
     if not listed:
-        raise ConfigError("tasks is empty; give at least one Task")
+        raise ConfigError("there is no task; give at least one")
     return listed

@@ -9,6 +9,7 @@ import yaml
 from ofasys.cli.document import dumped, parse_scalar, read_document
 from ofasys.cli.runfile import read_run
 from ofasys.cli.schema import fields
+from ofasys.cli.train import resolved_file
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.task.task import Task
@@ -415,6 +416,25 @@ def test_a_fault_in_a_python_file_keeps_its_traceback(shell):
 def test_a_python_file_that_ends_the_process_is_told(shell, text):
     shell.write("run.py", text)
     assert "run.py ended the process" in said(shell, file="run.py")
+
+
+@pytest.mark.parametrize(
+    ("before", "began", "left"), [("old", False, "old"), (None, False, None), ("old", True, "new")]
+)
+def test_a_run_that_is_refused_leaves_the_resolved_file_as_it_was(tmp_path, before, began, left):
+    path = tmp_path / "run.yaml"
+    if before is not None:
+        path.write_text(before)
+
+    def fit():
+        assert path.read_text() == "new"
+        if began:
+            (tmp_path / "run.json").write_text("{}")
+        raise ConfigError("refused")
+
+    with pytest.raises(ConfigError, match="refused"), resolved_file(tmp_path, "new"):
+        fit()
+    assert (path.read_text() if path.exists() else None) == left
 
 
 def test_config_error_is_what_is_raised(tmp_path):

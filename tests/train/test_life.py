@@ -94,6 +94,8 @@ def mine(predictions, references):
         ("lable.accuracy", "no task is called so; did you mean label"),
         ("fill.loss", "task 'fill' has no valid rows"),
         ("own.mine", "write 'max:own.mine' or 'min:own.mine'"),
+        ("max:", "names no figure"),
+        ("min:own.", "names no figure"),
     ],
 )
 def test_a_best_that_cannot_be(asked, message):

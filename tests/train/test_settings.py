@@ -27,6 +27,8 @@ from tests.train import tiny
         ({"lr": float("inf")}, "trainer.lr is inf"),
         ({"betas": (1, 2)}, r"trainer.betas is \(1, 2\)"),
         ({"out": ""}, "trainer.out is empty"),
+        ({"device": "cuda:x"}, "trainer.device is 'cuda:x'"),
+        ({"device": "cpu:7"}, "trainer.device is 'cpu:7'"),
         ({"patience": 2}, "trainer.patience is 2, and eval_every 0"),
         ({"save_minutes": -1}, "trainer.save_minutes"),
     ],
@@ -61,7 +63,12 @@ def test_a_limit_that_is_no_number_of_rows_is_answered(limit):
 
 @pytest.mark.parametrize(
     ("tasks", "message"),
-    [(None, "tasks holds a NoneType; give a Task"), ("x", "holds a str"), ([1], "holds a int"), ([], "tasks is empty")],
+    [
+        (None, "tasks holds a NoneType; give a Task"),
+        ("x", "holds a str"),
+        ([1], "holds a int"),
+        ([], "there is no task"),
+    ],
 )
 def test_what_is_no_task_is_answered(tasks, message):
     with pytest.raises(ConfigError, match=message):
@@ -75,6 +82,7 @@ def test_what_is_no_task_is_answered(tasks, message):
         ({"generate": [1]}, r"task 't' has generate \[1\]; it is a mapping"),
         ({"instruction": None}, "an instruction of NoneType"),
         ({"instruction": 3}, "an instruction of int"),
+        ({"loss_weight": float("inf")}, "loss_weight=inf; it is more than 0, and at most"),
     ],
 )
 def test_a_task_answers_values_of_another_kind(given, message):
