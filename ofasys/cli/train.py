@@ -83,7 +83,7 @@ def last_step(out: Path) -> int | None:
 
 
 def log_lines(log: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's log; none where there is no log. A line that was cut off is left out."""
+    """The lines of a run's log; none where there is no log. A line that no run has written is left out."""
     if not log.is_file():
         return
     with log.open(encoding="utf8", errors="replace") as file:
@@ -92,7 +92,7 @@ def log_lines(log: Path) -> Iterator[dict[str, Any]]:
                 line = json.loads(text)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(line, dict):
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
                 yield line
 
 

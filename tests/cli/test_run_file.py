@@ -9,7 +9,7 @@ import yaml
 from ofasys.cli.document import dumped, parse_scalar, read_document
 from ofasys.cli.runfile import read_run
 from ofasys.cli.schema import fields
-from ofasys.cli.train import resolved_file
+from ofasys.cli.train import log_lines, resolved_file
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.task.task import Task
@@ -440,3 +440,8 @@ def test_a_run_that_is_refused_leaves_the_resolved_file_as_it_was(tmp_path, befo
 def test_config_error_is_what_is_raised(tmp_path):
     with pytest.raises(ConfigError, match="is not there"):
         read_run(tmp_path / "run.yaml")
+
+
+def test_lines_of_a_log_that_no_run_has_written_are_left_out(tmp_path):
+    (tmp_path / "log").write_text('[[\n5\n{"step": "x", "task": 5}\n{"kind": "valid"}\n{"step": 3}\n' + "[" * 100_000)
+    assert list(log_lines(tmp_path / "log")) == [{"step": 3}]
