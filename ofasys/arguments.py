@@ -159,7 +159,7 @@ def meant(word: str, known: list[str], called: Mapping[str, str]) -> str:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a kind: of plain types, as YAML has them, of literals, classes, and unions of these.
+    """Whether a value is of a kind: of plain types, as YAML has them, mappings, literals, classes, unions of these.
 
     Of any other kind all values are.
     """
@@ -171,6 +171,8 @@ def fits(value: Any, kind: Any) -> bool:
         inner = get_args(kind)
         listed = isinstance(value, (tuple, list)) and len(value) == len(inner)
         return listed and all(fits(one, of) for one, of in zip(value, inner, strict=True))
+    if get_origin(kind) is Mapping:
+        return isinstance(value, Mapping)
     true = type(value).__name__ in ("bool", "bool_")
     if kind is bool:
         return true
@@ -198,4 +200,6 @@ def words(kind: Any) -> str:
         return " or ".join(words(inner) for inner in get_args(kind))
     if get_origin(kind) is tuple:
         return f"{len(get_args(kind))} numbers"
+    if get_origin(kind) is Mapping:
+        return "a mapping"
     return _WORDS.get(kind, f"a {getattr(kind, '__name__', str(kind))}")

@@ -57,6 +57,10 @@ class GeneralistModel(nn.Module):
         super().__init__()
         if config is None and size not in SIZES:
             raise ConfigError(f"unknown size {size!r}; {nearest(size, SIZES)}there are {', '.join(SIZES)}")
+        if not -(2**63) <= seed < 2**64:
+            raise ConfigError(f"model has seed {seed}; it is a whole number of at most 64 bits")
+        if text_pieces < 1:
+            raise ConfigError(f"model has text_pieces {text_pieces}; it is 1 or more")
         self.size, self.seed, self.text_pieces = size if config is None else "custom", seed, text_pieces
         self.config = config or SIZES[size]
         self.modalities = modalities or default_registry()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ def infer(
     if len(files) + len(many) > 1:
         raise ConfigError(f"rows come from {len(files) + len(many)} {'places' if many else 'files'}; give one")
     _check_asked(shape, out, batch_size, bool(files or many))
+    if out is not None:
+        _check_not_read(out, [*files, *(Path(word.partition("=")[2]) for word in words)])
     labels = _labels(closed_set)
     answerer = OFASys.from_pretrained(folder, which=which)
     registry = answerer.model.modalities
@@ -90,6 +93,16 @@ def infer(
     if out is None:
         return _print(answers, as_json, shape)
     return _write(answers, Recorder(planned, registry, out, shape.n_best, shape.every, shape.columns), shape)
+
+
+def _check_not_read(out: Path, read: Sequence[Path]) -> None:
+    """Errors: ConfigError where the answers would be written over what is asked about."""
+    for path in read:
+        same = False
+        with suppress(OSError, ValueError):  # not there, or a text and no path
+            same = out.samefile(path)
+        if same:
+            raise ConfigError(f"--out {out} is the file that is read, and would be lost; give another name")
 
 
 def _check_asked(shape: Shape, out: Path | None, batch_size: int, many: bool) -> None:

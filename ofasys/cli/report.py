@@ -27,6 +27,8 @@ def report(
     """Write the report of the run in `folder`. file: a run file whose tasks stand for those of the run."""
     if out is not None and out.is_dir():
         raise ConfigError(f"--out {shown(out)} is a folder; give the name of a file in it, as report.html")
+    if out is not None and out.exists() and out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"--out {shown(out)} is there and is no report; give another name, as report.html")
     path = file or folder / RESOLVED
     tasks: list[Task] = []
     missing: dict[str, str] = {}

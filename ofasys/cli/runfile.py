@@ -282,6 +282,17 @@ class _Amended:
         return made
 
 
+@contextmanager
+def _not_ending(origin: Place) -> Iterator[None]:
+    """Errors: ConfigError where a person's own file ends the process, which would look as if all had gone well."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ConfigError(
+            f"{origin} ended the process (exit code {error.code!r}); leave sys.exit() out of it"
+        ) from None
+
+
 def _laid(document: Document, keys: tuple[str, ...], value: Any, place: Place) -> Document:
     """The document with one value laid over it; an object of a Python file gathers it as a change."""
     depth = 2 if keys[0] == "tasks" else 1
@@ -314,10 +325,12 @@ def _python(path: Path) -> Document:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     sys.path.insert(0, str(real.parent))
-    spec.loader.exec_module(module)
     origin = Place(shown(path), real.parent)
+    with _not_ending(origin):
+        spec.loader.exec_module(module)
     if callable(getattr(module, "run", None)):
-        found = module.run()
+        with _not_ending(origin):
+            found = module.run()
         if not isinstance(found, Mapping) and not (isinstance(found, tuple) and len(found) == 3):
             raise ConfigError(f"{origin}: run() returned {type(found).__name__}; expected (tasks, model, trainer)")
         values = dict(found) if isinstance(found, Mapping) else dict(zip(SECTIONS, found, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ofasys.cli.document import shown
 from ofasys.cli.runfile import RESOLVED, read_run, resolved
 from ofasys.cli.show import figure, note, say, table
 from ofasys.train import one_run
+from ofasys.train.record import RECORD
 
 
 def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
@@ -27,10 +29,7 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
             note(str(one))
         return
     try:
-        with one_run(out):
-            aside = out / f".{RESOLVED}.new"
-            aside.write_text(text, encoding="utf8")
-            aside.replace(out / RESOLVED)
+        with one_run(out), resolved_file(out, text):
             trainer.fit(model=model, tasks=tasks)
     except (KeyboardInterrupt, SystemExit):  # the latter where a signal asked for the end
         done = last_step(out)
@@ -41,26 +40,59 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
     say(f"the run is in {shown(out)}; next: ofasys evaluate {shown(out)}")
 
 
+@contextmanager
+def resolved_file(out: Path, text: str) -> Iterator[None]:
+    """Write the resolved run file; where a run is refused before it begins, the one before stands again."""
+    path, record = out / RESOLVED, out / RECORD
+    before = path.read_bytes() if path.is_file() else None
+    began = _identity(record)
+    _replaced(path, text.encode())
+    try:
+        yield
+    except BaseException:
+        if _identity(record) == began:
+            if before is not None:
+                _replaced(path, before)
+            else:
+                path.unlink(missing_ok=True)
+        raise
+
+
+def _replaced(path: Path, data: bytes) -> None:
+    aside = path.with_name(f".{path.name}.new")
+    aside.write_bytes(data)
+    aside.replace(path)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What is another when a file is written anew."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def last_step(out: Path) -> int | None:
     """The step of the last checkpoint of a run folder; None where there is none."""
     try:
         folder = json.loads((out / "checkpoints" / "last.json").read_text(encoding="utf8"))["folder"]
         return int(str(folder).rpartition("-")[2])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def log_lines(log: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's log; none where there is no log. A line that was cut off is left out."""
+    """The lines of a run's log; none where there is no log. A line that no run has written is left out."""
     if not log.is_file():
         return
     with log.open(encoding="utf8", errors="replace") as file:
         for text in file:
             try:
                 line = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(line, dict):
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
                 yield line
 
 

@@ -100,6 +100,8 @@ def _refuse_foreign(folder: Path) -> None:
 def standing(folder: str | Path) -> Path:
     """The folder, or the one it was to replace where a writing was cut off between its two renames."""
     folder = Path(folder)
+    if not folder.name:  # where the program runs, or the root: neither is moved away
+        return folder
     old = folder.with_name(f".{folder.name}.old")
     return old if not folder.exists() and old.exists() else folder
 

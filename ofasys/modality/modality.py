@@ -62,7 +62,9 @@ class Part:
         except ModuleNotFoundError as error:
             if (error.name or "").startswith(module.partition(".")[0]):
                 raise PluginError(f"Part({self.load!r}): there is no module {error.name}; correct its name") from error
-            raise ConfigError(f"{self.load} needs the library {error.name!r}: pip install {error.name}") from error
+            raise ConfigError(
+                f"{self.load} needs the library {error.name!r}: pip install {_package(error.name)}"
+            ) from error
         except Exception as error:
             text = " ".join(str(error).split())[:160]
             raise PluginError(
@@ -303,3 +305,9 @@ class Registry:
             if clash := taken & {modality.tag, *modality.aliases}:
                 raise ConfigError(f"modality {min(clash)} is registered already; give the new one another tag")
         return Registry(self.modalities + more)
+
+
+def _package(module: str | None) -> str:
+    """What is installed to have a module."""
+    name = str(module).partition(".")[0]
+    return {"PIL": "pillow"}.get(name, name)

@@ -14,7 +14,6 @@ from ofasys.errors import ConfigError, DataError
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.vocabulary import END, MASK, Vocabulary
 
-
 LONGEST_WORD = 256  # characters that a tokenizer learns a word from in one: the time it takes grows with their square
 _LONG = re.compile(rf"\S{{{LONGEST_WORD}}}|\s{{{LONGEST_WORD}}}")
 

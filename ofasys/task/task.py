@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ MOST_READ = 1_000  # the same where each row has to be read, pictures and all
 OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often,
 MOST_OFTEN = 100_000  # but the labels of a large set as no more than so many texts
 BAD_LIMIT = 100  # bad rows that are skipped before training stops
+MOST_WEIGHT = 1e6  # of a loss, in float32 and below its sums
 MOST_EXAMPLES = 5_000  # rows that a preprocessor learns from before training
 
 Scorer = Callable[..., Mapping[str, float] | float]  # (predictions, references) -> figures
@@ -92,7 +93,9 @@ class Task:
             )
         self.name = name
         self.modalities = modalities or default_registry()
-        texts = [instruction] if isinstance(instruction, (str, Instruction)) else list(instruction)
+        given: Any = instruction
+        one = isinstance(given, (str, Instruction)) or not isinstance(given, Iterable)
+        texts = [given] if one else list(given)
         if not texts:
             raise ConfigError(f"task {name!r} has no instruction; give at least one")
         if odd := [t for t in texts if not isinstance(t, (str, Instruction))]:
@@ -114,8 +117,10 @@ class Task:
             metric_columns(metric, self.plan)
         self.micro_batch_size, self.weight, self.join, self.leave = micro_batch_size, weight, join, leave
         self.generate = self._searched(generate or {})
-        if not loss_weight > 0:
-            raise ConfigError(f"task {name!r} has loss_weight={loss_weight}; it is more than 0")
+        if not 0 < loss_weight <= MOST_WEIGHT:
+            raise ConfigError(
+                f"task {name!r} has loss_weight={loss_weight}; it is more than 0, and at most {MOST_WEIGHT:g}"
+            )
         self.on_bad, self.bad_limit = on_bad, BAD_LIMIT if bad_limit is None else bad_limit
         self.smoothing, self.loss_weight = smoothing, loss_weight
         self.shuffle, self.buckets = shuffle, shuffle if buckets is None else buckets
@@ -151,6 +156,8 @@ class Task:
             self.sources[split] = open_source(rows, max_rows)
         except DataError as error:
             raise error.at(task=self.name) from error.__cause__
+        except ConfigError as error:
+            raise ConfigError(f"task {self.name!r}, {split}: {error}") from error
         if split == "train":
             self._labels = self._lengths = None
         self._check_classes(self.sources[split])
@@ -174,6 +181,8 @@ class Task:
         """The rows of a split. Errors: ConfigError when it has none."""
         if split not in self.sources:
             have = ", ".join(self.sources) or "none"
+            if split not in SPLITS:
+                raise ConfigError(f"task {self.name!r}: no split {split!r}; {nearest(str(split), SPLITS)}it has {have}")
             raise ConfigError(
                 f"task {self.name!r} has no {split} rows (it has: {have}); give {split}= or add_dataset(rows, {split!r})"
             )

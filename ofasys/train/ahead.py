@@ -134,6 +134,8 @@ def _look_up(task: Task, program: Program, split: str) -> None:
                 if not unknown:
                     _read(task, program, split, row)
             except DataError as error:
+                if value is None:  # there is no label at all
+                    raise
                 first = error
             if first is not None:
                 unknown[label] += 1

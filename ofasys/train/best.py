@@ -59,6 +59,8 @@ def choose(asked: str, tasks: Sequence[Task]) -> Choice:
     said = DIRECTIONS.get(word) if colon else None
     name = asked if said is None else rest
     valid = {task.name: task for task in tasks if "valid" in task.sources}
+    if not _owner(name, tasks)[1].strip():
+        raise ConfigError(f"trainer.best is {asked!r}, which names no figure; give one as 'loss' or 'max:TASK.FIGURE'")
     if name == "loss":
         return Choice(name, "loss", tuple(valid), bool(said))
     one, figure = _owner(name, tasks)

@@ -74,10 +74,20 @@ def has_run(out: Path) -> bool:
     return _pointed(out, "last") is not None
 
 
-def has_best(out: Path) -> bool:
-    """Whether the best checkpoint of a run is there."""
+def settle_best(out: Path, best: Mapping[str, Any]) -> bool:
+    """Whether the best checkpoint that a run's state tells of is there.
+
+    Where a saving was cut off between the two pointers, the one to the best is set now.
+    """
+    told = {key: best[key] for key in ("figure", "value", "step") if key in best}
     folder = _pointed(out, "best")
-    return folder is not None and standing(out / "checkpoints" / folder).is_dir()
+    here = folder if "step" not in told else f"step-{told['step']:08d}"
+    if here is None or not standing(out / "checkpoints" / here).is_dir():
+        return False
+    if folder != here:
+        with writing(out, "best.json", None):
+            write_json(out / "checkpoints" / "best.json", {"folder": here, **told})
+    return True
 
 
 def restore(

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from ofasys.errors import ConfigError
+from ofasys.errors import CheckpointError, ConfigError
 
 LOCK = ".running"  # in the folder of a run while the run goes on
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # what a file system without locks answers
@@ -76,6 +76,40 @@ def one_run(out: str | Path | None, *, training: bool = False) -> Iterator[None]
                 folder.rmdir()
 
 
+def holding(out: Path | None) -> IO[str] | None:
+    """The file by which this process holds a folder; None where it holds none there."""
+    mine = _held.get(out.resolve()) if out is not None else None
+    return mine.file if mine is not None and mine.process == os.getpid() else None
+
+
+def check_held(folder: Path, file: IO[str] | None) -> None:
+    """Errors: CheckpointError where `folder` is not the one held by this file any more: it was removed, moved or
+    replaced.
+    """
+    if file is None:
+        return
+    with suppress(OSError):
+        if os.path.samestat(os.fstat(file.fileno()), (folder / LOCK).stat()):
+            return
+    raise CheckpointError(
+        f"{folder} is not the folder this run was begun in any more ({LOCK} in it is gone or another's): it was removed, "
+        "moved or replaced; what was written is where it was moved to; leave the folder as it is while a run goes on, and "
+        "give the same fit again"
+    )
+
+
+def check_place(out: str | Path | None) -> None:
+    """What can be told of a run's folder before it is made. Errors: ConfigError where it cannot be, or not written."""
+    if out is None:
+        return
+    folder = Path(out)
+    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+    if not there.is_dir():
+        raise ConfigError(f"out is {str(folder)!r}, and {there} is a file; give the name of a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"out is {str(folder)!r}, and {there} may not be written; give another folder")
+
+
 def _folder(folder: Path) -> bool:
     """Make the folder; whether it was not there."""
     try:
@@ -120,8 +154,12 @@ def _taken(folder: Path) -> IO[str]:
     file.truncate(0)
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     process = {"pid": os.getpid(), "host": socket.gethostname(), "since": now, "started": _started(os.getpid())}
-    file.write(json.dumps(process) + "\n")
-    file.flush()
+    try:
+        file.write(json.dumps(process) + "\n")
+        file.flush()
+    except OSError as error:
+        _let_go(folder, file)
+        raise ConfigError(f"{path} cannot be written: {error.strerror}; make room, or give another `out`") from None
     return file
 
 

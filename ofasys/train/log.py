@@ -17,6 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ofasys.train.saving import writing
+
 RENEWED = 0.25  # seconds between two states of the table
 TOLD = 20.0  # and between two lines, where there is no terminal
 
@@ -47,11 +49,12 @@ class RunLog:
 
     def __enter__(self) -> RunLog:
         if self.out is not None:
-            self.out.mkdir(parents=True, exist_ok=True)
-            for name in ("metrics.jsonl", "quarantine.jsonl"):
-                _drop_after(self.out / name, self.start)
-            self.file = (self.out / "metrics.jsonl").open("a", encoding="utf8")
-            self.board = _tensorboard(self.out, self.start)
+            with writing(self.out, "the log", self.start or None):
+                self.out.mkdir(parents=True, exist_ok=True)
+                for name in ("metrics.jsonl", "quarantine.jsonl"):
+                    _drop_after(self.out / name, self.start)
+                self.board = _tensorboard(self.out, self.start)
+                self.file = (self.out / "metrics.jsonl").open("a", encoding="utf8")
         if self.live:
             self.live.__enter__()
         return self
@@ -172,15 +175,19 @@ def _drop_after(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text(encoding="utf8").splitlines():
+    for line in path.read_bytes().split(b"\n"):
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):  # ValueError: bytes that are no text too
             continue
     aside = path.with_name(f".{path.name}.new")
-    aside.write_text("".join(f"{line}\n" for line in kept), encoding="utf8")
-    aside.replace(path)
+    try:
+        aside.write_bytes(b"".join(line + b"\n" for line in kept))
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def _tensorboard(out: Path, start: int) -> Any:

@@ -56,7 +56,7 @@ def changes(out: Path, now: Mapping[str, Any]) -> list[str]:
     """What the run in `out` was asked and is asked now, where it differs: "trainer.lr 0.001 -> 0.009"."""
     try:
         before = json.loads((out / RECORD).read_text(encoding="utf8"))
-    except (OSError, ValueError):  # nothing rests on it
+    except (OSError, ValueError, RecursionError):  # nothing rests on it
         return []
     old, new = dict(_flat(before)), dict(_flat(json.loads(json.dumps(now))))
     return [f"{key} {old[key]!r:.60} -> {new[key]!r:.60}" for key in new if key in old and old[key] != new[key]]
@@ -69,7 +69,7 @@ def history(out: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf8", errors="replace").splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
-        except ValueError:  # cut off
+        except (ValueError, RecursionError):  # cut off
             continue
         if isinstance(row, dict) and row.get("kind") in ("train", "valid"):
             found.append({name: nan if value is None else value for name, value in row.items()})

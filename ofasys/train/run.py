@@ -30,6 +30,7 @@ from ofasys.train.ending import Ending
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.learnable import check_choice
+from ofasys.train.lock import check_held, holding
 from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
 from ofasys.train.precision import autocast, choose
@@ -52,6 +53,7 @@ class Run:
         self.trainer, self.model, self.tasks = trainer, model, tasks
         self.by_name = {task.name: task for task in tasks}
         self.out = Path(trainer.out) if trainer.out is not None else None
+        self.held = holding(self.out)
         self.entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
         for task in tasks:
             task.source("train")
@@ -118,7 +120,7 @@ class Run:
             _log.warning(
                 f"{self.out} holds a run (step {state['step']}): its weights are gone on with, not those given"
             )
-        if self.state["best"] and not checkpoint.has_best(self.out):
+        if self.state["best"] and not checkpoint.settle_best(self.out, self.state["best"]):
             _log.warning(f"{self.out}: the best checkpoint is not there any more; the next validation's is the best")
             self.state["best"] = None
         for name, there in self.state["sizes"].items():
@@ -282,7 +284,8 @@ class Run:
                 continue
             seen.append(bad.row)
             first = self.first_bad.setdefault(task.name, bad.error)
-            self.log.quarantine(step, task.name, bad.epoch, bad.row, str(bad.error))
+            with writing(self.out, "quarantine.jsonl", self.saved):
+                self.log.quarantine(step, task.name, bad.epoch, bad.row, str(bad.error))
             self.log.bad(task.name, len(seen), self.state["first_bad"].setdefault(task.name, str(first)))
             if len(seen) > task.bad_limit:
                 raise _too_many(
@@ -293,8 +296,9 @@ class Run:
 
     def check_learned(self) -> None:
         """Errors: DataError for a task none of whose rows could be used."""
-        for name, error in self.first_bad.items():
-            if not self.windows.get(name, Window()).seen:
+        for name, text in self.state["first_bad"].items():
+            if name in self.by_name and not self.windows.get(name, Window()).seen:
+                error = self.first_bad.get(name, DataError(text))
                 raise _too_many(f"none of the {len(self.state['bad'][name])} rows that were drawn could be used", error)
 
     def tell_bad(self, besides: str | None = None) -> None:
@@ -346,12 +350,13 @@ class Run:
         self.state["due"] = step
         try:
             best = self.validate(step)
-        except BaseException:  # a bad valid row, or a metric that fails, must not cost the training
+        except BaseException as error:  # a bad valid row, or a metric that fails, must not cost the training
             self.save(("last",))
             if self.out is not None:
+                failed = isinstance(error, Exception)
                 _log.warning(
-                    f"the evaluation of step {step} failed; its checkpoint is in {self.out}: mend what failed, and the "
-                    "next fit evaluates it first and goes on"
+                    f"the evaluation of step {step} {'failed' if failed else 'was interrupted'}; its checkpoint is in "
+                    f"{self.out}: {'mend what failed, and ' if failed else ''}the next fit evaluates it first and goes on"
                 )
             raise
         self.state["due"] = None
@@ -404,6 +409,8 @@ class Run:
     def tell(self, kind: str, step: int, task: str, figures: dict[str, float]) -> None:
         """To the history and to the log."""
         self.trainer.history.append({"kind": kind, "step": step, "task": task, **figures})
+        if self.out is not None:
+            check_held(self.out, self.held)
         with writing(self.out, "the log", self.saved):
             self.log.write(kind, step, task, figures)
 
@@ -411,6 +418,7 @@ class Run:
         """Write the checkpoints of these names. Errors: ConfigError for weights that are not finite."""
         self.check_finite(self.state["step"])
         if self.out is not None:
+            check_held(self.out, self.held)
             state = {**self.state, "windows": {name: asdict(window) for name, window in self.windows.items()}}
             checkpoint.save(self.out, self.model, self.optimizer, state, names, self.saved)
             self.saved = self.state["step"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,8 +19,9 @@ from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
 from ofasys.train.evaluate import evaluate_task
+from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
-from ofasys.train.lock import one_run
+from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
 from ofasys.train.precision import choose
 from ofasys.train.run import Run, in_micro_steps
@@ -83,17 +85,24 @@ class Trainer:
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ConfigError(f"trainer.{name} is {getattr(self, name)}; it is {bound} or more")
-        if not (self.lr > 0 and self.clip > 0):
-            raise ConfigError(f"trainer.lr is {self.lr} and clip {self.clip}; both are more than 0")
-        if self.device.partition(":")[0] not in ("auto", "cpu", "cuda"):
-            raise ConfigError(f"trainer.device is {self.device!r}; it is 'auto', 'cpu' or 'cuda'")
+        if not (0 < self.lr < inf and self.clip > 0):
+            raise ConfigError(f"trainer.lr is {self.lr} and clip {self.clip}; both are more than 0, and lr is finite")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"trainer.betas is {tuple(self.betas)}; both are 0 or more and less than 1")
+        if self.weight_decay == inf:
+            raise ConfigError("trainer.weight_decay is inf; it is finite")
+        if self.out is not None and not str(self.out).strip():
+            raise ConfigError("trainer.out is empty; give the name of a folder, or None to keep nothing")
+        kind, colon, number = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
+            raise ConfigError(f"trainer.device is {self.device!r}; it is 'auto', 'cpu', 'cuda' or one as 'cuda:0'")
         if self.save_every and self.out is None:
             raise ConfigError(f"trainer.save_every is {self.save_every}, and there is no `out` to save to; give one")
         if self.epochs is not None and not 0 < self.epochs < inf:
             raise ConfigError(f"trainer.epochs is {self.epochs}; it is more than 0")
         if self.epochs is not None and self.max_steps is not None:
             raise ConfigError(
-                f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave one out"
+                f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave one out (None)"
             )
         if self.patience and not self.eval_every:
             raise ConfigError(
@@ -120,12 +129,12 @@ class Trainer:
         model: a new one, one that is trained, what `OFASys.from_pretrained` returns, or a size. Returned is what was
         given, an OFASys with the cards of these tasks; of a size, the model. Tasks the model knows keep the order of
         their labels. Ctrl-C, SIGTERM and SIGHUP end the step, save, and end `fit` by KeyboardInterrupt or `Terminated`;
-        a second one ends at once. Errors: ConfigError for tasks that do not go together, a folder in which a run is
+        a second one ends at once, and so does the first before the first step. Errors: ConfigError for tasks that do not go together, a folder in which a run is
         going on, or weights or gradients that are not finite; DataError for data as each task says; CheckpointError for
         a run folder that is torn, cannot be written, or is of another model or seed.
         """
         trained = generalist(model)
-        with one_run(self.out, training=True), trained.being_trained():
+        with at_once(), one_run(self.out, training=True), trained.being_trained():
             Run(self, trained, _listed(tasks)).fit()
         return OFASys(trained, trained.cards) if isinstance(model, OFASys) else trained
 
@@ -134,6 +143,7 @@ class Trainer:
 
         The model grows as the tasks ask; the run's folder stays as it is. Errors: as of `fit`.
         """
+        check_place(self.out)
         return Run(self, generalist(model), _listed(tasks)).look_ahead()
 
     def evaluate(
@@ -149,6 +159,8 @@ class Trainer:
         model: as of `fit`; a task it knows is asked with the closed sets it learned. Errors: ConfigError for a model
         that was never trained, DataError at the first bad row.
         """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
+            raise ConfigError(f"limit is {limit!r:.40}; it is a whole number of rows, 1 or more, or None for all")
         trained, listed = generalist(model), _listed(tasks)
         trained.to(self.on())
         keep_labels(listed, trained.cards, grow=False)
@@ -164,8 +176,20 @@ class Trainer:
         device = torch.device(("cuda" if cuda else "cpu") if self.device == "auto" else self.device)
         if device.type == "cuda" and not cuda:
             raise ConfigError(f"trainer.device is {self.device!r}, and torch finds no GPU here; use 'auto' or 'cpu'")
+        if device.index is not None and device.index >= (there := torch.cuda.device_count()):
+            raise ConfigError(f"trainer.device is {self.device!r}; the last GPU here is 'cuda:{there - 1}'")
         return device
 
 
 def _listed(tasks: Sequence[Task] | Task) -> list[Task]:
-    return [tasks] if isinstance(tasks, Task) else list(tasks)
+    """Errors: ConfigError for what is no task, or none at all."""
+    if isinstance(tasks, Task):
+        return [tasks]
+    given: Any = tasks
+    one = isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable)
+    listed = [given] if one else list(given)
+    if odd := [task for task in listed if not isinstance(task, Task)]:
+        raise ConfigError(f"tasks holds a {type(odd[0]).__name__}; give a Task, or a list of them")
+    if not listed:
+        raise ConfigError("there is no task; give at least one")
+    return listed

@@ -202,6 +202,19 @@ def test_rows_of_a_folder_a_pattern_and_standard_input(trained, tmp_path, monkey
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["--data", "@", "="])
+def test_answers_are_not_written_over_what_is_read(tmp_path, how):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n')
+    words = {"--data": ["--data", str(path)], "@": [f"@{path}"], "=": [f"text={path}"]}[how]
+    found = CliRunner().invoke(
+        app, ["infer", "no-run", "task", *words, "--out", str(tmp_path / ".." / tmp_path.name / path.name)]
+    )
+    assert found.exit_code == 2
+    assert "is the file that is read, and would be lost" in found.output
+    assert path.read_text() == '{"text": "a"}\n'
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -4,6 +4,9 @@ import shutil
 
 import pytest
 
+from ofasys import ConfigError
+from ofasys.cli.report import report
+
 pytestmark = pytest.mark.slow
 
 
@@ -58,3 +61,11 @@ def test_wrong_words_are_answered(shell):
         found = shell("report", "runs/run", *words)
         assert found.exit_code == 2, words
         assert said in found.stderr, (words, found.stderr)
+
+
+def test_a_report_is_not_written_over_another_file(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("tasks: {}\n")
+    with pytest.raises(ConfigError, match="is there and is no report"):
+        report(tmp_path, out=path)
+    assert path.read_text() == "tasks: {}\n"

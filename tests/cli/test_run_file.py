@@ -9,6 +9,7 @@ import yaml
 from ofasys.cli.document import dumped, parse_scalar, read_document
 from ofasys.cli.runfile import read_run
 from ofasys.cli.schema import fields
+from ofasys.cli.train import log_lines, resolved_file
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.task.task import Task
@@ -411,6 +412,31 @@ def test_a_fault_in_a_python_file_keeps_its_traceback(shell):
         shell("train", "run.py")
 
 
+@pytest.mark.parametrize("text", ["import sys\nsys.exit(0)\n", "def run():\n    raise SystemExit\n"])
+def test_a_python_file_that_ends_the_process_is_told(shell, text):
+    shell.write("run.py", text)
+    assert "run.py ended the process" in said(shell, file="run.py")
+
+
+@pytest.mark.parametrize(
+    ("before", "began", "left"), [("old", False, "old"), (None, False, None), ("old", True, "new")]
+)
+def test_a_run_that_is_refused_leaves_the_resolved_file_as_it_was(tmp_path, before, began, left):
+    path = tmp_path / "run.yaml"
+    if before is not None:
+        path.write_text(before)
+
+    def fit():
+        assert path.read_text() == "new"
+        if began:
+            (tmp_path / "run.json").write_text("{}")
+        raise ConfigError("refused")
+
+    with pytest.raises(ConfigError, match="refused"), resolved_file(tmp_path, "new"):
+        fit()
+    assert (path.read_text() if path.exists() else None) == left
+
+
 def test_config_error_is_what_is_raised(tmp_path):
     with pytest.raises(ConfigError, match="is not there"):
         read_run(tmp_path / "run.yaml")
@@ -450,3 +476,8 @@ def test_a_run_file_of_a_hundred_megabytes_is_not_read(tmp_path):
         file.truncate(100 << 20)
     with pytest.raises(ConfigError, match="has 104,857,600 bytes"):
         read_document(tmp_path / "run.yaml")
+
+
+def test_lines_of_a_log_that_no_run_has_written_are_left_out(tmp_path):
+    (tmp_path / "log").write_text('[[\n5\n{"step": "x", "task": 5}\n{"kind": "valid"}\n{"step": 3}\n' + "[" * 100_000)
+    assert list(log_lines(tmp_path / "log")) == [{"step": 3}]

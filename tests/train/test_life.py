@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ofasys import CheckpointError, ConfigError, OFASys, Task, Trainer
+from ofasys import CheckpointError, ConfigError, DataError, OFASys, Task, Trainer
 from ofasys.train import Terminated, best, checkpoint, saving
 from ofasys.train import run as room
 from tests.train import tiny
@@ -93,6 +94,8 @@ def mine(predictions, references):
         ("lable.accuracy", "no task is called so; did you mean label"),
         ("fill.loss", "task 'fill' has no valid rows"),
         ("own.mine", "write 'max:own.mine' or 'min:own.mine'"),
+        ("max:", "names no figure"),
+        ("min:own.", "names no figure"),
     ],
 )
 def test_a_best_that_cannot_be(asked, message):
@@ -148,6 +151,73 @@ def test_a_disk_that_is_full_keeps_the_good_checkpoint(tmp_path, monkeypatch, fa
     assert fit(tmp_path).history[-1]["step"] == 4
 
 
+def test_a_run_killed_between_its_two_pointers_keeps_its_best(tmp_path, monkeypatch):
+    write = checkpoint.write_json
+
+    def killed(path, value):
+        if path.name == "best.json" and value["step"] == 4:
+            raise KeyboardInterrupt  # what a kill leaves: the last pointer is written, that to the best is not
+        write(path, value)
+
+    scored(monkeypatch, [3.0, 1.0, 2.0])
+    monkeypatch.setattr(checkpoint, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, max_steps=6, eval_every=2)
+    monkeypatch.setattr(checkpoint, "write_json", write)
+    assert json.loads((tmp_path / "checkpoints/best.json").read_text())["step"] == 2
+    fit(tmp_path, max_steps=6, eval_every=2)
+    best = json.loads((tmp_path / "checkpoints/best.json").read_text())
+    assert (best["step"], best["value"], best["folder"]) == (4, 1.0, "step-00000004")
+
+
+@pytest.mark.parametrize("name", [".metrics.jsonl.new", "quarantine.jsonl"])
+def test_a_disk_that_is_full_for_the_logs_is_told(tmp_path, monkeypatch, name):
+    tasks = tiny.label_task(train=tiny.label_rows(bad=(2, 5)))
+    fit(tmp_path, max_steps=1, tasks=tasks)
+    opened = Path.open
+
+    def full(path, mode="r", *args, **named):
+        if path.name == name and mode != "r":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return opened(path, mode, *args, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", full)
+        patched.setattr(Path, "write_bytes", lambda path, data: full(path, "wb").write(data))
+        with pytest.raises(
+            CheckpointError, match=r"could not be written \(No space.*the checkpoint of step 1 is whole"
+        ):
+            fit(tmp_path, tasks=tasks)
+    assert fit(tmp_path, tasks=tasks).history[-1]["step"] == 4
+
+
+def test_a_folder_that_is_removed_or_moved_while_a_run_goes_on_ends_it(tmp_path):
+    out = tmp_path / "run"
+
+    def moved(predictions, references):
+        if not (tmp_path / "elsewhere").exists():
+            out.rename(tmp_path / "elsewhere")
+        return {"moved": 1.0}
+
+    with pytest.raises(CheckpointError, match="is not the folder this run was begun in any more"):
+        fit(out, tasks=tiny.label_task(metrics=[moved]), eval_every=2)
+    assert not out.exists()
+    assert fit(out).history[-1]["step"] == 4
+
+
+def test_a_task_of_which_nothing_was_usable_before_nor_after_a_resume_is_an_error(tmp_path, monkeypatch):
+    tasks = tiny.label_task(valid=None, train=tiny.label_rows(40, bad=tuple(range(39))))
+    monkeypatch.setattr(room.Run, "check_learned", lambda self: None)
+    monkeypatch.setattr(room.Run, "look_ahead", lambda self: [])
+    drawn = fit(tmp_path, max_steps=4, tasks=tasks)
+    monkeypatch.undo()
+    monkeypatch.setattr(room.Run, "look_ahead", lambda self: [])
+    assert not [line for line in drawn.history if line["kind"] == "train"]
+    monkeypatch.setattr(room.Run, "quarantine", lambda self, step, delivery: None)  # all of them known already
+    with pytest.raises(DataError, match="none of the 16 rows that were drawn could be used"):
+        fit(tmp_path, max_steps=5, tasks=tasks)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_step_and_saves(tmp_path, monkeypatch, number):
     update = room.Run.update
@@ -193,6 +263,16 @@ def test_a_signal_to_all_processes_of_a_run_ends_it_as_well(tmp_path):
     )
     assert done.returncode == 128 + signal.SIGTERM
     assert last(tmp_path) == "step-00000002"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_first_step_ends_as_ctrl_c_does_and_lets_go(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(room.Run, "look_ahead", lambda self: os.kill(os.getpid(), number))
+    with pytest.raises(Terminated) as ended:
+        fit(tmp_path)
+    assert ended.value.code == 128 + number
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(number) is signal.SIG_DFL
 
 
 def test_a_long_run_is_saved_by_the_clock(tmp_path, monkeypatch):
@@ -290,9 +370,10 @@ def test_a_state_of_odd_content_is_an_error(tmp_path, change):
         )
 
 
-def test_a_best_checkpoint_that_is_gone_is_told_and_found_anew(tmp_path, caplog):
-    fit(tmp_path, max_steps=2)
-    (tmp_path / "checkpoints/best.json").write_text('{"folder": "step-00000001"}')
+def test_a_best_checkpoint_that_is_gone_is_told_and_found_anew(tmp_path, monkeypatch, caplog):
+    scored(monkeypatch, [1.0, 2.0, 3.0])
+    fit(tmp_path, max_steps=2, eval_every=1)
+    shutil.rmtree(tmp_path / "checkpoints/step-00000001")
     fit(tmp_path)
     assert "the best checkpoint is not there any more" in caplog.text
     assert json.loads((tmp_path / "checkpoints/best.json").read_text())["step"] == 4

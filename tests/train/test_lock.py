@@ -114,6 +114,8 @@ def test_a_file_or_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(ConfigError, match=r"out is .*folder"):
             fit(out)
+        with pytest.raises(ConfigError, match=r"out is .*is a file; give the name of a folder"):
+            Trainer(max_steps=1, out=out).check(model=tiny.model(), tasks=tiny.label_task())
 
 
 @pytest.mark.parametrize("there", ["lives", "is gone", "of another machine"])

@@ -5,6 +5,7 @@ import sys
 import pytest
 from rich.console import Console
 
+from ofasys import CheckpointError
 from ofasys.train.log import RunLog
 
 
@@ -155,3 +156,26 @@ def test_tensorboard_reads_what_is_written(tmp_path):
     events.Reload()
     assert sorted(events.Tags()["scalars"]) == ["train/cap/loss", "valid/cap/cider"]
     assert [(one.step, one.value) for one in events.Scalars("train/cap/loss")] == [(1, 1.0), (2, 0.25)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b"\xff\xfe\x00", b"[" * 100_000, b'{"step": 1', b"null", b'{"step": "x"}', b"\x00" * 100],
+    ids=lambda broken: repr(broken[:6]),
+)
+def test_a_line_of_broken_bytes_is_dropped_and_the_others_stay(tmp_path, broken):
+    good = '{"kind": "valid", "step": 1, "task": "caf\u00e9\u2028"}\n'.encode()
+    for name in ("metrics.jsonl", "quarantine.jsonl"):
+        (tmp_path / name).write_bytes(good + broken + b"\n" + good)
+    with RunLog(tmp_path, 4, 1, live=False):
+        pass
+    assert {(tmp_path / name).read_bytes() for name in ("metrics.jsonl", "quarantine.jsonl")} == {good * 2}
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with (
+        pytest.raises(CheckpointError, match=r"the log could not be written.*the checkpoint of step 2 is whole"),
+        RunLog(tmp_path, 4, 2, live=False),
+    ):
+        pass

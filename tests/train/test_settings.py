@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from ofasys import ConfigError, Trainer
+from ofasys import ConfigError, GeneralistModel, Task, Trainer
 from ofasys.arguments import TRAINER_CALLED
 from tests.train import tiny
 
@@ -23,7 +23,12 @@ from tests.train import tiny
         ({"schedule": 3}, "not a schedule: 3"),
         ({"epochs": 0}, "trainer.epochs is 0; it is more than 0"),
         ({"epochs": 2, "max_steps": 7}, "both say how long the run is"),
-        ({"epochs": 2, "max_steps": 1000}, "both say how long the run is"),
+        ({"epochs": 3, "max_steps": 1000}, "both say how long the run is"),
+        ({"lr": float("inf")}, "trainer.lr is inf"),
+        ({"betas": (1, 2)}, r"trainer.betas is \(1, 2\)"),
+        ({"out": ""}, "trainer.out is empty"),
+        ({"device": "cuda:x"}, "trainer.device is 'cuda:x'"),
+        ({"device": "cpu:7"}, "trainer.device is 'cpu:7'"),
         ({"patience": 2}, "trainer.patience is 2, and eval_every 0"),
         ({"save_minutes": -1}, "trainer.save_minutes"),
     ],
@@ -47,6 +52,49 @@ def test_every_name_answered_is_one_that_there_is_and_is_no_setting_itself():
 
 def test_a_trainer_with_epochs_can_be_replaced():
     assert replace(Trainer(epochs=2), out="x").epochs == 2
+    assert replace(Trainer(), epochs=2).epochs == 2
+    assert Trainer().steps([]) == 1000
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "x", True])
+def test_a_limit_that_is_no_number_of_rows_is_answered(limit):
+    with pytest.raises(ConfigError, match=r"limit is .*1 or more"):
+        Trainer().evaluate(model=tiny.model(), tasks=tiny.label_task(), limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (None, "tasks holds a NoneType; give a Task"),
+        ("x", "holds a str"),
+        ([1], "holds a int"),
+        ([], "there is no task"),
+    ],
+)
+def test_what_is_no_task_is_answered(tasks, message):
+    with pytest.raises(ConfigError, match=message):
+        Trainer(live=False).fit(model=tiny.model(), tasks=tasks)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"settings": 5}, "task 't' has settings=5; it is a mapping"),
+        ({"generate": [1]}, r"task 't' has generate=\[1\]; it is a mapping"),
+        ({"instruction": None}, "an instruction of NoneType"),
+        ({"instruction": 3}, "an instruction of int"),
+        ({"loss_weight": float("inf")}, "loss_weight=inf; it is more than 0, and at most"),
+    ],
+)
+def test_a_task_answers_values_of_another_kind(given, message):
+    with pytest.raises(ConfigError, match=message):
+        Task("t", **({"instruction": tiny.LABEL} | given))
+
+
+@pytest.mark.parametrize("given", [{"seed": 10**30}, {"text_pieces": 0}])
+def test_a_model_answers_numbers_that_cannot_be(given):
+    with pytest.raises(ConfigError, match=f"model has {next(iter(given))} "):
+        GeneralistModel(**given)
 
 
 @pytest.mark.parametrize(
