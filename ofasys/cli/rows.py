@@ -93,6 +93,8 @@ def _lines(needed: Sequence[str], column: str | None, value: Callable[[str, str]
             yield number, {column: value(column, text)}
             continue
         yield number, _object(text)
+    if number < 0:
+        raise ConfigError("standard input holds no row; give a JSON object, or a value of the one column, a line")
 
 
 def _object(text: str) -> dict[str, Any] | DataError:

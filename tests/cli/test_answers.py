@@ -193,6 +193,8 @@ def test_rows_of_a_folder_a_pattern_and_standard_input(trained, tmp_path, monkey
     assert asked("data/red.png\n\n", "caption", "--data", "-").stdout.strip() == one
     assert asked('{"img": "data/red.png"}\n', "caption", "--data", "-").stdout.strip() == one
     assert len(asked("red\nblue\n", "entailment", "a=-", "b=red").stdout.splitlines()) == 2
+    empty = asked("\n", "caption", "--data", "-")
+    assert (empty.exit_code, "standard input holds no row" in empty.stderr) == (2, True)
     said = asked("red\n", "entailment", "--data", "-")
     assert said.exit_code == 2
     assert "this instruction has 2: a, b; give a JSON object a line" in said.stderr
