@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
@@ -117,6 +117,8 @@ class Programs:
             given: Mapping[str, Sequence[str]] = {}
         elif isinstance(closed_set, Mapping):
             given = closed_set
+        elif not isinstance(closed_set, Iterable):
+            raise ConfigError(f"closed_set is {closed_set!r:.60}; give a list of labels, or {{column: labels}}")
         elif len(columns) == 1:
             given = {columns[0]: closed_set}
         else:

@@ -130,6 +130,8 @@ def of_row(task: Task, origin: str) -> Iterator[None]:
     except ConfigError as error:
         raise type(error)(f"task {task.name!r}: {error}") from error.__cause__
     except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and type(error) is not SystemExit:
+            raise  # a signal that ends the run, and no exit() in the code that reads a row
         if (refusal := exhausted(error)) is not None:
             raise unreadable(origin, refusal).at(task=task.name) from error
         if isinstance(error, DataError):

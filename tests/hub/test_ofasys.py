@@ -173,3 +173,10 @@ def test_what_a_model_is_can_be_read(tiny, entail):
 def test_a_dict_of_an_answer(answered):
     _, _, _, out = answered
     assert dict(out) == {"label": out.label}
+
+
+def test_a_closed_set_that_is_no_list_is_told(tiny):
+    model = OFASys(tiny.model(), [card(tiny, "entail", labels=tiny.LABELS)])
+    for given in (5, True):
+        with pytest.raises(ConfigError, match=f"closed_set is {given}; give a list of labels"):
+            model.inference(tiny.INSTRUCTIONS["entail"], data=tiny.ROWS["entail"][0], closed_set=given)

@@ -218,3 +218,13 @@ def test_a_batch_of_bad_rows_alone_is_none():
     delivery = assembler(task)[Ticket(0, "label", 0)]
     assert delivery.batch is None
     assert [bad.row for bad in delivery.bad] == [0, 1]
+
+
+def test_a_signal_that_ends_the_run_is_no_bad_row():
+    from ofasys.task.loader import of_row
+    from ofasys.train import Terminated
+
+    with pytest.raises(Terminated), of_row(tiny.label_task(), "train row 0"):
+        raise Terminated(15)
+    with pytest.raises(DataError, match="SystemExit"), of_row(tiny.label_task(), "train row 0"):
+        raise SystemExit(1)
