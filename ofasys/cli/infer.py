@@ -321,7 +321,7 @@ def _line(answer: Output, as_json: bool) -> str:
 
 
 def _json(answer: Output) -> str:
-    return json.dumps(answer.values, ensure_ascii=False, default=jsonable)
+    return json.dumps(answer.written(), ensure_ascii=False, default=jsonable)
 
 
 def _from_here(value: Any, root: Path | None) -> Any:

@@ -49,7 +49,7 @@ class Recorder:
         self.alone = self.closed is not None and len(self.slots) == 1 and self.slots[0].group is None
         used = {name for name in OURS if self._used(name)}
         self.ours = {name: f"answer_{name}" if name in answers else name for name in used}
-        every = answers | set(self.ours.values())
+        every = answers | {f"{name}_spread" for name in answers} | set(self.ours.values())
         self.taken = every | {f"{name}_{n}" for name in every - {"row", "error"} for n in range(2, self.n_best + 1)}
 
     def _used(self, name: str) -> bool:
@@ -84,6 +84,7 @@ class Recorder:
         for slot in self.slots:
             value = answer.values[slot.column]
             made[slot.column + ending] = self._value(f"{slot.column}{ending}-{number}", slot, value)
+        made |= {f"{name}_spread{ending}": spread for name, spread in answer.spreads.items()}
         if "label" in self.ours:
             made[self.ours["label"] + ending] = answer.values[self.closed or ""]
         made[self.ours["score"] + ending] = answer.score

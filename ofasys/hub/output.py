@@ -177,7 +177,7 @@ class Output(Mapping[str, Any]):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
             path.write_text(
-                json.dumps(self._written(), ensure_ascii=False, indent=1, default=jsonable) + "\n", encoding="utf8"
+                json.dumps(self.written(), ensure_ascii=False, indent=1, default=jsonable) + "\n", encoding="utf8"
             )
         elif path.suffix == ".txt":
             path.write_text(f"{self}\n", encoding="utf8")
@@ -191,7 +191,7 @@ class Output(Mapping[str, Any]):
             part.resolve()(path, value if many else [value], frame, labels if many else [labels] if labels else [])
         return path
 
-    def _written(self) -> dict[str, Any]:
+    def written(self) -> dict[str, Any]:
         """The values, and the spread of `price` as `price_spread`."""
         return self.values | {f"{name}_spread": spread for name, spread in self.spreads.items()}
 

@@ -267,3 +267,22 @@ def test_a_run_goes_on_with_the_model_of_another(trained, shell):
         assert said in shell.wrong("train", "more.yaml", override, "--check")
     assert "text_pieces: 8000" in shell.ok("train", "more.yaml", "model=tiny", "trainer.out=runs/other", "--check")
     assert "unknown size 'tny'; did you mean tiny?" in shell.wrong("train", "more.yaml", "model=tny", "--check")
+
+
+def test_the_spread_of_a_number_stands_beside_it(shell):
+    rows = "word,price\n" + "".join(f"w{i},{i % 5}\n" for i in range(20))
+    shell.write("prices.csv", rows)
+    shell.write(
+        "number.yaml",
+        "tasks: {price: {instruction: '[TEXT:word] -> [NUMBER:price]', train: prices.csv}}\n"
+        "model: {config: {width: 32, heads: 2, ffn: 64, encoder_layers: 1, decoder_layers: 1}}\n"
+        "trainer: {max_steps: 2, out: runs/number}\n",
+    )
+    shell.ok("train", "number.yaml")
+    found = json.loads(shell.ok("infer", "runs/number", "price", "word=w1", "--json"))
+    assert found.keys() == {"price", "price_spread"}
+    shell.ok("infer", "runs/number", "price", "--data", "prices.csv", "--out", "answers.csv")
+    with (shell.folder / "answers.csv").open() as file:
+        record = next(csv.DictReader(file))
+    assert list(record) == ["row", "word", "input_price", "price", "price_spread", "score", "error"]
+    assert float(record["price_spread"]) > 0
