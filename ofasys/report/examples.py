@@ -154,6 +154,9 @@ class Canvas:
             truths = _list(slot, true)
             yield f"{name}<br>" + self.shown(slot, _list(slot, found), truths, self.words(slot, prediction))
             return
+        if isinstance(found, float) and isinstance(true, float) and found != true:  # near or far, not right or wrong
+            yield f"{name}{media.text(_cut(found))}<br><span class='muted'>truth: {media.text(_cut(true))}</span>"
+            return
         if _plain(found) and _plain(true):
             yield name + media.verdict(_cut(found), _cut(true), same=_same(found, true))
             return
@@ -216,5 +219,8 @@ def _cut(value: Any) -> Any:
     """A value as text that is not too long; of a list as it is, each part cut."""
     if isinstance(value, list | tuple) and _plain(value):
         return [_cut(one) for one in value[:LISTED]]
+    if isinstance(value, float):
+        spread = getattr(value, "spread", 0.0)  # of a number that was predicted
+        return f"{value:.6g}" + (f" ± {spread:.2g}" if spread else "")
     text = value if isinstance(value, str) else "(nothing)" if value is None else repr(value)
     return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"

@@ -92,11 +92,21 @@ class History:
         return int(number) if number.isdecimal() else None
 
     @property
+    def stopped(self) -> str:
+        """Why the run ended early, if it did."""
+        stopped = self._state.get("stopped")
+        return str(stopped.get("why", "")) if isinstance(stopped, Mapping) else ""
+
+    @property
+    def _state(self) -> Mapping[str, Any]:
+        """What the last checkpoint keeps of the run."""
+        last = str(_object(self.folder / "checkpoints" / "last.json").get("folder", ""))
+        return _object(self.folder / "checkpoints" / last / "state.json") if last else {}
+
+    @property
     def best_by(self) -> str:
         """What the best checkpoint was chosen by, in words."""
-        last = str(_object(self.folder / "checkpoints" / "last.json").get("folder", ""))
-        state = _object(self.folder / "checkpoints" / last / "state.json") if last else {}
-        best = state.get("best")
+        best = self._state.get("best")
         if not isinstance(best, Mapping):
             return ""
         told = {name: value for name, value in best.items() if isinstance(value, int | float)}

@@ -144,7 +144,7 @@ def _head(history: History, title: str, which: str | None) -> str:
     best, last = history.checkpoint("best"), history.checkpoint("last")
     done = f"{history.step:,} of {most:,}" if isinstance(most, int) else f"{history.step:,}"
     if isinstance(most, int) and history.step < most:
-        done += " (going on, or stopped)"
+        done += f" (ended early: {history.stopped})" if history.stopped else " (going on, or stopped)"
     facts = {
         "steps": done,
         "best step": "none: no checkpoint was chosen by validation" if best is None else f"{best:,} {history.best_by}",

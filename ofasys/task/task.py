@@ -339,10 +339,6 @@ class Task:
 
     def _referred(self, references: Mapping[str, str]) -> dict[str, str]:
         """Errors: ConfigError for references of what is no target, or in no column of their own."""
-        if not isinstance(references, Mapping):
-            raise ConfigError(
-                f"task {self.name!r} has references={references!r:.80}; give {{target column: column with the list of answers}}"
-            )
         answered = [slot for p in self.plans for slot in p.answered if slot.side != "source"]
         able = sorted({slot.column for slot in answered if slot.group is None})
         slots = {slot.column for p in self.plans for slot in p.slots}

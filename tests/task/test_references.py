@@ -38,7 +38,7 @@ def random(seed=0):
         ({"cap": "text"}, "references of 'cap' are 'text'"),
         ({"cap": ""}, "references of 'cap' are ''"),
         ({"cap": ["one", "uno"]}, r"references of 'cap' are \['one', 'uno'\]; give the name of a column"),
-        (["captions"], r"references=\['captions'\]; give \{target column: column with the list of answers\}"),
+        (["captions"], r"references=\['captions'\]; it is a mapping or None"),
     ],
 )
 def test_references_that_cannot_be(references, message):
