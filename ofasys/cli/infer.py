@@ -15,7 +15,7 @@ from ofasys.cli.progress import Progress
 from ofasys.cli.record import Recorder, check_columns
 from ofasys.cli.rows import STANDARD_INPUT, Rows, enumerate_rows, of_path, of_pattern, of_standard_input
 from ofasys.cli.show import note, say
-from ofasys.errors import ConfigError, DataError, nearest
+from ofasys.errors import ConfigError, DataError, LoadingError, nearest
 from ofasys.hub import OFASys, Output
 from ofasys.hub.output import WORDS, jsonable
 from ofasys.language import Instruction
@@ -221,6 +221,8 @@ class Answering:
         first = rows[0][0]
         try:
             found = self.answerer.inference(self.instruction, data=[row for _, row in rows], first=first, **self.asked)
+        except LoadingError:
+            raise
         except DataError as error:
             place = str(error.sample or "").removeprefix("row ")
             bad = int(place) - first if place.isdigit() and 0 <= int(place) - first < len(rows) else None

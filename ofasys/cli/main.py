@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from ofasys.cli import malloc, tokenizer
-from ofasys.cli.show import hear_warnings, note, say
+from ofasys.cli.show import heard_warnings, note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
 USER_ERROR = 2
@@ -40,7 +40,8 @@ class Commands(TyperGroup):
         traceback.
         """
         try:
-            return super().invoke(ctx)
+            with heard_warnings():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except BrokenPipeError:  # who reads has had enough
@@ -93,7 +94,6 @@ def options(
     ] = False,
 ) -> None:
     """Declarative multi-modal multi-task learning: a task is one line."""
-    hear_warnings()
 
 
 @app.command()

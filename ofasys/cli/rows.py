@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ofasys.errors import ConfigError, DataError
+from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.task.source import open_source
 
 STANDARD_INPUT = "-"
@@ -42,6 +42,8 @@ def of_path(path: Path, needed: Sequence[str]) -> Rows:
         for number in range(len(source)):
             try:
                 row = source[number]
+            except LoadingError:
+                raise
             except DataError as error:
                 yield number, error
                 continue

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 def say(text: str = "") -> None:
@@ -25,11 +26,15 @@ class Notes(logging.Handler):
         note(record.getMessage())
 
 
-def hear_warnings() -> None:
-    """Show the package's warnings, once, whatever the logging of others is."""
-    log = logging.getLogger("ofasys")
-    if not any(isinstance(handler, Notes) for handler in log.handlers):
-        log.addHandler(Notes(logging.WARNING))
+@contextmanager
+def heard_warnings() -> Iterator[None]:
+    """Within it the package's warnings are shown, whatever the logging of others is."""
+    log, notes = logging.getLogger("ofasys"), Notes(logging.WARNING)
+    log.addHandler(notes)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ofasys.errors import ConfigError, DataError
+from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, lexicon
 from ofasys.task.source import Source, open_source
@@ -204,6 +204,8 @@ def _of_source(line: Instruction, source: Source, needed: _Needed, name: str = "
         for number in range(len(source)):
             try:
                 row = source[number]
+            except LoadingError:
+                raise
             except DataError as error:
                 error.sample = None
                 yield error

@@ -22,6 +22,8 @@ def checkpoint_in(folder: str | Path, which: str | None = None) -> Path:
     says what is there instead; ConfigError for what is no path.
     """
     folder = as_path(folder)
+    if which is not None and (not isinstance(which, str) or not which):
+        raise ConfigError(f"which is {which!r:.60}; it is 'best', 'last' or the name of a checkpoint's folder")
     try:
         if (standing(folder) / MANIFEST).is_file() and which is None:
             return folder

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ofasys import flow
-from ofasys.errors import CheckpointError, ConfigError, DataError, nearest
+from ofasys.errors import CheckpointError, ConfigError, DataError, LoadingError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions, check_use, reaching
@@ -293,7 +293,7 @@ class OFASys:
                 good.append((number, row, sample))
             except DataError as error:
                 found = error.at(sample=f"row {number} of {asked.where}" if asked.where else f"row {number}")
-                if way.on_bad == "stop":
+                if way.on_bad == "stop" or isinstance(error, LoadingError):
                     raise found from error.__cause__
                 given = {} if isinstance(row, DataError) else row
                 made[number] = Output(program.plan, {}, float("nan"), given, self.model.modalities, root, found)

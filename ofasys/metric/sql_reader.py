@@ -22,6 +22,8 @@ from ofasys.metric.sql_process import EXPECTED, MOST_BYTES, SECONDS, Refused, Re
 
 Database = str | Path | sqlite3.Connection
 
+GRACE = 1.0  # seconds the process has to end by itself
+
 
 class Failed(Exception):  # noqa: N818
     """SQLite's own error: its message, and the name of its class."""
@@ -107,6 +109,11 @@ class SqlReader:
             answer = receive(pipes[1])
         except OSError:  # it ended before it had read the request
             answer = None
+        except BaseException:  # its answer would be taken for that of the next request
+            if self.process is not None:
+                self.process.kill()
+            self._end()
+            raise
         if answer is None:
             by = self._end()
             if by == -signal.SIGALRM:
@@ -143,7 +150,11 @@ class SqlReader:
                 pipe.close()
             except OSError:  # what was not yet sent goes nowhere
                 continue
-        return process.wait()
+        try:
+            return process.wait(GRACE)
+        except subprocess.TimeoutExpired:  # a fork of this process holds the pipe too, so that it sees no end of it
+            process.kill()
+            return process.wait()
 
 
 @contextmanager

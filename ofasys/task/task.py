@@ -127,7 +127,7 @@ class Task:
         self.sources: dict[str, Source] = {}
         self.references = self._referred(references or {})
         self.closed_set = self._named(closed_set)
-        self._labels: dict[str, tuple[str, ...]] | None = None
+        self.known_labels: dict[str, tuple[str, ...]] | None = None
         self._lengths: np.ndarray | None = None
         self.entry()  # a weight, join or leave that cannot be is an error now
         for split, rows in zip(SPLITS, (train, valid, test), strict=True):
@@ -159,7 +159,7 @@ class Task:
         except ConfigError as error:
             raise ConfigError(f"task {self.name!r}, {split}: {error}") from error
         if split == "train":
-            self._labels = self._lengths = None
+            self.known_labels = self._lengths = None
         self._check_classes(self.sources[split])
         return self
 
@@ -224,14 +224,14 @@ class Task:
     @property
     def labels(self) -> Labels:
         """Column -> closed set: as given, else the distinct values of the training rows, sorted."""
-        if self._labels is None:
+        if self.known_labels is None:
             unknown = {s.column: (p, s) for p, s in self.closed_slots() if s.column not in self.closed_set}
-            self._labels = dict(self.closed_set) | (self._gathered(list(unknown.values())) if unknown else {})
-        return self._labels
+            self.known_labels = dict(self.closed_set) | (self._gathered(list(unknown.values())) if unknown else {})
+        return self.known_labels
 
     def restore_labels(self, labels: Labels) -> None:
         """Take the closed sets of a saved run instead of gathering them anew."""
-        self._labels = {**{name: tuple(values) for name, values in labels.items()}, **self.closed_set}
+        self.known_labels = {**{name: tuple(values) for name, values in labels.items()}, **self.closed_set}
 
     def closed_slots(self) -> list[tuple[Plan, SlotPlan]]:
         """Slots whose values come from a closed set, each with its plan."""

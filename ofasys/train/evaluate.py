@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ofasys import flow
-from ofasys.errors import DataError, nearest
+from ofasys.errors import DataError, LoadingError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.metric import Confusion, Metric
 from ofasys.modality import Context
@@ -150,7 +150,7 @@ def answer_rows(
                 try:
                     values, sample, truth = _read_true(task, program, split, row)
                 except DataError as error:
-                    if stop:
+                    if stop or isinstance(error, LoadingError):
                         raise
                     found.bad.append((row, error))
                     continue

@@ -172,19 +172,24 @@ class Run:
             try:
                 if self.due:
                     self.evaluate(start)
+                    self.heed(interrupt)
                 for step in range(start, self.max_steps):
                     if self.state["stopped"]:
                         break
                     self.update(step, stream)
                     self.close(step + 1)
                     self.log.at(step + 1)
-                    if interrupt.asked is not None:
-                        self.save(("last",))
-                        raise interrupt.end()
+                    self.heed(interrupt)
             except BaseException as error:
                 self.tell_bad(besides=getattr(error, "task", None))
                 raise
         self.tell_bad()
+
+    def heed(self, interrupt: Interrupt) -> None:
+        """Save, and end the run, where a signal asked for it."""
+        if interrupt.asked is not None:
+            self.save(("last",))
+            raise interrupt.end()
 
     def look_ahead(self) -> list[Looked]:
         """Some rows of every split, read before the first step. Errors: as of the function of this name."""

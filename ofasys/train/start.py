@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -58,6 +59,17 @@ def keep_labels(tasks: Sequence[Task], cards: Sequence[TaskCard], *, grow: bool)
         task.restore_labels(
             {**here, **{c: tuple(dict.fromkeys((*own, *here.get(c, ())))) for c, own in learned.items()}}
         )
+
+
+@contextmanager
+def as_given(tasks: Sequence[Task]) -> Iterator[None]:
+    """After it the tasks have the closed sets they had: those a model has learned are that model's."""
+    before = [task.known_labels for task in tasks]
+    try:
+        yield
+    finally:
+        for task, labels in zip(tasks, before, strict=True):
+            task.known_labels = labels
 
 
 def tell_settings(tasks: Sequence[Task], cards: Sequence[TaskCard]) -> None:

@@ -25,7 +25,7 @@ from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
 from ofasys.train.precision import choose
 from ofasys.train.run import Run, in_micro_steps
-from ofasys.train.start import Model, generalist, keep_labels
+from ofasys.train.start import Model, as_given, generalist, keep_labels
 
 MAX_STEPS = 1000  # updates of a run that says neither max_steps nor epochs
 
@@ -102,7 +102,7 @@ class Trainer:
             raise ConfigError(f"trainer.epochs is {self.epochs}; it is more than 0")
         if self.epochs is not None and self.max_steps is not None:
             raise ConfigError(
-                f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave one out (None)"
+                f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave one out"
             )
         if self.patience and not self.eval_every:
             raise ConfigError(
@@ -129,13 +129,14 @@ class Trainer:
         model: a new one, one that is trained, what `OFASys.from_pretrained` returns, or a size. Returned is what was
         given, an OFASys with the cards of these tasks; of a size, the model. Tasks the model knows keep the order of
         their labels. Ctrl-C, SIGTERM and SIGHUP end the step, save, and end `fit` by KeyboardInterrupt or `Terminated`;
-        a second one ends at once, and so does the first before the first step. Errors: ConfigError for tasks that do not go together, a folder in which a run is
-        going on, or weights or gradients that are not finite; DataError for data as each task says; CheckpointError for
-        a run folder that is torn, cannot be written, or is of another model or seed.
+        a second one ends at once, and so does the first before the first step. Errors: ConfigError for tasks that do not
+        go together, a folder in which a run is going on, or weights or gradients that are not finite; DataError for
+        data as each task says; CheckpointError for a run folder that is torn, cannot be written, or is of another model
+        or seed.
         """
-        trained = generalist(model)
-        with at_once(), one_run(self.out, training=True), trained.being_trained():
-            Run(self, trained, _listed(tasks)).fit()
+        trained, listed = generalist(model), _listed(tasks)
+        with at_once(), one_run(self.out, training=True), trained.being_trained(), as_given(listed):
+            Run(self, trained, listed).fit()
         return OFASys(trained, trained.cards) if isinstance(model, OFASys) else trained
 
     def check(self, *, model: Model, tasks: Sequence[Task] | Task) -> list[Looked]:
@@ -162,12 +163,14 @@ class Trainer:
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
             raise ConfigError(f"limit is {limit!r:.40}; it is a whole number of rows, 1 or more, or None for all")
         trained, listed = generalist(model), _listed(tasks)
-        trained.to(self.on())
-        keep_labels(listed, trained.cards, grow=False)
+        if self.device != "auto":
+            trained.to(self.on())
         found = {}
-        for task in listed:
-            chosen = split or ("test" if "test" in task.sources else "valid")
-            found[task.name] = evaluate_task(trained, task, chosen, batch_size=self.eval_batch_size, limit=limit)
+        with as_given(listed):
+            keep_labels(listed, trained.cards, grow=False)
+            for task in listed:
+                chosen = split or ("test" if "test" in task.sources else "valid")
+                found[task.name] = evaluate_task(trained, task, chosen, batch_size=self.eval_batch_size, limit=limit)
         return found
 
     def on(self) -> torch.device:

@@ -32,6 +32,7 @@ def exhaustive(log_probs):
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 3), st.integers(0, 10**6), st.sampled_from([0.1, 1.0, 4.0]))
 def test_a_wide_beam_finds_every_labelling_with_its_probability(steps, labels, seed, sharp):

@@ -50,6 +50,7 @@ label_sets = st.lists(
 ).map(lambda found: [list(label) for label in found])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(label_sets, st.integers(0, 50), st.integers(1, 5), st.sampled_from([0.0, 1.0, -1.0]), st.integers(1, 5))
 def test_search_agrees_with_rank_and_with_every_label_by_hand(
@@ -142,6 +143,7 @@ def test_greedy_takes_the_likeliest_label_given_what_came_before(items: list[Ite
         assert state == constraint.accept
 
 
+@pytest.mark.slow
 def test_beams_weigh_whole_answers_and_a_label_counts_as_one_token() -> None:
     items: list[Item] = [OneOf(2), Fixed(1, "bins", 1)]
     for seed in range(8):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofasys.errors import ConfigError, DataError
+from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.hub import OFASys
 from ofasys.modality import default_registry
 from ofasys.task.source import open_source
@@ -237,3 +237,13 @@ def test_frames_and_files_are_embedded():
     assert np.allclose(model.embed(line, pd.DataFrame(rows))["t"], model.embed(line, rows)["t"])
     with pytest.raises(DataError, match=r"a row is a str 'one'.*sample 'row 0'"):
         model.embed(line, ["one"])
+
+
+def test_a_file_that_changes_is_no_bad_row(model, tiny, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("question\n" + "".join(f"what is {i}\n" for i in range(10, 20)))
+    answers = model.answers(tiny.INSTRUCTIONS[SORT], path, on_bad="skip", batch_size=1)
+    next(answers)
+    path.write_text(path.read_text().replace("10", "1"))
+    with pytest.raises(LoadingError, match="has changed"):
+        list(answers)

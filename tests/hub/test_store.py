@@ -526,3 +526,9 @@ def test_a_folder_without_a_model_says_what_it_is(runs, saved, folder, which, sa
 def test_what_is_no_folder(folder):
     with pytest.raises(ConfigError, match="folder"):
         OFASys.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("which", ["", 3, True])
+def test_a_checkpoint_is_named_by_text(tmp_path, which):
+    with pytest.raises(ConfigError, match="it is 'best', 'last' or the name"):
+        OFASys.from_pretrained(tmp_path, which=which)

@@ -137,6 +137,7 @@ def task() -> Task:
     return Task("t", KINDS[2], train=ROWS, valid=ROWS[:2], micro_batch_size=4)
 
 
+@pytest.mark.slow
 def test_a_run_is_as_if_nobody_had_asked(tiny):
     """Threads that keep asking are refused; the weights are those of a run without them."""
     weights = []

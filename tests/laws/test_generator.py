@@ -117,6 +117,7 @@ def test_a_batch_of_one_equals_that_source_in_a_batch(
         np.testing.assert_allclose([a.score for a in alone], [b.score for b in found], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(labels, st.integers(0, 20))
 def test_rank_sums_to_one_and_agrees_with_exhaustive_beams(closed: list[list[int]], seed: int) -> None:

@@ -188,6 +188,7 @@ def test_data_sets_of_the_hub_give_the_same_rows(rows):
     check(held.to_iterable_dataset(), rows)
 
 
+@pytest.mark.slow
 @FEW
 @given(
     st.lists(
@@ -213,6 +214,7 @@ def test_rows_of_python_pass_a_stream_unchanged(rows):
         check(data, rows)
 
 
+@pytest.mark.slow
 @FEW
 @given(st.lists(st.fixed_dictionaries({"a": st.text(min_size=1), "b": st.text(min_size=1)}), min_size=1, max_size=4))
 def test_texts_are_the_same_in_a_csv_and_a_tar(rows):

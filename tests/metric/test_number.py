@@ -46,6 +46,7 @@ def numbers(means, spreads, logs=None):
     return [Number(*row) for row in zip(means, spreads, logs if logs is not None else [None] * len(means), strict=True)]
 
 
+@pytest.mark.slow
 def test_a_spread_that_is_right_is_calibrated():
     random = np.random.default_rng(1)
     spreads = random.uniform(0.5, 3, 20_000)

@@ -396,6 +396,21 @@ def test_values_are_those_of_sqlite(cars):
         assert reader.run(number, sql, 10_000, 10) == run(open_read_only(cars), sql)
 
 
+def test_an_answer_that_was_not_waited_for_is_not_taken_for_the_next(cars, monkeypatch):
+    from ofasys.metric import sql_reader
+
+    def interrupted(pipe):
+        raise KeyboardInterrupt
+
+    with SqlReader() as reader:
+        number = reader.open(cars)
+        with monkeypatch.context() as patched:
+            patched.setattr(sql_reader, "receive", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                reader.run(number, "SELECT 7", 10_000, 10)
+        assert reader.run(number, "SELECT 8", 10_000, 10).rows == ((8,),)
+
+
 def test_no_process_is_left(cars):
     with SqlReader() as reader:
         reader.open(cars)

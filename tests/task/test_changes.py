@@ -238,6 +238,7 @@ def _tickets(count):
     return (Ticket(k, "t", k) for k in range(count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("name", ["r.csv", "r.parquet", "file.arrow"])
 def test_a_change_ends_a_run_in_the_middle_of_an_epoch(name, workers, tmp_path):

@@ -190,6 +190,7 @@ def test_a_field_and_a_member_of_one_name(tmp_path):
 # --- files that are not whole ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_tar_that_is_cut_off_anywhere_is_an_error_that_names_the_member(tmp_path):
     whole = shard(tmp_path / "s.tar", 3).read_bytes()
     with tarfile.open(tmp_path / "s.tar") as file:
@@ -241,6 +242,7 @@ def test_tars_laid_end_to_end_are_not_read_in_half(tmp_path):
     assert len(open_source(tmp_path / "s.tar")) == 3
 
 
+@pytest.mark.slow
 def test_whatever_is_in_the_file_is_a_data_error_or_rows(tmp_path):
     data = shard(tmp_path / "s.tar", 2).read_bytes()
     random = np.random.default_rng(0)

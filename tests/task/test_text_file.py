@@ -144,6 +144,7 @@ LINES = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(LINES, st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_a_column_is_that_of_the_rows(tmp_path_factory, lines, end, ended):
@@ -296,6 +297,7 @@ def test_a_csv_that_cannot_be_meant(tmp_path, text, message):
 CELL = st.one_of(st.text(max_size=6), st.text(',;\t|"\r\n a1=', max_size=8))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data(), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans())
 def test_what_the_csv_module_writes_is_read(tmp_path_factory, data, mark, end, all_quoted):

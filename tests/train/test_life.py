@@ -425,3 +425,35 @@ def test_a_run_that_is_there_wins_over_the_model_given(tmp_path, caplog):
     trainer.fit(model=OFASys.from_pretrained(tmp_path / "a"), tasks=tiny.label_task())
     assert "its weights are gone on with, not those given" in caplog.text
     assert trainer.history[0]["step"] == 5
+
+
+def test_a_task_is_as_it_was_after_a_model_with_other_labels():
+    wide = tiny.model()
+    rows = tiny.label_rows(12)
+    Trainer(max_steps=1).fit(model=wide, tasks=tiny.label_task(train=[*rows, {"text": "old", "label": "purple"}]))
+    task = tiny.label_task(train=rows)
+    before = task.labels
+    Trainer().evaluate(model=wide, tasks=task)
+    assert task.labels == before
+    Trainer(max_steps=1).fit(model=wide, tasks=task)
+    assert task.labels == before
+    assert "purple" in next(card for card in wide.cards if card.name == task.name).labels["label"]
+
+
+def test_a_signal_while_a_due_evaluation_is_made_up_for_ends_the_run(tmp_path, monkeypatch):
+    def fails(predictions, references):
+        raise RuntimeError("boom")
+
+    def settings(metric):
+        return {"model": tiny.model(), "tasks": tiny.label_task(metrics=[metric])}
+
+    with pytest.raises(RuntimeError, match="boom"):
+        Trainer(max_steps=2, out=tmp_path).fit(**settings(fails))
+
+    def asked(predictions, references):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"asked": 1.0}
+
+    with pytest.raises(SystemExit) as ended:
+        Trainer(max_steps=2, out=tmp_path).fit(**settings(asked))
+    assert ended.value.code == 143

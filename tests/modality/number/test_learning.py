@@ -192,6 +192,7 @@ def test_a_bad_row_says_where():
         model.inference("[NUMBER:x] -> [NUMBER:y]", data={"x": None})
 
 
+@pytest.mark.slow
 def test_a_model_without_numbers_is_given_some(tmp_path):
     """It grows; what it had stays as it was until it is trained; saved and loaded it answers the same."""
     data = rows(20)

@@ -430,6 +430,7 @@ WORD = st.one_of(st.text(max_size=5), SPOKEN, TRICKY, LIKE)
 KEPT = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), WORD)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.data(), st.sampled_from([".csv", ".tsv", ".json", ".jsonl"]))
 def test_what_is_saved_is_read_back_or_refused(tmp_path_factory, data, suffix):
