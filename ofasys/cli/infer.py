@@ -13,9 +13,9 @@ from ofasys.cli.answers import KINDS, AnswerFile, check_out
 from ofasys.cli.document import existing, parse_scalar
 from ofasys.cli.progress import Progress
 from ofasys.cli.record import Recorder, check_columns
-from ofasys.cli.rows import STANDARD_INPUT, Rows, enumerate_rows, of_path, of_pattern, of_standard_input
+from ofasys.cli.rows import STANDARD_INPUT, Rows, of_path, of_pattern, of_standard_input
 from ofasys.cli.show import note, say
-from ofasys.errors import ConfigError, DataError, LoadingError, nearest
+from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.hub import OFASys, Output
 from ofasys.hub.output import WORDS, jsonable
 from ofasys.language import Instruction
@@ -85,7 +85,7 @@ def infer(
     if rows is None:
         savers = [registry.face(slot.modality).save for slot in planned.answered]
         if out is not None and out.suffix in KINDS and not any(part and out.suffix in part.suffixes for part in savers):
-            rows = Rows(enumerate_rows([row]), "the row", 1)
+            rows = Rows(iter([row]), "the row", 1)
         else:
             _one(answerer.inference(instruction, data=row, **asked), out, as_json)
             return 0
@@ -197,49 +197,15 @@ class Answering:
 
         Errors: DataError naming row and file.
         """
-        held: list[tuple[int, Mapping[str, Any]]] = []
-        for number, row in self.rows.rows:
-            if isinstance(row, DataError):
-                yield from self._batch(held, skip)
-                held = []
-                if not skip:
-                    raise self._placed(row, number)
-                yield number, {}, self._placed(row, number)
+        rows = (row if isinstance(row, DataError) else {**row, **self.given} for row in self.rows.rows)
+        for number, answer in enumerate(self.answerer.answers(self.instruction, rows, on_bad="skip", **self.asked)):
+            if answer.error is None:
+                yield number, answer.data, answer
                 continue
-            held.append((number, {**row, **self.given}))
-            if len(held) == self.asked["batch_size"]:
-                yield from self._batch(held, skip)
-                held = []
-        yield from self._batch(held, skip)
-
-    def _batch(
-        self, rows: Sequence[tuple[int, Mapping[str, Any]]], skip: bool
-    ) -> Iterator[tuple[int, Mapping[str, Any], Output | DataError]]:
-        """Rows whose numbers follow each other. Around a bad one the others are answered."""
-        if not rows:
-            return
-        first = rows[0][0]
-        try:
-            found = self.answerer.inference(self.instruction, data=[row for _, row in rows], first=first, **self.asked)
-        except LoadingError:
-            raise
-        except DataError as error:
-            place = str(error.sample or "").removeprefix("row ")
-            bad = int(place) - first if place.isdigit() and 0 <= int(place) - first < len(rows) else None
-            if bad is None and len(rows) > 1:  # which one it is, is not said
-                for one in rows:
-                    yield from self._batch([one], skip)
-                return
-            bad = bad or 0
-            error = self._placed(error, rows[bad][0])
+            error = self._placed(answer.error, number)
             if not skip:
                 raise error from error.__cause__
-            yield from self._batch(rows[:bad], skip)
-            yield *rows[bad], error
-            yield from self._batch(rows[bad + 1 :], skip)
-            return
-        for (number, row), answer in zip(rows, found, strict=True):
-            yield number, row, answer
+            yield number, answer.data, error
 
     def _placed(self, error: DataError, number: int) -> DataError:
         error.sample = f"row {number} of {self.rows.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.task.source import open_source
 
 STANDARD_INPUT = "-"
-Numbered = tuple[int, dict[str, Any] | DataError]  # a row's number, and the row or what is wrong with it
+Row = dict[str, Any] | DataError  # a row, or what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Rows:
     root: where relative paths inside them start; None: where we are.
     """
 
-    rows: Iterator[Numbered]
+    rows: Iterator[Row]
     name: str
     total: int | None = None
     root: Path | None = None
@@ -38,18 +38,18 @@ def of_path(path: Path, needed: Sequence[str]) -> Rows:
     source = open_source(path)
     column = needed[0] if path.is_dir() and len(needed) == 1 else None
 
-    def read() -> Iterator[Numbered]:
+    def read() -> Iterator[Row]:
         for number in range(len(source)):
             try:
                 row = source[number]
             except LoadingError:
                 raise
             except DataError as error:
-                yield number, error
+                yield error
                 continue
             if column is not None and column not in row and "image" in row:
                 row = {column: row.pop("image"), **row}
-            yield number, row
+            yield row
 
     return Rows(read(), str(path), len(source), source.root)
 
@@ -59,7 +59,7 @@ def of_pattern(pattern: str, column: str) -> Rows:
     paths = sorted(glob.glob(pattern, recursive=True))
     if not paths:
         raise ConfigError(f"no file fits {column}={pattern}; look at the pattern, or give a path that is there")
-    return Rows(enumerate_rows({column: path} for path in paths), pattern, len(paths))
+    return Rows(({column: path} for path in paths), pattern, len(paths))
 
 
 def of_standard_input(needed: Sequence[str], column: str | None, value: Callable[[str, str], Any]) -> Rows:
@@ -70,19 +70,14 @@ def of_standard_input(needed: Sequence[str], column: str | None, value: Callable
     return Rows(_lines(needed, column, value), "standard input")
 
 
-def enumerate_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Numbered]:
-    """Rows with their numbers."""
-    return ((number, dict(row)) for number, row in enumerate(rows))
-
-
-def _lines(needed: Sequence[str], column: str | None, value: Callable[[str, str], Any]) -> Iterator[Numbered]:
+def _lines(needed: Sequence[str], column: str | None, value: Callable[[str, str], Any]) -> Iterator[Row]:
     number = -1
     for text in _standard_input():
         if not text.strip():
             continue
         number += 1
         if column is not None:
-            yield number, {column: value(column, text)}
+            yield {column: value(column, text)}
             continue
         if number == 0 and not text.lstrip().startswith("{"):
             if len(needed) != 1:
@@ -92,9 +87,9 @@ def _lines(needed: Sequence[str], column: str | None, value: Callable[[str, str]
                     f"one column, and this instruction has {len(needed)}: {columns}; give a JSON object a line"
                 )
             column = needed[0]
-            yield number, {column: value(column, text)}
+            yield {column: value(column, text)}
             continue
-        yield number, _object(text)
+        yield _object(text)
     if number < 0:
         raise ConfigError("standard input holds no row; give a JSON object, or a value of the one column, a line")
 

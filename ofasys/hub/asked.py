@@ -42,8 +42,10 @@ class Asked:
 
 
 def asked_for(instruction: Any, data: Any, registry: Registry, columns: str | None = None) -> Asked:
-    """An instruction and its data as requests. columns: what a row has, where that is not all the line needs. Errors: ConfigError for what is no instruction, or data that may mean
-    two things; DataError for what is no data. An element of a list that is no row is told at its turn.
+    """An instruction and its data as requests. columns: what a row has, where that is not all the line needs.
+
+    Errors: ConfigError for what is no instruction, or data that may mean two things; DataError for what is no data. An
+    element of a list that is no row is told at its turn.
     """
     if isinstance(instruction, (Filled, list, tuple)):
         return _formatted(instruction, data)
@@ -104,8 +106,8 @@ class _Needed:
 
     def row(self, one: Any) -> Row | DataError:
         """One element of what was given: a row, or the value of the only column; of anything else why it is none."""
-        if _is_row(one):
-            found: Row = one
+        if _is_row(one) or isinstance(one, DataError):  # what gives rows may know of one that it is bad
+            found: Row | DataError = one
             return found
         if self.alone is not None and one is not None:
             return {self.alone: one}

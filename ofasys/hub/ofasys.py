@@ -173,6 +173,8 @@ class OFASys:
         asked = asked_for(instruction, data, self.model.modalities)
         way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)
         outputs = list(self._answered(asked, way, self._lines(asked, way)))
+        if bad := [output.error for output in outputs if output.error is not None]:
+            _log.warning(f"{len(bad)} of {len(outputs)} rows could not be used and have no answer; first: {bad[0]}")
         return outputs[0] if asked.single else outputs
 
     def answers(
@@ -192,7 +194,8 @@ class OFASys:
         """The answers of `inference` one after the other, an Output a row: a batch of rows is read when its answers are
         asked for, so that a million rows take no more memory than one batch.
 
-        Arguments and errors as of `inference`; those of the call are raised at once, those of a row at its turn.
+        Arguments and errors as of `inference`; those of the call are raised at once, those of a row at its turn. Nothing
+        is warned of: an answer whose `error` is not None says so itself.
         """
         asked = asked_for(instruction, data, self.model.modalities)
         way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)
@@ -255,7 +258,7 @@ class OFASys:
         do not.
         """
         size = way.batch_size if asked.instruction is not None else None
-        number, bad = way.first, list[DataError]()
+        number = way.first
         while rows := list(islice(asked.rows, size)):
             groups: dict[Instruction, list[int]] = {}
             for i, (instruction, _) in enumerate(rows):
@@ -269,13 +272,7 @@ class OFASys:
                     made |= {n - number: out for n, out in self._batch(part, asked, way, lines[instruction]).items()}
             number += len(rows)
             for i in range(len(rows)):
-                if (error := made[i].error) is not None:
-                    bad.append(error)
                 yield made.pop(i)
-        if bad:
-            _log.warning(
-                f"{len(bad)} of {number - way.first} rows could not be used and have no answer; first: {bad[0]}"
-            )
 
     def _batch(
         self, rows: Sequence[tuple[int, Mapping[str, Any] | DataError]], asked: Asked, way: Way, line: Line

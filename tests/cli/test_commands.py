@@ -252,7 +252,7 @@ def test_a_bad_row_is_named_by_its_number_in_the_file(trained, tmp_path):
     )
     assert done.exit_code == 2
     assert f"row 5 of {tmp_path / 'rows.jsonl'}" in done.stderr
-    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stdout.splitlines()) == 5
 
 
 def test_infer_without_a_run(shell):

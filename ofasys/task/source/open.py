@@ -81,6 +81,8 @@ def streamed(data: Iterable[Any]) -> Iterator[Any]:
             row = next(rows)
         except StopIteration:
             return
+        except OfasysError:
+            raise
         except Exception as error:
             raise DataError(f"the {kind} raised {type(error).__name__} after {count} rows: {error}") from error
         count += 1
