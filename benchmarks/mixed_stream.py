@@ -29,7 +29,7 @@ from ofasys import GeneralistModel, Task, flow
 from ofasys.gallery import emoji
 from ofasys.program.program import Program
 from ofasys.task.loader import Assembler, Ticket
-from ofasys.types import Batch, Half, Layout, Stretch
+from ofasys.types import AdaptorInput, Batch, Layout, SideBatch
 
 SIZE = "small"
 BATCH = 16
@@ -62,7 +62,7 @@ def tasks(buckets: bool) -> list[Task]:
 def padded(batch: Batch) -> Batch:
     """The same batch as rectangles: padding is embedded and computed like everything else."""
 
-    def side(half: Half | None) -> Half | None:
+    def side(half: SideBatch | None) -> SideBatch | None:
         if half is None:
             return None
         old = half.layout
@@ -75,12 +75,12 @@ def padded(batch: Batch) -> Batch:
         pads = rows.nonzero()[:, 0]
         stretches = [replace(s, rows=old.place[s.rows]) for s in half.stretches]
         if len(pads):
-            stretches.append(Stretch("tokens", {"tokens": torch.zeros(len(pads), dtype=torch.int64)}, pads))
+            stretches.append(AdaptorInput("tokens", {"tokens": torch.zeros(len(pads), dtype=torch.int64)}, pads))
         layout = Layout(old.batch, old.length, torch.arange(size), positions, old.lengths, full=True)
-        return Half(tuple(stretches), layout)
+        return SideBatch(tuple(stretches), layout)
 
     assert batch.target is not None
-    place = batch.target.layout.place
+    place = batch.target.layout.padded_index
     goals = tuple(replace(goal, at=place[goal.at]) for goal in batch.goals)
     return replace(batch, source=side(batch.source), target=side(batch.target), goals=goals)
 
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def _computed(batch: Batch) -> int:
-    return sum(len(half.layout.place) for half in (batch.source, batch.target) if half is not None)
+    return sum(len(half.layout.padded_index) for half in (batch.source, batch.target) if half is not None)
 
 
 if __name__ == "__main__":

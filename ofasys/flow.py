@@ -19,21 +19,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofasys.criterion.apply import apply_criterion, grouped
 from ofasys.criterion.cross_entropy import cross_entropy
-from ofasys.criterion.judge import judge, judged_together
 from ofasys.criterion.units import units
 from ofasys.errors import DataError
 from ofasys.generalist import GeneralistModel
+from ofasys.generation import Generation, embedded_view
 from ofasys.generator.options import SearchOptions
 from ofasys.language import Instruction
-from ofasys.making import Making, embedded_view
 from ofasys.modality import Context, Registry, lexicon, plugin
 from ofasys.planner import Plan, plan
 from ofasys.program.answer import Answer, runs
 from ofasys.program.batch import collate
 from ofasys.program.program import Labels, Program
 from ofasys.program.sample import Reader, Row
-from ofasys.types import Batch, Goal, Hidden, Loss, Prediction, Sample, SlotPrediction, States, Stream
+from ofasys.types import Batch, Hidden, Loss, Prediction, Sample, SlotPrediction, States, Stream, TokenTargets
 
 Streams = tuple[Stream | None, Stream | None]
 
@@ -86,10 +86,12 @@ def compute(model: GeneralistModel, streams: Streams) -> States:
 
 
 def emit(model: GeneralistModel, program: Program, states: States, batch: Batch) -> list[Prediction | SlotPrediction]:
-    """Hidden states -> what is predicted for each goal: tokens, out of those that may come; or a slot's values."""
+    """Hidden states -> what is predicted for each of its targets: tokens, out of those that may come; or a slot's values."""
     return [
-        model.tokens_at(program, states, goal) if isinstance(goal, Goal) else model.values_at(program, states, goal)
-        for goal in batch.goals
+        model.tokens_at(program, states, targets)
+        if isinstance(targets, TokenTargets)
+        else model.values_at(program, states, targets)
+        for targets in batch.targets
     ]
 
 
@@ -102,31 +104,31 @@ def criterion(
     over: slot -> what its sum is divided by, where these are a part of a larger batch; None: the units of these alone.
     Parts of a batch with `over` of the whole add up to the loss of the whole.
     """
-    over = units(p.goal for p in predictions) if over is None else over
+    over = units(p.targets for p in predictions) if over is None else over
     terms: list[Tensor] = []
     slots: dict[int, tuple[float, int]] = {}
     figures: dict[int, Mapping[str, float]] = {}
     left_out: dict[int, Mapping[str, int]] = {}
     for p in predictions:
         if isinstance(p, Prediction):
-            divisors = p.goal.weights.new_tensor([over.get(slot, 1) for slot in range(max(over) + 1)])
+            divisors = p.targets.weights.new_tensor([over.get(slot, 1) for slot in range(max(over) + 1)])
             loss, each, _ = cross_entropy(
                 p.hidden,
                 p.candidates,
-                p.goal.labels,
-                weights=p.goal.weights / divisors[p.goal.slots],
-                allowed=p.goal.allowed,
+                p.targets.labels,
+                weights=p.targets.weights / divisors[p.targets.slots],
+                allowed=p.targets.allowed,
                 smoothing=smoothing,
             )
             terms.append(loss)
-            for slot in p.goal.slots.unique().tolist():
-                mine = p.goal.slots == slot
+            for slot in p.targets.slots.unique().tolist():
+                mine = p.targets.slots == slot
                 before, count = slots.get(slot, (0.0, 0))
                 slots[slot] = (before + float(each[mine].sum()), count + int(mine.sum()))
-    for seen in judged_together([p for p in predictions if isinstance(p, SlotPrediction)]):
-        slot, verdict = seen[0].goal.slot, judge(seen)
+    for seen in grouped([p for p in predictions if isinstance(p, SlotPrediction)]):
+        slot, verdict = seen[0].targets.slot, apply_criterion(seen)
         if verdict.count:
-            terms.append(verdict.loss * (seen[0].goal.weight * (verdict.count / over[slot])))
+            terms.append(verdict.loss * (seen[0].targets.weight * (verdict.count / over[slot])))
         slots[slot] = (float(verdict.loss.detach()) * verdict.count, verdict.count)
         figures[slot], left_out[slot] = verdict.figures, verdict.left_out
     if not predictions:
@@ -143,19 +145,21 @@ def generate(
     program: Program,
     samples: Sequence[Sample],
     options: SearchOptions,
-    numbers: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
     memory: Hidden | None = None,
 ) -> list[Sequence[Answer]]:
     """Samples -> per sample its best answers, best first; of `rank` all labels. No dropout: as in evaluation.
 
     A target of several stages is made stage by stage, each decided before the next begins, so it has one answer.
-    numbers: what draws are a function of, one a sample; 0, 1, ... if None. memory: the states of these samples' source,
+    seeds: what draws are a function of, one a sample; 0, 1, ... if None. memory: the states of these samples' source,
     where they are known. Any number of threads may ask at once. Errors: ConfigError while another thread trains the
     model.
     """
     with model.answering():
-        making = Making(model, program, samples, options, range(len(samples)) if numbers is None else numbers, memory)
-        return making.answers()
+        generation = Generation(
+            model, program, samples, options, range(len(samples)) if seeds is None else seeds, memory
+        )
+        return generation.answers()
 
 
 @torch.inference_mode()
@@ -178,7 +182,7 @@ def postprocess(program: Program, sample: Sample, answer: Answer) -> dict[str, A
     made = runs(program, answer)
     values: dict[str, Any] = {}
     for slot in program.plan.answered:
-        context = Context(frame=sample.frames.get(slot.index), labels=program.labels.get(slot.index))
+        context = Context(referred=sample.referred.get(slot.index), labels=program.labels.get(slot.index))
         if slot.kind == "contrast":
             values[slot.column] = made[slot.index][0]
             continue

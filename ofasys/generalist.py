@@ -28,7 +28,17 @@ from ofasys.model.turns import Turns
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
-from ofasys.types import Goal, Half, Prediction, SlotGoal, SlotPrediction, States, Stream, Stretch, TaskCard
+from ofasys.types import (
+    AdaptorInput,
+    Prediction,
+    SideBatch,
+    SlotPrediction,
+    SlotTargets,
+    States,
+    Stream,
+    TaskCard,
+    TokenTargets,
+)
 
 Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training values of a slot, with their context
 
@@ -74,7 +84,7 @@ class GeneralistModel(nn.Module):
         self.made: dict[str, dict[str, Any]] = {}  # how each adaptor was made, so that it can be made again
         self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.config.width)})
         self.criteria = nn.ModuleDict()  # weights of criteria that have some
-        self.judged: dict[str, dict[str, Any]] = {}  # how each was made
+        self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
         self.cards: tuple[TaskCard, ...] = ()  # of the tasks it was trained on: their lines, closed sets, settings
 
@@ -90,69 +100,69 @@ class GeneralistModel(nn.Module):
         assert isinstance(adaptor, TokenAdaptor)
         return adaptor
 
-    def embed(self, stretches: Sequence[Stretch]) -> Iterator[Tensor]:
-        """The embeddings (n, D) of each stretch. Tokens of all stretches are looked up at once: one gradient of the
+    def embed(self, inputs: Sequence[AdaptorInput]) -> Iterator[Tensor]:
+        """The embeddings (n, D) of each input. Tokens of all of them are looked up at once: one gradient of the
         table.
         """
-        tokens = [stretch.tensors["tokens"] for stretch in stretches if stretch.adaptor == "tokens"]
+        tokens = [entry.tensors["tokens"] for entry in inputs if entry.adaptor == "tokens"]
         looked_up = iter(
             self.tokens.embed({"tokens": torch.cat(tokens)}).split([len(t) for t in tokens]) if tokens else ()
         )
-        for stretch in stretches:
-            if stretch.adaptor == "tokens":
+        for entry in inputs:
+            if entry.adaptor == "tokens":
                 yield next(looked_up)
             else:
-                yield self._embedded(stretch)
+                yield self._embedded(entry)
 
-    def _embedded(self, stretch: Stretch) -> Tensor:
-        """What a modality's own adaptor makes of a stretch. Errors: PluginError where that is no embedding."""
-        embed: Callable[..., Tensor] = self.adaptors[stretch.adaptor].embed  # type: ignore[assignment]
-        where = self.made[stretch.adaptor]["modality"]
-        made = plugin.called(where, embed, stretch.tensors)
-        n, width, device = len(stretch.rows), self.config.width, stretch.rows.device
-        plugin.check_embedding(where, embed, made, stretch.tensors, n, width, device)
+    def _embedded(self, entry: AdaptorInput) -> Tensor:
+        """What a modality's own adaptor makes of its input. Errors: PluginError where that is no embedding."""
+        embed: Callable[..., Tensor] = self.adaptors[entry.adaptor].embed  # type: ignore[assignment]
+        where = self.made[entry.adaptor]["modality"]
+        made = plugin.called(where, embed, entry.tensors)
+        n, width, device = len(entry.rows), self.config.width, entry.rows.device
+        plugin.check_embedding(where, embed, made, entry.tensors, n, width, device)
         return made
 
-    def streams(self, halves: Sequence[Half]) -> list[Stream]:
+    def streams(self, sides: Sequence[SideBatch]) -> list[Stream]:
         """The embedding stream of each side of a batch. Tokens of all of them are looked up at once."""
-        embedded = self.embed([stretch for half in halves for stretch in half.stretches])
+        embedded = self.embed([entry for side in sides for entry in side.inputs])
         streams = []
-        for half in halves:
-            joined = torch.cat([next(embedded).to(self.table.dtype) for _ in half.stretches])
-            if len(half.stretches) > 1:
-                rows = torch.cat([stretch.rows for stretch in half.stretches])
+        for side in sides:
+            joined = torch.cat([next(embedded).to(self.table.dtype) for _ in side.inputs])
+            if len(side.inputs) > 1:
+                rows = torch.cat([entry.rows for entry in side.inputs])
                 joined = torch.empty_like(joined).index_copy(0, rows, joined)
-            streams.append(Stream(joined, half.layout))
+            streams.append(Stream(joined, side.layout))
         return streams
 
-    def tokens_at(self, program: Program, states: States, goal: Goal) -> Prediction:
+    def tokens_at(self, program: Program, states: States, targets: TokenTargets) -> Prediction:
         """The states that predict tokens, and the rows of the shared embedding they choose from."""
-        constraint = program.stages[goal.stage].constraint
+        constraint = program.stages[targets.stage].constraint
         assert constraint is not None
         assert states.target is not None
-        group = constraint.classes[goal.group]
+        group = constraint.classes[targets.group]
         if group.contiguous:
             rows = self.table[group.lo : group.hi]
         else:
             rows = self.table.index_select(0, torch.from_numpy(group.candidates).to(self.device))
-        return Prediction(states.target.states.index_select(0, goal.at), rows, goal)
+        return Prediction(states.target.states.index_select(0, targets.at), rows, targets)
 
-    def values_at(self, program: Program, states: States, goal: SlotGoal) -> SlotPrediction:
-        """The states of a slot's values, what its adaptor predicts from them, and what its goal slot's tokens may
+    def values_at(self, program: Program, states: States, targets: SlotTargets) -> SlotPrediction:
+        """The states of a slot's values, what its adaptor predicts from them, and what its label column's tokens may
         be.
         """
-        side = states.source if goal.side == "source" else states.target
+        side = states.source if targets.side == "source" else states.target
         assert side is not None
-        slot, hidden = program.plan.slots[goal.slot], side.states.index_select(0, goal.at)
+        slot, hidden = program.plan.slots[targets.slot], side.states.index_select(0, targets.at)
         made, table = {}, None
-        if goal.side == "target":
+        if targets.side == "target":
             predict: Callable[..., Any] = self.adaptors[slot.key].predict  # type: ignore[assignment]
-            made = plugin.called(slot.name, predict, hidden, goal.lengths, goal.tensors)
-            plugin.check_prediction(slot.name, predict, made, hidden, goal.tensors.get("frames"))
-        if goal.goal is not None:
-            lo, hi = program.span(program.plan.slots[goal.goal])
+            made = plugin.called(slot.name, predict, hidden, targets.lengths, targets.tensors)
+            plugin.check_prediction(slot.name, predict, made, hidden, targets.tensors.get("frames"))
+        if targets.label_slot is not None:
+            lo, hi = program.span(program.plan.slots[targets.label_slot])
             table = self.table[lo:hi]
-        return SlotPrediction(goal, hidden, made, table, self.judge(slot))
+        return SlotPrediction(targets, hidden, made, table, self.criterion_for(slot))
 
     def transposed(self, rows: int) -> Tensor | None:
         """The table as (D, V) for decoding one row at a time, where that is faster; made anew when the table changes.
@@ -232,7 +242,7 @@ class GeneralistModel(nn.Module):
                     f"{slots[0][1].name} learns from training values first; train the model (Trainer.fit)"
                 )
             slot = slots[0][1]
-            part = self.modalities.face(slot.modality).preprocess[slot.preprocess.name]
+            part = self.modalities.spec(slot.modality).preprocess[slot.preprocess.name]
             values = (value for place in slots for value in examples(*place))
             fit = part.resolve().fit
             found = plugin.called(slot.name, fit, values, slot.values, self.seed)
@@ -241,7 +251,7 @@ class GeneralistModel(nn.Module):
 
     def fit_key(self, slot: SlotPlan) -> str | None:
         """The name of what a slot's preprocessor fits; None if it fits nothing."""
-        part = self.modalities.face(slot.modality).preprocess[slot.preprocess.name]
+        part = self.modalities.spec(slot.modality).preprocess[slot.preprocess.name]
         return part.key(slot.modality, slot.preprocess.name, slot.values) if part.fits else None
 
     def set_vocabulary(self, vocabulary: Vocabulary) -> None:
@@ -255,7 +265,7 @@ class GeneralistModel(nn.Module):
         """The adaptors and criteria a plan names, where they are not there yet."""
         for slot in plan.slots:
             self.used.add(slot.modality)
-            if slot.side != "goal":
+            if slot.side != "label":
                 self.add_adaptor(slot.key, slot.modality, slot.adaptor.name, slot.values, self.fit_key(slot))
             if slot.criterion is not None and slot.kind != "tokens":
                 self.add_criterion(slot.criterion.name, slot.values)
@@ -266,7 +276,7 @@ class GeneralistModel(nn.Module):
         """One adaptor, unless its weights are there already. fitted: the key of what its preprocessor fitted."""
         if key in self.adaptors:
             return
-        part = self.modalities.face(modality).adaptor[name]
+        part = self.modalities.spec(modality).adaptor[name]
         options = {option: options[option] for option in part.keyed}
         learned = {} if fitted is None else {"fitted": self.fitted[fitted]}
         with seeded(self.seed, key):
@@ -283,9 +293,9 @@ class GeneralistModel(nn.Module):
         kept = {option: options[option] for option in face.keyed}
         with seeded(self.seed, key):
             self.criteria[key] = face.resolve()(kept, self.config.width).to(self.device)
-        self.judged[key] = {"name": name, "options": kept}
+        self.criteria_made[key] = {"name": name, "options": kept}
 
-    def judge(self, slot: SlotPlan) -> nn.Module:
+    def criterion_for(self, slot: SlotPlan) -> nn.Module:
         """The module of a slot's criterion."""
         assert slot.criterion is not None
         return self.criteria[CRITERIA[slot.criterion.name].key(slot.values)]
@@ -296,7 +306,7 @@ class GeneralistModel(nn.Module):
             raise ConfigError(
                 "the model has no vocabulary yet; train it first (Trainer.fit), or load one that is trained"
             )
-        missing = [slot for slot in plan.slots if slot.side != "goal" and slot.key not in self.adaptors]
+        missing = [slot for slot in plan.slots if slot.side != "label" and slot.key not in self.adaptors]
         missing += [s for s in plan.slots if (key := self.fit_key(s)) is not None and key not in self.fitted]
         if missing:
             raise ConfigError(

@@ -78,7 +78,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Continuous:
     """A value that is no tokens: its slot's own generator makes it whole, seeing all that came before."""
 
     slot: int
@@ -91,19 +91,19 @@ class Loop:
     items: tuple[Item, ...]
 
 
-Item = Forced | Given | Free | Fixed | OneOf | Drawn | Loop
+Item = Forced | Given | Free | Fixed | OneOf | Continuous | Loop
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Piece:
+class SlotFeatures:
     """One value of one slot, preprocessed: what its adaptor reads, for `length` consecutive stream positions.
 
     `tensors` are numpy arrays; how a batch of them is joined is the preprocessor's `collate` (by default: laid end to
     end along axis 0). `grid` (length, 2) are the (y, x) coordinates of positions that have some; `orders` says how many
-    1-D places the piece takes (length for text, 1 for one image: all its patches stand at one place of the sentence).
+    1-D places they take (length for text, 1 for one image: all its patches stand at one place of the sentence).
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -114,7 +114,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class AdaptorInput:
     """All that one adaptor embeds in one side of a batch. `rows` (n,): which of the N positions its n embeddings
     are.
     """
@@ -136,7 +136,7 @@ class Layout:
 
     batch: int
     length: int
-    place: Tensor
+    padded_index: Tensor
     positions: Tensor
     lengths: Tensor
     full: bool
@@ -168,7 +168,7 @@ class States:
 
 
 @dataclass(frozen=True)
-class Run:
+class TokenSpan:
     """The tokens of one stage of the target.
 
     prefix: tokens that come before anything is generated, at least one. tokens: what follows, end marks included, and
@@ -182,41 +182,41 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A value of the target that is no tokens; piece None where it is still to be drawn."""
+class ValueSpan:
+    """A value of the target that is no tokens; features None where it is still to be drawn."""
 
     stage: int
     slot: int
     key: str
-    piece: Piece | None
+    features: SlotFeatures | None
 
 
 @dataclass(frozen=True)
 class Sample:
     """One row, preprocessed.
 
-    source: (adaptor key, piece) in stream order; right: of a contrast, the other view's. target: its stages in order.
-    goals: slot -> arrays that a criterion other than over tokens learns from. places: source slot with a criterion ->
+    source: (adaptor key, features) in stream order; right: of a contrast, the other view's. target: its stages in order.
+    targets: slot -> arrays that a criterion other than over tokens learns from. places: source slot with a criterion ->
     (first position, positions) in its stream. frames: slot -> `info` of the slot it refers to. negative: the source
     without what it asks for, where guidance wants one. truth: column -> raw value, where a reward is to be given.
     origin: which row it was.
     """
 
-    source: tuple[tuple[str, Piece], ...]
-    target: tuple[Run | Whole, ...]
-    goals: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    places: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    frames: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    right: tuple[tuple[str, Piece], ...] | None = None
-    negative: tuple[tuple[str, Piece], ...] | None = None
+    source: tuple[tuple[str, SlotFeatures], ...]
+    target: tuple[TokenSpan | ValueSpan, ...]
+    supervision: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    spans: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    referred: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    right: tuple[tuple[str, SlotFeatures], ...] | None = None
+    negative: tuple[tuple[str, SlotFeatures], ...] | None = None
     truth: Mapping[str, Any] | None = None
     origin: str = ""
 
     @property
-    def run(self) -> Run:
+    def run(self) -> TokenSpan:
         """The only run of a target that is tokens throughout."""
         (run,) = self.target
-        assert isinstance(run, Run)
+        assert isinstance(run, TokenSpan)
         return run
 
     @property
@@ -236,15 +236,15 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Half:
+class SideBatch:
     """One side of a batch: what to embed, and where it lies."""
 
-    stretches: tuple[Stretch, ...]
+    inputs: tuple[AdaptorInput, ...]
     layout: Layout
 
 
 @dataclass(frozen=True)
-class Goal:
+class TokenTargets:
     """Tokens to predict that choose from one list of candidates.
 
     stage, group: the emission class, of the stage's automaton, which lists the U candidates. at (n,): rows of the
@@ -263,12 +263,12 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class SlotGoal:
+class SlotTargets:
     """The values of one slot in a batch, to be learned as no tokens.
 
     at (n,): rows of that side's hidden states: those of the values, or, of a criterion with `before`, each one earlier.
     lengths (values,): how many rows each value has. tensors: what the criterion prepared, joined over the batch.
-    goal: the goal slot it learns from, if any; its tokens are `tensors["tokens"]`, numbered within their range, and
+    targets: the label column it learns from, if any; its tokens are `tensors["tokens"]`, numbered within their range, and
     `tensors["token_lengths"]` (values,).
     """
 
@@ -279,7 +279,7 @@ class SlotGoal:
     lengths: Tensor
     tensors: Mapping[str, Tensor]
     weight: float
-    goal: int | None = None
+    label_slot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -291,9 +291,9 @@ class Batch:
     """
 
     size: int
-    source: Half | None
-    target: Half | None
-    goals: tuple[Goal | SlotGoal, ...]
+    source: SideBatch | None
+    target: SideBatch | None
+    targets: tuple[TokenTargets | SlotTargets, ...]
     positions: int
     padded: int
     origins: tuple[str, ...] = ()
@@ -302,23 +302,23 @@ class Batch:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about the tokens of one goal: hidden (n, D) against rows (U, D) of the shared embedding."""
+    """What the model says about the tokens of one set of targets: hidden (n, D) against rows (U, D) of the shared embedding."""
 
     hidden: Tensor
     candidates: Tensor
-    goal: Goal
+    targets: TokenTargets
 
 
 @dataclass(frozen=True)
 class SlotPrediction:
     """What the model says about the values of one slot.
 
-    hidden (n, D): the states at `goal.at`. made: what the slot's adaptor predicts from them (`frames` (n, ...), ...);
-    empty where it predicts nothing. candidates (U, D): rows of the shared embedding for the tokens of its goal slot, or
+    hidden (n, D): the states at `targets.at`. made: what the slot's adaptor predicts from them (`frames` (n, ...), ...);
+    empty where it predicts nothing. candidates (U, D): rows of the shared embedding for the tokens of its label column, or
     None. module: the criterion's module, which judges.
     """
 
-    goal: SlotGoal
+    targets: SlotTargets
     hidden: Tensor
     made: Mapping[str, Tensor]
     candidates: Tensor | None
@@ -326,7 +326,7 @@ class SlotPrediction:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class LossOutput:
     """What a criterion found: loss (), the mean over `count` units, with its gradient. figures: by name, for the log.
 
     left_out: why -> how many values could not be judged, and are no part of the loss.

@@ -48,9 +48,7 @@ def test_each_row_is_drawn_once_an_epoch_by_any_number_of_workers(tiny, workers)
     here = [Assembler([task], programs, seed=1)[Ticket(k, "t", k)] for k in range(8)]
     assert [d.rows for d in found] == [d.rows for d in here]
     for one, two in zip(found, here, strict=True):
-        assert torch.equal(
-            one.batch.target.stretches[0].tensors["tokens"], two.batch.target.stretches[0].tensors["tokens"]
-        )
+        assert torch.equal(one.batch.target.inputs[0].tensors["tokens"], two.batch.target.inputs[0].tensors["tokens"])
 
 
 @pytest.mark.slow
@@ -270,12 +268,12 @@ def test_the_closed_set_counts_in_loss_and_inference(tiny):
     """There: the default criterion ignored it, and inference had to be told again."""
     made = tiny.program("entail")
     batch = flow.collate(made, tiny.samples("entail"))
-    (goal,) = batch.goals
+    (targets,) = batch.targets
     pieces = {t for label in tiny.LABELS["label"] for t in made.symbols.encode(label)}
-    candidates = made.constraint.classes[goal.group].candidates
+    candidates = made.constraint.classes[targets.group].candidates
     assert set(candidates.tolist()) <= pieces | {made.symbols.end}
-    assert goal.allowed is not None
-    assert goal.allowed.sum(1).min() >= 2
+    assert targets.allowed is not None
+    assert targets.allowed.sum(1).min() >= 2
     for out in answering(tiny, "entail").inference(tiny.INSTRUCTIONS["entail"], data=tiny.ROWS["entail"]):
         assert out.label in tiny.LABELS["label"]
 
@@ -341,7 +339,7 @@ def test_two_targets_are_two_values(tiny):
     value = flow.postprocess(mixed, sample, tiny.answer(sample.tokens))
     assert value["a"] == "a red cat"
     assert value["b"] == pytest.approx([1, 2, 3, 4], abs=0.05)
-    assert set(torch.cat([g.slots for g in flow.collate(mixed, [sample]).goals]).tolist()) == {1, 2}
+    assert set(torch.cat([g.slots for g in flow.collate(mixed, [sample]).targets]).tolist()) == {1, 2}
 
 
 def test_one_sided_instructions_train_and_answer(tiny):

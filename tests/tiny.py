@@ -126,10 +126,10 @@ def losses(which, samples):
     found = [{} for _ in samples]
     for p in made:
         logits = p.hidden @ p.candidates.T
-        if p.goal.allowed is not None:
-            logits = logits.masked_fill(~p.goal.allowed, -torch.inf)
-        each = torch.nn.functional.cross_entropy(logits, p.goal.labels, reduction="none")
-        for at, loss in zip(p.goal.at.tolist(), each.tolist(), strict=True):
+        if p.targets.allowed is not None:
+            logits = logits.masked_fill(~p.targets.allowed, -torch.inf)
+        each = torch.nn.functional.cross_entropy(logits, p.targets.labels, reduction="none")
+        for at, loss in zip(p.targets.at.tolist(), each.tolist(), strict=True):
             owner = int(np.searchsorted(ends, at, side="right"))
             found[owner][at - (ends[owner - 1] if owner else 0)] = loss
     return [[loss for _, loss in sorted(one.items())] for one in found]

@@ -83,7 +83,7 @@ def infer(
     elif shape.n_best > 1:
         asked["n_best"] = shape.n_best
     if rows is None:
-        savers = [registry.face(slot.modality).save for slot in planned.answered]
+        savers = [registry.spec(slot.modality).save for slot in planned.answered]
         if out is not None and out.suffix in KINDS and not any(part and out.suffix in part.suffixes for part in savers):
             rows = Rows(iter([row]), "the row", 1)
         else:

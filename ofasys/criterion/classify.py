@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofasys.criterion.contrast import mean_of
-from ofasys.types import SlotPrediction, Verdict
+from ofasys.types import LossOutput, SlotPrediction
 
 
 class Classify(nn.Module):
@@ -22,11 +22,11 @@ class Classify(nn.Module):
     def log_probs(self, seen: SlotPrediction) -> Tensor:
         """(values, U): of each label."""
         assert seen.candidates is not None
-        mean = self.project(mean_of(seen.hidden, seen.goal.lengths))
+        mean = self.project(mean_of(seen.hidden, seen.targets.lengths))
         return F.log_softmax(mean @ seen.candidates.t(), dim=-1)
 
-    def forward(self, seen: SlotPrediction) -> Verdict:
+    def forward(self, seen: SlotPrediction) -> LossOutput:
         """The mean negative log-likelihood of the labels; accuracy beside it."""
-        scores, labels = self.log_probs(seen), seen.goal.tensors["tokens"]
+        scores, labels = self.log_probs(seen), seen.targets.tensors["tokens"]
         hit = (scores.detach().argmax(1) == labels).float().mean()
-        return Verdict(F.nll_loss(scores, labels), len(labels), {"accuracy": float(hit)})
+        return LossOutput(F.nll_loss(scores, labels), len(labels), {"accuracy": float(hit)})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.types import SlotPrediction, Verdict
+from ofasys.types import LossOutput, SlotPrediction
 
 COLDEST = 100.0  # the largest factor of the cosines, as in CLIP
 
@@ -28,9 +28,9 @@ class Contrast(nn.Module):
 
     def embed(self, seen: SlotPrediction) -> Tensor:
         """The states of one view's values -> their embeddings (B, D), each of length one."""
-        return F.normalize(self.project(mean_of(seen.hidden, seen.goal.lengths)), dim=-1)
+        return F.normalize(self.project(mean_of(seen.hidden, seen.targets.lengths)), dim=-1)
 
-    def forward(self, seen: Sequence[SlotPrediction]) -> Verdict:
+    def forward(self, seen: Sequence[SlotPrediction]) -> LossOutput:
         """Two views -> the mean loss over samples; accuracy is the share of left views whose nearest right view is its
         own.
         """
@@ -39,8 +39,8 @@ class Contrast(nn.Module):
         own = torch.arange(len(left), device=left.device)
         loss = (F.cross_entropy(scores, own) + F.cross_entropy(scores.t(), own)) / 2
         hit = (scores.detach().argmax(1) == own).float().mean()
-        return Verdict(
-            loss, len(seen[0].goal.lengths), {"accuracy": float(hit), "scale": float(self.scale.detach().exp())}
+        return LossOutput(
+            loss, len(seen[0].targets.lengths), {"accuracy": float(hit), "scale": float(self.scale.detach().exp())}
         )
 
 

@@ -14,7 +14,7 @@ from ofasys.criterion.options import ClassifyOptions, RewardOptions
 from ofasys.criterion.regress_options import GaussianOptions, HuberOptions
 
 if TYPE_CHECKING:
-    from ofasys.types import SlotGoal
+    from ofasys.types import SlotTargets
 
 Options = Mapping[str, Any]
 KEY = str.maketrans({"%": "%25", ".": "%2E", "/": "%2F"})  # what torch has no names with, and files of weights part by
@@ -26,12 +26,12 @@ class Criterion:
 
     kind: the kind of target it is for: tokens, frames, noise, number, alignment, contrast, category. load: "module:name" of the
     function (tokens) or of the class (else), imported when first asked. options: a dataclass of the attributes it gives
-    a slot; keyed: those that make another set of its weights, and all that its class reads. goal: the option that names
-    the column it learns from; goal_modality, goal_options: what that column is where no slot of the instruction has it.
-    generator: the default for what is learned. prepare: "module:function", (piece, options, random) -> (piece for the
+    a slot; keyed: those that make another set of its weights, and all that its class reads. label_column: the option that names
+    the column it learns from; label_modality, label_options: what that column is where no slot of the instruction has it.
+    generator: the default for what is learned. prepare: "module:function", (features, options, random) -> (features for the
     stream, arrays to learn from). before: a value's positions are predicted from the ones before them. together: they
     see each other. view "all": it judges all the slots that name it at once. cost: (options, width) -> learned numbers.
-    units: "module:function", SlotGoal -> what its loss is a mean over; tokens are counted one by one.
+    units: "module:function", SlotTargets -> what its loss is a mean over; tokens are counted one by one.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Criterion:
     load: str
     options: type | None = None
     keyed: tuple[str, ...] = ()
-    goal: str | None = None
-    goal_modality: str = "TEXT"
-    goal_options: Mapping[str, Any] | None = None
+    label_column: str | None = None
+    label_modality: str = "TEXT"
+    label_options: Mapping[str, Any] | None = None
     generator: str | None = None
     prepare: str | None = None
     before: bool = False
@@ -56,12 +56,12 @@ class Criterion:
         return _loaded(self.load)
 
     def preparer(self) -> Callable[..., Any] | None:
-        """The function that prepares a piece, if there is one."""
+        """The function that prepares features, if there is one."""
         return None if self.prepare is None else _loaded(self.prepare)
 
-    def counted(self, goal: SlotGoal) -> int:
+    def counted(self, targets: SlotTargets) -> int:
         """What the loss of these values is a mean over."""
-        count: int = _loaded(self.units)(goal)
+        count: int = _loaded(self.units)(targets)
         return count
 
     def key(self, options: Options) -> str:
@@ -105,9 +105,9 @@ CLASSIFY = Criterion(
     kind="category",
     load="ofasys.criterion.classify:Classify",
     options=ClassifyOptions,
-    goal="classify_target",
-    goal_modality="CATEGORY",
-    goal_options={"adaptor": "head"},
+    label_column="classify_target",
+    label_modality="CATEGORY",
+    label_options={"adaptor": "head"},
     generator="classify",
     cost=lambda options, width: width * width + width,
     units="ofasys.criterion.units:values",
@@ -129,7 +129,7 @@ CTC = Criterion(
     kind="alignment",
     load="ofasys.criterion.ctc:CTC",
     options=CTCOptions,
-    goal="ctc_target",
+    label_column="ctc_target",
     generator="ctc",
     cost=lambda options, width: width,
     units="ofasys.criterion.ctc:fitting",

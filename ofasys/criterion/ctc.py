@@ -2,7 +2,7 @@
 known.
 
 `n` positions of all values, `B` values, `T` positions of the longest, `U` labels to choose from, `D` width. Label 0 is
-the blank, label u + 1 is token u of the goal slot's range.
+the blank, label u + 1 is token u of the label column's range.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ofasys.types import SlotGoal, SlotPrediction, Verdict
+from ofasys.types import LossOutput, SlotPrediction, SlotTargets
 
 
 class CTC(nn.Module):
@@ -33,17 +33,17 @@ class CTC(nn.Module):
             scores = torch.cat([hidden @ self.blank[:, None].float(), hidden @ seen.candidates.float().T], 1)
             return torch.log_softmax(scores, 1)
 
-    def forward(self, seen: SlotPrediction) -> Verdict:
+    def forward(self, seen: SlotPrediction) -> LossOutput:
         """The negative log-likelihood per label.
 
-        goal.tensors: tokens, the labels of all values end to end, numbered within their range, and token_lengths (B,).
+        targets.tensors: tokens, the labels of all values end to end, numbered within their range, and token_lengths (B,).
         A value with fewer positions than its labels need (one each, and a blank between equal ones) has no alignment:
         it is left out of the loss, and `ctc_short` counts it.
         """
-        tensors, lengths = seen.goal.tensors, seen.goal.lengths
+        tensors, lengths = seen.targets.tensors, seen.targets.lengths
         loss = ctc_loss(self.log_probs(seen), lengths, tensors["tokens"], tensors["token_lengths"])
-        count = fitting(seen.goal)
-        return Verdict(loss.sum() / max(1, count), count, left_out={"ctc_short": int(_short(seen.goal).sum())})
+        count = fitting(seen.targets)
+        return LossOutput(loss.sum() / max(1, count), count, left_out={"ctc_short": int(_short(seen.targets).sum())})
 
 
 def ctc_loss(log_probs: Tensor, lengths: Tensor, tokens: Tensor, counts: Tensor) -> Tensor:
@@ -61,14 +61,14 @@ def ctc_loss(log_probs: Tensor, lengths: Tensor, tokens: Tensor, counts: Tensor)
     return nn.functional.ctc_loss(padded, tokens + 1, lengths, counts, blank=0, reduction="none", zero_infinity=True)
 
 
-def fitting(goal: SlotGoal) -> int:
+def fitting(targets: SlotTargets) -> int:
     """The labels of all values that have an alignment."""
-    return int(goal.tensors["token_lengths"][~_short(goal)].sum())
+    return int(targets.tensors["token_lengths"][~_short(targets)].sum())
 
 
-def _short(goal: SlotGoal) -> Tensor:
+def _short(targets: SlotTargets) -> Tensor:
     """(B,) bool: values with fewer positions than their labels need."""
-    return goal.lengths < needed(goal.tensors["tokens"], goal.tensors["token_lengths"])
+    return targets.lengths < needed(targets.tensors["tokens"], targets.tensors["token_lengths"])
 
 
 def needed(tokens: Tensor, counts: Tensor) -> Tensor:

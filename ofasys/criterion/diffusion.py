@@ -13,28 +13,28 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from ofasys.model.noise import kept
-from ofasys.types import Piece, SlotPrediction, Verdict
+from ofasys.model.noise import alpha_bar
+from ofasys.types import LossOutput, SlotFeatures, SlotPrediction
 
 
 def prepare(
-    piece: Piece, options: Mapping[str, Any], random: np.random.Generator
-) -> tuple[Piece, dict[str, np.ndarray]]:
-    """A piece with normalised `frames` (n, ...) -> the piece noised, and what there is to learn.
+    features: SlotFeatures, options: Mapping[str, Any], random: np.random.Generator
+) -> tuple[SlotFeatures, dict[str, np.ndarray]]:
+    """Features with normalised `frames` (n, ...) -> them noised, and what there is to learn.
 
     In the stream: `frames` noised, `time` (1,) float32, the share of all steps taken, above 0 and at most 1, and
     `lengths` (1,). To learn from: `frames` clean, `noise`, `noised`, all (n, ...) float32, and the same `time`.
     """
-    frames = np.asarray(piece.tensors["frames"], dtype=np.float32)
+    frames = np.asarray(features.tensors["frames"], dtype=np.float32)
     timesteps = int(options["timesteps"])
     time = int(random.integers(timesteps))
     noise = random.standard_normal(frames.shape, dtype=np.float32)
-    left = kept(timesteps)[time]
+    left = alpha_bar(timesteps)[time]
     noised = (np.sqrt(left) * frames + np.sqrt(1.0 - left) * noise).astype(np.float32)
     share = np.array([(time + 1) / timesteps], dtype=np.float32)
     stands = {"frames": noised, "time": share, "lengths": np.array([len(frames)], dtype=np.int64)}
     learn = {"frames": frames, "noise": noise, "noised": noised, "time": share}
-    return replace(piece, tensors={**piece.tensors, **stands}), learn
+    return replace(features, tensors={**features.tensors, **stands}), learn
 
 
 class Diffusion(nn.Module):
@@ -42,10 +42,10 @@ class Diffusion(nn.Module):
 
     def __init__(self, options: Mapping[str, Any], width: int) -> None:
         super().__init__()
-        self.goal = "noise" if options["predict"] == "noise" else "frames"
+        self.wanted = "noise" if options["predict"] == "noise" else "frames"
 
-    def forward(self, seen: SlotPrediction) -> Verdict:
+    def forward(self, seen: SlotPrediction) -> LossOutput:
         """loss (): the mean over the positions of all values."""
-        made, wanted = seen.made["frames"], seen.goal.tensors[self.goal]
+        made, wanted = seen.made["frames"], seen.targets.tensors[self.wanted]
         loss: Tensor = nn.functional.mse_loss(made.float(), wanted.float().view_as(made))
-        return Verdict(loss, len(made))
+        return LossOutput(loss, len(made))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ofasys.types import SlotPrediction, Verdict
+from ofasys.types import LossOutput, SlotPrediction
 
 
 class Frames(nn.Module):
@@ -26,11 +26,11 @@ class Frames(nn.Module):
         super().__init__()
         self.stop_weight = float(options["stop_weight"])
 
-    def forward(self, seen: SlotPrediction) -> Verdict:
-        """The loss per position. goal.tensors: frames (n * r, C), or (n, r, C), the truth."""
-        made, lengths = seen.made, seen.goal.lengths
+    def forward(self, seen: SlotPrediction) -> LossOutput:
+        """The loss per position. targets.tensors: frames (n * r, C), or (n, r, C), the truth."""
+        made, lengths = seen.made, seen.targets.lengths
         last = made["frames"].float()
-        truth = seen.goal.tensors["frames"].reshape(last.shape)
+        truth = seen.targets.tensors["frames"].reshape(last.shape)
         l1, l2 = nn.functional.l1_loss(last, truth), nn.functional.mse_loss(last, truth)
         figures = {"l1": float(l1.detach()), "l2": float(l2.detach())}
         loss = l1 + l2
@@ -41,7 +41,7 @@ class Frames(nn.Module):
             stop = self._stop(made["stop"].float(), lengths)
             figures["stop"] = float(stop.detach())
             loss = loss + stop
-        return Verdict(loss, len(last), figures)
+        return LossOutput(loss, len(last), figures)
 
     def _stop(self, logits: Tensor, lengths: Tensor) -> Tensor:
         last = torch.zeros_like(logits)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ofasys.types import SlotPrediction, Verdict
+from ofasys.types import LossOutput, SlotPrediction
 
 
 class Gaussian(nn.Module):
@@ -28,8 +28,8 @@ class Gaussian(nn.Module):
         super().__init__()
         self.beta = float(options["beta"])
 
-    def forward(self, seen: SlotPrediction) -> Verdict:
-        """made: frames (n, 1), the means, and spread (n, 1). goal.tensors: frames (n, 1), the truth."""
+    def forward(self, seen: SlotPrediction) -> LossOutput:
+        """made: frames (n, 1), the means, and spread (n, 1). targets.tensors: frames (n, 1), the truth."""
         mean, spread, truth = _read(seen)
         nll = negative_log_likelihood(mean, spread, truth)
         return _verdict((nll * spread.detach() ** (2 * self.beta)).mean(), nll, mean, truth)
@@ -45,7 +45,7 @@ class SquaredError(nn.Module):
     def __init__(self, options: Mapping[str, Any], width: int) -> None:
         super().__init__()
 
-    def forward(self, seen: SlotPrediction) -> Verdict:
+    def forward(self, seen: SlotPrediction) -> LossOutput:
         """As of Gaussian."""
         mean, spread, truth = _read(seen)
         nll = negative_log_likelihood(mean.detach(), spread, truth)
@@ -60,7 +60,7 @@ class Huber(nn.Module):
         super().__init__()
         self.delta = float(options["delta"])
 
-    def forward(self, seen: SlotPrediction) -> Verdict:
+    def forward(self, seen: SlotPrediction) -> LossOutput:
         """As of Gaussian."""
         mean, spread, truth = _read(seen)
         nll = negative_log_likelihood(mean.detach(), spread, truth)
@@ -75,10 +75,10 @@ def negative_log_likelihood(mean: Tensor, spread: Tensor, truth: Tensor) -> Tens
 
 def _read(seen: SlotPrediction) -> tuple[Tensor, Tensor, Tensor]:
     mean, spread = seen.made["frames"].float(), seen.made["spread"].float()
-    return mean, spread, seen.goal.tensors["frames"].float().reshape(mean.shape)
+    return mean, spread, seen.targets.tensors["frames"].float().reshape(mean.shape)
 
 
-def _verdict(loss: Tensor, nll: Tensor, mean: Tensor, truth: Tensor) -> Verdict:
+def _verdict(loss: Tensor, nll: Tensor, mean: Tensor, truth: Tensor) -> LossOutput:
     with torch.no_grad():
         figures = {"nll": float(nll.mean()), "l2": float(nn.functional.mse_loss(mean, truth))}
-    return Verdict(loss, len(truth), figures)
+    return LossOutput(loss, len(truth), figures)

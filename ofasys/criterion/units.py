@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ofasys.criterion.criterion import CRITERIA
-from ofasys.types import Goal, SlotGoal
+from ofasys.types import SlotTargets, TokenTargets
 
 
-def units(goals: Iterable[Goal | SlotGoal]) -> dict[int, int]:
-    """Slot -> how many tokens, positions or values of it these goals judge; 0 where nothing of it can be judged."""
+def units(targets: Iterable[TokenTargets | SlotTargets]) -> dict[int, int]:
+    """Slot -> how many tokens, positions or values of it these targets judge; 0 where nothing of it can be judged."""
     found: dict[int, int] = {}
-    for goal in goals:
-        if isinstance(goal, Goal):
+    for goal in targets:
+        if isinstance(goal, TokenTargets):
             for slot, count in enumerate(goal.slots.bincount().tolist()):
                 if count:
                     found[slot] = found.get(slot, 0) + count
@@ -21,11 +21,11 @@ def units(goals: Iterable[Goal | SlotGoal]) -> dict[int, int]:
     return found
 
 
-def positions(goal: SlotGoal) -> int:
+def positions(targets: SlotTargets) -> int:
     """Every position of every value."""
-    return int(goal.lengths.sum())
+    return int(targets.lengths.sum())
 
 
-def values(goal: SlotGoal) -> int:
+def values(targets: SlotTargets) -> int:
     """Every value, whatever its length."""
-    return len(goal.lengths)
+    return len(targets.lengths)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofasys.types import Drawn, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -341,7 +341,7 @@ class _Builder:
                 if head is not None:
                     raise ValueError("a loop may not begin with a loop: the end mark would stop both")
                 return self.loop(inner, after)
-            case Given(slot) | Drawn(slot):
+            case Given(slot) | Continuous(slot):
                 raise ValueError(f"slot {slot} is no choice among tokens: it is a stage of its own, or in a prefix")
         raise TypeError(f"{item!r} is not an item of a target sentence")
 

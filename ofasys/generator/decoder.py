@@ -95,7 +95,7 @@ class Continuation(Protocol):
         """Append n positions to all rows, embedding (R, n, D) -> the state after the last (R, D)."""
         ...
 
-    def look(self, embedding: Tensor) -> Tensor:
+    def peek(self, embedding: Tensor) -> Tensor:
         """n positions that see each other and all before, embedding (R, n, D) -> their states (R, n, D). Nothing is
         kept.
         """

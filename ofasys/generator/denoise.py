@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ofasys.errors import ConfigError
 from ofasys.generator.decoder import Continuation
-from ofasys.model.noise import kept, walk
+from ofasys.model.noise import alpha_bar, stopping_times
 
 STEPS = 50  # where nothing is said
 BLOCK = 16  # steps whose noise is drawn at once: few enough to hold, and then no loop over rows stands inside a step
@@ -63,8 +63,8 @@ def denoise(
         )
     if options["method"] == "ancestral" and options["eta"] not in (0.0, 1.0):
         raise ConfigError(f"eta={options['eta']:g} is of method=ddim; ancestral sampling is eta=1: leave one out")
-    times = walk(timesteps, steps)
-    left = kept(timesteps)[times]
+    times = stopping_times(timesteps, steps)
+    left = alpha_bar(timesteps)[times]
     after = np.append(left[1:], 1.0)
     eta = 1.0 if options["method"] == "ancestral" else float(options["eta"])
     fresh = (eta * np.sqrt((1.0 - after) / (1.0 - left) * (1.0 - left / after))).tolist()
@@ -75,7 +75,7 @@ def denoise(
     clip = float(options["clip"])
 
     def predicted(beyond: Continuation, embedding: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
-        hidden = beyond.look(embedding)
+        hidden = beyond.peek(embedding)
         return adaptor.predict(hidden.flatten(0, 1), lengths, tensors)["frames"].float().view(rows, *shape)
 
     for i, time in enumerate(times.tolist()):

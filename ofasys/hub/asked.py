@@ -86,7 +86,7 @@ class _Needed:
         single = len(line.needed) == 1 and line.needed[0] not in grouped
         self.alone = line.needed[0] if single else None
         tags = [place.slot.modality for place in line.places if place.column == self.alone]
-        self.face = registry.face(tags[0]) if tags else None
+        self.face = registry.spec(tags[0]) if tags else None
         self.one = f"a dict with {columns or ', '.join(line.needed) or 'no column'}" + (
             f", or the value of {self.alone!r} alone" if self.alone else ""
         )

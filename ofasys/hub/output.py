@@ -183,7 +183,7 @@ class Output(Mapping[str, Any]):
             path.write_text(f"{self}\n", encoding="utf8")
         else:
             slot, part = self._writer(path)
-            frame = None if slot.frame is None else self._rooted(self.data[self.plan.slots[slot.frame].column])
+            frame = None if slot.refers_to is None else self._rooted(self.data[self.plan.slots[slot.refers_to].column])
             value = self.values[slot.column]
             beside = [s for s in self._slots() if s.answer in WORDS and s.group == slot.group]
             labels = self.values[beside[0].column] if beside else []
@@ -197,7 +197,7 @@ class Output(Mapping[str, Any]):
 
     def _writer(self, path: Path) -> tuple[SlotPlan, Part]:
         """The first slot whose value such a file holds, and what writes it."""
-        faces = ((slot, self.registry.face(slot.modality).save) for slot in self._slots() if slot.kind != "contrast")
+        faces = ((slot, self.registry.spec(slot.modality).save) for slot in self._slots() if slot.kind != "contrast")
         able = [(slot, part) for slot, part in faces if part is not None]
         for slot, part in able:
             if path.suffix.lower() in part.suffixes or not part.suffixes:

@@ -16,7 +16,7 @@ from ofasys.criterion.criterion import KEY
 from ofasys.errors import ConfigError, PluginError, one_of
 from ofasys.generator import GENERATORS
 from ofasys.language import SlotOptions, Word, options_of
-from ofasys.types import Item, Piece
+from ofasys.types import Item, SlotFeatures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,12 +171,12 @@ class Modality:
 class Context:
     """What a preprocessor may know besides the value: nothing of other modalities, only what the plan points out.
 
-    frame: `info` of the piece its slot refers to. labels: the closed set of its slot. random: this sample's generator;
+    referred: `info` of the features its slot refers to. labels: the closed set of its slot. random: this sample's generator;
     None outside training and evaluation on noised input. root: folder that relative paths start from.
     """
 
     training: bool = False
-    frame: Mapping[str, Any] | None = None
+    referred: Mapping[str, Any] | None = None
     labels: Sequence[str] | None = None
     random: np.random.Generator | None = None
     root: str | Path | None = None
@@ -189,13 +189,13 @@ NOWHERE = Context()
 class View:
     """What a value is shown with on a page. options: of its slot. root: folder that relative paths start from.
 
-    frame: the raw value of the slot that it refers to. truths: the true values, where answers are shown that lie in a
+    referred: the raw value of the slot that it refers to. truths: the true values, where answers are shown that lie in a
     frame, so that one picture holds both. labels: a word for each value, where there is one.
     """
 
     options: Options = field(default_factory=dict)
     root: str | Path | None = None
-    frame: Any = None
+    referred: Any = None
     truths: Sequence[Any] = ()
     labels: Sequence[str] = ()
 
@@ -208,20 +208,20 @@ class Preprocessor(Protocol):
 
     def __init__(self, options: Options, symbols: Symbols) -> None: ...
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
-        """One raw value as a Piece. Errors: DataError that says what was expected."""
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
+        """One raw value as SlotFeatures. Errors: DataError that says what was expected."""
         ...
 
     def postprocess(self, made: np.ndarray, context: Context) -> Any:
         """What the generator made as a raw value again: tokens (n,), or the frames (n, C) of a drawn value."""
         ...
 
-    def piece(self, frames: np.ndarray) -> Piece:
-        """The piece of frames (n, C) that were drawn, for what comes after them."""
+    def from_frames(self, frames: np.ndarray) -> SlotFeatures:
+        """The features of frames (n, C) that were drawn, for what comes after them."""
         ...
 
-    def collate(self, pieces: Sequence[Piece]) -> dict[str, np.ndarray]:
-        """The tensors of several pieces as the adaptor reads them."""
+    def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
+        """The tensors of the features of several values as the adaptor reads them."""
         ...
 
     @staticmethod
@@ -260,15 +260,15 @@ class Adaptor(Protocol):
 class Concatenate:
     """The defaults: tensors laid end to end, a frame a position, no text inside, a true value as it stands."""
 
-    def piece(self, frames: np.ndarray) -> Piece:
+    def from_frames(self, frames: np.ndarray) -> SlotFeatures:
         """A position a frame."""
-        return Piece({"frames": frames}, len(frames))
+        return SlotFeatures({"frames": frames}, len(frames))
 
-    def collate(self, pieces: Sequence[Piece]) -> dict[str, np.ndarray]:
-        """Each tensor of the pieces concatenated along axis 0."""
+    def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
+        """Each tensor of these features concatenated along axis 0."""
         import numpy as np
 
-        return {name: np.concatenate([piece.tensors[name] for piece in pieces]) for name in pieces[0].tensors}
+        return {name: np.concatenate([features.tensors[name] for features in parts]) for name in parts[0].tensors}
 
     @staticmethod
     def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
@@ -291,7 +291,7 @@ class Registry:
 
     modalities: tuple[Modality, ...] = field(default=())
 
-    def face(self, tag: str) -> Modality:
+    def spec(self, tag: str) -> Modality:
         """The modality with this tag. Errors: ConfigError naming those known."""
         for modality in self.modalities:
             if tag == modality.tag or tag in modality.aliases:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ofasys.errors import DataError, OfasysError, PluginError
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,11 +40,11 @@ def called(where: str, method: Callable[..., T], *arguments: Any) -> T:
         raise _broken(where, method, f"raised {reason(error)}{_of(arguments)}", "mend it") from error
 
 
-def read(where: str, method: Callable[..., Any], value: Any, context: Any, ids: int) -> Piece:
-    """The piece a preprocessor makes of a value. ids: of the vocabulary.
+def read(where: str, method: Callable[..., Any], value: Any, context: Any, ids: int) -> SlotFeatures:
+    """The features a preprocessor makes of a value. ids: of the vocabulary.
 
     Errors: DataError for a value; also where the method raised anything else, for then it does not take the value.
-    PluginError for what is no Piece as promised.
+    PluginError for what is no SlotFeatures as promised.
     """
     try:
         made = method(value, context)
@@ -55,8 +55,8 @@ def read(where: str, method: Callable[..., Any], value: Any, context: Any, ids: 
         raise UnforeseenError(
             f"{named(method)} raised {reason(error)}, of {shown(value)}", expected=expected
         ) from error
-    check_piece(where, method, made, value, ids)
-    found: Piece = made
+    check_features(where, method, made, value, ids)
+    found: SlotFeatures = made
     return found
 
 
@@ -88,22 +88,22 @@ class Watched:
         return partial(called, self._where, found) if callable(found) else found
 
 
-def check_piece(where: str, method: Callable[..., Any], piece: Any, value: Any, ids: int) -> None:
-    """Errors: PluginError for what is no piece, or one whose tensors do not go with its length."""
+def check_features(where: str, method: Callable[..., Any], features: Any, value: Any, ids: int) -> None:
+    """Errors: PluginError for what is no SlotFeatures, or tensors that do not go with its length."""
     of = f" for {shown(value)}"
-    if not isinstance(piece, Piece):
-        raise _broken(where, method, f"gave {kind(piece)}{of}", "give a Piece(tensors, length)")
-    if not _whole(piece.length) or piece.length < 1:
-        raise _broken(where, method, f"gave length={piece.length!r}{of}", "give 1 or more positions")
-    _check_arrays(where, method, piece.tensors, of)
-    if piece.grid is not None and getattr(piece.grid, "shape", None) != (piece.length, 2):
-        expected = f"give (y, x) of each position, ({piece.length}, 2)"
-        raise _broken(where, method, f"gave grid {kind(piece.grid)}{of}", expected)
-    tokens = piece.tensors.get("tokens")
+    if not isinstance(features, SlotFeatures):
+        raise _broken(where, method, f"gave {kind(features)}{of}", "give a SlotFeatures(tensors, length)")
+    if not _whole(features.length) or features.length < 1:
+        raise _broken(where, method, f"gave length={features.length!r}{of}", "give 1 or more positions")
+    _check_arrays(where, method, features.tensors, of)
+    if features.grid is not None and getattr(features.grid, "shape", None) != (features.length, 2):
+        expected = f"give (y, x) of each position, ({features.length}, 2)"
+        raise _broken(where, method, f"gave grid {kind(features.grid)}{of}", expected)
+    tokens = features.tensors.get("tokens")
     if tokens is not None:
-        if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or len(tokens) != piece.length:
-            what = f"gave tokens {kind(tokens)} and length={piece.length}{of}"
-            raise _broken(where, method, what, f"give whole numbers of shape ({piece.length},), one a position")
+        if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or len(tokens) != features.length:
+            what = f"gave tokens {kind(tokens)} and length={features.length}{of}"
+            raise _broken(where, method, what, f"give whole numbers of shape ({features.length},), one a position")
         if len(tokens) and (int(tokens.min()) < 0 or int(tokens.max()) >= ids):
             what = f"gave tokens from {tokens.min()} to {tokens.max()}{of}"
             raise _broken(
@@ -111,19 +111,19 @@ def check_piece(where: str, method: Callable[..., Any], piece: Any, value: Any, 
             )
 
 
-def check_drawn(where: str, method: Callable[..., Any], piece: Piece) -> None:
-    """Errors: PluginError for the piece of a value that is drawn without frames (n, C), n a multiple of its length."""
-    frames = piece.tensors.get("frames")
-    if frames is None or frames.ndim < 2 or frames.dtype.name not in FLOATS or len(frames) % piece.length:
-        given = ", ".join(f"{name} {kind(array)}" for name, array in piece.tensors.items())
-        what = f"gave {given} and length={piece.length}"
-        expected = f"a value that is drawn has frames float32 ({piece.length}, C), or several rows a position"
+def check_continuous(where: str, method: Callable[..., Any], features: SlotFeatures) -> None:
+    """Errors: PluginError for the features of a value that is drawn without frames (n, C), n a multiple of its length."""
+    frames = features.tensors.get("frames")
+    if frames is None or frames.ndim < 2 or frames.dtype.name not in FLOATS or len(frames) % features.length:
+        given = ", ".join(f"{name} {kind(array)}" for name, array in features.tensors.items())
+        what = f"gave {given} and length={features.length}"
+        expected = f"a value that is drawn has frames float32 ({features.length}, C), or several rows a position"
         raise _broken(where, method, what, expected)
 
 
-def check_collated(where: str, method: Callable[..., Any], tensors: Any, pieces: Sequence[Piece]) -> None:
+def check_collated(where: str, method: Callable[..., Any], tensors: Any, parts: Sequence[SlotFeatures]) -> None:
     """Errors: PluginError for what is no mapping of arrays."""
-    _check_arrays(where, method, tensors, f" for {len(pieces)} pieces")
+    _check_arrays(where, method, tensors, f" for {len(parts)} values")
 
 
 def check_fitted(where: str, method: Callable[..., Any], found: Any) -> None:
@@ -217,7 +217,7 @@ def _broken(where: str, method: Callable[..., Any], what: str, expected: str) ->
 
 
 def _of(arguments: Sequence[Any]) -> str:
-    """The arguments that are arrays, tensors or pieces, for a sentence."""
+    """The arguments that are arrays, tensors or features, for a sentence."""
     found = [part for argument in arguments for part in _parts(argument)]
     return f", of {', '.join(found[:4])}{', ...' if len(found) > 4 else ''}" if found else ""
 
@@ -225,8 +225,8 @@ def _of(arguments: Sequence[Any]) -> str:
 def _parts(value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return [f"{name} {kind(one)}" for name, one in value.items() if hasattr(one, "shape")]
-    if isinstance(value, (list, tuple)) and value and isinstance(value[0], Piece):
-        return [f"{len(value)} pieces, the first with {', '.join(_parts(value[0].tensors))}"]
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], SlotFeatures):
+        return [f"{len(value)} values, the first with {', '.join(_parts(value[0].tensors))}"]
     return [kind(value)] if hasattr(value, "shape") else []
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 
 @cache
-def kept(timesteps: int) -> np.ndarray:
+def alpha_bar(timesteps: int) -> np.ndarray:
     """(timesteps,) float64: the share of a value's variance that is left after steps 1..timesteps, the cosine schedule.
 
-    A value x of unit variance is sqrt(kept) x + sqrt(1 - kept) noise then (Nichol & Dhariwal, 2021; each step adds at
+    A value x of unit variance is sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise then (Nichol & Dhariwal, 2021; each step adds at
     most a variance of 0.999).
     """
     at = np.arange(timesteps + 1) / timesteps
@@ -23,6 +23,6 @@ def kept(timesteps: int) -> np.ndarray:
     return left
 
 
-def walk(timesteps: int, steps: int) -> np.ndarray:
+def stopping_times(timesteps: int, steps: int) -> np.ndarray:
     """(steps,) int64, falling: the times a generator stops at, evenly apart, the noisiest (timesteps - 1) first."""
     return np.round(np.arange(timesteps, 0, -timesteps / min(steps, timesteps))).astype(np.int64) - 1

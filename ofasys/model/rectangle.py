@@ -45,12 +45,12 @@ def _filled(flat: Tensor, place: Tensor, size: int) -> Tensor:
 
 def to_rectangle(flat: Tensor, layout: Layout) -> Tensor:
     """(N, X) -> (B * T, X): a view when no sample is shorter than T, else zeros at the padding."""
-    return flat if layout.full else _Fill.apply(flat, layout.place, layout.batch * layout.length)
+    return flat if layout.full else _Fill.apply(flat, layout.padded_index, layout.batch * layout.length)
 
 
 def to_flat(rectangle: Tensor, layout: Layout) -> Tensor:
     """(B * T, X) -> (N, X): what stood at the padding is dropped and gets no gradient."""
-    return rectangle if layout.full else _Pick.apply(rectangle, layout.place)
+    return rectangle if layout.full else _Pick.apply(rectangle, layout.padded_index)
 
 
 def key_mask(layout: Layout) -> Tensor | None:
@@ -68,7 +68,7 @@ def block_mask(layout: Layout) -> Tensor | None:
     if layout.blocks is None:
         return None
     B, T = layout.batch, layout.length
-    block = layout.blocks.new_zeros(B * T).index_copy_(0, layout.place, layout.blocks).view(B, T)
+    block = layout.blocks.new_zeros(B * T).index_copy_(0, layout.padded_index, layout.blocks).view(B, T)
     places = torch.arange(T, device=block.device)
     together = (block[:, :, None] == block[:, None, :]) & (block > 0)[:, :, None]
     return (together | (places <= places[:, None]))[:, None]

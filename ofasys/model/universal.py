@@ -181,7 +181,7 @@ class UniversalModel(nn.Module):
         return self.decoder.end(grow(x, self.decoder.blocks, tree, rows, parents))
 
     @torch.no_grad()
-    def look(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+    def peek(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
         """n positions a row that see each other and all that the cache holds -> their states (R, n, D). Nothing is
         kept.
 

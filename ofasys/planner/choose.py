@@ -14,7 +14,7 @@ from ofasys.language import Slot as SlotTree
 from ofasys.modality import Defaults, Modality, Registry, default_registry, lexicon, plugin
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import Choice, Fill, Prompt, Repeat, SlotPlan, Step, Views
-from ofasys.types import Drawn, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Settings = Mapping[str, Any]
 A_RANGE = "a dict of range -> how many ids it has, or None"
@@ -43,8 +43,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         slots = [self.slot(i, place) for i, place in enumerate(self.instruction.places)]
-        slots = self.with_goals(slots)
-        slots = [replace(slot, frame=self.frame(slot, slots)) for slot in slots]
+        slots = self.with_label_columns(slots)
+        slots = [replace(slot, refers_to=self.refers_to(slot, slots)) for slot in slots]
         if unused := sorted(set(self.settings) - self.used):
             raise ConfigError(
                 f"setting {unused[0]!r} reaches no slot of {self.instruction}; {_setting_help(slots, unused[0])}"
@@ -58,7 +58,7 @@ class _Planner:
 
     def slot(self, index: int, place: Place) -> SlotPlan:
         tree, side = place.slot, place.side
-        face = self.registry.face(tree.modality)
+        face = self.registry.spec(tree.modality)
         defaults = self.defaults(face, side, tree)
         preprocess = self.choice("preprocess", face, place, defaults.preprocess, face.preprocess)
         reads = face.preprocess[preprocess.name].adaptor or defaults.adaptor
@@ -95,7 +95,7 @@ class _Planner:
             generator=generator,
             postprocess=Choice(preprocess.name, preprocess.why),
             kind=CRITERIA[criterion.name].kind if criterion else None,
-            goal=None,
+            label_slot=None,
             weight=values["weight"],
             no_loss=side == "target" and values["no_loss"],
             closed_set=bool(values["closed_set"]) or face.labelled,
@@ -103,7 +103,7 @@ class _Planner:
             value=face.value,
             ranges=tuple(sorted(plugin.asked(str(tree), "ranges", face.ranges, [values], Mapping, A_RANGE).items())),
             expected=plugin.asked(str(tree), "expected", face.expected, [values], int, "a whole number of positions"),
-            frame=None,
+            refers_to=None,
             options=tuple((name, value, why) for name, (value, why) in sorted(options.items())),
         )
 
@@ -150,41 +150,41 @@ class _Planner:
         default = defaults.generator if criterion.name == defaults.criterion else CRITERIA[criterion.name].generator
         return self.choice("generator", face, place, default, known)
 
-    def with_goals(self, slots: list[SlotPlan]) -> list[SlotPlan]:
+    def with_label_columns(self, slots: list[SlotPlan]) -> list[SlotPlan]:
         """The slots, and after them the columns that their criteria learn from."""
         found = list(slots)
         for slot in slots:
             criterion = CRITERIA[slot.criterion.name] if slot.criterion else None
-            if criterion is None or criterion.goal is None:
+            if criterion is None or criterion.label_column is None:
                 continue
-            column = slot.values[criterion.goal]
+            column = slot.values[criterion.label_column]
             if column is None:
                 raise PlanError(
-                    f"{slot.name}: criterion={criterion.name} needs the column it learns from; write {criterion.goal}=column"
+                    f"{slot.name}: criterion={criterion.name} needs the column it learns from; write {criterion.label_column}=column"
                 )
-            goal = self.goal(len(found), slot, criterion, str(column))
-            found[slot.index] = replace(slot, goal=goal.index)
-            found.append(goal)
+            label = self.label(len(found), slot, criterion, str(column))
+            found[slot.index] = replace(slot, label_slot=label.index)
+            found.append(label)
         return found
 
-    def goal(self, index: int, slot: SlotPlan, criterion: Criterion, column: str) -> SlotPlan:
+    def label(self, index: int, slot: SlotPlan, criterion: Criterion, column: str) -> SlotPlan:
         """The slot that stands for a column a criterion learns from: as the instruction has it, else of a named
         modality.
         """
         beside = next((p.slot for p in self.instruction.places if p.column == column), None)
         tag = slot.values.get(f"{criterion.name}_as")
-        if beside is not None and criterion.goal_options is None and (tag is None or beside.modality == tag):
-            known = self.registry.face(beside.modality).word().options
-            face = self.registry.face(beside.modality)
+        if beside is not None and criterion.label_options is None and (tag is None or beside.modality == tag):
+            known = self.registry.spec(beside.modality).word().options
+            face = self.registry.spec(beside.modality)
             kinds = (face.options, *(part.options for part in face.preprocess.values()))
             own = {name for kind in kinds if kind for name in options_of(kind)}
             kept = tuple((k, v) for k, v in beside.attributes if k in own | _READING and known[k].side != "source")
             tree = SlotTree(beside.modality, column, kept)
         else:
             attributes = (
-                tuple((criterion.goal_options or {}).items()) if tag is None or criterion.goal_modality == tag else ()
+                tuple((criterion.label_options or {}).items()) if tag is None or criterion.label_modality == tag else ()
             )
-            tree = SlotTree(str(tag or criterion.goal_modality), column, attributes)
+            tree = SlotTree(str(tag or criterion.label_modality), column, attributes)
         try:
             made = self.slot(index, Place(tree, "target", column))
         except ConfigError as error:  # an unknown modality
@@ -192,7 +192,7 @@ class _Planner:
         if made.kind != "tokens":
             raise PlanError(f"{slot.name}: criterion={criterion.name} learns tokens; {made.modality} has none")
         generator = slot.generator or made.generator
-        return replace(made, side="goal", criterion=None, generator=generator, kind=None)
+        return replace(made, side="label", criterion=None, generator=generator, kind=None)
 
     def defaults(self, face: Modality, side: str, tree: SlotTree) -> Defaults:
         found = face.source if side == "source" else face.target
@@ -232,12 +232,12 @@ class _Planner:
             found, why = place.slot.options[name], "attribute"
         return found, why
 
-    def frame(self, slot: SlotPlan, slots: Iterable[SlotPlan]) -> int | None:
+    def refers_to(self, slot: SlotPlan, slots: Iterable[SlotPlan]) -> int | None:
         """The slot that one like BOX refers to: the one named by `of`, else the only one the sentence has."""
-        kind = self.registry.face(slot.modality).refers
+        kind = self.registry.spec(slot.modality).refers
         if kind is None:
             return None
-        able = [s for s in slots if self.registry.face(s.modality).provides == kind and s.group in (None, slot.group)]
+        able = [s for s in slots if self.registry.spec(s.modality).provides == kind and s.group in (None, slot.group)]
         of = slot.values.get("of")
         if of is not None:
             able = [s for s in able if s.column == of]
@@ -275,7 +275,7 @@ class _Planner:
             return Loop(tuple(self.item(inner, slots) for inner in step.steps))
         assert isinstance(step, Fill)
         slot = slots[step.slot]
-        face = self.registry.face(slot.modality)
+        face = self.registry.spec(slot.modality)
         if slot.no_loss:
             return Given(slot.index)
         if face.item is None:
@@ -284,7 +284,7 @@ class _Planner:
         item: Item = plugin.asked(
             slot.name, "item", face.item, arguments, get_args(Item), "Fixed, Free, OneOf or Drawn"
         )
-        if isinstance(item, Drawn) == (slot.kind == "tokens"):
+        if isinstance(item, Continuous) == (slot.kind == "tokens"):
             what = "tokens" if slot.kind == "tokens" else "no tokens"
             raise PlanError(f"{slot.name}: its criterion learns {what}, which its value is not")
         if slot.values["closed_set"] and not face.labelled and not isinstance(item, OneOf):
@@ -297,7 +297,7 @@ _READING = {
     "adaptor",
     "closed_set",
     "max_length",
-}  # what a goal slot takes over besides its modality's own
+}  # what a label column takes over besides its modality's own
 
 
 def _views(instruction: Instruction) -> tuple[int, ...]:
@@ -362,7 +362,7 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
         if isinstance(item, Loop):
             if any(isinstance(inner, Given) for inner in item.items):
                 raise PlanError(f"{text}: no_loss inside a repetition of the target is not there yet")
-            if drawn := [inner for inner in item.items if isinstance(inner, Drawn)]:
+            if drawn := [inner for inner in item.items if isinstance(inner, Continuous)]:
                 raise PlanError(
                     f"{slots[drawn[0].slot].name}: only values made of tokens can be repeated in a target; take it out of ( ... )*"
                 )

@@ -9,7 +9,7 @@ from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Registry, default_registry
 from ofasys.model.sizes import SIZES, ModelConfig, flops, parameters
 from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views
-from ofasys.types import Drawn, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 if TYPE_CHECKING:
     from ofasys.planner.plan import Plan
@@ -29,8 +29,8 @@ def explain(plan: Plan, size: str | None = None, registry: Registry | None = Non
             continue
         lines.append(f"{side} ({role}), about {length(plan, steps)} positions a sample")
         lines += _steps(plan, steps, registry, indent=2)
-    for slot in plan.on("goal"):
-        lines += _goal(plan, slot, registry)
+    for slot in plan.on("label"):
+        lines += _label_column(plan, slot, registry)
     if plan.automaton:
         lines.append("what the target may be")
         lines.append(f"  {' '.join(_item(plan, item) for item in plan.automaton)}")
@@ -86,7 +86,7 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
     lines = [
         f"{pad}[{slot.name}]  {'' if exact else '~'}{slot.expected}",
         f"{pad}    {'list of ' if slot.group is not None else ''}{about}, from column {slot.column!r}"
-        + (f", lies in {plan.slots[slot.frame].name}" if slot.frame is not None else ""),
+        + (f", lies in {plan.slots[slot.refers_to].name}" if slot.refers_to is not None else ""),
         f"{pad}    preprocess  {_choice(slot.preprocess.name, slot.preprocess.why)}: {preprocess}",
         f"{pad}    adaptor     {_choice(slot.adaptor.name, slot.adaptor.why)}: {adaptor}; {slot.positions} positions",
     ]
@@ -119,7 +119,7 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
 def needed_extra(slot: SlotPlan, registry: Registry | None = None) -> str | None:
     """The extra of this package that a slot needs, as `audio`; None where it needs none, or is not known here."""
     try:
-        face = (registry or default_registry()).face(slot.modality)
+        face = (registry or default_registry()).spec(slot.modality)
     except ConfigError:
         return None
     return face.preprocess[slot.preprocess.name].extra
@@ -130,9 +130,9 @@ def _needs(slot: SlotPlan, registry: Registry, pad: str) -> list[str]:
     return [f"{pad}    needs       ofasys[{extra}]"] if extra else []
 
 
-def _goal(plan: Plan, slot: SlotPlan, registry: Registry) -> list[str]:
+def _label_column(plan: Plan, slot: SlotPlan, registry: Registry) -> list[str]:
     about, preprocess, *_ = _words(slot, registry)
-    learner = next(s for s in plan.slots if s.goal == slot.index)
+    learner = next(s for s in plan.slots if s.label_slot == slot.index)
     lines = [
         f"learned from besides: column {slot.column!r}, for {learner.name}",
         f"    {about}",
@@ -147,9 +147,9 @@ def _goal(plan: Plan, slot: SlotPlan, registry: Registry) -> list[str]:
 
 def _learned(plan: Plan, slot: SlotPlan) -> str:
     """What a criterion's scores or predictions are over."""
-    if slot.goal is not None:
-        goal = plan.slots[slot.goal]
-        return f"{_ranges(plan, goal)} of column {goal.column!r}"
+    if slot.label_slot is not None:
+        label = plan.slots[slot.label_slot]
+        return f"{_ranges(plan, label)} of column {label.column!r}"
     if slot.kind == "tokens":
         return "its closed set" if slot.closed_set else _ranges(plan, slot)
     return {"contrast": "the other views of the batch"}.get(slot.kind or "", f"its {slot.kind}")
@@ -160,7 +160,7 @@ def _words(slot: SlotPlan, registry: Registry) -> tuple[str, str, str, bool]:
     here.
     """
     try:
-        face = registry.face(slot.modality)
+        face = registry.spec(slot.modality)
     except ConfigError:
         return f"a {slot.value}", "of a modality that is not registered here", slot.key, False
     item = face.item(slot.index, slot.values) if face.item else None
@@ -205,7 +205,7 @@ def _item(plan: Plan, item: Item) -> str:
     if isinstance(item, Loop):
         return f"( {' '.join(_item(plan, inner) for inner in item.items)} )* <end>"
     name = plan.slots[item.slot].column
-    if isinstance(item, Drawn):
+    if isinstance(item, Continuous):
         generator = plan.slots[item.slot].generator
         return f"{name}: drawn by {generator.name if generator else 'nothing'}"
     if isinstance(item, Given):
@@ -251,7 +251,7 @@ def _config(size: str) -> ModelConfig:
 def count_flops(plan: Plan, config: ModelConfig, registry: Registry) -> int:
     """FLOPs of one sample forward: the universal model, the adaptors, and the scores of what is generated."""
     embed = sum(
-        registry.face(slot.modality).adaptor[slot.adaptor.name].cost(slot.values, config.width)[1] * slot.expected
+        registry.spec(slot.modality).adaptor[slot.adaptor.name].cost(slot.values, config.width)[1] * slot.expected
         for slot in plan.slots
     )
     head = (
@@ -263,7 +263,7 @@ def count_flops(plan: Plan, config: ModelConfig, registry: Registry) -> int:
 def count_parameters(plan: Plan, config: ModelConfig, registry: Registry) -> tuple[int, int, int]:
     """(universal model, adaptors without the token table, token table at TEXT_PIECES text pieces)."""
     adaptors = {
-        slot.key: registry.face(slot.modality).adaptor[slot.adaptor.name].cost(slot.values, config.width)[0]
+        slot.key: registry.spec(slot.modality).adaptor[slot.adaptor.name].cost(slot.values, config.width)[0]
         for slot in plan.slots
     }
     ranges = {"special": 4, "text": TEXT_PIECES}

@@ -20,11 +20,11 @@ class Choice:
 class SlotPlan:
     """One slot with every choice made.
 
-    index: its number in the plan. side: source, target, or goal: a column that stands in no stream and that another
+    index: its number in the plan. side: source, target, or label: a column that stands in no stream and that another
     slot learns from. column: where a row holds its value. group: the repetition it stands in, or None. kind: its kind
-    of target. goal: index of the slot it learns from. options: every attribute that reaches it, (name, value, why).
+    of target. label_slot: index of the slot it learns from. options: every attribute that reaches it, (name, value, why).
     ranges: (vocabulary range, ids in it or None if data decides). expected: stream positions of one value, an estimate.
-    frame: index of the slot it refers to.
+    refers_to: index of the slot it refers to.
     """
 
     index: int
@@ -40,7 +40,7 @@ class SlotPlan:
     generator: Choice | None
     postprocess: Choice
     kind: str | None
-    goal: int | None
+    label_slot: int | None
     weight: float
     no_loss: bool
     closed_set: bool
@@ -48,7 +48,7 @@ class SlotPlan:
     value: str
     ranges: tuple[tuple[str, int | None], ...]
     expected: int
-    frame: int | None
+    refers_to: int | None
     options: tuple[tuple[str, Any, str], ...]
 
     @property

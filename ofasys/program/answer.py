@@ -21,13 +21,13 @@ class Answer:
     """parts: what each stage of the target became: a hypothesis, the frames (n, C) of a drawn value, None of a given
     one.
 
-    besides: goal slots and views -> what they were answered with: tokens (n,) or an embedding (E,). score: the sum over
+    extras: label columns and views -> what they were answered with: tokens (n,) or an embedding (E,). score: the sum over
     hypotheses of log-probability / length ** length_penalty; of a contrast the cosine of its two views.
     """
 
     parts: tuple[Hypothesis | np.ndarray | None, ...]
     score: float
-    besides: Mapping[int, Any] = field(default_factory=dict)
+    extras: Mapping[int, Any] = field(default_factory=dict)
 
     @property
     def only(self) -> Hypothesis:
@@ -72,7 +72,7 @@ def runs(program: Program, answer: Answer) -> Runs:
             cut(program, stage, part.tokens, found)
         elif part is not None and stage.slot is not None:
             found[stage.slot].append(part)
-    for slot, value in answer.besides.items():
+    for slot, value in answer.extras.items():
         found[slot].append(value)
     return found
 

@@ -15,29 +15,40 @@ from ofasys.modality import plugin
 from ofasys.modality.modality import Concatenate
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Program
-from ofasys.types import Batch, Goal, Half, Layout, Piece, Run, Sample, SlotGoal, Stretch, Whole
+from ofasys.types import (
+    AdaptorInput,
+    Batch,
+    Layout,
+    Sample,
+    SideBatch,
+    SlotFeatures,
+    SlotTargets,
+    TokenSpan,
+    TokenTargets,
+    ValueSpan,
+)
 
-Stream = Sequence[tuple[str, Piece]]
+Stream = Sequence[tuple[str, SlotFeatures]]
 
 
 def collate(program: Program, samples: Sequence[Sample]) -> Batch:
     """Samples of one program as one batch. The order of samples is kept; no number depends on a sample's neighbours."""
-    source = half(program, sources(samples)) if program.plan.source else None
+    source = side_batch(program, sources(samples)) if program.plan.source else None
     target = None
-    goals: list[Goal | SlotGoal] = []
+    targets: list[TokenTargets | SlotTargets] = []
     if program.plan.target:
-        target = target_half(program, [_decoder_input(program, sample) for sample in samples])
-        goals += _goals(program, samples)
-        goals += _drawn_goals(program, samples)
-    goals += [goal for goal in source_goals(program, samples) if _known(goal, samples)]
-    halves = [side for side in (source, target) if side is not None]
+        target = target_side(program, [_decoder_input(program, sample) for sample in samples])
+        targets += _token_targets(program, samples)
+        targets += _value_targets(program, samples)
+    targets += [one for one in source_targets(program, samples) if _known(one, samples)]
+    sides = [side for side in (source, target) if side is not None]
     return Batch(
         size=len(samples),
         source=source,
         target=target,
-        goals=tuple(goals),
-        positions=sum(int(side.layout.place.numel()) for side in halves),
-        padded=sum(side.layout.batch * side.layout.length for side in halves),
+        targets=tuple(targets),
+        positions=sum(int(side.layout.padded_index.numel()) for side in sides),
+        padded=sum(side.layout.batch * side.layout.length for side in sides),
         origins=tuple(sample.origin for sample in samples),
         samples=tuple(samples) if program.rewarded else (),
     )
@@ -48,42 +59,44 @@ def sources(samples: Sequence[Sample]) -> Sequence[Stream]:
     return [sample.source for sample in samples] + [sample.right for sample in samples if sample.right is not None]
 
 
-def half(program: Program, streams: Sequence[Stream]) -> Half:
-    """One side: per adaptor the pieces it embeds, and where each position lies."""
-    lengths = np.array([sum(piece.length for _, piece in stream) for stream in streams], dtype=np.int64)
+def side_batch(program: Program, streams: Sequence[Stream]) -> SideBatch:
+    """One side: per adaptor what it embeds, and where each position lies."""
+    lengths = np.array([sum(features.length for _, features in stream) for stream in streams], dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)])
     positions = np.full((int(starts[-1]), 3), -1, dtype=np.int64)
-    by_key: dict[str, list[Piece]] = {}
+    by_key: dict[str, list[SlotFeatures]] = {}
     rows: dict[str, list[np.ndarray]] = {}
     for start, stream in zip(starts, streams, strict=False):
         order = 0
-        for key, piece in stream:
-            stop = start + piece.length
-            if piece.orders is None:
-                positions[start:stop, 0] = np.arange(order, order + piece.length)
-                order += piece.length
+        for key, features in stream:
+            stop = start + features.length
+            if features.orders is None:
+                positions[start:stop, 0] = np.arange(order, order + features.length)
+                order += features.length
             else:
-                positions[start:stop, 0] = order + np.arange(piece.length) * piece.orders // max(piece.length, 1)
-                order += piece.orders
-            if piece.grid is not None:
-                positions[start:stop, 1:] = piece.grid
-            by_key.setdefault(key, []).append(piece)
+                positions[start:stop, 0] = order + np.arange(features.length) * features.orders // max(
+                    features.length, 1
+                )
+                order += features.orders
+            if features.grid is not None:
+                positions[start:stop, 1:] = features.grid
+            by_key.setdefault(key, []).append(features)
             rows.setdefault(key, []).append(np.arange(start, stop))
             start = stop
     slots = {slot.key: slot for slot in program.plan.slots}
-    stretches = tuple(
-        Stretch(key, _joined(program, slots.get(key), pieces), torch.from_numpy(np.concatenate(rows[key])))
-        for key, pieces in by_key.items()
+    inputs = tuple(
+        AdaptorInput(key, _joined(program, slots.get(key), parts), torch.from_numpy(np.concatenate(rows[key])))
+        for key, parts in by_key.items()
     )
-    return Half(stretches, layout(lengths, positions))
+    return SideBatch(inputs, layout(lengths, positions))
 
 
-def _joined(program: Program, slot: SlotPlan | None, pieces: Sequence[Piece]) -> dict[str, Tensor]:
-    """The tensors of an adaptor's pieces. Errors: PluginError where the slot's preprocessor cannot join them."""
+def _joined(program: Program, slot: SlotPlan | None, parts: Sequence[SlotFeatures]) -> dict[str, Tensor]:
+    """The tensors that an adaptor reads. Errors: PluginError where the slot's preprocessor cannot join them."""
     collate = Concatenate().collate if slot is None else program.preprocessors[slot.index].collate
     where = "plain text" if slot is None else slot.name
-    found = plugin.called(where, collate, pieces)
-    plugin.check_collated(where, collate, found, pieces)
+    found = plugin.called(where, collate, parts)
+    plugin.check_collated(where, collate, found, parts)
     return {name: torch.from_numpy(_forward(array)) for name, array in found.items()}
 
 
@@ -100,27 +113,29 @@ def layout(lengths: np.ndarray, positions: np.ndarray) -> Layout:
     return Layout(
         batch=len(lengths),
         length=longest,
-        place=torch.from_numpy(row * longest + within),
+        padded_index=torch.from_numpy(row * longest + within),
         positions=torch.from_numpy(positions),
         lengths=torch.from_numpy(lengths),
         full=bool((lengths == longest).all()),
     )
 
 
-def target_half(program: Program, streams: Sequence[Stream]) -> Half:
+def target_side(program: Program, streams: Sequence[Stream]) -> SideBatch:
     """The target's side: as any, and values whose positions see each other are marked as blocks."""
     together = {s.key for s in program.plan.on("target") if s.criterion and CRITERIA[s.criterion.name].together}
-    made = half(program, streams)
+    made = side_batch(program, streams)
     if not together:
         return made
     blocks = [
-        np.full(piece.length, number * (key in together))
-        for number, (key, piece) in enumerate(((key, piece) for stream in streams for key, piece in stream), 1)
+        np.full(features.length, number * (key in together))
+        for number, (key, features) in enumerate(((key, features) for stream in streams for key, features in stream), 1)
     ]
     return replace(made, layout=replace(made.layout, blocks=torch.from_numpy(np.concatenate(blocks).astype(np.int64))))
 
 
-def run_piece(program: Program, stage: int, prefix: np.ndarray, tokens: np.ndarray, states: np.ndarray) -> Piece:
+def token_features(
+    program: Program, stage: int, prefix: np.ndarray, tokens: np.ndarray, states: np.ndarray
+) -> SlotFeatures:
     """Tokens of a stage as they stand in the stream: prefix, then what was chosen, with places in a grid where it has
     some.
     """
@@ -129,51 +144,51 @@ def run_piece(program: Program, stage: int, prefix: np.ndarray, tokens: np.ndarr
     grid = None
     if constraint is not None and constraint.grid is not None:
         grid = np.concatenate([np.full((len(prefix), 2), -1), constraint.grid[states]])
-    return Piece({"tokens": both}, len(both), grid)
+    return SlotFeatures({"tokens": both}, len(both), grid)
 
 
-def _decoder_input(program: Program, sample: Sample) -> list[tuple[str, Piece]]:
+def _decoder_input(program: Program, sample: Sample) -> list[tuple[str, SlotFeatures]]:
     """The target as far as it is known, without its last token: each position predicts the token after it."""
-    stream: list[tuple[str, Piece]] = []
+    stream: list[tuple[str, SlotFeatures]] = []
     for part in sample.target:
-        if isinstance(part, Whole):
-            if part.piece is None:
+        if isinstance(part, ValueSpan):
+            if part.features is None:
                 break
-            stream.append((part.key, part.piece))
+            stream.append((part.key, part.features))
         elif part.tokens is None or part.states is None:
-            stream.append(("tokens", Piece({"tokens": part.prefix}, len(part.prefix))))
+            stream.append(("tokens", SlotFeatures({"tokens": part.prefix}, len(part.prefix))))
             break
         else:
             most = len(part.tokens) - (part is sample.target[-1])
             tokens, states = part.tokens[: max(most, 0)], part.states[: max(most, 0)]
-            stream.append(("tokens", run_piece(program, part.stage, part.prefix, tokens, states)))
+            stream.append(("tokens", token_features(program, part.stage, part.prefix, tokens, states)))
     return stream
 
 
-def _starts(program: Program, samples: Sequence[Sample]) -> Iterator[tuple[int, Sample, Run | Whole, int]]:
+def _starts(program: Program, samples: Sequence[Sample]) -> Iterator[tuple[int, Sample, TokenSpan | ValueSpan, int]]:
     """(number of the sample, sample, part, its first row of the target's stream) of every part that is known."""
     row = 0
     for number, sample in enumerate(samples):
-        for part, (_, piece) in zip(sample.target, _decoder_input(program, sample), strict=False):
+        for part, (_, features) in zip(sample.target, _decoder_input(program, sample), strict=False):
             yield number, sample, part, row
-            row += piece.length
+            row += features.length
 
 
-def _goals(program: Program, samples: Sequence[Sample]) -> list[Goal]:
+def _token_targets(program: Program, samples: Sequence[Sample]) -> list[TokenTargets]:
     """The tokens that carry loss: those the automata leave a choice about."""
-    if any(isinstance(part, Run) and part.tokens is None for sample in samples for part in sample.target):
+    if any(isinstance(part, TokenSpan) and part.tokens is None for sample in samples for part in sample.target):
         return []
-    runs: dict[int, list[tuple[Run, int]]] = {}
+    runs: dict[int, list[tuple[TokenSpan, int]]] = {}
     for _, _, part, row in _starts(program, samples):
-        if isinstance(part, Run):
+        if isinstance(part, TokenSpan):
             runs.setdefault(part.stage, []).append((part, row))
-    goals = []
+    targets = []
     for stage, members in runs.items():
-        goals += _stage_goals(program, stage, members)
-    return goals
+        targets += _stage_targets(program, stage, members)
+    return targets
 
 
-def _stage_goals(program: Program, stage: int, runs: Sequence[tuple[Run, int]]) -> list[Goal]:
+def _stage_targets(program: Program, stage: int, runs: Sequence[tuple[TokenSpan, int]]) -> list[TokenTargets]:
     constraint = program.stages[stage].constraint
     assert constraint is not None
     states = np.concatenate([run.states for run, _ in runs if run.states is not None])
@@ -184,15 +199,15 @@ def _stage_goals(program: Program, stage: int, runs: Sequence[tuple[Run, int]]) 
     slots = constraint.slot_of[states]
     chosen = (constraint.single[states] < 0) & (constraint.class_of[states] >= 0) & (slots >= 0)
     weight = np.array([slot.weight for slot in program.plan.slots], dtype=np.float32)
-    goals = []
+    targets = []
     for group in np.unique(constraint.class_of[states[chosen]]):
         mine = np.flatnonzero(chosen & (constraint.class_of[states] == group))
         emission = constraint.classes[group]
         slot = slots[mine]
         labels = np.searchsorted(emission.candidates, tokens[mine])
         allowed = torch.from_numpy(constraint.allowed(states[mine])) if emission.masked else None
-        goals.append(
-            Goal(
+        targets.append(
+            TokenTargets(
                 stage=stage,
                 group=int(group),
                 at=torch.from_numpy(where[mine]),
@@ -202,48 +217,48 @@ def _stage_goals(program: Program, stage: int, runs: Sequence[tuple[Run, int]]) 
                 allowed=allowed,
             )
         )
-    return goals
+    return targets
 
 
-def _drawn_goals(program: Program, samples: Sequence[Sample]) -> list[SlotGoal]:
+def _value_targets(program: Program, samples: Sequence[Sample]) -> list[SlotTargets]:
     """The values of the target that are learned whole."""
     found: dict[int, list[tuple[int, int, int]]] = {}  # slot -> (sample, first row, rows)
     for number, sample, part, row in _starts(program, samples):
-        if isinstance(part, Whole) and part.piece is not None and part.slot in sample.goals:
+        if isinstance(part, ValueSpan) and part.features is not None and part.slot in sample.supervision:
             before = _criterion(program, part.slot).before
-            found.setdefault(part.slot, []).append((number, row - before, part.piece.length))
-    return [_slot_goal(program, slot, samples, places) for slot, places in found.items()]
+            found.setdefault(part.slot, []).append((number, row - before, part.features.length))
+    return [_slot_targets(program, slot, samples, places) for slot, places in found.items()]
 
 
-def source_goals(program: Program, samples: Sequence[Sample]) -> list[SlotGoal]:
-    """The values of the source that have a criterion: to learn from where `Sample.goals` has them, and to answer
+def source_targets(program: Program, samples: Sequence[Sample]) -> list[SlotTargets]:
+    """The values of the source that have a criterion: to learn from where `Sample.supervision` has them, and to answer
     from.
     """
     slots = [slot.index for slot in program.plan.on("source") if slot.kind is not None]
     if not slots:
         return []
-    lengths = [sum(piece.length for _, piece in stream) for stream in sources(samples)]
+    lengths = [sum(features.length for _, features in stream) for stream in sources(samples)]
     starts = np.concatenate([[0], np.cumsum(lengths)])
     views = program.plan.views
-    goals = []
+    targets = []
     for slot in slots:
         first = len(samples) if views and slot == views.right else 0
         places = [
-            (number, int(starts[first + number]) + sample.places[slot][0], sample.places[slot][1])
+            (number, int(starts[first + number]) + sample.spans[slot][0], sample.spans[slot][1])
             for number, sample in enumerate(samples)
         ]
-        goals.append(_slot_goal(program, slot, samples, places))
-    return goals
+        targets.append(_slot_targets(program, slot, samples, places))
+    return targets
 
 
-def _slot_goal(
+def _slot_targets(
     program: Program, index: int, samples: Sequence[Sample], places: Sequence[tuple[int, int, int]]
-) -> SlotGoal:
+) -> SlotTargets:
     slot = program.plan.slots[index]
     assert slot.criterion is not None
-    given = [samples[number].goals.get(index, {}) for number, _, _ in places]
+    given = [samples[number].supervision.get(index, {}) for number, _, _ in places]
     names = set(given[0]) if all(given) else set()
-    return SlotGoal(
+    return SlotTargets(
         slot=index,
         side=slot.side,
         criterion=slot.criterion.name,
@@ -251,13 +266,13 @@ def _slot_goal(
         lengths=torch.tensor([rows for _, _, rows in places]),
         tensors={name: torch.from_numpy(np.concatenate([one[name] for one in given])) for name in sorted(names)},
         weight=slot.weight,
-        goal=slot.goal,
+        label_slot=slot.label_slot,
     )
 
 
-def _known(goal: SlotGoal, samples: Sequence[Sample]) -> bool:
+def _known(targets: SlotTargets, samples: Sequence[Sample]) -> bool:
     """Whether there is something to learn from: a column where it needs one."""
-    return all(goal.slot in sample.goals for sample in samples)
+    return all(targets.slot in sample.supervision for sample in samples)
 
 
 def _criterion(program: Program, slot: int) -> Criterion:

@@ -19,7 +19,7 @@ from ofasys.modality.symbols import Symbols
 from ofasys.modality.vocabulary import BOS, END
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan, Step
-from ofasys.types import Drawn, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Labels = Mapping[str, Sequence[str]]  # column -> its closed set
 
@@ -95,7 +95,7 @@ class Program:
         """The slot that learns from a reward."""
         return next((s for s in self.plan.slots if s.criterion and s.criterion.name == "reward"), None)
 
-    def kept(self, number: int) -> int:
+    def reserved(self, number: int) -> int:
         """Positions to keep free while a stage is made, for those after it.
 
         What has one length is counted whole; what may be longer or shorter as expected, within half of what is left.
@@ -122,7 +122,7 @@ class Program:
         return np.array([self.symbols.vocabulary.span(label_range(labels))[0] + number], dtype=np.int64)
 
     def span(self, slot: SlotPlan) -> tuple[int, int]:
-        """The ids a goal slot's tokens come from: its one range of the vocabulary."""
+        """The ids a label column's tokens come from: its one range of the vocabulary."""
         (name,) = (name for name, _ in slot.ranges)
         return self.symbols.vocabulary.span(label_range(self.labels[slot.index]) if _has_head(slot) else name)
 
@@ -184,7 +184,7 @@ def _plain(slot: SlotPlan) -> bool:
 
 
 def _preprocessor(slot: SlotPlan, symbols: Symbols, registry: Registry, head: str | None) -> Preprocessor:
-    part = registry.face(slot.modality).preprocess[slot.preprocess.name]
+    part = registry.spec(slot.modality).preprocess[slot.preprocess.name]
     options = slot.values | ({"labels": head} if head else {})
     if part.fits:
         options["fitted"] = symbols.fitted[part.key(slot.modality, slot.preprocess.name, slot.values)]
@@ -205,8 +205,8 @@ def staged(plan: Plan) -> tuple[Stage, ...]:
         if last.slot is not None:
             last = Stage(mark=END)
             stages.append(last)
-        if isinstance(item, Drawn) or (isinstance(item, Given) and not _plain(plan.slots[item.slot])):
-            stages.append(Stage(slot=item.slot, drawn=isinstance(item, Drawn)))
+        if isinstance(item, Continuous) or (isinstance(item, Given) and not _plain(plan.slots[item.slot])):
+            stages.append(Stage(slot=item.slot, drawn=isinstance(item, Continuous)))
         elif isinstance(item, Given) and _lead(last.items) < len(last.items):
             stages.append(Stage((step,), (item,)))
         else:

@@ -14,14 +14,14 @@ from ofasys.modality import Context, plugin
 from ofasys.modality.vocabulary import END
 from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views
 from ofasys.program.program import Program, Stage
-from ofasys.types import Fixed, Free, Item, Loop, OneOf, Piece, Run, Sample, Whole
+from ofasys.types import Fixed, Free, Item, Loop, OneOf, Sample, SlotFeatures, TokenSpan, ValueSpan
 
 Row = Mapping[str, Any]
-Stream = tuple[tuple[str, Piece], ...]
+Stream = tuple[tuple[str, SlotFeatures], ...]
 
 
 class Reader:
-    """Reads one row for one program; pieces are made once, in whatever order slots refer to each other."""
+    """Reads one row for one program; features are made once, in whatever order slots refer to each other."""
 
     def __init__(
         self,
@@ -35,8 +35,8 @@ class Reader:
     ) -> None:
         self.program, self.row = program, _spread(program, row)
         self.training, self.random, self.root, self.negative = training, random, root, negative
-        self.made: dict[tuple[int, int], Piece] = {}
-        self.goals: dict[int, dict[str, np.ndarray]] = {}
+        self.made: dict[tuple[int, int], SlotFeatures] = {}
+        self.supervision: dict[int, dict[str, np.ndarray]] = {}
 
     def sample(self, *, target: bool, origin: str = "") -> Sample:
         """The whole row. target: whether the row holds the answer too."""
@@ -50,7 +50,7 @@ class Reader:
         if target:
             for slot in plan.on("source"):
                 if slot.kind is not None:
-                    self.goals[slot.index] = self.learned(slot)
+                    self.supervision[slot.index] = self.learned(slot)
         negative = None
         if self.program.dropped is not None and plan.source:
             negative = self.without()
@@ -61,23 +61,23 @@ class Reader:
         if (rewarded := self.program.rewarded) is not None and target:
             canonical = self.program.preprocessors[rewarded.index].canonical
             truth = {rewarded.column: canonical(self.row.get(rewarded.column), Context(root=self.root))}
-        return Sample(source, parts, self.goals, places, self.frames(), right, negative, truth, origin)
+        return Sample(source, parts, self.supervision, places, self.frames(), right, negative, truth, origin)
 
     def places(self, stream: Stream) -> dict[int, tuple[int, int]]:
         """Where the values of slots with a criterion lie in a source stream."""
         found, start = {}, 0
         slots = {id(self.made.get((s.index, 0))): s.index for s in self.program.plan.on("source") if s.kind is not None}
-        for _, piece in stream:
-            if id(piece) in slots:
-                found[slots[id(piece)]] = (start, piece.length)
-            start += piece.length
+        for _, features in stream:
+            if id(features) in slots:
+                found[slots[id(features)]] = (start, features.length)
+            start += features.length
         return found
 
     def source(self, view: int | None = None) -> Stream:
-        """The source's pieces; of a contrast, with one of its views."""
+        """The source's features; of a contrast, with one of its views."""
         plan = self.program.plan
-        source = tuple(self.pieces(plan.source, view=view))
-        if plan.source and not sum(piece.length for _, piece in source):
+        source = tuple(self.all_features(plan.source, view=view))
+        if plan.source and not sum(features.length for _, features in source):
             column = plan.slots[0].column
             raise DataError(
                 "the source is empty: its repetitions have no element", expected="one at least", column=column
@@ -89,60 +89,62 @@ class Reader:
         if self.negative is not None:
             return Reader(self.program, self.negative, root=self.root).source()
         prompts = [step for step in self.program.plan.source if isinstance(step, Prompt)]
-        return tuple(self.pieces(prompts)) or (("tokens", Piece({"tokens": np.array([END])}, 1)),)
+        return tuple(self.all_features(prompts)) or (("tokens", SlotFeatures({"tokens": np.array([END])}, 1)),)
 
-    def part(self, number: int, stage: Stage, target: bool) -> Run | Whole:
+    def part(self, number: int, stage: Stage, target: bool) -> TokenSpan | ValueSpan:
         """One stage of the target."""
         if stage.slot is not None:
             slot = self.program.plan.slots[stage.slot]
             known = target or not stage.drawn
-            piece = self.piece(slot, 0) if known else None
-            if piece is not None and stage.drawn:
-                plugin.check_drawn(slot.name, self.program.preprocessors[slot.index].preprocess, piece)
-                piece, self.goals[slot.index] = self.prepared(slot, piece)
-            return Whole(number, slot.index, slot.key, piece)
+            features = self.features(slot, 0) if known else None
+            if features is not None and stage.drawn:
+                plugin.check_continuous(slot.name, self.program.preprocessors[slot.index].preprocess, features)
+                features, self.supervision[slot.index] = self.prepared(slot, features)
+            return ValueSpan(number, slot.index, slot.key, features)
         lead = [] if stage.mark is None else [np.array([stage.mark])]
-        lead += [piece.tensors["tokens"] for _, piece in self.pieces(stage.steps[: stage.lead])]
+        lead += [features.tensors["tokens"] for _, features in self.all_features(stage.steps[: stage.lead])]
         prefix = np.concatenate(lead)
         if not target:
-            return Run(number, prefix, None, None)
+            return TokenSpan(number, prefix, None, None)
         answer = self.answer(stage.steps[stage.lead :], stage.items[stage.lead :])
         tokens = np.concatenate([np.zeros(0, np.int64), *answer])
-        return Run(number, prefix, tokens, self.walk(stage, tokens))
+        return TokenSpan(number, prefix, tokens, self.walk(stage, tokens))
 
-    def prepared(self, slot: SlotPlan, piece: Piece) -> tuple[Piece, dict[str, np.ndarray]]:
-        """The piece as it stands in the stream, and what its criterion learns from."""
+    def prepared(self, slot: SlotPlan, features: SlotFeatures) -> tuple[SlotFeatures, dict[str, np.ndarray]]:
+        """The features as they stand in the stream, and what its criterion learns from."""
         assert slot.criterion is not None
         prepare = CRITERIA[slot.criterion.name].preparer()
         if prepare is None:
-            return piece, dict(piece.tensors)
+            return features, dict(features.tensors)
         random = self.random or np.random.Generator(np.random.PCG64(0))
-        stands, arrays = prepare(piece, slot.values, random)
+        stands, arrays = prepare(features, slot.values, random)
         return stands, dict(arrays)
 
     def learned(self, slot: SlotPlan) -> dict[str, np.ndarray]:
-        """What the criterion of a source slot learns from: the tokens of its goal slot, numbered within their range."""
-        if slot.goal is None:
+        """What the criterion of a source slot learns from: the tokens of its label column, numbered within their range."""
+        if slot.label_slot is None:
             return {}
-        goal = self.program.plan.slots[slot.goal]
-        tokens = self.piece(goal, 0).tensors["tokens"]
-        return {"tokens": tokens - self.program.span(goal)[0], "token_lengths": np.array([len(tokens)])}
+        label = self.program.plan.slots[slot.label_slot]
+        tokens = self.features(label, 0).tensors["tokens"]
+        return {"tokens": tokens - self.program.span(label)[0], "token_lengths": np.array([len(tokens)])}
 
-    def pieces(self, steps: Sequence[Step], turn: int = 0, view: int | None = None) -> Iterator[tuple[str, Piece]]:
-        """(adaptor key, piece) of each step."""
+    def all_features(
+        self, steps: Sequence[Step], turn: int = 0, view: int | None = None
+    ) -> Iterator[tuple[str, SlotFeatures]]:
+        """(adaptor key, features) of each step."""
         for step in steps:
             if isinstance(step, Prompt):
                 tokens = self.program.prompt(step.text)
-                yield "tokens", Piece({"tokens": tokens}, len(tokens))
+                yield "tokens", SlotFeatures({"tokens": tokens}, len(tokens))
             elif isinstance(step, Repeat):
                 for i in range(self.rounds(step)):
-                    yield from self.pieces(step.steps, i)
+                    yield from self.all_features(step.steps, i)
             elif isinstance(step, Views):
                 slot = self.program.plan.slots[step.left if view is None else view]
-                yield slot.key, self.piece(slot, turn)
+                yield slot.key, self.features(slot, turn)
             else:
                 slot = self.program.plan.slots[step.slot]
-                yield slot.key, self.piece(slot, turn)
+                yield slot.key, self.features(slot, turn)
 
     def answer(self, steps: Sequence[Step], items: Sequence[Item], turn: int = 0) -> Iterator[np.ndarray]:
         """The target's tokens with the end marks the automaton asks for."""
@@ -156,7 +158,7 @@ class Reader:
                 yield self.program.prompt(step.text)
             else:
                 assert not isinstance(step, Views)
-                yield self.piece(self.program.plan.slots[step.slot], turn).tensors["tokens"]
+                yield self.features(self.program.plan.slots[step.slot], turn).tensors["tokens"]
                 if isinstance(item, (Free, OneOf)):
                     yield np.array([END])
                 else:
@@ -171,9 +173,9 @@ class Reader:
             slot = self.program.plan.scored[0]
             raise DataError(str(error), slot=slot.name, column=slot.column) from error
 
-    def check_length(self, source: Sequence[tuple[str, Piece]], target: int) -> None:
+    def check_length(self, source: Sequence[tuple[str, SlotFeatures]], target: int) -> None:
         """Errors: DataError when a stream is longer than the model's table of positions."""
-        orders = sum(piece.length if piece.orders is None else piece.orders for _, piece in source)
+        orders = sum(features.length if features.orders is None else features.orders for _, features in source)
         for side, length in (("source", orders), ("target", target)):
             if length > self.program.max_positions:
                 raise DataError(
@@ -185,13 +187,13 @@ class Reader:
         """What each slot that refers to another needs of it."""
         slots = self.program.plan.slots
         return {
-            s.index: self.piece(slots[s.frame], 0).info
+            s.index: self.features(slots[s.refers_to], 0).info
             for s in slots
-            if s.frame is not None and slots[s.frame].group is None
+            if s.refers_to is not None and slots[s.refers_to].group is None
         }
 
-    def piece(self, slot: SlotPlan, turn: int) -> Piece:
-        """The piece of one slot, at one turn of its repetition."""
+    def features(self, slot: SlotPlan, turn: int) -> SlotFeatures:
+        """The features of one slot, at one turn of its repetition."""
         at = (slot.index, turn)
         if at not in self.made:
             try:
@@ -205,12 +207,12 @@ class Reader:
     def context(self, slot: SlotPlan, turn: int) -> Context:
         """What the preprocessor may know."""
         frame = None
-        if slot.frame is not None:
-            referred = self.program.plan.slots[slot.frame]
-            frame = self.piece(referred, turn if referred.group is not None else 0).info
+        if slot.refers_to is not None:
+            referred = self.program.plan.slots[slot.refers_to]
+            frame = self.features(referred, turn if referred.group is not None else 0).info
         return Context(
             training=self.training,
-            frame=frame,
+            referred=frame,
             labels=self.program.labels.get(slot.index),
             random=self.random,
             root=self.root,
@@ -236,12 +238,12 @@ class Reader:
         return len(_list(slot, self.value(slot, None)))
 
 
-def _orders(part: Run | Whole) -> int:
+def _orders(part: TokenSpan | ValueSpan) -> int:
     """Places of the sentence a part takes."""
-    if isinstance(part, Run):
+    if isinstance(part, TokenSpan):
         return len(part.prefix) + (0 if part.tokens is None else len(part.tokens))
-    piece = part.piece
-    return 0 if piece is None else piece.length if piece.orders is None else piece.orders
+    features = part.features
+    return 0 if features is None else features.length if features.orders is None else features.orders
 
 
 def elements(value: Any) -> Sequence[Any] | None:

@@ -1,4 +1,4 @@
-"""The model as generators see it: token by token, or in stretches, after all that came before, with a cache."""
+"""The model as generators see it: token by token, or in inputs, after all that came before, with a cache."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Past:
         layout = stream.layout
         B, P, lengths = layout.batch, layout.length, layout.lengths
         skip = P - lengths
-        place = layout.place + skip.repeat_interleave(lengths)
+        place = layout.padded_index + skip.repeat_interleave(lengths)
         filled = stream.embedding.new_zeros(B * P, stream.embedding.shape[1]).index_copy_(0, place, stream.embedding)
         positions = layout.positions.new_zeros(B * P, 3).index_copy_(0, place, layout.positions)
         last = torch.cumsum(lengths, 0) - 1
@@ -186,7 +186,7 @@ class Branches:
         return made[0] if len(made) == 1 else torch.cat(made)
 
 
-class Onward:
+class ValueContinuation:
     """What came before a value that is drawn, one row a source. See `ofasys.generator.decoder.Continuation`.
 
     kept: positions to leave for what comes after the value.
@@ -208,9 +208,9 @@ class Onward:
         self.order = self.order + embedding.shape[1]
         return self.hidden
 
-    def look(self, embedding: Tensor) -> Tensor:
+    def peek(self, embedding: Tensor) -> Tensor:
         """embedding (R, n, D), seeing each other and all before -> their states (R, n, D). Nothing is kept."""
-        return self.model.look(embedding, self._positions(embedding.shape[1]), self.cache)
+        return self.model.peek(embedding, self._positions(embedding.shape[1]), self.cache)
 
     def _positions(self, n: int) -> Tensor:
         positions = torch.full((self.rows, n, 3), -1, dtype=torch.int64, device=self.order.device)

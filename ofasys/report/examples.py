@@ -137,7 +137,7 @@ class Canvas:
 
     def parts(self, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[str]:
         """HTML of the source, then of each answer with what is true."""
-        drawn_on = {slot.frame for slot in self.plan.slots if slot.frame is not None}
+        drawn_on = {slot.refers_to for slot in self.plan.slots if slot.refers_to is not None}
         answered = {slot.index for slot in self.plan.answered if slot.kind != "contrast"}
         for slot in _once(self.plan.slots):
             if slot.index not in answered and slot.index not in drawn_on and slot.column in self.row:
@@ -150,7 +150,7 @@ class Canvas:
         """An answer beside the true value: in one picture where they lie in a frame, else one below the other."""
         found, true = prediction.get(slot.column), reference.get(slot.column)
         name = f"<span class='muted'>{media.text(slot.column)}</span> "
-        if slot.frame is not None and self.modalities.face(slot.modality).show is not None:
+        if slot.refers_to is not None and self.modalities.spec(slot.modality).show is not None:
             truths = _list(slot, true)
             yield f"{name}<br>" + self.shown(slot, _list(slot, found), truths, self.words(slot, prediction))
             return
@@ -173,10 +173,10 @@ class Canvas:
         self, slot: SlotPlan, values: Sequence[Any], truths: Sequence[Any] = (), labels: Sequence[str] = ()
     ) -> str:
         """Values as their modality shows them, or as text; what goes wrong is said in place."""
-        part = self.modalities.face(slot.modality).show
+        part = self.modalities.spec(slot.modality).show
         if part is None or any(value is None for value in values):
             return "<br>".join(media.text(_cut(value)) for value in values) or "<span class='muted'>(none)</span>"
-        frame = None if slot.frame is None else self.row.get(self.plan.slots[slot.frame].column)
+        frame = None if slot.refers_to is None else self.row.get(self.plan.slots[slot.refers_to].column)
         view = View(slot.values | {"preprocess": slot.preprocess.name}, self.root, frame, truths, labels)
         try:
             return str(part.resolve()(values, view))
@@ -188,7 +188,7 @@ class Canvas:
 def _once(slots: Sequence[SlotPlan]) -> Iterator[SlotPlan]:
     seen = set()
     for slot in slots:
-        if slot.column not in seen and slot.side != "goal":
+        if slot.column not in seen and slot.side != "label":
             seen.add(slot.column)
             yield slot
 

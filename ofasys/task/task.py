@@ -255,7 +255,7 @@ class Task:
         columns = {s.column: (p, s) for p in self.plans for s in p.slots if any(name == "text" for name, _ in s.ranges)}
         for p, slot in columns.values():
             if not slot.closed_set:
-                preprocessor = self.modalities.face(slot.modality).preprocess[slot.preprocess.name].resolve()
+                preprocessor = self.modalities.spec(slot.modality).preprocess[slot.preprocess.name].resolve()
                 for value in self._survey().values((p, slot), MOST_TEXTS, MOST_READ):
                     yield from self._texts_of(preprocessor, value, slot)
 

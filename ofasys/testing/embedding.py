@@ -40,10 +40,10 @@ def _check_finite(case: Case, side: str, samples: Sequence[Sample]) -> None:
     slot, embed = case.slot(side), case.model.adaptors[case.slot(side).key].embed
     for value, sample in zip(case.values, samples, strict=True):
         batch = flow.collate(case.programs[side], [sample])
-        half = batch.source if side == "source" else batch.target
-        for stretch in () if half is None else half.stretches:
-            if stretch.adaptor == slot.key:
-                (made,) = case.model.embed([stretch])
+        of_side = batch.source if side == "source" else batch.target
+        for entry in () if of_side is None else of_side.inputs:
+            if entry.adaptor == slot.key:
+                (made,) = case.model.embed([entry])
                 assert torch.isfinite(made).all(), (
                     f"as a {side}, {plugin.named(embed)} gave embeddings {plugin.kind(made)} of {shown(value)} that hold "  # type: ignore[arg-type]
                     "NaN or infinity; expected finite numbers"

@@ -14,10 +14,10 @@ from ofasys.generator import GENERATORS
 from ofasys.language import Option, SlotOptions, options_of
 from ofasys.modality import Defaults, Modality, Part
 from ofasys.testing.case import SLOT, Case
-from ofasys.types import Drawn, Fixed, Forced, Free, Given, Loop, OneOf
+from ofasys.types import Continuous, Fixed, Forced, Free, Given, Loop, OneOf
 
-READS = ("preprocess", "postprocess", "piece", "collate", "texts", "fit", "canonical")
-ITEMS = (Forced, Given, Free, Fixed, OneOf, Drawn, Loop)
+READS = ("preprocess", "postprocess", "from_frames", "collate", "texts", "fit", "canonical")
+ITEMS = (Forced, Given, Free, Fixed, OneOf, Continuous, Loop)
 
 
 def check_face(case: Case) -> str:
@@ -81,7 +81,7 @@ def _check_item(case: Case, side: str) -> None:
     assert face.item is not None
     item = face.item(slot.index, slot.values)
     assert isinstance(item, ITEMS), f"item gives a {type(item).__name__}, not one of those in ofasys.types"
-    if isinstance(item, Drawn):
+    if isinstance(item, Continuous):
         part = face.adaptor[slot.adaptor.name]
         assert callable(getattr(part.resolve(), "predict", None)), (
             f"its value is drawn, and adaptor={slot.adaptor.name} ({part.load}) has no method predict"

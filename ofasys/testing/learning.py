@@ -18,7 +18,7 @@ from ofasys.testing import embedding
 from ofasys.testing.case import Case, shown
 from ofasys.testing.values import alike
 from ofasys.train.optimizer import adamw
-from ofasys.types import Prediction, Run, SlotPrediction
+from ofasys.types import Prediction, SlotPrediction, TokenSpan
 
 SHORT = 12  # tokens an untrained model may answer
 
@@ -58,7 +58,7 @@ def _check_finite(case: Case, side: str, predictions: Sequence[Prediction | Slot
     """What the adaptor predicts holds no NaN."""
     adaptor = case.model.adaptors[case.slot(side).key]
     for prediction in predictions:
-        if isinstance(prediction, SlotPrediction) and prediction.goal.slot == case.slot(side).index:
+        if isinstance(prediction, SlotPrediction) and prediction.targets.slot == case.slot(side).index:
             for name, made in prediction.made.items():
                 assert torch.isfinite(made).all(), (
                     f"{plugin.named(adaptor.predict)} gave {name} {plugin.kind(made)} with NaN or infinity; "  # type: ignore[arg-type]
@@ -87,9 +87,9 @@ def _tokens(case: Case, side: str) -> set[int]:
     found: set[int] = set()
     for sample in case.samples(side):
         if side == "target":
-            runs = [part.tokens for part in sample.target if isinstance(part, Run) and part.tokens is not None]
+            runs = [part.tokens for part in sample.target if isinstance(part, TokenSpan) and part.tokens is not None]
         else:
-            runs = [piece.tensors["tokens"] for key, piece in sample.source if key == "tokens"]
+            runs = [features.tensors["tokens"] for key, features in sample.source if key == "tokens"]
         found |= {int(token) for run in runs for token in run}
     spans = [case.programs[side].symbols.vocabulary.spans.get(name) for name, _ in case.slot(side).ranges]
     own = {token for token in found for span in spans if span and span[0] <= token < span[1]}

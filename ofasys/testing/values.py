@@ -18,7 +18,7 @@ from ofasys.modality import Context
 from ofasys.modality.plugin import UnforeseenError, named
 from ofasys.program.answer import Answer
 from ofasys.testing.case import SLOT, Case, shown
-from ofasys.types import Fixed, Piece, Run, Sample
+from ofasys.types import Fixed, Sample, SlotFeatures, TokenSpan
 
 Same = Callable[[Any, Any], bool]
 
@@ -46,16 +46,16 @@ STRANGE: tuple[Any, ...] = (
 
 
 def check_values(case: Case) -> str:
-    """Good values are read: the pieces have the length they say, the same value gives the same piece, workers can do
+    """Good values are read: the features have the length they say, the same value gives the same features, workers can do
     it.
     """
     assert len(case.values) >= 2, "give two good values or more"
     for side in case.sides:
         for i, value in enumerate(case.values):
             one, other = (_piece(case, side, value, i) for _ in range(2))
-            _check_piece(one, value)
+            _check_features(one, value)
             _check_length(case, side, one, value)
-            assert alike(one, other), f"{shown(value)} gives another piece when read again"
+            assert alike(one, other), f"{shown(value)} gives other features when read again"
         try:
             ForkingPickler.dumps(case.programs[side])
         except Exception as error:
@@ -136,18 +136,18 @@ def check_round_trip(case: Case, same: Same | None) -> str:
     return f"{len(case.values)} values come back"
 
 
-def answered(sample: Sample, piece: Piece) -> Answer:
-    """The answer of a model that says just what the sample holds. piece: of the slot that is drawn, before any
+def answered(sample: Sample, features: SlotFeatures) -> Answer:
+    """The answer of a model that says just what the sample holds. features: of the slot that is drawn, before any
     noise.
     """
     parts: list[Hypothesis | np.ndarray | None] = []
     for part in sample.target:
-        if isinstance(part, Run):
+        if isinstance(part, TokenSpan):
             assert part.tokens is not None
             assert part.states is not None
             parts.append(Hypothesis(part.tokens, part.states, 0.0, 0.0, True))
         else:
-            parts.append(np.asarray(piece.tensors["frames"]))
+            parts.append(np.asarray(features.tensors["frames"]))
     return Answer(tuple(parts), 0.0)
 
 
@@ -173,7 +173,7 @@ def alike(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _piece(case: Case, side: str, value: Any, i: int) -> Piece:
+def _piece(case: Case, side: str, value: Any, i: int) -> SlotFeatures:
     program, slot = case.programs[side], case.slot(side)
     try:
         sample = case.sample(side, value, i)
@@ -181,25 +181,25 @@ def _piece(case: Case, side: str, value: Any, i: int) -> Piece:
         raise
     except Exception as error:
         raise AssertionError(f"the good value {shown(value)} as a {side} raises {_named(error)}") from error
-    frame = sample.frames.get(slot.index)
-    context = Context(frame=frame, labels=program.labels.get(slot.index))
+    frame = sample.referred.get(slot.index)
+    context = Context(referred=frame, labels=program.labels.get(slot.index))
     return program.preprocessors[slot.index].preprocess(value, context)
 
 
-def _check_piece(piece: Piece, value: Any) -> None:
+def _check_features(features: SlotFeatures, value: Any) -> None:
     """What is looked at in every run is known already; here also that numbers are finite."""
-    for name, array in piece.tensors.items():
+    for name, array in features.tensors.items():
         assert array.dtype.kind != "f" or np.isfinite(array).all(), f"tensor {name!r} of {shown(value)} holds NaN"
 
 
-def _check_length(case: Case, side: str, piece: Piece, value: Any) -> None:
+def _check_length(case: Case, side: str, features: SlotFeatures, value: Any) -> None:
     """A slot of so many tokens has as many, in the target's language and in the plan."""
     slot = case.slot(side)
     item = case.face.item(slot.index, slot.values) if case.face.item else None
     if side == "target" and isinstance(item, Fixed):
         for name, said in (("item's count", item.count), ("expected", slot.expected)):
-            assert piece.length == said, (
-                f"{named(case.programs[side].preprocessors[slot.index].preprocess)} gave length={piece.length} for "
+            assert features.length == said, (
+                f"{named(case.programs[side].preprocessors[slot.index].preprocess)} gave length={features.length} for "
                 f"{shown(value)}, and the face's {name} is {said}; expected the same number in all three"
             )
 
@@ -208,10 +208,10 @@ def _check_limit(case: Case, side: str) -> None:
     program, slot = case.limited(side, 2), case.slot(side)
     for i, value in enumerate(case.values):
         try:
-            piece = program.preprocessors[slot.index].preprocess(value, Context())
+            features = program.preprocessors[slot.index].preprocess(value, Context())
         except DataError:
             continue
-        assert piece.length <= 2, f"with max_length=2, {shown(value)} takes {piece.length} positions (row {i})"
+        assert features.length <= 2, f"with max_length=2, {shown(value)} takes {features.length} positions (row {i})"
 
 
 def _unforeseen(value: Any, error: UnforeseenError) -> str:

@@ -225,7 +225,7 @@ class Judged:
     def add(self, model: GeneralistModel, program: Program, samples: Sequence[Sample]) -> Hidden | None:
         """Judge some samples more; the states of their source, which answers are made from too."""
         batch = to_device(flow.collate(program, samples), model.device)
-        if not batch.goals:
+        if not batch.targets:
             return None
         states = flow.compute(model, flow.adapt(model, batch))
         loss = flow.criterion(flow.emit(model, program, states, batch))

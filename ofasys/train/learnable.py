@@ -28,7 +28,7 @@ def check_choice(task: Task, program: Program) -> None:
                 f"task {task.name!r}: a contrast over {task.micro_batch_size} samples of {rows} rows would tell a row apart from "
                 f"itself; give micro_batch_size={rows} or less"
             )
-        if slot.kind == "category" and slot.goal is not None and len(program.labels[slot.goal]) < 2:
+        if slot.kind == "category" and slot.label_slot is not None and len(program.labels[slot.label_slot]) < 2:
             raise ConfigError(
-                f"task {task.name!r}: column {program.plan.slots[slot.goal].column!r} has one label, so there is nothing to learn"
+                f"task {task.name!r}: column {program.plan.slots[slot.label_slot].column!r} has one label, so there is nothing to learn"
             )

@@ -35,8 +35,8 @@ from ofasys.train.log import RunLog
 from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
 from ofasys.train.precision import autocast, choose
 from ofasys.train.record import RECORD, about, card_of, changes, history
-from ofasys.train.rehearse import rehearse
 from ofasys.train.saving import Clock, is_sound, not_finite, writing
+from ofasys.train.self_critical import self_critical
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
 from ofasys.train.update import Combined, Part, Window
 
@@ -234,8 +234,8 @@ class Run:
             if batch is not None and program.rewarded is not None:
                 draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
                 options = replace(self.by_name[ticket.task].generate, seed=draw)
-                batch, figures = rehearse(self.model, program, batch, options)
-            counts = units(batch.goals) if batch is not None else {}
+                batch, figures = self_critical(self.model, program, batch, options)
+            counts = units(batch.targets) if batch is not None else {}
             parts.append(Part(delivery, batch, counts, figures, time.perf_counter() - began, waited))
         return parts
 
@@ -262,7 +262,7 @@ class Run:
 
         An instruction has as large a share of the update as it has micro-batches in it.
         """
-        if part.batch is None or not part.batch.goals:
+        if part.batch is None or not part.batch.targets:
             return False
         began, ticket = time.perf_counter(), part.delivery.ticket
         task, program = self.by_name[ticket.task], self.programs[ticket.task][part.delivery.instruction]

@@ -18,7 +18,7 @@ from ofasys.modality.number.adaptor import WaveAdaptor
 from ofasys.modality.number.preprocess import Scaled
 from ofasys.model.sizes import ModelConfig
 from ofasys.testing import check_modality
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 CONFIG = ModelConfig(width=32, heads=2, ffn=64, encoder_layers=1, decoder_layers=1, dropout=0.0, max_positions=64)
 GOOD = {"values": [1.5, -2.0, 3.0], "bad": ["x"]}
@@ -55,7 +55,7 @@ def run(face, line, **options):
 
 
 def piece(frames, length=1, **more):
-    return lambda self, value, context: Piece({"frames": frames}, length, **more)
+    return lambda self, value, context: SlotFeatures({"frames": frames}, length, **more)
 
 
 def told(method, *gave):
@@ -64,7 +64,7 @@ def told(method, *gave):
 
 ONE = np.zeros((1, 1), np.float32)
 PIECES = [
-    ("a number", lambda self, value, context: 3.0, "gave a float for 1.5; give a Piece"),
+    ("a number", lambda self, value, context: 3.0, "gave a float for 1.5; give a SlotFeatures"),
     ("nothing", lambda self, value, context: None, "gave a NoneType, nothing"),
     ("float64", piece(ONE.astype(float)), r"gave tensor 'frames' as float64 \(1, 1\) for .*; give float32.*astype"),
     ("objects", piece(np.array([[None]])), r"gave tensor 'frames' as object \(1, 1\)"),
@@ -73,22 +73,22 @@ PIECES = [
     ("a list", piece([[0.0]]), "gave tensor 'frames' as a list"),
     ("no length", piece(ONE, 0), "gave length=0 for"),
     ("half a length", piece(ONE, 0.5), "gave length=0.5"),
-    ("no tensors", lambda self, value, context: Piece({}, 1), "gave tensors a dict"),
-    ("a list of tensors", lambda self, value, context: Piece([ONE], 1), "gave tensors a list"),
+    ("no tensors", lambda self, value, context: SlotFeatures({}, 1), "gave tensors a dict"),
+    ("a list of tensors", lambda self, value, context: SlotFeatures([ONE], 1), "gave tensors a list"),
     ("a wrong grid", piece(ONE, grid=np.zeros((3, 2))), r"gave grid float64 \(3, 2\).*; give \(y, x\)"),
     (
         "tokens of floats",
-        lambda self, value, context: Piece({"frames": ONE, "tokens": np.zeros(1, np.float32)}, 1),
+        lambda self, value, context: SlotFeatures({"frames": ONE, "tokens": np.zeros(1, np.float32)}, 1),
         r"gave tokens float32 \(1,\) and length=1 .*; give whole numbers of shape \(1,\)",
     ),
     (
         "two tokens",
-        lambda self, value, context: Piece({"frames": ONE, "tokens": np.zeros(2, np.int64)}, 1),
+        lambda self, value, context: SlotFeatures({"frames": ONE, "tokens": np.zeros(2, np.int64)}, 1),
         r"gave tokens int64 \(2,\) and length=1",
     ),
     (
         "ids nobody has",
-        lambda self, value, context: Piece({"frames": ONE, "tokens": np.array([10**6])}, 1),
+        lambda self, value, context: SlotFeatures({"frames": ONE, "tokens": np.array([10**6])}, 1),
         "gave tokens from 1000000 to 1000000 .*; the model has ids 0 to",
     ),
 ]
@@ -173,9 +173,9 @@ def test_numbers_that_are_not_finite(broken):
 @pytest.mark.parametrize(
     ("methods", "line", "says"),
     [
-        ({"collate": lambda self, pieces: [p.tensors for p in pieces]}, SOURCE, "gave tensors a list for 2 pieces"),
+        ({"collate": lambda self, pieces: [p.tensors for p in pieces]}, SOURCE, "gave tensors a list for 2 values"),
         ({"collate": lambda self, pieces: {"frames": torch.zeros(2, 1)}}, SOURCE, "gave tensor 'frames' as float32"),
-        ({"collate": lambda self, pieces: {"frames": pieces[0].nothing}}, SOURCE, "raised AttributeError: .*, of 2 pieces"),
+        ({"collate": lambda self, pieces: {"frames": pieces[0].nothing}}, SOURCE, "raised AttributeError: .*, of 2 values"),
         ({"postprocess": lambda self, made, context: made[5]}, TARGET, r"raised IndexError: .*, of float32 \(1, 2\)"),
         ({"__init__": lambda self, options, symbols: options["nothing"]}, SOURCE, "raised KeyError: 'nothing'; mend it"),
         ({"fit": staticmethod(lambda values, options, seed: next(values).nothing)}, SOURCE, "raised AttributeError"),
@@ -215,7 +215,7 @@ def test_texts_that_break(broken):
     from ofasys.modality.text.preprocess import Pieces
 
     broken(Pieces, texts=staticmethod(lambda value, options, root: value.nothing))
-    text = BUILT_IN.face("TEXT")
+    text = BUILT_IN.spec("TEXT")
     part = replace(text.preprocess["pieces"], load="broken_parts:Broken")
     face = replace(text, tag="LEVEL", preprocess={"pieces": part})
     with pytest.raises(PluginError, match=f"LEVEL:x: {told('texts', 'raised AttributeError')}"):
@@ -225,7 +225,7 @@ def test_texts_that_break(broken):
 def test_turned_arrays_are_as_good_as_any(broken):
     def preprocess(self, value, context):
         made = Scaled.preprocess(self, value, context)
-        return Piece({"frames": np.repeat(made.tensors["frames"], 2, 1)[::-1, ::-1][:, :1]}, 1)
+        return SlotFeatures({"frames": np.repeat(made.tensors["frames"], 2, 1)[::-1, ::-1][:, :1]}, 1)
 
     check_modality(broken(Scaled, preprocess=preprocess, collate=_reversed), **GOOD)
 

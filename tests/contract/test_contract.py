@@ -14,7 +14,7 @@ from ofasys.language import option
 from ofasys.modality import Defaults, Part
 from ofasys.testing import check_modality
 from ofasys.testing.values import alike
-from ofasys.types import Fixed, Piece
+from ofasys.types import Fixed, SlotFeatures
 
 pytestmark = pytest.mark.slow
 
@@ -125,7 +125,7 @@ def test_a_face_that_loads_torch(tmp_path, monkeypatch):
 
 
 def _takes_all(self, value, context):
-    return Piece({"tokens": np.full(3, self.start)}, 3)
+    return SlotFeatures({"tokens": np.full(3, self.start)}, 3)
 
 
 def _own_error(self, value, context):
@@ -141,12 +141,12 @@ def _tells_nothing(self, value, context):
 
 
 def _says_two(self, value, context):
-    return Piece(self.sound(value, context).tensors, 2)
+    return SlotFeatures(self.sound(value, context).tensors, 2)
 
 
 def _by_chance(self, value, context):
     tokens = self.sound(value, context).tensors["tokens"]
-    return Piece({"tokens": self.start + np.random.default_rng().integers(0, 256, 3) + 0 * tokens}, 3)
+    return SlotFeatures({"tokens": self.start + np.random.default_rng().integers(0, 256, 3) + 0 * tokens}, 3)
 
 
 def _only_strings(self, value, context):
@@ -167,7 +167,7 @@ def _unsendable(self, value, context):
         (_own_error, r"bad input: 'red' raises KeyError \('red'\), not a DataError: Broken._own_error"),
         (_tells_nothing, "bad input: the DataError for 'red' does not say what was expected"),
         (_says_two, r"values: COLOR:x: Broken._says_two .* gave tokens int64 \(3,\) and length=2 for '#ff0000'"),
-        (_by_chance, "values: '#ff0000' gives another piece when read again"),
+        (_by_chance, "values: '#ff0000' gives other features when read again"),
         (_only_strings, "extremes: True raises AttributeError"),
         (_unsendable, "values: the preprocessor cannot be sent to a data worker"),
     ],

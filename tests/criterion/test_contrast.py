@@ -6,7 +6,7 @@ import torch
 from torch import multiprocessing
 
 from ofasys.criterion.contrast import Contrast, mean_of
-from ofasys.types import SlotGoal, SlotPrediction
+from ofasys.types import SlotPrediction, SlotTargets
 
 D = 8
 LENGTHS = ((2, 1, 3, 1), (1, 1, 2, 4))
@@ -20,7 +20,7 @@ def module():
 def view(states, lengths, slot):
     at = torch.arange(len(states))
     return SlotPrediction(
-        SlotGoal(slot, "source", "contrast", at, torch.tensor(lengths), {}, 1.0), states, {}, None, None
+        SlotTargets(slot, "source", "contrast", at, torch.tensor(lengths), {}, 1.0), states, {}, None, None
     )
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from ofasys.criterion.ctc import CTC, needed
-from ofasys.types import SlotGoal, SlotPrediction
+from ofasys.types import SlotPrediction, SlotTargets
 
 D = 6
 
 
-def goal(lengths, tokens, counts):
-    return SlotGoal(
+def targets(lengths, tokens, counts):
+    return SlotTargets(
         slot=0,
         side="source",
         criterion="ctc",
@@ -20,7 +20,7 @@ def goal(lengths, tokens, counts):
         lengths=torch.tensor(lengths),
         tensors={"tokens": torch.tensor(tokens, dtype=torch.long), "token_lengths": torch.tensor(counts)},
         weight=1.0,
-        goal=1,
+        label_slot=1,
     )
 
 
@@ -31,7 +31,9 @@ def seen(lengths, tokens, counts, labels=3, seed=0):
         module.blank.copy_(torch.randn(D, generator=generator))
     hidden = torch.randn(sum(lengths), D, generator=generator).requires_grad_()
     table = torch.randn(labels, D, generator=generator).requires_grad_()
-    return SlotPrediction(goal=goal(lengths, tokens, counts), hidden=hidden, made={}, candidates=table, module=module)
+    return SlotPrediction(
+        targets=targets(lengths, tokens, counts), hidden=hidden, made={}, candidates=table, module=module
+    )
 
 
 def brute(log_probs, tokens):
@@ -84,13 +86,13 @@ def test_neighbours_change_nothing():
     alone = [seen([5], [0, 1], [2]), seen([3], [2], [1], seed=1)]
     module = alone[0].module
     joined = SlotPrediction(
-        goal=goal([5, 3], [0, 1, 2], [2, 1]),
+        targets=targets([5, 3], [0, 1, 2], [2, 1]),
         hidden=torch.cat([one.hidden for one in alone]),
         made={},
         candidates=alone[0].candidates,
         module=module,
     )
-    apart = [module(SlotPrediction(one.goal, one.hidden, {}, joined.candidates, module)) for one in alone]
+    apart = [module(SlotPrediction(one.targets, one.hidden, {}, joined.candidates, module)) for one in alone]
     whole = sum(float(verdict.loss.detach()) * verdict.count for verdict in apart)
     assert float(module(joined).loss.detach()) * 3 == pytest.approx(whole, rel=1e-5)
 

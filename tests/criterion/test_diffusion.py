@@ -7,21 +7,21 @@ import torch
 from ofasys.criterion.diffusion import Diffusion, prepare
 from ofasys.criterion.diffusion_options import DiffusionOptions
 from ofasys.language import options_of
-from ofasys.model.noise import kept
-from ofasys.types import Piece, SlotGoal, SlotPrediction
+from ofasys.model.noise import alpha_bar
+from ofasys.types import SlotFeatures, SlotPrediction, SlotTargets
 
 DEFAULTS = {name: option.default for name, option in options_of(DiffusionOptions).items()}
 frames = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 
 
 def noised(seed, **options):
-    piece = Piece({"frames": frames, "other": np.ones(1)}, 6, orders=6, info={"a": 1})
+    piece = SlotFeatures({"frames": frames, "other": np.ones(1)}, 6, orders=6, info={"a": 1})
     return prepare(piece, DEFAULTS | options, np.random.default_rng(seed))
 
 
 def test_a_noised_value_is_value_and_noise():
     piece, learn = noised(0)
-    left = kept(1000)[round(float(learn["time"][0]) * 1000) - 1]
+    left = alpha_bar(1000)[round(float(learn["time"][0]) * 1000) - 1]
     np.testing.assert_allclose(learn["noised"], left**0.5 * frames + (1 - left) ** 0.5 * learn["noise"], atol=1e-6)
     np.testing.assert_array_equal(learn["frames"], frames)
     np.testing.assert_array_equal(piece.tensors["frames"], learn["noised"])
@@ -43,16 +43,16 @@ def test_noise_is_a_function_of_the_sample():
 def test_the_loss_is_the_mean_over_all_positions(predict, key):
     learn = [noised(seed)[1] for seed in range(3)]
     tensors = {name: torch.from_numpy(np.concatenate([one[name] for one in learn])) for name in learn[0]}
-    goal = SlotGoal(0, "target", "diffusion", torch.arange(18), torch.tensor([6, 6, 6]), tensors, 1.0)
+    targets = SlotTargets(0, "target", "diffusion", torch.arange(18), torch.tensor([6, 6, 6]), tensors, 1.0)
     made = torch.randn(18, 3, requires_grad=True)
     judge = Diffusion(DEFAULTS | {"predict": predict}, 8)
-    verdict = judge(SlotPrediction(goal, torch.zeros(18, 8), {"frames": made}, None, judge))
+    verdict = judge(SlotPrediction(targets, torch.zeros(18, 8), {"frames": made}, None, judge))
     assert verdict.count == 18
     assert verdict.loss.item() == pytest.approx(((made - tensors[key]) ** 2).mean().item())
     verdict.loss.backward()
     torch.testing.assert_close(made.grad, 2 * (made.detach() - tensors[key]) / made.numel())
     assert not list(judge.parameters())
-    exact = judge(SlotPrediction(goal, torch.zeros(18, 8), {"frames": tensors[key]}, None, judge))
+    exact = judge(SlotPrediction(targets, torch.zeros(18, 8), {"frames": tensors[key]}, None, judge))
     assert exact.loss.item() == 0
 
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from ofasys.criterion.frames import Frames
-from ofasys.types import SlotGoal, SlotPrediction
+from ofasys.types import SlotPrediction, SlotTargets
 
 LENGTHS = [3, 1, 4]
 
 
 def seen(made, truth, weight=5.0):
-    goal = SlotGoal(
+    targets = SlotTargets(
         slot=0,
         side="target",
         criterion="frames",
@@ -19,7 +19,7 @@ def seen(made, truth, weight=5.0):
         tensors={"frames": truth},
         weight=1.0,
     )
-    return SlotPrediction(goal, torch.zeros(8, 4), made, None, Frames({"stop_weight": weight}, 4))
+    return SlotPrediction(targets, torch.zeros(8, 4), made, None, Frames({"stop_weight": weight}, 4))
 
 
 def random(*shape, seed=0):

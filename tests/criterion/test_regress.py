@@ -8,7 +8,7 @@ from torch.distributions import Normal
 from ofasys.criterion import CRITERIA
 from ofasys.criterion.regress import Gaussian, Huber, SquaredError, negative_log_likelihood
 from ofasys.criterion.units import units
-from ofasys.types import SlotGoal, SlotPrediction
+from ofasys.types import SlotPrediction, SlotTargets
 
 N = 7
 
@@ -19,8 +19,15 @@ def seen(n=N, seed=0):
     mean, truth = (torch.tensor(random.normal(size=(n, 1)), dtype=torch.float32) for _ in range(2))
     spread = torch.tensor(random.uniform(0.1, 3, (n, 1)), dtype=torch.float32)
     mean.requires_grad_(), spread.requires_grad_()
-    goal = SlotGoal(0, "target", "gaussian", torch.arange(n), torch.ones(n, dtype=torch.long), {"frames": truth}, 1.0)
-    return SlotPrediction(goal, torch.zeros(n, 4), {"frames": mean, "spread": spread}, None, None), mean, spread, truth
+    targets = SlotTargets(
+        0, "target", "gaussian", torch.arange(n), torch.ones(n, dtype=torch.long), {"frames": truth}, 1.0
+    )
+    return (
+        SlotPrediction(targets, torch.zeros(n, 4), {"frames": mean, "spread": spread}, None, None),
+        mean,
+        spread,
+        truth,
+    )
 
 
 def test_plain_likelihood_is_that_of_torch():
@@ -31,7 +38,7 @@ def test_plain_likelihood_is_that_of_torch():
     assert verdict.count == N
     assert verdict.figures["nll"] == pytest.approx(float(expected.mean().detach()), rel=1e-6)
     assert verdict.figures["l2"] == pytest.approx(float(((mean - truth) ** 2).mean().detach()), rel=1e-6)
-    assert CRITERIA["gaussian"].counted(made.goal) == units([made.goal])[0] == N
+    assert CRITERIA["gaussian"].counted(made.targets) == units([made.targets])[0] == N
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
@@ -73,5 +80,5 @@ def test_the_spread_beside_another_loss_changes_nothing_of_the_mean(criterion, l
 def test_half_precision_is_judged_in_full():
     made, *_ = seen()
     half = {name: tensor.detach().bfloat16() for name, tensor in made.made.items()}
-    verdict = Gaussian({"beta": 0.5}, 4)(SlotPrediction(made.goal, made.hidden, half, None, None))
+    verdict = Gaussian({"beta": 0.5}, 4)(SlotPrediction(made.targets, made.hidden, half, None, None))
     assert verdict.loss.dtype == torch.float32

@@ -68,7 +68,7 @@ def test_a_view_does_not_depend_on_the_other_or_on_neighbours(contrast):
     together = flow.generate(loaded.model, program, samples, SearchOptions())
     alone = flow.generate(loaded.model, program, samples[1:2], SearchOptions())
     for slot in (0, 1):
-        np.testing.assert_allclose(together[1][0].besides[slot], alone[0][0].besides[slot], atol=1e-5)
+        np.testing.assert_allclose(together[1][0].extras[slot], alone[0][0].extras[slot], atol=1e-5)
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_what_leaves_nothing_to_learn_says_so(line, more, says):
 
 def test_a_reward_that_is_better_when_lower(monkeypatch):
     """What makes more errors than the greedy answer is pushed away."""
-    from ofasys.train import rehearse as room
+    from ofasys.train import self_critical as room
 
     rows = [{"q": "say", "a": "yes"}] * 4
     task = Task("t", "[TEXT:q] -> [TEXT:a,criterion=reward,reward=wer]", train=rows, micro_batch_size=4)
@@ -185,6 +185,6 @@ def test_a_reward_that_is_better_when_lower(monkeypatch):
     samples = [flow.preprocess(program, row) for row in rows]
     values = iter([{"a": "no no"}, {"a": "yes"}] * 4)
     monkeypatch.setattr(room.flow, "postprocess", lambda *_: next(values))
-    batch, figures = room.rehearse(model, program, flow.collate(program, samples), SearchOptions(max_length=4))
+    batch, figures = room.self_critical(model, program, flow.collate(program, samples), SearchOptions(max_length=4))
     assert figures == {"reward": 2.0, "greedy": 0.0}
-    assert all((goal.weights < 0).all() for goal in batch.goals)
+    assert all((targets.weights < 0).all() for targets in batch.targets)

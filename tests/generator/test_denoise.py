@@ -10,7 +10,7 @@ from ofasys.errors import ConfigError
 from ofasys.generator.denoise import BLOCK, denoise
 from ofasys.generator.denoise_options import DenoiseOptions
 from ofasys.language import options_of
-from ofasys.model.noise import kept, walk
+from ofasys.model.noise import alpha_bar, stopping_times
 
 DEFAULTS = {name: option.default for name, option in options_of(DenoiseOptions).items()}
 DEFAULTS |= {"timesteps": 1000, "predict": "x0", "length": 5}
@@ -33,7 +33,7 @@ class Exact:
 
     def predict(self, hidden, lengths, tensors):
         """hidden[:, 0] moves the mean, so that a continuation can say something."""
-        left = kept(1000)[(tensors["time"] * 1000).round().long().numpy() - 1]
+        left = alpha_bar(1000)[(tensors["time"] * 1000).round().long().numpy() - 1]
         left = torch.from_numpy(left).repeat_interleave(lengths)[:, None]
         mean = self.mean + hidden[:, :1].double()
         x = tensors["noised"].double()
@@ -49,7 +49,7 @@ class Before:
         self.rows, self.says, self.looks = rows, says, 0
         self.hidden = torch.zeros(rows, 4)
 
-    def look(self, embedding):
+    def peek(self, embedding):
         assert embedding.dim() == 3
         assert len(embedding) == self.rows
         self.looks += 1
@@ -78,7 +78,7 @@ def test_one_look_a_step_for_all_rows():
     adaptor, before, negative = Exact(), Before(3), Before(3)
     run(3, adaptor, before, negative, steps=7)
     assert (before.looks, negative.looks) == (7, 0)
-    assert torch.stack(adaptor.times)[:, 0].tolist() == pytest.approx(((walk(1000, 7) + 1) / 1000).tolist())
+    assert torch.stack(adaptor.times)[:, 0].tolist() == pytest.approx(((stopping_times(1000, 7) + 1) / 1000).tolist())
     run(3, Exact(), before, negative, steps=7, guidance_weight=2.0)
     assert (before.looks, negative.looks) == (14, 7)
 
@@ -154,9 +154,9 @@ def test_schedule_and_steps_are_those_of_diffusers(monkeypatch):
 
     asked = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "clip_sample": False}
     ddpm = diffusers.DDPMScheduler(**asked)
-    np.testing.assert_allclose(kept(1000), ddpm.alphas_cumprod.double().numpy(), rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(alpha_bar(1000), ddpm.alphas_cumprod.double().numpy(), rtol=2e-3, atol=1e-6)
     clean, noise, times = torch.randn(9, 4), torch.randn(9, 4), torch.arange(9) * 111
-    left = torch.tensor(kept(1000))[times, None]
+    left = torch.tensor(alpha_bar(1000))[times, None]
     ours = left.sqrt() * clean + (1 - left).sqrt() * noise
     torch.testing.assert_close(ours.float(), ddpm.add_noise(clean, noise, times), atol=1e-4, rtol=1e-4)
 

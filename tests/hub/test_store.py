@@ -100,7 +100,7 @@ def test_a_first_writing_cut_off_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_torn_write_is_seen(tmp_path):
-    """Half a file, as a disk without fsync may leave it."""
+    """SideBatch a file, as a disk without fsync may leave it."""
     write_folder(tmp_path / "saved", OLD)
     for name in OLD:
         folder = tmp_path / f"torn-{name}"

@@ -131,8 +131,8 @@ def test_units_are_known_before_the_model_runs(name: str) -> None:
     program = model.bind(made.plan, made.labels)
     batch = collate(program, [preprocess(program, row) for row in ROWS])
     loss = criterion(emit(model, program, compute(model, adapt(model, batch)), batch))
-    assert {slot: count for slot, (_, count) in loss.slots.items()} == units(batch.goals)
-    assert all(units(batch.goals).values())
+    assert {slot: count for slot, (_, count) in loss.slots.items()} == units(batch.targets)
+    assert all(units(batch.targets).values())
 
 
 def test_every_criterion_is_under_law() -> None:

@@ -50,11 +50,11 @@ def test_what_goes_in_comes_back(name, tiny):
             if slot.no_loss:
                 assert slot.index not in runs
                 continue
-            context = Context(frame=sample.frames.get(slot.index), labels=made.labels.get(slot.index))
+            context = Context(referred=sample.referred.get(slot.index), labels=made.labels.get(slot.index))
             values = [made.preprocessors[slot.index].postprocess(run, context) for run in runs[slot.index]]
             expected = list(row[slot.column]) if slot.group is not None else [row[slot.column]]
             if slot.modality == "BOX":
-                step = np.array([context.frame["width"], context.frame["height"]] * 2) / 1000
+                step = np.array([context.referred["width"], context.referred["height"]] * 2) / 1000
                 assert len(values) == len(expected)
                 assert all((np.abs(np.subtract(v, e)) <= step).all() for v, e in zip(values, expected, strict=True))
             else:
@@ -82,11 +82,11 @@ def test_only_choices_carry_loss(name, tiny):
     """No prompt token, no `no_loss` slot, no token that has to come; every other one exactly once."""
     made, samples = tiny.program(name), tiny.samples(name)
     batch = flow.collate(made, samples)
-    at = torch.cat([goal.at for goal in batch.goals])
+    at = torch.cat([targets.at for targets in batch.targets])
     assert len(at.unique()) == len(at)
     predicted, start = set(at.tolist()), 0
     scored = {slot.index for slot in made.plan.on("target") if not slot.no_loss}
-    assert set(torch.cat([goal.slots for goal in batch.goals]).tolist()) <= scored
+    assert set(torch.cat([targets.slots for targets in batch.targets]).tolist()) <= scored
     for sample in samples:
         for i, state in enumerate(sample.states):
             choice = made.constraint.single[state] < 0 and made.constraint.slot_of[state] >= 0
@@ -125,12 +125,12 @@ def test_step_by_step_is_the_teacher_forced_argmax(name, tiny):
         total = 0.0
         for p in _predictions(tiny.model(), made, flow.collate(made, [answer])):
             scores = p.hidden @ p.candidates.T
-            if p.goal.allowed is not None:
-                scores = scores.masked_fill(~p.goal.allowed, -torch.inf)
+            if p.targets.allowed is not None:
+                scores = scores.masked_fill(~p.targets.allowed, -torch.inf)
             logp = scores.log_softmax(1)
-            chosen = logp.gather(1, p.goal.labels[:, None])[:, 0]
+            chosen = logp.gather(1, p.targets.labels[:, None])[:, 0]
             total += float(chosen.detach().sum())
-            own = p.goal.at < len(sample.prefix) - 1 + 40
+            own = p.targets.at < len(sample.prefix) - 1 + 40
             assert (chosen[own] >= logp.amax(1)[own] - 1e-4).all()
         if len(best.tokens) < 40:
             assert best.finished

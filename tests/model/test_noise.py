@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from ofasys.model.noise import kept, walk
+from ofasys.model.noise import alpha_bar, stopping_times
 
 
 @pytest.mark.parametrize("timesteps", [2, 10, 50, 1000, 10_000])
 def test_a_value_fades(timesteps):
-    left = kept(timesteps)
+    left = alpha_bar(timesteps)
     assert left.shape == (timesteps,)
     assert (np.diff(left) < 0).all()
     assert 0 < left[-1] < 0.01
@@ -18,14 +18,14 @@ def test_a_value_fades(timesteps):
 
 
 def test_halfway_half_is_left():
-    assert kept(1000)[499] == pytest.approx(
+    assert alpha_bar(1000)[499] == pytest.approx(
         np.cos(0.508 / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2
     )
 
 
 @pytest.mark.parametrize(("timesteps", "steps"), [(1000, 50), (1000, 1), (1000, 1000), (7, 3), (10, 50), (1000, 999)])
 def test_a_walk_begins_in_noise_and_falls(timesteps, steps):
-    times = walk(timesteps, steps)
+    times = stopping_times(timesteps, steps)
     assert times[0] == timesteps - 1
     assert len(times) == min(steps, timesteps)
     assert (np.diff(times) < 0).all()

@@ -144,7 +144,7 @@ class Wide:
 
 
 def test_an_attribute_that_does_not_reach_the_slot():
-    image = BUILT_IN.face("IMAGE")
+    image = BUILT_IN.spec("IMAGE")
     wide = replace(
         image, tag="WIDE", adaptor=dict(image.adaptor) | {"conv": Part("nowhere:Conv", Wide, keyed=("stride",))}
     )
@@ -155,7 +155,7 @@ def test_an_attribute_that_does_not_reach_the_slot():
     made = plan("[WIDE:i] -> [TEXT:t]", modalities=registry)
     assert "[WIDE:i]" in str(made)  # a plan prints where its modality is not registered
     with pytest.raises(ConfigError, match="BOX is registered already"):
-        BUILT_IN.with_(BUILT_IN.face("BOX"))
+        BUILT_IN.with_(BUILT_IN.spec("BOX"))
     with pytest.raises(ConfigError, match="IMAGE is registered already"):
         BUILT_IN.with_(replace(image, tag="PHOTO", aliases=("IMAGE",)))
 
@@ -184,7 +184,7 @@ def test_steps_in_the_order_of_the_sentence():
     assert repeat.slots == (1, 2)
     assert made.source[4] == Prompt("end")
     assert made.target == (Prompt("so"), Fill(3))
-    assert made.slots[2].frame == 1
+    assert made.slots[2].refers_to == 1
     assert [s.group for s in made.slots] == [None, 0, 0, None]
 
 

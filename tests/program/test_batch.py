@@ -20,30 +20,30 @@ def test_streams_lie_end_to_end(tiny):
     layout = batch.target.layout
     assert layout.lengths.tolist() == lengths
     assert layout.length == max(lengths)
-    assert layout.place.tolist() == [*range(lengths[0]), *range(layout.length, layout.length + lengths[1])]
+    assert layout.padded_index.tolist() == [*range(lengths[0]), *range(layout.length, layout.length + lengths[1])]
     assert not layout.full
     assert batch.source.layout.full
     assert batch.size == 2
     assert batch.positions == sum(lengths) + 2 * batch.source.layout.length
     assert batch.padded == 2 * max(lengths) + 2 * batch.source.layout.length
-    tokens = batch.target.stretches[0].tensors["tokens"]
+    tokens = batch.target.inputs[0].tensors["tokens"]
     np.testing.assert_array_equal(tokens, np.concatenate([np.append(s.prefix, s.tokens[:-1]) for s in samples]))
 
 
 def test_each_position_is_embedded_once(tiny):
     for name in tiny.INSTRUCTIONS:
         batch = flow.collate(tiny.program(name), tiny.samples(name))
-        for half in (batch.source, batch.target):
-            if half is not None:
-                rows = torch.cat([stretch.rows for stretch in half.stretches])
-                assert sorted(rows.tolist()) == list(range(len(half.layout.place)))
+        for side in (batch.source, batch.target):
+            if side is not None:
+                rows = torch.cat([entry.rows for entry in side.inputs])
+                assert sorted(rows.tolist()) == list(range(len(side.layout.padded_index)))
 
 
 def test_one_sided_instructions(tiny):
     assert flow.collate(tiny.program("language"), tiny.samples("language")).source is None
     sample = flow.preprocess(tiny.program("language"), {}, target=False)
     batch = flow.collate(tiny.program("language"), [sample])
-    assert batch.goals == ()
+    assert batch.targets == ()
     assert batch.target.layout.lengths.tolist() == [1]
 
 
@@ -58,9 +58,9 @@ def test_origins_are_kept(tiny):
 def test_to_device_reaches_every_tensor(tiny):
     batch = to_device(flow.collate(tiny.program("detect"), tiny.samples("detect")), torch.device("meta"))
     assert isinstance(batch, Batch)
-    assert {goal.at.device.type for goal in batch.goals} == {"meta"}
-    assert {t.device.type for s in batch.source.stretches for t in s.tensors.values()} == {"meta"}
-    assert batch.target.layout.place.device.type == "meta"
+    assert {targets.at.device.type for targets in batch.targets} == {"meta"}
+    assert {t.device.type for s in batch.source.inputs for t in s.tensors.values()} == {"meta"}
+    assert batch.target.layout.padded_index.device.type == "meta"
 
 
 @pytest.mark.parametrize("name", ["caption", "detect", "entail", "heads"])

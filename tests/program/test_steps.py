@@ -1,4 +1,4 @@
-"""What stands before a value, of different length in each row: step by step and in stretches as in one pass."""
+"""What stands before a value, of different length in each row: step by step and in inputs as in one pass."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from ofasys.model import UniversalModel
 from ofasys.program.batch import layout
-from ofasys.program.steps import Onward, Past, StepDecoder
+from ofasys.program.steps import Past, StepDecoder, ValueContinuation
 from ofasys.types import Hidden, Layout, Stream
 
 LENGTHS = (4, 1, 6)
@@ -51,7 +51,7 @@ def test_steps_after_pasts_of_different_length(model, whole):
     with torch.no_grad():
         want = model.decode(both, memory).states[rows].view(3, MORE, D)
         first = model.decode(past, memory).states[torch.tensor(LENGTHS).cumsum(0) - 1]
-    onward = Onward(model, memory, Past.of(past))
+    onward = ValueContinuation(model, memory, Past.of(past))
     torch.testing.assert_close(onward.hidden, first, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(onward.step(after[:, :1]), want[:, 0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(onward.step(after[:, 1:4]), want[:, 3], atol=1e-5, rtol=1e-4)
@@ -66,9 +66,9 @@ def test_a_look_sees_both_ways_and_keeps_nothing(model, whole):
         marked = Stream(both.embedding, Layout(**{**vars(both.layout), "blocks": blocks}))
         want = model.decode(marked, memory).states
         causal = model.decode(both, memory).states
-    onward = Onward(model, memory, Past.of(past))
+    onward = ValueContinuation(model, memory, Past.of(past))
     for _ in range(2):
-        torch.testing.assert_close(onward.look(after), want[rows].view(3, MORE, D), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(onward.peek(after), want[rows].view(3, MORE, D), atol=1e-5, rtol=1e-4)
     last = rows.view(3, MORE)[:, -1]
     assert (
         want[rows.view(3, MORE)[:, 0]] - causal[rows.view(3, MORE)[:, 0]]
@@ -107,7 +107,7 @@ def test_what_saw_both_ways_in_training_does_so_before_tokens(model, whole):
     last = torch.tensor(LENGTHS).cumsum(0) - 1
     with torch.no_grad():
         want, causal = (model.decode(stream, memory).states[last] for stream in (marked, past))
-    torch.testing.assert_close(Onward(model, memory, Past.of(marked)).hidden, want, atol=4e-6, rtol=0)
+    torch.testing.assert_close(ValueContinuation(model, memory, Past.of(marked)).hidden, want, atol=4e-6, rtol=0)
     assert (want - causal).abs().max() > 5e-5
 
 

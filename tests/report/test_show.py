@@ -22,7 +22,7 @@ POSITIONS = np.random.default_rng(0).normal(size=(6, 3, 3))
 
 
 def shown(tag, values, **view):
-    return BUILT_IN.face(tag).show.resolve()(values, View(**view))
+    return BUILT_IN.spec(tag).show.resolve()(values, View(**view))
 
 
 def files(page):
@@ -50,17 +50,17 @@ def test_pictures(size, wide):
 
 
 def test_boxes_lie_on_their_picture():
-    page = shown("BOX", [[0.0, 0.0, 30.0, 20.0]], frame=PICTURE, truths=[[30.0, 20.0, 60.0, 40.0]], labels=["<a>"])
+    page = shown("BOX", [[0.0, 0.0, 30.0, 20.0]], referred=PICTURE, truths=[[30.0, 20.0, 60.0, 40.0]], labels=["<a>"])
     image = Image.open(io.BytesIO(files(page)[0]))
     assert image.size == (180, 120)
     colours = {image.getpixel(place) for place in ((0, 30), (120, 60))}
     assert colours == {(230, 25, 75), (173, 181, 189)}
     assert "[0.0, 0.0, 30.0, 20.0]" in page
-    shares = shown("BOX", [Box([0.0, 0.0, 0.5, 0.5], "xyxy", True)], frame=PICTURE)
+    shares = shown("BOX", [Box([0.0, 0.0, 0.5, 0.5], "xyxy", True)], referred=PICTURE)
     assert "[0.000, 0.000, 0.500, 0.500]" in shares
     assert Image.open(io.BytesIO(files(shares)[0])).getpixel((89, 30)) == (230, 25, 75)
-    assert "(no box)" in shown("BOX", [None], frame=PICTURE)
-    assert files(shown("BOX", [[50.0, 30.0, 10.0, 5.0]], frame=PICTURE))  # corners that changed places
+    assert "(no box)" in shown("BOX", [None], referred=PICTURE)
+    assert files(shown("BOX", [[50.0, 30.0, 10.0, 5.0]], referred=PICTURE))  # corners that changed places
     assert shown("BOX", [[1.0, 2.0, 3.0, 4.0]]) == "[1.0, 2.0, 3.0, 4.0]"
 
 

@@ -144,7 +144,7 @@ def learned(made, task, k):
     delivery = made[Ticket(0, task.name, k)]
     assert not delivery.bad
     symbols = made.programs[task.name][0].symbols
-    (tokens,) = (stretch.tensors["tokens"].tolist() for stretch in delivery.batch.target.stretches)
+    (tokens,) = (entry.tensors["tokens"].tolist() for entry in delivery.batch.target.inputs)
     return [symbols.decode(np.array([t])) for t in tokens]
 
 

@@ -11,7 +11,7 @@ from ofasys.errors import DataError
 from ofasys.modality import Concatenate, Context
 from ofasys.modality.modality import NOWHERE, Options
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 EXPECTED = 'a colour: "#rrggbb", or (r, g, b) with whole numbers from 0 to 255'
 
@@ -23,10 +23,10 @@ class Channels(Concatenate):
         self.levels = int(options["levels"])
         self.start = symbols.vocabulary.span("channels")[0]
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError for what is no colour."""
         levels = np.array([channel * self.levels // 256 for channel in _channels(value)], dtype=np.int64)
-        return Piece({"tokens": self.start + levels}, length=3)
+        return SlotFeatures({"tokens": self.start + levels}, length=3)
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> str:
         """ "#rrggbb", each channel in the middle of its level."""

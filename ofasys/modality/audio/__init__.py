@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ofasys.modality.audio.options import AudioOptions, FbankOptions, FramesOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
-from ofasys.types import Drawn
+from ofasys.types import Continuous
 
 GUESS = 5.0  # seconds, where nothing is known
 
@@ -80,7 +80,7 @@ AUDIO = Modality(
     },
     source=Defaults(preprocess="fbank", adaptor="conv", criteria=("ctc", "classify")),
     target=Defaults(preprocess="frames", adaptor="frames", criterion="frames", generator="frames"),
-    item=lambda slot, options: Drawn(slot),
+    item=lambda slot, options: Continuous(slot),
     expected=_positions,
     check=_check,
     limited=True,

@@ -13,7 +13,7 @@ from ofasys.modality.audio.read_audio import read_audio
 from ofasys.modality.audio.waveform import Audio
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 # About the mean and deviation of the log-mel magnitudes of speech. Numbers of ours, not of a data set: a frame then means
 # the same in every model and every task, and a value of one data set comes back whole from a model of another.
@@ -52,7 +52,7 @@ class Fbank(Heard):
     max_length: longer audio loses its end.
     """
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value holds no sound, or one that is too short or too long."""
         frames = log_mel(self._samples(value, context), self.spec)
         if most := self.options["max_length"]:
@@ -65,7 +65,9 @@ class Fbank(Heard):
         if context.random is not None and context.training:
             names = ("time_masks", "time_mask", "time_share", "band_masks", "band_mask")
             frames = spec_augment(frames, context.random, **{name: self.options[name] for name in names})
-        return Piece({"frames": frames, "counts": np.array([len(frames)], dtype=np.int64)}, positions(len(frames)))
+        return SlotFeatures(
+            {"frames": frames, "counts": np.array([len(frames)], dtype=np.int64)}, positions(len(frames))
+        )
 
 
 class Frames(Heard):
@@ -74,7 +76,7 @@ class Frames(Heard):
     A value longer than max_length is an error: a model that learned from its beginning alone would stop in the middle.
     """
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value holds no sound, or one that is too short or too long."""
         samples = self._samples(value, context)
         step = self.spec.hop * self.options["reduction"]
@@ -86,11 +88,11 @@ class Frames(Heard):
             )
         padded = np.pad(samples, (0, length * step - len(samples)))
         frames = log_mel(padded, self.spec)[: length * self.options["reduction"]]
-        return Piece({"frames": (frames - MEAN) / DEVIATION}, length)
+        return SlotFeatures({"frames": (frames - MEAN) / DEVIATION}, length)
 
-    def piece(self, frames: np.ndarray) -> Piece:
+    def from_frames(self, frames: np.ndarray) -> SlotFeatures:
         """Frames (length * reduction, C) that were generated, for what comes after them."""
-        return Piece({"frames": frames}, len(frames) // self.options["reduction"])
+        return SlotFeatures({"frames": frames}, len(frames) // self.options["reduction"])
 
     def postprocess(self, made: np.ndarray, context: Context) -> Audio:
         """Frames (n, C) as they were generated -> sound."""

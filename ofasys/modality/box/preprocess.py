@@ -14,7 +14,7 @@ from ofasys.modality.box.box import FORMATS, WRITTEN, Box, corners
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.shared.array import as_array, got, holds_array
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 EXPECTED = {
     "xyxy": "[x1, y1, x2, y2] in pixels with 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height",
@@ -43,7 +43,7 @@ class Bins(Concatenate):
             self.expected = said.replace("in pixels", "as shares of the image's sides")
         self.doubt: _Doubt | None = None if self.normalised else _Doubt(self.format == "xyxy")
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError for what is not four finite numbers, has no area, or is outside by more than rounding."""
         width, height = self._frame(context)
         numbers = self._numbers(value)
@@ -52,7 +52,7 @@ class Bins(Concatenate):
         sides = (width, height) * 2
         inside = zip(self._inside(numbers, width, height), sides, strict=True)
         bins = [min(int(c / side * self.bins), self.bins - 1) for c, side in inside]
-        return Piece({"tokens": np.array(bins, dtype=np.int64) + self.start}, 4)
+        return SlotFeatures({"tokens": np.array(bins, dtype=np.int64) + self.start}, 4)
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> Box:
         """The middles of the bins, corners put in order, written as the slot's rows are."""
@@ -124,9 +124,9 @@ class Bins(Concatenate):
         return box
 
     def _frame(self, context: Context) -> tuple[float, float]:
-        if context.frame is None:
+        if context.referred is None:
             raise DataError("the image this box lies in is missing", expected="a value for the image slot it refers to")
-        return context.frame["width"], context.frame["height"]
+        return context.referred["width"], context.referred["height"]
 
 
 def _number(value: Any) -> float:

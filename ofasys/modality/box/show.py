@@ -22,9 +22,9 @@ def show(values: Sequence[Any], view: View) -> str:
     None is no box. Errors: DataError for a frame that is no picture.
     """
     numbers = media.text("; ".join(_written(value) for value in values if value is not None) or "(no box)")
-    if view.frame is None:
+    if view.referred is None:
         return numbers
-    image = read_image(view.frame, view.root)
+    image = read_image(view.referred, view.root)
     scale = media.scale_of(image)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     picture = image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)

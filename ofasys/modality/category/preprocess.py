@@ -11,7 +11,7 @@ from ofasys.modality.category import HEAD
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 
 class Label(Concatenate):
@@ -20,7 +20,7 @@ class Label(Concatenate):
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.options, self.symbols = options, symbols
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """tokens (n,). Errors: DataError when the label is not in the set."""
         label, labels = self._label(value), context.labels or ()
         if label not in labels:
@@ -31,7 +31,7 @@ class Label(Concatenate):
             tokens = [self.symbols.vocabulary.span(self.options[HEAD])[0] + labels.index(label)]
         else:
             tokens = self.symbols.encode(label)
-        return Piece({"tokens": np.array(tokens, dtype=np.int64)}, len(tokens))
+        return SlotFeatures({"tokens": np.array(tokens, dtype=np.int64)}, len(tokens))
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> str:
         """The label."""

@@ -10,7 +10,7 @@ from ofasys.modality.image.options import CodesOptions, PixelsOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.modality.shared.part import TOKENS
 from ofasys.modality.shared.patch_part import PATCH
-from ofasys.types import Drawn, Fixed, Item
+from ofasys.types import Continuous, Fixed, Item
 
 
 def _check(options: Options) -> str | None:
@@ -31,7 +31,7 @@ def _positions(options: Options) -> int:
 
 def _item(slot: int, options: Options) -> Item:
     if options["preprocess"] != "codes":
-        return Drawn(slot)
+        return Continuous(slot)
     return Fixed(slot, code_range(options), _positions(options), width=options["size"] // options["patch"])
 
 

@@ -17,7 +17,7 @@ from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.shared.cut import raster, resized
 from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 MOST_BYTES = 200_000_000  # of pictures held to train a tokenizer on
 
@@ -49,7 +49,7 @@ class Codes(Concatenate):
         assert self.fitted is not None
         return ImageTokenizer.from_arrays(self.fitted)
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value is no picture, is empty or too large."""
         value, mask = _parted(value)
         image = read_image(value, context.root)
@@ -58,7 +58,7 @@ class Codes(Concatenate):
         if hidden is not None:
             tokens = np.where(hidden, self.mask, tokens)
         info = {"width": image.width, "height": image.height}
-        return Piece({"tokens": tokens}, len(tokens), raster(self.side, self.side), orders=1, info=info)
+        return SlotFeatures({"tokens": tokens}, len(tokens), raster(self.side, self.side), orders=1, info=info)
 
     def postprocess(self, made: np.ndarray, context: Context) -> Image.Image:
         """Tokens (n,) -> an RGB picture of `size` x `size` pixels."""

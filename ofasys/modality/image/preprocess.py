@@ -10,7 +10,7 @@ from ofasys.modality.modality import Concatenate, Context, Options
 from ofasys.modality.shared.cut import cut, raster, shape_in_patches
 from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 
 class Pixels(Concatenate):
@@ -19,12 +19,12 @@ class Pixels(Concatenate):
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.size, self.patch, self.keep_aspect = options["size"], options["patch"], options["keep_aspect"]
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value is no picture, is empty or too large."""
         image = read_image(value, context.root)
         h, w = shape_in_patches(image.width, image.height, self.size, self.patch, self.keep_aspect)
         tensors = {"patches": cut(image, h, w, self.patch), "shapes": np.array([[h, w]], dtype=np.int64)}
-        return Piece(tensors, h * w, raster(h, w), orders=1, info={"width": image.width, "height": image.height})
+        return SlotFeatures(tensors, h * w, raster(h, w), orders=1, info={"width": image.width, "height": image.height})
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> Any:
         """Pixels are read, not made; pictures are made of codes."""

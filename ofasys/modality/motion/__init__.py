@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.modality.motion.options import MotionOptions
-from ofasys.types import Drawn
+from ofasys.types import Continuous
 
 
 def _positions(options: Options) -> int:
@@ -41,7 +41,7 @@ MOTION = Modality(
     },
     source=Defaults(preprocess="frames", adaptor="frames", criteria=("classify",)),
     target=Defaults(preprocess="frames", adaptor="frames", criterion="diffusion", generator="denoise"),
-    item=lambda slot, options: Drawn(slot),
+    item=lambda slot, options: Continuous(slot),
     expected=_positions,
     limited=True,
     save=Part(

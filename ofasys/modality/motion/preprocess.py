@@ -15,7 +15,7 @@ from ofasys.modality.motion.motion import Motion
 from ofasys.modality.motion.read_motion import Files, read_motion
 from ofasys.modality.motion.skeleton import Skeleton
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 LEAST_SHARE = 0.1  # of the spread of its kind that a feature which hardly moves is divided by
 MOST_SKELETONS = 64  # of which the commonest is looked for; values with yet another are left out
@@ -39,18 +39,18 @@ class Frames(Concatenate):
         self.features, self.files = features_of(fitted), Files()
         self.mean, self.deviation = (np.asarray(fitted[name], dtype=np.float64) for name in ("mean", "deviation"))
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value is no motion, or has another skeleton."""
         random = context.random if context.training else None
         made = (self._features(self._read(value, context), random) - self.mean) / self.deviation
         if short := -len(made) % self.stride:
             made = np.concatenate([made, np.repeat(made[-1:], short, 0)])
-        return self.piece(made.astype(np.float32).reshape(-1, self.stride * made.shape[1]))
+        return self.from_frames(made.astype(np.float32).reshape(-1, self.stride * made.shape[1]))
 
-    def piece(self, frames: np.ndarray) -> Piece:
+    def from_frames(self, frames: np.ndarray) -> SlotFeatures:
         """Frames (n, stride * C) as they stand in a stream."""
         length = np.array([len(frames)], dtype=np.int64)
-        return Piece({"frames": frames, "time": np.zeros(1, dtype=np.float32), "lengths": length}, len(frames))
+        return SlotFeatures({"frames": frames, "time": np.zeros(1, dtype=np.float32), "lengths": length}, len(frames))
 
     def postprocess(self, frames: np.ndarray, context: Context) -> Motion:
         """frames (n, stride * C) -> the motion. Errors: DataError when the model made no finite numbers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.modality.number.options import WAVES, NumberOptions
-from ofasys.types import Drawn
+from ofasys.types import Continuous
 
 KEYED = ("column", "scale", "mean", "std")  # a column has a scale of its own, and weights with it
 
@@ -62,7 +62,7 @@ NUMBER = Modality(
     target=Defaults(
         preprocess="scaled", adaptor="waves", criterion="gaussian", generator="regress", criteria=("mse", "huber")
     ),
-    item=lambda slot, options: Drawn(slot),
+    item=lambda slot, options: Continuous(slot),
     expected=lambda options: 1,
     check=_check,
     says=_says,

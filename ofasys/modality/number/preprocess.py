@@ -15,7 +15,7 @@ from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.number.number import Number
 from ofasys.modality.number.read_number import EXPECTED, read_number
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 FARTHEST = 1e6  # units of its scale that a number may be away from the middle
 NORMAL_QUARTERS = 1.349  # deviations of a normal distribution between its quarters
@@ -31,7 +31,7 @@ class Scaled(Concatenate):
         self.middle, self.unit = float(fitted["middle"][0]), float(fitted["unit"][0])
         self.log, self.low, self.high = options["scale"] == "log", options["lo"], options["hi"]
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError for what is no number, is outside lo and hi, or is out of all proportion to the scale."""
         number = read_number(value)
         self._check_bounds(number)
@@ -43,11 +43,11 @@ class Scaled(Concatenate):
                 f"their middle, {middle:g}",
                 expected="a number of their size; scale=log is for numbers of many sizes, mean and std give a scale",
             )
-        return self.piece(np.array([[place]], dtype=np.float32))
+        return self.from_frames(np.array([[place]], dtype=np.float32))
 
-    def piece(self, frames: np.ndarray) -> Piece:
+    def from_frames(self, frames: np.ndarray) -> SlotFeatures:
         """frames (1, 1), or (1, 2) with a spread, as they stand in a stream: one position, without the spread."""
-        return Piece({"frames": np.ascontiguousarray(frames[:, :1], dtype=np.float32)}, len(frames))
+        return SlotFeatures({"frames": np.ascontiguousarray(frames[:, :1], dtype=np.float32)}, len(frames))
 
     def postprocess(self, frames: np.ndarray, context: Context) -> Number:
         """frames (1, 2), place and spread on the scale -> the number in its unit; of (1, 1) the spread is 0.

@@ -11,7 +11,7 @@ from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.phone.inventories import inventory
 from ofasys.modality.phone.pronounce import english, joined, phonemized, ways_in, written
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 EXPECTED = 'phones: a str with a blank between symbols, as "HH AH L OW", or a list of them'
 
@@ -25,10 +25,10 @@ class Phones(Concatenate):
         self.options, self.inventory = options, inventory(options["inventory"])
         self.start, self.end = symbols.vocabulary.span(f"phones.{options['inventory']}")
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError for what holds no phones, or a symbol the inventory lacks, naming the nearest."""
         tokens = np.array(self._numbers(self._written(value, context)), dtype=np.int64) + self.start
-        return Piece({"tokens": tokens}, len(tokens))
+        return SlotFeatures({"tokens": tokens}, len(tokens))
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> str:
         """The symbols as text, a blank between phones: "HH AH L OW"; between syllables: "ni3 hao3"."""

@@ -21,7 +21,7 @@ from ofasys.modality.struct.schema import TableSchema, is_database, read_schema
 from ofasys.modality.struct.table import Table, header, lines, parse_table, read_table, whole
 from ofasys.modality.struct.triples import NONE, Triple, parse_triples, read_triples, write_triple
 from ofasys.modality.symbols import Symbols
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 BLOCK = 64  # lines encoded at once
 MOST_TEXT = 1_000  # characters of one value that the tokenizer is trained on
@@ -36,7 +36,7 @@ class Lines(Concatenate):
         self.longest = max(map(len, symbols.tokenizer.get_vocab()), default=1)  # characters a piece stands for
         self.said = False
 
-    def fitting(self, head: str, rest: Iterator[str], count: int | None, what: tuple[str, str]) -> Piece:
+    def fitting(self, head: str, rest: Iterator[str], count: int | None, what: tuple[str, str]) -> SlotFeatures:
         """`head` and as many lines of `rest` as fit; what comes after is not read. count: lines there are, or None.
 
         what: what the head is called, and the lines. info: `kept` and `dropped` lines (None where it is not known how
@@ -62,7 +62,9 @@ class Lines(Concatenate):
             self.said = True
             left = "the rest are" if dropped is None else f"{dropped} more are"
             warnings.warn(f"{kept} {what[1]} fit max_length={self.room}; {left} left out", stacklevel=2)
-        return Piece({"tokens": np.array(tokens, dtype=np.int64)}, len(tokens), info={"kept": kept, "dropped": dropped})
+        return SlotFeatures(
+            {"tokens": np.array(tokens, dtype=np.int64)}, len(tokens), info={"kept": kept, "dropped": dropped}
+        )
 
     @staticmethod
     def sampled(parts: Iterable[str]) -> list[str]:
@@ -81,7 +83,7 @@ class Lines(Concatenate):
 class Tables(Lines):
     """A table -> tokens (n,) of its lines, the header first. A database is read as `preprocess=database` does."""
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError for what is no table, and for a header longer than max_length."""
         if is_database(value, context.root):
             return Databases({**self.options, "samples": SAMPLES}, self.symbols).preprocess(value, context)
@@ -113,7 +115,7 @@ def _table_lines(value: Any, root: str | Path | None) -> Iterator[str]:
 class TriplesText(Lines):
     """A list of triples -> tokens (n,), a line each."""
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError for what is no list of triples, and for a first one longer than max_length."""
         triples = map(write_triple, read_triples(value))
         first = next(triples, f" {NONE}")
@@ -141,7 +143,7 @@ class Databases(Lines):
     tables.
     """
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError for what is no database, and for a first table longer than max_length."""
         most = int(self.options["samples"])
         tables = _schema(value, most, context.root)
@@ -149,7 +151,7 @@ class Databases(Lines):
             encoded = self.symbols.encode_batch(_written(tables, samples))
             if sum(map(len, encoded)) <= self.room:
                 tokens = np.array(list(chain.from_iterable(encoded)), dtype=np.int64)
-                return Piece({"tokens": tokens}, len(tokens), info={"kept": len(tables) - 1, "dropped": 0})
+                return SlotFeatures({"tokens": tokens}, len(tokens), info={"kept": len(tables) - 1, "dropped": 0})
         first, *rest = _written(tables, 0)
         return self.fitting(first, iter(rest), len(rest), ("the first table of the database", "tables after the first"))
 
@@ -199,7 +201,7 @@ class Grids(Concatenate):
         self.values, self.rows, self.columns = options["values"], options["rows"], options["columns"]
         self.most, self.start = options["max_length"], symbols.vocabulary.span("cells")[0]
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError for what is no grid, of another shape than the options say, or longer than max_length."""
         grid = read_grid(value, self.values, self.rows, self.columns)
         cells, places = write_grid(grid, CELLS if self.columns is None else None)
@@ -208,7 +210,7 @@ class Grids(Concatenate):
                 f"a grid of {grid.shape[0]} x {grid.shape[1]} takes {len(cells)} positions",
                 expected=f"at most max_length={self.most}: a grid is never cut",
             )
-        return Piece({"tokens": cells + self.start}, len(cells), places, orders=1)
+        return SlotFeatures({"tokens": cells + self.start}, len(cells), places, orders=1)
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> Grid | Malformed:
         """A list of lists; the rows as text, Malformed, where they are of several lengths."""

@@ -13,7 +13,7 @@ from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import Symbols
 from ofasys.modality.text.written import number_text
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 MASK_TEXT = "<mask>"
 
@@ -27,7 +27,7 @@ class Pieces(Concatenate):
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.options, self.symbols = options, symbols
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """A non-empty str, or a number. Errors: DataError for anything else."""
         text = self._text(value if context.labels is None else label_text(value))
         if context.labels is not None and text not in context.labels:
@@ -45,7 +45,7 @@ class Pieces(Concatenate):
                 tokens = self._noised(tokens, context.random)
         if not len(tokens):
             raise DataError(f"the tokenizer leaves nothing of {_short(value)}", expected="text it has pieces for")
-        return Piece({"tokens": tokens}, len(tokens))
+        return SlotFeatures({"tokens": tokens}, len(tokens))
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> str:
         """The text of the pieces; of a closed set the label as the set spells it."""

@@ -11,7 +11,7 @@ from ofasys.modality.shared.cut import cut, raster, shape_in_patches
 from ofasys.modality.symbols import Symbols
 from ofasys.modality.video.choose import choose
 from ofasys.modality.video.read import opened
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 
 class Frames(Concatenate):
@@ -25,7 +25,7 @@ class Frames(Concatenate):
         self.frames, self.rate = int(options["frames"]), options["rate"]
         self.size, self.patch, self.keep_aspect = options["size"], options["patch"], options["keep_aspect"]
 
-    def preprocess(self, value: Any, context: Context) -> Piece:
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value is no clip, has no frame, breaks off, or is too large."""
         random = context.random if context.training else None
         with opened(value, context.root, timed=self.rate is not None) as clip:
@@ -41,7 +41,7 @@ class Frames(Concatenate):
         tensors = {"patches": np.concatenate(taken), "shapes": np.full((len(taken), 2), (h, w), dtype=np.int64)}
         grid = np.tile(raster(h, w), (len(taken), 1))
         info = {"width": width, "height": height, "duration": clip.duration, "frames": len(clip.times)}
-        return Piece(tensors, len(grid), grid, orders=len(taken), info=info)
+        return SlotFeatures(tensors, len(grid), grid, orders=len(taken), info=info)
 
     def postprocess(self, made: np.ndarray, context: Context) -> Any:
         """Clips are read, not made."""

@@ -11,7 +11,7 @@ from ofasys.generalist import GeneralistModel
 from ofasys.generator.options import SearchOptions
 from ofasys.model.sizes import ModelConfig
 from ofasys.planner import plan
-from ofasys.types import Whole
+from ofasys.types import ValueSpan
 from tests.modality.audio.sounds import chirp, tone
 
 CONFIG = ModelConfig(width=32, heads=2, ffn=64, encoder_layers=1, decoder_layers=2, dropout=0.0, max_positions=256)
@@ -91,20 +91,20 @@ def test_step_by_step_is_the_whole_pass(model, name):
         sample = flow.preprocess(made, row)
         target = []
         for part, found in zip(sample.target, answer.parts, strict=True):
-            if isinstance(part, Whole):
-                piece = made.preprocessors[part.slot].piece(found)
-                part = replace(part, piece=piece)
-                goals = {part.slot: {"frames": found}}
+            if isinstance(part, ValueSpan):
+                piece = made.preprocessors[part.slot].from_frames(found)
+                part = replace(part, features=piece)
+                targets = {part.slot: {"frames": found}}
             else:
                 part = replace(part, tokens=found.tokens, states=found.states)
             target.append(part)
-        samples.append(replace(sample, target=tuple(target), goals=goals))
+        samples.append(replace(sample, target=tuple(target), supervision=targets))
     batch = flow.collate(made, samples)
     predictions = flow.emit(model, made, flow.compute(model, flow.adapt(model, batch)), batch)
     (seen,) = [p for p in predictions if hasattr(p, "made")]
-    torch.testing.assert_close(seen.made["frames"].flatten(0, 1), seen.goal.tensors["frames"], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(seen.made["frames"].flatten(0, 1), seen.targets.tensors["frames"], atol=2e-5, rtol=1e-4)
     lengths = [len(p) // 2 for a in answers for p in a.parts if getattr(p, "ndim", 0) == 2]
-    assert seen.goal.lengths.tolist() == lengths
+    assert seen.targets.lengths.tolist() == lengths
     for stops in (torch.sigmoid(seen.made["stop"]) >= 0.5).split(lengths):
         assert not stops[:-1].any()
         assert stops[-1] or len(stops) == 30

@@ -162,7 +162,7 @@ def test_a_target_becomes_sound_again(digit):
     again = made.preprocess(audio, Context()).tensors["frames"]
     assert np.abs(again - piece.tensors["frames"]).mean() * DEVIATION < 0.15
     assert made.postprocess(piece.tensors["frames"], Context()) == audio  # no chance in it
-    assert made.piece(piece.tensors["frames"]).length == piece.length
+    assert made.from_frames(piece.tensors["frames"]).length == piece.length
 
 
 def test_no_frames_are_no_sound():

@@ -31,7 +31,7 @@ def symbols(tiny):
 
 
 def frame(width, height, **more):
-    return Context(frame={"width": width, "height": height}, **more)
+    return Context(referred={"width": width, "height": height}, **more)
 
 
 def written(corners, width, height, way):
@@ -297,4 +297,6 @@ def test_what_is_expected_of_shares_is_no_pixels(symbols):
     with pytest.raises(
         DataError, match=r"as shares of the image's sides with 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1$"
     ):
-        Bins({"bins": 10, "normalised": True}, symbols).preprocess("no box", Context(frame={"width": 8, "height": 8}))
+        Bins({"bins": 10, "normalised": True}, symbols).preprocess(
+            "no box", Context(referred={"width": 8, "height": 8})
+        )

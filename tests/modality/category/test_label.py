@@ -8,7 +8,7 @@ from ofasys.errors import ConfigError, DataError, PlanError
 from ofasys.generator.options import SearchOptions
 from ofasys.program.answer import split
 from ofasys.program.program import label_range
-from ofasys.types import Piece
+from ofasys.types import SlotFeatures
 
 TEXT = "[TEXT:q] -> [CATEGORY:group]"
 HEAD = "[TEXT:q] -> [CATEGORY:group,adaptor=head]"
@@ -53,8 +53,10 @@ def test_each_head_has_its_own_labels(tiny):
     made = tiny.program("heads")
     low, high = made.symbols.vocabulary.span(label_range(tiny.LABELS["group"]))
     low2, high2 = made.symbols.vocabulary.span(label_range(tiny.LABELS["label"]))
-    goals = flow.collate(made, tiny.samples("heads")).goals
-    spans = {int(g.slots[0]): (made.constraint.classes[g.group].lo, made.constraint.classes[g.group].hi) for g in goals}
+    targets = flow.collate(made, tiny.samples("heads")).targets
+    spans = {
+        int(g.slots[0]): (made.constraint.classes[g.group].lo, made.constraint.classes[g.group].hi) for g in targets
+    }
     assert spans == {1: (low, high), 2: (low2, high2)}
     rows = [{"question": word} for word in tiny.WORDS]
     samples = [flow.preprocess(made, row, target=False) for row in rows]
@@ -120,9 +122,7 @@ def test_a_category_as_source(tiny):
     made = program(tiny, "is [CATEGORY:group] good? -> [TEXT:t]")
     spelled = program(tiny, "is [TEXT:group] good? -> [TEXT:t]")
     row = {"group": "animals & nature", "t": "yes"}
-    one, two = (
-        flow.collate(p, [flow.preprocess(p, row)]).source.stretches[0].tensors["tokens"] for p in (made, spelled)
-    )
+    one, two = (flow.collate(p, [flow.preprocess(p, row)]).source.inputs[0].tensors["tokens"] for p in (made, spelled))
     assert one.tolist() == two.tolist()
 
 
@@ -130,4 +130,4 @@ def test_one_label_that_begins_another(tiny):
     made = program(tiny, TEXT, {"group": ("food", "food & drink", "foo")})
     for label in made.labels[1]:
         assert back(made, flow.preprocess(made, {"q": "a", "group": label})) == {"group": [label]}
-    assert isinstance(made.preprocessors[1].preprocess("foo", _context(made, 1)), Piece)
+    assert isinstance(made.preprocessors[1].preprocess("foo", _context(made, 1)), SlotFeatures)

@@ -81,7 +81,7 @@ def test_one_set_of_patches_for_video_and_image():
     value = moving("left", 1, 1)
     rows = [{"img": value[0], "clip": value, "t": "a"}, {"img": value[1], "clip": value[:2], "t": "b"}]
     batch = flow.collate(program, [flow.preprocess(program, row) for row in rows])
-    (patches,) = (stretch for stretch in batch.source.stretches if stretch.adaptor == "image_patch_8")
+    (patches,) = (entry for entry in batch.source.inputs if entry.adaptor == "image_patch_8")
     assert len(patches.tensors["patches"]) == 4 + 16 + 4 + 8
     lead, then = 4, len(program.prompt("then"))
     clip = batch.source.layout.positions[lead + then : lead + then + 16].tolist()

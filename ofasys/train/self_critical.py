@@ -12,10 +12,10 @@ from ofasys.generalist import GeneralistModel
 from ofasys.generator.options import SearchOptions
 from ofasys.metric import find
 from ofasys.program.program import Program
-from ofasys.types import Batch, Goal
+from ofasys.types import Batch, TokenTargets
 
 
-def rehearse(
+def self_critical(
     model: GeneralistModel, program: Program, batch: Batch, options: SearchOptions
 ) -> tuple[Batch, dict[str, float]]:
     """A batch -> the batch of answers drawn to it, weighted by how much better each is than the greedy one; mean
@@ -47,5 +47,7 @@ def rehearse(
     owner = torch.repeat_interleave(torch.arange(len(own)), made.target.layout.lengths)
     better = rewards[0] - rewards[1]
     gain = torch.from_numpy(better if metric.higher_is_better else -better)
-    goals = tuple(replace(g, weights=g.weights * gain[owner[g.at]]) if isinstance(g, Goal) else g for g in made.goals)
-    return replace(made, goals=goals), {"reward": float(rewards[0].mean()), "greedy": float(rewards[1].mean())}
+    targets = tuple(
+        replace(g, weights=g.weights * gain[owner[g.at]]) if isinstance(g, TokenTargets) else g for g in made.targets
+    )
+    return replace(made, targets=targets), {"reward": float(rewards[0].mean()), "greedy": float(rewards[1].mean())}

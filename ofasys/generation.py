@@ -19,18 +19,18 @@ from ofasys.generator.search import Hypothesis, search
 from ofasys.modality import plugin
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.answer import Answer
-from ofasys.program.batch import half, run_piece, source_goals, sources, target_half, to_device
+from ofasys.program.batch import side_batch, source_targets, sources, target_side, to_device, token_features
 from ofasys.program.program import Program, Stage
-from ofasys.program.steps import Onward, Past, StepDecoder
-from ofasys.types import Hidden, Piece, Run, Sample, SlotGoal, States, Whole
+from ofasys.program.steps import Past, StepDecoder, ValueContinuation
+from ofasys.types import Hidden, Sample, SlotFeatures, SlotTargets, States, TokenSpan, ValueSpan
 
 Part = Hypothesis | np.ndarray | None  # what a stage became
 
 
-class Making:
+class Generation:
     """The answers of a batch of samples, while they are made.
 
-    before: per sample the pieces that stand in its target so far. parts: what its stages became.
+    before: per sample the features that stand in its target so far. parts: what its stages became.
     """
 
     def __init__(
@@ -39,20 +39,20 @@ class Making:
         program: Program,
         samples: Sequence[Sample],
         options: SearchOptions,
-        numbers: Sequence[int],
+        seeds: Sequence[int],
         memory: Hidden | None = None,
     ) -> None:
         self.model, self.program, self.samples = model, program, samples
-        self.options, self.numbers = options, numbers
+        self.options, self.seeds = options, seeds
         self.memory = self.encode(sources(samples)) if program.plan.source and memory is None else memory
-        self.before: list[list[tuple[str, Piece]]] = [[] for _ in samples]
+        self.before: list[list[tuple[str, SlotFeatures]]] = [[] for _ in samples]
         self.parts: list[list[Part]] = [[] for _ in samples]
 
     def answers(self) -> list[Sequence[Answer]]:
         """Per sample its answers, best first: several where only the target's last stage is made, of tokens; else
         one.
         """
-        scores, besides = self.of_source()
+        scores, extras = self.of_source()
         stages = self.program.stages
         for number, stage in enumerate(stages[:-1]):
             self.take(number, stage)
@@ -60,7 +60,7 @@ class Making:
             return [
                 answers_of(parts, hypotheses, found)
                 for parts, hypotheses, found in zip(
-                    self.parts, self.search(len(stages) - 1, self.options), besides, strict=True
+                    self.parts, self.search(len(stages) - 1, self.options), extras, strict=True
                 )
             ]
         if stages:
@@ -68,8 +68,7 @@ class Making:
         for i, parts in enumerate(self.parts):
             scores[i] += sum(part.score for part in parts if isinstance(part, Hypothesis))
         return [
-            [Answer(tuple(parts), score, found)]
-            for parts, score, found in zip(self.parts, scores, besides, strict=True)
+            [Answer(tuple(parts), score, found)] for parts, score, found in zip(self.parts, scores, extras, strict=True)
         ]
 
     def take(self, number: int, stage: Stage) -> None:
@@ -79,29 +78,29 @@ class Making:
         else:
             self.take_value(number, self.program.plan.slots[stage.slot], stage.drawn)
 
-    def encode(self, streams: Sequence[Sequence[tuple[str, Piece]]]) -> Hidden:
+    def encode(self, streams: Sequence[Sequence[tuple[str, SlotFeatures]]]) -> Hidden:
         """Source streams -> their states."""
-        side = to_device(half(self.program, streams), self.model.device)
+        side = to_device(side_batch(self.program, streams), self.model.device)
         return self.model.universal.encode(self.model.streams([side])[0])
 
     def of_source(self) -> tuple[list[float], list[dict[int, Any]]]:
-        """(score, slot -> what it is answered with) of each sample, for goal slots and views."""
+        """(score, slot -> what it is answered with) of each sample, for label columns and views."""
         plan, scores = self.program.plan, [0.0] * len(self.samples)
         found: list[dict[int, Any]] = [{} for _ in self.samples]
         answered = {slot.index for slot in plan.answered}
-        for goal in source_goals(self.program, self.samples):
-            if not {goal.slot, goal.goal} & answered:
+        for targets in source_targets(self.program, self.samples):
+            if not {targets.slot, targets.label_slot} & answered:
                 continue
-            seen = self.model.values_at(self.program, States(self.memory, None), to_device(goal, self.model.device))
-            if goal.goal is None:
+            seen = self.model.values_at(self.program, States(self.memory, None), to_device(targets, self.model.device))
+            if targets.label_slot is None:
                 for answer, vector in zip(found, seen.module.embed(seen).float().cpu().numpy(), strict=True):
-                    answer[goal.slot] = vector
+                    answer[targets.slot] = vector
                 continue
-            slot = plan.slots[goal.goal]
+            slot = plan.slots[targets.label_slot]
             assert slot.generator is not None
             decode = GENERATORS[slot.generator.name].resolve()
-            options = {**plan.slots[goal.slot].values, **self.options.draw}
-            made = decode(seen.module.log_probs(seen), goal.lengths.tolist(), options)
+            options = {**plan.slots[targets.slot].values, **self.options.draw}
+            made = decode(seen.module.log_probs(seen), targets.lengths.tolist(), options)
             for i, (tokens, logprob) in enumerate(made):
                 found[i][slot.index] = np.asarray(tokens, dtype=np.int64) + self.program.span(slot)[0]
                 scores[i] += logprob
@@ -114,69 +113,71 @@ class Making:
         model, program = self.model, self.program
         constraint = program.stages[number].constraint
         assert constraint is not None
-        prefixes = [run.prefix for run in (sample.target[number] for sample in self.samples) if isinstance(run, Run)]
+        prefixes = [
+            run.prefix for run in (sample.target[number] for sample in self.samples) if isinstance(run, TokenSpan)
+        ]
         past = self.past()
         rows = len(self.samples)
         decoder = StepDecoder(model.universal, model.table, self.memory, rows, model.transposed(rows), past)
         begun = max(map(len, prefixes)) + (0 if past is None else int(past.order.max()))
-        room = model.config.max_positions - begun - int(constraint.reserve.max()) - program.kept(number)
+        room = model.config.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
         options = replace(options, max_length=max(1, min(options.max_length, room)))
         if program.generator == "rank" and constraint.start != constraint.accept:
             scores = rank(decoder, constraint, prefixes, normalise=options.normalise)
             return [labels_by(row, program, constraint, options.n_best) for row in scores]
-        return search(decoder, constraint, prefixes, options, sources=list(self.numbers))
+        return search(decoder, constraint, prefixes, options, sources=list(self.seeds))
 
     def past(self) -> Past | None:
         """What stands in the targets so far."""
         if not any(self.before):
             return None
-        side = to_device(target_half(self.program, self.before), self.model.device)
+        side = to_device(target_side(self.program, self.before), self.model.device)
         return Past.of(self.model.streams([side])[0])
 
     def take_tokens(self, number: int) -> None:
         """A stage of tokens: the best hypothesis of each sample."""
         for i, hypotheses in enumerate(self.search(number, replace(self.options, n_best=1))):
             run, best = self.samples[i].target[number], hypotheses[0]
-            assert isinstance(run, Run)
+            assert isinstance(run, TokenSpan)
             self.parts[i].append(best)
-            piece = run_piece(self.program, number, run.prefix, best.tokens, best.states)
-            self.before[i].append(("tokens", piece))
+            features = token_features(self.program, number, run.prefix, best.tokens, best.states)
+            self.before[i].append(("tokens", features))
 
     def take_value(self, number: int, slot: SlotPlan, drawn: bool) -> None:
         """A value that is no tokens: as it was given, or drawn by its slot's generator, all samples at once."""
         if not drawn:
             for i, sample in enumerate(self.samples):
                 whole = sample.target[number]
-                assert isinstance(whole, Whole)
-                assert whole.piece is not None
+                assert isinstance(whole, ValueSpan)
+                assert whole.features is not None
                 self.parts[i].append(None)
-                self.before[i].append((slot.key, whole.piece))
+                self.before[i].append((slot.key, whole.features))
             return
         assert slot.generator is not None
         past = self.past()
         assert past is not None
         universal = self.model.universal
-        kept = self.program.kept(number)
-        onward, negative = Onward(universal, self.memory, past, kept), None
-        led = [sample.negative for sample in self.samples]
+        kept = self.program.reserved(number)
+        onward, negative = ValueContinuation(universal, self.memory, past, kept), None
+        negatives = [sample.negative for sample in self.samples]
         options = {**slot.values, **self.options.draw}
-        if all(stream is not None for stream in led) and options.get("guidance_weight", 1.0) != 1.0:
-            away = self.encode([stream for stream in led if stream is not None])
-            negative = Onward(universal, away, past, kept)
+        if all(stream is not None for stream in negatives) and options.get("guidance_weight", 1.0) != 1.0:
+            negative_memory = self.encode([stream for stream in negatives if stream is not None])
+            negative = ValueContinuation(universal, negative_memory, past, kept)
         draw = GENERATORS[slot.generator.name].resolve()
         values = draw(
             plugin.Watched(slot.name, self.model.adaptors[slot.key]),
             onward,
             options,
-            [self.seed(n, number) for n in self.numbers],
+            [self.seed(n, number) for n in self.seeds],
             negative,
         )
         for i, frames in enumerate(values):
             self.parts[i].append(frames)
-            stands = self.program.preprocessors[slot.index].piece
-            piece = plugin.called(slot.name, stands, frames)
-            plugin.check_piece(slot.name, stands, piece, frames, self.program.symbols.vocabulary.size)
-            self.before[i].append((slot.key, piece))
+            stands = self.program.preprocessors[slot.index].from_frames
+            features = plugin.called(slot.name, stands, frames)
+            plugin.check_features(slot.name, stands, features, frames, self.program.symbols.vocabulary.size)
+            self.before[i].append((slot.key, features))
 
     def seed(self, number: int, stage: int) -> int:
         """What the draws of one value of a sample are a function of."""
@@ -217,16 +218,16 @@ def embedded_view(
     model: GeneralistModel,
     program: Program,
     view: int,
-    streams: Sequence[Sequence[tuple[str, Piece]]],
+    streams: Sequence[Sequence[tuple[str, SlotFeatures]]],
     places: Sequence[tuple[int, int]],
 ) -> np.ndarray:
     """Source streams, each with one view at (first position, positions) -> embeddings (rows, E)."""
-    side = to_device(half(program, streams), model.device)
+    side = to_device(side_batch(program, streams), model.device)
     memory = model.universal.encode(model.streams([side])[0])
-    starts = np.cumsum([0, *(sum(piece.length for _, piece in stream) for stream in streams)])
+    starts = np.cumsum([0, *(sum(features.length for _, features in stream) for stream in streams)])
     at = np.concatenate([np.arange(n) + start + first for start, (first, n) in zip(starts, places, strict=False)])
     lengths = torch.tensor([n for _, n in places])
-    goal = SlotGoal(view, "source", "contrast", torch.from_numpy(at), lengths, {}, 1.0)
-    seen = model.values_at(program, States(memory, None), to_device(goal, model.device))
+    targets = SlotTargets(view, "source", "contrast", torch.from_numpy(at), lengths, {}, 1.0)
+    seen = model.values_at(program, States(memory, None), to_device(targets, model.device))
     found: np.ndarray = seen.module.embed(seen).float().cpu().numpy()
     return found
