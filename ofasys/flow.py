@@ -5,13 +5,14 @@
                           |                            '-- generate: adapt, compute, emit, stage by stage --> Answer
                           '------------------------------------------------------------- postprocess --> value
 
-Training, evaluation, inference, the command line and the server call these verbs and own no second path.
+Training, evaluation, inference and the command line call these verbs and own no second path; training calls four of
+them at once, `model(program, batch)`.
 `Program` is a plan bound to the symbols of one model: prompts tokenised, closed sets made into tries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofasys.criterion.apply import apply_criterion, grouped
-from ofasys.criterion.cross_entropy import cross_entropy
-from ofasys.criterion.units import units
+from ofasys.criterion.losses import losses
 from ofasys.errors import DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.generation import Generation, embedded_view
@@ -33,7 +32,7 @@ from ofasys.program.answer import Answer, runs
 from ofasys.program.batch import collate
 from ofasys.program.program import Labels, Program
 from ofasys.program.sample import Reader, Row
-from ofasys.types import Batch, Hidden, Loss, Prediction, Sample, SlotPrediction, States, Stream, TokenTargets
+from ofasys.types import Batch, Hidden, Loss, Prediction, Sample, SlotPrediction, States, Stream
 
 Streams = tuple[Stream | None, Stream | None]
 
@@ -72,71 +71,34 @@ def preprocess(
 
 
 def adapt(model: GeneralistModel, batch: Batch) -> Streams:
-    """Batch -> the embedding stream of each side."""
-    streams = model.streams([side for side in (batch.source, batch.target) if side is not None])
-    source = streams.pop(0) if batch.source is not None else None
-    return source, streams.pop(0) if streams else None
+    """Batch -> the embedding stream of each side, by each modality's adaptor."""
+    return model.adapt(batch)
 
 
 def compute(model: GeneralistModel, streams: Streams) -> States:
     """Streams -> hidden states of both sides."""
-    source, target = streams
-    memory = model.universal.encode(source) if source is not None else None
-    return States(memory, model.universal.decode(target, memory) if target is not None else None)
+    return model.compute(*streams)
 
 
 def emit(model: GeneralistModel, program: Program, states: States, batch: Batch) -> list[Prediction | SlotPrediction]:
     """Hidden states -> what is predicted for each of its targets: tokens, out of those that may come; or a slot's values."""
-    return [
-        model.tokens_at(program, states, targets)
-        if isinstance(targets, TokenTargets)
-        else model.values_at(program, states, targets)
-        for targets in batch.targets
-    ]
+    return model.emit(program, states, batch)
 
 
 def criterion(
-    predictions: Sequence[Prediction | SlotPrediction], smoothing: float = 0.0, over: Mapping[int, int] | None = None
+    model: GeneralistModel,
+    program: Program,
+    predictions: Sequence[Prediction | SlotPrediction],
+    batch: Batch,
+    scale: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Loss:
-    """Predictions -> Loss: per slot the mean over its tokens, or whatever its criterion counts, times its weight,
-    summed.
+    """Predictions -> Loss: of each slot the sum over its tokens, or whatever its criterion counts, and how many they are.
 
-    over: slot -> what its sum is divided by, where these are a part of a larger batch; None: the units of these alone.
-    Parts of a batch with `over` of the whole add up to the loss of the whole.
+    scale (S,): factor of each slot's sum in the total; None: its weight by its units. Parts of a batch with the scale of
+    the whole add up to the whole. `model(program, batch, scale, smoothing)` is adapt, compute, emit and this in one.
     """
-    over = units(p.targets for p in predictions) if over is None else over
-    terms: list[Tensor] = []
-    slots: dict[int, tuple[float, int]] = {}
-    figures: dict[int, Mapping[str, float]] = {}
-    left_out: dict[int, Mapping[str, int]] = {}
-    for p in predictions:
-        if isinstance(p, Prediction):
-            divisors = p.targets.weights.new_tensor([over.get(slot, 1) for slot in range(max(over) + 1)])
-            loss, each, _ = cross_entropy(
-                p.hidden,
-                p.candidates,
-                p.targets.labels,
-                weights=p.targets.weights / divisors[p.targets.slots],
-                allowed=p.targets.allowed,
-                smoothing=smoothing,
-            )
-            terms.append(loss)
-            for slot in p.targets.slots.unique().tolist():
-                mine = p.targets.slots == slot
-                before, count = slots.get(slot, (0.0, 0))
-                slots[slot] = (before + float(each[mine].sum()), count + int(mine.sum()))
-    for seen in grouped([p for p in predictions if isinstance(p, SlotPrediction)]):
-        slot, verdict = seen[0].targets.slot, apply_criterion(seen)
-        if verdict.count:
-            terms.append(verdict.loss * (seen[0].targets.weight * (verdict.count / over[slot])))
-        slots[slot] = (float(verdict.loss.detach()) * verdict.count, verdict.count)
-        figures[slot], left_out[slot] = verdict.figures, verdict.left_out
-    if not predictions:
-        raise DataError(
-            "the batch holds no token with a choice, so there is nothing to learn", expected="a slot to predict"
-        )
-    total = sum(terms[1:], terms[0]) if terms else torch.tensor(torch.nan)
-    return Loss(total, slots, figures, left_out)
+    return losses(predictions, model.criteria_of(program), batch, scale, smoothing)
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ofasys.arguments import MODEL_CALLED, arguments
 from ofasys.criterion import CRITERIA
+from ofasys.criterion.losses import losses
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
@@ -30,6 +31,8 @@ from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
 from ofasys.types import (
     AdaptorInput,
+    Batch,
+    Loss,
     Prediction,
     SideBatch,
     SlotPrediction,
@@ -100,6 +103,39 @@ class GeneralistModel(nn.Module):
         assert isinstance(adaptor, TokenAdaptor)
         return adaptor
 
+    def forward(self, program: Program, batch: Batch, scale: Tensor | None = None, smoothing: float = 0.0) -> Loss:
+        """The losses of a batch of a program: what training runs, and what wraps a model (data parallel, compiled,
+        hooked) wraps.
+
+        batch: on the model's device. scale, smoothing: as of `flow.criterion`. Nothing in it waits for the device.
+        """
+        predictions = self.emit(program, self.compute(*self.adapt(batch)), batch)
+        return losses(predictions, self.criteria_of(program), batch, scale, smoothing)
+
+    def adapt(self, batch: Batch) -> tuple[Stream | None, Stream | None]:
+        """The embedding stream of each side. Tokens of both are looked up at once: one gradient of the table."""
+        streams = iter(self.streams([side for side in (batch.source, batch.target) if side is not None]))
+        source = next(streams) if batch.source is not None else None
+        return source, next(streams) if batch.target is not None else None
+
+    def compute(self, source: Stream | None, target: Stream | None) -> States:
+        """The hidden states of both sides."""
+        memory = self.universal.encode(source) if source is not None else None
+        return States(memory, self.universal.decode(target, memory) if target is not None else None)
+
+    def emit(self, program: Program, states: States, batch: Batch) -> list[Prediction | SlotPrediction]:
+        """What is predicted for each of the batch's targets."""
+        return [
+            self.tokens_at(program, states, targets)
+            if isinstance(targets, TokenTargets)
+            else self.values_at(program, states, targets)
+            for targets in batch.targets
+        ]
+
+    def criteria_of(self, program: Program) -> dict[int, nn.Module]:
+        """Slot -> its criterion, of those that are not over tokens."""
+        return {s.index: self.criterion_for(s) for s in program.plan.slots if s.criterion and s.kind != "tokens"}
+
     def embed(self, inputs: Sequence[AdaptorInput]) -> Iterator[Tensor]:
         """The embeddings (n, D) of each input. Tokens of all of them are looked up at once: one gradient of the
         table.
@@ -145,7 +181,7 @@ class GeneralistModel(nn.Module):
             rows = self.table[group.lo : group.hi]
         else:
             rows = self.table.index_select(0, torch.from_numpy(group.candidates).to(self.device))
-        return Prediction(states.target.states.index_select(0, targets.at), rows, targets)
+        return Prediction(targets, states.target.states.index_select(0, targets.at), rows)
 
     def values_at(self, program: Program, states: States, targets: SlotTargets) -> SlotPrediction:
         """The states of a slot's values, what its adaptor predicts from them, and what its label column's tokens may
@@ -162,7 +198,7 @@ class GeneralistModel(nn.Module):
         if targets.label_slot is not None:
             lo, hi = program.span(program.plan.slots[targets.label_slot])
             table = self.table[lo:hi]
-        return SlotPrediction(targets, hidden, made, table, self.criterion_for(slot))
+        return SlotPrediction(targets, hidden, made, table)
 
     def transposed(self, rows: int) -> Tensor | None:
         """The table as (D, V) for decoding one row at a time, where that is faster; made anew when the table changes.

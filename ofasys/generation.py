@@ -92,15 +92,16 @@ class Generation:
             if not {targets.slot, targets.label_slot} & answered:
                 continue
             seen = self.model.values_at(self.program, States(self.memory, None), to_device(targets, self.model.device))
+            criterion: Any = self.model.criterion_for(plan.slots[targets.slot])
             if targets.label_slot is None:
-                for answer, vector in zip(found, seen.module.embed(seen).float().cpu().numpy(), strict=True):
+                for answer, vector in zip(found, criterion.embed(seen).float().cpu().numpy(), strict=True):
                     answer[targets.slot] = vector
                 continue
             slot = plan.slots[targets.label_slot]
             assert slot.generator is not None
             decode = GENERATORS[slot.generator.name].resolve()
             options = {**plan.slots[targets.slot].values, **self.options.draw}
-            made = decode(seen.module.log_probs(seen), targets.lengths.tolist(), options)
+            made = decode(criterion.log_probs(seen), targets.lengths.tolist(), options)
             for i, (tokens, logprob) in enumerate(made):
                 found[i][slot.index] = np.asarray(tokens, dtype=np.int64) + self.program.span(slot)[0]
                 scores[i] += logprob
@@ -227,7 +228,11 @@ def embedded_view(
     starts = np.cumsum([0, *(sum(features.length for _, features in stream) for stream in streams)])
     at = np.concatenate([np.arange(n) + start + first for start, (first, n) in zip(starts, places, strict=False)])
     lengths = torch.tensor([n for _, n in places])
-    targets = SlotTargets(view, "source", "contrast", torch.from_numpy(at), lengths, {}, 1.0)
+    slot = program.plan.slots[view]
+    assert slot.criterion is not None
+    sizes = {"lengths": tuple(lengths.tolist())}
+    targets = SlotTargets(view, slot.side, slot.criterion.name, torch.from_numpy(at), lengths, {}, sizes)
     seen = model.values_at(program, States(memory, None), to_device(targets, model.device))
-    found: np.ndarray = seen.module.embed(seen).float().cpu().numpy()
+    criterion: Any = model.criterion_for(slot)
+    found: np.ndarray = criterion.embed(seen).float().cpu().numpy()
     return found

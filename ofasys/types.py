@@ -1,7 +1,7 @@
-"""What passes between rooms. Values, frozen, with shapes beside the fields. Importing this does not import torch.
+"""What passes between rooms. Values, frozen; what a field holds stands below it. Importing this does not import torch.
 
-`B` samples, `T` stream length (padded), `N` valid stream positions of a batch (no padding: B streams laid end to end),
-`D` width, `V` vocabulary.
+`B` samples, `T` stream length (padded), `N` valid stream positions of a side (no padding: B streams laid end to end),
+`D` width, `S` slots of a plan, `U` tokens to choose from, `n` rows, tokens or positions of what the class is about.
 """
 
 from __future__ import annotations
@@ -99,63 +99,69 @@ Item = Forced | Given | Free | Fixed | OneOf | Continuous | Loop
 
 @dataclass(frozen=True)
 class SlotFeatures:
-    """One value of one slot, preprocessed: what its adaptor reads, for `length` consecutive stream positions.
-
-    `tensors` are numpy arrays; how a batch of them is joined is the preprocessor's `collate` (by default: laid end to
-    end along axis 0). `grid` (length, 2) are the (y, x) coordinates of positions that have some; `orders` says how many
-    1-D places they take (length for text, 1 for one image: all its patches stand at one place of the sentence).
-    """
+    """One value of one slot, preprocessed: what its adaptor reads, for `length` consecutive stream positions."""
 
     tensors: Mapping[str, np.ndarray]
+    """By name. The preprocessor's `collate` joins those of a batch: by default end to end along axis 0."""
     length: int
+    """Stream positions."""
     grid: np.ndarray | None = None
+    """(length, 2): (y, x) of each position, -1 where it has none. None: none has."""
     orders: int | None = None
-    info: Mapping[str, Any] = field(default_factory=dict)  # for postprocessing and other slots: raw image size ...
+    """Places of the sentence it takes: 1 for an image, whose patches all stand at one place. None: as many as `length`."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """For postprocessing and for slots that refer to this one: raw image size, ..."""
 
 
 @dataclass(frozen=True)
 class AdaptorInput:
-    """All that one adaptor embeds in one side of a batch. `rows` (n,): which of the N positions its n embeddings
-    are.
-    """
+    """All that one adaptor embeds in one side of a batch: n positions."""
 
     adaptor: str
+    """Its key in the model."""
     tensors: Mapping[str, Tensor]
+    """What `collate` made of the features of all values."""
     rows: Tensor
+    """(n,): which of the side's N positions its embeddings are."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the N valid positions of a batch lie. Nothing here is padded; `place` says where padding would be.
-
-    place (N,): flat index into a (B*T) rectangle, increasing, each sample's positions left-aligned.
-    positions (N, 3): (order, y, x): order is the 1-D place in the sentence; y and x are -1 where there is no grid.
-    lengths (B,): valid positions a sample. full: no sample is shorter than T, so `place` is 0..B*T-1.
-    blocks (N,), in a decoder: positions of one number above 0 see each other both ways; None where all is causal.
-    """
+    """Where the N valid positions of a side lie. Nothing is padded; `padded_index` says where padding would be."""
 
     batch: int
+    """B."""
     length: int
+    """T: positions of the longest sample."""
     padded_index: Tensor
+    """(N,): flat index into a (B*T) rectangle, increasing, each sample's positions left-aligned."""
     positions: Tensor
+    """(N, 3): (order, y, x). Order is the place in the sentence; y and x are -1 where there is no grid."""
     lengths: Tensor
+    """(B,): valid positions of each sample."""
     full: bool
+    """No sample is shorter than T, so `padded_index` is 0..B*T-1."""
     blocks: Tensor | None = None
+    """(N,), of a decoder: positions of one number above 0 see each other both ways. None: all is causal."""
+    top: tuple[int, ...] | None = None
+    """The largest order, y and x among `positions`, known when they were made. None: the device has to be asked."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The embedding stream of one side: embedding (N, D), before positions are added."""
+    """The embedding stream of one side."""
 
     embedding: Tensor
+    """(N, D), before positions are added."""
     layout: Layout
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """What the universal model made of a stream: states (N, D)."""
+    """What the universal model made of a stream."""
 
     states: Tensor
+    """(N, D)."""
     layout: Layout
 
 
@@ -169,69 +175,72 @@ class States:
 
 @dataclass(frozen=True)
 class TokenSpan:
-    """The tokens of one stage of the target.
-
-    prefix: tokens that come before anything is generated, at least one. tokens: what follows, end marks included, and
-    states: the automaton's state before each; both None where the target is not known.
-    """
+    """The tokens of one stage of a sample's target."""
 
     stage: int
     prefix: np.ndarray
+    """(p,), p at least 1: tokens that come before anything is generated."""
     tokens: np.ndarray | None
+    """(t,): what follows, end marks included. None: not known, to be generated."""
     states: np.ndarray | None
+    """(t,): the automaton's state before each token."""
 
 
 @dataclass(frozen=True)
 class ValueSpan:
-    """A value of the target that is no tokens; features None where it is still to be drawn."""
+    """A value of a sample's target that is no tokens."""
 
     stage: int
     slot: int
     key: str
+    """Of its adaptor."""
     features: SlotFeatures | None
+    """None: not known, to be generated."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row, preprocessed.
-
-    source: (adaptor key, features) in stream order; right: of a contrast, the other view's. target: its stages in order.
-    targets: slot -> arrays that a criterion other than over tokens learns from. places: source slot with a criterion ->
-    (first position, positions) in its stream. frames: slot -> `info` of the slot it refers to. negative: the source
-    without what it asks for, where guidance wants one. truth: column -> raw value, where a reward is to be given.
-    origin: which row it was.
-    """
+    """One row, preprocessed."""
 
     source: tuple[tuple[str, SlotFeatures], ...]
+    """(adaptor key, features) in stream order."""
     target: tuple[TokenSpan | ValueSpan, ...]
+    """Its stages in order."""
     supervision: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """Slot -> arrays that a criterion other than over tokens learns from."""
     spans: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Source slot with a criterion -> (first position, positions) in its stream."""
     referred: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """Slot -> `info` of the slot it refers to."""
     right: tuple[tuple[str, SlotFeatures], ...] | None = None
+    """Of a contrast: the source of the other view."""
     negative: tuple[tuple[str, SlotFeatures], ...] | None = None
+    """The source without what it asks for, where guidance wants one."""
     truth: Mapping[str, Any] | None = None
+    """Column -> raw value, where a reward is to be given."""
     origin: str = ""
+    """Which row it was."""
 
     @property
     def run(self) -> TokenSpan:
-        """The only run of a target that is tokens throughout."""
+        """The only span of a target that is tokens throughout."""
         (run,) = self.target
         assert isinstance(run, TokenSpan)
         return run
 
     @property
     def prefix(self) -> np.ndarray:
-        """Of the only run."""
+        """Of the only span."""
         return self.run.prefix
 
     @property
     def tokens(self) -> np.ndarray | None:
-        """Of the only run."""
+        """Of the only span."""
         return self.run.tokens
 
     @property
     def states(self) -> np.ndarray | None:
-        """Of the only run."""
+        """Of the only span."""
         return self.run.states
 
 
@@ -245,123 +254,133 @@ class SideBatch:
 
 @dataclass(frozen=True)
 class TokenTargets:
-    """Tokens to predict that choose from one list of candidates.
-
-    stage, group: the emission class, of the stage's automaton, which lists the U candidates. at (n,): rows of the
-    target's hidden states. labels (n,): places in the candidates. slots (n,): slot of each. weights (n,): factor of
-    each token's loss, before it is divided by units. allowed (n, U): which candidates may stand there, None where all
-    may.
-    """
+    """n tokens to predict that choose from one list of U candidates: an emission class of the target's automaton."""
 
     stage: int
     group: int
+    """The class, in the stage's automaton."""
     at: Tensor
+    """(n,): rows of the target's states that predict them."""
     labels: Tensor
+    """(n,): places in the candidates."""
     slots: Tensor
-    weights: Tensor
+    """(n,): slot of each."""
     allowed: Tensor | None
+    """(n, U) bool: which candidates may stand there. None: all may."""
+    weights: Tensor | None = None
+    """(n,): factor of each token's loss, where a reward gave one. None: 1."""
 
 
 @dataclass(frozen=True)
 class SlotTargets:
-    """The values of one slot in a batch, to be learned as no tokens.
-
-    at (n,): rows of that side's hidden states: those of the values, or, of a criterion with `before`, each one earlier.
-    lengths (values,): how many rows each value has. tensors: what the criterion prepared, joined over the batch.
-    targets: the label column it learns from, if any; its tokens are `tensors["tokens"]`, numbered within their range, and
-    `tensors["token_lengths"]` (values,).
-    """
+    """The values of one slot in a batch, to be learned otherwise than as tokens, or to be answered from the source."""
 
     slot: int
     side: str
     criterion: str
+    """Its name."""
     at: Tensor
+    """(n,): rows of that side's states: those of the values, or, of a criterion with `before`, each one earlier."""
     lengths: Tensor
+    """(values,): how many of the rows each value has."""
     tensors: Mapping[str, Tensor]
-    weight: float
+    """What the criterion learns from, joined over the batch; of a label column `tokens`, numbered within its range."""
+    sizes: Mapping[str, tuple[int, ...]]
+    """`lengths`, and each of `tensors` whose name ends so, as Python numbers: no device has to be asked for them."""
+    count: int = 0
+    """Units of its loss: positions, values or labels, as its criterion counts."""
     label_slot: int | None = None
+    """The label column it learns from, if any."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one plan, ready for the model. source or target None: that side of the instruction is empty.
-
-    Of a contrast the source holds the left views of all samples, then the right ones. positions: valid stream
-    positions, both sides; padded: what they would be in rectangles. samples: kept where a reward will need them.
-    """
+    """Samples of one plan, ready for the model. `S` slots."""
 
     size: int
+    """Samples."""
     source: SideBatch | None
+    """None: that side of the instruction is empty. Of a contrast: the left views of all samples, then the right ones."""
     target: SideBatch | None
     targets: tuple[TokenTargets | SlotTargets, ...]
+    counts: tuple[int, ...]
+    """(S,): what each slot's loss is a sum over: tokens, or units of its criterion."""
+    units: Tensor
+    """(S,) float32: the same."""
+    weights: Tensor
+    """(S,) float32: the plan's factor of each slot's loss."""
     positions: int
+    """Valid stream positions, both sides."""
     padded: int
+    """What they would be in rectangles."""
     origins: tuple[str, ...] = ()
+    """Which row each sample was."""
     samples: tuple[Sample, ...] = ()
+    """Kept where a reward will need them."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about the tokens of one set of targets: hidden (n, D) against rows (U, D) of the shared embedding."""
+    """What the model says about the tokens of one set of targets."""
 
-    hidden: Tensor
-    candidates: Tensor
     targets: TokenTargets
+    hidden: Tensor
+    """(n, D): the states that predict them."""
+    candidates: Tensor
+    """(U, D): rows of the output table."""
 
 
 @dataclass(frozen=True)
 class SlotPrediction:
-    """What the model says about the values of one slot.
-
-    hidden (n, D): the states at `targets.at`. made: what the slot's adaptor predicts from them (`frames` (n, ...), ...);
-    empty where it predicts nothing. candidates (U, D): rows of the shared embedding for the tokens of its label column, or
-    None. module: the criterion's module, which judges.
-    """
+    """What the model says about the values of one slot."""
 
     targets: SlotTargets
     hidden: Tensor
+    """(n, D): the states at `targets.at`."""
     made: Mapping[str, Tensor]
+    """What the slot's adaptor predicts from them: `frames` (n, ...), ...; empty where it predicts nothing."""
     candidates: Tensor | None
-    module: Any
+    """(U, D): rows of the output table for the tokens of its label column, if it has one."""
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """What a criterion found: loss (), the mean over `count` units, with its gradient. figures: by name, for the log.
+    """What a criterion says of the values of one slot."""
 
-    left_out: why -> how many values could not be judged, and are no part of the loss.
-    """
-
-    loss: Tensor
-    count: int
-    figures: Mapping[str, float] = field(default_factory=dict)
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    sum: Tensor
+    """(), with its gradient: the loss summed over the units that `SlotTargets.count` counts; 0 of none."""
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+    """Name -> (), detached, for the log: means over this batch."""
+    left_out: Mapping[str, Tensor] = field(default_factory=dict)
+    """Why -> (), how many values could not be judged, and are no part of the sum."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """total: what is minimised, the sum over slots of weight x mean; NaN where nothing could be judged.
-
-    slots: slot -> (sum of unit losses, units). figures: slot -> what its criterion has to say besides. left_out: slot
-    -> why -> how many of its values could not be judged.
-    """
+    """Losses of a batch by slot, as sums and what they count: parts of a batch add up. Tensors on the model's device."""
 
     total: Tensor
-    slots: Mapping[int, tuple[float, int]]
-    figures: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    left_out: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    """(), with its gradient: what is minimised, the sum over slots of scale x sum."""
+    sums: Tensor
+    """(S,), detached: of each slot, unweighted."""
+    counts: Tensor
+    """(S,): units of each slot; its mean is sums / counts."""
+    figures: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Slot -> what its criterion has to say besides."""
+    left_out: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Slot -> why -> how many of its values could not be judged."""
 
 
 @dataclass(frozen=True)
 class TaskCard:
-    """What a saved model remembers of a task: enough to plan its instructions again and to answer them.
-
-    labels: column -> closed set. generate: search options of its evaluation.
-    """
+    """What a saved model remembers of a task: enough to plan its instructions again and to answer them."""
 
     name: str
     instructions: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the plan, by slot or kind."""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Column -> its closed set."""
     generate: Mapping[str, Any] = field(default_factory=dict)
+    """Search options of its evaluation."""
     metrics: tuple[str, ...] = ()

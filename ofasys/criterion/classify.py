@@ -26,7 +26,7 @@ class Classify(nn.Module):
         return F.log_softmax(mean @ seen.candidates.t(), dim=-1)
 
     def forward(self, seen: SlotPrediction) -> LossOutput:
-        """The mean negative log-likelihood of the labels; accuracy beside it."""
+        """The negative log-likelihood of the labels; accuracy beside it."""
         scores, labels = self.log_probs(seen), seen.targets.tensors["tokens"]
         hit = (scores.detach().argmax(1) == labels).float().mean()
-        return LossOutput(F.nll_loss(scores, labels), len(labels), {"accuracy": float(hit)})
+        return LossOutput(F.nll_loss(scores, labels, reduction="sum"), {"accuracy": hit})

@@ -31,22 +31,19 @@ class Contrast(nn.Module):
         return F.normalize(self.project(mean_of(seen.hidden, seen.targets.lengths)), dim=-1)
 
     def forward(self, seen: Sequence[SlotPrediction]) -> LossOutput:
-        """Two views -> the mean loss over samples; accuracy is the share of left views whose nearest right view is its
-        own.
-        """
+        """Two views -> the loss; accuracy is the share of left views whose nearest right view is its own."""
         left, right = (gathered(self.embed(view)) for view in seen)
         scores = left @ right.t() * self.scale.exp().clamp(max=COLDEST)
         own = torch.arange(len(left), device=left.device)
         loss = (F.cross_entropy(scores, own) + F.cross_entropy(scores.t(), own)) / 2
         hit = (scores.detach().argmax(1) == own).float().mean()
-        return LossOutput(
-            loss, len(seen[0].targets.lengths), {"accuracy": float(hit), "scale": float(self.scale.detach().exp())}
-        )
+        figures = {"accuracy": hit, "scale": self.scale.detach().exp()}
+        return LossOutput(loss * len(seen[0].targets.sizes["lengths"]), figures)
 
 
 def mean_of(hidden: Tensor, lengths: Tensor) -> Tensor:
     """States (n, D) of values with `lengths` (B,) positions -> their means (B, D)."""
-    owner = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), lengths)
+    owner = torch.repeat_interleave(lengths, output_size=len(hidden))
     total = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add_(0, owner, hidden)
     return total / lengths[:, None].clamp(min=1)
 

@@ -14,7 +14,7 @@ from ofasys.criterion.options import ClassifyOptions, RewardOptions
 from ofasys.criterion.regress_options import GaussianOptions, HuberOptions
 
 if TYPE_CHECKING:
-    from ofasys.types import SlotTargets
+    import numpy as np
 
 Options = Mapping[str, Any]
 KEY = str.maketrans({"%": "%25", ".": "%2E", "/": "%2F"})  # what torch has no names with, and files of weights part by
@@ -31,7 +31,8 @@ class Criterion:
     generator: the default for what is learned. prepare: "module:function", (features, options, random) -> (features for the
     stream, arrays to learn from). before: a value's positions are predicted from the ones before them. together: they
     see each other. view "all": it judges all the slots that name it at once. cost: (options, width) -> learned numbers.
-    units: "module:function", SlotTargets -> what its loss is a mean over; tokens are counted one by one.
+    units: "module:function", (lengths (values,), arrays) -> what its loss is a sum over; tokens are counted one by one.
+    join: "module:function", (lengths, arrays of a batch) -> the same with what its module would have to ask a device for.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Criterion:
     view: Literal["slot", "all"] = "slot"
     cost: Callable[[Options, int], int] = lambda options, width: 0
     units: str = "ofasys.criterion.units:positions"
+    join: str | None = None
 
     def resolve(self) -> Any:
         """The function or class itself."""
@@ -59,10 +61,14 @@ class Criterion:
         """The function that prepares features, if there is one."""
         return None if self.prepare is None else _loaded(self.prepare)
 
-    def counted(self, targets: SlotTargets) -> int:
-        """What the loss of these values is a mean over."""
-        count: int = _loaded(self.units)(targets)
+    def counted(self, lengths: np.ndarray, arrays: Mapping[str, np.ndarray]) -> int:
+        """Units of the loss of values with `lengths` (values,) positions, and of what is learned from them."""
+        count: int = _loaded(self.units)(lengths, arrays)
         return count
+
+    def joined(self, lengths: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What a batch of values is learned from, each array laid end to end, with what `join` adds to it."""
+        return arrays if self.join is None else _loaded(self.join)(lengths, arrays)
 
     def key(self, options: Options) -> str:
         """The name its weights have in a model."""
@@ -133,6 +139,7 @@ CTC = Criterion(
     generator="ctc",
     cost=lambda options, width: width,
     units="ofasys.criterion.ctc:fitting",
+    join="ofasys.criterion.ctc:join",
 )
 FRAMES = Criterion(
     name="frames",

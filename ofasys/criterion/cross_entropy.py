@@ -152,7 +152,7 @@ class _CrossEntropy(torch.autograd.Function):
             raise RuntimeError("the gradients of this cross-entropy were used already; run forward again")
         scale, (dx, dw) = grads[0], ctx.grads
         ctx.grads = None  # scaled in place and handed over: a second table of their size would be the largest of all
-        if scale.device.type != "cpu" or scale.item() != 1.0:
+        if scale.device.type != "cpu" or float(scale.numpy()) != 1.0:  # a device would have to finish to be asked
             dx = None if dx is None else dx.mul_(scale)
             dw = None if dw is None else dw.mul_(scale)
         (losses,) = ctx.saved_tensors
@@ -204,7 +204,7 @@ def _log_sum_exp(p: Tensor, top: Tensor, score: Tensor, labels: Tensor) -> Tenso
     The label's probability gives it, unless that is too small to tell; then the largest, never below 1/U, does.
     """
     own = p.gather(1, labels)
-    if p.device.type == "cpu" and bool((own > 1e-30).all()):
+    if p.device.type == "cpu" and bool((own > 1e-30).all().numpy()):
         return score - own.log()
     return top - p.amax(1, keepdim=True).log()
 

@@ -7,13 +7,14 @@ the blank, label u + 1 is token u of the label column's range.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ofasys.types import LossOutput, SlotPrediction, SlotTargets
+from ofasys.types import LossOutput, SlotPrediction
 
 
 class CTC(nn.Module):
@@ -34,45 +35,54 @@ class CTC(nn.Module):
             return torch.log_softmax(scores, 1)
 
     def forward(self, seen: SlotPrediction) -> LossOutput:
-        """The negative log-likelihood per label.
+        """The negative log-likelihood of the labels.
 
-        targets.tensors: tokens, the labels of all values end to end, numbered within their range, and token_lengths (B,).
-        A value with fewer positions than its labels need (one each, and a blank between equal ones) has no alignment:
-        it is left out of the loss, and `ctc_short` counts it.
+        targets.tensors: as of `join`. A value with fewer positions than its labels need (one each, and a blank between
+        equal ones) has no alignment: it is left out of the loss, and `ctc_short` counts it.
         """
-        tensors, lengths = seen.targets.tensors, seen.targets.lengths
-        loss = ctc_loss(self.log_probs(seen), lengths, tensors["tokens"], tensors["token_lengths"])
-        count = fitting(seen.targets)
-        return LossOutput(loss.sum() / max(1, count), count, left_out={"ctc_short": int(_short(seen.targets).sum())})
+        tensors, sizes = seen.targets.tensors, seen.targets.sizes
+        loss = ctc_loss(
+            self.log_probs(seen), sizes["lengths"], tensors["labels"], tensors["places"], sizes["token_lengths"]
+        )
+        return LossOutput(loss.sum(), left_out={"ctc_short": tensors["short"].sum()})
 
 
-def ctc_loss(log_probs: Tensor, lengths: Tensor, tokens: Tensor, counts: Tensor) -> Tensor:
+def ctc_loss(
+    log_probs: Tensor, lengths: Sequence[int], labels: Tensor, places: Tensor, counts: Sequence[int]
+) -> Tensor:
     """(B,): each value's negative log-likelihood; 0 where there is no alignment.
 
-    log_probs (n, 1 + U) of B values of `lengths` (B,) positions end to end; tokens (sum of counts,) in 0..U-1, counts
-    (B,).
+    log_probs (n, 1 + U) of B values of `lengths` positions end to end. labels (L,): those of the U that any value has;
+    places (sum of counts,): the values' labels end to end, as places in these.
     """
-    labels, tokens = torch.unique(tokens, return_inverse=True)
     own = log_probs.index_select(1, torch.cat([labels.new_zeros(1), labels + 1]))
     # All labels that nobody has as one: the rows still sum to one, as torch's gradient needs, and the product over
     # positions, samples and vocabulary is gone.
     rest = (1 - own.exp().sum(1, keepdim=True)).clamp(min=1e-12).log()
-    padded = nn.utils.rnn.pad_sequence(torch.cat([own, rest], 1).split(lengths.tolist()))  # (T, B, 2 + labels)
-    return nn.functional.ctc_loss(padded, tokens + 1, lengths, counts, blank=0, reduction="none", zero_infinity=True)
+    padded = nn.utils.rnn.pad_sequence(torch.cat([own, rest], 1).split(list(lengths)))  # (T, B, 2 + labels)
+    sizes = tuple(lengths), tuple(counts)
+    return nn.functional.ctc_loss(padded, places + 1, *sizes, blank=0, reduction="none", zero_infinity=True)  # type: ignore[arg-type]
 
 
-def fitting(targets: SlotTargets) -> int:
+def join(lengths: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """tokens, the labels of all values end to end, and token_lengths (B,) -> the same, and
+
+    labels (L,), those that any value has; places (tokens,), each token as a place in these; short (B,) bool, the values
+    that have no alignment.
+    """
+    labels, places = np.unique(arrays["tokens"], return_inverse=True)
+    short = lengths < needed(arrays["tokens"], arrays["token_lengths"])
+    return {**arrays, "labels": labels, "places": places, "short": short}
+
+
+def fitting(lengths: np.ndarray, arrays: Mapping[str, np.ndarray]) -> int:
     """The labels of all values that have an alignment."""
-    return int(targets.tensors["token_lengths"][~_short(targets)].sum())
+    return int(arrays["token_lengths"][~arrays["short"]].sum())
 
 
-def _short(targets: SlotTargets) -> Tensor:
-    """(B,) bool: values with fewer positions than their labels need."""
-    return targets.lengths < needed(targets.tensors["tokens"], targets.tensors["token_lengths"])
-
-
-def needed(tokens: Tensor, counts: Tensor) -> Tensor:
+def needed(tokens: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(B,): the fewest positions that hold these labels: one each, and a blank between equal neighbours."""
-    value = torch.repeat_interleave(counts)
+    value = np.repeat(np.arange(len(counts)), counts)
     twice = (tokens[1:] == tokens[:-1]) & (value[1:] == value[:-1])
-    return counts + torch.bincount(value[1:][twice], minlength=len(counts))
+    found: np.ndarray = counts + np.bincount(value[1:][twice], minlength=len(counts))
+    return found

@@ -45,7 +45,7 @@ class Diffusion(nn.Module):
         self.wanted = "noise" if options["predict"] == "noise" else "frames"
 
     def forward(self, seen: SlotPrediction) -> LossOutput:
-        """loss (): the mean over the positions of all values."""
+        """The mean over a position's numbers, summed over the positions of all values."""
         made, wanted = seen.made["frames"], seen.targets.tensors[self.wanted]
         loss: Tensor = nn.functional.mse_loss(made.float(), wanted.float().view_as(made))
-        return LossOutput(loss, len(made))
+        return LossOutput(loss * len(made))

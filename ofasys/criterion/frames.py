@@ -27,24 +27,24 @@ class Frames(nn.Module):
         self.stop_weight = float(options["stop_weight"])
 
     def forward(self, seen: SlotPrediction) -> LossOutput:
-        """The loss per position. targets.tensors: frames (n * r, C), or (n, r, C), the truth."""
+        """The loss of each position, summed. targets.tensors: frames (n * r, C), or (n, r, C), the truth."""
         made, lengths = seen.made, seen.targets.lengths
         last = made["frames"].float()
         truth = seen.targets.tensors["frames"].reshape(last.shape)
         l1, l2 = nn.functional.l1_loss(last, truth), nn.functional.mse_loss(last, truth)
-        figures = {"l1": float(l1.detach()), "l2": float(l2.detach())}
+        figures = {"l1": l1.detach(), "l2": l2.detach()}
         loss = l1 + l2
         if "coarse" in made:
             coarse = made["coarse"].float()
             loss = loss + nn.functional.l1_loss(coarse, truth) + nn.functional.mse_loss(coarse, truth)
         if "stop" in made:
             stop = self._stop(made["stop"].float(), lengths)
-            figures["stop"] = float(stop.detach())
+            figures["stop"] = stop.detach()
             loss = loss + stop
-        return LossOutput(loss, len(last), figures)
+        return LossOutput(loss * len(last), figures)
 
     def _stop(self, logits: Tensor, lengths: Tensor) -> Tensor:
         last = torch.zeros_like(logits)
-        last[lengths.cumsum(0) - 1] = 1.0
-        weight = logits.new_tensor(self.stop_weight)
-        return nn.functional.binary_cross_entropy_with_logits(logits, last, pos_weight=weight)
+        last.index_fill_(0, lengths.cumsum(0) - 1, 1.0)
+        weight = last * (self.stop_weight - 1) + 1
+        return nn.functional.binary_cross_entropy_with_logits(logits, last, weight)

@@ -32,7 +32,7 @@ class Gaussian(nn.Module):
         """made: frames (n, 1), the means, and spread (n, 1). targets.tensors: frames (n, 1), the truth."""
         mean, spread, truth = _read(seen)
         nll = negative_log_likelihood(mean, spread, truth)
-        return _verdict((nll * spread.detach() ** (2 * self.beta)).mean(), nll, mean, truth)
+        return _output((nll * spread.detach() ** (2 * self.beta)).mean(), nll, mean, truth)
 
 
 class SquaredError(nn.Module):
@@ -50,7 +50,7 @@ class SquaredError(nn.Module):
         mean, spread, truth = _read(seen)
         nll = negative_log_likelihood(mean.detach(), spread, truth)
         beside = (nll * spread.detach() ** 2).mean()
-        return _verdict(nn.functional.mse_loss(mean, truth) + beside, nll, mean, truth)
+        return _output(nn.functional.mse_loss(mean, truth) + beside, nll, mean, truth)
 
 
 class Huber(nn.Module):
@@ -65,7 +65,7 @@ class Huber(nn.Module):
         mean, spread, truth = _read(seen)
         nll = negative_log_likelihood(mean.detach(), spread, truth)
         beside = (nll * spread.detach() ** 2).mean()
-        return _verdict(nn.functional.huber_loss(mean, truth, delta=self.delta) + beside, nll, mean, truth)
+        return _output(nn.functional.huber_loss(mean, truth, delta=self.delta) + beside, nll, mean, truth)
 
 
 def negative_log_likelihood(mean: Tensor, spread: Tensor, truth: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def _read(seen: SlotPrediction) -> tuple[Tensor, Tensor, Tensor]:
     return mean, spread, seen.targets.tensors["frames"].float().reshape(mean.shape)
 
 
-def _verdict(loss: Tensor, nll: Tensor, mean: Tensor, truth: Tensor) -> LossOutput:
+def _output(loss: Tensor, nll: Tensor, mean: Tensor, truth: Tensor) -> LossOutput:
     with torch.no_grad():
-        figures = {"nll": float(nll.mean()), "l2": float(nn.functional.mse_loss(mean, truth))}
-    return LossOutput(loss, len(truth), figures)
+        figures = {"nll": nll.mean(), "l2": nn.functional.mse_loss(mean, truth)}
+    return LossOutput(loss * len(truth), figures)

@@ -5,6 +5,7 @@ picture.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +37,11 @@ class Positions(nn.Module):
             along = torch.arange(cells)[:, None]
             table.weight.copy_(torch.cos(2 * math.pi * along / period + phase) * math.sqrt(2) * scale)
 
-    def forward(self, positions: Tensor) -> Tensor:
-        """Positions (..., 3) -> (..., D)."""
+    def forward(self, positions: Tensor, top: Sequence[int] | None = None) -> Tensor:
+        """Positions (..., 3) -> (..., D). top: the largest order, y and x among them; the device is asked if None."""
         if positions.numel() == 0:
             return self.order(positions[..., 0])
-        order, y, x = positions.reshape(-1, 3).amax(0).tolist()
+        order, y, x = positions.reshape(-1, 3).amax(0).tolist() if top is None else top
         if order >= self.order.num_embeddings:
             raise DataError(
                 f"a sentence takes {order + 1} places, the model has {self.order.num_embeddings}",

@@ -13,6 +13,7 @@ What is peculiar about it:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -41,9 +42,9 @@ class Side(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = nn.LayerNorm(config.width) if config.final_norm else None
 
-    def begin(self, embedding: Tensor, positions: Tensor) -> Tensor:
-        """embedding (..., D), positions (..., 3) -> what the first block reads (..., D)."""
-        x = embedding + self.positions(positions)
+    def begin(self, embedding: Tensor, positions: Tensor, top: Sequence[int] | None = None) -> Tensor:
+        """embedding (..., D), positions (..., 3) -> what the first block reads (..., D). top: as of `Layout`."""
+        x = embedding + self.positions(positions, top)
         if self.embed_norm is not None:
             x = self.embed_norm(x)
         if self.training and self.dropout > 0.0:
@@ -96,7 +97,7 @@ class UniversalModel(nn.Module):
     def encode(self, stream: Stream) -> Hidden:
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout
-        x = self.encoder.begin(stream.embedding, layout.positions)
+        x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
         mask = key_mask(layout)
         for block in self.encoder.blocks:
             x = block(x, layout, mask)
@@ -118,7 +119,7 @@ class UniversalModel(nn.Module):
                     f"expected {source.batch * group} rows"
                 )
             mask = key_mask(source)
-        x = self.decoder.begin(stream.embedding, layout.positions)
+        x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
         own = block_mask(layout)
         for block in self.decoder.blocks:
             x = block(x, layout, states, source, mask, group, own)

@@ -42,11 +42,15 @@ def collate(program: Program, samples: Sequence[Sample]) -> Batch:
         targets += _value_targets(program, samples)
     targets += [one for one in source_targets(program, samples) if _known(one, samples)]
     sides = [side for side in (source, target) if side is not None]
+    counts = _counts(program, targets)
     return Batch(
         size=len(samples),
         source=source,
         target=target,
         targets=tuple(targets),
+        counts=tuple(counts.tolist()),
+        units=torch.from_numpy(counts.astype(np.float32)),
+        weights=torch.tensor([slot.weight for slot in program.plan.slots], dtype=torch.float32),
         positions=sum(int(side.layout.padded_index.numel()) for side in sides),
         padded=sum(side.layout.batch * side.layout.length for side in sides),
         origins=tuple(sample.origin for sample in samples),
@@ -117,6 +121,7 @@ def layout(lengths: np.ndarray, positions: np.ndarray) -> Layout:
         positions=torch.from_numpy(positions),
         lengths=torch.from_numpy(lengths),
         full=bool((lengths == longest).all()),
+        top=tuple(positions.max(0, initial=-1).tolist()),
     )
 
 
@@ -198,12 +203,10 @@ def _stage_targets(program: Program, stage: int, runs: Sequence[tuple[TokenSpan,
     )
     slots = constraint.slot_of[states]
     chosen = (constraint.single[states] < 0) & (constraint.class_of[states] >= 0) & (slots >= 0)
-    weight = np.array([slot.weight for slot in program.plan.slots], dtype=np.float32)
     targets = []
     for group in np.unique(constraint.class_of[states[chosen]]):
         mine = np.flatnonzero(chosen & (constraint.class_of[states] == group))
         emission = constraint.classes[group]
-        slot = slots[mine]
         labels = np.searchsorted(emission.candidates, tokens[mine])
         allowed = torch.from_numpy(constraint.allowed(states[mine])) if emission.masked else None
         targets.append(
@@ -212,8 +215,7 @@ def _stage_targets(program: Program, stage: int, runs: Sequence[tuple[TokenSpan,
                 group=int(group),
                 at=torch.from_numpy(where[mine]),
                 labels=torch.from_numpy(labels),
-                slots=torch.from_numpy(slot),
-                weights=torch.from_numpy(weight[slot]),
+                slots=torch.from_numpy(slots[mine]),
                 allowed=allowed,
             )
         )
@@ -255,17 +257,25 @@ def _slot_targets(
     program: Program, index: int, samples: Sequence[Sample], places: Sequence[tuple[int, int, int]]
 ) -> SlotTargets:
     slot = program.plan.slots[index]
-    assert slot.criterion is not None
-    given = [samples[number].supervision.get(index, {}) for number, _, _ in places]
-    names = set(given[0]) if all(given) else set()
+    record = _criterion(program, index)
+    lengths = np.array([rows for _, _, rows in places], dtype=np.int64)
+    given = [samples[number].supervision.get(index) for number, _, _ in places]
+    learned = [one for one in given if one is not None]
+    known = len(learned) == len(given)
+    names = sorted(learned[0]) if known and all(learned) else []
+    arrays = {name: np.concatenate([one[name] for one in learned]) for name in names}
+    if known:
+        arrays = record.joined(lengths, arrays)
+    sizes = {name: tuple(array.tolist()) for name, array in arrays.items() if name.endswith("lengths")}
     return SlotTargets(
         slot=index,
         side=slot.side,
-        criterion=slot.criterion.name,
+        criterion=record.name,
         at=torch.from_numpy(np.concatenate([np.arange(first, first + rows) for _, first, rows in places])),
-        lengths=torch.tensor([rows for _, _, rows in places]),
-        tensors={name: torch.from_numpy(np.concatenate([one[name] for one in given])) for name in sorted(names)},
-        weight=slot.weight,
+        lengths=torch.from_numpy(lengths),
+        tensors={name: torch.from_numpy(array) for name, array in arrays.items()},
+        sizes=sizes | {"lengths": tuple(lengths.tolist())},
+        count=record.counted(lengths, arrays) if known else 0,
         label_slot=slot.label_slot,
     )
 
@@ -273,6 +283,19 @@ def _slot_targets(
 def _known(targets: SlotTargets, samples: Sequence[Sample]) -> bool:
     """Whether there is something to learn from: a column where it needs one."""
     return all(targets.slot in sample.supervision for sample in samples)
+
+
+def _counts(program: Program, targets: Sequence[TokenTargets | SlotTargets]) -> np.ndarray:
+    """(S,): units of each slot's loss."""
+    found = np.zeros(len(program.plan.slots), dtype=np.int64)
+    together: set[str] = set()  # criteria that see several slots at once: the first stands for all
+    for target in targets:
+        if isinstance(target, TokenTargets):
+            found += np.bincount(target.slots.numpy(), minlength=len(found))
+        elif target.criterion not in together:
+            found[target.slot] += target.count
+            together |= {target.criterion} if CRITERIA[target.criterion].view == "all" else set()
+    return found
 
 
 def _criterion(program: Program, slot: int) -> Criterion:

@@ -26,7 +26,7 @@ from ofasys.program.sample import Row, elements
 from ofasys.task.loader import of_row, read
 from ofasys.task.order import sample_seed, sequential
 from ofasys.task.task import Task, metric_columns
-from ofasys.types import Hidden, Sample
+from ofasys.types import Batch, Hidden, Sample, SlotTargets
 
 _log = logging.getLogger("ofasys")
 
@@ -228,14 +228,14 @@ class Judged:
         if not batch.targets:
             return None
         states = flow.compute(model, flow.adapt(model, batch))
-        loss = flow.criterion(flow.emit(model, program, states, batch))
-        for slot, (value, count) in loss.slots.items():
+        loss = flow.criterion(model, program, flow.emit(model, program, states, batch), batch)
+        for slot in learned(program, batch):
             before, counted = self.slots.get(slot, (0.0, 0))
-            self.slots[slot] = (before + value, counted + count)
+            self.slots[slot] = (before + float(loss.sums[slot]), counted + batch.counts[slot])
         for slot, reasons in loss.left_out.items():
             own = self.left_out.setdefault(slot, {})
             for why, values in reasons.items():
-                own[why] = own.get(why, 0) + values
+                own[why] = own.get(why, 0) + int(values)
         return states.source
 
     def loss(self, program: Program) -> float:
@@ -243,6 +243,14 @@ class Judged:
         weights = {slot.index: slot.weight for slot in program.plan.slots}
         terms = [weights[slot] * mean(value, count) for slot, (value, count) in self.slots.items()]
         return sum(terms) if terms else nan
+
+
+def learned(program: Program, batch: Batch) -> list[int]:
+    """The slots of a batch that have a loss of their own, even where none of their values could be judged."""
+    slots = {slot for slot, count in enumerate(batch.counts) if count}
+    slots |= {targets.slot for targets in batch.targets if isinstance(targets, SlotTargets)}
+    views = program.plan.views
+    return sorted(slots - ({views.right} if views is not None else set()))  # both views share the left one's
 
 
 def mean(total: float, count: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -49,16 +50,48 @@ def gradient_norm(optimizer: torch.optim.Optimizer) -> torch.Tensor:
     return torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
 
 
-def step_clipped(optimizer: torch.optim.Optimizer, norm: torch.Tensor, clip: float) -> None:
-    """One step with gradients of length `norm` shortened to `clip` where they are longer.
-
-    A fused optimizer divides by `grad_scale` as it reads a gradient: clipping takes no pass of its own.
+class Finite:
+    """Watches that gradients are finite, without asking the device at each step: from the first that is not on no step
+    changes anything, until somebody asks.
     """
-    optimizer.grad_scale = ((norm + 1e-6) / clip).clamp_(min=1.0)  # type: ignore[attr-defined]
+
+    def __init__(self, device: torch.device) -> None:
+        self.step = torch.full((), -1, dtype=torch.int64, device=device)
+        self.norm = torch.zeros((), device=device)
+
+    def see(self, norm: torch.Tensor, step: int) -> torch.Tensor:
+        """norm (): of the gradients of a step -> () float32, 1 where it must not be taken, else 0."""
+        fine = torch.isfinite(norm) & (self.step < 0)
+        first = ~fine & (self.step < 0)
+        self.norm = torch.where(first, norm.float(), self.norm)
+        self.step = torch.where(first, step, self.step)
+        return (~fine).float()
+
+    @property
+    def broken(self) -> tuple[int, float] | None:
+        """The first step whose gradients were not finite, and their norm; None where there was none."""
+        step = int(self.step)
+        return None if step < 0 else (step, float(self.norm))
+
+
+def step_clipped(
+    optimizer: torch.optim.Optimizer, norm: torch.Tensor, clip: float, skip: torch.Tensor | None = None
+) -> None:
+    """One step with gradients of length `norm` shortened to `clip` where they are longer. skip (): 1: no step after all.
+
+    A fused optimizer divides by `grad_scale` as it reads a gradient, and looks at `found_inf` itself: clipping takes no
+    pass of its own, and nobody waits for the norm.
+    """
+    own: Any = optimizer
+    own.grad_scale = ((norm + 1e-6) / clip).clamp_(min=1.0)
+    if skip is not None:
+        own.found_inf = skip
     try:
         optimizer.step()
     finally:
-        del optimizer.grad_scale  # type: ignore[attr-defined]
+        del own.grad_scale
+        if skip is not None:
+            del own.found_inf
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:

@@ -6,14 +6,13 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ofasys import flow
-from ofasys.criterion.units import units
 from ofasys.errors import CheckpointError, ConfigError, DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
@@ -32,7 +31,7 @@ from ofasys.train.interrupt import Interrupt
 from ofasys.train.learnable import check_choice
 from ofasys.train.lock import check_held, holding
 from ofasys.train.log import RunLog
-from ofasys.train.optimizer import adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
+from ofasys.train.optimizer import Finite, adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
 from ofasys.train.precision import autocast, choose
 from ofasys.train.record import RECORD, about, card_of, changes, history
 from ofasys.train.saving import Clock, is_sound, not_finite, writing
@@ -96,6 +95,7 @@ class Run:
                 check_choice(task, program)
         self.optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
         restore_optimizer(self.optimizer, model, moments)
+        self.finite = Finite(model.device)
         if (what := not_finite(model, self.optimizer)) is not None:
             raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
         self.dtype = choose(trainer.precision, model.device)
@@ -235,21 +235,15 @@ class Run:
                 draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
                 options = replace(self.by_name[ticket.task].generate, seed=draw)
                 batch, figures = self_critical(self.model, program, batch, options)
-            counts = units(batch.targets) if batch is not None else {}
-            parts.append(Part(delivery, batch, counts, figures, time.perf_counter() - began, waited))
+            parts.append(Part(delivery, batch, figures, time.perf_counter() - began, waited))
         return parts
 
     def descend(self, step: int) -> None:
-        """AdamW, with the gradients clipped. Errors: ConfigError when they are not finite."""
+        """AdamW, with the gradients clipped; nothing from the first step on whose gradients are not finite."""
         trainer, norm = self.trainer, gradient_norm(self.optimizer)
-        if not torch.isfinite(norm):
-            self.check_finite(step)
-            raise ConfigError(
-                f"the gradient is {float(norm)} at step {step}; {self.advice()}; the weights are those of the step before"
-            )
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
-        step_clipped(self.optimizer, norm, trainer.clip)
+        step_clipped(self.optimizer, norm, trainer.clip, self.finite.see(norm, step))
 
     def rate(self, step: int) -> float:
         """The learning rate of an update."""
@@ -267,17 +261,15 @@ class Run:
         began, ticket = time.perf_counter(), part.delivery.ticket
         task, program = self.by_name[ticket.task], self.programs[ticket.task][part.delivery.instruction]
         torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
-        batch = to_device(part.batch, self.model.device)
+        share = task.loss_weight * whole.drawn / of
+        batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.model.device)
         with autocast(self.model.device, self.dtype):
-            states = flow.compute(self.model, flow.adapt(self.model, batch))
-            loss = flow.criterion(flow.emit(self.model, program, states, batch), task.smoothing, whole.units)
+            loss = self.model(program, batch, scale, task.smoothing)
         if part.judged:
             self.probe = part
-            (loss.total * (task.loss_weight * whole.drawn / of)).backward()
-        if program.rewarded is not None:
-            loss = replace(loss, figures={**loss.figures, program.rewarded.index: part.figures})
+            loss.total.backward()
         window = self.windows.setdefault(ticket.task, Window())
-        window.add(part, loss, program, whole.judged, part.seconds + time.perf_counter() - began)
+        window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began)
         return part.judged
 
     def quarantine(self, step: int, delivery: Delivery) -> None:
@@ -326,6 +318,15 @@ class Run:
             return f"{lower}; the next fit goes on from the checkpoint of step {self.saved}"
         return f"{lower}; no checkpoint was saved yet, so begin anew with a new model"
 
+    def check_gradients(self) -> None:
+        """Errors: ConfigError for a step whose gradients were not finite."""
+        if (broken := self.finite.broken) is not None:
+            step, norm = broken
+            self.check_finite(step)
+            raise ConfigError(
+                f"the gradient is {norm} at step {step}; {self.advice()}; the weights are those of the step before"
+            )
+
     def check_finite(self, step: int) -> None:
         """Errors: ConfigError for weights, moments, or the loss they give, that are not finite: they are not saved."""
         what = not_finite(self.model, self.optimizer)
@@ -340,13 +341,17 @@ class Run:
         """What follows an update: log, validation, checkpoint, as they are due."""
         trainer, last = self.trainer, done == self.max_steps
         self.state["step"] = done
+        asked = last or done % trainer.log_every == 0 or (trainer.eval_every and done % trainer.eval_every == 0)
+        saving = (trainer.save_every and done % trainer.save_every == 0) or self.clock.due
+        if asked or saving:
+            self.check_gradients()
         if last:
             self.check_learned()
         if last or done % trainer.log_every == 0:
             self.report(done)
         if last or (trainer.eval_every and done % trainer.eval_every == 0):
             self.evaluate(done)
-        elif (trainer.save_every and done % trainer.save_every == 0) or self.clock.due:
+        elif saving:
             self.save(("last",))
 
     def evaluate(self, step: int) -> None:
@@ -420,11 +425,12 @@ class Run:
             self.log.write(kind, step, task, figures)
 
     def save(self, names: Sequence[str]) -> None:
-        """Write the checkpoints of these names. Errors: ConfigError for weights that are not finite."""
+        """Write the checkpoints of these names. Errors: ConfigError for weights or gradients that are not finite."""
+        self.check_gradients()
         self.check_finite(self.state["step"])
         if self.out is not None:
             check_held(self.out, self.held)
-            state = {**self.state, "windows": {name: asdict(window) for name, window in self.windows.items()}}
+            state = {**self.state, "windows": {name: window.to_dict() for name, window in self.windows.items()}}
             checkpoint.save(self.out, self.model, self.optimizer, state, names, self.saved)
             self.saved = self.state["step"]
             self.clock.saved()

@@ -47,7 +47,5 @@ def self_critical(
     owner = torch.repeat_interleave(torch.arange(len(own)), made.target.layout.lengths)
     better = rewards[0] - rewards[1]
     gain = torch.from_numpy(better if metric.higher_is_better else -better)
-    targets = tuple(
-        replace(g, weights=g.weights * gain[owner[g.at]]) if isinstance(g, TokenTargets) else g for g in made.targets
-    )
+    targets = tuple(replace(t, weights=gain[owner[t.at]]) if isinstance(t, TokenTargets) else t for t in made.targets)
     return replace(made, targets=targets), {"reward": float(rewards[0].mean()), "greedy": float(rewards[1].mean())}

@@ -20,7 +20,12 @@ def module():
 def view(states, lengths, slot):
     at = torch.arange(len(states))
     return SlotPrediction(
-        SlotTargets(slot, "source", "contrast", at, torch.tensor(lengths), {}, 1.0), states, {}, None, None
+        SlotTargets(
+            slot, "source", "contrast", at, torch.tensor(lengths), {}, {"lengths": tuple(lengths)}, len(lengths)
+        ),
+        states,
+        {},
+        None,
     )
 
 
@@ -36,8 +41,7 @@ def test_the_loss_by_hand():
     scores = (a @ b.T / 0.07).detach().numpy().astype(np.float64)
     by_row = -np.log(np.exp(scores) / np.exp(scores).sum(1, keepdims=True)).diagonal().mean()
     by_column = -np.log(np.exp(scores) / np.exp(scores).sum(0, keepdims=True)).diagonal().mean()
-    assert float(verdict.loss.detach()) == pytest.approx((by_row + by_column) / 2, rel=1e-5)
-    assert verdict.count == 4
+    assert float(verdict.sum.detach()) == pytest.approx(4 * (by_row + by_column) / 2, rel=1e-5)
     assert verdict.figures["accuracy"] == (scores.argmax(1) == np.arange(4)).mean()
     torch.testing.assert_close(a.norm(dim=1), torch.ones(4))
 
@@ -52,7 +56,7 @@ def test_the_factor_stays_in_bounds():
     made, (left, right) = module(), states()
     with torch.no_grad():
         made.scale.fill_(50.0)
-    assert torch.isfinite(made([view(left, LENGTHS[0], 0), view(right, LENGTHS[1], 1)]).loss)
+    assert torch.isfinite(made([view(left, LENGTHS[0], 0), view(right, LENGTHS[1], 1)]).sum)
 
 
 def worker(rank, store, out, cut):
@@ -62,7 +66,9 @@ def worker(rank, store, out, cut):
     made = module()
     mine = slice(0, cut) if rank == 0 else slice(cut, 4)
     own = [torch.cat(s.split(lengths)[mine]) for s, lengths in zip(states(), LENGTHS, strict=True)]
-    loss = made([view(s, n[mine], i) for i, (s, n) in enumerate(zip(own, LENGTHS, strict=True))]).loss
+    loss = made([view(s, n[mine], i) for i, (s, n) in enumerate(zip(own, LENGTHS, strict=True))]).sum / len(
+        own[0].split(LENGTHS[0][mine])
+    )
     loss.backward()
     grad = made.project.weight.grad
     torch.distributed.all_reduce(grad)
@@ -75,7 +81,7 @@ def worker(rank, store, out, cut):
 @pytest.mark.parametrize("cut", [2, 1])
 def test_two_processes_share_one_batch(tmp_path, cut):
     made = module()
-    whole = made([view(s, n, i) for i, (s, n) in enumerate(zip(states(), LENGTHS, strict=True))]).loss
+    whole = made([view(s, n, i) for i, (s, n) in enumerate(zip(states(), LENGTHS, strict=True))]).sum / 4
     whole.backward()
     multiprocessing.spawn(worker, (str(tmp_path / "store"), str(tmp_path / "out"), cut), nprocs=2)
     for rank in range(2):

@@ -1,25 +1,37 @@
 """CTC: against torch's own on padded tensors, against a sum over all alignments, and what it does with values that are too short."""
 
 import itertools
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 
-from ofasys.criterion.ctc import CTC, needed
+from ofasys.criterion.ctc import CTC, fitting, join, needed
 from ofasys.types import SlotPrediction, SlotTargets
 
 D = 6
 
 
+@dataclass(frozen=True)
+class Seen(SlotPrediction):
+    """A prediction, and the criterion that is to judge it."""
+
+    module: CTC | None = None
+
+
 def targets(lengths, tokens, counts):
+    given = {"tokens": np.array(tokens, dtype=np.int64), "token_lengths": np.array(counts)}
+    arrays = join(np.array(lengths), given)
     return SlotTargets(
         slot=0,
         side="source",
         criterion="ctc",
         at=torch.arange(sum(lengths)),
         lengths=torch.tensor(lengths),
-        tensors={"tokens": torch.tensor(tokens, dtype=torch.long), "token_lengths": torch.tensor(counts)},
-        weight=1.0,
+        tensors={name: torch.from_numpy(array) for name, array in arrays.items()},
+        sizes={"lengths": tuple(lengths), "token_lengths": tuple(counts)},
+        count=fitting(np.array(lengths), arrays),
         label_slot=1,
     )
 
@@ -31,9 +43,7 @@ def seen(lengths, tokens, counts, labels=3, seed=0):
         module.blank.copy_(torch.randn(D, generator=generator))
     hidden = torch.randn(sum(lengths), D, generator=generator).requires_grad_()
     table = torch.randn(labels, D, generator=generator).requires_grad_()
-    return SlotPrediction(
-        targets=targets(lengths, tokens, counts), hidden=hidden, made={}, candidates=table, module=module
-    )
+    return Seen(targets(lengths, tokens, counts), hidden, {}, table, module)
 
 
 def brute(log_probs, tokens):
@@ -50,8 +60,8 @@ def test_it_is_the_sum_over_all_alignments(tokens):
     given = seen([5], tokens, [len(tokens)])
     truth = brute(given.module.log_probs(given).detach(), tokens)
     verdict = given.module(given)
-    assert float(verdict.loss.detach()) == pytest.approx(float(truth) / len(tokens), rel=1e-5)
-    assert verdict.count == len(tokens)
+    assert float(verdict.sum.detach()) == pytest.approx(float(truth), rel=1e-5)
+    assert given.targets.count == len(tokens)
     assert verdict.left_out == {"ctc_short": 0}
 
 
@@ -63,7 +73,7 @@ def test_a_batch_is_torch_s_own_loss_on_padded_tensors_gradients_included(labels
     with torch.no_grad():
         given.hidden.mul_(sharp)
     verdict = given.module(given)
-    verdict.loss.backward()
+    verdict.sum.backward()
     hidden, table = given.hidden.detach().clone().requires_grad_(), given.candidates.detach().clone().requires_grad_()
     blank = given.module.blank.detach().clone().requires_grad_()
     padded = torch.nn.utils.rnn.pad_sequence(hidden.split(lengths))
@@ -74,12 +84,12 @@ def test_a_batch_is_torch_s_own_loss_on_padded_tensors_gradients_included(labels
     loss = torch.nn.CTCLoss(blank=labels, reduction="sum")(
         logits.log_softmax(-1), wanted, torch.tensor(lengths), torch.tensor(counts)
     )
-    (loss / sum(counts)).backward()
-    assert verdict.count == 7
-    assert float(verdict.loss.detach()) == pytest.approx(float(loss.detach()) / 7, rel=1e-5)
-    torch.testing.assert_close(given.hidden.grad, hidden.grad, atol=2e-5, rtol=1e-4)
-    torch.testing.assert_close(given.candidates.grad, table.grad, atol=2e-5 * sharp, rtol=1e-4)
-    torch.testing.assert_close(given.module.blank.grad, blank.grad, atol=2e-5 * sharp, rtol=1e-4)
+    loss.backward()
+    assert given.targets.count == 7
+    assert float(verdict.sum.detach()) == pytest.approx(float(loss.detach()), rel=1e-5)
+    torch.testing.assert_close(given.hidden.grad, hidden.grad, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(given.candidates.grad, table.grad, atol=1e-4 * sharp, rtol=1e-4)
+    torch.testing.assert_close(given.module.blank.grad, blank.grad, atol=1e-4 * sharp, rtol=1e-4)
 
 
 def test_neighbours_change_nothing():
@@ -90,11 +100,10 @@ def test_neighbours_change_nothing():
         hidden=torch.cat([one.hidden for one in alone]),
         made={},
         candidates=alone[0].candidates,
-        module=module,
     )
-    apart = [module(SlotPrediction(one.targets, one.hidden, {}, joined.candidates, module)) for one in alone]
-    whole = sum(float(verdict.loss.detach()) * verdict.count for verdict in apart)
-    assert float(module(joined).loss.detach()) * 3 == pytest.approx(whole, rel=1e-5)
+    apart = [module(SlotPrediction(one.targets, one.hidden, {}, joined.candidates)) for one in alone]
+    whole = sum(float(verdict.sum.detach()) for verdict in apart)
+    assert float(module(joined).sum.detach()) == pytest.approx(whole, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +113,10 @@ def test_neighbours_change_nothing():
 def test_labels_that_do_not_fit_are_counted_and_left_out(length, tokens, short):
     given = seen([length, 4], [*tokens, 2], [len(tokens), 1])
     verdict = given.module(given)
-    verdict.loss.backward()
+    verdict.sum.backward()
     assert verdict.left_out == {"ctc_short": short}
-    assert verdict.count == 1 + (0 if short else len(tokens))
-    assert torch.isfinite(verdict.loss)
+    assert given.targets.count == 1 + (0 if short else len(tokens))
+    assert torch.isfinite(verdict.sum)
     assert torch.isfinite(given.hidden.grad).all()
     assert bool(given.hidden.grad[:length].any()) != bool(short)
 
@@ -115,15 +124,15 @@ def test_labels_that_do_not_fit_are_counted_and_left_out(length, tokens, short):
 def test_a_batch_of_short_values_alone_learns_nothing():
     given = seen([1, 1], [0, 1, 2, 2], [2, 2])
     verdict = given.module(given)
-    verdict.loss.backward()
-    assert (float(verdict.loss.detach()), verdict.count, verdict.left_out) == (0.0, 0, {"ctc_short": 2})
+    verdict.sum.backward()
+    assert (float(verdict.sum.detach()), given.targets.count, verdict.left_out) == (0.0, 0, {"ctc_short": 2})
     assert not given.hidden.grad.any()
 
 
 def test_equal_labels_of_neighbours_are_not_one_value():
-    assert needed(torch.tensor([0, 1, 1, 1]), torch.tensor([2, 2])).tolist() == [2, 3]
-    assert needed(torch.tensor([5, 5]), torch.tensor([1, 1])).tolist() == [1, 1]
-    assert needed(torch.tensor([1, 1]), torch.tensor([0, 2])).tolist() == [0, 3]
+    assert needed(np.array([0, 1, 1, 1]), np.array([2, 2])).tolist() == [2, 3]
+    assert needed(np.array([5, 5]), np.array([1, 1])).tolist() == [1, 1]
+    assert needed(np.array([1, 1]), np.array([0, 2])).tolist() == [0, 3]
 
 
 def test_it_learns_an_alignment():
@@ -132,7 +141,7 @@ def test_it_learns_an_alignment():
     optimiser = torch.optim.Adam([given.hidden, *given.module.parameters()], lr=0.1)
     for _ in range(100):
         optimiser.zero_grad()
-        given.module(given).loss.backward()
+        given.module(given).sum.backward()
         optimiser.step()
     from ofasys.generator.ctc import ctc
 

@@ -43,17 +43,18 @@ def test_noise_is_a_function_of_the_sample():
 def test_the_loss_is_the_mean_over_all_positions(predict, key):
     learn = [noised(seed)[1] for seed in range(3)]
     tensors = {name: torch.from_numpy(np.concatenate([one[name] for one in learn])) for name in learn[0]}
-    targets = SlotTargets(0, "target", "diffusion", torch.arange(18), torch.tensor([6, 6, 6]), tensors, 1.0)
+    targets = SlotTargets(
+        0, "target", "diffusion", torch.arange(18), torch.tensor([6, 6, 6]), tensors, {"lengths": (6, 6, 6)}, 18
+    )
     made = torch.randn(18, 3, requires_grad=True)
     judge = Diffusion(DEFAULTS | {"predict": predict}, 8)
-    verdict = judge(SlotPrediction(targets, torch.zeros(18, 8), {"frames": made}, None, judge))
-    assert verdict.count == 18
-    assert verdict.loss.item() == pytest.approx(((made - tensors[key]) ** 2).mean().item())
-    verdict.loss.backward()
+    verdict = judge(SlotPrediction(targets, torch.zeros(18, 8), {"frames": made}, None))
+    assert verdict.sum.item() / 18 == pytest.approx(((made - tensors[key]) ** 2).mean().item())
+    (verdict.sum / 18).backward()
     torch.testing.assert_close(made.grad, 2 * (made.detach() - tensors[key]) / made.numel())
     assert not list(judge.parameters())
-    exact = judge(SlotPrediction(targets, torch.zeros(18, 8), {"frames": tensors[key]}, None, judge))
-    assert exact.loss.item() == 0
+    exact = judge(SlotPrediction(targets, torch.zeros(18, 8), {"frames": tensors[key]}, None))
+    assert exact.sum.item() == 0
 
 
 def test_options_have_ranges():

@@ -8,7 +8,6 @@ import torch
 
 from ofasys import GeneralistModel, Task, Trainer
 from ofasys.criterion import CRITERIA
-from ofasys.criterion.units import units
 from ofasys.flow import adapt, collate, compute, criterion, emit, preprocess
 from ofasys.modality.audio import adaptor as audio_adaptor
 from ofasys.model.sizes import ModelConfig
@@ -123,16 +122,48 @@ def test_the_logged_loss_is_that_of_the_whole() -> None:
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_units_are_known_before_the_model_runs(name: str) -> None:
+def test_units_are_known_before_the_model_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is counted from the batch alone is what the criteria say they judged."""
+    monkeypatch.setattr(audio_adaptor, "DROPOUT", 0.0)
     made = task(LINES[name], 4)
     model = GeneralistModel(config=CONFIG, text_pieces=300)
     model.grow([(p, made.labels) for p in made.plans], made.texts, made.examples)
     program = model.bind(made.plan, made.labels)
     batch = collate(program, [preprocess(program, row) for row in ROWS])
-    loss = criterion(emit(model, program, compute(model, adapt(model, batch)), batch))
-    assert {slot: count for slot, (_, count) in loss.slots.items()} == units(batch.targets)
-    assert all(units(batch.targets).values())
+    loss = model(program, batch)
+    learned = [slot.index for slot in program.plan.slots if slot.criterion is not None]
+    assert loss.counts.tolist() == list(batch.counts)
+    assert [slot for slot, count in enumerate(batch.counts) if count] == learned
+    apart = criterion(model, program, emit(model, program, compute(model, adapt(model, batch)), batch), batch)
+    assert torch.equal(loss.total, apart.total)
+    assert torch.equal(loss.sums, apart.sums)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_sums_of_parts_are_the_sums_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`model(program, batch)` divides nothing: with one scale, losses and gradients of parts add up."""
+    monkeypatch.setattr(audio_adaptor, "DROPOUT", 0.0)
+    made = task(LINES[name], 4)
+    model = GeneralistModel(config=CONFIG, text_pieces=300).eval()
+    model.grow([(p, made.labels) for p in made.plans], made.texts, made.examples)
+    program = model.bind(made.plan, made.labels)
+    samples = [preprocess(program, row, random=np.random.default_rng(i)) for i, row in enumerate(ROWS)]
+    whole = collate(program, samples)
+    scale = whole.weights / whole.units.clamp(min=1)
+
+    def learned(*parts: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        model.zero_grad()
+        found = [model(program, collate(program, part), scale) for part in parts]
+        sum(loss.total for loss in found).backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        return sum(loss.sums for loss in found), sum(loss.counts for loss in found), gradient
+
+    sums, counts, gradient = learned(samples)
+    for parts in ([samples[:1], samples[1:]], [[one] for one in samples]):
+        own = learned(*parts)
+        torch.testing.assert_close(own[0], sums, rtol=1e-4, atol=1e-5)
+        assert torch.equal(own[1], counts)
+        assert alike(gradient, own[2])
 
 
 def test_every_criterion_is_under_law() -> None:

@@ -29,10 +29,10 @@ class ConvAdaptor(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """frames (T, C), counts (values,) -> (n, D)."""
+        """frames (T, C), counts (values,), half and quarter: the value of each frame that is left -> (n, D)."""
         x, counts = tensors["frames"], tensors["counts"]
-        for layer in (self.first, self.second):
-            x = nn.functional.gelu(convolve(x, counts, layer))
+        for layer, left in ((self.first, "half"), (self.second, "quarter")):
+            x = nn.functional.gelu(convolve(x, counts, layer, tensors[left]))
             counts = (counts + 1) // 2
         return self.norm(x) * self.norm.normalized_shape[0] ** -0.5
 
@@ -101,25 +101,29 @@ class Postnet(nn.Module):
         return convolve(x, lengths, self.last)
 
 
-def convolve(x: Tensor, lengths: Tensor, layer: nn.Conv1d) -> Tensor:
+def convolve(x: Tensor, lengths: Tensor, layer: nn.Conv1d, owner: Tensor | None = None) -> Tensor:
     """x (N, C): values of `lengths` (values,) rows end to end -> (M, W), ceil(length / stride) rows each.
 
     What a plain convolution with zeros around each value gives. One product over all rows: each gathers the `kernel`
-    rows it sees, and a row of zeros where its value has none.
+    rows it sees, and a row of zeros where its value has none. owner (M,): the value of each output row, where stride is
+    more than 1.
     """
     (size,), (stride,) = layer.kernel_size, layer.stride
-    index = windows(lengths, size, stride)  # (M, size)
+    owner = torch.repeat_interleave(lengths, output_size=len(x)) if owner is None else owner
+    index = windows(lengths, owner, size, stride)  # (M, size)
     zero = x.new_zeros(1, x.shape[1])
     seen = torch.cat([x, zero]).index_select(0, index.flatten()).view(len(index), -1)  # (M, size * C)
     return nn.functional.linear(seen, layer.weight.transpose(1, 2).flatten(1), layer.bias)
 
 
-def windows(lengths: Tensor, size: int, stride: int) -> Tensor:
-    """(M, size): which of the N rows each output row sees; N, one past the last, where there is none."""
+def windows(lengths: Tensor, owner: Tensor, size: int, stride: int) -> Tensor:
+    """(M, size): which of the N rows each output row sees; N, one past the last, where there is none.
+
+    owner (M,): the value of each output row.
+    """
     out = (lengths + stride - 1) // stride
-    value = torch.repeat_interleave(out)
     start, begin = lengths.cumsum(0) - lengths, out.cumsum(0) - out
-    place = torch.arange(len(value), device=lengths.device) - begin[value]
+    place = torch.arange(len(owner), device=lengths.device) - begin[owner]
     local = (place * stride - size // 2)[:, None] + torch.arange(size, device=lengths.device)
-    inside = (local >= 0) & (local < lengths[value][:, None])
-    return torch.where(inside, local + start[value][:, None], lengths.sum())
+    inside = (local >= 0) & (local < lengths[owner][:, None])
+    return torch.where(inside, local + start[owner][:, None], lengths.sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,14 @@ class Fbank(Heard):
         return SlotFeatures(
             {"frames": frames, "counts": np.array([len(frames)], dtype=np.int64)}, positions(len(frames))
         )
+
+    def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
+        """As any; and `half` (ceil(T / 2) of all values,) and `quarter`: which value each of these frames is of."""
+        joined, lengths = super().collate(parts), np.concatenate([part.tensors["counts"] for part in parts])
+        for name in ("half", "quarter"):
+            lengths = (lengths + 1) // 2
+            joined[name] = np.repeat(np.arange(len(lengths)), lengths)
+        return joined
 
 
 class Frames(Heard):

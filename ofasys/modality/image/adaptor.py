@@ -13,7 +13,7 @@ from ofasys.modality.shared.patch import scaled
 
 
 class ResNetAdaptor(nn.Module):
-    """patches (n, 3 * p * p) uint8 and shapes (images, 2) in patches -> (n, D), through a residual network.
+    """patches (n, 3 * p * p) uint8 and `grid HxW` (pictures, h * w), their rows -> (n, D), through a residual network.
 
     One halving of the resolution per factor two of p, each but the first followed by a residual block: where the
     picture is largest, a block would cost most and see least.
@@ -34,18 +34,17 @@ class ResNetAdaptor(nn.Module):
 
     def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Images of one shape run together; the result keeps the order of the patches."""
-        patches, shapes = tensors["patches"], tensors["shapes"].tolist()
-        starts = torch.tensor([0] + [h * w for h, w in shapes]).cumsum(0).tolist()
-        pieces: list[Tensor] = [patches.new_empty(0)] * len(shapes)
-        for h, w in sorted({(h, w) for h, w in shapes}):
-            chosen = [i for i, shape in enumerate(shapes) if tuple(shape) == (h, w)]
-            stack = torch.stack([patches[starts[i] : starts[i + 1]] for i in chosen])  # (b, h*w, 3pp)
-            image = stack.view(-1, h, w, 3, self.patch, self.patch).permute(0, 3, 1, 4, 2, 5)
-            image = scaled(image.reshape(-1, 3, h * self.patch, w * self.patch))
-            out = self.stages(image).flatten(2).transpose(1, 2)  # (b, h*w, C)
-            for i, embedded in zip(chosen, self.project(out), strict=True):
-                pieces[i] = embedded
-        return torch.cat(pieces)
+        patches, side = tensors["patches"], self.patch
+        found = patches.new_empty(len(patches), self.project.out_features, dtype=self.project.weight.dtype)
+        for name, rows in tensors.items():
+            if not name.startswith("grid "):
+                continue
+            h, w = map(int, name.removeprefix("grid ").split("x"))
+            image = patches[rows].view(-1, h, w, 3, side, side).permute(0, 3, 1, 4, 2, 5)
+            image = scaled(image.reshape(-1, 3, h * side, w * side))
+            out = self.project(self.stages(image).flatten(2).transpose(1, 2))  # (pictures, h*w, D)
+            found = found.to(out.dtype).index_copy(0, rows.flatten(), out.flatten(0, 1))
+        return found
 
 
 class _Residual(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,20 @@ class Pixels(Concatenate):
         h, w = shape_in_patches(image.width, image.height, self.size, self.patch, self.keep_aspect)
         tensors = {"patches": cut(image, h, w, self.patch), "shapes": np.array([[h, w]], dtype=np.int64)}
         return SlotFeatures(tensors, h * w, raster(h, w), orders=1, info={"width": image.width, "height": image.height})
+
+    def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
+        """patches (n, 3 * p * p), and of each shape (h, w) of pictures in patches `grid HxW` (pictures, h * w): their rows.
+
+        A shape stands in a name, so that a network over whole pictures need not ask a device what to run.
+        """
+        found: dict[str, list[np.ndarray]] = {}
+        start = 0
+        for part in parts:
+            h, w = part.tensors["shapes"][0].tolist()
+            found.setdefault(f"grid {h}x{w}", []).append(np.arange(start, start + part.length))
+            start += part.length
+        grids = {name: np.stack(rows) for name, rows in sorted(found.items())}
+        return {"patches": np.concatenate([part.tensors["patches"] for part in parts]), **grids}
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> Any:
         """Pixels are read, not made; pictures are made of codes."""

@@ -36,13 +36,15 @@ class FrameAdaptor(nn.Module):
     def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """frames (n, C), time (values,), lengths (values,) -> (n, D)."""
         frames = tensors["frames"].to(self.project.weight.dtype)
-        when = self.when(waves(tensors["time"]).to(frames.dtype)).repeat_interleave(tensors["lengths"], 0)
+        when = self.when(waves(tensors["time"]).to(frames.dtype))
+        when = when.repeat_interleave(tensors["lengths"], 0, output_size=len(frames))
         width = self.norm.normalized_shape[0]
         return self.norm(self.project(frames) + when) * width**-0.5
 
     def predict(self, hidden: Tensor, lengths: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """hidden (n, D); in `tensors` noised (n, C) and time (values,) -> frames (n, C)."""
-        through = self.through(waves(tensors["time"]).to(hidden.dtype)).repeat_interleave(lengths, 0)
+        through = self.through(waves(tensors["time"]).to(hidden.dtype))
+        through = through.repeat_interleave(lengths, 0, output_size=len(hidden))
         return {"frames": self.frames(hidden) + through * tensors["noised"].to(hidden.dtype)}
 
     def shape(self, options: Options) -> tuple[int, int]:
