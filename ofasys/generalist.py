@@ -286,13 +286,13 @@ class GeneralistModel(nn.Module):
 
     def add_criterion(self, name: str, options: Mapping[str, Any]) -> None:
         """The weights of one criterion, unless they are there already."""
-        face = CRITERIA[name]
-        key = face.key(options)
+        spec = CRITERIA[name]
+        key = spec.key(options)
         if key in self.criteria:
             return
-        kept = {option: options[option] for option in face.keyed}
+        kept = {option: options[option] for option in spec.keyed}
         with seeded(self.seed, key):
-            self.criteria[key] = face.resolve()(kept, self.config.width).to(self.device)
+            self.criteria[key] = spec.resolve()(kept, self.config.width).to(self.device)
         self.criteria_made[key] = {"name": name, "options": kept}
 
     def criterion_for(self, slot: SlotPlan) -> nn.Module:

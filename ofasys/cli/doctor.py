@@ -165,7 +165,7 @@ def _device() -> dict[str, Any]:
 
 def _modalities() -> list[dict[str, Any]]:
     """Each modality, where it comes from, and what keeps its parts from loading."""
-    faces: list[tuple[str, Any]] = [("built in", modality) for modality in BUILT_IN.modalities]
+    specs: list[tuple[str, Any]] = [("built in", modality) for modality in BUILT_IN.modalities]
     found = []
     for entry in entry_points(group="ofasys.modality"):
         where = f"plug-in {entry.name} ({entry.value})"
@@ -175,21 +175,21 @@ def _modalities() -> list[dict[str, Any]]:
             found.append({"tag": entry.name, "from": where, "problem": f"{type(error).__name__}: {error}"})
             continue
         if isinstance(loaded, Modality):
-            faces.append((where, loaded))
+            specs.append((where, loaded))
         else:
             found.append(
                 {"tag": entry.name, "from": where, "problem": f"it is a {type(loaded).__name__}, not a Modality"}
             )
-    return [{"tag": face.tag, "from": where, "problem": _problem(face)} for where, face in faces] + found
+    return [{"tag": spec.tag, "from": where, "problem": _problem(spec)} for where, spec in specs] + found
 
 
-def _problem(face: Modality) -> str:
-    parts = [*face.preprocess.values(), *face.adaptor.values(), *([face.save] if face.save else [])]
+def _problem(spec: Modality) -> str:
+    parts = [*spec.preprocess.values(), *spec.adaptor.values(), *([spec.save] if spec.save else [])]
     for part in parts:
         try:
             part.resolve()
         except OfasysError as error:
-            return f'{error}, or pip install "ofasys[{face.extra}]"' if face.extra else str(error)
+            return f'{error}, or pip install "ofasys[{spec.extra}]"' if spec.extra else str(error)
         except Exception as error:  # a plug-in may fail in any way
             return f"{type(error).__name__}: {error}"
     return ""

@@ -48,7 +48,7 @@ def optional() -> dict[str, tuple[str, str]]:
 
 def use(extra: str) -> str:
     """What an extra is for."""
-    tags = [face.tag for face in BUILT_IN.modalities if face.extra == extra]
+    tags = [spec.tag for spec in BUILT_IN.modalities if spec.extra == extra]
     return _USES.get(extra) or f"slots of {' and '.join(tags) or extra}"
 
 

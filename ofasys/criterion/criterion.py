@@ -1,4 +1,4 @@
-"""The face of a criterion, and those that are known. A face is a value: the plan reads it, torch is not needed."""
+"""The spec of a criterion, and those that are known. A spec is a value: the plan reads it, torch is not needed."""
 
 from __future__ import annotations
 

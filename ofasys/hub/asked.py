@@ -86,7 +86,7 @@ class _Needed:
         single = len(line.needed) == 1 and line.needed[0] not in grouped
         self.alone = line.needed[0] if single else None
         tags = [place.slot.modality for place in line.places if place.column == self.alone]
-        self.face = registry.spec(tags[0]) if tags else None
+        self.spec = registry.spec(tags[0]) if tags else None
         self.one = f"a dict with {columns or ', '.join(line.needed) or 'no column'}" + (
             f", or the value of {self.alone!r} alone" if self.alone else ""
         )
@@ -95,7 +95,7 @@ class _Needed:
     @property
     def text(self) -> bool:
         """Whether the only column holds texts, so that any str is a value of it."""
-        return self.face is not None and self.face.value in ("text", "label")
+        return self.spec is not None and self.spec.value in ("text", "label")
 
     def takes(self, value: Any) -> bool:
         """Whether something that is neither row, text, path nor list is a value, not rows: a number, bytes, a picture,
@@ -126,7 +126,7 @@ class _Needed:
 
     def writes(self, suffix: str) -> bool:
         """Whether files with this suffix are values of the only column too."""
-        return self.face is not None and self.face.save is not None and suffix in self.face.save.suffixes
+        return self.spec is not None and self.spec.save is not None and suffix in self.spec.save.suffixes
 
 
 def _each(line: Instruction, rows: Iterable[Row | DataError]) -> Iterator[Given]:

@@ -1,4 +1,4 @@
-"""One folder per modality, the same pages in each. Reading this room's faces loads nothing heavy."""
+"""One folder per modality, the same pages in each. Reading this room's specs loads nothing heavy."""
 
 from ofasys.modality.modality import (
     Adaptor,

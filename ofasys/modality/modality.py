@@ -1,6 +1,6 @@
-"""What a modality is: a face (one value, read by the planner) and the two protocols its heavy parts follow.
+"""What a modality is: a spec (one value, read by the planner) and the two protocols its heavy parts follow.
 
-A face names its parts as `Part("module:Class", ...)`, so reading it loads no torch, no PIL, nothing heavy.
+A spec names its parts as `Part("module:Class", ...)`, so reading it loads no torch, no PIL, nothing heavy.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def one_order(options: Options) -> int:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Modality:
-    """The face of a modality. The planner reads this and nothing else.
+    """The spec of a modality. The planner reads this and nothing else.
 
     value: what a value of it is called in outputs and metrics (`out.text`, `out.box`). ranges: options -> vocabulary
     ranges its tokens come from (None: as large as the tokenizer). ordered: those in which neighbouring ids mean

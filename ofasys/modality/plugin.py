@@ -63,7 +63,7 @@ def read(where: str, method: Callable[..., Any], value: Any, context: Any, ids: 
 def asked(
     where: str, name: str, function: Callable[..., Any], arguments: Sequence[Any], kinds: Any, expected: str
 ) -> Any:
-    """What a function of a face gives. Errors: PluginError for whatever else than this package's own errors it raises,
+    """What a function of a spec gives. Errors: PluginError for whatever else than this package's own errors it raises,
     and for what is none of `kinds`.
     """
     try:
@@ -71,9 +71,9 @@ def asked(
     except OfasysError:
         raise
     except Exception as error:
-        raise PluginError(f"{where}: {name}= of its face raised {reason(error)}; mend it") from error
+        raise PluginError(f"{where}: {name}= of its spec raised {reason(error)}; mend it") from error
     if not isinstance(found, kinds):
-        raise PluginError(f"{where}: {name}= of its face gave {shown(found)}; give {expected}")
+        raise PluginError(f"{where}: {name}= of its spec gave {shown(found)}; give {expected}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Instruction -> Plan: every choice made before any data is seen, from the faces of the modalities."""
+"""Instruction -> Plan: every choice made before any data is seen, from the specs of the modalities."""
 
 from __future__ import annotations
 
@@ -58,39 +58,39 @@ class _Planner:
 
     def slot(self, index: int, place: Place) -> SlotPlan:
         tree, side = place.slot, place.side
-        face = self.registry.spec(tree.modality)
-        defaults = self.defaults(face, side, tree)
-        preprocess = self.choice("preprocess", face, place, defaults.preprocess, face.preprocess)
-        reads = face.preprocess[preprocess.name].adaptor or defaults.adaptor
-        adaptor = self.choice("adaptor", face, place, reads, face.adaptor)
-        criterion = self.criterion(index, face, place, defaults)
-        generator = self.generator(face, place, defaults, criterion)
-        takes = face.takes(
+        spec = self.registry.spec(tree.modality)
+        defaults = self.defaults(spec, side, tree)
+        preprocess = self.choice("preprocess", spec, place, defaults.preprocess, spec.preprocess)
+        reads = spec.preprocess[preprocess.name].adaptor or defaults.adaptor
+        adaptor = self.choice("adaptor", spec, place, reads, spec.adaptor)
+        criterion = self.criterion(index, spec, place, defaults)
+        generator = self.generator(spec, place, defaults, criterion)
+        takes = spec.takes(
             preprocess.name, adaptor.name, criterion.name if criterion else None, generator.name if generator else None
         )
-        options = self.options(face, place, takes)
+        options = self.options(spec, place, takes)
         for name, choice in (("preprocess", preprocess), ("adaptor", adaptor)):
             options[name] = (choice.name, choice.why)
         for name, chosen in (("criterion", criterion), ("generator", generator)):
             options[name] = (chosen.name, chosen.why) if chosen else (None, "default")
         values = {name: value for name, (value, _) in options.items()} | {"column": place.column}
         none = (str, type(None))
-        if problem := plugin.asked(str(tree), "check", face.check, [values], none, "a sentence, or None"):
+        if problem := plugin.asked(str(tree), "check", spec.check, [values], none, "a sentence, or None"):
             raise PlanError(f"{tree}: {problem}")
-        if values["max_length"] is not None and not face.limited:
-            raise PlanError(f"{tree}: {face.tag} does not take max_length; leave it out")
+        if values["max_length"] is not None and not spec.limited:
+            raise PlanError(f"{tree}: {spec.tag} does not take max_length; leave it out")
         if criterion is None:
             _check_without_loss(tree, side)
         return SlotPlan(
             index=index,
-            modality=face.tag,
+            modality=spec.tag,
             side=side,
             column=place.column,
             group=place.group,
             preprocess=preprocess,
             adaptor=adaptor,
-            key=face.adaptor[adaptor.name].key(face.tag, adaptor.name, values),
-            positions=face.positions if isinstance(face.positions, str) else face.positions(values),
+            key=spec.adaptor[adaptor.name].key(spec.tag, adaptor.name, values),
+            positions=spec.positions if isinstance(spec.positions, str) else spec.positions(values),
             criterion=criterion,
             generator=generator,
             postprocess=Choice(preprocess.name, preprocess.why),
@@ -98,16 +98,16 @@ class _Planner:
             label_slot=None,
             weight=values["weight"],
             no_loss=side == "target" and values["no_loss"],
-            closed_set=bool(values["closed_set"]) or face.labelled,
+            closed_set=bool(values["closed_set"]) or spec.labelled,
             is_label=values["is_label"],
-            value=face.value,
-            ranges=tuple(sorted(plugin.asked(str(tree), "ranges", face.ranges, [values], Mapping, A_RANGE).items())),
-            expected=plugin.asked(str(tree), "expected", face.expected, [values], int, "a whole number of positions"),
+            value=spec.value,
+            ranges=tuple(sorted(plugin.asked(str(tree), "ranges", spec.ranges, [values], Mapping, A_RANGE).items())),
+            expected=plugin.asked(str(tree), "expected", spec.expected, [values], int, "a whole number of positions"),
             refers_to=None,
             options=tuple((name, value, why) for name, (value, why) in sorted(options.items())),
         )
 
-    def criterion(self, index: int, face: Modality, place: Place, defaults: Defaults) -> Choice | None:
+    def criterion(self, index: int, spec: Modality, place: Place, defaults: Defaults) -> Choice | None:
         """What a slot is learned by: of the target its default, of the source what is asked for, of a contrast that."""
         tree = place.slot
         if index in self.views:
@@ -125,7 +125,7 @@ class _Planner:
                 _check_without_loss(tree, place.side)
             return None
         default = defaults.criterion if place.side == "target" else None
-        name, why = self.value("criterion", face, place, default)
+        name, why = self.value("criterion", spec, place, default)
         elsewhere = why == "setting" and place.side == "source" and name not in defaults.learned
         if name is None or elsewhere:
             return None
@@ -136,10 +136,10 @@ class _Planner:
         if name not in defaults.learned:
             there = f"there are {', '.join(sorted(defaults.learned))}" if defaults.learned else "there is none"
             near = nearest(str(name), defaults.learned)
-            raise PlanError(f"{tree}: no criterion {name!r} for {face.tag} as a {place.side}; {near}{there}")
+            raise PlanError(f"{tree}: no criterion {name!r} for {spec.tag} as a {place.side}; {near}{there}")
         return Choice(name, why)
 
-    def generator(self, face: Modality, place: Place, defaults: Defaults, criterion: Choice | None) -> Choice | None:
+    def generator(self, spec: Modality, place: Place, defaults: Defaults, criterion: Choice | None) -> Choice | None:
         """What answers a slot: one for its kind of target; a view is answered by its embedding, without one."""
         if criterion is None:
             return None
@@ -148,7 +148,7 @@ class _Planner:
         if not known:
             return None
         default = defaults.generator if criterion.name == defaults.criterion else CRITERIA[criterion.name].generator
-        return self.choice("generator", face, place, default, known)
+        return self.choice("generator", spec, place, default, known)
 
     def with_label_columns(self, slots: list[SlotPlan]) -> list[SlotPlan]:
         """The slots, and after them the columns that their criteria learn from."""
@@ -175,8 +175,8 @@ class _Planner:
         tag = slot.values.get(f"{criterion.name}_as")
         if beside is not None and criterion.label_options is None and (tag is None or beside.modality == tag):
             known = self.registry.spec(beside.modality).word().options
-            face = self.registry.spec(beside.modality)
-            kinds = (face.options, *(part.options for part in face.preprocess.values()))
+            spec = self.registry.spec(beside.modality)
+            kinds = (spec.options, *(part.options for part in spec.preprocess.values()))
             own = {name for kind in kinds if kind for name in options_of(kind)}
             kept = tuple((k, v) for k, v in beside.attributes if k in own | _READING and known[k].side != "source")
             tree = SlotTree(beside.modality, column, kept)
@@ -194,34 +194,34 @@ class _Planner:
         generator = slot.generator or made.generator
         return replace(made, side="label", criterion=None, generator=generator, kind=None)
 
-    def defaults(self, face: Modality, side: str, tree: SlotTree) -> Defaults:
-        found = face.source if side == "source" else face.target
+    def defaults(self, spec: Modality, side: str, tree: SlotTree) -> Defaults:
+        found = spec.source if side == "source" else spec.target
         if found is None:
             can = ", ".join(m.tag for m in self.registry.modalities if (m.source if side == "source" else m.target))
-            raise PlanError(f"{tree}: {face.tag} as a {side} is not there; {side} slots may be {can}")
+            raise PlanError(f"{tree}: {spec.tag} as a {side} is not there; {side} slots may be {can}")
         return found
 
-    def choice(self, what: str, face: Modality, place: Place, default: str | None, known: Mapping[str, Any]) -> Choice:
-        name, why = self.value(what, face, place, default)
+    def choice(self, what: str, spec: Modality, place: Place, default: str | None, known: Mapping[str, Any]) -> Choice:
+        name, why = self.value(what, spec, place, default)
         if name not in known:
             raise PlanError(
-                f"{place.slot}: no {what} {name!r} for {face.tag}; {nearest(str(name), known)}there are {', '.join(sorted(known))}"
+                f"{place.slot}: no {what} {name!r} for {spec.tag}; {nearest(str(name), known)}there are {', '.join(sorted(known))}"
             )
         return Choice(name, why)
 
-    def options(self, face: Modality, place: Place, takes: Mapping[str, Option]) -> dict[str, tuple[Any, str]]:
+    def options(self, spec: Modality, place: Place, takes: Mapping[str, Option]) -> dict[str, tuple[Any, str]]:
         for key in place.slot.options:
             if key not in takes:
                 raise PlanError(
                     f"{place.slot}: {key} does not reach this slot: its adaptor and preprocessor do not take it"
                 )
-        return {name: self.value(name, face, place, option.default, option) for name, option in takes.items()}
+        return {name: self.value(name, spec, place, option.default, option) for name, option in takes.items()}
 
     def value(
-        self, name: str, face: Modality, place: Place, default: Any, option: Option | None = None
+        self, name: str, spec: Modality, place: Place, default: Any, option: Option | None = None
     ) -> tuple[Any, str]:
         found, why = default, "default"
-        for scope in (face.tag, place.column):
+        for scope in (spec.tag, place.column):
             key = f"{scope}.{name}"
             if key in self.settings and (option is None or option.side in (None, place.side)):
                 self.used.add(key)
@@ -275,20 +275,20 @@ class _Planner:
             return Loop(tuple(self.item(inner, slots) for inner in step.steps))
         assert isinstance(step, Fill)
         slot = slots[step.slot]
-        face = self.registry.spec(slot.modality)
+        spec = self.registry.spec(slot.modality)
         if slot.no_loss:
             return Given(slot.index)
-        if face.item is None:
-            raise PlanError(f"{slot.name}: {face.tag} cannot be generated")
+        if spec.item is None:
+            raise PlanError(f"{slot.name}: {spec.tag} cannot be generated")
         arguments = [slot.index, slot.values]
         item: Item = plugin.asked(
-            slot.name, "item", face.item, arguments, get_args(Item), "Fixed, Free, OneOf or Drawn"
+            slot.name, "item", spec.item, arguments, get_args(Item), "Fixed, Free, OneOf or Drawn"
         )
         if isinstance(item, Continuous) == (slot.kind == "tokens"):
             what = "tokens" if slot.kind == "tokens" else "no tokens"
             raise PlanError(f"{slot.name}: its criterion learns {what}, which its value is not")
-        if slot.values["closed_set"] and not face.labelled and not isinstance(item, OneOf):
-            raise PlanError(f"{slot.name}: {face.tag} does not take closed_set; leave it out")
+        if slot.values["closed_set"] and not spec.labelled and not isinstance(item, OneOf):
+            raise PlanError(f"{slot.name}: {spec.tag} does not take closed_set; leave it out")
         return item
 
 

@@ -119,10 +119,10 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
 def needed_extra(slot: SlotPlan, registry: Registry | None = None) -> str | None:
     """The extra of this package that a slot needs, as `audio`; None where it needs none, or is not known here."""
     try:
-        face = (registry or default_registry()).spec(slot.modality)
+        spec = (registry or default_registry()).spec(slot.modality)
     except ConfigError:
         return None
-    return face.preprocess[slot.preprocess.name].extra
+    return spec.preprocess[slot.preprocess.name].extra
 
 
 def _needs(slot: SlotPlan, registry: Registry, pad: str) -> list[str]:
@@ -160,12 +160,12 @@ def _words(slot: SlotPlan, registry: Registry) -> tuple[str, str, str, bool]:
     here.
     """
     try:
-        face = registry.spec(slot.modality)
+        spec = registry.spec(slot.modality)
     except ConfigError:
         return f"a {slot.value}", "of a modality that is not registered here", slot.key, False
-    item = face.item(slot.index, slot.values) if face.item else None
-    preprocess, adaptor = face.preprocess[slot.preprocess.name], face.adaptor[slot.adaptor.name]
-    about = face.says(slot.values) if face.says else face.about
+    item = spec.item(slot.index, slot.values) if spec.item else None
+    preprocess, adaptor = spec.preprocess[slot.preprocess.name], spec.adaptor[slot.adaptor.name]
+    about = spec.says(slot.values) if spec.says else spec.about
     return about, preprocess.about, adaptor.about, slot.positions == "2-D" or isinstance(item, Fixed)
 
 

@@ -13,29 +13,29 @@ HEAD = ("slot", "source", "learned on the source", "target", "learned as", "gene
 def matrix(registry: Registry | None = None) -> str:
     """A Markdown table with a row per modality. The default of a choice comes first."""
     rows = [HEAD, tuple("---" for _ in HEAD)]
-    for face in (registry or default_registry()).modalities:
-        source, target = face.source, face.target
+    for spec in (registry or default_registry()).modalities:
+        source, target = spec.source, spec.target
         made = [] if target is None else list(target.learned)
         kinds = list(dict.fromkeys(CRITERIA[name].kind for name in made))
         generators = [
             g.name
             for kind in kinds
             for g in GENERATORS.values()
-            if g.kind == kind and (g.name != "rank" or _closed(face))
+            if g.kind == kind and (g.name != "rank" or _closed(spec))
         ]
         learned = [] if source is None else [*source.learned, "contrast"]
-        rows.append((face.tag, _way(source), _named(learned), _way(target), _named(made), _named(generators)))
+        rows.append((spec.tag, _way(source), _named(learned), _way(target), _named(made), _named(generators)))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _closed(face: Modality) -> bool:
+def _closed(spec: Modality) -> bool:
     """Whether a target of it may be one of a closed set, which is what `rank` answers."""
-    if face.labelled or face.target is None or face.item is None:
-        return face.labelled
-    takes = face.takes(face.target.preprocess, face.target.adaptor, face.target.criterion, face.target.generator)
+    if spec.labelled or spec.target is None or spec.item is None:
+        return spec.labelled
+    takes = spec.takes(spec.target.preprocess, spec.target.adaptor, spec.target.criterion, spec.target.generator)
     options = {name: option.default for name, option in takes.items()}
-    chosen = {"preprocess": face.target.preprocess, "adaptor": face.target.adaptor, "criterion": face.target.criterion}
-    return isinstance(face.item(0, options | chosen | {"closed_set": True}), OneOf)
+    chosen = {"preprocess": spec.target.preprocess, "adaptor": spec.target.adaptor, "criterion": spec.target.criterion}
+    return isinstance(spec.item(0, options | chosen | {"closed_set": True}), OneOf)
 
 
 def _way(side: Defaults | None) -> str:

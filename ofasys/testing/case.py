@@ -30,7 +30,7 @@ class Case:
 
     def __init__(
         self,
-        face: Modality,
+        spec: Modality,
         values: Sequence[Any],
         *,
         bad: Sequence[Any] = (),
@@ -42,16 +42,16 @@ class Case:
         settings: Mapping[str, Any] | None = None,
         registry: Registry | None = None,
     ) -> None:
-        self.face, self.values, self.bad, self.extreme = face, list(values), list(bad), list(extreme)
+        self.spec, self.values, self.bad, self.extreme = spec, list(values), list(bad), list(extreme)
         self.beside, self.labels, self.settings = dict(beside or {}), dict(labels or {}), dict(settings or {})
         known = registry or default_registry()
-        others = tuple(other for other in known.modalities if other.tag != face.tag)
-        self.registry = known if face in known.modalities else Registry(others).with_(face)
+        others = tuple(other for other in known.modalities if other.tag != spec.tag)
+        self.registry = known if spec in known.modalities else Registry(others).with_(spec)
         self.instructions: dict[str, str] = {}
-        if source or face.source:
-            self.instructions["source"] = source or f"[{face.tag}:{SLOT}] what is it? -> [TEXT:answer]"
-        if target or face.target:
-            self.instructions["target"] = target or f"what is [TEXT:question]? -> [{face.tag}:{SLOT}]"
+        if source or spec.source:
+            self.instructions["source"] = source or f"[{spec.tag}:{SLOT}] what is it? -> [TEXT:answer]"
+        if target or spec.target:
+            self.instructions["target"] = target or f"what is [TEXT:question]? -> [{spec.tag}:{SLOT}]"
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Case:
         """The slot under check."""
         found = [slot for slot in self.plans[side].on(side) if slot.column == SLOT]
         assert found, (
-            f"{self.instructions[side]!r} has no slot named {SLOT!r} as a {side}; write [{self.face.tag}:{SLOT}]"
+            f"{self.instructions[side]!r} has no slot named {SLOT!r} as a {side}; write [{self.spec.tag}:{SLOT}]"
         )
         return found[0]
 

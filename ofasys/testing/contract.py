@@ -14,7 +14,7 @@ from typing import Any
 from ofasys.errors import ConfigError, PluginError
 from ofasys.modality import Modality, Registry
 from ofasys.modality.plugin import reason
-from ofasys.testing import embedding, face, learning, values
+from ofasys.testing import embedding, learning, spec, values
 from ofasys.testing.case import Case
 from ofasys.testing.values import Same
 
@@ -97,9 +97,9 @@ LEFT_OUT = "left out: "
 
 def _checks(case: Case, same: Same | None) -> Iterator[tuple[str, Callable[[], str]]]:
     """The checks in order: what is cheap and tells most comes first."""
-    yield "face", lambda: face.check_face(case)
-    yield "import", lambda: face.check_light(case)
-    yield "options", lambda: face.check_options(case)
+    yield "spec", lambda: spec.check_spec(case)
+    yield "import", lambda: spec.check_light(case)
+    yield "options", lambda: spec.check_options(case)
     yield "values", lambda: values.check_values(case)
     yield "bad input", lambda: values.check_bad(case)
     yield "extremes", lambda: values.check_extremes(case)

@@ -109,7 +109,7 @@ def check_extremes(case: Case) -> str:
                 raise
             except Exception as error:
                 raise AssertionError(f"{shown(value)} raises {_named(error)}, not a DataError") from error
-        if case.face.limited and not case.slot(side).closed_set:
+        if case.spec.limited and not case.slot(side).closed_set:
             _check_limit(case, side)
     return f"{len(case.extreme) + len(STRANGE)} values, {read} times read"
 
@@ -195,12 +195,12 @@ def _check_features(features: SlotFeatures, value: Any) -> None:
 def _check_length(case: Case, side: str, features: SlotFeatures, value: Any) -> None:
     """A slot of so many tokens has as many, in the target's language and in the plan."""
     slot = case.slot(side)
-    item = case.face.item(slot.index, slot.values) if case.face.item else None
+    item = case.spec.item(slot.index, slot.values) if case.spec.item else None
     if side == "target" and isinstance(item, Fixed):
         for name, said in (("item's count", item.count), ("expected", slot.expected)):
             assert features.length == said, (
                 f"{named(case.programs[side].preprocessors[slot.index].preprocess)} gave length={features.length} for "
-                f"{shown(value)}, and the face's {name} is {said}; expected the same number in all three"
+                f"{shown(value)}, and the spec's {name} is {said}; expected the same number in all three"
             )
 
 

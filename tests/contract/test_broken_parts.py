@@ -37,17 +37,17 @@ def broken(monkeypatch):
             function = getattr(method, "__func__", method)
             function.__name__, function.__qualname__, function.__module__ = name, f"Broken.{name}", "broken_parts"
         module.Broken = type("Broken", (base,), {"__module__": "broken_parts", "__qualname__": "Broken", **methods})
-        face, load = replace(NUMBER, tag="LEVEL"), "broken_parts:Broken"
+        spec, load = replace(NUMBER, tag="LEVEL"), "broken_parts:Broken"
         if base is Scaled:
-            return replace(face, preprocess={"scaled": replace(NUMBER.preprocess["scaled"], load=load)})
-        return replace(face, adaptor={"waves": replace(NUMBER.adaptor["waves"], load=load)})
+            return replace(spec, preprocess={"scaled": replace(NUMBER.preprocess["scaled"], load=load)})
+        return replace(spec, adaptor={"waves": replace(NUMBER.adaptor["waves"], load=load)})
 
     return broken
 
 
-def run(face, line, **options):
+def run(spec, line, **options):
     """Train a step, and ask."""
-    registry = default_registry().with_(face)
+    registry = default_registry().with_(spec)
     task = Task("t", line, train=ROWS, micro_batch_size=2, modalities=registry, on_bad="stop")
     model = GeneralistModel(config=CONFIG, text_pieces=280, modalities=registry)
     Trainer(max_steps=1, warmup=1, live=False, **options).fit(model=model, tasks=task)
@@ -96,12 +96,12 @@ PIECES = [
 
 @pytest.mark.parametrize(("preprocess", "says"), [case[1:] for case in PIECES], ids=[case[0] for case in PIECES])
 def test_no_piece(broken, preprocess, says):
-    face = broken(Scaled, preprocess=preprocess)
+    spec = broken(Scaled, preprocess=preprocess)
     with pytest.raises(AssertionError, match=f"^LEVEL, values: LEVEL:x: {told('preprocess', says)}"):
-        check_modality(face, **GOOD)
+        check_modality(spec, **GOOD)
     for line in (SOURCE, TARGET):
         with pytest.raises(PluginError, match=told("preprocess", says.replace("1.5", ".*"))):
-            run(face, line)
+            run(spec, line)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_no_piece(broken, preprocess, says):
     ],
 )
 def test_no_frames(broken, frames, length, says):
-    face = broken(Scaled, preprocess=piece(frames, length))
+    spec = broken(Scaled, preprocess=piece(frames, length))
     with pytest.raises(AssertionError, match=told("preprocess", says)):
-        check_modality(face, **GOOD)
+        check_modality(spec, **GOOD)
     with pytest.raises(PluginError, match=told("preprocess", says)):
-        run(face, TARGET)
+        run(spec, TARGET)
 
 
 ADAPTORS = [
@@ -141,11 +141,11 @@ ADAPTORS = [
 
 @pytest.mark.parametrize(("method", "made", "says"), ADAPTORS, ids=range(len(ADAPTORS)))
 def test_no_embedding_or_prediction(broken, method, made, says):
-    face = broken(WaveAdaptor, **{method: made})
+    spec = broken(WaveAdaptor, **{method: made})
     with pytest.raises(AssertionError, match=f"^LEVEL, .*{told(method)}"):
-        check_modality(face, **GOOD)
+        check_modality(spec, **GOOD)
     with pytest.raises(PluginError, match=f"LEVEL.*: {told(method, says)}"):
-        run(face, SOURCE if method == "embed" else TARGET)
+        run(spec, SOURCE if method == "embed" else TARGET)
 
 
 def test_a_prediction_that_breaks_when_it_is_asked(broken):
@@ -157,9 +157,9 @@ def test_a_prediction_that_breaks_when_it_is_asked(broken):
 
 
 def test_numbers_that_are_not_finite(broken):
-    face = broken(WaveAdaptor, embed=lambda self, t: WaveAdaptor.embed(self, t) / 0)
+    spec = broken(WaveAdaptor, embed=lambda self, t: WaveAdaptor.embed(self, t) / 0)
     with pytest.raises(AssertionError, match=f"batch: as a source, {told('embed', 'gave embeddings', 'hold NaN')}"):
-        check_modality(face, **GOOD)
+        check_modality(spec, **GOOD)
 
     def predict(self, hidden, lengths, tensors):
         return WaveAdaptor.predict(self, hidden, lengths, tensors) | {"spread": hidden[:, :1] * torch.nan}
@@ -184,11 +184,11 @@ def test_numbers_that_are_not_finite(broken):
     ],
 )  # fmt: skip
 def test_other_methods_of_a_preprocessor(broken, methods, line, says):
-    face, (method,) = broken(Scaled, **methods), methods
+    spec, (method,) = broken(Scaled, **methods), methods
     with pytest.raises(AssertionError, match=f"^LEVEL, .*{told(method)}"):
-        check_modality(face, **GOOD)
+        check_modality(spec, **GOOD)
     with pytest.raises(PluginError, match=f"LEVEL:x: {told(method, says)}"):
-        run(face, line)
+        run(spec, line)
 
 
 def test_an_adaptor_that_cannot_be_made(broken):
@@ -202,12 +202,12 @@ def test_a_preprocessor_that_raises_its_own_errors_spoils_rows_only(broken):
             raise KeyError("one")
         return Scaled.preprocess(self, value, context)
 
-    face = broken(Scaled, preprocess=preprocess)
+    spec = broken(Scaled, preprocess=preprocess)
     with pytest.raises(AssertionError, match=r"bad input: 1.0 raises KeyError .*, not a DataError: Broken.preprocess"):
-        check_modality(face, **(GOOD | {"bad": [1.0]}))
+        check_modality(spec, **(GOOD | {"bad": [1.0]}))
     says = rf"{told('preprocess')}raised KeyError: 'one', of 1.0 \(task 't', slot 'LEVEL:x', column 'x', sample 'train row 1'\)"
     with pytest.raises(DataError, match=says):
-        run(face, SOURCE)
+        run(spec, SOURCE)
 
 
 def test_texts_that_break(broken):
@@ -217,9 +217,9 @@ def test_texts_that_break(broken):
     broken(Pieces, texts=staticmethod(lambda value, options, root: value.nothing))
     text = BUILT_IN.spec("TEXT")
     part = replace(text.preprocess["pieces"], load="broken_parts:Broken")
-    face = replace(text, tag="LEVEL", preprocess={"pieces": part})
+    spec = replace(text, tag="LEVEL", preprocess={"pieces": part})
     with pytest.raises(PluginError, match=f"LEVEL:x: {told('texts', 'raised AttributeError')}"):
-        run(face, "[LEVEL:x] -> [TEXT:a]")
+        run(spec, "[LEVEL:x] -> [TEXT:a]")
 
 
 def test_turned_arrays_are_as_good_as_any(broken):
@@ -235,11 +235,11 @@ def _reversed(self, pieces):
 
 
 def test_a_value_that_does_not_come_back(broken):
-    face = broken(Scaled, postprocess=lambda self, made, context: 7.0)
+    spec = broken(Scaled, postprocess=lambda self, made, context: 7.0)
     with pytest.raises(
         AssertionError, match=rf"round trip: 1.5, canonically 1.5, came back as 7.0; {told('postprocess')}is to"
     ):
-        check_modality(face, **GOOD)
+        check_modality(spec, **GOOD)
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_a_value_that_does_not_come_back(broken):
     ],
 )
 def test_a_part_that_is_not_there(broken, load, says):
-    face = broken(Scaled)
-    face = replace(face, preprocess={"scaled": Part(load, about="x")})
+    spec = broken(Scaled)
+    spec = replace(spec, preprocess={"scaled": Part(load, about="x")})
     with pytest.raises(PluginError, match=says):
-        run(face, SOURCE)
+        run(spec, SOURCE)
 
 
 def test_a_module_that_does_not_load(tmp_path, monkeypatch):
@@ -289,17 +289,17 @@ def test_no_memory_is_no_fault_of_a_plug_in():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"item": lambda slot, options: None}, r"LEVEL:x: item= of its face gave None; give Fixed, Free, OneOf or Drawn"),
-        ({"item": lambda slot, options: options["none"]}, r"LEVEL:x: item= of its face raised KeyError: 'none'; mend it"),
-        ({"expected": lambda options: "1"}, r"\[LEVEL:x\]: expected= of its face gave '1'; give a whole number"),
-        ({"ranges": lambda options: ["a"]}, r"\[LEVEL:x\]: ranges= of its face gave \['a'\]; give a dict"),
-        ({"check": lambda options: 1 / 0}, r"\[LEVEL:x\]: check= of its face raised ZeroDivisionError: division by zero"),
-        ({"check": lambda options: True}, r"\[LEVEL:x\]: check= of its face gave True; give a sentence, or None"),
+        ({"item": lambda slot, options: None}, r"LEVEL:x: item= of its spec gave None; give Fixed, Free, OneOf or Drawn"),
+        ({"item": lambda slot, options: options["none"]}, r"LEVEL:x: item= of its spec raised KeyError: 'none'; mend it"),
+        ({"expected": lambda options: "1"}, r"\[LEVEL:x\]: expected= of its spec gave '1'; give a whole number"),
+        ({"ranges": lambda options: ["a"]}, r"\[LEVEL:x\]: ranges= of its spec gave \['a'\]; give a dict"),
+        ({"check": lambda options: 1 / 0}, r"\[LEVEL:x\]: check= of its spec raised ZeroDivisionError: division by zero"),
+        ({"check": lambda options: True}, r"\[LEVEL:x\]: check= of its spec gave True; give a sentence, or None"),
     ],
 )  # fmt: skip
 def test_functions_of_a_face(broken, change, says):
-    face = replace(broken(Scaled), **change)
+    spec = replace(broken(Scaled), **change)
     with pytest.raises(AssertionError, match=says):
-        check_modality(face, **GOOD)
+        check_modality(spec, **GOOD)
     with pytest.raises(PluginError, match=says):
-        run(face, TARGET)
+        run(spec, TARGET)

@@ -50,12 +50,12 @@ def broken(monkeypatch, color):
     return broken
 
 
-def found_out(face, says, **more):
+def found_out(spec, says, **more):
     with pytest.raises(AssertionError, match=says):
-        check_modality(face, **(GOOD | more))
+        check_modality(spec, **(GOOD | more))
 
 
-# --- faces -----------------------------------------------------------------------------------------------------------
+# --- specs -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +76,9 @@ class OfAList:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"tag": "Color"}, "Color, face: the tag is 'Color'; tags are capitals"),
-        ({"value": "a colour"}, "COLOR, face: value is 'a colour'"),
-        ({"about": ""}, "COLOR, face: about is ''"),
+        ({"tag": "Color"}, "Color, spec: the tag is 'Color'; tags are capitals"),
+        ({"value": "a colour"}, "COLOR, spec: value is 'a colour'"),
+        ({"about": ""}, "COLOR, spec: about is ''"),
         (
             {"preprocess": {"channels": Part("color.preprocess:Chanels", about="x")}},
             "preprocess=channels does not load",
@@ -93,7 +93,7 @@ class OfAList:
         ({"ranges": lambda options: {"channels": 0}}, "range 'channels' has 0 ids"),
         ({"expected": lambda options: 0}, "expected is 0"),
         ({"options": Unexplained}, "COLOR, options: option levels has no about="),
-        ({"options": OfAList}, "COLOR, face: OfAList.levels is .*: an option is bool, int, float or str"),
+        ({"options": OfAList}, "COLOR, spec: OfAList.levels is .*: an option is bool, int, float or str"),
         ({"options": OutOfRange}, "option levels has the default 999, but is a whole number from 2 to 256"),
         ({"source": Defaults(preprocess="chanels", adaptor="tokens")}, "the source's default preprocess is 'chanels'"),
     ],
@@ -179,7 +179,7 @@ def test_a_broken_preprocessor(broken, preprocess, says):
 
 
 def test_a_length_that_the_face_does_not_say(color):
-    says = r"COLOR, values: Channels.preprocess \(color.preprocess\) gave length=3 for '#ff0000', and the face's "
+    says = r"COLOR, values: Channels.preprocess \(color.preprocess\) gave length=3 for '#ff0000', and the spec's "
     found_out(replace(color, expected=lambda options: 4), says + "expected is 4; expected the same number")
     item = replace(color, item=lambda slot, options: Fixed(slot, "channels", 4, 256))
     with pytest.raises(AssertionError, match=says + "item's count is 4"):
@@ -187,9 +187,9 @@ def test_a_length_that_the_face_does_not_say(color):
 
 
 def test_a_value_that_does_not_come_back(broken):
-    face = broken({"postprocess": lambda self, tokens, context: "#000000", "canonical": lambda self, value: "#0000ff"})
-    found_out(face, "COLOR, round trip: '#ff0000', canonically '#0000ff', came back as '#000000'")
-    found_out(face, "round trip: '#ff0000' came back as '#000000'", same=lambda value, back: False)
+    spec = broken({"postprocess": lambda self, tokens, context: "#000000", "canonical": lambda self, value: "#0000ff"})
+    found_out(spec, "COLOR, round trip: '#ff0000', canonically '#0000ff', came back as '#000000'")
+    found_out(spec, "round trip: '#ff0000' came back as '#000000'", same=lambda value, back: False)
 
 
 def test_good_values_that_are_bad(color):
@@ -229,11 +229,11 @@ def _made(self, options, width):
     ],
 )
 def test_a_broken_adaptor(broken, embed, says):
-    face = broken({"__init__": _made, "embed": embed}, adaptor=True)
+    spec = broken({"__init__": _made, "embed": embed}, adaptor=True)
     if says is None:
-        assert "2 weights" not in str(check_modality(face, **GOOD))
+        assert "2 weights" not in str(check_modality(spec, **GOOD))
     else:
-        found_out(face, says)
+        found_out(spec, says)
 
 
 def test_the_report(color):

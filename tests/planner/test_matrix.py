@@ -27,7 +27,7 @@ def test_the_page_has_the_table(update_golden):
 
 def test_every_modality_criterion_and_generator_has_its_page():
     pages = PAGE.parent
-    tags = {face.tag.lower() for face in BUILT_IN.modalities}
+    tags = {spec.tag.lower() for spec in BUILT_IN.modalities}
     assert tags <= {page.stem for page in (pages / "modalities").glob("*.md")}
     assert set(CRITERIA) == {page.stem for page in (pages / "criteria").glob("*.md")}
     assert set(GENERATORS) == {page.stem for page in (pages / "generators").glob("*.md")}

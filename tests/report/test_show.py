@@ -31,11 +31,11 @@ def files(page):
 
 
 def test_those_that_draw_are_known():
-    drawing = {face.tag for face in BUILT_IN.modalities if face.show is not None}
+    drawing = {spec.tag for spec in BUILT_IN.modalities if spec.show is not None}
     assert drawing >= {"IMAGE", "BOX", "AUDIO", "VIDEO", "MOTION", "STRUCT"}
-    for face in default_registry().modalities:
-        if face.show is not None:
-            assert callable(face.show.resolve())
+    for spec in default_registry().modalities:
+        if spec.show is not None:
+            assert callable(spec.show.resolve())
 
 
 @pytest.mark.parametrize(("size", "wide"), [((40, 60), 180), ((1000, 500), 100), ((1, 3), 24), ((3000, 1), 1)])

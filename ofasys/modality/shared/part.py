@@ -1,4 +1,4 @@
-"""Parts that several faces name."""
+"""Parts that several specs name."""
 
 from __future__ import annotations
 

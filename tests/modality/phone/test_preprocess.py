@@ -153,7 +153,7 @@ def test_a_data_worker_can_have_it(phones):
     assert back(part, "cat") == "K AE T"
 
 
-# --- the face --------------------------------------------------------------------------------------------------------
+# --- the spec --------------------------------------------------------------------------------------------------------
 
 REGISTRY = Registry(tuple(m for m in BUILT_IN.modalities if m.tag != "PHONE")).with_(PHONE)
 

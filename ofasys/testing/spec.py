@@ -1,4 +1,4 @@
-"""What a face says of itself: fields, parts, options; and that it says so without loading torch."""
+"""What a spec says of itself: fields, parts, options; and that it says so without loading torch."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ READS = ("preprocess", "postprocess", "from_frames", "collate", "texts", "fit", 
 ITEMS = (Forced, Given, Free, Fixed, OneOf, Continuous, Loop)
 
 
-def check_face(case: Case) -> str:
+def check_spec(case: Case) -> str:
     """Names, sides, defaults, ranges and item are there and go together; every part loads and has its methods."""
-    face = case.face
-    assert isinstance(face, Modality), f"it is a {type(face).__name__}, not a Modality"
-    assert re.fullmatch(r"[A-Z][A-Z0-9_]*", face.tag), f"the tag is {face.tag!r}; tags are capitals, digits and _"
-    assert face.value.isidentifier(), f"value is {face.value!r}; it is a name, as out.{face.tag.lower()} will have it"
-    assert re.fullmatch(r".+", face.about), f"about is {face.about!r}; it is one line that says what a value is"
-    sides = {"source": face.source, "target": face.target}
+    spec = case.spec
+    assert isinstance(spec, Modality), f"it is a {type(spec).__name__}, not a Modality"
+    assert re.fullmatch(r"[A-Z][A-Z0-9_]*", spec.tag), f"the tag is {spec.tag!r}; tags are capitals, digits and _"
+    assert spec.value.isidentifier(), f"value is {spec.value!r}; it is a name, as out.{spec.tag.lower()} will have it"
+    assert re.fullmatch(r".+", spec.about), f"about is {spec.about!r}; it is one line that says what a value is"
+    sides = {"source": spec.source, "target": spec.target}
     assert any(sides.values()), "it stands on no side; give source=Defaults(...), target=Defaults(...) or both"
     for side, defaults in sides.items():
         if defaults is not None:
-            _check_defaults(face, side, defaults)
-    for kind, parts in (("preprocess", face.preprocess), ("adaptor", face.adaptor)):
+            _check_defaults(spec, side, defaults)
+    for kind, parts in (("preprocess", spec.preprocess), ("adaptor", spec.adaptor)):
         for name, part in parts.items():
             _check_part(f"{kind}={name}", part, READS if kind == "preprocess" else ("embed",))
-    if face.save is not None:
-        _check_part("save", face.save, ())
-    assert face.target is None or face.item is not None, "it is a target and has no item="
-    own_options(face)
+    if spec.save is not None:
+        _check_part("save", spec.save, ())
+    assert spec.target is None or spec.item is not None, "it is a target and has no item="
+    own_options(spec)
     for side in case.sides:
         slot = case.slot(side)
         for name, size in slot.ranges:
             assert size is None or (isinstance(size, int) and size > 0), f"range {name!r} has {size!r} ids"
         assert slot.expected > 0, f"expected is {slot.expected}; it is the stream positions of one value, 1 or more"
         _check_item(case, side)
-    names = ", ".join([*(f"preprocess={n}" for n in face.preprocess), *(f"adaptor={n}" for n in face.adaptor)])
+    names = ", ".join([*(f"preprocess={n}" for n in spec.preprocess), *(f"adaptor={n}" for n in spec.adaptor)])
     return f"{' and '.join(side for side, d in sides.items() if d)}; {names}"
 
 
-def _check_defaults(face: Modality, side: str, defaults: Defaults) -> None:
+def _check_defaults(spec: Modality, side: str, defaults: Defaults) -> None:
     for what, name, parts in (
-        ("preprocess", defaults.preprocess, face.preprocess),
-        ("adaptor", defaults.adaptor, face.adaptor),
+        ("preprocess", defaults.preprocess, spec.preprocess),
+        ("adaptor", defaults.adaptor, spec.adaptor),
     ):
-        assert name in parts, f"the {side}'s default {what} is {name!r}; the face has {', '.join(parts)}"
+        assert name in parts, f"the {side}'s default {what} is {name!r}; the spec has {', '.join(parts)}"
     for name in defaults.learned:
         assert name in CRITERIA, f"the {side} names criterion {name!r}; there are {', '.join(CRITERIA)}"
     assert side == "source" or defaults.criterion, "the target has no criterion, so there is nothing to learn"
@@ -77,12 +77,12 @@ def _check_item(case: Case, side: str) -> None:
     """Only of what is generated: a target."""
     if side != "target":
         return
-    face, slot = case.face, case.slot(side)
-    assert face.item is not None
-    item = face.item(slot.index, slot.values)
+    spec, slot = case.spec, case.slot(side)
+    assert spec.item is not None
+    item = spec.item(slot.index, slot.values)
     assert isinstance(item, ITEMS), f"item gives a {type(item).__name__}, not one of those in ofasys.types"
     if isinstance(item, Continuous):
-        part = face.adaptor[slot.adaptor.name]
+        part = spec.adaptor[slot.adaptor.name]
         assert callable(getattr(part.resolve(), "predict", None)), (
             f"its value is drawn, and adaptor={slot.adaptor.name} ({part.load}) has no method predict"
         )
@@ -92,10 +92,10 @@ def _check_item(case: Case, side: str) -> None:
 
 
 def check_light(case: Case) -> str:
-    """Importing the module that holds the face loads no torch, in a process of its own."""
-    module = _home(case.face)
+    """Importing the module that holds the spec loads no torch, in a process of its own."""
+    module = _home(case.spec)
     if module is None:
-        return "left out: no module of the package of its parts holds the face"
+        return "left out: no module of the package of its parts holds the spec"
     code = f"import sys; sys.path[:] = {sys.path!r}; import {module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"import {module} fails in a new process: {done.stderr.strip()[-300:]}"
@@ -105,14 +105,14 @@ def check_light(case: Case) -> str:
     return f"{module} loads no torch"
 
 
-def _home(face: Modality) -> str | None:
-    """A module of the package of its parts that holds the face: the folder the parts lie in, if it does."""
-    parts = [part.load.partition(":")[0] for part in (*face.preprocess.values(), *face.adaptor.values())]
+def _home(spec: Modality) -> str | None:
+    """A module of the package of its parts that holds the spec: the folder the parts lie in, if it does."""
+    parts = [part.load.partition(":")[0] for part in (*spec.preprocess.values(), *spec.adaptor.values())]
     packages, folders = {part.partition(".")[0] for part in parts}, {part.rpartition(".")[0] for part in parts}
     names = [
         name
         for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in packages and any(value is face for value in vars(module).values())
+        if name.partition(".")[0] in packages and any(value is spec for value in vars(module).values())
     ]
     return min([name for name in names if name in folders] or names, key=len, default=None)
 
@@ -121,7 +121,7 @@ def check_options(case: Case) -> str:
     """Each option is typed and explained, is read from a sentence with its type, and a misspelt one is answered with
     it.
     """
-    own, every_slot = own_options(case.face), options_of(SlotOptions)
+    own, every_slot = own_options(case.spec), options_of(SlotOptions)
     for name, option in own.items():
         assert option.about or name in every_slot, f"option {name} has no about="
         if option.default is not None:
@@ -133,9 +133,9 @@ def check_options(case: Case) -> str:
     return ", ".join(own) or "none of its own"
 
 
-def own_options(face: Modality) -> dict[str, Option]:
-    """The options of a face and its parts, by name. AssertionError for one that is no option."""
-    kinds = [face.options, *(part.options for part in (*face.preprocess.values(), *face.adaptor.values()))]
+def own_options(spec: Modality) -> dict[str, Option]:
+    """The options of a spec and its parts, by name. AssertionError for one that is no option."""
+    kinds = [spec.options, *(part.options for part in (*spec.preprocess.values(), *spec.adaptor.values()))]
     try:
         return {name: option for kind in kinds if kind for name, option in options_of(kind).items()}
     except TypeError as error:
@@ -150,7 +150,7 @@ def _read(option: Option, text: str) -> bool:
 
 
 def _sentence(case: Case, attribute: str, side: str) -> str:
-    slot = f"[{case.face.tag}:{SLOT},{attribute}]"
+    slot = f"[{case.spec.tag}:{SLOT},{attribute}]"
     return f"{slot} -> [TEXT:answer]" if side == "source" else f"[TEXT:question] -> {slot}"
 
 
@@ -159,8 +159,8 @@ def _check_in_a_sentence(case: Case, name: str, option: Option) -> None:
     try:
         slots = flow.parse(_sentence(case, option.example, side), case.registry).slots
     except InstructionError as error:
-        raise AssertionError(f"[{case.face.tag}:{SLOT},{option.example}] is not read: {error.message}") from error
-    value: Any = next(slot for slot in slots if slot.modality == case.face.tag and name in slot.options).options[name]
+        raise AssertionError(f"[{case.spec.tag}:{SLOT},{option.example}] is not read: {error.message}") from error
+    value: Any = next(slot for slot in slots if slot.modality == case.spec.tag and name in slot.options).options[name]
     assert isinstance(value, option.type), f"{option.example} comes out as a {type(value).__name__}"
 
 
@@ -173,5 +173,5 @@ def _check_misspelt(case: Case, name: str, known: set[str]) -> None:
     except InstructionError as error:
         answer = str(error)
     else:
-        raise AssertionError(f"a misspelt option is taken: [{case.face.tag}:{SLOT},{wrong}=1]")
+        raise AssertionError(f"a misspelt option is taken: [{case.spec.tag}:{SLOT},{wrong}=1]")
     assert name in answer, f"{wrong}=1 is answered without the nearest, {name}: {answer}"
