@@ -117,7 +117,7 @@ def generate(
     where they are known. Any number of threads may ask at once. Errors: ConfigError while another thread trains the
     model.
     """
-    with model.answering():
+    with model.answering(), model.computing():
         generation = Generation(
             model, program, samples, options, range(len(samples)) if seeds is None else seeds, memory
         )
@@ -135,7 +135,7 @@ def embed(
     readers = [Reader(program, row, root=root) for row in rows]
     streams = [reader.source(view) for reader in readers]
     places = [reader.places(stream)[view] for reader, stream in zip(readers, streams, strict=True)]
-    with model.answering():
+    with model.answering(), model.computing():
         return embedded_view(model, program, view, streams, places)
 
 

@@ -45,6 +45,7 @@ from ofasys.types import (
 
 Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training values of a slot, with their context
 
+PRECISIONS = ("float32", "bfloat16")  # what a model may compute in; its weights are float32 either way
 LARGE_TABLE = 2_000_000  # numbers; below it the orientation of the vocabulary product makes no difference
 
 
@@ -89,6 +90,7 @@ class GeneralistModel(nn.Module):
         self.criteria = nn.ModuleDict()  # weights of criteria that have some
         self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
+        self.precision = "float32"  # what it computes in: trained, evaluated, asked
         self.cards: tuple[TaskCard, ...] = ()  # of the tasks it was trained on: their lines, closed sets, settings
 
     @property
@@ -109,8 +111,9 @@ class GeneralistModel(nn.Module):
 
         batch: on the model's device. scale, smoothing: as of `flow.criterion`. Nothing in it waits for the device.
         """
-        predictions = self.emit(program, self.compute(*self.adapt(batch)), batch)
-        return losses(predictions, self.criteria_of(program), batch, scale, smoothing)
+        with self.computing():
+            predictions = self.emit(program, self.compute(*self.adapt(batch)), batch)
+            return losses(predictions, self.criteria_of(program), batch, scale, smoothing)
 
     def adapt(self, batch: Batch) -> tuple[Stream | None, Stream | None]:
         """The embedding stream of each side. Tokens of both are looked up at once: one gradient of the table."""
@@ -212,6 +215,11 @@ class GeneralistModel(nn.Module):
         if kept is None or kept[0] != state:
             kept = self._transposed = state, self.table.detach().t().contiguous()
         return kept[1]
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Within it everything is computed in the model's precision: every pass is made so, in training and after."""
+        half = self.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
 
     def answering(self) -> AbstractContextManager[None]:
         """Within it the model is in evaluation mode, in any number of threads. Errors: ConfigError while another thread

@@ -150,14 +150,16 @@ def _device() -> dict[str, Any]:
     try:
         import torch
 
-        from ofasys.train.precision import choose
+        from ofasys.model.sizes import SIZES
+        from ofasys.train.precision import asked, measured
 
         cuda = torch.cuda.is_available()
         if cuda:
             found["device"] = f"cuda: {torch.cuda.get_device_name()}"
         device = torch.device("cuda" if cuda else "cpu")
         found["threads"] = torch.get_num_threads()
-        found["precision"] = str(choose("auto", device)).removeprefix("torch.")
+        chosen = asked("auto", device) or measured(SIZES["small"], lambda: None)
+        found["precision"] = chosen.why
     except Exception as error:  # torch may be absent, or broken in any way
         found["problem"] = f"{type(error).__name__}: {error}"
     return found

@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from ofasys.errors import CheckpointError, ConfigError
-from ofasys.generalist import GeneralistModel
+from ofasys.generalist import PRECISIONS, GeneralistModel
 from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry
 from ofasys.modality.symbols import text_ids
@@ -51,6 +51,7 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
             "adaptors": model.made,
             "criteria": model.criteria_made,
             "modalities": sorted(model.used),
+            "precision": model.precision,
         },
         "tokenizer.json": model.symbols.to_json(),
         "tasks.json": [asdict(card) for card in cards],
@@ -81,7 +82,7 @@ def model_of(
         weights = tensors(files["model.safetensors"], "model.safetensors")
         about.check(weights)
         model = GeneralistModel(seed=about.seed, config=about.config, modalities=modalities)
-        model.size, model.cards = about.size, cards
+        model.size, model.cards, model.precision = about.size, cards, about.precision
         fill(model, files, weights)
     except KeyError as error:
         raise CheckpointError(f"{where} lacks {error}: it is not a saved model of this version") from None
@@ -99,6 +100,7 @@ class Saved:
     size: str
     seed: int
     config: ModelConfig
+    precision: str
     ranges: tuple[tuple[str, int, int], ...]
 
     @classmethod
@@ -118,8 +120,11 @@ class Saved:
         for name, value in about["config"].items():
             if type(value) not in (int, float, str, bool):
                 _refuse(f"config.{name}", value, "a number, a text, true or false")
+        precision = about.get("precision", "float32")  # models of before knew no other
+        if precision not in PRECISIONS:
+            _refuse("precision", precision, " or ".join(PRECISIONS))
         ranges = tuple((name, start, size) for name, start, size in about["vocabulary"])
-        return cls(about["size"], about["seed"], ModelConfig.from_dict(about["config"]), ranges)
+        return cls(about["size"], about["seed"], ModelConfig.from_dict(about["config"]), precision, ranges)
 
     def check(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Refuse weights before anything of their size is made: they are fewer than the shape says, of whole numbers,

@@ -14,7 +14,7 @@ import torch
 
 from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError, DataError, LoadingError, nearest
-from ofasys.generalist import GeneralistModel
+from ofasys.generalist import PRECISIONS, GeneralistModel
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.hub.asked import Asked, asked_for, parsed
@@ -79,12 +79,18 @@ class OFASys:
         which: str | None = None,
         device: str | torch.device | None = None,
         modalities: Registry | None = None,
+        precision: str | None = None,
     ) -> OFASys:
         """Load a saved model, or a run: its best checkpoint, else its last; or the one named by `which`.
 
-        device: where its weights go, as "cuda"; the CPU if None. Of a run the optimizer's file is not read. Errors:
-        CheckpointError when the folder is torn, of another version, or not ours; ConfigError for no such device.
+        device: where its weights go, as "cuda"; the CPU if None. precision: what it computes in, "float32" or "bfloat16";
+        None: what it was trained in. Of a run the optimizer's file is not read. Errors: CheckpointError when the folder
+        is torn, of another version, or not ours; ConfigError for no such device or precision.
         """
+        if precision is not None and precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision is {precision!r}; it is 'float32' or 'bfloat16', or None for that of training"
+            )
         place = as_device("cpu" if device is None else device)
         found = checkpoint_in(folder, which)
         try:
@@ -97,6 +103,7 @@ class OFASys:
             model, cards, _ = load_model(found, modalities)
         made = cls(model.eval(), cards)
         made.origin = origin_of(folder, found)
+        model.precision = precision or model.precision
         return made.to(place)
 
     from_pretrain = from_pretrained

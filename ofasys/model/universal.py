@@ -150,7 +150,7 @@ class UniversalModel(nn.Module):
         cross = None if memory is None else [_seen(block.cross_attention, memory) for block in blocks]
         return Cache(
             torch.empty(shape, dtype=dtype, device=weight.device),
-            [block.self_attention.out.weight() for block in blocks],
+            [block.self_attention.out.weight().to(dtype) for block in blocks],
             cross,
             None if memory is None else key_mask(memory.layout),
             group,
@@ -196,4 +196,4 @@ class UniversalModel(nn.Module):
 
 def _seen(attention: CrossAttention, memory: Hidden) -> CrossCache:
     k, v = attention.keys(memory.states, memory.layout)
-    return CrossCache(k.contiguous(), v.contiguous(), attention.out.weight())
+    return CrossCache(k.contiguous(), v.contiguous(), attention.out.weight().to(k.dtype))

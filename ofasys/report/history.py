@@ -66,6 +66,12 @@ class History:
         return found if isinstance(found, Mapping) else {}
 
     @property
+    def precision(self) -> str | None:
+        """What it computes in, and why."""
+        found = self.about.get("precision")
+        return f"{found.get('name')}: {found.get('why')}" if isinstance(found, Mapping) else self.trainer.get("precision")
+
+    @property
     def step(self) -> int:
         """The last step that the log or a checkpoint tells of."""
         return max([int(line["step"]) for line in self.lines] + [self.checkpoint(n) or 0 for n in ("best", "last")])

@@ -153,7 +153,7 @@ def _head(history: History, title: str, which: str | None) -> str:
         "size": model.get("size"),
         "seed": trainer.get("seed"),
         "device": trainer.get("device"),
-        "precision": trainer.get("precision"),
+        "precision": history.precision,
         "learning rate": trainer.get("lr"),
         "minutes": None if history.minutes is None else f"{history.minutes:.1f}, since it was last begun",
         "last written": None if history.written is None else f"{history.written:%Y-%m-%d %H:%M} UTC",

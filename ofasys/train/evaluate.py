@@ -143,7 +143,7 @@ def answer_rows(
     """
     rows = spread_rows(len(task.source(split)), limit)
     found, columns = Answered(Judged()), set[str]()
-    with model.answering():
+    with model.answering(), model.computing():
         for numbers in sequential(len(rows), batch_size):
             samples, good = [], []
             for row in rows[numbers].tolist():

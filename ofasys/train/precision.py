@@ -1,29 +1,117 @@
-"""Which number format the matrix products of a device are good at."""
+"""Which number format a run computes in: measured on the machine it runs on, once, and kept."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
 
 import torch
 
 from ofasys.errors import ConfigError
+from ofasys.generalist import PRECISIONS
+from ofasys.model.sizes import ModelConfig
+
+Step = Callable[[str], None]  # in a number format
+
+clock = time.perf_counter  # decides between number formats, and nothing else
+
+CLEARLY = 1.15  # bfloat16 is taken where it is faster by this; less is within what a measurement varies by
+ROWS = 1024  # of the products that are timed
+VARIABLE = "OFASYS_PRECISION"  # what "auto" is, without measuring
 
 
-def choose(precision: str, device: torch.device) -> torch.dtype:
-    """The format to train in. precision: "float32", "bfloat16", or "auto".
+@dataclass(frozen=True)
+class Precision:
+    """A number format, and why it was chosen."""
 
-    auto: bfloat16 on a GPU that has units for it, else float32. CPUs without AVX-512 take 10-150 times longer in
-    bfloat16; on one with AMX a model with a large vocabulary gains, less than a third (benchmarks/train_step.md): there
-    it has to be asked for. It depends on the device alone, so a resumed run keeps it. Errors: ConfigError for another
-    word.
+    name: str
+    why: str
+
+    def to_dict(self) -> dict[str, str]:
+        """As JSON."""
+        return {"name": self.name, "why": self.why}
+
+    @classmethod
+    def known(cls, values: Any) -> Precision | None:
+        """What `to_dict` gave; None for anything else."""
+        if not isinstance(values, Mapping) or values.get("name") not in PRECISIONS:
+            return None
+        return cls(str(values["name"]), str(values.get("why", "")))
+
+
+def check(precision: str, what: str = "precision") -> None:
+    """Errors: ConfigError for another word than "auto", "float32" and "bfloat16"."""
+    if precision not in ("auto", *PRECISIONS):
+        raise ConfigError(f"{what} is {precision!r}; it is 'auto', 'float32' or 'bfloat16'")
+
+
+def asked(precision: str, device: torch.device) -> Precision | None:
+    """What needs no measurement: what was asked for, what the environment says, what a GPU has units for; else None.
+
+    Errors: ConfigError for another word.
     """
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise ConfigError(f"precision is {precision!r}; it is 'auto', 'float32' or 'bfloat16'")
-    if precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    return getattr(torch, precision)
+    check(precision)
+    if precision != "auto":
+        return Precision(precision, "asked for")
+    if given := os.environ.get(VARIABLE):
+        if given not in PRECISIONS:
+            raise ConfigError(f"{VARIABLE} is {given!r}; it is 'float32' or 'bfloat16', or not set")
+        return Precision(given, f"{VARIABLE}={given}")
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Precision("bfloat16" if able else "float32", f"the GPU has {'' if able else 'no '}units for bfloat16")
+    return None
 
 
-def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
-    """The context of a forward pass."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16)
+def measured(config: ModelConfig, trial: Callable[[], Step | None]) -> Precision:
+    """bfloat16 where it is clearly faster on this machine: by products of the model's width, and then by a whole step.
+
+    trial: makes a training step in a format, that leaves everything as it was; None: no batch could be made. A machine that
+    has to emulate bfloat16 is 10 to 150 times slower in it: one product shows that, and no step is tried.
+    """
+    products = gain(lambda name: _product(config, name), rounds=5)
+    if products < CLEARLY:
+        return Precision("float32", f"products of this width run {_times(products)} in bfloat16")
+    if (step := trial()) is None:
+        return Precision("float32", "no batch to measure a step with")
+    found = gain(step, rounds=2)
+    chosen = "bfloat16" if found >= CLEARLY else "float32"
+    return Precision(chosen, f"a step runs {_times(found)} in bfloat16, products of this width {_times(products)}")
+
+
+def gain(run: Step, rounds: int) -> float:
+    """How many times as fast `run` is in bfloat16 as in float32: medians of `rounds` in turns, after one of each.
+
+    Where the first shows it to be several times slower, it is not run again.
+    """
+    first = {name: _timed(run, name) for name in PRECISIONS}
+    if first["bfloat16"] > 4 * first["float32"]:  # the first of a shape may have to be prepared
+        again = _timed(run, "bfloat16")
+        if again > 2 * first["float32"]:
+            return first["float32"] / again
+    times: dict[str, list[float]] = {name: [] for name in PRECISIONS}
+    for _ in range(rounds):
+        for name in PRECISIONS:
+            times[name].append(_timed(run, name))
+    return median(times["float32"]) / max(median(times["bfloat16"]), 1e-9)
+
+
+def _timed(run: Step, name: str) -> float:
+    began = clock()
+    run(name)
+    return clock() - began
+
+
+def _product(config: ModelConfig, name: str) -> None:
+    dtype = getattr(torch, name)
+    x = torch.ones(ROWS, config.width, dtype=dtype)
+    weight = torch.ones(config.ffn, config.width, dtype=dtype)
+    torch.mm(x, weight.t())
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f} times as fast"

@@ -62,6 +62,14 @@ def changes(out: Path, now: Mapping[str, Any]) -> list[str]:
     return [f"{key} {old[key]!r:.60} -> {new[key]!r:.60}" for key in new if key in old and old[key] != new[key]]
 
 
+def recorded(out: Path | None) -> Any:
+    """What a run that was begun in `out`, and may have ended before its first checkpoint, computes in."""
+    try:
+        return None if out is None else json.loads((out / RECORD).read_text(encoding="utf8")).get("precision")
+    except (OSError, ValueError, RecursionError, AttributeError):  # measured anew then
+        return None
+
+
 def history(out: Path) -> list[dict[str, Any]]:
     """The lines of training and validation that the log in `out` holds, as `Trainer.history` has them."""
     path = out / "metrics.jsonl"

@@ -32,8 +32,8 @@ from ofasys.train.learnable import check_choice
 from ofasys.train.lock import check_held, holding
 from ofasys.train.log import RunLog
 from ofasys.train.optimizer import Finite, adamw, gradient_norm, learning_rate, restore_optimizer, step_clipped
-from ofasys.train.precision import autocast, choose
-from ofasys.train.record import RECORD, about, card_of, changes, history
+from ofasys.train.precision import Precision, Step, asked, measured
+from ofasys.train.record import RECORD, about, card_of, changes, history, recorded
 from ofasys.train.saving import Clock, is_sound, not_finite, writing
 from ofasys.train.self_critical import self_critical
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
@@ -98,7 +98,6 @@ class Run:
         self.finite = Finite(model.device)
         if (what := not_finite(model, self.optimizer)) is not None:
             raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
-        self.dtype = choose(trainer.precision, model.device)
         self.windows = {name: Window(**sums) for name, sums in self.state["windows"].items() if name in self.by_name}
         self.first_bad: dict[str, DataError] = {}  # of this call
         self.log = RunLog(self.out, self.max_steps, start, trainer.live)
@@ -144,6 +143,9 @@ class Run:
         left = self.ending.begin(self.out, self.state, changed)
         if left or self.due:
             self.look_ahead()
+            chosen = self.choose_precision()
+            self.model.precision = chosen.name
+            self.state["precision"] = record["precision"] = chosen.to_dict()
             if self.out is not None:
                 with writing(self.out, RECORD, self.saved):
                     write_json(self.out / RECORD, record)
@@ -194,6 +196,41 @@ class Run:
     def look_ahead(self) -> list[Looked]:
         """Some rows of every split, read before the first step. Errors: as of the function of this name."""
         return look_ahead(self.tasks, self.programs, self.trainer.seed)
+
+    def choose_precision(self) -> Precision:
+        """What this run computes in: as asked, as it did so far, or as is measured now."""
+        device = self.model.device
+        if (found := asked(self.trainer.precision, device)) is not None:
+            return found
+        before = self.state["precision"] if self.resumed else recorded(self.out)
+        if (kept := Precision.known(before)) is not None:
+            return kept
+        if self.resumed:  # of a version that took float32 on every CPU
+            return Precision("float32", "as the run did so far")
+        return measured(self.model.config, self.trial)
+
+    def trial(self) -> Step | None:
+        """One training step, on the first rows of the run, that leaves model and random numbers as they are."""
+        assembler = Assembler(self.tasks, self.programs, self.trainer.seed)
+        few = [Ticket(self.state["step"], task.name, self.state["drawn"].get(task.name, 0)) for task in self.tasks]
+        batches = [(d.ticket.task, d.instruction, d.batch) for d in map(assembler.__getitem__, few)]
+        usable = [(self.programs[task][number], batch) for task, number, batch in batches if batch and batch.targets]
+        if not usable:
+            return None
+        program, batch = max(usable, key=lambda one: one[1].positions)
+        batch = to_device(batch, self.model.device)
+
+        def step(precision: str) -> None:
+            before, self.model.precision = self.model.precision, precision
+            self.model.train()
+            try:
+                with torch.random.fork_rng([]):
+                    self.model(program, batch).total.backward()
+            finally:
+                self.model.precision = before
+                self.model.zero_grad(set_to_none=True)
+
+        return step
 
     def tickets(self, start: int) -> Iterator[Ticket]:
         """Every micro-batch of the rest of the run, in order."""
@@ -263,8 +300,7 @@ class Run:
         torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
         share = task.loss_weight * whole.drawn / of
         batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.model.device)
-        with autocast(self.model.device, self.dtype):
-            loss = self.model(program, batch, scale, task.smoothing)
+        loss = self.model(program, batch, scale, task.smoothing)
         if part.judged:
             self.probe = part
             loss.total.backward()
@@ -453,10 +489,11 @@ def _first_state(seed: int) -> dict[str, Any]:
     step: updates done. drawn: micro-batches by task. bad: rows by task; first_bad: why the first of them is. windows:
     sums since the last report. sizes: rows and micro-batch size by task, which its place in the data rests on; data:
     what tells their content. due: the step whose evaluation failed. waited: validations since the best. stopped: how
-    the run ended early.
+    the run ended early. precision: what it computes in, and why.
     """
     found: dict[str, Any] = {name: {} for name in ("drawn", "bad", "first_bad", "windows", "sizes", "data")}
-    return found | {"step": 0, "seed": seed, "best": None, "due": None, "waited": 0, "stopped": None}
+    begun = {"step": 0, "seed": seed, "best": None, "due": None, "waited": 0, "stopped": None, "precision": None}
+    return found | begun
 
 
 def _size(task: Task) -> list[int]:

@@ -23,7 +23,7 @@ from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
 from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
-from ofasys.train.precision import choose
+from ofasys.train.precision import check
 from ofasys.train.run import Run, in_micro_steps
 from ofasys.train.start import Model, as_given, generalist, keep_labels
 
@@ -110,7 +110,7 @@ class Trainer:
             )
         find(self.schedule)
         learning_rate(0, 1, self.lr, 0, self.decay)
-        choose(self.precision, torch.device("cpu"))
+        check(self.precision)
 
     def steps(self, tasks: Sequence[Task] | Task) -> int:
         """Updates of a whole run on these tasks: max_steps, or what its epochs are."""
