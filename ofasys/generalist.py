@@ -29,6 +29,7 @@ from ofasys.model.turns import Turns
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
+from ofasys.seeds import key_of
 from ofasys.types import (
     AdaptorInput,
     Batch,
@@ -385,7 +386,7 @@ class seeded:  # noqa: N801
     """Within it, torch's first values depend on (seed, name) alone; outside, its random state is as before."""
 
     def __init__(self, seed: int, name: str) -> None:
-        self.number = seed * 1_000_003 + sum((i + 1) * b for i, b in enumerate(name.encode()))
+        self.number = key_of("first values", seed, name)
 
     def __enter__(self) -> None:
         self.state = torch.get_rng_state()

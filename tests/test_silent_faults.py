@@ -156,10 +156,10 @@ def test_falsy_options_are_honoured(tiny):
     }
     options = SearchOptions.from_dict(asked)
     assert {name: getattr(options, name) for name in asked} == asked
-    card = TaskCard("t", ("-> [TEXT:t]",), generate={"no_repeat_ngram_size": 2, "max_length": 30})
+    card = TaskCard("t", ("-> [TEXT:t]",), generate={"no_repeat_ngram_size": 1, "max_length": 90})
     model = OFASys(tiny.model(), [card])
     trained, plain = model.inference("-> [TEXT:t]"), model.inference("-> [TEXT:t]", no_repeat_ngram_size=0)
-    assert plain.text == OFASys(tiny.model()).inference("-> [TEXT:t]", max_length=30).text
+    assert plain.text == OFASys(tiny.model()).inference("-> [TEXT:t]", max_length=90).text
     assert trained.text != plain.text
     hypotheses = OFASys(tiny.model()).inference("-> [TEXT:t]", beam_size=2, length_penalty=0, max_length=8)
     assert hypotheses.score != OFASys(tiny.model()).inference("-> [TEXT:t]", beam_size=2, max_length=8).score
@@ -168,11 +168,15 @@ def test_falsy_options_are_honoured(tiny):
 def test_no_ngram_is_barred_unasked(tiny):
     made = tiny.program("language")
     sample = flow.preprocess(made, {}, target=False)
-    tokens = flow.generate(tiny.model(), made, [sample], SearchOptions(beam_size=4, max_length=40))[0][
-        0
-    ].tokens.tolist()
-    trigrams = [tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2)]
-    assert len(set(trigrams)) < len(trigrams)  # this model repeats itself, and beams let it
+
+    def tokens(**options):
+        found = flow.generate(tiny.model(), made, [sample], SearchOptions(beam_size=4, max_length=40, **options))
+        return found[0][0].tokens.tolist()
+
+    free, barred = tokens(), tokens(no_repeat_ngram_size=1)
+    assert free == tokens(no_repeat_ngram_size=0)
+    assert len(set(free)) < len(free)  # this model repeats itself, and beams let it
+    assert len(set(barred)) == len(barred)
 
 
 def test_an_unknown_option_is_an_error(tiny):

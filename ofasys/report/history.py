@@ -69,7 +69,9 @@ class History:
     def precision(self) -> str | None:
         """What it computes in, and why."""
         found = self.about.get("precision")
-        return f"{found.get('name')}: {found.get('why')}" if isinstance(found, Mapping) else self.trainer.get("precision")
+        return (
+            f"{found.get('name')}: {found.get('why')}" if isinstance(found, Mapping) else self.trainer.get("precision")
+        )
 
     @property
     def step(self) -> int:

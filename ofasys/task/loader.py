@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from ofasys import flow
 from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.program.program import Program
-from ofasys.task.order import Order, key_of, sample_seed
+from ofasys.seeds import key_of
+from ofasys.task.order import Order, sample_seed
 from ofasys.task.source import Row
 from ofasys.task.source.row import said
 from ofasys.task.source.watch import exhausted, unreadable

@@ -7,23 +7,17 @@ data is one integer.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofasys.errors import ConfigError
+from ofasys.seeds import key_of
 
 Integers = NDArray[np.int64]
 
 _ROUNDS = 8
-
-
-def key_of(*parts: int | str) -> int:
-    """64 bits that depend on every part and its place. The same in every process and Python version."""
-    written = "".join(f"{type(part).__name__}{len(str(part))}:{part}" for part in parts)
-    return int.from_bytes(hashlib.blake2b(written.encode(), digest_size=8).digest(), "little")
 
 
 def sample_seed(seed: int, task: str, epoch: int, index: int) -> int:

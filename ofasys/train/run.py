@@ -18,8 +18,8 @@ from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
 from ofasys.metric import Confusion
 from ofasys.program.batch import to_device
+from ofasys.seeds import key_of
 from ofasys.task.loader import Assembler, Delivery, Ticket, deliveries
-from ofasys.task.order import key_of
 from ofasys.task.schedule import Entry, Ledger
 from ofasys.task.task import Task
 from ofasys.train import checkpoint

@@ -111,6 +111,8 @@ def test_the_prefix_is_the_prompt_and_what_is_given(tiny):
 def test_step_by_step_is_the_teacher_forced_argmax(name, tiny):
     """Generate greedily with the cache, then feed the answer in one pass: each choice is its argmax, and so is the score.
 
+    The likeliest label of a closed set may begin with a token that is not: of it the score alone is compared.
+
     An untrained model seldom ends a text by itself, so only the first tokens, far from max_length, are its own choice.
     """
     made = tiny.program(name)
@@ -131,6 +133,7 @@ def test_step_by_step_is_the_teacher_forced_argmax(name, tiny):
             chosen = logp.gather(1, p.targets.labels[:, None])[:, 0]
             total += float(chosen.detach().sum())
             own = p.targets.at < len(sample.prefix) - 1 + 40
+            own &= not any(slot.closed_set and slot.key == "tokens" for slot in made.plan.answered)
             assert (chosen[own] >= logp.amax(1)[own] - 1e-4).all()
         if len(best.tokens) < 40:
             assert best.finished

@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 
 from ofasys.errors import ConfigError
-from ofasys.task.order import Order, key_of, permute, sample_seed, sequential
+from ofasys.modality.shared.tokens import TokenAdaptor
+from ofasys.modality.vocabulary import Vocabulary
+from ofasys.program.program import label_range
+from ofasys.seeds import key_of
+from ofasys.task.order import Order, permute, sample_seed, sequential
 
 
 @pytest.mark.slow
@@ -68,6 +72,22 @@ def test_sample_seeds_differ_by_each_of_their_parts():
     assert key_of("a", "bc") != key_of("ab", "c")
     assert key_of(1, 23) != key_of(12, 3)
     assert key_of("1") != key_of(1)
+
+
+def test_distinct_names_have_distinct_seeds():
+    """Ranges and adaptors start from (seed, their name): ten thousand of them, and ten seeds, all differ."""
+    names = [label_range([f"label {i}"]) for i in range(5_000)] + [
+        f"image_patch_{i}_{j}" for i in range(50) for j in range(100)
+    ]
+    assert len({key_of("first values", seed, name) for name in names for seed in range(10)}) == 10 * len(set(names))
+
+
+def test_no_two_heads_start_equal():
+    ranges = [(label_range([f"a{i}", f"b{i}"]), 4 + 2 * i, 2) for i in range(200)]
+    tokens = TokenAdaptor({}, 8)
+    tokens.grow(Vocabulary((("text", 0, 4), *ranges)), seed=0)
+    heads = tokens.weight.detach()[4:].view(200, 16)
+    assert len({tuple(head.tolist()) for head in heads}) == 200
 
 
 def test_buckets_make_batches_of_like_length():

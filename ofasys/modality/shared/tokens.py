@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.modality.vocabulary import Vocabulary
+from ofasys.seeds import key_of
 
 
 class TokenAdaptor(nn.Module):
@@ -37,7 +38,7 @@ class TokenAdaptor(nn.Module):
 
 
 def _first_rows(name: str, size: int, width: int, seed: int, ordered: bool) -> Tensor:
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + sum((i + 1) * b for i, b in enumerate(name.encode())))
+    generator = torch.Generator().manual_seed(key_of("first values", seed, name))
     if not ordered:
         return torch.randn(size, width, generator=generator) * width**-0.5
     # neighbours start out alike: waves of 8 ids and more along the range
