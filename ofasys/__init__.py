@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from ofasys.planner import Plan, plan
     from ofasys.task.task import Task
     from ofasys.train import Trainer
+    from ofasys.train.callback import Callback
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Callback": "train.callback",
     "CheckpointError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
@@ -48,6 +50,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Callback",
     "CheckpointError",
     "ConfigError",
     "DataError",

@@ -11,6 +11,7 @@ from typing import Any
 from ofasys.cli.document import shown
 from ofasys.cli.runfile import RESOLVED, read_run, resolved
 from ofasys.cli.show import figure, note, say, table
+from ofasys.hub.folder import step_of
 from ofasys.train import one_run
 from ofasys.train.record import RECORD
 
@@ -75,11 +76,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def last_step(out: Path) -> int | None:
     """The step of the last checkpoint of a run folder; None where there is none."""
-    try:
-        folder = json.loads((out / "checkpoints" / "last.json").read_text(encoding="utf8"))["folder"]
-        return int(str(folder).rpartition("-")[2])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+    return step_of(out, "last")
 
 
 def log_lines(log: Path) -> Iterator[dict[str, Any]]:

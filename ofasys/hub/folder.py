@@ -28,9 +28,8 @@ def checkpoint_in(folder: str | Path, which: str | None = None) -> Path:
         if (standing(folder) / MANIFEST).is_file() and which is None:
             return folder
         for name in (which,) if which else ("best", "last"):
-            pointer = folder / "checkpoints" / f"{name}.json"
-            if pointer.is_file():
-                return folder / "checkpoints" / _pointed(pointer)
+            if (pointed := pointed_to(folder / "checkpoints" / f"{name}.json")) is not None:
+                return folder / "checkpoints" / pointed
         if which and which == Path(which).name and (folder / "checkpoints" / which / MANIFEST).is_file():
             return folder / "checkpoints" / which
         raise CheckpointError(_no_model(folder, which))
@@ -56,25 +55,41 @@ def origin_of(folder: str | Path, place: Path) -> str:
     for name in ("best", "last"):
         pointer = folder / "checkpoints" / f"{name}.json"
         try:
-            names += [name] if _pointed(pointer) == place.name else []
-        except (OSError, CheckpointError):
+            names += [name] if pointed_to(pointer) == place.name else []
+        except CheckpointError:
             continue
     step = place.name.removeprefix("step-").lstrip("0") or "0"
     return f"{folder} ({', '.join([*names, f'step {step}'])})"
 
 
-def _pointed(pointer: Path) -> str:
-    """The name of the folder a pointer names."""
+def pointed_to(pointer: Path) -> str | None:
+    """The name of the checkpoint's folder that a pointer names; None where there is no such file.
+
+    Errors: CheckpointError for a pointer that cannot be read, or names what is no folder beside it.
+    """
     try:
         name = json.loads(pointer.read_text(encoding="utf8"))["folder"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise CheckpointError(f"{pointer} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{pointer} cannot be read ({type(error).__name__}: {error}); it names a checkpoint, as "
-            '{"folder": "step-00000060"}'
-        ) from None
+        raise CheckpointError(f"{pointer} cannot be read ({type(error).__name__}: {error}); {_POINTER}") from None
     if not isinstance(name, str) or name != Path(name).name or not name:
-        raise CheckpointError(f"{pointer} names {name!r:.60}, which is no folder beside it; use another checkpoint")
+        raise CheckpointError(f"{pointer} points to {name!r:.80}, which is no checkpoint's name; {_POINTER}")
     return name
+
+
+def step_of(run: Path, name: str) -> int | None:
+    """The step of the checkpoint of a run that is called "last" or "best"; None where none is, or it cannot be told."""
+    try:
+        number = (pointed_to(run / "checkpoints" / f"{name}.json") or "").rpartition("-")[2]
+    except CheckpointError:
+        return None
+    return int(number) if number.isdecimal() else None
+
+
+_POINTER = 'it holds {"folder": "step-..."}, one of the folders beside it; mend it, or give another folder'
 
 
 def _no_model(folder: Path, which: str | None) -> str:

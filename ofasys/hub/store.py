@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,8 @@ def _write_whole(folder: Path, files: Mapping[str, Any]) -> None:
         aside.mkdir()
         sums = {}
         for name, value in files.items():
-            data = encoded(name, value)
-            sums[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-            _write(aside / name, data)
-        _write(aside / MANIFEST, _json({"ofasys": FORMAT, "files": sums}))
+            sums[name] = _write(aside / name, _chunks(name, value))
+        _write(aside / MANIFEST, [_json({"ofasys": FORMAT, "files": sums})])
         _sync(aside)
     except OSError:
         shutil.rmtree(aside, ignore_errors=True)  # half a copy takes room that the disk may lack
@@ -156,7 +154,7 @@ def write_json(path: str | Path, value: Any) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.new")
-    _write(aside, _json(value))
+    _write(aside, [_json(value)])
     aside.replace(path)
 
 
@@ -181,11 +179,51 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _write(path: Path, data: bytes) -> None:
+def _chunks(name: str, value: Any) -> Iterator[bytes | memoryview]:
+    """A file's bytes, part by part: of tensors one after the other, from where they are."""
+    if not name.endswith(".safetensors"):
+        yield encoded(name, value)
+        return
+    order = sorted(value, key=lambda key: (-value[key].dtype.itemsize, key))  # each is aligned to its numbers
+    header, end = dict[str, Any](), 0
+    for key in order:
+        tensor = value[key]
+        start, end = end, end + tensor.numel() * tensor.dtype.itemsize
+        header[key] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    said = json.dumps(header, separators=(",", ":")).encode()
+    said += b" " * (-len(said) % 8)
+    yield len(said).to_bytes(8, "little") + said
+    for key in order:
+        flat = value[key].detach().contiguous().cpu().reshape(-1)
+        if flat.numel():
+            yield memoryview(flat.view(torch.uint8).numpy())
+
+
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}  # as the safetensors format calls them
+
+
+def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> dict[str, Any]:
+    """Write a file -> its checksum and size."""
+    digest, size = hashlib.sha256(), 0
     with path.open("wb") as file:
-        file.write(data)
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
         file.flush()
         os.fsync(file.fileno())
+    return {"sha256": digest.hexdigest(), "bytes": size}
 
 
 def _sync(folder: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ofasys.errors import ConfigError
+from ofasys.hub.folder import step_of
 
 Line = Mapping[str, Any]
 Points = list[tuple[int, float | None]]
@@ -95,9 +96,7 @@ class History:
 
     def checkpoint(self, name: str) -> int | None:
         """The step of the checkpoint "best" or "last"; None if there is none."""
-        folder = str(_object(self.folder / "checkpoints" / f"{name}.json").get("folder", ""))
-        number = folder.rpartition("-")[2]
-        return int(number) if number.isdecimal() else None
+        return step_of(self.folder, name)
 
     @property
     def stopped(self) -> str:

@@ -1,14 +1,14 @@
-"""The checkpoints of a run: the last and the best, each whole, found again by a pointer that is replaced in one
+"""The checkpoints of a run: the last, the one before it, and the best, each whole, found again by a pointer that is replaced in one
 move.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,46 +17,64 @@ from safetensors import SafetensorError
 
 from ofasys.errors import CheckpointError
 from ofasys.generalist import GeneralistModel
+from ofasys.hub.folder import pointed_to
 from ofasys.hub.model import fill, model_files, read_cards
 from ofasys.hub.store import read_folder, standing, tensors, write_folder, write_json
+from ofasys.train.callback import Callbacks
 from ofasys.train.optimizer import optimizer_tensors
 from ofasys.train.saving import writing
-from ofasys.train.update import Window
+from ofasys.train.state import RunState, odd
 from ofasys.types import TaskCard
+
+_log = logging.getLogger("ofasys")
+
+POINTERS = ("last", "best", "before")  # files beside the checkpoints, each naming one
 
 
 def save(
     out: Path,
     model: GeneralistModel,
     optimizer: torch.optim.Optimizer,
-    state: Mapping[str, Any],
+    state: RunState,
     names: Sequence[str],
     kept: int | None = None,
+    callbacks: Callbacks | None = None,
 ) -> None:
-    """Write step `state["step"]` as the checkpoints of these names ("last", "best"); drop those no name points to.
+    """Write step `state.step` as the checkpoints of these names ("last", "best"); the last one before it stays too, as
+    "before", and what no name points to is dropped.
 
-    kept: the step of the last checkpoint before. Errors: CheckpointError where it cannot be written; what was there
-    before is whole, and nothing half written is left.
+    kept: the step of the last checkpoint that is whole. Tensors are written one by one from where they are. Errors:
+    CheckpointError where it cannot be written; what was there before is whole, and nothing half written is left.
     """
-    step, place = state["step"], out / "checkpoints"
-    folder = f"step-{step:08d}"
+    step, place = state.step, out / "checkpoints"
+    state.callbacks, tensors = callbacks.state() if callbacks is not None else ({}, {})
     files = model_files(model, model.cards)
     files["optimizer.safetensors"] = optimizer_tensors(optimizer, model)
-    files["state.json"] = dict(state)
+    if tensors:
+        files["callbacks.safetensors"] = tensors
+    files["state.json"] = state.to_dict()
     with writing(out, f"the checkpoint of step {step}", kept):
         try:
-            write_folder(place / folder, files)
+            if kept != step:  # what is there is of a run that went on from before it, as where it was torn
+                shutil.rmtree(place / _folder(step), ignore_errors=True)
+            write_folder(place / _folder(step), files)
+            if kept is not None and kept != step:
+                write_json(place / "before.json", {"folder": _folder(kept)})
             for name in names:
-                best = state.get("best") if name == "best" else None
+                best = state.best if name == "best" else None
                 told = {key: best[key] for key in ("figure", "value", "step")} if best else {}
-                write_json(place / f"{name}.json", {"folder": folder, **told})
-            pointed = {_pointed(out, name) for name in ("last", "best")}
+                write_json(place / f"{name}.json", {"folder": _folder(step), **told})
+            pointed = {pointed_to(place / f"{name}.json") for name in POINTERS}
             for path in place.iterdir():
                 if path.is_dir() and path.name not in pointed:
                     shutil.rmtree(path)
         except (OSError, CheckpointError):
             _sweep(place)
             raise
+
+
+def _folder(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _sweep(place: Path) -> None:
@@ -71,7 +89,7 @@ def _sweep(place: Path) -> None:
 
 def has_run(out: Path) -> bool:
     """Whether a run was begun here that can be resumed."""
-    return _pointed(out, "last") is not None
+    return any((out / "checkpoints" / f"{name}.json").exists() for name in ("last", "before"))
 
 
 def settle_best(out: Path, best: Mapping[str, Any]) -> bool:
@@ -80,8 +98,8 @@ def settle_best(out: Path, best: Mapping[str, Any]) -> bool:
     Where a saving was cut off between the two pointers, the one to the best is set now.
     """
     told = {key: best[key] for key in ("figure", "value", "step") if key in best}
-    folder = _pointed(out, "best")
-    here = folder if "step" not in told else f"step-{told['step']:08d}"
+    folder = pointed_to(out / "checkpoints" / "best.json")
+    here = folder if "step" not in told else _folder(told["step"])
     if here is None or not standing(out / "checkpoints" / here).is_dir():
         return False
     if folder != here:
@@ -91,102 +109,76 @@ def settle_best(out: Path, best: Mapping[str, Any]) -> bool:
 
 
 def restore(
-    out: Path, model: GeneralistModel, seed: int
-) -> tuple[dict[str, Any], dict[str, torch.Tensor], tuple[TaskCard, ...]]:
+    out: Path, model: GeneralistModel, seed: int, callbacks: Callbacks | None = None
+) -> tuple[RunState, dict[str, torch.Tensor], tuple[TaskCard, ...]]:
     """Fill `model` from the last checkpoint: (state, the optimizer's tensors, the cards of its tasks).
 
-    seed: of the run to go on. Errors: CheckpointError when the checkpoint is torn, holds what it cannot, or is of
-    another model or seed.
+    Where the last is torn, that is told, and the one before it is gone on with. seed: of the run to go on. Errors:
+    CheckpointError when no checkpoint is whole, or it is of another model or seed; as of `Callbacks.restore`.
     """
-    folder = out / "checkpoints" / str(_pointed(out, "last"))
-    files = read_folder(folder)
-    try:
-        about, state = json.loads(files["model.json"]), json.loads(files["state.json"])
-        cards = read_cards(files)
-        moments = tensors(files["optimizer.safetensors"])
-        seeds = {"model": (about["seed"], model.seed), "run": (state["seed"], seed)}
-        ranges = [tuple(one) for one in about["vocabulary"]]
-    except KeyError as error:
-        raise CheckpointError(f"{folder} lacks {error}; it holds a model but no run to resume") from None
-    except (CheckpointError, *ODD) as error:
-        raise CheckpointError(f"{folder} cannot be read ({error}); {_OTHER}") from None
-    _check_state(state, folder / "state.json")
+    found, folder = _read_newest(out)
+    about, state = found["model.json"], found["state.json"]
+    seeds = {"model": (about["seed"], model.seed), "run": (state["seed"], seed)}
     for kind, (there, here) in seeds.items():
         if there != here:
             raise CheckpointError(f"{out} holds a run whose {kind} has seed {there}, not {here}; {_NEXT}")
-    if (
-        model.symbols is not None
-        and list(model.symbols.vocabulary.ranges) != ranges[: len(model.symbols.vocabulary.ranges)]
-    ):
-        raise CheckpointError(
-            f"{out} holds a run of a model with another vocabulary than this one has already; {_NEXT}"
-        )
+    ranges = [tuple(one) for one in about["vocabulary"]]
+    if model.symbols is not None:
+        if list(model.symbols.vocabulary.ranges) != ranges[: len(model.symbols.vocabulary.ranges)]:
+            raise CheckpointError(
+                f"{out} holds a run of a model with another vocabulary than this one has already; {_NEXT}"
+            )
+        _log.warning(f"{out} holds a run (step {state['step']}): its weights are gone on with, not those given")
     try:
-        fill(model, files)
+        fill(model, found["files"])
     except CheckpointError as error:
         raise CheckpointError(f"{out} holds a run that this model cannot go on with: {error}; {_NEXT}") from None
     except (KeyError, *ODD) as error:
         raise CheckpointError(f"{folder} cannot be read ({type(error).__name__}: {error}); {_OTHER}") from None
-    return state, moments, cards
+    kept = RunState.of(state)
+    (callbacks or Callbacks(())).restore(kept.callbacks, found["callbacks"])
+    return kept, found["moments"], found["cards"]
 
 
-def _check_state(state: Any, path: Path) -> None:
-    """Errors: CheckpointError for a state that no run has written."""
-    numbers = (int, float)
+def _read_newest(out: Path) -> tuple[dict[str, Any], Path]:
+    """(what the newest whole checkpoint holds, its folder). Errors: CheckpointError that says what is wrong with each."""
+    place, wrong = out / "checkpoints", list[CheckpointError]()
+    for name in ("last", "before"):
+        try:
+            pointed = pointed_to(place / f"{name}.json")
+            if pointed is None:
+                continue
+            found = _read(place / pointed)
+        except CheckpointError as error:
+            wrong.append(error)
+            continue
+        if wrong:
+            _log.warning(f"{wrong[0]}\n  going on from the checkpoint before it, of step {found['state.json']['step']}")
+        return found, place / pointed
+    if len(wrong) > 1:
+        raise CheckpointError(f"{wrong[0]}; and the one before it: {wrong[1]}")
+    raise wrong[0]
 
-    def pair(value: Any) -> bool:
-        return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int) for one in value)
 
-    def whole(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-    def by_name(value: Any, fits: Callable[[Any], bool]) -> bool:
-        return isinstance(value, dict) and all(map(fits, value.values()))
-
-    def window(value: Any) -> bool:
-        known = {field.name: isinstance(getattr(Window(), field.name), numbers) for field in fields(Window)}
-        return isinstance(value, dict) and all(
-            name in known and isinstance(one, numbers if known[name] else dict) for name, one in value.items()
-        )
-
-    best, stopped = state.get("best"), state.get("stopped")
-    sound = {
-        "step": whole(state.get("step")),
-        "drawn": by_name(state.get("drawn"), whole),
-        "bad": by_name(state.get("bad"), lambda rows: isinstance(rows, list)),
-        "first_bad": by_name(state.get("first_bad", {}), lambda text: isinstance(text, str)),
-        "windows": by_name(state.get("windows"), window),
-        "sizes": by_name(state.get("sizes"), pair),
-        "data": by_name(state.get("data", {}), lambda splits: isinstance(splits, dict)),
-        "waited": whole(state.get("waited", 0)),
-        "due": state.get("due") is None or whole(state["due"]),
-        "best": best is None
-        or (isinstance(best, dict) and all(isinstance(best.get(k), numbers) for k in ("value", "step") if k in best)),
-        "stopped": stopped is None or (isinstance(stopped, dict) and {"why", "settings"} <= stopped.keys()),
-    }
-    for name, fits in sound.items():
-        if not fits:
-            raise CheckpointError(f"{path}: {name} is {state.get(name)!r:.80}, which no run has written; {_OTHER}")
+def _read(folder: Path) -> dict[str, Any]:
+    """The files of a checkpoint, those read that a run needs. Errors: CheckpointError where one is torn or odd."""
+    files = read_folder(folder)
+    try:
+        found = {name: json.loads(files[name]) for name in ("model.json", "state.json")}
+        found |= {"files": files, "cards": read_cards(files), "moments": tensors(files["optimizer.safetensors"])}
+        found["callbacks"] = tensors(files["callbacks.safetensors"]) if "callbacks.safetensors" in files else {}
+        [tuple(one) for one in found["model.json"]["vocabulary"]]
+        found["model.json"]["seed"], found["state.json"]["seed"]
+    except KeyError as error:
+        raise CheckpointError(f"{folder} lacks {error}; it holds a model but no run to resume") from None
+    except (CheckpointError, *ODD) as error:
+        raise CheckpointError(f"{folder} cannot be read ({error}); {_OTHER}") from None
+    if (wrong := odd(found["state.json"])) is not None:
+        name, value = wrong
+        raise CheckpointError(f"{folder / 'state.json'}: {name} is {value!r:.80}, which no run has written; {_OTHER}")
+    return found
 
 
 _NEXT = "give a model as the run's was made, or another `out`"
 _OTHER = "it was changed since it was saved; point last.json to another checkpoint, or give another `out`"
 ODD = (TypeError, ValueError, AttributeError, IndexError, SafetensorError)  # what odd content makes of a reading
-
-
-def _pointed(out: Path, name: str) -> str | None:
-    pointer = out / "checkpoints" / f"{name}.json"
-    try:
-        folder = json.loads(pointer.read_text(encoding="utf8"))["folder"]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise CheckpointError(f"{pointer} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{pointer} cannot be read: {error}; {_POINTER}") from None
-    if not isinstance(folder, str) or Path(folder).name != folder or not folder:
-        raise CheckpointError(f"{pointer} points to {folder!r:.80}, which is no checkpoint's name; {_POINTER}")
-    return folder
-
-
-_POINTER = 'it holds {"folder": "step-..."}, one of the folders beside it; mend it, or give another `out`'

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+
+from ofasys.train.state import RunState
 
 _log = logging.getLogger("ofasys")
 
@@ -19,12 +20,12 @@ class Ending:
     patience: int
     best: str
 
-    def begin(self, out: Path | None, state: dict[str, Any], changed: Sequence[str]) -> bool:
+    def begin(self, out: Path | None, state: RunState, changed: Sequence[str]) -> bool:
         """Tell what is gone on with; whether steps are left. changed: of the run's settings since.
 
         A run that ended early goes on only where the settings of its end are others.
         """
-        step, stopped = state["step"], state["stopped"]
+        step, stopped = state.step, state.stopped
         said = "".join(f"\n  changed since: {line}" for line in changed)
         if stopped is not None and stopped["settings"] == list(astuple(self)):
             _log.warning(
@@ -32,10 +33,10 @@ class Ending:
                 f"patience or max_steps, or another `out`{said}"
             )
             return False
-        if stopped is not None and 0 < self.patience <= state["waited"]:
-            state["waited"] = 0
-        state["stopped"] = None
-        if step >= self.max_steps and state["due"] != step:
+        if stopped is not None and 0 < self.patience <= state.waited:
+            state.waited = 0
+        state.stopped = None
+        if step >= self.max_steps and state.due != step:
             _log.warning(
                 f"{out} holds a run that is finished (step {step} of {self.max_steps}): nothing is trained; raise "
                 f"max_steps, or give another `out`{said}"
@@ -44,10 +45,10 @@ class Ending:
             _log.warning(f"{out} holds a run: going on from step {step} of {self.max_steps}{said}")
         return bool(step < self.max_steps)
 
-    def wait(self, state: dict[str, Any], better: bool) -> bool:
+    def wait(self, state: RunState, better: bool) -> bool:
         """One validation more; whether the run ends here, early."""
-        state["waited"] = 0 if better else state["waited"] + 1
-        step, best, waited = state["step"], state["best"], state["waited"]
+        state.waited = 0 if better else state.waited + 1
+        step, best, waited = state.step, state.best, state.waited
         if step >= self.max_steps and best is None:
             _log.warning(
                 f"no validation had a finite {self.best}, so there is no best checkpoint; the last is at step {step}"
@@ -56,6 +57,16 @@ class Ending:
             return False
         there = f"than {best['value']:.6g} at step {best['step']}" if best and "value" in best else "that was finite"
         why = f"no better {self.best} {there} in {waited} validations"
-        state["stopped"] = {"why": why, "settings": list(astuple(self))}
-        _log.warning(f"the run ends early at step {step} of {self.max_steps}: {why}")
+        self.stop(state, why)
         return True
+
+    def asked(self, state: RunState, why: str | None) -> bool:
+        """Whether the run ends here because a callback says so. why: what it says."""
+        if why is not None and state.step < self.max_steps:
+            self.stop(state, why)
+        return why is not None
+
+    def stop(self, state: RunState, why: str) -> None:
+        """The run ends at the step it is at."""
+        state.stopped = {"why": why, "settings": list(astuple(self))}
+        _log.warning(f"the run ends early at step {state.step} of {self.max_steps}: {why}")

@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ofasys.errors import ConfigError
 from ofasys.generalist import PRECISIONS
 from ofasys.model.sizes import ModelConfig
+from ofasys.train.record import recorded
+
+if TYPE_CHECKING:
+    from ofasys.train.setup import Setup
 
 Step = Callable[[str], None]  # in a number format
 
@@ -65,6 +69,18 @@ def asked(precision: str, device: torch.device) -> Precision | None:
         able = torch.cuda.is_bf16_supported(including_emulation=False)
         return Precision("bfloat16" if able else "float32", f"the GPU has {'' if able else 'no '}units for bfloat16")
     return None
+
+
+def choose(precision: str, setup: Setup, trial: Callable[[], Step | None]) -> Precision:
+    """What a run computes in: as asked, as it did so far, or as is measured now. trial: as of `measured`."""
+    if (found := asked(precision, setup.device)) is not None:
+        return found
+    before = setup.state.precision if setup.resumed else recorded(setup.out)
+    if (kept := Precision.known(before)) is not None:
+        return kept
+    if setup.resumed:  # of a version that took float32 on every CPU
+        return Precision("float32", "as the run did so far")
+    return measured(setup.model.config, trial)
 
 
 def measured(config: ModelConfig, trial: Callable[[], Step | None]) -> Precision:

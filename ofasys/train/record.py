@@ -38,6 +38,7 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
     if not isinstance(settings["schedule"], str):
         settings["schedule"] = repr(settings["schedule"])
     settings["out"] = str(settings["out"])
+    settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
     size = {"size": model.size, "seed": model.seed, "config": model.config.to_dict()}
     found = [
         {

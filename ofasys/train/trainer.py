@@ -18,13 +18,15 @@ from ofasys.hub.ofasys import OFASys
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
+from ofasys.train.callback import Callback, Callbacks
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
 from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
 from ofasys.train.precision import check
-from ofasys.train.run import Run, in_micro_steps
+from ofasys.train.run import Run
+from ofasys.train.setup import in_micro_steps
 from ofasys.train.start import Model, as_given, generalist, keep_labels
 
 MAX_STEPS = 1000  # updates of a run that says neither max_steps nor epochs
@@ -71,6 +73,7 @@ class Trainer:
     log_every: int = 20
     device: str = "auto"
     live: bool | None = None
+    callbacks: Sequence[Callback] = ()
     history: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -109,6 +112,7 @@ class Trainer:
                 f"trainer.patience is {self.patience}, and eval_every 0: there is nothing to wait for; give it"
             )
         find(self.schedule)
+        Callbacks(self.callbacks)
         learning_rate(0, 1, self.lr, 0, self.decay)
         check(self.precision)
 

@@ -36,7 +36,7 @@ def checked(shell, *overrides, file="run.yaml"):
 def test_every_argument_is_a_field():
     assert fields("task") == [n for n in inspect.signature(Task).parameters if n not in ("name", "modalities")]
     assert fields("model") == [n for n in inspect.signature(GeneralistModel).parameters if n != "modalities"]
-    assert fields("trainer") == list(inspect.signature(Trainer).parameters)
+    assert fields("trainer") == [n for n in inspect.signature(Trainer).parameters if n != "callbacks"]
 
 
 def test_a_run_file_makes_the_objects(shell, monkeypatch):

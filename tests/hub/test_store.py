@@ -501,7 +501,7 @@ def test_a_run_that_goes_on_while_it_is_read(runs, saved, monkeypatch):
         ("weights/notes.txt", None, "notes.txt is a file; give the folder"),
         ("saved", "best", "no 'best' checkpoint here; it is a saved model, not a run"),
         ("broken", None, "best.json cannot be read"),
-        ("strange", None, "best.json names '../../x', which is no folder beside it"),
+        ("strange", None, "best.json points to '../../x', which is no checkpoint's name"),
         ("x\0y", None, "there is no folder|cannot be read"),
     ],
 )

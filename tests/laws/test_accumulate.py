@@ -11,7 +11,7 @@ from ofasys.criterion import CRITERIA
 from ofasys.flow import adapt, collate, compute, criterion, emit, preprocess
 from ofasys.modality.audio import adaptor as audio_adaptor
 from ofasys.model.sizes import ModelConfig
-from ofasys.train import run as room
+from ofasys.train import steps as room
 
 CONFIG = ModelConfig(
     width=32, heads=2, ffn=64, encoder_layers=1, decoder_layers=1, max_positions=256, max_grid=16, dropout=0.0

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ofasys import GeneralistModel, Task, Trainer
-from ofasys.train import run as room
+from ofasys.train import steps as room
 from tests.laws.test_accumulate import CONFIG, LINES, ROWS
 
 # What brings a number to Python, or gives a tensor whose shape depends on numbers. `numpy` is not among them: of a
@@ -60,13 +60,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """What the steps of a run ask for, but for reading their rows."""
     found: Counter[str] = Counter()
     for name in ("backward", "descend"):
-        step = getattr(room.Run, name)
+        step = getattr(room.Steps, name)
 
         def counted(*args: Any, _step: Any = step, **given: Any) -> Any:
             with Functions(found), Operations(found):
                 return _step(*args, **given)
 
-        monkeypatch.setattr(room.Run, name, counted)
+        monkeypatch.setattr(room.Steps, name, counted)
     return found
 
 

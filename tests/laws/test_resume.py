@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 import torch
 
 from ofasys import CheckpointError, OFASys, Trainer
-from ofasys.train import run as room
+from ofasys.train import quarantine as rows
+from ofasys.train import steps as room
+from ofasys.train import validation
 from tests.train import tiny
 
 pytestmark = pytest.mark.slow
@@ -29,7 +32,7 @@ def spy(monkeypatch):
     """What each micro-batch drew, and the losses so far; `spy.kill = n` ends a run in the middle of its step n."""
 
     watched = SimpleNamespace(kill=None, drawn={}, losses={})
-    backward, quarantine = room.Run.backward, room.Run.quarantine
+    backward, take = room.Steps.backward, rows.Quarantine.take
 
     def watch_backward(run, part, whole, of):
         learned = backward(run, part, whole, of)
@@ -41,12 +44,12 @@ def spy(monkeypatch):
         return learned
 
     def watch_quarantine(run, step, delivery):
-        quarantine(run, step, delivery)
+        take(run, step, delivery)
         ticket = delivery.ticket
         watched.drawn[(ticket.step, ticket.task, ticket.k)] = (delivery.instruction, delivery.rows)
 
-    monkeypatch.setattr(room.Run, "backward", watch_backward)
-    monkeypatch.setattr(room.Run, "quarantine", watch_quarantine)
+    monkeypatch.setattr(room.Steps, "backward", watch_backward)
+    monkeypatch.setattr(rows.Quarantine, "take", watch_quarantine)
     return watched
 
 
@@ -152,15 +155,15 @@ import os, signal, sys
 from pathlib import Path
 from types import SimpleNamespace
 from tests.laws.test_resume import run
-from ofasys.train import run as room
+from ofasys.train import steps as room
 
 stop = int(sys.argv[2])
-update = room.Run.update
+update = room.Steps.update
 def killed(self, step, stream):
     if step == stop:
         os.kill(os.getpid(), signal.SIGKILL)
     update(self, step, stream)
-room.Run.update = killed
+room.Steps.update = killed
 run(Path(sys.argv[1]))
 """
 
@@ -189,7 +192,7 @@ def test_a_line_cut_off_by_the_kill_is_dropped(tmp_path, spy, whole):
 
 
 def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(tmp_path, monkeypatch, whole):
-    backward = room.Run.backward
+    backward = room.Steps.backward
 
     def interrupted(self, part, *rest):
         learned = backward(self, part, *rest)
@@ -199,7 +202,7 @@ def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(tmp_path, monkeypatch, 
         return learned
 
     interrupts = []
-    monkeypatch.setattr(room.Run, "backward", interrupted)
+    monkeypatch.setattr(room.Steps, "backward", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", workers=1)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -213,7 +216,7 @@ def test_a_second_ctrl_c_interrupts_at_once(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the second was not heard")
 
-    monkeypatch.setattr(room.Run, "backward", interrupted)
+    monkeypatch.setattr(room.Steps, "backward", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut")
 
@@ -240,17 +243,52 @@ def test_with_a_constant_rate_more_steps_equal_a_longer_run(tmp_path):
     same(run(tmp_path / "one", max_steps=9, decay="constant", log_every=3, eval_every=3), whole)
 
 
-def test_a_torn_last_checkpoint_is_refused_and_the_best_still_loads(tmp_path, monkeypatch):
+def tear(folder, name):
+    path = folder / name
+    if name == "manifest.json":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-10])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "optimizer.safetensors", "state.json", "tokenizer.json", "manifest.json", "", "last.json"],
+)
+def test_a_torn_last_checkpoint_is_named_and_the_one_before_it_gone_on_with(name, tmp_path, caplog):
+    """And the run ends with the same weights as one that nothing happened to."""
+    settings = {"tasks": lambda: [tiny.label_task()], "eval_every": 2}
+    whole = run(tmp_path / "whole", max_steps=8, decay="constant", **settings)[0]
+    out = tmp_path / "one"
+    run(out, max_steps=6, decay="constant", **settings)
+    place = out / "checkpoints"
+    if name == "":
+        shutil.rmtree(place / "step-00000006")
+    else:
+        tear(place if name == "last.json" else place / "step-00000006", name)
+    caplog.clear()
+    again = run(out, max_steps=8, decay="constant", **settings)[0]
+    assert "going on from the checkpoint before it, of step 4" in caplog.text
+    assert "step-00000006" in caplog.text or "last.json" in caplog.text
+    assert tiny.same_weights(whole, again)
+    steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    tear(place / "step-00000006", "state.json")
+    tear(place / "step-00000008", "model.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"step-00000008 is torn: model.*before it: .*step-00000006 is torn: state"
+    ):
+        run(out, max_steps=9, decay="constant", **settings)
+
+
+def test_a_torn_last_checkpoint_leaves_the_best(tmp_path, monkeypatch):
     scores = iter([1.0, 2.0, 3.0])
-    monkeypatch.setattr(room, "evaluate_task", lambda *a, **k: {"loss": next(scores), "samples": 1.0})
+    monkeypatch.setattr(validation, "evaluate_task", lambda *a, **k: {"loss": next(scores), "samples": 1.0})
     out = tmp_path / "one"
     run(out, tasks=lambda: [tiny.label_task()], max_steps=6, eval_every=4)
     pointed = {name: json.loads((out / f"checkpoints/{name}.json").read_text())["folder"] for name in ("best", "last")}
     assert pointed == {"best": "step-00000004", "last": "step-00000006"}
-    torn = out / "checkpoints" / pointed["last"] / "model.safetensors"
-    torn.write_bytes(torn.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"torn.*model\.safetensors"):
-        run(out, tasks=lambda: [tiny.label_task()], max_steps=8)
+    tear(out / "checkpoints" / pointed["last"], "model.safetensors")
     assert OFASys.from_pretrained(out).inference(tiny.LABEL, data={"text": "red fish"}).text in tiny.COLOURS
 
 

@@ -148,16 +148,16 @@ def test_bad_rows_are_told_at_the_end_with_the_first_reason(tmp_path, caplog):
 
 
 def test_bad_rows_are_told_of_a_run_that_is_stopped(tmp_path, caplog, monkeypatch):
-    from ofasys.train import run
+    from ofasys.train import steps
 
-    update = run.Run.update
+    update = steps.Steps.update
 
     def stopped(self, step, stream):
         update(self, step, stream)
         if step == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(run.Run, "update", stopped)
+    monkeypatch.setattr(steps.Steps, "update", stopped)
     with pytest.raises(KeyboardInterrupt):
         fit(tiny.label_task(train=tiny.label_rows(12, bad=(3, 7)), bad_limit=5), max_steps=9)
     assert "were left out as bad" in caplog.text

@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from ofasys import CheckpointError, ConfigError, DataError, OFASys, Task, Trainer
-from ofasys.train import Terminated, best, checkpoint, saving
+from ofasys.hub import store
+from ofasys.train import Terminated, best, checkpoint, saver, saving, state, steps, validation
+from ofasys.train import quarantine as rows
 from ofasys.train import run as room
 from tests.train import tiny
 
@@ -33,7 +35,9 @@ def last(out):
 
 def scored(monkeypatch, values, name="loss"):
     found = iter(values)
-    monkeypatch.setattr(room, "evaluate_task", lambda *a, **k: {"loss": 1.0, "samples": 1.0} | {name: next(found)})
+    monkeypatch.setattr(
+        validation, "evaluate_task", lambda *a, **k: {"loss": 1.0, "samples": 1.0} | {name: next(found)}
+    )
 
 
 def test_weights_that_are_not_finite_are_not_saved_and_the_advice_works(tmp_path):
@@ -132,16 +136,14 @@ def test_a_metric_that_failed_is_made_up_for(tmp_path, caplog):
 
 @pytest.mark.parametrize("failing", [errno.ENOSPC, errno.EIO])
 def test_a_disk_that_is_full_keeps_the_good_checkpoint(tmp_path, monkeypatch, failing):
-    from ofasys.hub import store
-
     fit(tmp_path, max_steps=2)
     write = store._write
 
-    def full(path, data):
+    def full(path, chunks):
         if path.name == "optimizer.safetensors":
-            path.write_bytes(data[:10])
+            path.write_bytes(next(chunks)[:10])
             raise OSError(failing, os.strerror(failing), str(path))
-        write(path, data)
+        return write(path, chunks)
 
     monkeypatch.setattr(store, "_write", full)
     with pytest.raises(CheckpointError, match=r"step 4 could not be written.*the checkpoint of step 2 is whole"):
@@ -207,27 +209,27 @@ def test_a_folder_that_is_removed_or_moved_while_a_run_goes_on_ends_it(tmp_path)
 
 def test_a_task_of_which_nothing_was_usable_before_nor_after_a_resume_is_an_error(tmp_path, monkeypatch):
     tasks = tiny.label_task(valid=None, train=tiny.label_rows(40, bad=tuple(range(39))))
-    monkeypatch.setattr(room.Run, "check_learned", lambda self: None)
+    monkeypatch.setattr(steps.Steps, "check_learned", lambda self: None)
     monkeypatch.setattr(room.Run, "look_ahead", lambda self: [])
     drawn = fit(tmp_path, max_steps=4, tasks=tasks)
     monkeypatch.undo()
     monkeypatch.setattr(room.Run, "look_ahead", lambda self: [])
     assert not [line for line in drawn.history if line["kind"] == "train"]
-    monkeypatch.setattr(room.Run, "quarantine", lambda self, step, delivery: None)  # all of them known already
+    monkeypatch.setattr(rows.Quarantine, "take", lambda self, step, delivery: None)  # all of them known already
     with pytest.raises(DataError, match="none of the 16 rows that were drawn could be used"):
         fit(tmp_path, max_steps=5, tasks=tasks)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_step_and_saves(tmp_path, monkeypatch, number):
-    update = room.Run.update
+    update = steps.Steps.update
 
     def signalled(self, step, stream):
         update(self, step, stream)
         if step == 1:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(room.Run, "update", signalled)
+    monkeypatch.setattr(steps.Steps, "update", signalled)
     with pytest.raises(Terminated) as caught:
         fit(tmp_path)
     assert caught.value.code == 128 + number
@@ -239,14 +241,14 @@ GROUP = """
 import os, signal, sys
 from pathlib import Path
 from tests.train.test_life import fit
-from ofasys.train import run as room
+from ofasys.train import steps as room
 
-update = room.Run.update
+update = room.Steps.update
 def signalled(self, step, stream):
     update(self, step, stream)
     if step == 1:
         os.killpg(0, signal.SIGTERM)
-room.Run.update = signalled
+room.Steps.update = signalled
 fit(Path(sys.argv[1]), max_steps=50, workers=2)
 """
 
@@ -278,8 +280,8 @@ def test_a_signal_before_the_first_step_ends_as_ctrl_c_does_and_lets_go(tmp_path
 def test_a_long_run_is_saved_by_the_clock(tmp_path, monkeypatch):
     saved, now = [], iter(range(0, 10**6, 25))
     monkeypatch.setattr(saving, "clock", lambda: next(now))
-    save = room.Run.save
-    monkeypatch.setattr(room.Run, "save", lambda run, names: (saved.append(run.state["step"]), save(run, names)))
+    save = saver.Saver.save
+    monkeypatch.setattr(saver.Saver, "save", lambda own, names: (saved.append(own.setup.state.step), save(own, names)))
     fit(tmp_path / "clock", max_steps=9, save_minutes=1)
     assert len(saved) > 2
     saved.clear()
@@ -314,7 +316,7 @@ def test_other_rows_of_the_same_number_are_told(tmp_path, caplog):
 def test_a_pointer_of_odd_content_is_an_error(tmp_path, content):
     fit(tmp_path)
     (tmp_path / "checkpoints/last.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"last\.json .*another `out`"):
+    with pytest.raises(CheckpointError, match=r"last\.json .*another folder"):
         fit(tmp_path)
 
 
@@ -364,10 +366,21 @@ def test_a_checkpoint_whose_sums_fit_its_odd_content_is_an_error(tmp_path, name,
     ],
 )
 def test_a_state_of_odd_content_is_an_error(tmp_path, change):
+    sound = {"step": 1, "seed": 0, "drawn": {}, "bad": {}, "windows": {}, "sizes": {}}
+    assert state.odd(sound) is None
+    assert state.odd(sound | change) == next(iter(change.items()))
+    fit(tmp_path, max_steps=1)
+    store.write_folder(
+        tmp_path / "checkpoints/step-00000001",
+        {
+            name: json.loads(data) if name.endswith(".json") else store.tensors(data)
+            for name, data in store.read_folder(tmp_path / "checkpoints/step-00000001").items()
+            if name != "state.json"
+        }
+        | {"state.json": sound | change},
+    )
     with pytest.raises(CheckpointError, match=rf"state\.json: {next(iter(change))} is .*another `out`"):
-        checkpoint._check_state(
-            {"step": 1, "drawn": {}, "bad": {}, "windows": {}, "sizes": {}} | change, tmp_path / "state.json"
-        )
+        fit(tmp_path)
 
 
 def test_a_best_checkpoint_that_is_gone_is_told_and_found_anew(tmp_path, monkeypatch, caplog):

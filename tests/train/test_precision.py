@@ -45,7 +45,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(precision, "clock", lambda: said["now"])
     monkeypatch.setattr(precision, "_product", lambda config, name: takes("product", name))
-    monkeypatch.setattr("ofasys.train.run.measured", measured)
+    monkeypatch.setattr(precision, "measured", measured)
     return said
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ofasys import CheckpointError, ConfigError, DataError, OFASys, Task, Trainer
-from ofasys.train import run as room
+from ofasys.train import record, steps, validation
 from tests.train import tiny
 
 
@@ -67,7 +67,7 @@ def test_a_tiny_model_learns_eight_rows_by_heart():
     task = tiny.label_task(train=tiny.label_rows(8), valid=tiny.label_rows(8), micro_batch_size=8)
     model, trainer = fit([task], tiny.model(dropout=0.0), max_steps=60, lr=1e-2, warmup=5, log_every=20)
     assert trainer.history[-1]["accuracy"] == 1.0
-    asked = OFASys(model, [room.card_of(task)]).inference(tiny.LABEL, data=tiny.label_rows(8))
+    asked = OFASys(model, [record.card_of(task)]).inference(tiny.LABEL, data=tiny.label_rows(8))
     assert [out.text for out in asked] == [row["label"] for row in tiny.label_rows(8)]
 
 
@@ -81,7 +81,7 @@ def test_infilling_and_boxes_are_learned():
 def test_what_a_task_does_not_use_stays_bit_for_bit(monkeypatch):
     """After step 1 no task has pictures: their adaptor is not decayed, and its moments stand still."""
     seen = []
-    update = room.Run.update
+    update = steps.Steps.update
 
     def watched(run, step, stream):
         update(run, step, stream)
@@ -91,7 +91,7 @@ def test_what_a_task_does_not_use_stays_bit_for_bit(monkeypatch):
         }
         seen.append({name: p.detach().clone() for name, p in images.items()} | moments)
 
-    monkeypatch.setattr(room.Run, "update", watched)
+    monkeypatch.setattr(steps.Steps, "update", watched)
     fit([tiny.box_task(leave=2), tiny.label_task(valid=None, join=2)], weight_decay=0.5)
     assert any(name.endswith("exp_avg") for name in seen[0])
     assert not tiny.same_weights(seen[0], seen[1])
@@ -116,7 +116,7 @@ def test_gradients_are_clipped(monkeypatch):
 
 
 def test_a_gradient_that_is_not_finite_stops_before_it_does_harm(tmp_path, monkeypatch):
-    backward = room.Run.backward
+    backward = steps.Steps.backward
 
     def broken(run, part, *rest):
         learned = backward(run, part, *rest)
@@ -124,7 +124,7 @@ def test_a_gradient_that_is_not_finite_stops_before_it_does_harm(tmp_path, monke
             run.model.table.grad[5, 5] = float("nan")
         return learned
 
-    monkeypatch.setattr(room.Run, "backward", broken)
+    monkeypatch.setattr(steps.Steps, "backward", broken)
     with pytest.raises(ConfigError, match=r"the gradient is nan at step 2; lower lr=0\.005"):
         fit([tiny.label_task(valid=None)], out=tmp_path, save_every=1)
     assert all(value.isfinite().all() for value in tiny.weights(OFASys.from_pretrained(tmp_path).model).values())
@@ -189,14 +189,14 @@ def test_the_history_has_a_line_per_task_that_took_part():
 
 def test_the_folder_of_a_run(tmp_path, capfd, monkeypatch):
     losses = iter([3.0, 2.0, 2.5, 2.6])
-    evaluate = room.evaluate_task
-    monkeypatch.setattr(room, "evaluate_task", lambda *a, **k: evaluate(*a, **k) | {"loss": next(losses)})
+    evaluate = validation.evaluate_task
+    monkeypatch.setattr(validation, "evaluate_task", lambda *a, **k: evaluate(*a, **k) | {"loss": next(losses)})
     task = tiny.label_task(generate={"max_length": 4})
     model, _ = fit([task], max_steps=8, eval_every=2, out=tmp_path, workers=2)
     assert capfd.readouterr() == ("", "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "metrics.jsonl", "run.json"]
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert kept == ["best.json", "last.json", "step-00000004", "step-00000008"]
+    assert kept == ["before.json", "best.json", "last.json", "step-00000004", "step-00000006", "step-00000008"]
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["trainer"]["max_steps"] == 8
     assert run["trainer"]["schedule"] == "round_robin"

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ofasys import GeneralistModel, OFASys, Task, Trainer
 from ofasys.model.sizes import ModelConfig
-from ofasys.train.run import card_of
+from ofasys.train.record import card_of
 
 CONFIG = ModelConfig(width=64, heads=2, ffn=128, encoder_layers=1, decoder_layers=2, max_positions=128, max_grid=16)
 SETTINGS = {"IMAGE.size": 16, "IMAGE.patch": 4, "IMAGE.codes": 64}

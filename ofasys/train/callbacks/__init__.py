@@ -1,0 +1,5 @@
+"""Callbacks that come with ofasys: a file and a line each."""
+
+from ofasys.train.callbacks.ema import EMA
+
+__all__ = ["EMA"]

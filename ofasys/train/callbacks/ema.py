@@ -1,0 +1,97 @@
+"""A moving average of the weights: often better than the weights of any one step (Polyak & Juditsky, 1992)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ofasys.errors import ConfigError
+from ofasys.train.callback import Callback, RunView
+
+
+class EMA(Callback):
+    """average = decay x average + (1 - decay) x weights, after every update, in float32.
+
+    It is saved with the run, evaluated in place of the weights, and found in `RUN/checkpoints/.../callbacks.safetensors`
+    as `EMA/NAME`. Rows and weights that are new to the model start from themselves.
+    """
+
+    def __init__(self, decay: float = 0.999, evaluate: bool = True, keep: bool = False) -> None:
+        """decay: from 0 to less than 1; 0.999 looks back some 1,000 updates. evaluate: the valid rows, and with them the
+        best checkpoint's choice, see the average. keep: the model has the average as its weights when `fit` is over.
+        """
+        if not 0 <= decay < 1:
+            raise ConfigError(f"EMA has decay={decay}; it is 0 or more and less than 1")
+        self.decay, self.evaluate, self.keep = decay, evaluate, keep
+        self.average: dict[str, Tensor] = {}
+        self.aside: list[Tensor] | None = None
+
+    def before_fit(self, run: RunView) -> None:
+        """Begin with the weights as they are, where there is no average yet."""
+        self._follow(run.model)
+
+    @torch.no_grad()
+    def after_step(self, run: RunView) -> None:
+        """One update more; the device is asked for nothing."""
+        weights = [parameter.detach().float() for parameter in run.model.parameters()]
+        torch._foreach_lerp_(self._listed(run.model), weights, 1 - self.decay)
+
+    def before_evaluation(self, run: RunView) -> None:
+        """The average in place of the weights."""
+        if self.evaluate:
+            self.aside = [parameter.detach().clone() for parameter in run.model.parameters()]
+            self._put(run.model, self._listed(run.model))
+
+    def after_evaluation(self, run: RunView) -> None:
+        """The weights in their place again."""
+        if self.aside is not None:
+            self._put(run.model, self.aside)
+            self.aside = None
+
+    def after_fit(self, run: RunView) -> None:
+        """The average as the model's weights, where that is wanted."""
+        if self.keep:
+            self._put(run.model, self._listed(run.model))
+
+    @contextmanager
+    def averaged(self, model: nn.Module) -> Iterator[None]:
+        """Within it `model` has the average as its weights."""
+        weights = [parameter.detach().clone() for parameter in model.parameters()]
+        self._put(model, self._listed(model))
+        try:
+            yield
+        finally:
+            self._put(model, weights)
+
+    def state(self) -> dict[str, Any]:
+        """The average, by the weights' names."""
+        return dict(self.average)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The average of the checkpoint. Errors: ConfigError for what is no tensor."""
+        for name, value in state.items():
+            if not isinstance(value, Tensor):
+                raise ConfigError(f"EMA is given {name}={value!r:.60}, which it did not keep; give another `out`")
+        self.average = dict(state)
+
+    @torch.no_grad()
+    def _follow(self, model: nn.Module) -> None:
+        """An average for each weight, those that are there kept; new rows start from themselves."""
+        for name, parameter in model.named_parameters():
+            new, old = parameter.detach().float().clone(), self.average.get(name)
+            if old is not None:
+                new[: len(old)] = old.to(new.device) if old.ndim else old
+            self.average[name] = new
+
+    def _listed(self, model: nn.Module) -> list[Tensor]:
+        return [self.average[name] for name, _ in model.named_parameters()]
+
+    @staticmethod
+    @torch.no_grad()
+    def _put(model: nn.Module, values: list[Tensor]) -> None:
+        for parameter, value in zip(model.parameters(), values, strict=True):
+            parameter.copy_(value)

@@ -1,0 +1,182 @@
+"""All that is there before the first step: model, tasks, programs, optimizer, and the state of the run so far."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import torch
+
+from ofasys import flow
+from ofasys.errors import CheckpointError, ConfigError
+from ofasys.generalist import GeneralistModel
+from ofasys.program.program import Program
+from ofasys.task.schedule import Entry, Ledger
+from ofasys.task.task import Task
+from ofasys.train import checkpoint
+from ofasys.train.best import Choice
+from ofasys.train.best import choose as choose_best
+from ofasys.train.callback import Callbacks
+from ofasys.train.ending import Ending
+from ofasys.train.learnable import check_choice
+from ofasys.train.lock import holding
+from ofasys.train.optimizer import adamw, restore_optimizer
+from ofasys.train.record import card_of
+from ofasys.train.saving import not_finite
+from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
+from ofasys.train.state import RunState
+from ofasys.types import TaskCard
+
+if TYPE_CHECKING:
+    from ofasys.train.trainer import Trainer
+
+_log = logging.getLogger("ofasys")
+
+
+@dataclass
+class Setup:
+    """What the parts of a run share."""
+
+    trainer: Trainer
+    model: GeneralistModel
+    tasks: Mapping[str, Task]
+    """By name."""
+    programs: Mapping[str, Sequence[Program]]
+    """Of each task, one an instruction."""
+    optimizer: torch.optim.Optimizer
+    state: RunState
+    ledger: Ledger
+    """Which task is drawn when."""
+    choice: Choice
+    """By what the best checkpoint is chosen."""
+    ending: Ending
+    callbacks: Callbacks
+    out: Path | None
+    held: IO[str] | None
+    """What tells that `out` is still the folder the run was begun in."""
+    saved: int | None
+    """The step of the last checkpoint."""
+    resumed: bool
+
+    @property
+    def max_steps(self) -> int:
+        """Updates of the whole run."""
+        return self.ending.max_steps
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+
+def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup:
+    """Everything made ready; a run that `out` holds is gone on with.
+
+    Errors: ConfigError for tasks or callbacks that do not go together or weights that are not finite; CheckpointError for
+    a run that cannot be gone on with.
+    """
+    by_name = {task.name: task for task in tasks}
+    entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
+    for task in tasks:
+        task.source("train")
+    if trainer.eval_every and not any("valid" in task.sources for task in tasks):
+        raise ConfigError(f"trainer.eval_every is {trainer.eval_every}, and no task has valid rows; give one valid=")
+    max_steps = trainer.steps(tasks)
+    if trainer.epochs is not None:
+        _log.warning(f"{trainer.epochs:g} epochs are {max_steps} steps")
+    choice = choose_best(trainer.best, tasks)
+    callbacks = Callbacks(trainer.callbacks)
+    # Of tasks the model knows and this run does not: their weights are still there.
+    others = [card for card in model.cards if card.name not in by_name]
+    out = Path(trainer.out) if trainer.out is not None else None
+    held = holding(out)
+    resumed = out is not None and checkpoint.has_run(out)
+    moments: dict[str, torch.Tensor] = {}
+    state = RunState(trainer.seed)
+    if out is not None and resumed:
+        state, moments, cards = checkpoint.restore(out, model, trainer.seed, callbacks)
+        others = _go_on(out, state, by_name, cards)
+    else:
+        keep_labels(tasks, model.cards, grow=True)
+        tell_settings(tasks, model.cards)
+    state.sizes |= {task.name: _size(task) for task in tasks}
+    if out is not None:
+        now = fingerprints(tasks)
+        tell_data(state.data, now, tasks)
+        state.data |= now
+    origin = (state.step * trainer.accumulate, state.drawn)
+    ledger = Ledger(trainer.schedule, entries, max(state.step, max_steps) * trainer.accumulate, origin)
+    programs = _grown(trainer, model, tasks, others)
+    optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
+    restore_optimizer(optimizer, model, moments)
+    if (what := not_finite(model, optimizer)) is not None:
+        raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
+    ending = Ending(max_steps, trainer.patience, trainer.best)
+    saved = state.step if resumed else None
+    return Setup(
+        trainer,
+        model,
+        by_name,
+        programs,
+        optimizer,
+        state,
+        ledger,
+        choice,
+        ending,
+        callbacks,
+        out,
+        held,
+        saved,
+        resumed,
+    )
+
+
+def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequence[TaskCard]) -> list[TaskCard]:
+    """Give the tasks the labels of the run in `out`; the cards of those that it had and that are not here now."""
+    if state.best and not checkpoint.settle_best(out, state.best):
+        _log.warning(f"{out}: the best checkpoint is not there any more; the next validation's is the best")
+        state.best = None
+    for name, there in state.sizes.items():
+        here = _size(tasks[name]) if name in tasks else there
+        if here != there:
+            raise CheckpointError(
+                f"{out} holds a run in which task {name!r} had {there[0]} rows in micro-batches of {there[1]}, not "
+                f"{here[0]} in {here[1]}: its place in the data would be another; give another `out`, or the task a new name"
+            )
+    for card in cards:
+        if card.name in tasks:
+            tasks[card.name].restore_labels(card.labels)
+    return [card for card in cards if card.name not in tasks]
+
+
+def _grown(
+    trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], others: Sequence[TaskCard]
+) -> dict[str, list[Program]]:
+    """The model with room for all tasks, on its device; the programs of each."""
+    known = set(model.symbols.vocabulary.spans) if model.symbols else set[str]()
+    model.grow(
+        [(p, t.labels) for t in tasks for p in t.plans],
+        lambda: (text for t in tasks for text in t.texts()),
+        lambda plan, slot: (value for t in tasks if plan in t.plans for value in t.examples(plan, slot)),
+    )
+    carry_over(model, known, tasks, model.cards)
+    model.cards = (*map(card_of, tasks), *others)
+    model.to(trainer.on())
+    programs = {task.name: [flow.bind(model, p, task.labels) for p in task.plans] for task in tasks}
+    for task in tasks:
+        for program in programs[task.name]:
+            check_choice(task, program)
+    return programs
+
+
+def _size(task: Task) -> list[int]:
+    return [len(task.source("train")), task.micro_batch_size]
+
+
+def in_micro_steps(entry: Entry, accumulate: int) -> Entry:
+    """A task as the schedule sees it, in steps of the schedule instead of updates."""
+    leave = None if entry.leave is None else entry.leave * accumulate
+    return Entry(entry.name, entry.weight, entry.join * accumulate, leave, entry.size, entry.micro_batch_size)
