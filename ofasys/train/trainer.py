@@ -35,46 +35,62 @@ MAX_STEPS = 1000  # updates of a run that says neither max_steps nor epochs
 @arguments("trainer", TRAINER_CALLED)
 @dataclass(kw_only=True)
 class Trainer:
-    """How to train. Nothing here is about one task: that is in `Task`.
-
-    max_steps: updates; None: 1000. epochs: instead, until every task's rows have been seen so often. schedule:
-    "round_robin", "accumulate", or an object with `turns`. out: the run's folder; a run found there is resumed, None
-    keeps nothing. warmup: updates until lr is reached; None: a tenth of the run, 100 at most. lr, decay ("cosine",
-    "linear", "constant"), weight_decay, betas, clip: of AdamW. accumulate: schedule steps joined in one update.
-    precision: "auto", "float32", "bfloat16". seed: of data order and dropout. workers: data processes. eval_every,
-    save_every: in updates; 0: only at the end. save_minutes: without save_every, how often a run is saved; 0: never.
-    best: the figure that the best checkpoint has the best of, "TASK.FIGURE" or "FIGURE", its mean over the tasks that
-    have it; "max:..." or "min:..." where the direction is not known. patience: validations without a better one after
-    which the run ends; 0: none. eval_samples: rows of each valid set looked at during the run. eval_batch_size: rows a
-    batch of evaluation. device: "auto", "cpu", "cuda". live: the table in the terminal; None: if there is one.
-    """
+    """How to train. Nothing here is about one task: that is in `Task`."""
 
     max_steps: int | None = None
+    """Updates. None: 1000."""
     epochs: float | None = None
+    """Instead of max_steps: until every task's rows have been seen so often."""
     schedule: str | Schedule = "round_robin"
+    """Which task a step draws: "round_robin", "accumulate", or an object with `turns(step, tasks)`."""
     out: str | Path | None = None
+    """The run's folder; a run found there is resumed. None: nothing is kept."""
     lr: float = 1e-3
+    """The highest learning rate, of AdamW."""
     warmup: int | None = None
+    """Updates until lr is reached. None: a tenth of the run, 100 at most."""
     decay: str = "cosine"
+    """How lr falls after that, to 2% of it: "cosine" or "linear"; or "constant"."""
     weight_decay: float = 0.01
+    """Of matrices; norms, biases, scales and the token table do not decay."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """Of AdamW."""
     clip: float = 1.0
+    """The length that gradients are shortened to, all of them as one vector."""
     accumulate: int = 1
+    """Steps of the schedule joined in one update."""
     precision: str = "auto"
+    """What is computed in, training and answers alike: "float32", "bfloat16", or "auto": bfloat16 where a few products and
+    a step, timed at the start, are clearly faster in it. Weights are float32 either way."""
     seed: int = 0
+    """Of data order and dropout."""
     workers: int = 0
+    """Processes that read and prepare rows; 0: this one does."""
     eval_every: int = 0
+    """Updates between two evaluations on the valid rows; 0: only at the end."""
     save_every: int = 0
+    """Updates between two checkpoints besides; 0: by save_minutes."""
     save_minutes: float = 10.0
+    """Without save_every: how often a checkpoint is written; 0: only with evaluations."""
     best: str = "loss"
+    """The figure that the best checkpoint has the best of, "TASK.FIGURE" or "FIGURE", its mean over the tasks that have
+    it; "max:..." or "min:..." where the direction is not known."""
     patience: int = 0
+    """Evaluations without a better one after which the run ends; 0: it does not."""
     eval_samples: int | None = 200
+    """Rows of each valid set looked at during the run, evenly spread. None: all."""
     eval_batch_size: int = 32
+    """Rows a batch of evaluation."""
     log_every: int = 20
+    """Updates between two lines of the log."""
     device: str = "auto"
+    """ "auto", "cpu", "cuda", or one as "cuda:0"."""
     live: bool | None = None
+    """A table in the terminal that renews itself. None: if there is one, else a line every so often."""
     callbacks: Sequence[Callback] = ()
+    """Parts of one's own, called in this order: docs/add-a-callback.md."""
     history: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
+    """The lines of the log, after `fit`."""
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("accumulate", "log_every", "eval_batch_size"), 1)

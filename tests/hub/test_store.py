@@ -7,7 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors
 import torch
 
 from ofasys.errors import CheckpointError, ConfigError
@@ -532,3 +534,28 @@ def test_what_is_no_folder(folder):
 def test_a_checkpoint_is_named_by_text(tmp_path, which):
     with pytest.raises(ConfigError, match="it is 'best', 'last' or the name"):
         OFASys.from_pretrained(tmp_path, which=which)
+
+
+def test_tensors_are_written_from_where_they_are(tmp_path):
+    """None is copied that lies in one piece on the CPU; of the others one at a time."""
+    plain = torch.arange(6, dtype=torch.float32).view(2, 3)
+    odd = {
+        "plain": plain,
+        "turned": plain.t(),
+        "part": plain[:, 1:],
+        "shared": plain[0],
+        "none": torch.zeros(0, 4),
+        "one": torch.tensor(3, dtype=torch.int64),
+        "half": plain.bfloat16(),
+        "truth": plain > 2,
+        "bytes": torch.arange(5, dtype=torch.uint8),
+    }
+    chunks = list(store._chunks("a.safetensors", odd))
+    views = [np.frombuffer(chunk, dtype=np.uint8) for chunk in chunks[1:]]
+    assert any(np.shares_memory(view, plain.numpy()) for view in views)
+    write_folder(tmp_path / "a", {"a.safetensors": odd})
+    with safetensors.safe_open(tmp_path / "a" / "a.safetensors", "pt") as read:
+        assert set(read.keys()) == set(odd)
+        for name, tensor in odd.items():
+            assert torch.equal(read.get_tensor(name), tensor)
+            assert read.get_tensor(name).dtype == tensor.dtype
