@@ -6,13 +6,21 @@ Projections run on the N valid positions; the product alone sees a (B, H, T, K) 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ofasys.model.positions.positions import Positions, Turns, guarded, rotate
 from ofasys.model.rectangle import to_flat, to_rectangle
 from ofasys.model.sizes import ModelConfig
 from ofasys.types import Layout
+
+
+def norm(by: nn.LayerNorm | None, x: Tensor) -> Tensor:
+    """x after a norm, or as it is."""
+    return x if by is None else torch.layer_norm(x, by.normalized_shape, by.weight, by.bias, by.eps)
 
 
 class Output(nn.Module):
@@ -34,15 +42,21 @@ class Output(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D) -> (N, D)."""
-        x = F.linear(x, self.weight(), self.project.bias)
-        return x if self.norm is None else self.norm(x)
+        return self.mix(x, self.weight())
+
+    def mix(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The same with the folded weight (D, D) at hand: what a step of decoding calls, without a module's overhead."""
+        return norm(self.norm, F.linear(x, weight, self.project.bias))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
-    """q (B, H, T, K), k and v (B, H, S, K) -> (B, H, T, K). On a CPU in float32: the half kernel's backward is 7 times
-    slower.
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False, whole: bool = True) -> Tensor:
+    """q (B, H, T, K), k and v (B, H, S, K) -> (B, H, T, K): the one product of attention there is.
+
+    mask (B or 1, H or 1, T, S): True where a key may be seen, or what is added to the scores, -inf where it may not. whole:
+    of a whole side, in training and after, which a CPU does in float32: the half kernel's backward is 7 times slower.
     """
-    if q.device.type != "cpu" or q.dtype == torch.float32:
+    if q.device.type != "cpu" or q.dtype == torch.float32 or not whole:
+        mask = mask if mask is None or mask.dtype in (torch.bool, q.dtype) else mask.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
     if q.dtype == torch.bfloat16:
         q, k, v = q.float(), k.float(), v.float()
@@ -50,24 +64,72 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = 
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
 
 
+def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
+    """What is added to scores: bias (B, H, T, S), and -inf where a key may not be seen.
+
+    seen (B or 1, 1, T or 1, S) bool, None: all. causal: besides, no key after the query, the last T of the S being queries.
+    """
+    bias = guarded(bias)
+    if causal:
+        T, S = bias.shape[-2:]
+        ahead = torch.ones(T, S, dtype=torch.bool, device=bias.device).tril_(S - T)
+        seen = ahead if seen is None else seen & ahead
+    return bias if seen is None else bias.masked_fill(~seen, -torch.inf)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a side's self-attention sees, prepared once for all its layers.
+
+    mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. places (B, T, 3): the positions in a
+    rectangle, where the scheme asks for them in each layer. turns: as of `Positions.turns`.
+    """
+
+    layout: Layout
+    scheme: Positions
+    mask: Tensor | None
+    causal: bool
+    places: Tensor | None
+    turns: Turns | None = None
+
+    @classmethod
+    def of(cls, layout: Layout, scheme: Positions, mask: Tensor | None, causal: bool) -> Sight:
+        """Of one side of a batch."""
+        places = None
+        if scheme.biased or scheme.rotates:
+            rows = layout.positions.new_zeros(layout.batch * layout.length, 3)
+            places = rows.index_copy_(0, layout.padded_index, layout.positions).view(layout.batch, layout.length, 3)
+        turns = scheme.turns(places) if scheme.rotates and places is not None else None
+        return cls(layout, scheme, mask, causal and mask is None, places, turns)
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q, k, v (B, H, T, K) of one layer -> (B, H, T, K)."""
+        if self.places is None:
+            return attend(q, k, v, self.mask, self.causal)
+        if self.turns is not None:
+            q, k = rotate(q, self.turns), rotate(k, self.turns)
+        if not self.scheme.biased:
+            return attend(q, k, v, self.mask, self.causal)
+        bias = self.scheme.bias(layer, self.places, self.places)
+        return attend(q, k, v, biased(bias, self.mask, self.causal))
+
+
 class SelfAttention(nn.Module):
     """Each position attends to its sample, or, in a decoder, to what came before it in its sample."""
 
-    def __init__(self, config: ModelConfig, causal: bool) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.causal = causal
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.out = Output(config)
 
-    def forward(self, x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
-        """x (N, D) -> (N, D). mask (B, 1, 1 or T, T): what may be seen; a causal decoder, padded on the right, needs
-        none.
-        """
-        B, T, D = layout.batch, layout.length, x.shape[1]
+    def forward(self, x: Tensor, sight: Sight, layer: int) -> Tensor:
+        """x (N, D) -> (N, D)."""
+        layout, D = sight.layout, x.shape[1]
+        B, T = layout.batch, layout.length
         qkv = to_rectangle(self.qkv(x), layout).view(B, T, 3, self.heads, -1)
         q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # each (B, H, T, K)
-        y = attend(q, k, v, mask, causal=self.causal and mask is None)
+        y = sight.attend(layer, q, k, v)
         return self.out(to_flat(y.transpose(1, 2).reshape(B * T, D), layout))
 
 

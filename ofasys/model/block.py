@@ -1,4 +1,8 @@
-"""One layer of the encoder and one of the decoder: branches, each with its norm, dropout and residual."""
+"""One layer of the encoder and one of the decoder: branches, each with its norm, dropout and residual.
+
+A layer is written once. Training, decoding step by step and a tree of continuations differ in how its attention gets at
+keys and values, so that comes in as a function.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,13 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.model.attention import CrossAttention, SelfAttention
+from ofasys.model.attention import CrossAttention, SelfAttention, Sight, norm
 from ofasys.model.dropout import dropout
 from ofasys.model.sizes import ModelConfig
 from ofasys.types import Layout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+Attention = Callable[[Tensor], Tensor]  # what a branch reads (n, D) -> what it adds (n, D)
 
 
 class FeedForward(nn.Module):
@@ -27,74 +32,58 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D) -> (N, D)."""
-        x = self.activation(self.up(x))
-        return self.down(x if self.norm is None else self.norm(x))
+        x = self.activation(F.linear(x, self.up.weight, self.up.bias))
+        return F.linear(norm(self.norm, x), self.down.weight, self.down.bias)
 
 
-class _Block(nn.Module):
-    """What both kinds of layer share: how a branch joins the stream."""
+class Block(nn.Module):
+    """A layer: attention to its own side, in a decoder to the source, then feed-forward."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, decoder: bool) -> None:
         super().__init__()
         self.pre = config.norm == "pre"
         self.dropout = config.dropout
-
-    def enter(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """What a branch reads (N, D)."""
-        return norm(x) if self.pre else x
-
-    def join(self, x: Tensor, branch: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """The stream after a branch (N, D)."""
-        if self.training and self.dropout > 0.0:
-            branch = dropout(branch, self.dropout)
-        x = x + branch
-        return x if self.pre else norm(x)
-
-
-class EncoderBlock(_Block):
-    """Self-attention over the whole sample, then feed-forward."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
         self.self_norm = nn.LayerNorm(config.width)
-        self.self_attention = SelfAttention(config, causal=False)
-        self.ffn_norm = nn.LayerNorm(config.width)
-        self.ffn = FeedForward(config)
-
-    def forward(self, x: Tensor, layout: Layout, mask: Tensor | None) -> Tensor:
-        """x (N, D) -> (N, D). mask (B, 1, 1, S)."""
-        x = self.join(x, self.self_attention(self.enter(x, self.self_norm), layout, mask), self.self_norm)
-        return self.join(x, self.ffn(self.enter(x, self.ffn_norm)), self.ffn_norm)
-
-
-class DecoderBlock(_Block):
-    """Causal self-attention, attention to the source if there is one, then feed-forward."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
-        self.self_norm = nn.LayerNorm(config.width)
-        self.self_attention = SelfAttention(config, causal=True)
-        self.cross_norm = nn.LayerNorm(config.width)
-        self.cross_attention = CrossAttention(config)
+        self.self_attention = SelfAttention(config)
+        if decoder:
+            self.cross_norm = nn.LayerNorm(config.width)
+            self.cross_attention = CrossAttention(config)
         self.ffn_norm = nn.LayerNorm(config.width)
         self.ffn = FeedForward(config)
 
     def forward(
         self,
         x: Tensor,
-        layout: Layout,
-        memory: Tensor | None,
-        source: Layout | None,
-        mask: Tensor | None,
-        group: int,
-        own: Tensor | None = None,
+        sight: Sight,
+        layer: int,
+        memory: Tensor | None = None,
+        source: Layout | None = None,
+        mask: Tensor | None = None,
+        group: int = 1,
     ) -> Tensor:
-        """x (N, D), memory (N', D) or None for a decoder alone -> (N, D). mask (B, 1, 1, S) over the memory.
-
-        own (B, 1, T, T): what each position may see of its own side, where that is more than what came before.
-        """
-        x = self.join(x, self.self_attention(self.enter(x, self.self_norm), layout, own), self.self_norm)
+        """x (N, D), memory (N', D) or None for a side alone -> (N, D). mask (B, 1, 1, S) over the memory."""
+        across: Attention | None = None
         if memory is not None and source is not None:
-            y = self.cross_attention(self.enter(x, self.cross_norm), layout, memory, source, mask, group)
-            x = self.join(x, y, self.cross_norm)
-        return self.join(x, self.ffn(self.enter(x, self.ffn_norm)), self.ffn_norm)
+
+            def across(h: Tensor) -> Tensor:
+                return self.cross_attention(h, sight.layout, memory, source, mask, group)
+
+        return self.layer(x, lambda h: self.self_attention(h, sight, layer), across)
+
+    def layer(self, x: Tensor, own: Attention, across: Attention | None) -> Tensor:
+        """The branches in order, x (n, D) -> (n, D). own, across: attention to its own side, and to the source."""
+        x = self.join(x, own(self.enter(x, self.self_norm)), self.self_norm)
+        if across is not None:
+            x = self.join(x, across(self.enter(x, self.cross_norm)), self.cross_norm)
+        return self.join(x, self.ffn.forward(self.enter(x, self.ffn_norm)), self.ffn_norm)
+
+    def enter(self, x: Tensor, by: nn.LayerNorm) -> Tensor:
+        """What a branch reads (n, D)."""
+        return norm(by, x) if self.pre else x
+
+    def join(self, x: Tensor, branch: Tensor, by: nn.LayerNorm) -> Tensor:
+        """The stream after a branch (n, D)."""
+        if self.training and self.dropout > 0.0:
+            branch = dropout(branch, self.dropout)
+        x = x + branch
+        return x if self.pre else norm(by, x)

@@ -24,6 +24,7 @@ class Cache:
     """The state of one decoding of R rows. `filled` positions are in it; `self_kv` is (layers, 2, R, L, H, K).
 
     skip (R,): a row's first places that hold nothing, where rows began at different lengths; None where all are full.
+    positions (R, L, 3): where they stand, for schemes that bias scores; None for others.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Cache:
         cross: list[CrossCache] | None,
         mask: Tensor | None,
         group: int,
+        positions: Tensor | None = None,
     ) -> None:
         self.self_kv = self_kv
         self.self_out = self_out
         self.cross = cross
         self.mask = mask
         self.group = group
+        self.positions = positions
         self.filled = 0
         self.skip: Tensor | None = None
 
@@ -60,6 +63,10 @@ class Cache:
         grown = self.self_kv.new_empty(layers, two, R, max(2 * self.room, self.filled + more), H, K)
         grown[:, :, :, : self.filled] = self.self_kv[:, :, :, : self.filled]
         self.self_kv = grown
+        if self.positions is not None:
+            room = self.positions.new_zeros(R, grown.shape[3], 3)
+            room[:, : self.filled] = self.positions[:, : self.filled]
+            self.positions = room
 
     def reorder(self, parents: Tensor) -> None:
         """Row r goes on from what row parents[r] was; parents (R,). A parent is of the same source as its row."""
@@ -68,6 +75,8 @@ class Cache:
             return
         filled = self.self_kv[:, :, :, : self.filled]
         filled[:, :, rows] = filled[:, :, parents[rows]]  # only rows that change, only what is filled
+        if self.positions is not None:
+            self.positions[rows, : self.filled] = self.positions[parents[rows], : self.filled]
 
     def keep(self, sources: Tensor) -> None:
         """Go on with these sources alone, each with all rows of its group; sources (b,) out of 0..B-1."""
@@ -77,6 +86,7 @@ class Cache:
         kept[:, :, :, : self.filled] = self.self_kv[:, :, :, : self.filled].index_select(2, rows)
         self.self_kv = kept
         self.skip = None if self.skip is None else self.skip[rows]
+        self.positions = None if self.positions is None else self.positions[rows]
         if self.cross is not None:
             self.cross = [CrossCache(c.k[sources], c.v[sources], c.out) for c in self.cross]
         if self.mask is not None:

@@ -10,36 +10,53 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from ofasys.errors import ConfigError, nearest
+from ofasys.model.positions import SCHEMES
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The shape of a universal model.
-
-    width: D. heads: H, a divisor of D. ffn: F. encoder_layers, decoder_layers: blocks a side.
-    dropout: share of values dropped, in training, from the embedded stream and from what each branch adds.
-    max_positions: rows of the 1-D order table. max_grid: rows of the y and of the x table.
-    norm: LayerNorm before each branch ("pre") or after its residual ("post", as BART).
-    attention_norm: a LayerNorm on what attention gives, before its residual. head_scale: one learned factor per head.
-    ffn_norm: a LayerNorm inside the feed-forward, after the activation. embed_norm: one on the embedded stream.
-    final_norm: one on the last states of each side.
-    """
+    """The shape of a universal model."""
 
     width: int
+    """D."""
     heads: int
+    """H, a divisor of D."""
     ffn: int
+    """F, the width inside the feed-forward."""
     encoder_layers: int
+    """Blocks of the source's side."""
     decoder_layers: int
+    """Blocks of the target's side."""
     dropout: float = 0.1
+    """Share of values dropped, in training, from the embedded stream and from what each branch adds."""
     max_positions: int = 2048
+    """The longest stream; of learned positions the rows of the table of places."""
     max_grid: int = 64
+    """Most rows, and most columns, of a picture's patches; of learned positions the rows of the y and of the x table."""
     norm: Literal["pre", "post"] = "pre"
+    """LayerNorm before each branch, or after its residual, as BART."""
     attention_norm: bool = True
+    """A LayerNorm on what attention gives, before its residual."""
     ffn_norm: bool = True
+    """One inside the feed-forward, after the activation."""
     head_scale: bool = True
+    """A learned factor per head."""
     embed_norm: bool = True
+    """A LayerNorm on the embedded stream."""
     final_norm: bool = True
+    """One on the last states of each side."""
     activation: Literal["gelu", "relu", "silu"] = "gelu"
+    """Of the feed-forward."""
+    positions: str = "learned"
+    """How positions are told apart: "learned", "relative", "alibi" or "rotary"."""
+    buckets: int = 32
+    """Of relative positions: how many distances have a bias of their own."""
+    farthest: int = 128
+    """Of relative positions: the distance from which all are one."""
+    rotary_axes: Literal[1, 2, 3] = 1
+    """Of rotary positions: 1 the sentence, 2 rows and columns, 3 all of them."""
+    rotary_base: float = 10_000.0
+    """Of rotary positions: the slowest turn is nearly 2 pi times as long."""
 
     def __post_init__(self) -> None:
         for name in ("width", "heads", "ffn", "max_positions", "max_grid"):
@@ -54,6 +71,21 @@ class ModelConfig:
             raise ConfigError(f"model.dropout is {self.dropout}; expected 0 or more and less than 1")
         if self.norm not in ("pre", "post"):
             raise ConfigError(f"model.norm is {self.norm!r}; expected 'pre' or 'post'")
+        if self.positions not in SCHEMES:
+            raise ConfigError(
+                f"model.positions is {self.positions!r}; {nearest(str(self.positions), SCHEMES)}there are {', '.join(SCHEMES)}"
+            )
+        if self.rotary_axes not in (1, 2, 3):
+            raise ConfigError(f"model.rotary_axes is {self.rotary_axes!r}; it is 1, 2 or 3")
+        if not (isinstance(self.rotary_base, int | float) and self.rotary_base > 1):
+            raise ConfigError(f"model.rotary_base is {self.rotary_base!r}; it is a number above 1")
+        for name in ("buckets", "farthest"):
+            if not isinstance(getattr(self, name), int) or isinstance(getattr(self, name), bool):
+                raise ConfigError(f"model.{name} is {getattr(self, name)!r}; it is a whole number")
+        if self.farthest <= self.buckets:
+            raise ConfigError(f"model.farthest is {self.farthest}; it is more than buckets, {self.buckets}")
+        if wrong := SCHEMES[self.positions].check(self):
+            raise ConfigError(f"model.positions is {self.positions!r}, and {wrong}")
         if self.activation not in ("gelu", "relu", "silu"):
             raise ConfigError(f"model.activation is {self.activation!r}; expected 'gelu', 'relu' or 'silu'")
 
@@ -88,11 +120,11 @@ def parameters(config: ModelConfig) -> int:
     norm = 2 * D
     attention = 4 * (D * D + D) + (config.heads if config.head_scale else 0) + (norm if config.attention_norm else 0)
     ffn = D * F + F + F * D + D + (2 * F if config.ffn_norm else 0)
-    side = (config.max_positions + 2 * config.max_grid) * D
-    side += (norm if config.embed_norm else 0) + (norm if config.final_norm else 0)
+    side = (norm if config.embed_norm else 0) + (norm if config.final_norm else 0)
     encoder = config.encoder_layers * (attention + norm + ffn + norm)
     decoder = config.decoder_layers * (2 * (attention + norm) + ffn + norm)
-    return 2 * side + encoder + decoder
+    scheme = SCHEMES[config.positions]
+    return 2 * side + scheme.cost(config, False) + scheme.cost(config, True) + encoder + decoder
 
 
 def flops(config: ModelConfig, source: int, target: int) -> int:

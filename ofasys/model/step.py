@@ -1,7 +1,6 @@
-"""One step of incremental decoding, written out flat: at a few rows a step costs what its calls cost, not its products.
+"""One step of incremental decoding: a layer over new positions, whose keys and values join those of a cache.
 
-`R` rows, `n` new positions a row (1, or the length of a common prefix), `B` sources, `D` width, `H` heads, `K` head
-width.
+`R` rows, `n` new positions a row (1, or the length of a common prefix), `B` sources, `D` width, `H` heads, `K` head width.
 """
 
 from __future__ import annotations
@@ -12,17 +11,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.model.block import DecoderBlock
+from ofasys.model.attention import attend, biased
+from ofasys.model.block import Block
 from ofasys.model.cache import Cache
+from ofasys.model.positions.positions import Positions, rotate
 
 
 def advance(
-    x: Tensor, blocks: nn.ModuleList, cache: Cache, together: bool = False, sees: Tensor | None = None
+    x: Tensor,
+    blocks: nn.ModuleList,
+    scheme: Positions,
+    positions: Tensor,
+    cache: Cache,
+    together: bool = False,
+    sees: Tensor | None = None,
 ) -> Tensor:
     """x (R, n, D), what the first block reads -> what the last block gives (R, n, D).
 
-    together: the n positions see each other, not only those before them. sees (R, 1, n, end): what each may see, where
-    neither is so.
+    positions (R, n, 3) or (n, 3). together: the n positions see each other, not only those before them. sees (R, 1, n,
+    end): what each may see, where neither is so.
     """
     R, n, D = x.shape
     cache.reserve(n)
@@ -33,43 +40,41 @@ def advance(
     elif cache.skip is not None:
         mask = _unpadded(cache.skip, n, end, mask)
     causal = n > 1 and filled == 0 and mask is None and not together
+    here = positions.expand(R, n, 3) if scheme.rotates or scheme.biased else positions
+    turns = scheme.turns(here) if scheme.rotates else None
+    if cache.positions is not None:
+        cache.positions[:, filled:end] = here
     x = x.reshape(R * n, D)
     for i, module in enumerate(blocks):
-        block = cast(DecoderBlock, module)
-        attention = block.self_attention
-        h = norm(block.self_norm, x) if block.pre else x
-        qkv = F.linear(h, attention.qkv.weight, attention.qkv.bias).view(R, n, 3, attention.heads, -1)
-        past = cache.self_kv[i, :, :, :end]  # (2, R, end, H, K)
-        past[:, :, filled:] = qkv[:, :, 1:].permute(2, 0, 1, 3, 4)
-        k, v = past.transpose(2, 3).unbind(0)  # each (R, H, end, K)
-        q = qkv[:, :, 0].transpose(1, 2)
-        y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
-        y = F.linear(y.transpose(1, 2).reshape(R * n, D), cache.self_out[i], attention.out.project.bias)
-        x = join(block, x, norm(attention.out.norm, y), block.self_norm)
-        if cache.cross is not None:
-            seen, across = cache.cross[i], block.cross_attention
-            h = norm(block.cross_norm, x) if block.pre else x
-            q = F.linear(h, across.query.weight, across.query.bias)
-            q = q.view(R // cache.group, cache.group * n, across.heads, -1).transpose(1, 2)
-            y = F.scaled_dot_product_attention(q, seen.k, seen.v, cache.mask)
-            y = F.linear(y.transpose(1, 2).reshape(R * n, D), seen.out, across.out.project.bias)
-            x = join(block, x, norm(across.out.norm, y), block.cross_norm)
-        ffn = block.ffn
-        h = norm(block.ffn_norm, x) if block.pre else x
-        h = norm(ffn.norm, ffn.activation(F.linear(h, ffn.up.weight, ffn.up.bias)))
-        x = join(block, x, F.linear(h, ffn.down.weight, ffn.down.bias), block.ffn_norm)
+        block = cast(Block, module)
+
+        def own(h: Tensor, i: int = i, block: Block = block) -> Tensor:
+            attention = block.self_attention
+            qkv = F.linear(h, attention.qkv.weight, attention.qkv.bias).view(R, n, 3, attention.heads, -1)
+            past = cache.self_kv[i, :, :, :end]  # (2, R, end, H, K)
+            past[:, :, filled:] = qkv[:, :, 1:].permute(2, 0, 1, 3, 4)
+            q = qkv[:, :, 0].transpose(1, 2)
+            if turns is not None:
+                q = rotate(q, turns)
+                past[0, :, filled:] = rotate(past[0, :, filled:].transpose(1, 2), turns).transpose(1, 2)
+            k, v = past.transpose(2, 3).unbind(0)  # each (R, H, end, K)
+            if cache.positions is None:
+                y = attend(q, k, v, mask, causal, whole=False)
+            else:
+                y = attend(q, k, v, biased(scheme.bias(i, here, cache.positions[:, :end]), mask, causal), whole=False)
+            return attention.out.mix(y.transpose(1, 2).reshape(R * n, D), cache.self_out[i])
+
+        def across(h: Tensor, i: int = i, block: Block = block) -> Tensor:
+            assert cache.cross is not None
+            seen, cross = cache.cross[i], block.cross_attention
+            q = F.linear(h, cross.query.weight, cross.query.bias)
+            q = q.view(R // cache.group, cache.group * n, cross.heads, -1).transpose(1, 2)
+            y = attend(q, seen.k, seen.v, cache.mask, whole=False)
+            return cross.out.mix(y.transpose(1, 2).reshape(R * n, D), seen.out)
+
+        x = block.layer(x, own, None if cache.cross is None else across)
     cache.filled = end
     return x.view(R, n, D)
-
-
-def norm(by: nn.LayerNorm | None, x: Tensor) -> Tensor:
-    """x after a norm, or as it is."""
-    return x if by is None else torch.layer_norm(x, by.normalized_shape, by.weight, by.bias, by.eps)
-
-
-def join(block: DecoderBlock, x: Tensor, branch: Tensor, by: nn.LayerNorm) -> Tensor:
-    """The stream after a branch; `by` follows it where norms come after."""
-    return x + branch if block.pre else norm(by, x + branch)
 
 
 def _ahead(n: int, end: int, x: Tensor) -> Tensor:

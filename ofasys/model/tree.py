@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.model.block import DecoderBlock
+from ofasys.model.attention import attend
+from ofasys.model.block import Block
 from ofasys.model.cache import Cache
-from ofasys.model.step import join, norm
+from ofasys.model.positions.positions import Positions, guarded, rotate
 
 Ints = NDArray[np.int64]
 
@@ -32,6 +33,7 @@ class Tree:
         layers, two, _, _, H, K = cache.self_kv.shape
         self.cache, self.seen, self.count = cache, seen, 0
         self.kv = cache.self_kv.new_empty(layers, two, 64, H, K)
+        self.positions = torch.zeros(64, 3, dtype=torch.int64, device=self.kv.device)
         self.parent = np.full(64, -1, dtype=np.int64)
 
     def add(self, parents: Ints) -> slice:
@@ -42,6 +44,9 @@ class Tree:
             grown = self.kv.new_empty(layers, two, max(2 * room, new.stop), H, K)
             grown[:, :, : self.count] = self.kv[:, :, : self.count]
             self.kv, self.parent = grown, np.resize(self.parent, grown.shape[2])
+            self.positions = torch.cat(
+                [self.positions, self.positions.new_zeros(grown.shape[2] - len(self.positions), 3)]
+            )
         self.parent[new] = parents
         self.count = new.stop
         return new
@@ -83,10 +88,13 @@ class Gathered:
         return flat if self.full else flat.index_select(0, self.place)
 
 
-def grow(x: Tensor, blocks: nn.ModuleList, tree: Tree, rows: Ints, parents: Ints) -> Tensor:
+def grow(
+    x: Tensor, blocks: nn.ModuleList, scheme: Positions, positions: Tensor, tree: Tree, rows: Ints, parents: Ints
+) -> Tensor:
     """x (n, D), what the first block reads of new nodes -> what the last block gives (n, D).
 
-    rows (n,): the row of the cache each goes on from, ascending. parents (n,): -1 where that is the row itself.
+    positions (n, 3). rows (n,): the row of the cache each goes on from, ascending. parents (n,): -1 where that is the row
+    itself.
     """
     cache, device, n = tree.cache, x.device, len(x)
     past, path = Gathered(rows, device), tree.ancestors(parents)
@@ -96,35 +104,45 @@ def grow(x: Tensor, blocks: nn.ModuleList, tree: Tree, rows: Ints, parents: Ints
     absent = torch.from_numpy(path < 0).to(device)[:, None, :]  # (n, 1, a)
     seen = None if tree.seen is None else ~tree.seen[past.which][:, None, None, :]
     mask = None if cache.mask is None or across is None else cache.mask[across.which]
+    keys, turns = None, scheme.turns(positions[:, None]) if scheme.rotates else None
+    if cache.positions is not None:
+        tree.positions[new] = positions
+        above = tree.positions[place].view(n, -1, 3)
+        keys = torch.cat(
+            [cache.positions[torch.from_numpy(rows).to(device), : cache.filled], above, positions[:, None]], 1
+        )
     for i, module in enumerate(blocks):
-        block = cast(DecoderBlock, module)
-        attention = block.self_attention
-        h = norm(block.self_norm, x) if block.pre else x
-        qkv = F.linear(h, attention.qkv.weight, attention.qkv.bias).view(n, 3, attention.heads, -1)
-        q, k, v = qkv.unbind(1)  # each (n, H, K)
-        q = q * q.shape[-1] ** -0.5
-        tree.kv[i, 0, new], tree.kv[i, 1, new] = k, v
-        row_k, row_v = cache.self_kv[i, :, past.which, : cache.filled].transpose(2, 3).unbind(0)  # each (G, H, F, K)
-        on_row = past.spread(q) @ row_k.transpose(2, 3)
-        if seen is not None:
-            on_row = on_row.masked_fill(seen, -torch.inf)
-        up_k, up_v = (tree.kv[i, part].index_select(0, place).view(n, -1, *k.shape[1:]) for part in (0, 1))
-        on_path = torch.einsum("nhk,nahk->nha", q, up_k).masked_fill(absent, -torch.inf)
-        on_self = (q * k).sum(-1, keepdim=True)
-        weights = torch.softmax(torch.cat([past.back(on_row), on_path, on_self], 2), 2)
-        w_row, w_path, w_self = weights.split([cache.filled, path.shape[1], 1], 2)
-        y = past.back(past.spread(w_row) @ row_v) + torch.einsum("nha,nahk->nhk", w_path, up_v) + w_self * v
-        y = F.linear(y.reshape(n, -1), cache.self_out[i], attention.out.project.bias)
-        x = join(block, x, norm(attention.out.norm, y), block.self_norm)
-        if cache.cross is not None and across is not None:
+        block = cast(Block, module)
+
+        def own(h: Tensor, i: int = i, block: Block = block) -> Tensor:
+            attention = block.self_attention
+            qkv = F.linear(h, attention.qkv.weight, attention.qkv.bias).view(n, 3, attention.heads, -1)
+            q, k, v = qkv.unbind(1)  # each (n, H, K)
+            if turns is not None:
+                q, k = (rotate(part[:, :, None], turns)[:, :, 0] for part in (q, k))
+            q = q * q.shape[-1] ** -0.5
+            tree.kv[i, 0, new], tree.kv[i, 1, new] = k, v
+            row_k, row_v = cache.self_kv[i, :, past.which, : cache.filled].transpose(2, 3).unbind(0)  # (G, H, F, K)
+            on_row = past.spread(q) @ row_k.transpose(2, 3)
+            if seen is not None:
+                on_row = on_row.masked_fill(seen, -torch.inf)
+            up_k, up_v = (tree.kv[i, part].index_select(0, place).view(n, -1, *k.shape[1:]) for part in (0, 1))
+            on_path = torch.einsum("nhk,nahk->nha", q, up_k).masked_fill(absent, -torch.inf)
+            on_self = (q * k).sum(-1, keepdim=True)
+            scores = torch.cat([past.back(on_row), on_path, on_self], 2)
+            if keys is not None:
+                scores = scores + guarded(scheme.bias(i, positions[:, None], keys)[:, :, 0])
+            w_row, w_path, w_self = torch.softmax(scores, 2).split([cache.filled, path.shape[1], 1], 2)
+            y = past.back(past.spread(w_row) @ row_v) + torch.einsum("nha,nahk->nhk", w_path, up_v) + w_self * v
+            return attention.out.mix(y.reshape(n, -1), cache.self_out[i])
+
+        def over(h: Tensor, i: int = i, block: Block = block) -> Tensor:
+            assert cache.cross is not None
+            assert across is not None
             memory, cross = cache.cross[i], block.cross_attention
-            h = norm(block.cross_norm, x) if block.pre else x
             q = across.spread(F.linear(h, cross.query.weight, cross.query.bias).view(n, cross.heads, -1))
-            y = F.scaled_dot_product_attention(q, memory.k[across.which], memory.v[across.which], mask)
-            y = F.linear(across.back(y).reshape(n, -1), memory.out, cross.out.project.bias)
-            x = join(block, x, norm(cross.out.norm, y), block.cross_norm)
-        ffn = block.ffn
-        h = norm(block.ffn_norm, x) if block.pre else x
-        h = norm(ffn.norm, ffn.activation(F.linear(h, ffn.up.weight, ffn.up.bias)))
-        x = join(block, x, F.linear(h, ffn.down.weight, ffn.down.bias), block.ffn_norm)
+            y = attend(q, memory.k[across.which], memory.v[across.which], mask, whole=False)
+            return cross.out.mix(across.back(y).reshape(n, -1), memory.out)
+
+        x = block.layer(x, own, None if across is None else over)
     return x

@@ -2,7 +2,7 @@
 
 What is peculiar about it:
 - streams are flat: N valid positions laid end to end, so nothing but the attention product ever sees padding;
-- positions are (order, y, x), three learned tables a side, so text, pictures and video share one model;
+- positions are (order, y, x), so text, pictures and video share one model; how they count is a scheme of its own;
 - an empty source makes it a decoder, an empty target an encoder: same weights, same code;
 - it follows the seed architecture: LayerNorm before each branch, after attention and inside the feed-forward, and a
   learned factor per head; with these switched off it is BART (norm="post") or mBART (norm="pre") to the digit;
@@ -19,11 +19,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ofasys.model.attention import CrossAttention, Output
-from ofasys.model.block import DecoderBlock, EncoderBlock
+from ofasys.model.attention import CrossAttention, Output, Sight
+from ofasys.model.block import Block
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
-from ofasys.model.positions import Positions
+from ofasys.model.positions import SCHEMES
+from ofasys.model.positions.positions import Positions
+from ofasys.model.positions.scheme import positions_of
 from ofasys.model.rectangle import block_mask, key_mask
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.step import advance
@@ -34,17 +36,19 @@ from ofasys.types import Hidden, Stream
 class Side(nn.Module):
     """What encoder and decoder have alike: positions, the norms at both ends, and the blocks between."""
 
-    def __init__(self, config: ModelConfig, blocks: list[nn.Module]) -> None:
+    def __init__(self, config: ModelConfig, decoder: bool) -> None:
         super().__init__()
         self.dropout = config.dropout
-        self.positions = Positions(config)
+        self.positions: Positions = positions_of(SCHEMES[config.positions], config, decoder)
         self.embed_norm = nn.LayerNorm(config.width) if config.embed_norm else None
-        self.blocks = nn.ModuleList(blocks)
+        layers = config.decoder_layers if decoder else config.encoder_layers
+        self.blocks = nn.ModuleList([Block(config, decoder) for _ in range(layers)])
         self.final_norm = nn.LayerNorm(config.width) if config.final_norm else None
 
     def begin(self, embedding: Tensor, positions: Tensor, top: Sequence[int] | None = None) -> Tensor:
         """embedding (..., D), positions (..., 3) -> what the first block reads (..., D). top: as of `Layout`."""
-        x = embedding + self.positions(positions, top)
+        added = self.positions.stream(positions, top)
+        x = embedding if added is None else embedding + added
         if self.embed_norm is not None:
             x = self.embed_norm(x)
         if self.training and self.dropout > 0.0:
@@ -62,8 +66,8 @@ class UniversalModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Side(config, [EncoderBlock(config) for _ in range(config.encoder_layers)])
-        self.decoder = Side(config, [DecoderBlock(config) for _ in range(config.decoder_layers)])
+        self.encoder = Side(config, decoder=False)
+        self.decoder = Side(config, decoder=True)
         self.initialise()
 
     @torch.no_grad()
@@ -98,9 +102,9 @@ class UniversalModel(nn.Module):
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
-        mask = key_mask(layout)
-        for block in self.encoder.blocks:
-            x = block(x, layout, mask)
+        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), causal=False)
+        for i, block in enumerate(self.encoder.blocks):
+            x = block(x, sight, i)
         return Hidden(self.encoder.end(x), layout)
 
     def decode(self, stream: Stream, memory: Hidden | None, group: int = 1) -> Hidden:
@@ -120,9 +124,9 @@ class UniversalModel(nn.Module):
                 )
             mask = key_mask(source)
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
-        own = block_mask(layout)
-        for block in self.decoder.blocks:
-            x = block(x, layout, states, source, mask, group, own)
+        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), causal=True)
+        for i, block in enumerate(self.decoder.blocks):
+            x = block(x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
 
     def forward(self, source: Stream | None, target: Stream | None) -> tuple[Hidden | None, Hidden | None]:
@@ -141,12 +145,13 @@ class UniversalModel(nn.Module):
                 f"{rows} rows do not belong to {memory.layout.batch} sources in groups of {group}; "
                 f"expected {memory.layout.batch * group} rows"
             )
-        blocks = [cast(DecoderBlock, block) for block in self.decoder.blocks]
-        weight = self.decoder.positions.order.weight
+        blocks = [cast(Block, block) for block in self.decoder.blocks]
+        weight = next(self.parameters())
         device = weight.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         heads = self.config.heads
         shape = (len(blocks), 2, rows, max_length, heads, self.config.width // heads)
+        places = torch.zeros(rows, max_length, 3, dtype=torch.int64, device=weight.device)
         cross = None if memory is None else [_seen(block.cross_attention, memory) for block in blocks]
         return Cache(
             torch.empty(shape, dtype=dtype, device=weight.device),
@@ -154,6 +159,7 @@ class UniversalModel(nn.Module):
             cross,
             None if memory is None else key_mask(memory.layout),
             group,
+            places if self.decoder.positions.biased else None,
         )
 
     @torch.no_grad()
@@ -164,13 +170,19 @@ class UniversalModel(nn.Module):
         D). positions (R, n, 3), or (n, 3) when all rows stand at the same places. sees (R, 1, n, filled + n): what each
         may see, where that is not just what came before.
         """
-        x = self.decoder.begin(embedding, positions)
-        return self.decoder.end(advance(x, self.decoder.blocks, cache, sees=sees)[:, -1])
+        return self.decoder.end(self._advanced(embedding, positions, cache, sees=sees)[:, -1])
 
     @torch.no_grad()
     def fill(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
         """As `step`, with the states of all n positions (R, n, D)."""
-        return self.decoder.end(advance(self.decoder.begin(embedding, positions), self.decoder.blocks, cache))
+        return self.decoder.end(self._advanced(embedding, positions, cache))
+
+    def _advanced(
+        self, embedding: Tensor, positions: Tensor, cache: Cache, together: bool = False, sees: Tensor | None = None
+    ) -> Tensor:
+        side = self.decoder
+        x = side.begin(embedding, positions)
+        return advance(x, side.blocks, side.positions, positions, cache, together, sees)
 
     @torch.no_grad()
     def grow(self, embedding: Tensor, positions: Tensor, tree: Tree, rows: Ints, parents: Ints) -> Tensor:
@@ -179,7 +191,7 @@ class UniversalModel(nn.Module):
         rows (n,): the rows of the cache they go on from, ascending. parents (n,): nodes, or -1 for the row itself.
         """
         x = self.decoder.begin(embedding, positions)
-        return self.decoder.end(grow(x, self.decoder.blocks, tree, rows, parents))
+        return self.decoder.end(grow(x, self.decoder.blocks, self.decoder.positions, positions, tree, rows, parents))
 
     @torch.no_grad()
     def peek(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
@@ -189,7 +201,7 @@ class UniversalModel(nn.Module):
         embedding (R, n, D). positions (R, n, 3), or (n, 3).
         """
         filled = cache.filled
-        x = advance(self.decoder.begin(embedding, positions), self.decoder.blocks, cache, together=True)
+        x = self._advanced(embedding, positions, cache, together=True)
         cache.filled = filled
         return self.decoder.end(x)
 

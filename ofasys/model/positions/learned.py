@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.errors import DataError
+from ofasys.model.positions.positions import Positions
+from ofasys.model.positions.scheme import top_of
 from ofasys.model.sizes import ModelConfig
 
 
-class Positions(nn.Module):
+class Learned(Positions):
     """Positions (..., 3) of (order, y, x) -> (..., D). A y or x of -1 is no grid and adds nothing."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
+    def __init__(self, config: ModelConfig, decoder: bool) -> None:
+        super().__init__(config, decoder)
         self.order = nn.Embedding(config.max_positions, config.width)
         self.y = nn.Embedding(config.max_grid, config.width)
         self.x = nn.Embedding(config.max_grid, config.width)
@@ -37,11 +39,11 @@ class Positions(nn.Module):
             along = torch.arange(cells)[:, None]
             table.weight.copy_(torch.cos(2 * math.pi * along / period + phase) * math.sqrt(2) * scale)
 
-    def forward(self, positions: Tensor, top: Sequence[int] | None = None) -> Tensor:
-        """Positions (..., 3) -> (..., D). top: the largest order, y and x among them; the device is asked if None."""
+    def stream(self, positions: Tensor, top: Sequence[int] | None = None) -> Tensor:
+        """As of `Positions`. Errors: DataError for a place beyond a table."""
         if positions.numel() == 0:
             return self.order(positions[..., 0])
-        order, y, x = positions.reshape(-1, 3).amax(0).tolist() if top is None else top
+        order, y, x = top_of(positions, top)
         if order >= self.order.num_embeddings:
             raise DataError(
                 f"a sentence takes {order + 1} places, the model has {self.order.num_embeddings}",
