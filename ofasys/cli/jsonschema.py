@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -93,7 +97,7 @@ def run_schema() -> dict[str, Any]:
 def _section(name: str) -> dict[str, Any]:
     """The schema of a section's fields. None of them is required of one file: another may be laid under it."""
     found = schema(name).model_json_schema()
-    about = _descriptions(makes(name).__doc__ or "")
+    about = _descriptions(makes(name))
     for field, kind in found["properties"].items():
         kind.pop("title", None)
         if field in about:
@@ -144,7 +148,7 @@ def _config() -> dict[str, Any]:
 
 def _plain(kind: type) -> dict[str, Any]:
     found = TypeAdapter(kind).json_schema()["properties"]
-    about = _descriptions(kind.__doc__ or "")
+    about = _descriptions(kind)
     for name, one in found.items():
         one.pop("title", None)
         if name in about:
@@ -152,12 +156,23 @@ def _plain(kind: type) -> dict[str, Any]:
     return dict(found)
 
 
-def _descriptions(text: str) -> dict[str, str]:
-    """What a docstring says of each field: `name: words.` or `name, other: words.`, until the next."""
+def _descriptions(kind: type) -> dict[str, str]:
+    """What is said of each field of a class: below the field, or in the docstring as `name: words.` until the next."""
+    (tree,) = ast.parse(dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    found: dict[str, str] = _told(ast.get_docstring(tree) or "")
+    for field, after in pairwise(tree.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
+            text = after.value.value if isinstance(after.value, ast.Constant) else ""
+            found[field.target.id] = " ".join(str(text).split())
+    return found
+
+
+def _told(text: str) -> dict[str, str]:
     whole = " ".join(text.split())
     found: dict[str, str] = {}
     heads = list(re.finditer(r"(?<=\. )((?:[A-Za-z_]\w*)(?:, \w+(?: \([^)]*\))?)*(?: \([^)]*\))?): ", whole))
-    for head, after in zip(heads, [*heads[1:], None], strict=True):
+    for head, after in zip(heads, [*heads[1:], None], strict=False):
         said = whole[head.end() : after.start() if after is not None else len(whole)].strip()
         for name in re.findall(r"\w+", re.sub(r"\([^)]*\)", "", head[1])):
             found[name] = said[:1].upper() + said[1:]
