@@ -145,7 +145,7 @@ def postprocess(program: Program, sample: Sample, answer: Answer) -> dict[str, A
     values: dict[str, Any] = {}
     for slot in program.plan.answered:
         context = Context(referred=sample.referred.get(slot.index), labels=program.labels.get(slot.index))
-        if slot.kind == "contrast":
+        if slot.made_as.embedded:
             values[slot.column] = made[slot.index][0]
             continue
         back = program.preprocessors[slot.index].postprocess

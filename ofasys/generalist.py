@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.arguments import MODEL_CALLED, arguments
-from ofasys.criterion import CRITERIA
-from ofasys.criterion.losses import losses
+from ofasys.criterion.losses import Bound, losses
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
@@ -136,9 +135,13 @@ class GeneralistModel(nn.Module):
             for targets in batch.targets
         ]
 
-    def criteria_of(self, program: Program) -> dict[int, nn.Module]:
-        """Slot -> its criterion, of those that are not over tokens."""
-        return {s.index: self.criterion_for(s) for s in program.plan.slots if s.criterion and s.kind != "tokens"}
+    def criteria_of(self, program: Program) -> dict[int, Bound]:
+        """Slot -> what it is learned by."""
+        return {
+            slot.index: Bound(slot.learned_by, slot.values, None if slot.made_as.tokens else self.criterion_for(slot))
+            for slot in program.plan.slots
+            if slot.learned_by is not None
+        }
 
     def embed(self, inputs: Sequence[AdaptorInput]) -> Iterator[Tensor]:
         """The embeddings (n, D) of each input. Tokens of all of them are looked up at once: one gradient of the
@@ -312,8 +315,11 @@ class GeneralistModel(nn.Module):
             self.used.add(slot.modality)
             if slot.side != "label":
                 self.add_adaptor(slot.key, slot.modality, slot.adaptor.name, slot.values, self.fit_key(slot))
-            if slot.criterion is not None and slot.kind != "tokens":
-                self.add_criterion(slot.criterion.name, slot.values)
+            for record in (slot.learned_by, slot.made_by):
+                if record is not None:
+                    record.resolve()  # one from outside that cannot be imported is refused here
+            if slot.learned_by is not None and not slot.made_as.tokens:
+                self.add_criterion(slot.learned_by.name, slot.values)
 
     def add_adaptor(
         self, key: str, modality: str, name: str, options: Mapping[str, Any], fitted: str | None = None
@@ -331,7 +337,7 @@ class GeneralistModel(nn.Module):
 
     def add_criterion(self, name: str, options: Mapping[str, Any]) -> None:
         """The weights of one criterion, unless they are there already."""
-        spec = CRITERIA[name]
+        spec = self.modalities.criterion(name)
         key = spec.key(options)
         if key in self.criteria:
             return
@@ -342,8 +348,8 @@ class GeneralistModel(nn.Module):
 
     def criterion_for(self, slot: SlotPlan) -> nn.Module:
         """The module of a slot's criterion."""
-        assert slot.criterion is not None
-        return self.criteria[CRITERIA[slot.criterion.name].key(slot.values)]
+        assert slot.learned_by is not None
+        return self.criteria[slot.learned_by.key(slot.values)]
 
     def bind(self, plan: Plan, labels: Labels | None = None) -> Program:
         """A program of this plan for this model. Errors: ConfigError when the model has not grown for it."""
@@ -358,13 +364,9 @@ class GeneralistModel(nn.Module):
                 f"the model was never shown {missing[0].name} with adaptor {missing[0].adaptor.name}; train it so first"
             )
         for slot in plan.slots:
-            if (
-                slot.criterion
-                and slot.kind != "tokens"
-                and CRITERIA[slot.criterion.name].key(slot.values) not in self.criteria
-            ):
+            if slot.learned_by and not slot.made_as.tokens and slot.learned_by.key(slot.values) not in self.criteria:
                 raise ConfigError(
-                    f"the model never learned {slot.name} by criterion={slot.criterion.name}; train it so first"
+                    f"the model never learned {slot.name} by criterion={slot.learned_by.name}; train it so first"
                 )
         for name, size in ranges_needed(plan, labels or {}).items():
             if self.symbols.vocabulary.spans.get(name, (0, 0)) == (0, 0):

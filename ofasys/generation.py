@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from ofasys.generalist import GeneralistModel
-from ofasys.generator import GENERATORS
 from ofasys.generator.constraint import Constraint
+from ofasys.generator.generator import SEARCH
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rank import rank
-from ofasys.generator.search import Hypothesis, search
+from ofasys.generator.search import Hypothesis
 from ofasys.modality import plugin
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.answer import Answer
@@ -98,8 +98,8 @@ class Generation:
                     answer[targets.slot] = vector
                 continue
             slot = plan.slots[targets.label_slot]
-            assert slot.generator is not None
-            decode = GENERATORS[slot.generator.name].resolve()
+            assert slot.made_by is not None
+            decode = slot.made_by.resolve()
             options = {**plan.slots[targets.slot].values, **self.options.draw}
             made = decode(criterion.log_probs(seen), targets.lengths.tolist(), options)
             for i, (tokens, logprob) in enumerate(made):
@@ -123,10 +123,12 @@ class Generation:
         begun = max(map(len, prefixes)) + (0 if past is None else int(past.order.max()))
         room = model.config.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
         options = replace(options, max_length=max(1, min(options.max_length, room)))
-        if program.generator == "rank" and constraint.start != constraint.accept:
+        if program.generator.ranks and constraint.start != constraint.accept:
             scores = rank(decoder, constraint, prefixes, normalise=options.normalise)
             return [labels_by(row, program, constraint, options.n_best) for row in scores]
-        return search(decoder, constraint, prefixes, options, sources=list(self.seeds))
+        find = (SEARCH if program.generator.ranks else program.generator).resolve()
+        found: Sequence[Sequence[Hypothesis]] = find(decoder, constraint, prefixes, options, sources=list(self.seeds))
+        return found
 
     def past(self) -> Past | None:
         """What stands in the targets so far."""
@@ -154,7 +156,7 @@ class Generation:
                 self.parts[i].append(None)
                 self.before[i].append((slot.key, whole.features))
             return
-        assert slot.generator is not None
+        assert slot.made_by is not None
         past = self.past()
         assert past is not None
         universal = self.model.universal
@@ -165,7 +167,7 @@ class Generation:
         if all(stream is not None for stream in negatives) and options.get("guidance_weight", 1.0) != 1.0:
             negative_memory = self.encode([stream for stream in negatives if stream is not None])
             negative = ValueContinuation(universal, negative_memory, past, kept)
-        draw = GENERATORS[slot.generator.name].resolve()
+        draw = slot.made_by.resolve()
         values = draw(
             plugin.Watched(slot.name, self.model.adaptors[slot.key]),
             onward,

@@ -265,6 +265,8 @@ class TokenTargets:
     """(n,): places in the candidates."""
     slots: Tensor
     """(n,): slot of each."""
+    slot: int
+    """One of them: all have its criterion, with its options."""
     allowed: Tensor | None
     """(n, U) bool: which candidates may stand there. None: all may."""
     weights: Tensor | None = None

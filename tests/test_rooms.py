@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ofasys.criterion import CRITERIA, KINDS
+from ofasys.generator import GENERATORS
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ofasys"
 PAGE = (ROOT / "docs" / "design" / "0001-house.md").read_text(encoding="utf8")
@@ -84,6 +87,22 @@ def test_nobody_decides_by_the_name_of_a_modality():
         if room_of(path) not in ("modality", "language", "gallery") and ladder.search(path.read_text())
     ]
     assert not wrong
+
+
+def test_nobody_decides_by_the_name_of_a_kind_a_criterion_or_a_generator():
+    """What depends on one is a field of its record: another one from outside would be decided wrongly, in silence."""
+    names = {*KINDS, *CRITERIA, *GENERATORS}
+    wrong = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+            if not isinstance(node, ast.Compare):
+                continue
+            sides = [node.left, *node.comparators]
+            told = {one.value for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant)}
+            about = re.search(r"kind|criterion|criteria|generator|learned_by|made_by", ast.unparse(node))
+            if told & names and about:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_no_room_for_leftovers():

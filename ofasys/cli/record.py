@@ -105,7 +105,7 @@ class Recorder:
         return os.path.join(folder.name, path.name)
 
     def _saver(self, slot: SlotPlan) -> Part | None:
-        part = self.registry.spec(slot.modality).save if slot.kind != "contrast" else None
+        part = self.registry.spec(slot.modality).save if not slot.made_as.embedded else None
         return part if part is not None and part.suffixes else None
 
     def _input(self, name: str) -> str:

@@ -5,5 +5,6 @@ torch.
 from __future__ import annotations
 
 from ofasys.criterion.criterion import CRITERIA, Criterion
+from ofasys.criterion.kind import KINDS, NOTHING, Kind
 
-__all__ = ["CRITERIA", "Criterion"]
+__all__ = ["CRITERIA", "KINDS", "NOTHING", "Criterion", "Kind"]

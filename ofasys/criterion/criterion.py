@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from ofasys.criterion.ctc_options import CTCOptions
 from ofasys.criterion.diffusion_options import DiffusionOptions
 from ofasys.criterion.frames_options import FramesOptions
+from ofasys.criterion.kind import KINDS, Kind
 from ofasys.criterion.options import ClassifyOptions, RewardOptions
 from ofasys.criterion.regress_options import GaussianOptions, HuberOptions
+from ofasys.errors import ConfigError, PluginError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
 
 Options = Mapping[str, Any]
 KEY = str.maketrans({"%": "%25", ".": "%2E", "/": "%2F"})  # what torch has no names with, and files of weights part by
+
+
+def _nothing(options: Options, width: int) -> int:
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,8 @@ class Criterion:
     generator: the default for what is learned. prepare: "module:function", (features, options, random) -> (features for the
     stream, arrays to learn from). before: a value's positions are predicted from the ones before them. together: they
     see each other. view "all": it judges all the slots that name it at once. cost: (options, width) -> learned numbers.
+    rewarded: its answers are scored by a metric, and learned from by how much better they are. modalities: of a criterion from
+    outside, those it fits; empty: all that have a criterion of its kind.
     units: "module:function", (lengths (values,), arrays) -> what its loss is a sum over; tokens are counted one by one.
     join: "module:function", (lengths, arrays of a batch) -> the same with what its module would have to ask a device for.
     """
@@ -49,13 +57,36 @@ class Criterion:
     before: bool = False
     together: bool = False
     view: Literal["slot", "all"] = "slot"
-    cost: Callable[[Options, int], int] = lambda options, width: 0
+    cost: Callable[[Options, int], int] = _nothing
     units: str = "ofasys.criterion.units:positions"
     join: str | None = None
+    rewarded: bool = False
+    modalities: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(
+                f"criterion {self.name!r} is of kind {self.kind!r}; {nearest(self.kind, KINDS)}there are {', '.join(KINDS)}"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if CRITERIA.get(self.name) is self:  # its functions may be lambdas
+            return _built_in, (self.name,)
+        return _again, ({one.name: getattr(self, one.name) for one in fields(self)},)
+
+    @property
+    def of(self) -> Kind:
+        """The kind of target it is for."""
+        return KINDS[self.kind]
 
     def resolve(self) -> Any:
-        """The function or class itself."""
-        return _loaded(self.load)
+        """The function or class itself. Errors: PluginError where it cannot be imported."""
+        try:
+            return _loaded(self.load)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise PluginError(
+                f"criterion {self.name!r}: load={self.load!r} is not there ({error}); give 'module:name' of what can be imported"
+            ) from error
 
     def preparer(self) -> Callable[..., Any] | None:
         """The function that prepares features, if there is one."""
@@ -73,6 +104,14 @@ class Criterion:
     def key(self, options: Options) -> str:
         """The name its weights have in a model."""
         return "_".join([self.name, *(str(options[name]).translate(KEY) for name in self.keyed)])
+
+
+def _built_in(name: str) -> Criterion:
+    return CRITERIA[name]
+
+
+def _again(values: dict[str, Any]) -> Criterion:
+    return Criterion(**values)
 
 
 def _loaded(name: str) -> Any:
@@ -95,6 +134,7 @@ REWARD = Criterion(
     load="ofasys.criterion.cross_entropy:cross_entropy",
     options=RewardOptions,
     generator="search",
+    rewarded=True,
 )
 CONTRAST = Criterion(
     name="contrast",

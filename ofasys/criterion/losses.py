@@ -6,24 +6,34 @@ Nothing here asks the device for a number: it would have to finish all that is q
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ofasys.criterion.criterion import CRITERIA
-from ofasys.criterion.cross_entropy import cross_entropy
-from ofasys.errors import DataError
+from ofasys.criterion.criterion import Criterion
+from ofasys.errors import DataError, PluginError
 from ofasys.types import Batch, Loss, LossOutput, Prediction, SlotPrediction
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A slot's criterion: its record, the slot's options, and its module where it is not over tokens."""
+
+    record: Criterion
+    options: Mapping[str, Any]
+    module: nn.Module | None
 
 
 def losses(
     predictions: Sequence[Prediction | SlotPrediction],
-    criteria: Mapping[int, nn.Module],
+    criteria: Mapping[int, Bound],
     batch: Batch,
     scale: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Loss:
-    """The losses of a batch. criteria: slot -> its criterion, of those that are not over tokens.
+    """The losses of a batch. criteria: slot -> what it is learned by.
 
     scale (S,): factor of each slot's sum in what is minimised; None: its weight by its units, so that the total is the
     weighted sum of the slots' means. Parts of a batch with the scale of the whole add up to the whole, but for criteria
@@ -38,39 +48,61 @@ def losses(
     terms: list[Tensor] = []
     for prediction in predictions:
         if isinstance(prediction, Prediction):
-            terms.append(_of_tokens(prediction, scale, sums, smoothing))
+            terms.append(_of_tokens(prediction, criteria[prediction.targets.slot], scale, sums, smoothing))
     figures: dict[int, Mapping[str, Tensor]] = {}
     left_out: dict[int, Mapping[str, Tensor]] = {}
-    for seen in grouped([p for p in predictions if isinstance(p, SlotPrediction)]):
+    for seen in grouped([p for p in predictions if isinstance(p, SlotPrediction)], criteria):
         slot = seen[0].targets.slot
-        found: LossOutput = criteria[slot](seen if CRITERIA[seen[0].targets.criterion].view == "all" else seen[0])
+        bound = criteria[slot]
+        assert bound.module is not None
+        found: LossOutput = bound.module(seen if bound.record.view == "all" else seen[0])
         terms.append(found.sum.float() * scale[slot])
         sums[slot] += found.sum.detach()
         figures[slot], left_out[slot] = found.figures, found.left_out
     return Loss(sum(terms[1:], terms[0]), sums, batch.units, figures, left_out)
 
 
-def _of_tokens(prediction: Prediction, scale: Tensor, sums: Tensor, smoothing: float) -> Tensor:
+def _of_tokens(prediction: Prediction, bound: Bound, scale: Tensor, sums: Tensor, smoothing: float) -> Tensor:
     """The scaled loss () of some tokens, with its gradient; their losses are added to the sums of their slots."""
     targets = prediction.targets
     factors = scale[targets.slots]
-    loss, each, _ = cross_entropy(
+    own = {"options": {name: bound.options[name] for name in bound.record.keyed}} if bound.record.keyed else {}
+    found = bound.record.resolve()(
         prediction.hidden,
         prediction.candidates,
         targets.labels,
         weights=factors if targets.weights is None else factors * targets.weights,
         allowed=targets.allowed,
         smoothing=smoothing,
+        **own,
     )
+    loss, each = _checked(bound.record, found, len(targets.labels))
     sums.index_add_(0, targets.slots, each.to(sums.dtype))
     return loss
 
 
-def grouped(predictions: Sequence[SlotPrediction]) -> list[list[SlotPrediction]]:
+def _checked(record: Criterion, found: Any, n: int) -> tuple[Tensor, Tensor]:
+    """(the sum, each token's loss) as a criterion over tokens gave them. Errors: PluginError for anything else."""
+    if isinstance(found, tuple) and len(found) >= 2 and all(isinstance(one, Tensor) for one in found[:2]):
+        loss, each = found[:2]
+        if loss.ndim == 0 and each.shape == (n,):
+            return loss, each.detach()
+    given = (
+        [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in found]
+        if isinstance(found, tuple)
+        else type(found).__name__
+    )
+    raise PluginError(
+        f"criterion {record.name!r} ({record.load}) gave {given} for {n} tokens; give (the weighted sum () with its gradient, "
+        f"the loss of each token ({n},))"
+    )
+
+
+def grouped(predictions: Sequence[SlotPrediction], criteria: Mapping[int, Bound]) -> list[list[SlotPrediction]]:
     """Each alone, but for those of a criterion that sees all the slots that name it."""
     groups: dict[str, list[SlotPrediction]] = {}
     for prediction in predictions:
-        name = prediction.targets.criterion
-        key = name if CRITERIA[name].view == "all" else f"{name} {prediction.targets.slot}"
+        record = criteria[prediction.targets.slot].record
+        key = record.name if record.view == "all" else f"{record.name} {prediction.targets.slot}"
         groups.setdefault(key, []).append(prediction)
     return list(groups.values())

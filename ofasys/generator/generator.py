@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from ofasys.errors import PluginError
 from ofasys.generator.ctc_options import CTCOptions
 from ofasys.generator.denoise_options import DenoiseOptions
 from ofasys.generator.frames_options import FramesOptions
@@ -17,7 +18,8 @@ class Generator:
     """How a slot gets a value. kind: the kind of target it is for; "tokens" for what the target's automaton describes.
 
     load: "module:attribute", imported on first use. options: a dataclass of the attributes it gives a slot, which are
-    arguments of `inference` too. lengthless: why `max_length` changes nothing of what it makes; None where it does.
+    arguments of `inference` too. ranks: it gives every label of a closed set its exact probability. searches: it takes
+    the options of a search. lengthless: why `max_length` changes nothing of what it makes; None where it does.
     """
 
     name: str
@@ -26,22 +28,32 @@ class Generator:
     kind: str = "tokens"
     options: type | None = None
     lengthless: str | None = None
+    ranks: bool = False
+    searches: bool = False
 
     def resolve(self) -> Callable[..., Any]:
-        """The function itself."""
+        """The function itself. Errors: PluginError where it cannot be imported."""
         module, _, attribute = self.load.partition(":")
-        return getattr(import_module(module), attribute)
+        try:
+            found: Callable[..., Any] = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise PluginError(
+                f"generator {self.name!r}: load={self.load!r} is not there ({error}); give 'module:name' of what can be imported"
+            ) from error
+        return found
 
 
 SEARCH = Generator(
     name="search",
     about="greedy, beam search or sampling within the target sentence; the likeliest label of a closed set",
     load="ofasys.generator.search:search",
+    searches=True,
 )
 RANK = Generator(
     name="rank",
     about="the exact probability of every label of a closed set",
     load="ofasys.generator.rank:rank",
+    ranks=True,
 )
 
 CLASSIFY = Generator(

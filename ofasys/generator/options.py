@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from ofasys.errors import ConfigError, nearest
-from ofasys.generator.generator import GENERATORS
+from ofasys.generator.generator import GENERATORS, Generator
 from ofasys.language import Option, options_of
 
 # What other libraries call an option that is here under another name.
@@ -139,7 +139,7 @@ class SearchOptions:
         return cls(**{name: value for name, value in values.items() if name in known} | {"draw": draw})
 
 
-def reaching(asked: Mapping[str, Any], generators: Iterable[str], where: str) -> dict[str, Any]:
+def reaching(asked: Mapping[str, Any], generators: Iterable[Generator], where: str) -> dict[str, Any]:
     """What is asked for, as these generators take it: `max_length` is the `max_positions` of a value made of frames
     too.
 
@@ -147,10 +147,7 @@ def reaching(asked: Mapping[str, Any], generators: Iterable[str], where: str) ->
     the instruction, for the message. Errors: ConfigError for an option of a generator that is not among them.
     """
     there = {
-        name
-        for generator in generators
-        if (options := GENERATORS[generator].options) is not None
-        for name in options_of(options)
+        name for generator in generators if (options := generator.options) is not None for name in options_of(options)
     }
     searched = {entry.name for entry in fields(SearchOptions)}
     for name in asked:
@@ -165,7 +162,7 @@ def reaching(asked: Mapping[str, Any], generators: Iterable[str], where: str) ->
 def check_use(
     asked: Iterable[str],
     options: SearchOptions,
-    generators: Collection[str],
+    generators: Collection[Generator],
     where: str,
     *,
     free: bool,
@@ -185,8 +182,10 @@ def check_use(
             raise ConfigError(f"{name}={value!r} does nothing for {where}: {why}")
 
 
-def _idle(name: str, options: SearchOptions, generators: Collection[str], free: bool, drawn: bool) -> str | None:
+def _idle(name: str, options: SearchOptions, generators: Collection[Generator], free: bool, drawn: bool) -> str | None:
     """Why an option changes nothing; None if it is used."""
+    searched = [generator.name for generator in generators if generator.searches]
+    ranked = [generator.name for generator in generators if generator.ranks]
     if name in (
         "n_best",
         "seed",
@@ -194,13 +193,13 @@ def _idle(name: str, options: SearchOptions, generators: Collection[str], free: 
     ):  # several answers are checked with the target's stages; what is not random is as any seed has it
         return None
     if name == "max_length":  # a limit that nothing reaches is kept
-        whys = [GENERATORS[generator].lengthless for generator in generators]
+        whys = [generator.lengthless for generator in generators]
         return f"{whys[0]}; leave it out" if whys and all(whys) else None
     if name == "normalise":
-        return None if {"search", "rank"} & set(generators) else "no slot is answered in tokens; leave it out"
-    if "search" not in generators:
-        if "rank" in generators:
-            return f"generator=rank gives every label its exact probability; {name} goes with generator=search"
+        return None if searched or ranked else "no slot is answered in tokens; leave it out"
+    if not searched:
+        if ranked:
+            return f"generator={ranked[0]} gives every label its exact probability; {name} goes with generator=search"
         return "no slot is answered by a search; leave it out"
     if name in ("temperature", "top_k", "top_p") and not (options.sampling or drawn):
         return "nothing is drawn; it goes with sampling=True"

@@ -385,7 +385,7 @@ def _negative(
         return None
     if program.dropped is None:
         raise ConfigError(f"negative_prompt reaches no slot of {program.plan.instruction}; leave it out")
-    options = [{**slot.values, **search.draw} for slot in program.plan.on("target") if slot.kind == "noise"]
+    options = [{**slot.values, **search.draw} for slot in program.plan.on("target") if slot.made_as.dropped]
     if all(values["guidance_weight"] == 1.0 for values in options):
         raise ConfigError("negative_prompt does nothing while guidance_weight is 1; give guidance_weight=2.5, say")
     if isinstance(prompt, Mapping):

@@ -197,7 +197,7 @@ class Output(Mapping[str, Any]):
 
     def _writer(self, path: Path) -> tuple[SlotPlan, Part]:
         """The first slot whose value such a file holds, and what writes it."""
-        specs = ((slot, self.registry.spec(slot.modality).save) for slot in self._slots() if slot.kind != "contrast")
+        specs = ((slot, self.registry.spec(slot.modality).save) for slot in self._slots() if not slot.made_as.embedded)
         able = [(slot, part) for slot, part in specs if part is not None]
         for slot, part in able:
             if path.suffix.lower() in part.suffixes or not part.suffixes:

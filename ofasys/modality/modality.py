@@ -6,15 +6,16 @@ A spec names its parts as `Part("module:Class", ...)`, so reading it loads no to
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ofasys.criterion import CRITERIA
+from ofasys.criterion import CRITERIA, KINDS, Criterion
 from ofasys.criterion.criterion import KEY
-from ofasys.errors import ConfigError, PluginError, one_of
-from ofasys.generator import GENERATORS
+from ofasys.errors import ConfigError, PluginError, nearest, one_of
+from ofasys.generator import GENERATORS, Generator
 from ofasys.language import SlotOptions, Word, options_of
 from ofasys.types import Item, SlotFeatures
 
@@ -142,26 +143,32 @@ class Modality:
     aliases: tuple[str, ...] = ()
     extra: str | None = None
 
-    def word(self) -> Word:
-        """The modality as the language knows it: its tag and every attribute any of its parts takes."""
+    def word(self, criteria: Iterable[Criterion], generators: Iterable[Generator]) -> Word:
+        """The modality as the language knows it: its tag and every attribute any of its parts takes.
+
+        criteria: those that its slots may be learned by. generators: all there are.
+        """
         known = dict(options_of(self.options)) if self.options else {}
         for part in [*self.preprocess.values(), *self.adaptor.values()]:
             known |= options_of(part.options) if part.options else {}
-        for name in {name for side in (self.source, self.target) if side for name in side.learned}:
-            criterion = CRITERIA[name]
-            kinds = [g.options for g in GENERATORS.values() if g.kind == criterion.kind]
+        generators = list(generators)
+        for criterion in criteria:
+            kinds = [g.options for g in generators if g.kind == criterion.kind]
             for kind in (criterion.options, *kinds):
                 known |= options_of(kind) if kind else {}
         return Word(self.tag, known, self.aliases)
 
     def takes(
-        self, preprocess: str, adaptor: str, criterion: str | None = None, generator: str | None = None
+        self,
+        preprocess: str,
+        adaptor: str,
+        criterion: Criterion | None = None,
+        generator: Generator | None = None,
     ) -> dict[str, Any]:
         """Options (name -> Option) that reach a slot with this preprocessor, adaptor, criterion and generator."""
         known = dict(options_of(SlotOptions))
         kinds = [self.options, self.preprocess[preprocess].options, self.adaptor[adaptor].options]
-        kinds += [CRITERIA[criterion].options] if criterion else []
-        kinds += [GENERATORS[generator].options] if generator else []
+        kinds += [part.options for part in (criterion, generator) if part is not None]
         for kind in kinds:
             known |= options_of(kind) if kind else {}
         return known
@@ -287,9 +294,36 @@ class Concatenate:
 
 @dataclass(frozen=True, eq=False)
 class Registry:
-    """The modalities known to a model, a test, a process. A value: adding one gives another registry."""
+    """What a model, a test, a process knows: modalities, and the criteria and generators of their slots.
+
+    A value: adding something gives another registry.
+    """
 
     modalities: tuple[Modality, ...] = field(default=())
+    criteria: tuple[Criterion, ...] = field(default_factory=lambda: tuple(CRITERIA.values()))
+    generators: tuple[Generator, ...] = field(default_factory=lambda: tuple(GENERATORS.values()))
+
+    def criterion(self, name: str) -> Criterion:
+        """The criterion of this name. Errors: ConfigError naming those known."""
+        return _named("criterion", name, self.criteria)
+
+    def generator(self, name: str) -> Generator:
+        """The generator of this name. Errors: ConfigError naming those known."""
+        return _named("generator", name, self.generators)
+
+    def learned(self, spec: Modality, defaults: Defaults) -> tuple[str, ...]:
+        """The names of the criteria a slot may have: those its modality names on a side, and those from outside that
+        fit: of the kind of one of these.
+        """
+        kinds = {self.criterion(name).kind for name in defaults.learned}
+        own = [one for one in self.criteria if one.name not in CRITERIA and one.kind in kinds]
+        return defaults.learned + tuple(one.name for one in own if not one.modalities or spec.tag in one.modalities)
+
+    def word(self, spec: Modality) -> Word:
+        """A modality as the language knows it."""
+        sides = [side for side in (spec.source, spec.target) if side is not None]
+        names = sorted({name for side in sides for name in self.learned(spec, side)})
+        return spec.word([self.criterion(name) for name in names], self.generators)
 
     def spec(self, tag: str) -> Modality:
         """The modality with this tag. Errors: ConfigError naming those known."""
@@ -298,13 +332,51 @@ class Registry:
                 return modality
         raise ConfigError(f"unknown modality {tag!r}; known here: {', '.join(m.tag for m in self.modalities)}")
 
-    def with_(self, *more: Modality) -> Registry:
-        """This registry and `more`. Errors: ConfigError when a tag is already taken."""
-        taken = {name for m in self.modalities for name in (m.tag, *m.aliases)}
-        for modality in more:
-            if clash := taken & {modality.tag, *modality.aliases}:
-                raise ConfigError(f"modality {min(clash)} is registered already; give the new one another tag")
-        return Registry(self.modalities + more)
+    def with_(self, *more: Modality | Criterion | Generator) -> Registry:
+        """This registry and `more`. Errors: ConfigError when a name is already taken, or for what is none of them."""
+        found = self
+        for one in more:
+            if isinstance(one, Modality):
+                taken = {name for m in found.modalities for name in (m.tag, *m.aliases)}
+                if clash := taken & {one.tag, *one.aliases}:
+                    raise ConfigError(f"modality {min(clash)} is registered already; give the new one another tag")
+                found = replace(found, modalities=(*found.modalities, one))
+            elif isinstance(one, Criterion):
+                _check_free("criterion", one, found.criteria)
+                if one.generator is not None:
+                    found.generator(one.generator)
+                found = replace(found, criteria=(*found.criteria, one))
+            elif isinstance(one, Generator):
+                _check_free("generator", one, found.generators)
+                if one.kind not in KINDS:
+                    raise ConfigError(
+                        f"generator {one.name!r} is of kind {one.kind!r}; {nearest(one.kind, KINDS)}there are {', '.join(KINDS)}"
+                    )
+                found = replace(found, generators=(*found.generators, one))
+            else:
+                raise ConfigError(
+                    f"a {type(one).__name__} cannot be registered; give a Modality, Criterion or Generator"
+                )
+        return found
+
+
+Record = TypeVar("Record", Criterion, Generator)
+
+
+def _named(what: str, name: str, known: Sequence[Record]) -> Record:
+    for one in known:
+        if one.name == name:
+            return one
+    names = [one.name for one in known]
+    raise ConfigError(f"unknown {what} {name!r}; {nearest(name, names)}known here: {', '.join(names)}")
+
+
+def _check_free(what: str, one: Criterion | Generator, known: Sequence[Criterion | Generator]) -> None:
+    """Errors: ConfigError for a name that is taken, or no word; PluginError for a part that cannot be loaded."""
+    if any(one.name == other.name for other in known):
+        raise ConfigError(f"{what} {one.name!r} is registered already; give the new one another name")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", one.name):
+        raise ConfigError(f"{what} {one.name!r}: a name is small letters, digits and _, beginning with a letter")
 
 
 def _package(module: str | None) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.metadata import entry_points
+from typing import Any
 
+from ofasys.criterion import Criterion
 from ofasys.errors import ConfigError
+from ofasys.generator import Generator
 from ofasys.language import Lexicon
 from ofasys.modality.audio import AUDIO
 from ofasys.modality.box import BOX
@@ -19,28 +22,36 @@ from ofasys.modality.struct import STRUCT
 from ofasys.modality.text import TEXT
 from ofasys.modality.video import VIDEO
 
+GROUPS: dict[str, Any] = {"ofasys.generators": Generator, "ofasys.criteria": Criterion, "ofasys.modality": Modality}
 BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, PHONE, STRUCT, AUDIO, VIDEO, MOTION, NUMBER))
 
 
 @lru_cache(maxsize=1)
 def default_registry() -> Registry:
-    """The built-in modalities and every installed plug-in's. Errors: ConfigError naming the plug-in that fails."""
+    """The built-in modalities, criteria and generators, and every installed plug-in's.
+
+    Errors: ConfigError naming the plug-in that fails.
+    """
     registry = BUILT_IN
-    for entry in entry_points(group="ofasys.modality"):
-        try:
-            modality = entry.load()
-        except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise ConfigError(
-                f"plug-in {entry.name!r} ({entry.value}) does not load: {text}; mend it, or uninstall its package"
-            ) from error
-        if not isinstance(modality, Modality):
-            raise ConfigError(f"plug-in {entry.name!r} ({entry.value}) is a {type(modality).__name__}, not a Modality")
-        registry = registry.with_(modality)
+    for group, kind in GROUPS.items():
+        for entry in entry_points(group=group):
+            try:
+                found = entry.load()
+            except Exception as error:
+                text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise ConfigError(
+                    f"plug-in {entry.name!r} ({entry.value}) does not load: {text}; mend it, or uninstall its package"
+                ) from error
+            if not isinstance(found, kind):
+                raise ConfigError(
+                    f"plug-in {entry.name!r} ({entry.value}) is a {type(found).__name__}, not a {kind.__name__}"
+                )
+            registry = registry.with_(found)
     return registry
 
 
 @lru_cache(maxsize=16)
 def lexicon(registry: Registry | None = None) -> Lexicon:
     """The words of these modalities (default: all that are installed), for the language."""
-    return Lexicon([modality.word() for modality in (registry or default_registry()).modalities])
+    known = registry or default_registry()
+    return Lexicon([known.word(modality) for modality in known.modalities])

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
-from ofasys.criterion import CRITERIA, Criterion
+from ofasys.criterion import Criterion
+from ofasys.criterion.criterion import CONTRAST
 from ofasys.errors import ConfigError, PlanError, nearest
-from ofasys.generator import GENERATORS
 from ofasys.language import Contrast, Instruction, Option, Place, Repetition, Sentence, Text, options_of
 from ofasys.language import Slot as SlotTree
 from ofasys.modality import Defaults, Modality, Registry, default_registry, lexicon, plugin
@@ -65,9 +65,9 @@ class _Planner:
         adaptor = self.choice("adaptor", spec, place, reads, spec.adaptor)
         criterion = self.criterion(index, spec, place, defaults)
         generator = self.generator(spec, place, defaults, criterion)
-        takes = spec.takes(
-            preprocess.name, adaptor.name, criterion.name if criterion else None, generator.name if generator else None
-        )
+        learned_by = self.registry.criterion(criterion.name) if criterion else None
+        made_by = self.registry.generator(generator.name) if generator else None
+        takes = spec.takes(preprocess.name, adaptor.name, learned_by, made_by)
         options = self.options(spec, place, takes)
         for name, choice in (("preprocess", preprocess), ("adaptor", adaptor)):
             options[name] = (choice.name, choice.why)
@@ -94,7 +94,7 @@ class _Planner:
             criterion=criterion,
             generator=generator,
             postprocess=Choice(preprocess.name, preprocess.why),
-            kind=CRITERIA[criterion.name].kind if criterion else None,
+            kind=learned_by.kind if learned_by else None,
             label_slot=None,
             weight=values["weight"],
             no_loss=side == "target" and values["no_loss"],
@@ -105,13 +105,15 @@ class _Planner:
             expected=plugin.asked(str(tree), "expected", spec.expected, [values], int, "a whole number of positions"),
             refers_to=None,
             options=tuple((name, value, why) for name, (value, why) in sorted(options.items())),
+            learned_by=learned_by,
+            made_by=made_by,
         )
 
     def criterion(self, index: int, spec: Modality, place: Place, defaults: Defaults) -> Choice | None:
         """What a slot is learned by: of the target its default, of the source what is asked for, of a contrast that."""
         tree = place.slot
         if index in self.views:
-            if "criterion" in tree.options and tree.options["criterion"] != "contrast":
+            if "criterion" in tree.options and tree.options["criterion"] != CONTRAST.name:
                 raise PlanError(
                     f"{tree}: a view is learned by contrast; leave out criterion={tree.options['criterion']}"
                 )
@@ -119,23 +121,24 @@ class _Planner:
                 raise PlanError(
                     f"{tree}: a contrast has one loss, weighed at its first view; write weight={tree.options['weight']:g} there"
                 )
-            return Choice("contrast", "default")
+            return Choice(CONTRAST.name, "default")
         if tree.options.get("no_loss"):
             if "criterion" in tree.options:
                 _check_without_loss(tree, place.side)
             return None
+        learned = self.registry.learned(spec, defaults)
         default = defaults.criterion if place.side == "target" else None
         name, why = self.value("criterion", spec, place, default)
-        elsewhere = why == "setting" and place.side == "source" and name not in defaults.learned
+        elsewhere = why == "setting" and place.side == "source" and name not in learned
         if name is None or elsewhere:
             return None
         if place.side == "source" and place.group is not None:
             raise PlanError(
                 f"{tree}: a criterion on a slot inside a repetition of the source is not there; take it out of ( ... )*"
             )
-        if name not in defaults.learned:
-            there = f"there are {', '.join(sorted(defaults.learned))}" if defaults.learned else "there is none"
-            near = nearest(str(name), defaults.learned)
+        if name not in learned:
+            there = f"there are {', '.join(sorted(learned))}" if learned else "there is none"
+            near = nearest(str(name), learned)
             raise PlanError(f"{tree}: no criterion {name!r} for {spec.tag} as a {place.side}; {near}{there}")
         return Choice(name, why)
 
@@ -143,18 +146,18 @@ class _Planner:
         """What answers a slot: one for its kind of target; a view is answered by its embedding, without one."""
         if criterion is None:
             return None
-        kind = CRITERIA[criterion.name].kind
-        known = {name: generator for name, generator in GENERATORS.items() if generator.kind == kind}
+        record = self.registry.criterion(criterion.name)
+        known = {one.name: one for one in self.registry.generators if one.kind == record.kind}
         if not known:
             return None
-        default = defaults.generator if criterion.name == defaults.criterion else CRITERIA[criterion.name].generator
+        default = defaults.generator if criterion.name == defaults.criterion else record.generator
         return self.choice("generator", spec, place, default, known)
 
     def with_label_columns(self, slots: list[SlotPlan]) -> list[SlotPlan]:
         """The slots, and after them the columns that their criteria learn from."""
         found = list(slots)
         for slot in slots:
-            criterion = CRITERIA[slot.criterion.name] if slot.criterion else None
+            criterion = slot.learned_by
             if criterion is None or criterion.label_column is None:
                 continue
             column = slot.values[criterion.label_column]
@@ -174,7 +177,7 @@ class _Planner:
         beside = next((p.slot for p in self.instruction.places if p.column == column), None)
         tag = slot.values.get(f"{criterion.name}_as")
         if beside is not None and criterion.label_options is None and (tag is None or beside.modality == tag):
-            known = self.registry.spec(beside.modality).word().options
+            known = self.registry.word(self.registry.spec(beside.modality)).options
             spec = self.registry.spec(beside.modality)
             kinds = (spec.options, *(part.options for part in spec.preprocess.values()))
             own = {name for kind in kinds if kind for name in options_of(kind)}
@@ -189,10 +192,13 @@ class _Planner:
             made = self.slot(index, Place(tree, "target", column))
         except ConfigError as error:  # an unknown modality
             raise PlanError(f"{slot.name}: {criterion.name}_as={tag}: {error}") from None
-        if made.kind != "tokens":
+        if not made.made_as.tokens:
             raise PlanError(f"{slot.name}: criterion={criterion.name} learns tokens; {made.modality} has none")
         generator = slot.generator or made.generator
-        return replace(made, side="label", criterion=None, generator=generator, kind=None)
+        made_by = slot.made_by or made.made_by
+        return replace(
+            made, side="label", criterion=None, generator=generator, kind=None, learned_by=None, made_by=made_by
+        )
 
     def defaults(self, spec: Modality, side: str, tree: SlotTree) -> Defaults:
         found = spec.source if side == "source" else spec.target
@@ -284,8 +290,8 @@ class _Planner:
         item: Item = plugin.asked(
             slot.name, "item", spec.item, arguments, get_args(Item), "Fixed, Free, OneOf or Drawn"
         )
-        if isinstance(item, Continuous) == (slot.kind == "tokens"):
-            what = "tokens" if slot.kind == "tokens" else "no tokens"
+        if isinstance(item, Continuous) == slot.made_as.tokens:
+            what = "tokens" if slot.made_as.tokens else "no tokens"
             raise PlanError(f"{slot.name}: its criterion learns {what}, which its value is not")
         if slot.values["closed_set"] and not spec.labelled and not isinstance(item, OneOf):
             raise PlanError(f"{slot.name}: {spec.tag} does not take closed_set; leave it out")
@@ -339,20 +345,20 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
     if not any(slot.criterion for slot in slots):
         what = "the target needs a slot without no_loss" if steps else "give a source slot a criterion=..."
         raise PlanError(f"{text}: nothing to learn and nothing to generate; {what}")
-    generators = {slot.generator.name for slot in slots if slot.generator}
-    if "rank" in generators:
+    ranks = any(slot.made_by and slot.made_by.ranks for slot in slots)
+    if ranks:
         made_items = [item for item in items if not isinstance(item, (Forced, Given))]
         closed = [slot for slot in slots if slot.generator and slot.closed_set]
         if len(made_items) != 1 or not closed or isinstance(made_items[0], Loop) or made_items[0] is not items[-1]:
             raise PlanError(
                 f"{text}: generator=rank answers one closed set that ends the target; use generator=search here"
             )
-    rewarded = [slot for slot in slots if slot.criterion and slot.criterion.name == "reward"]
+    rewarded = [slot for slot in slots if slot.learned_by and slot.learned_by.rewarded]
     if rewarded:
         alone = [slot for slot in slots if slot.criterion] == rewarded[:1]
         plain = all(isinstance(item, (Forced, Given, Free, Fixed, OneOf)) for item in items)
         made = [isinstance(item, Given) for item in items if not isinstance(item, Forced)]
-        if not alone or not plain or made != sorted(made, reverse=True) or "rank" in generators:
+        if not alone or not plain or made != sorted(made, reverse=True) or ranks:
             raise PlanError(
                 f"{rewarded[0].name}: criterion=reward learns one value that is searched for, by itself: no other slot with a loss, no "
                 "repetition, no generator=rank; give what else is to be learned a task of its own"

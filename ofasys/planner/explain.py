@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ofasys.criterion import CRITERIA
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Registry, default_registry
 from ofasys.model.sizes import SIZES, ModelConfig, flops, parameters
@@ -103,7 +102,7 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
         lines.append(
             f"{pad}    answer      {slot.postprocess.name} back to {about}; out[{slot.column!r}], out.{slot.value}"
         )
-    elif slot.kind == "contrast":
+    elif slot.made_as.embedded:
         lines.append(f"{pad}    answer      its embedding; out[{slot.column!r}]")
     said = {"preprocess", "adaptor", "criterion", "generator", "no_loss", "closed_set", "weight"}
     shown = [
@@ -150,9 +149,9 @@ def _learned(plan: Plan, slot: SlotPlan) -> str:
     if slot.label_slot is not None:
         label = plan.slots[slot.label_slot]
         return f"{_ranges(plan, label)} of column {label.column!r}"
-    if slot.kind == "tokens":
+    if slot.made_as.tokens:
         return "its closed set" if slot.closed_set else _ranges(plan, slot)
-    return {"contrast": "the other views of the batch"}.get(slot.kind or "", f"its {slot.kind}")
+    return "the other views of the batch" if slot.made_as.embedded else f"its {slot.kind}"
 
 
 def _words(slot: SlotPlan, registry: Registry) -> tuple[str, str, str, bool]:
@@ -254,9 +253,7 @@ def count_flops(plan: Plan, config: ModelConfig, registry: Registry) -> int:
         registry.spec(slot.modality).adaptor[slot.adaptor.name].cost(slot.values, config.width)[1] * slot.expected
         for slot in plan.slots
     )
-    head = (
-        2 * config.width * sum(slot.expected * _candidates(plan, slot) for slot in plan.slots if slot.kind == "tokens")
-    )
+    head = 2 * config.width * sum(slot.expected * _candidates(plan, slot) for slot in plan.slots if slot.made_as.tokens)
     return flops(config, length(plan, plan.source), length(plan, plan.target)) + embed + head
 
 
@@ -269,9 +266,9 @@ def count_parameters(plan: Plan, config: ModelConfig, registry: Registry) -> tup
     ranges = {"special": 4, "text": TEXT_PIECES}
     ranges |= {name: size or 0 for slot in plan.slots for name, size in slot.ranges if name != "text"}
     criteria = {
-        CRITERIA[slot.criterion.name].key(slot.values): CRITERIA[slot.criterion.name].cost(slot.values, config.width)
+        slot.learned_by.key(slot.values): slot.learned_by.cost(slot.values, config.width)
         for slot in plan.slots
-        if slot.criterion
+        if slot.learned_by
     }
     learned = sum(adaptors.values()) + sum(criteria.values())
     return parameters(config), learned, sum(ranges.values()) * config.width

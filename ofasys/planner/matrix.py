@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ofasys.criterion import CRITERIA
-from ofasys.generator import GENERATORS
+from ofasys.criterion import Criterion
+from ofasys.criterion.criterion import CONTRAST
 from ofasys.modality import Defaults, Modality, Registry, default_registry
 from ofasys.types import OneOf
 
@@ -13,26 +13,31 @@ HEAD = ("slot", "source", "learned on the source", "target", "learned as", "gene
 def matrix(registry: Registry | None = None) -> str:
     """A Markdown table with a row per modality. The default of a choice comes first."""
     rows = [HEAD, tuple("---" for _ in HEAD)]
-    for spec in (registry or default_registry()).modalities:
+    known = registry or default_registry()
+    for spec in known.modalities:
         source, target = spec.source, spec.target
-        made = [] if target is None else list(target.learned)
-        kinds = list(dict.fromkeys(CRITERIA[name].kind for name in made))
+        made = [] if target is None else [known.criterion(name) for name in known.learned(spec, target)]
+        kinds = list(dict.fromkeys(one.kind for one in made))
         generators = [
             g.name
             for kind in kinds
-            for g in GENERATORS.values()
-            if g.kind == kind and (g.name != "rank" or _closed(spec))
+            for g in known.generators
+            if g.kind == kind and (not g.ranks or _closed(spec, known))
         ]
-        learned = [] if source is None else [*source.learned, "contrast"]
-        rows.append((spec.tag, _way(source), _named(learned), _way(target), _named(made), _named(generators)))
+        learned = [] if source is None else [known.criterion(name) for name in known.learned(spec, source)]
+        learned += [] if source is None else [CONTRAST]
+        rows.append((spec.tag, _way(source), _named(learned), _way(target), _named(made), ", ".join(generators) or "-"))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def _closed(spec: Modality) -> bool:
-    """Whether a target of it may be one of a closed set, which is what `rank` answers."""
+def _closed(spec: Modality, known: Registry) -> bool:
+    """Whether a target of it may be one of a closed set, of which each label has a probability."""
     if spec.labelled or spec.target is None or spec.item is None:
         return spec.labelled
-    takes = spec.takes(spec.target.preprocess, spec.target.adaptor, spec.target.criterion, spec.target.generator)
+    target = spec.target
+    learned_by = known.criterion(target.criterion) if target.criterion else None
+    made_by = known.generator(target.generator) if target.generator else None
+    takes = spec.takes(target.preprocess, target.adaptor, learned_by, made_by)
     options = {name: option.default for name, option in takes.items()}
     chosen = {"preprocess": spec.target.preprocess, "adaptor": spec.target.adaptor, "criterion": spec.target.criterion}
     return isinstance(spec.item(0, options | chosen | {"closed_set": True}), OneOf)
@@ -42,6 +47,5 @@ def _way(side: Defaults | None) -> str:
     return "-" if side is None else f"{side.preprocess}, {side.adaptor}"
 
 
-def _named(names: list[str]) -> str:
-    kinds = {name: CRITERIA[name].kind for name in names if name in CRITERIA}
-    return ", ".join(f"{name} ({kinds[name]})" if kinds.get(name, name) != name else name for name in names) or "-"
+def _named(criteria: list[Criterion]) -> str:
+    return ", ".join(one.name if one.kind == one.name else f"{one.name} ({one.kind})" for one in criteria) or "-"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from ofasys.generator import Generator
 from ofasys.language import Group
 from ofasys.planner.explain import explain
 from ofasys.planner.slot import SlotPlan, Step, Views
@@ -39,7 +40,7 @@ class Plan:
         """Plain JSON values; kinds of steps and items are under `kind`."""
         return {
             "instruction": self.instruction,
-            "slots": [_plain(asdict(slot)) for slot in self.slots],
+            "slots": [_plain(_chosen(slot)) for slot in self.slots],
             "source": [_tagged(step) for step in self.source],
             "target": [_tagged(step) for step in self.target],
             "automaton": [_tagged(item) for item in self.automaton],
@@ -50,9 +51,9 @@ class Plan:
         return (slot for slot in self.slots if slot.side == side)
 
     @property
-    def generators(self) -> set[str]:
-        """The names of the generators of its slots."""
-        return {slot.generator.name for slot in self.slots if slot.generator}
+    def generators(self) -> tuple[Generator, ...]:
+        """The generators of its slots, each once."""
+        return tuple({slot.made_by.name: slot.made_by for slot in self.slots if slot.made_by}.values())
 
     @property
     def free(self) -> bool:
@@ -66,7 +67,7 @@ class Plan:
         made = [slot for slot in self.on("target") if not slot.no_loss]
         columns = {slot.column for slot in self.on("target")}
         made += [slot for slot in self.on("label") if slot.column not in columns]
-        made += [slot for slot in self.on("source") if slot.kind == "contrast"]
+        made += [slot for slot in self.on("source") if slot.made_as.embedded]
         return tuple(made)
 
     @property
@@ -81,6 +82,12 @@ class Plan:
 
     def __str__(self) -> str:
         return explain(self)
+
+
+def _chosen(slot: SlotPlan) -> dict[str, Any]:
+    """A slot without the records that its choices name."""
+    found = asdict(replace(slot, learned_by=None, made_by=None))
+    return {name: value for name, value in found.items() if name not in ("learned_by", "made_by")}
 
 
 def _plain(value: Any) -> Any:

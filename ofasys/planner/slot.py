@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ofasys.criterion import NOTHING, Criterion, Kind
+from ofasys.generator import Generator
 from ofasys.language import Group
 
 
@@ -24,7 +26,7 @@ class SlotPlan:
     slot learns from. column: where a row holds its value. group: the repetition it stands in, or None. kind: its kind
     of target. label_slot: index of the slot it learns from. options: every attribute that reaches it, (name, value, why).
     ranges: (vocabulary range, ids in it or None if data decides). expected: stream positions of one value, an estimate.
-    refers_to: index of the slot it refers to.
+    refers_to: index of the slot it refers to. learned_by, made_by: the records of its criterion and generator.
     """
 
     index: int
@@ -50,6 +52,13 @@ class SlotPlan:
     expected: int
     refers_to: int | None
     options: tuple[tuple[str, Any, str], ...]
+    learned_by: Criterion | None = field(default=None, repr=False, compare=False)
+    made_by: Generator | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def made_as(self) -> Kind:
+        """Its kind of target; one of which nothing is true where it is not learned."""
+        return self.learned_by.of if self.learned_by is not None else NOTHING
 
     @property
     def values(self) -> dict[str, Any]:
@@ -64,7 +73,7 @@ class SlotPlan:
     @property
     def answer(self) -> str:
         """What its answer is called, in outputs and to metrics: its modality's value, or `view` of a contrast."""
-        return "view" if self.kind == "contrast" else self.value
+        return "view" if self.made_as.embedded else self.value
 
 
 @dataclass(frozen=True)

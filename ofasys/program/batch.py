@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofasys.criterion import CRITERIA, Criterion
+from ofasys.criterion import Criterion
 from ofasys.modality import plugin
 from ofasys.modality.modality import Concatenate
 from ofasys.planner.slot import SlotPlan
@@ -127,7 +127,7 @@ def layout(lengths: np.ndarray, positions: np.ndarray) -> Layout:
 
 def target_side(program: Program, streams: Sequence[Stream]) -> SideBatch:
     """The target's side: as any, and values whose positions see each other are marked as blocks."""
-    together = {s.key for s in program.plan.on("target") if s.criterion and CRITERIA[s.criterion.name].together}
+    together = {s.key for s in program.plan.on("target") if s.learned_by and s.learned_by.together}
     made = side_batch(program, streams)
     if not together:
         return made
@@ -203,23 +203,38 @@ def _stage_targets(program: Program, stage: int, runs: Sequence[tuple[TokenSpan,
     )
     slots = constraint.slot_of[states]
     chosen = (constraint.single[states] < 0) & (constraint.class_of[states] >= 0) & (slots >= 0)
+    slot_of, first_of = np.maximum(slots, 0), _alike(program)
+    pairs = constraint.class_of[states] * len(first_of) + first_of[slot_of]
     targets = []
-    for group in np.unique(constraint.class_of[states[chosen]]):
-        mine = np.flatnonzero(chosen & (constraint.class_of[states] == group))
+    for pair in np.unique(pairs[chosen]):
+        group, first = divmod(int(pair), len(first_of))
+        mine = np.flatnonzero(chosen & (pairs == pair))
         emission = constraint.classes[group]
         labels = np.searchsorted(emission.candidates, tokens[mine])
         allowed = torch.from_numpy(constraint.allowed(states[mine])) if emission.masked else None
         targets.append(
             TokenTargets(
                 stage=stage,
-                group=int(group),
+                group=group,
                 at=torch.from_numpy(where[mine]),
                 labels=torch.from_numpy(labels),
                 slots=torch.from_numpy(slots[mine]),
+                slot=first,
                 allowed=allowed,
             )
         )
     return targets
+
+
+def _alike(program: Program) -> np.ndarray:
+    """(S,): of each slot the first that is learned by the same function with the same options."""
+    found: dict[tuple[Any, ...], int] = {}
+    first = []
+    for slot in program.plan.slots:
+        record = slot.learned_by
+        key = () if record is None else (record.load, *(slot.values[name] for name in record.keyed))
+        first.append(found.setdefault(key, slot.index))
+    return np.array(first, dtype=np.int64)
 
 
 def _value_targets(program: Program, samples: Sequence[Sample]) -> list[SlotTargets]:
@@ -294,14 +309,14 @@ def _counts(program: Program, targets: Sequence[TokenTargets | SlotTargets]) -> 
             found += np.bincount(target.slots.numpy(), minlength=len(found))
         elif target.criterion not in together:
             found[target.slot] += target.count
-            together |= {target.criterion} if CRITERIA[target.criterion].view == "all" else set()
+            together |= {target.criterion} if _criterion(program, target.slot).view == "all" else set()
     return found
 
 
 def _criterion(program: Program, slot: int) -> Criterion:
-    chosen = program.plan.slots[slot].criterion
+    chosen = program.plan.slots[slot].learned_by
     assert chosen is not None
-    return CRITERIA[chosen.name]
+    return chosen
 
 
 def to_device(value: Any, device: torch.device) -> Any:

@@ -11,8 +11,10 @@ from hashlib import sha256
 import numpy as np
 
 from ofasys.errors import PlanError
+from ofasys.generator import Generator
 from ofasys.generator.constraint import Constraint
 from ofasys.generator.constraint import bind as bind_constraint
+from ofasys.generator.generator import SEARCH
 from ofasys.modality import Preprocessor, Registry, default_registry, plugin
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
@@ -75,9 +77,10 @@ class Program:
         return self.only.constraint
 
     @property
-    def generator(self) -> str:
+    def generator(self) -> Generator:
         """The generator of the target's tokens: its slots share one."""
-        return next((s.generator.name for s in self.plan.on("target") if s.generator and s.kind == "tokens"), "search")
+        made = (s.made_by for s in self.plan.on("target") if s.made_by and s.made_as.tokens)
+        return next(made, SEARCH)
 
     @cached_property
     def dropped(self) -> float | None:
@@ -87,13 +90,13 @@ class Program:
         """
         if any(slot.kind is not None for slot in self.plan.on("source")):
             return None
-        shares = [slot.values["drop"] for slot in self.plan.on("target") if slot.kind == "noise"]
+        shares = [slot.values["drop"] for slot in self.plan.on("target") if slot.made_as.dropped]
         return max(shares) if shares else None
 
     @cached_property
     def rewarded(self) -> SlotPlan | None:
         """The slot that learns from a reward."""
-        return next((s for s in self.plan.slots if s.criterion and s.criterion.name == "reward"), None)
+        return next((s for s in self.plan.slots if s.learned_by and s.learned_by.rewarded), None)
 
     def reserved(self, number: int) -> int:
         """Positions to keep free while a stage is made, for those after it.
@@ -105,7 +108,7 @@ class Program:
         fixed = sum(item.count for item in items if isinstance(item, Fixed)) + len(rest)
         open_ends = [item.slot for item in items if isinstance(item, (Free, OneOf, Given))]
         for stage in rest:
-            if stage.slot is not None and self.plan.slots[stage.slot].kind == "noise":
+            if stage.slot is not None and self.plan.slots[stage.slot].made_as.planned:
                 fixed += self.plan.slots[stage.slot].expected
             elif stage.slot is not None:
                 open_ends.append(stage.slot)
@@ -170,7 +173,7 @@ def bind(
 
     stages = tuple(bound(stage) if stage.slot is None else stage for stage in staged(plan))
     for slot in plan.slots:
-        if slot.kind == "noise" and slot.expected >= max_positions:
+        if slot.made_as.planned and slot.expected >= max_positions:
             raise PlanError(
                 f"{slot.name} takes {slot.expected} positions, the model has {max_positions}; make it shorter, or give the model "
                 "a larger max_positions"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.criterion import CRITERIA
 from ofasys.errors import DataError
 from ofasys.modality import Context, plugin
 from ofasys.modality.vocabulary import END
@@ -112,8 +111,8 @@ class Reader:
 
     def prepared(self, slot: SlotPlan, features: SlotFeatures) -> tuple[SlotFeatures, dict[str, np.ndarray]]:
         """The features as they stand in the stream, and what its criterion learns from."""
-        assert slot.criterion is not None
-        prepare = CRITERIA[slot.criterion.name].preparer()
+        assert slot.learned_by is not None
+        prepare = slot.learned_by.preparer()
         if prepare is None:
             return features, dict(features.tensors)
         random = self.random or np.random.Generator(np.random.PCG64(0))

@@ -40,7 +40,7 @@ def sort_rows(task: Task, program: Program, answered: Answered, split: str) -> S
     of views, of which none is right by itself, by how near they are.
     """
     n, metric = len(answered.rows), next(iter(task.metrics), None)
-    if any(slot.kind == "contrast" for slot in program.plan.answered):
+    if any(slot.made_as.embedded for slot in program.plan.answered):
         near = sorted(range(n), key=lambda i: (-answered.answers[i].score, i))
         half = min(SHOWN, n // 2)
         return Sorted(
@@ -138,12 +138,12 @@ class Canvas:
     def parts(self, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[str]:
         """HTML of the source, then of each answer with what is true."""
         drawn_on = {slot.refers_to for slot in self.plan.slots if slot.refers_to is not None}
-        answered = {slot.index for slot in self.plan.answered if slot.kind != "contrast"}
+        answered = {slot.index for slot in self.plan.answered if not slot.made_as.embedded}
         for slot in _once(self.plan.slots):
             if slot.index not in answered and slot.index not in drawn_on and slot.column in self.row:
                 yield self.shown(slot, _list(slot, self.row.get(slot.column)))
         for slot in self.plan.answered:
-            if slot.kind != "contrast":
+            if not slot.made_as.embedded:
                 yield from self.answer(slot, prediction, reference)
 
     def answer(self, slot: SlotPlan, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[str]:

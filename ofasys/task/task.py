@@ -108,7 +108,7 @@ class Task:
         self.plans: tuple[Plan, ...] = tuple(
             plan(i, modalities=self.modalities, settings=self.settings) for i in self.instructions
         )
-        if smoothing and not any(slot.kind == "tokens" for p in self.plans for slot in p.slots):
+        if smoothing and not any(slot.made_as.tokens for p in self.plans for slot in p.slots):
             raise ConfigError(
                 f"task {name!r} has smoothing={smoothing}, and no slot that is learned as tokens; leave it out"
             )
@@ -325,12 +325,16 @@ class Task:
     def _searched(self, asked: Mapping[str, Any]) -> SearchOptions:
         """Errors: ConfigError for an option that no target of the task takes, or that would change nothing."""
         where = f"task {self.name!r}"
-        generators = {name for p in self.plans for name in p.generators}
+        generators = [generator for p in self.plans for generator in p.generators]
         given = reaching(asked, generators, where)
-        if "rank" in generators and "beam_size" not in given and isinstance(given.get("n_best"), int):
+        if (
+            any(generator.ranks for generator in generators)
+            and "beam_size" not in given
+            and isinstance(given.get("n_best"), int)
+        ):
             given["beam_size"] = max(1, given["n_best"])  # of a ranking it is how many are shown
         options = SearchOptions.from_dict(given)
-        rewarded = any(slot.criterion and slot.criterion.name == "reward" for p in self.plans for slot in p.slots)
+        rewarded = any(slot.learned_by and slot.learned_by.rewarded for p in self.plans for slot in p.slots)
         free = any(p.free for p in self.plans)
         check_use(asked, options, generators, where, free=free, drawn=rewarded)
         if options.n_best > 1 and all(len(staged(p)) != 1 for p in self.plans):

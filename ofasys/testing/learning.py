@@ -10,7 +10,6 @@ import torch
 
 from ofasys import flow
 from ofasys.errors import OfasysError
-from ofasys.generator import GENERATORS
 from ofasys.hub import OFASys
 from ofasys.modality import plugin
 from ofasys.program.batch import to_device
@@ -116,7 +115,7 @@ def check_saved(case: Case, folder: Path) -> str:
 def _answers(case: Case, model: OFASys, side: str) -> list[dict[str, Any]]:
     program = case.programs[side]
     columns = {slot.column: program.labels[slot.index] for slot in program.plan.slots if slot.closed_set}
-    generators = [GENERATORS[slot.generator.name] for slot in program.plan.slots if slot.generator]
+    generators = program.plan.generators
     limit: dict[str, Any] = (
         {"max_length": SHORT} if any(generator.lengthless is None for generator in generators) else {}
     )

@@ -17,7 +17,14 @@ pages = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(pages)
 
 ELSEWHERE = {"language.md"}  # tests/language/test_docs.py runs it
-SLOW = {"README.md", "first-task.md", "add-a-modality.md", "reports.md"}  # these train
+SLOW = {
+    "README.md",
+    "first-task.md",
+    "add-a-modality.md",
+    "add-a-criterion.md",
+    "add-a-generator.md",
+    "reports.md",
+}  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train
 FOLDERS = (ROOT / "docs", *(ROOT / "docs" / name for name in ("modalities", "criteria", "generators", "sources")))
 PAGES = [
@@ -51,6 +58,12 @@ def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
     pages.run(page)
+
+
+@pytest.mark.parametrize(("page", "file"), [("add-a-criterion.md", "focal.py"), ("add-a-generator.md", "bayes.py")])
+def test_a_page_shows_the_file_it_speaks_of(page, file):
+    code = (ROOT / "docs" / "examples" / file).read_text().partition("\n\n")[2]
+    assert f"```\n{code}```" in (ROOT / "docs" / page).read_text()
 
 
 def test_first_python_of_the_readme_stands_before_line_35():
