@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ofasys import flow
 from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.program.program import Program
 from ofasys.seeds import key_of
+from ofasys.task.message import pack, unpack
 from ofasys.task.order import Order, sample_seed
 from ofasys.task.source import Row
 from ofasys.task.source.row import said
@@ -176,7 +176,7 @@ def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int)
         made = iter(loader)
         _heed_workers()
         for packed in made:
-            yield ForkingPickler.loads(packed)
+            yield unpack(packed)
     except OfasysError:
         raise
     except Exception as error:
@@ -196,14 +196,14 @@ class _Packer(Dataset[bytes]):
     def __getitem__(self, ticket: Ticket) -> bytes:
         made = self.assembler[ticket]
         try:
-            return bytes(ForkingPickler.dumps(made))
+            return pack(made)
         except Exception as error:
             stop = LoadingError(
                 f"a micro-batch cannot be sent from its worker to the process that trains: {type(error).__name__}: {error}",
                 expected=_room(str(error)) or "values that can be pickled; or train with workers=0",
                 task=ticket.task,
             )
-            return bytes(ForkingPickler.dumps(replace(made, batch=None, bad=(), stop=stop)))
+            return pack(replace(made, batch=None, bad=(), stop=stop))
 
 
 def _heed_workers() -> None:
