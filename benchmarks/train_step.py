@@ -35,6 +35,7 @@ from torch.nn import functional as F
 from ofasys.criterion.cross_entropy import cross_entropy
 from ofasys.model import SIZES, UniversalModel, flops
 from ofasys.train.optimizer import gradient_norm, step_clipped
+from ofasys.train.precision import faster
 from ofasys.types import Layout, Stream
 
 CLOCK = time.perf_counter
@@ -249,7 +250,7 @@ def main() -> None:
         memory(options.memory, options.half)
         return
     print(f"torch {torch.__version__}, {platform.machine()}, {options.threads} threads", flush=True)
-    precisions = [False] if options.float32_only or not torch.cpu._is_amx_tile_supported() else [False, True]
+    precisions = [False] if options.float32_only or not faster(CONFIG) else [False, True]
     for half in precisions:
         figures = timed(half, options.rounds, options.steps)
         for side in SIDES:

@@ -89,7 +89,7 @@ def measured(config: ModelConfig, trial: Callable[[], Step | None]) -> Precision
     trial: makes a training step in a format, that leaves everything as it was; None: no batch could be made. A machine that
     has to emulate bfloat16 is 10 to 150 times slower in it: one product shows that, and no step is tried.
     """
-    products = gain(lambda name: _product(config, name), rounds=5)
+    products = product_gain(config)
     if products < CLEARLY:
         return Precision("float32", f"products of this width run {_times(products)} in bfloat16")
     if (step := trial()) is None:
@@ -97,6 +97,16 @@ def measured(config: ModelConfig, trial: Callable[[], Step | None]) -> Precision
     found = gain(step, rounds=2)
     chosen = "bfloat16" if found >= CLEARLY else "float32"
     return Precision(chosen, f"a step runs {_times(found)} in bfloat16, products of this width {_times(products)}")
+
+
+def faster(config: ModelConfig) -> bool:
+    """Whether products of a model's width are clearly faster in bfloat16 on this machine."""
+    return product_gain(config) >= CLEARLY
+
+
+def product_gain(config: ModelConfig) -> float:
+    """How many times as fast they are."""
+    return gain(lambda name: _product(config, name), rounds=5)
 
 
 def gain(run: Step, rounds: int) -> float:
