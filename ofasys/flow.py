@@ -1,7 +1,8 @@
 """The way data takes, a verb per stage. Read this first.
 
     text --parse--> Instruction --plan--> Plan --bind--> Program
-    row --preprocess--> Sample --collate--> Batch --adapt--> Stream --compute--> Hidden --emit--> Prediction --criterion--> Loss
+    row --preprocess--> Sample --collate--> Batch --adapt--> Stream --compute--> Hidden --emit--> Prediction
+    --criterion--> Loss
                           |                            '-- generate: adapt, compute, emit, stage by stage --> Answer
                           '------------------------------------------------------------- postprocess --> value
 
@@ -81,7 +82,9 @@ def compute(model: GeneralistModel, streams: Streams) -> States:
 
 
 def emit(model: GeneralistModel, program: Program, states: States, batch: Batch) -> list[Prediction | SlotPrediction]:
-    """Hidden states -> what is predicted for each of its targets: tokens, out of those that may come; or a slot's values."""
+    """Hidden states -> what is predicted for each of its targets: tokens, out of those that may come; or a slot's
+    values.
+    """
     return model.emit(program, states, batch)
 
 
@@ -93,10 +96,11 @@ def criterion(
     scale: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Loss:
-    """Predictions -> Loss: of each slot the sum over its tokens, or whatever its criterion counts, and how many they are.
+    """Predictions -> Loss: of each slot the sum over its tokens, or whatever its criterion counts, and how many they
+    are.
 
-    scale (S,): factor of each slot's sum in the total; None: its weight by its units. Parts of a batch with the scale of
-    the whole add up to the whole. `model(program, batch, scale, smoothing)` is adapt, compute, emit and this in one.
+    scale (S,): factor of each slot's sum in the total; None: its weight by its units. Parts of a batch with the scale
+    of the whole add up to the whole. `model(program, batch, scale, smoothing)` is adapt, compute, emit and this in one.
     """
     return losses(predictions, model.criteria_of(program), batch, scale, smoothing)
 

@@ -232,7 +232,8 @@ class GeneralistModel(nn.Module):
         return self._turns.answering(self)
 
     def being_trained(self) -> AbstractContextManager[None]:
-        """Within it this thread alone uses the model: running answers are waited for, new ones of other threads refused.
+        """Within it this thread alone uses the model: running answers are waited for, new ones of other threads
+        refused.
 
         Errors: ConfigError while it is being trained already.
         """
@@ -379,7 +380,8 @@ class GeneralistModel(nn.Module):
                     f"{name!r}",
                 )
                 raise ConfigError(
-                    f"the model has no tokens for {what} ({size} of them), which {plan.instruction} needs; train it so first"
+                    f"the model has no tokens for {what} ({size} of them), which {plan.instruction} needs; train it so "
+                    "first"
                 )
         return bind(plan, self.symbols, labels, self.modalities, self.config.max_positions)
 

@@ -108,7 +108,9 @@ class SlotFeatures:
     grid: np.ndarray | None = None
     """(length, 2): (y, x) of each position, -1 where it has none. None: none has."""
     orders: int | None = None
-    """Places of the sentence it takes: 1 for an image, whose patches all stand at one place. None: as many as `length`."""
+    """Places of the sentence it takes: 1 for an image, whose patches all stand at one place. None: as many as
+    `length`.
+    """
     info: Mapping[str, Any] = field(default_factory=dict)
     """For postprocessing and for slots that refer to this one: raw image size, ..."""
 
@@ -302,7 +304,9 @@ class Batch:
     size: int
     """Samples."""
     source: SideBatch | None
-    """None: that side of the instruction is empty. Of a contrast: the left views of all samples, then the right ones."""
+    """None: that side of the instruction is empty. Of a contrast: the left views of all samples, then the right
+    ones.
+    """
     target: SideBatch | None
     targets: tuple[TokenTargets | SlotTargets, ...]
     counts: tuple[int, ...]
@@ -359,7 +363,9 @@ class LossOutput:
 
 @dataclass(frozen=True)
 class Loss:
-    """Losses of a batch by slot, as sums and what they count: parts of a batch add up. Tensors on the model's device."""
+    """Losses of a batch by slot, as sums and what they count: parts of a batch add up. Tensors on the model's
+    device.
+    """
 
     total: Tensor
     """(), with its gradient: what is minimised, the sum over slots of scale x sum."""

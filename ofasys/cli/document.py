@@ -221,7 +221,8 @@ class _Reader:
         self.read += 1
         if self.read > MOST_VALUES:
             raise ConfigError(
-                f"{self.at(node)}: with what its references (*) stand for the file holds more than {MOST_VALUES:,} values; "
+                f"{self.at(node)}: with what its references (*) stand for the file holds more than {MOST_VALUES:,} "
+                "values; "
                 "use fewer references, or put data into a file of rows"
             )
         if len(self.open) >= DEEPEST:

@@ -72,7 +72,10 @@ def _chosen(run: RunFile, names: Sequence[str], split: str | None) -> dict[str, 
         have = _splits(run, name)
         part = split or next((s for s in ("test", "valid") if s in have), None)
         if part is None or part not in have:
-            problem = f"task {name!r} has no {part or 'test or valid'} rows in {shown(run.path)} (it has: {', '.join(have) or 'none'})"
+            problem = (
+                f"task {name!r} has no {part or 'test or valid'} rows in {shown(run.path)} "
+                f"(it has: {', '.join(have) or 'none'})"
+            )
             if names:
                 raise ConfigError(
                     f"{problem}; give tasks.{name}.{part or 'test'}=PATH, or --file with a run file that has them"

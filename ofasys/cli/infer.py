@@ -319,7 +319,8 @@ class Columns:
         """Errors: ConfigError for a name that no slot has."""
         if name not in self.known:
             raise ConfigError(
-                f"no slot is called {name!r}; {nearest(name, self.known)}this instruction needs {_some(self.instruction)}"
+                f"no slot is called {name!r}; {nearest(name, self.known)}this instruction needs "
+                f"{_some(self.instruction)}"
             )
 
     def row(self, values: Sequence[str]) -> dict[str, Any]:

@@ -182,7 +182,8 @@ def infer(
         list[str] | None,
         typer.Argument(
             metavar="[COLUMN=VALUE]...",
-            help="A text, a path, a pattern of paths, or JSON for a box or a list; COLUMN=- reads standard input; or @rows.jsonl.",
+            help="A text, a path, a pattern of paths, or JSON for a box or a list; COLUMN=- reads "
+            "standard input; or @rows.jsonl.",
         ),
     ] = None,
     data: Annotated[

@@ -122,7 +122,8 @@ def check_columns(asked: Sequence[str] | None, row: Mapping[str, Any], where: st
     for name in asked or ():
         if name not in row:
             raise ConfigError(
-                f"--columns names {name!r}, which {where} has not; {nearest(name, row)}it has {', '.join(map(str, row))}"
+                f"--columns names {name!r}, which {where} has not; {nearest(name, row)}it has "
+                f"{', '.join(map(str, row))}"
             )
 
 

@@ -83,7 +83,8 @@ def _lines(needed: Sequence[str], column: str | None, value: Callable[[str, str]
             if len(needed) != 1:
                 columns = ", ".join(needed) or "none"
                 raise ConfigError(
-                    f"standard input begins with {text[:40]!r}, which is no JSON object; a line that is a value goes with "
+                    f"standard input begins with {text[:40]!r}, which is no JSON object; a line that is a value goes "
+                    "with "
                     f"one column, and this instruction has {len(needed)}: {columns}; give a JSON object a line"
                 )
             column = needed[0]

@@ -51,7 +51,8 @@ class RunFile:
         for name in names or ():
             if name not in self.names:
                 raise ConfigError(
-                    f"no task {name!r} in {shown(self.path)}; {nearest(name, self.names)}there are {', '.join(self.names)}"
+                    f"no task {name!r} in {shown(self.path)}; {nearest(name, self.names)}there are "
+                    f"{', '.join(self.names)}"
                 )
         given = self.document.values.get("tasks")
         if not isinstance(given, dict) or not given:
@@ -97,7 +98,8 @@ class RunFile:
             if name not in has or has[name] != value:
                 said = f", which has {name}: {has[name]}" if name in ("size", "seed") else ""
                 raise ConfigError(
-                    f"{self.document.place('model', name)}: {name}: {value!r:.60} does not go with from: {given['from']}"
+                    f"{self.document.place('model', name)}: {name}: {value!r:.60} does not go with from: "
+                    f"{given['from']}"
                     f"{said}; leave {name} out"
                 )
         return model
@@ -181,7 +183,8 @@ def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:
     for name in document.values:
         if name not in SECTIONS:
             raise ConfigError(
-                f"{document.place(name)}: a run file has no {name!r}; {nearest(name, SECTIONS)}it has tasks, model, trainer and include"
+                f"{document.place(name)}: a run file has no {name!r}; {nearest(name, SECTIONS)}it has tasks, model, "
+                "trainer and include"
             )
     if "model" in document.values:
         document.values["model"] = _shape(document.values["model"])
@@ -313,7 +316,8 @@ def _laid(document: Document, keys: tuple[str, ...], value: Any, place: Place) -
     return document.under(Document(above, document.origin, {keys: place}))
 
 
-# --- Python run files --------------------------------------------------------------------------------------------------
+# --- Python run files
+# --------------------------------------------------------------------------------------------------
 
 
 def _python(path: Path) -> Document:
@@ -341,7 +345,8 @@ def _python(path: Path) -> Document:
     for name, kind in (("model", GeneralistModel), ("trainer", Trainer)):
         if name in values and not isinstance(_shape(values[name]), (kind, dict)):
             raise ConfigError(
-                f"{origin}: {name} is a {type(values[name]).__name__}; expected a {kind.__name__}, or a dict of its fields"
+                f"{origin}: {name} is a {type(values[name]).__name__}; expected a {kind.__name__}, or a dict of its "
+                "fields"
             )
     tasks = [values["tasks"]] if isinstance(values["tasks"], Task) else values["tasks"]
     if not isinstance(tasks, (list, tuple, dict)):
@@ -357,7 +362,8 @@ def _python(path: Path) -> Document:
     return document
 
 
-# --- the resolved run --------------------------------------------------------------------------------------------------
+# --- the resolved run
+# --------------------------------------------------------------------------------------------------
 
 
 def resolved(run: RunFile, tasks: Sequence[Task], model: GeneralistModel, trainer: Trainer, out: Path) -> str:
@@ -386,7 +392,10 @@ def resolved(run: RunFile, tasks: Sequence[Task], model: GeneralistModel, traine
             else:
                 data[split] = _from(out, *place)
         values["tasks"][task.name] = {"instruction": found.pop("instruction"), **data, **found}
-    head = f"# What ran: {shown(run.path)} with every choice made. It is a run file itself; its paths start from this folder.\n"
+    head = (
+        f"# What ran: {shown(run.path)} with every choice made. It is a run file itself; its "
+        "paths start from this folder.\n"
+    )
     if notes:
         head += "# Not here, because only the Python file holds it:\n" + "".join(f"#   {note}\n" for note in notes)
     return head + dumped(values)

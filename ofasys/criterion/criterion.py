@@ -30,17 +30,18 @@ def _nothing(options: Options, width: int) -> int:
 class Criterion:
     """A loss a slot can name.
 
-    kind: the kind of target it is for: tokens, frames, noise, number, alignment, contrast, category. load: "module:name" of the
-    function (tokens) or of the class (else), imported when first asked. options: a dataclass of the attributes it gives
-    a slot; keyed: those that make another set of its weights, and all that its class reads. label_column: the option that names
-    the column it learns from; label_modality, label_options: what that column is where no slot of the instruction has it.
-    generator: the default for what is learned. prepare: "module:function", (features, options, random) -> (features for the
-    stream, arrays to learn from). before: a value's positions are predicted from the ones before them. together: they
-    see each other. view "all": it judges all the slots that name it at once. cost: (options, width) -> learned numbers.
-    rewarded: its answers are scored by a metric, and learned from by how much better they are. modalities: of a criterion from
-    outside, those it fits; empty: all that have a criterion of its kind.
-    units: "module:function", (lengths (values,), arrays) -> what its loss is a sum over; tokens are counted one by one.
-    join: "module:function", (lengths, arrays of a batch) -> the same with what its module would have to ask a device for.
+    kind: the kind of target it is for: tokens, frames, noise, number, alignment, contrast, category. load:
+    "module:name" of the function (tokens) or of the class (else), imported when first asked. options: a dataclass of
+    the attributes it gives a slot; keyed: those that make another set of its weights, and all that its class reads.
+    label_column: the option that names the column it learns from; label_modality, label_options: what that column is
+    where no slot of the instruction has it. generator: the default for what is learned. prepare: "module:function",
+    (features, options, random) -> (features for the stream, arrays to learn from). before: a value's positions are
+    predicted from the ones before them. together: they see each other. view "all": it judges all the slots that name
+    it at once. cost: (options, width) -> learned numbers. rewarded: its answers are scored by a metric, and learned
+    from by how much better they are. modalities: of a criterion from outside, those it fits; empty: all that have a
+    criterion of its kind. units: "module:function", (lengths (values,), arrays) -> what its loss is a sum over; tokens
+    are counted one by one. join: "module:function", (lengths, arrays of a batch) -> the same with what its module
+    would have to ask a device for.
     """
 
     name: str
@@ -66,7 +67,8 @@ class Criterion:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigError(
-                f"criterion {self.name!r} is of kind {self.kind!r}; {nearest(self.kind, KINDS)}there are {', '.join(KINDS)}"
+                f"criterion {self.name!r} is of kind {self.kind!r}; {nearest(self.kind, KINDS)}there are "
+                f"{', '.join(KINDS)}"
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -85,7 +87,8 @@ class Criterion:
             return _loaded(self.load)
         except (ImportError, AttributeError, ValueError) as error:
             raise PluginError(
-                f"criterion {self.name!r}: load={self.load!r} is not there ({error}); give 'module:name' of what can be imported"
+                f"criterion {self.name!r}: load={self.load!r} is not there ({error}); give 'module:name' of what can "
+                "be imported"
             ) from error
 
     def preparer(self) -> Callable[..., Any] | None:
@@ -183,7 +186,8 @@ CTC = Criterion(
 )
 FRAMES = Criterion(
     name="frames",
-    about="mean absolute plus mean squared error of the frames, before and after the postnet; cross-entropy of the stop",
+    about="mean absolute plus mean squared error of the frames, before and after the postnet; "
+    "cross-entropy of the stop",
     kind="frames",
     load="ofasys.criterion.frames:Frames",
     options=FramesOptions,

@@ -93,7 +93,8 @@ def _checked(record: Criterion, found: Any, n: int) -> tuple[Tensor, Tensor]:
         else type(found).__name__
     )
     raise PluginError(
-        f"criterion {record.name!r} ({record.load}) gave {given} for {n} tokens; give (the weighted sum () with its gradient, "
+        f"criterion {record.name!r} ({record.load}) gave {given} for {n} tokens; give (the weighted sum () with its "
+        "gradient, "
         f"the loss of each token ({n},))"
     )
 

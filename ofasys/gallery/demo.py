@@ -126,12 +126,14 @@ def run_demo(
     path = write_report(out, tasks, found, summary)
     for name, result in found.items():
         say(
-            f"  {name:17} {result['metric']:17} {result['value']:.3f}   baseline {result['baseline']:.3f} ({result['baseline_kind']})"
+            f"  {name:17} {result['metric']:17} {result['value']:.3f}   baseline {result['baseline']:.3f} "
+            f"({result['baseline_kind']})"
         )
     example = tasks[0].source("test")[0]
     answer = loaded.inference(INSTRUCTIONS["caption"], data=example)
     say(
-        f"asked of a drawing it has not seen: {INSTRUCTIONS['caption']!r} -> {str(answer)!r} (truth: {example['cap']!r})"
+        f"asked of a drawing it has not seen: {INSTRUCTIONS['caption']!r} -> {str(answer)!r} (truth: "
+        f"{example['cap']!r})"
     )
     return path
 

@@ -1,4 +1,6 @@
-"""The built-in tasks as lines, with the metric each is judged by first: what `ofasys tasks` lists, without their data."""
+"""The built-in tasks as lines, with the metric each is judged by first: what `ofasys tasks` lists, without their
+data.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ OF_PAGES: dict[str, tuple[str, str, str]] = {  # task -> (page of the demo, inst
     "g2p": ("g2p", "[TEXT:word] -> [PHONE:phones]", "per"),
     "hear": (
         "speech",
-        "[AUDIO:wav,criterion=ctc,ctc_target=said,mels=40,rate=8000,weight=0.5] what is said? -> [TEXT:name,closed_set]",
+        "[AUDIO:wav,criterion=ctc,ctc_target=said,mels=40,rate=8000,weight=0.5] what is said? -> "
+        "[TEXT:name,closed_set]",
         "accuracy",
     ),
     "say": ("speech", "say [TEXT:name] -> [AUDIO:wav,max_length=24,mels=40,rate=8000,reduction=4]", "mcd"),

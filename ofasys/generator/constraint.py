@@ -73,9 +73,10 @@ class Constraint:
     take from this state on (UNLIMITED where nothing says). reserve (S,): tokens to keep in hand from here when every
     text closes at once and every loop stops (the longest label is counted; the closing mark that ends the whole
     sentence is not). trie_of (S,): the closed set, index into `tries`, a label of which begins or goes on here; else
-    -1. labels: whether all that is chosen is out of closed sets, and nothing is repeated. inside (S,): the same if a stoppable state goes on instead of stopping: one token and all that
-    must follow. grid (S, 2): (y, x) of the token emitted here, -1 where it has none; None where no token has. seconds:
-    what binding took, tokenising of prompts included.
+    -1. labels: whether all that is chosen is out of closed sets, and nothing is repeated. inside (S,): the same if a
+    stoppable state goes on instead of stopping: one token and all that must follow. grid (S, 2): (y, x) of the token
+    emitted here, -1 where it has none; None where no token has. seconds: what binding took, tokenising of prompts
+    included.
     """
 
     start: int

@@ -38,7 +38,8 @@ class Generator:
             found: Callable[..., Any] = getattr(import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
             raise PluginError(
-                f"generator {self.name!r}: load={self.load!r} is not there ({error}); give 'module:name' of what can be imported"
+                f"generator {self.name!r}: load={self.load!r} is not there ({error}); give 'module:name' of what can "
+                "be imported"
             ) from error
         return found
 

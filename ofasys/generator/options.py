@@ -53,15 +53,15 @@ class SearchOptions:
     where an answer is such labels alone its score is its log-probability, and where it is one label beam_size and
     length_penalty change nothing.
 
-    length_penalty: a finished answer scores sum(log p) / length ** length_penalty; a label counts as one token. n_best: answers a source; beams give
-    their best ones, sampling draws as many. early_stopping: False stops when the running beams are unlikely to improve
-    on the finished ones, True as soon as beam_size answers are finished, "never" only when no improvement is possible.
-    temperature, top_k (0: all), top_p (1: all): for sampling. no_repeat_ngram_size: no text has the same n tokens twice
-    (0: it may); the prefix counts. min_length: no end mark of a text before so many generated tokens. max_length:
-    generated tokens, or positions of a value made of frames, never the prefix; when it is reached texts close and loops
-    stop, while what must still come does come. normalise: scores are over the tokens the target sentence allows at that
-    place, or over the whole vocabulary. draw: options of the generators of values that are no tokens, by name; they win
-    over the slot's attributes.
+    length_penalty: a finished answer scores sum(log p) / length ** length_penalty; a label counts as one token.
+    n_best: answers a source; beams give their best ones, sampling draws as many. early_stopping: False stops when the
+    running beams are unlikely to improve on the finished ones, True as soon as beam_size answers are finished, "never"
+    only when no improvement is possible. temperature, top_k (0: all), top_p (1: all): for sampling.
+    no_repeat_ngram_size: no text has the same n tokens twice (0: it may); the prefix counts. min_length: no end mark
+    of a text before so many generated tokens. max_length: generated tokens, or positions of a value made of frames,
+    never the prefix; when it is reached texts close and loops stop, while what must still come does come. normalise:
+    scores are over the tokens the target sentence allows at that place, or over the whole vocabulary. draw: options of
+    the generators of values that are no tokens, by name; they win over the slot's attributes.
     """
 
     beam_size: int = 1

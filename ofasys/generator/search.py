@@ -2,8 +2,9 @@
 
 `R` rows = `B` sources * `G` hypotheses a source, `K` beams, `D` width. Bookkeeping is small and lives in numpy; only
 hidden states and scores are tensors. A label of a closed set is one step, however many tokens spell it, and the
-likeliest of all its labels is found, unless tokens are drawn or scored over the whole vocabulary. A token that is forced costs no scores, and where all rows are forced no step of
-the model either: what was forced is fed together with the next token that was chosen.
+likeliest of all its labels is found, unless tokens are drawn or scored over the whole vocabulary. A token that is
+forced costs no scores, and where all rows are forced no step of the model either: what was forced is fed together with
+the next token that was chosen.
 """
 
 from __future__ import annotations

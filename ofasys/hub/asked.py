@@ -185,7 +185,8 @@ def _named(line: Instruction, given: str | os.PathLike[Any], needed: _Needed) ->
         if needed.alone is not None and not path.exists():
             raise DataError(
                 error.message,
-                expected=f"a file of rows, as {suffix if suffix in SUFFIXES else 'a path'} says; for the value itself give "
+                expected=f"a file of rows, as {suffix if suffix in SUFFIXES else 'a path'} says; "
+                "for the value itself give "
                 f"data={{{needed.alone!r}: {name!r}}}",
             ) from None
         raise

@@ -249,7 +249,8 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
     text = {name: size for name, _, size in vocabulary.ranges}.get("text", 0)
     if text_ids(model.tokenizer) != text:
         raise CheckpointError(
-            f"tokenizer.json has {text_ids(model.tokenizer)} pieces and the model learned {text}; it is not its own, use "
+            f"tokenizer.json has {text_ids(model.tokenizer)} pieces and the model learned {text}; it is not its own, "
+            "use "
             "the one that was saved with it"
         )
     for name, tensor in tensors(files["fitted.safetensors"], "fitted.safetensors").items():

@@ -83,9 +83,9 @@ class OFASys:
     ) -> OFASys:
         """Load a saved model, or a run: its best checkpoint, else its last; or the one named by `which`.
 
-        device: where its weights go, as "cuda"; the CPU if None. precision: what it computes in, "float32" or "bfloat16";
-        None: what it was trained in. Of a run the optimizer's file is not read. Errors: CheckpointError when the folder
-        is torn, of another version, or not ours; ConfigError for no such device or precision.
+        device: where its weights go, as "cuda"; the CPU if None. precision: what it computes in, "float32" or
+        "bfloat16"; None: what it was trained in. Of a run the optimizer's file is not read. Errors: CheckpointError
+        when the folder is torn, of another version, or not ours; ConfigError for no such device or precision.
         """
         if precision is not None and precision not in PRECISIONS:
             raise ConfigError(
@@ -201,8 +201,8 @@ class OFASys:
         """The answers of `inference` one after the other, an Output a row: a batch of rows is read when its answers are
         asked for, so that a million rows take no more memory than one batch.
 
-        Arguments and errors as of `inference`; those of the call are raised at once, those of a row at its turn. Nothing
-        is warned of: an answer whose `error` is not None says so itself.
+        Arguments and errors as of `inference`; those of the call are raised at once, those of a row at its turn.
+        Nothing is warned of: an answer whose `error` is not None says so itself.
         """
         asked = asked_for(instruction, data, self.model.modalities)
         way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)

@@ -123,7 +123,8 @@ class Programs:
             given = {columns[0]: closed_set}
         else:
             raise ConfigError(
-                f"closed_set={{column: labels}} is needed; columns with a set: {columns or 'none: write closed_set in the slot'}"
+                f"closed_set={{column: labels}} is needed; columns with a set: "
+                f"{columns or 'none: write closed_set in the slot'}"
             )
         known = {}
         for column in columns:

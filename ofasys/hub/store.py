@@ -159,7 +159,9 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def tensors(data: bytes, name: str = "a file") -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file's bytes. name: what to call it. Errors: CheckpointError for bytes that are of no such file."""
+    """The tensors of a safetensors file's bytes. name: what to call it. Errors: CheckpointError for bytes that are of
+    no such file.
+    """
     try:
         return load_tensors(data)
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:

@@ -74,6 +74,7 @@ def default_lexicon() -> Lexicon:
     """The lexicon of the modalities at hand. RuntimeError where nobody provided one."""
     if _factory is None:
         raise RuntimeError(
-            "no lexicon: `import ofasys` provides the built-in modalities; without it, pass one: Instruction(text, lexicon)"
+            "no lexicon: `import ofasys` provides the built-in modalities; without it, pass one: Instruction(text, "
+            "lexicon)"
         )
     return _factory()

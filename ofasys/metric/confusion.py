@@ -16,8 +16,8 @@ IN_A_LINE = 50  # labels told of in one line of a log
 
 @dataclass(frozen=True)
 class Confusion:
-    """labels: those in the answers or the references, sorted. counts: (true label, answer) -> samples; an answer of None
-    is "no answer".
+    """labels: those in the answers or the references, sorted. counts: (true label, answer) -> samples; an answer of
+    None is "no answer".
     """
 
     labels: tuple[str, ...]

@@ -56,9 +56,9 @@ _ALLOWED = {
     sqlite3.SQLITE_DELETE,
 }
 _READING_PRAGMAS = frozenset(
-    """table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list foreign_key_check database_list
-    collation_list function_list module_list pragma_list compile_options integrity_check quick_check user_version
-    application_id schema_version data_version encoding page_count page_size freelist_count""".split()  # noqa: SIM905
+    """table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list foreign_key_check
+    database_list collation_list function_list module_list pragma_list compile_options integrity_check quick_check
+    user_version application_id schema_version data_version encoding page_count page_size freelist_count""".split()  # noqa: SIM905
 )
 _NO_QUERY = frozenset(
     """alter analyze attach begin commit create delete detach drop end explain insert pragma reindex release replace
@@ -166,8 +166,8 @@ def run(
 
 @contextmanager
 def bounded(connection: sqlite3.Connection, meter: Meter) -> Iterator[None]:
-    """Within it the connection takes as many instructions as its meter has left, and has SQLite's own limits at LIMITS; afterwards it
-    is as before.
+    """Within it the connection takes as many instructions as its meter has left, and has SQLite's own limits at
+    LIMITS; afterwards it is as before.
     """
     before = {limit: connection.setlimit(limit, most) for limit, most in LIMITS.items()}
     connection.set_progress_handler(meter, EVERY)
@@ -347,8 +347,8 @@ class Served:
         return [found.columns, found.rows, found.ordered]
 
     def to_read(self, number: int, sql: str, values: list[Any]) -> list[Row]:
-        """A query of our own, texts as they are, in bytes. How long it takes is the database's doing: all of one that is
-        open may take STEPS instructions.
+        """A query of our own, texts as they are, in bytes. How long it takes is the database's doing: all of one that
+        is open may take STEPS instructions.
         """
         connection = self.opened[number]
         connection.text_factory = bytes

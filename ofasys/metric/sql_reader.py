@@ -1,5 +1,5 @@
-"""SQLite databases, read by a process of their own that can be ended: what is in one, or what a model writes to ask one,
-may take SQLite minutes within a single instruction, which nothing inside the process can interrupt.
+"""SQLite databases, read by a process of their own that can be ended: what is in one, or what a model writes to ask
+one, may take SQLite minutes within a single instruction, which nothing inside the process can interrupt.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def cider(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, fl
     For n = 1..4, with g_n the tf-idf vector of a sentence's n-grams (document = the references of one sample),
     l its number of words, s its references and sigma = 6:
 
-        CIDEr-D_n(c, s) = 10 mean_j exp(-(l_c - l_j)^2 / (2 sigma^2)) min(g_n(c), g_n(s_j)) . g_n(s_j) / (|g_n(c)| |g_n(s_j)|)
+        CIDEr-D_n(c, s) = 10 mean_j exp(-(l_c - l_j)^2 / (2 sigma^2)) min(g_n(c), g_n(s_j)) . g_n(s_j) / (|g_n(c)|
+        |g_n(s_j)|)
 
     and CIDEr-D the mean over n, then over samples. A perfect answer may be under 10: an n-gram that stands in the
     references of every sample weighs nothing, and a sentence shorter than four words has no 4-gram. For the same reason

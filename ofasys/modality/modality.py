@@ -34,11 +34,11 @@ class Part:
 
     load: "module:Class". options: a frozen dataclass of `option(...)` fields. shared: the adaptor's one key when all
     who name it use the same weights. family: said instead of the modality's tag in that key, so that two modalities
-    share weights. keyed: option names that make another set of weights; `column` is that of the slot. fits: the preprocessor learns something from
-    training values first. adaptor: of a preprocessor, the one that reads it unless the slot says another. suffixes: of
-    `save`, the kinds of file it writes, as `.png`; none: whatever it is asked for. extra: of a preprocessor, the extra
-    of this package that values of any kind need. cost: (options, width) -> (parameters, FLOPs a position), for the
-    plan's estimate.
+    share weights. keyed: option names that make another set of weights; `column` is that of the slot. fits: the
+    preprocessor learns something from training values first. adaptor: of a preprocessor, the one that reads it unless
+    the slot says another. suffixes: of `save`, the kinds of file it writes, as `.png`; none: whatever it is asked for.
+    extra: of a preprocessor, the extra of this package that values of any kind need. cost: (options, width) ->
+    (parameters, FLOPs a position), for the plan's estimate.
     """
 
     load: str
@@ -178,8 +178,8 @@ class Modality:
 class Context:
     """What a preprocessor may know besides the value: nothing of other modalities, only what the plan points out.
 
-    referred: `info` of the features its slot refers to. labels: the closed set of its slot. random: this sample's generator;
-    None outside training and evaluation on noised input. root: folder that relative paths start from.
+    referred: `info` of the features its slot refers to. labels: the closed set of its slot. random: this sample's
+    generator; None outside training and evaluation on noised input. root: folder that relative paths start from.
     """
 
     training: bool = False
@@ -196,8 +196,8 @@ NOWHERE = Context()
 class View:
     """What a value is shown with on a page. options: of its slot. root: folder that relative paths start from.
 
-    referred: the raw value of the slot that it refers to. truths: the true values, where answers are shown that lie in a
-    frame, so that one picture holds both. labels: a word for each value, where there is one.
+    referred: the raw value of the slot that it refers to. truths: the true values, where answers are shown that lie in
+    a frame, so that one picture holds both. labels: a word for each value, where there is one.
     """
 
     options: Options = field(default_factory=dict)
@@ -350,7 +350,8 @@ class Registry:
                 _check_free("generator", one, found.generators)
                 if one.kind not in KINDS:
                     raise ConfigError(
-                        f"generator {one.name!r} is of kind {one.kind!r}; {nearest(one.kind, KINDS)}there are {', '.join(KINDS)}"
+                        f"generator {one.name!r} is of kind {one.kind!r}; {nearest(one.kind, KINDS)}there are "
+                        f"{', '.join(KINDS)}"
                     )
                 found = replace(found, generators=(*found.generators, one))
             else:

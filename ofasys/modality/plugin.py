@@ -112,7 +112,9 @@ def check_features(where: str, method: Callable[..., Any], features: Any, value:
 
 
 def check_continuous(where: str, method: Callable[..., Any], features: SlotFeatures) -> None:
-    """Errors: PluginError for the features of a value that is drawn without frames (n, C), n a multiple of its length."""
+    """Errors: PluginError for the features of a value that is drawn without frames (n, C), n a multiple of its
+    length.
+    """
     frames = features.tensors.get("frames")
     if frames is None or frames.ndim < 2 or frames.dtype.name not in FLOATS or len(frames) % features.length:
         given = ", ".join(f"{name} {kind(array)}" for name, array in features.tensors.items())

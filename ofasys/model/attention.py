@@ -45,15 +45,18 @@ class Output(nn.Module):
         return self.mix(x, self.weight())
 
     def mix(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The same with the folded weight (D, D) at hand: what a step of decoding calls, without a module's overhead."""
+        """The same with the folded weight (D, D) at hand: what a step of decoding calls, without a module's
+        overhead.
+        """
         return norm(self.norm, F.linear(x, weight, self.project.bias))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False, whole: bool = True) -> Tensor:
     """q (B, H, T, K), k and v (B, H, S, K) -> (B, H, T, K): the one product of attention there is.
 
-    mask (B or 1, H or 1, T, S): True where a key may be seen, or what is added to the scores, -inf where it may not. whole:
-    of a whole side, in training and after, which a CPU does in float32: the half kernel's backward is 7 times slower.
+    mask (B or 1, H or 1, T, S): True where a key may be seen, or what is added to the scores, -inf where it may not.
+    whole: of a whole side, in training and after, which a CPU does in float32: the half kernel's backward is 7 times
+    slower.
     """
     if q.device.type != "cpu" or q.dtype == torch.float32 or not whole:
         mask = mask if mask is None or mask.dtype in (torch.bool, q.dtype) else mask.to(q.dtype)
@@ -67,7 +70,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = 
 def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
     """What is added to scores: bias (B, H, T, S), and -inf where a key may not be seen.
 
-    seen (B or 1, 1, T or 1, S) bool, None: all. causal: besides, no key after the query, the last T of the S being queries.
+    seen (B or 1, 1, T or 1, S) bool, None: all. causal: besides, no key after the query, the last T of the S being
+    queries.
     """
     bias = guarded(bias)
     if causal:
@@ -81,8 +85,8 @@ def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
 class Sight:
     """What a side's self-attention sees, prepared once for all its layers.
 
-    mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. places (B, T, 3): the positions in a
-    rectangle, where the scheme asks for them in each layer. turns: as of `Positions.turns`.
+    mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. places (B, T, 3): the positions in
+    a rectangle, where the scheme asks for them in each layer. turns: as of `Positions.turns`.
     """
 
     layout: Layout

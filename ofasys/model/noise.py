@@ -13,8 +13,8 @@ import numpy as np
 def alpha_bar(timesteps: int) -> np.ndarray:
     """(timesteps,) float64: the share of a value's variance that is left after steps 1..timesteps, the cosine schedule.
 
-    A value x of unit variance is sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise then (Nichol & Dhariwal, 2021; each step adds at
-    most a variance of 0.999).
+    A value x of unit variance is sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise then (Nichol & Dhariwal, 2021; each
+    step adds at most a variance of 0.999).
     """
     at = np.arange(timesteps + 1) / timesteps
     level = np.cos((at + 0.008) / 1.008 * np.pi / 2) ** 2

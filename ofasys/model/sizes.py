@@ -32,7 +32,9 @@ class ModelConfig:
     max_positions: int = 2048
     """The longest stream; of learned positions the rows of the table of places."""
     max_grid: int = 64
-    """Most rows, and most columns, of a picture's patches; of learned positions the rows of the y and of the x table."""
+    """Most rows, and most columns, of a picture's patches; of learned positions the rows of the y and of the x
+    table.
+    """
     norm: Literal["pre", "post"] = "pre"
     """LayerNorm before each branch, or after its residual, as BART."""
     attention_norm: bool = True
@@ -73,7 +75,8 @@ class ModelConfig:
             raise ConfigError(f"model.norm is {self.norm!r}; expected 'pre' or 'post'")
         if self.positions not in SCHEMES:
             raise ConfigError(
-                f"model.positions is {self.positions!r}; {nearest(str(self.positions), SCHEMES)}there are {', '.join(SCHEMES)}"
+                f"model.positions is {self.positions!r}; {nearest(str(self.positions), SCHEMES)}there are "
+                f"{', '.join(SCHEMES)}"
             )
         if self.rotary_axes not in (1, 2, 3):
             raise ConfigError(f"model.rotary_axes is {self.rotary_axes!r}; it is 1, 2 or 3")

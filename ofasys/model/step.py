@@ -1,6 +1,7 @@
 """One step of incremental decoding: a layer over new positions, whose keys and values join those of a cache.
 
-`R` rows, `n` new positions a row (1, or the length of a common prefix), `B` sources, `D` width, `H` heads, `K` head width.
+`R` rows, `n` new positions a row (1, or the length of a common prefix), `B` sources, `D` width, `H` heads, `K` head
+width.
 """
 
 from __future__ import annotations

@@ -93,8 +93,8 @@ def grow(
 ) -> Tensor:
     """x (n, D), what the first block reads of new nodes -> what the last block gives (n, D).
 
-    positions (n, 3). rows (n,): the row of the cache each goes on from, ascending. parents (n,): -1 where that is the row
-    itself.
+    positions (n, 3). rows (n,): the row of the cache each goes on from, ascending. parents (n,): -1 where that is the
+    row itself.
     """
     cache, device, n = tree.cache, x.device, len(x)
     past, path = Gathered(rows, device), tree.ancestors(parents)

@@ -35,7 +35,8 @@ class Turns:
         with self._changed:
             if self._trainer is not None and self._trainer[0] != me:
                 raise ConfigError(
-                    f"the model is being trained by thread {self._trainer[1]!r}, so its answers would change from one to "
+                    f"the model is being trained by thread {self._trainer[1]!r}, so its answers would change from one "
+                    "to "
                     "the next; ask when training is done, or ask a copy: OFASys.from_pretrained of a checkpoint"
                 )
             if not self._answering:
@@ -56,8 +57,8 @@ class Turns:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Within it this thread alone uses the model: answers that other threads are in the midst of are waited for, new
-        ones are refused.
+        """Within it this thread alone uses the model: answers that other threads are in the midst of are waited for,
+        new ones are refused.
 
         Errors: ConfigError while the model is being trained already, or in the midst of an answer of this thread.
         """
@@ -65,7 +66,8 @@ class Turns:
         with self._changed:
             if self._trainer is not None:
                 raise ConfigError(
-                    f"the model is being trained already, by thread {self._trainer[1]!r}; train it when that is done, or a "
+                    f"the model is being trained already, by thread {self._trainer[1]!r}; train it when that is done, "
+                    "or a "
                     "copy of it (copy.deepcopy)"
                 )
             if me in self._answering:

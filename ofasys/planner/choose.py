@@ -119,7 +119,8 @@ class _Planner:
                 )
             if "weight" in tree.options and index != min(self.views):
                 raise PlanError(
-                    f"{tree}: a contrast has one loss, weighed at its first view; write weight={tree.options['weight']:g} there"
+                    f"{tree}: a contrast has one loss, weighed at its first view; write "
+                    f"weight={tree.options['weight']:g} there"
                 )
             return Choice(CONTRAST.name, "default")
         if tree.options.get("no_loss"):
@@ -163,7 +164,8 @@ class _Planner:
             column = slot.values[criterion.label_column]
             if column is None:
                 raise PlanError(
-                    f"{slot.name}: criterion={criterion.name} needs the column it learns from; write {criterion.label_column}=column"
+                    f"{slot.name}: criterion={criterion.name} needs the column it learns from; write "
+                    f"{criterion.label_column}=column"
                 )
             label = self.label(len(found), slot, criterion, str(column))
             found[slot.index] = replace(slot, label_slot=label.index)
@@ -211,7 +213,8 @@ class _Planner:
         name, why = self.value(what, spec, place, default)
         if name not in known:
             raise PlanError(
-                f"{place.slot}: no {what} {name!r} for {spec.tag}; {nearest(str(name), known)}there are {', '.join(sorted(known))}"
+                f"{place.slot}: no {what} {name!r} for {spec.tag}; {nearest(str(name), known)}there are "
+                f"{', '.join(sorted(known))}"
             )
         return Choice(name, why)
 
@@ -323,7 +326,8 @@ def _views(instruction: Instruction) -> tuple[int, ...]:
     first = (found + inside)[0]
     if inside or len(found) > 1 or instruction.target or len(instruction.slots) > 2:
         raise PlanError(
-            f"{first}: a contrast stands alone in the source, with plain text beside it at most, and the target is empty: "
+            f"{first}: a contrast stands alone in the source, with plain text beside it at most, and the target is "
+            "empty: "
             f"{first} ->; give what else is to be learned a task of its own"
         )
     return (0, 1)
@@ -360,7 +364,8 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
         made = [isinstance(item, Given) for item in items if not isinstance(item, Forced)]
         if not alone or not plain or made != sorted(made, reverse=True) or ranks:
             raise PlanError(
-                f"{rewarded[0].name}: criterion=reward learns one value that is searched for, by itself: no other slot with a loss, no "
+                f"{rewarded[0].name}: criterion=reward learns one value that is searched for, by itself: no other slot "
+                "with a loss, no "
                 "repetition, no generator=rank; give what else is to be learned a task of its own"
             )
         _check_reward(rewarded[0])
@@ -370,7 +375,8 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
                 raise PlanError(f"{text}: no_loss inside a repetition of the target is not there yet")
             if drawn := [inner for inner in item.items if isinstance(inner, Continuous)]:
                 raise PlanError(
-                    f"{slots[drawn[0].slot].name}: only values made of tokens can be repeated in a target; take it out of ( ... )*"
+                    f"{slots[drawn[0].slot].name}: only values made of tokens can be repeated in a target; take it out "
+                    "of ( ... )*"
                 )
             if not any(isinstance(inner, (Free, Fixed, OneOf)) for inner in item.items):
                 raise PlanError(f"{text}: the repetition generates nothing")
@@ -386,7 +392,8 @@ def _check_reward(slot: SlotPlan) -> None:
     kinds = {"any", slot.value} | ({"text"} if slot.value == "label" else set())
     if len(metric.takes) != 1 or metric.takes[0] not in kinds:
         raise PlanError(
-            f"{slot.name}: reward={metric.name} scores {' and '.join(metric.takes)}, not {slot.value}; name a metric of {slot.value}: "
+            f"{slot.name}: reward={metric.name} scores {' and '.join(metric.takes)}, not {slot.value}; name a metric "
+            f"of {slot.value}: "
             f"[{slot.name},criterion=reward,reward=...]"
         )
 

@@ -232,7 +232,8 @@ def _cost(plan: Plan, size: str, registry: Registry) -> list[str]:
     total = count_flops(plan, config, registry)
     return [
         f"size {size}: {(body + adaptors + table) / 1e6:.2f} M parameters"
-        f" (model {body / 1e6:.2f}, adaptors {adaptors / 1e6:.2f}, vocabulary {table / 1e6:.2f} at {TEXT_PIECES} text pieces)",
+        f" (model {body / 1e6:.2f}, adaptors {adaptors / 1e6:.2f}, vocabulary {table / 1e6:.2f} at {TEXT_PIECES} text "
+        "pieces)",
         f"  about {total / 1e9:.3f} GFLOP a sample forward, {3 * total / 1e9:.3f} to train on it",
     ]
 

@@ -63,7 +63,9 @@ class Plan:
 
     @property
     def answered(self) -> tuple[SlotPlan, ...]:
-        """The slots an answer has values for: target slots that are generated, label columns of another column, views."""
+        """The slots an answer has values for: target slots that are generated, label columns of another column,
+        views.
+        """
         made = [slot for slot in self.on("target") if not slot.no_loss]
         columns = {slot.column for slot in self.on("target")}
         made += [slot for slot in self.on("label") if slot.column not in columns]

@@ -24,9 +24,10 @@ class SlotPlan:
 
     index: its number in the plan. side: source, target, or label: a column that stands in no stream and that another
     slot learns from. column: where a row holds its value. group: the repetition it stands in, or None. kind: its kind
-    of target. label_slot: index of the slot it learns from. options: every attribute that reaches it, (name, value, why).
-    ranges: (vocabulary range, ids in it or None if data decides). expected: stream positions of one value, an estimate.
-    refers_to: index of the slot it refers to. learned_by, made_by: the records of its criterion and generator.
+    of target. label_slot: index of the slot it learns from. options: every attribute that reaches it, (name, value,
+    why). ranges: (vocabulary range, ids in it or None if data decides). expected: stream positions of one value, an
+    estimate. refers_to: index of the slot it refers to. learned_by, made_by: the records of its criterion and
+    generator.
     """
 
     index: int

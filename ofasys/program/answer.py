@@ -21,8 +21,8 @@ class Answer:
     """parts: what each stage of the target became: a hypothesis, the frames (n, C) of a drawn value, None of a given
     one.
 
-    extras: label columns and views -> what they were answered with: tokens (n,) or an embedding (E,). score: the sum over
-    hypotheses of log-probability / length ** length_penalty; of a contrast the cosine of its two views.
+    extras: label columns and views -> what they were answered with: tokens (n,) or an embedding (E,). score: the sum
+    over hypotheses of log-probability / length ** length_penalty; of a contrast the cosine of its two views.
     """
 
     parts: tuple[Hypothesis | np.ndarray | None, ...]

@@ -175,7 +175,8 @@ def bind(
     for slot in plan.slots:
         if slot.made_as.planned and slot.expected >= max_positions:
             raise PlanError(
-                f"{slot.name} takes {slot.expected} positions, the model has {max_positions}; make it shorter, or give the model "
+                f"{slot.name} takes {slot.expected} positions, the model has {max_positions}; make it shorter, or give "
+                "the model "
                 "a larger max_positions"
             )
     return Program(plan, symbols, preprocessors, stages, known, max_positions)
@@ -249,7 +250,8 @@ def _labels(slot: SlotPlan, labels: Labels) -> ClosedSet:
         found = ClosedSet(dict.fromkeys(label.lower() for label in found))
     if not found:
         raise PlanError(
-            f"{slot.name} takes one of a closed set that is not known; give closed_set={{{slot.column!r}: [...]}}, or train first"
+            f"{slot.name} takes one of a closed set that is not known; give closed_set={{{slot.column!r}: [...]}}, or "
+            "train first"
         )
     return found
 

@@ -120,7 +120,9 @@ class Reader:
         return stands, dict(arrays)
 
     def learned(self, slot: SlotPlan) -> dict[str, np.ndarray]:
-        """What the criterion of a source slot learns from: the tokens of its label column, numbered within their range."""
+        """What the criterion of a source slot learns from: the tokens of its label column, numbered within their
+        range.
+        """
         if slot.label_slot is None:
             return {}
         label = self.program.plan.slots[slot.label_slot]
@@ -179,7 +181,8 @@ class Reader:
             if length > self.program.max_positions:
                 raise DataError(
                     f"the {side} is {length} positions long",
-                    expected=f"at most {self.program.max_positions}, the model's limit; shorten it, or set max_length on a slot",
+                    expected=f"at most {self.program.max_positions}, the model's limit; shorten it, "
+                    "or set max_length on a slot",
                 )
 
     def frames(self) -> dict[int, Mapping[str, Any]]:

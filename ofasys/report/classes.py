@@ -68,7 +68,8 @@ def _heat(line: Line) -> str:
         lines.append(f"<tr><th><span class='side'>{_label(label)}</span></th>{cells}</tr>")
     note = f" The {len(labels)} most frequent of {len(labels) + left_out:,} labels." if left_out else ""
     return (
-        f"<p class='muted'>A row a true label, a column an answer; the darker, the larger its share of the row.{note}</p>"
+        "<p class='muted'>A row a true label, a column an answer; the darker, the larger its share of the "
+        f"row.{note}</p>"
         f"<div class='scroll'><table class='heat'>{''.join(lines)}</table></div>"
     )
 
@@ -106,7 +107,10 @@ def _by_label(line: Line) -> str:
     ]
     head = ("label", "precision", "recall", "F1", "true", "answered")
     made = media.table(head, rows, "data numbers")
-    return f"<details{' open' if len(rows) <= 12 else ''}><summary>Precision, recall and F1 by label</summary>{said}{made}</details>"
+    return (
+        f"<details{' open' if len(rows) <= 12 else ''}><summary>Precision, recall and F1 by "
+        f"label</summary>{said}{made}</details>"
+    )
 
 
 def _mixed(pairs: Sequence[tuple[str, str | None, int]]) -> str:

@@ -36,8 +36,8 @@ class Sorted:
 def sort_rows(task: Task, program: Program, answered: Answered, split: str) -> Sorted:
     """Right and wrong rows where answers are equal to their references or not; else the best and the worst.
 
-    By the task's first metric, row by row, if it tells rows apart; else by whether all answered columns are equal. Pairs
-    of views, of which none is right by itself, by how near they are.
+    By the task's first metric, row by row, if it tells rows apart; else by whether all answered columns are equal.
+    Pairs of views, of which none is right by itself, by how near they are.
     """
     n, metric = len(answered.rows), next(iter(task.metrics), None)
     if any(slot.made_as.embedded for slot in program.plan.answered):

@@ -1,4 +1,6 @@
-"""What the folder of a run tells of itself, whether it is finished, still going on or torn: settings, figures, bad rows."""
+"""What the folder of a run tells of itself, whether it is finished, still going on or torn: settings, figures, bad
+rows.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ COUNTED = ("samples", "tokens_per_second", "useful", "waiting", "lr", "bad")  # 
 
 @dataclass(frozen=True)
 class History:
-    """A run's folder as it was read. about: run.json. lines: metrics.jsonl. quarantined: quarantine.jsonl. torn: lines of
-    both that are none.
+    """A run's folder as it was read. about: run.json. lines: metrics.jsonl. quarantined: quarantine.jsonl. torn: lines
+    of both that are none.
     """
 
     folder: Path
@@ -40,7 +42,8 @@ class History:
         bad, more = _lines(folder / "quarantine.jsonl")
         if not about and not lines:
             raise ConfigError(
-                f"{folder} holds no run (there is neither run.json nor metrics.jsonl); give the folder a Trainer wrote to"
+                f"{folder} holds no run (there is neither run.json nor metrics.jsonl); give the folder a Trainer wrote "
+                "to"
             )
         return cls(folder, about, lines, bad, torn + more)
 
@@ -87,7 +90,9 @@ class History:
 
     @property
     def minutes(self) -> float | None:
-        """From the beginning of the run, or of its last going on, to its last line; None where the files do not tell."""
+        """From the beginning of the run, or of its last going on, to its last line; None where the files do not
+        tell.
+        """
         begun = self.folder / "run.json"
         if self.written is None or not begun.is_file():
             return None

@@ -199,7 +199,8 @@ class _Packer(Dataset[bytes]):
             return pack(made)
         except Exception as error:
             stop = LoadingError(
-                f"a micro-batch cannot be sent from its worker to the process that trains: {type(error).__name__}: {error}",
+                f"a micro-batch cannot be sent from its worker to the process that trains: {type(error).__name__}: "
+                f"{error}",
                 expected=_room(str(error)) or "values that can be pickled; or train with workers=0",
                 task=ticket.task,
             )

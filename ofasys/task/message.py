@@ -1,4 +1,6 @@
-"""What a worker hands over, as one message: a pickled skeleton, and one buffer with the numbers of every tensor in it."""
+"""What a worker hands over, as one message: a pickled skeleton, and one buffer with the numbers of every tensor in
+it.
+"""
 
 from __future__ import annotations
 

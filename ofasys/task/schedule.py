@@ -123,7 +123,8 @@ def find(schedule: str | Schedule, schedules: Mapping[str, Schedule] = SCHEDULES
     if isinstance(schedule, str):
         if schedule not in schedules:
             raise ConfigError(
-                f"unknown schedule {schedule!r}; {nearest(schedule, schedules)}known here: {', '.join(sorted(schedules))}"
+                f"unknown schedule {schedule!r}; {nearest(schedule, schedules)}known here: "
+                f"{', '.join(sorted(schedules))}"
             )
         return schedules[schedule]
     if isinstance(schedule, type) or not isinstance(schedule, Schedule):
@@ -165,7 +166,8 @@ class Ledger:
             if turn.task not in names:
                 hint = nearest(turn.task, names)
                 raise ConfigError(
-                    f"the schedule gives a turn to {turn.task!r} at step {step}; {hint}active: {', '.join(sorted(names))}"
+                    f"the schedule gives a turn to {turn.task!r} at step {step}; {hint}active: "
+                    f"{', '.join(sorted(names))}"
                 )
             if turn.count < 0:
                 raise ConfigError(f"the schedule gives {turn.task!r} {turn.count} micro-batches at step {step}")
@@ -231,7 +233,8 @@ class Ledger:
             later = min((entry.join for entry in self.entries if entry.join > covered), default=end)
             last = "on" if min(later, end) == math.inf else f"to step {int(min(later, end)) - 1}"
             raise ConfigError(
-                f"no task is active from step {int(covered)} {last}; let one join earlier or leave later, or end the run before"
+                f"no task is active from step {int(covered)} {last}; let one join earlier or leave later, or end the "
+                "run before"
             )
 
 

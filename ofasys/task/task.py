@@ -41,16 +41,16 @@ class Task:
     """What to learn, from what, and how it is judged.
 
     instruction: one, or several of which each micro-batch samples one. train, valid, test: rows, see `open_source`.
-    metrics: one or several: names, `Metric`s, or functions (predictions, references) -> dict. weight: its share in the schedule. join,
-    leave: the steps between which it takes part. closed_set: column -> labels, or the labels of the only column that
-    has a set; without it the labels are gathered from the training rows. settings: defaults for the plan, such as
-    {"IMAGE.size": 64}. generate: search options used in evaluation. references: target column -> the column that holds
-    the list of its right answers; evaluation scores against all of them, and a training row without a value in the
-    target column is learned with one of them, drawn anew each epoch. on_bad: "skip" bad training rows (each counted
-    once and written to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label smoothing. loss_weight:
-    factor of its loss (a slot's is `weight=`). shuffle: an order of its own in each epoch; False is the order of the
-    rows. buckets: batches of like length where text lengths are known; None: where rows are shuffled, for else it would
-    undo their order.
+    metrics: one or several: names, `Metric`s, or functions (predictions, references) -> dict. weight: its share in the
+    schedule. join, leave: the steps between which it takes part. closed_set: column -> labels, or the labels of the
+    only column that has a set; without it the labels are gathered from the training rows. settings: defaults for the
+    plan, such as {"IMAGE.size": 64}. generate: search options used in evaluation. references: target column -> the
+    column that holds the list of its right answers; evaluation scores against all of them, and a training row without
+    a value in the target column is learned with one of them, drawn anew each epoch. on_bad: "skip" bad training rows
+    (each counted once and written to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label
+    smoothing. loss_weight: factor of its loss (a slot's is `weight=`). shuffle: an order of its own in each epoch;
+    False is the order of the rows. buckets: batches of like length where text lengths are known; None: where rows are
+    shuffled, for else it would undo their order.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ class Task:
             raise ConfigError(f"task {name!r} has bad_limit={bad_limit}; {why}")
         if buckets and not shuffle:
             raise ConfigError(
-                f"task {name!r} has shuffle=False and buckets=True; rows sorted by length are not in their order, leave one out"
+                f"task {name!r} has shuffle=False and buckets=True; rows sorted by length are not in their order, "
+                "leave one out"
             )
         self.name = name
         self.modalities = modalities or default_registry()
@@ -173,7 +174,8 @@ class Task:
                 and all(label.isdecimal() for label in labels)
             ):
                 raise ConfigError(
-                    f"task {self.name!r}: the closed set of {column!r} is {', '.join(labels[:8])}, but the data names its "
+                    f"task {self.name!r}: the closed set of {column!r} is {', '.join(labels[:8])}, but the data names "
+                    "its "
                     f"classes: {', '.join(names[:8])}; give the names, or no closed set"
                 )
 
@@ -184,7 +186,8 @@ class Task:
             if split not in SPLITS:
                 raise ConfigError(f"task {self.name!r}: no split {split!r}; {nearest(str(split), SPLITS)}it has {have}")
             raise ConfigError(
-                f"task {self.name!r} has no {split} rows (it has: {have}); give {split}= or add_dataset(rows, {split!r})"
+                f"task {self.name!r} has no {split} rows (it has: {have}); give {split}= or add_dataset(rows, "
+                f"{split!r})"
             )
         return self.sources[split]
 
@@ -306,7 +309,8 @@ class Task:
         if "train" not in self.sources:
             slot = closed[0][1]
             raise ConfigError(
-                f"task {self.name!r}: the closed set of {slot.name} is not known; give closed_set={{{slot.column!r}: [...]}} or training rows"
+                f"task {self.name!r}: the closed set of {slot.name} is not known; give closed_set={{{slot.column!r}: "
+                f"[...]}} or training rows"
             )
         survey = self._survey()
         found, lengths = survey.labels_and_lengths(closed, self._measured() if survey.in_one_pass else [])
@@ -366,7 +370,8 @@ class Task:
         if not isinstance(closed_set, Mapping):
             if len(columns) != 1:
                 raise ConfigError(
-                    f"task {self.name!r}: closed_set={{column: labels}} is needed; columns with a set: {columns or 'none'}"
+                    f"task {self.name!r}: closed_set={{column: labels}} is needed; columns with a set: "
+                    f"{columns or 'none'}"
                 )
             closed_set = {columns[0]: closed_set}
         for column, given in closed_set.items():
@@ -409,7 +414,8 @@ def metric_columns(metric: Metric, plan: Plan) -> tuple[str, ...]:
         if not able:
             kinds = ", ".join(slot.answer for slot in plan.scored)
             raise ConfigError(
-                f"metric {metric.name!r} reads {' and '.join(metric.takes)}; the target of {plan.instruction} has {kinds}"
+                f"metric {metric.name!r} reads {' and '.join(metric.takes)}; the target of {plan.instruction} has "
+                f"{kinds}"
             )
         chosen.append(able[0].column)
         free.remove(able[0])

@@ -45,8 +45,8 @@ def _check_finite(case: Case, side: str, samples: Sequence[Sample]) -> None:
             if entry.adaptor == slot.key:
                 (made,) = case.model.embed([entry])
                 assert torch.isfinite(made).all(), (
-                    f"as a {side}, {plugin.named(embed)} gave embeddings {plugin.kind(made)} of {shown(value)} that hold "  # type: ignore[arg-type]
-                    "NaN or infinity; expected finite numbers"
+                    f"as a {side}, {plugin.named(embed)} gave embeddings "  # type: ignore[arg-type]
+                    f"{plugin.kind(made)} of {shown(value)} that hold NaN or infinity; expected finite numbers"
                 )
 
 

@@ -46,8 +46,8 @@ STRANGE: tuple[Any, ...] = (
 
 
 def check_values(case: Case) -> str:
-    """Good values are read: the features have the length they say, the same value gives the same features, workers can do
-    it.
+    """Good values are read: the features have the length they say, the same value gives the same features, workers can
+    do it.
     """
     assert len(case.values) >= 2, "give two good values or more"
     for side in case.sides:

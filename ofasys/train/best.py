@@ -20,7 +20,8 @@ DIRECTIONS = {"max": True, "min": False}
 class Choice:
     """The figure that a best checkpoint has the best of.
 
-    name: "TASK.FIGURE", or "FIGURE": its mean over the tasks that have it. tasks: those. larger: whether more is better.
+    name: "TASK.FIGURE", or "FIGURE": its mean over the tasks that have it. tasks: those. larger: whether more is
+    better.
     """
 
     name: str
@@ -109,12 +110,14 @@ def _direction(asked: str, name: str, figure: str, tasks: Sequence[Task]) -> boo
     direction = found.pop() if len(found) == 1 else None
     if direction is None:
         raise ConfigError(
-            f"trainer.best is {asked!r}, and whether more of it is better is not known; write 'max:{name}' or 'min:{name}'"
+            f"trainer.best is {asked!r}, and whether more of it is better is not known; write 'max:{name}' or "
+            f"'min:{name}'"
         )
     return direction
 
 
 def _no_figure(asked: str, figure: str, known: Sequence[str]) -> ConfigError:
     return ConfigError(
-        f"trainer.best is {asked!r}, and there is no figure {figure!r}; {nearest(figure, known)}there are {', '.join(known)}"
+        f"trainer.best is {asked!r}, and there is no figure {figure!r}; {nearest(figure, known)}there are "
+        f"{', '.join(known)}"
     )

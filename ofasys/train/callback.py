@@ -102,7 +102,9 @@ class Callbacks:
         return bool(self.named)
 
     def call(self, hook: str, run: RunView) -> None:
-        """Call one method of each. Errors: PluginError naming callback, method and step for what is no error of ofasys."""
+        """Call one method of each. Errors: PluginError naming callback, method and step for what is no error of
+        ofasys.
+        """
         for name, callback in self.named.items():
             with _named(name, hook, f" at step {run.step}"):
                 getattr(callback, hook)(run)
@@ -138,7 +140,8 @@ class Callbacks:
                 raise
             except Exception as error:
                 raise CheckpointError(
-                    f"callback {name!r} cannot go on from what it kept ({type(error).__name__}: {error}); mend it, or give "
+                    f"callback {name!r} cannot go on from what it kept ({type(error).__name__}: {error}); mend it, or "
+                    "give "
                     "another `out`"
                 ) from error
 
@@ -179,7 +182,10 @@ class _named:  # noqa: N801
     """Within it what a callback raises gets its name; errors of ofasys and ends of the process pass."""
 
     def __init__(self, name: str, method: str, where: str) -> None:
-        self.told = f"callback {name!r} raised {{}} in {method}{where}: {{}}; the last checkpoint is whole; mend it and fit again"
+        self.told = (
+            f"callback {name!r} raised {{}} in {method}{where}: {{}}; the last checkpoint "
+            "is whole; mend it and fit again"
+        )
 
     def __enter__(self) -> None:
         pass

@@ -1,5 +1,5 @@
-"""The checkpoints of a run: the last, the one before it, and the best, each whole, found again by a pointer that is replaced in one
-move.
+"""The checkpoints of a run: the last, the one before it, and the best, each whole, found again by a pointer that is
+replaced in one move.
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ def restore(
 
 
 def _read_newest(out: Path) -> tuple[dict[str, Any], Path]:
-    """(what the newest whole checkpoint holds, its folder). Errors: CheckpointError that says what is wrong with each."""
+    """(what the newest whole checkpoint holds, its folder). Errors: CheckpointError that says what is wrong with
+    each.
+    """
     place, wrong = out / "checkpoints", list[CheckpointError]()
     for name in ("last", "before"):
         try:

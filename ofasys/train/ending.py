@@ -29,7 +29,8 @@ class Ending:
         said = "".join(f"\n  changed since: {line}" for line in changed)
         if stopped is not None and stopped["settings"] == list(astuple(self)):
             _log.warning(
-                f"{out} holds a run that ended early at step {step}: {stopped['why']}; nothing is trained; give another "
+                f"{out} holds a run that ended early at step {step}: {stopped['why']}; nothing is trained; give "
+                "another "
                 f"patience or max_steps, or another `out`{said}"
             )
             return False

@@ -138,8 +138,8 @@ def answer_rows(
     *,
     stop: bool = True,
 ) -> Answered:
-    """Answer the rows of a split, `limit` of them evenly spread. stop: whether a bad row is an error; else it is counted
-    in `bad`.
+    """Answer the rows of a split, `limit` of them evenly spread. stop: whether a bad row is an error; else it is
+    counted in `bad`.
     """
     rows = spread_rows(len(task.source(split)), limit)
     found, columns = Answered(Judged()), set[str]()
@@ -169,7 +169,8 @@ def answer_rows(
     for column, other in task.references.items():
         if columns and other not in columns:
             _log.warning(
-                f"task {task.name!r}: no {split} row has the column {other!r} that references names, so answers are scored "
+                f"task {task.name!r}: no {split} row has the column {other!r} that references names, so answers are "
+                "scored "
                 f"against {column!r} alone; {nearest(other, columns)}the rows have {', '.join(sorted(columns))}"
             )
     return found

@@ -43,8 +43,8 @@ def one_run(out: str | Path | None, *, training: bool = False) -> Iterator[None]
     """Within it the folder `out` is this thread's; None: nothing is held.
 
     training: a run goes on. Whoever prepares one (the command line) holds the folder around it with False; of two runs
-    the second is refused, nested or not. Any end lets go, that of a killed process too, and data workers that outlive it
-    hold nothing. Errors: ConfigError for a folder that another holds, naming process and time, or that cannot be
+    the second is refused, nested or not. Any end lets go, that of a killed process too, and data workers that outlive
+    it hold nothing. Errors: ConfigError for a folder that another holds, naming process and time, or that cannot be
     written.
     """
     if out is None:
@@ -92,8 +92,10 @@ def check_held(folder: Path, file: IO[str] | None) -> None:
         if os.path.samestat(os.fstat(file.fileno()), (folder / LOCK).stat()):
             return
     raise CheckpointError(
-        f"{folder} is not the folder this run was begun in any more ({LOCK} in it is gone or another's): it was removed, "
-        "moved or replaced; what was written is where it was moved to; leave the folder as it is while a run goes on, and "
+        f"{folder} is not the folder this run was begun in any more ({LOCK} in it is gone or another's): it was "
+        "removed, "
+        "moved or replaced; what was written is where it was moved to; leave the folder as it is while a run goes on, "
+        "and "
         "give the same fit again"
     )
 

@@ -77,7 +77,8 @@ class Finite:
 def step_clipped(
     optimizer: torch.optim.Optimizer, norm: torch.Tensor, clip: float, skip: torch.Tensor | None = None
 ) -> None:
-    """One step with gradients of length `norm` shortened to `clip` where they are longer. skip (): 1: no step after all.
+    """One step with gradients of length `norm` shortened to `clip` where they are longer. skip (): 1: no step after
+    all.
 
     A fused optimizer divides by `grad_scale` as it reads a gradient, and looks at `found_inf` itself: clipping takes no
     pass of its own, and nobody waits for the norm.

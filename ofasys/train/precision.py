@@ -86,8 +86,8 @@ def choose(precision: str, setup: Setup, trial: Callable[[], Step | None]) -> Pr
 def measured(config: ModelConfig, trial: Callable[[], Step | None]) -> Precision:
     """bfloat16 where it is clearly faster on this machine: by products of the model's width, and then by a whole step.
 
-    trial: makes a training step in a format, that leaves everything as it was; None: no batch could be made. A machine that
-    has to emulate bfloat16 is 10 to 150 times slower in it: one product shows that, and no step is tried.
+    trial: makes a training step in a format, that leaves everything as it was; None: no batch could be made. A machine
+    that has to emulate bfloat16 is 10 to 150 times slower in it: one product shows that, and no step is tried.
     """
     products = product_gain(config)
     if products < CLEARLY:

@@ -57,7 +57,8 @@ class Quarantine:
             if name in self.setup.tasks and name != but:
                 count, rows = len(self.state.bad[name]), len(self.setup.tasks[name].source("train"))
                 _log.warning(
-                    f"task {name!r}: {count} of its {rows} training rows were left out as bad, the first: {error}{where}"
+                    f"task {name!r}: {count} of its {rows} training rows were left out as bad, the first: "
+                    f"{error}{where}"
                 )
 
 

@@ -70,6 +70,7 @@ def writing(out: Path | None, what: str, kept: int | None) -> Iterator[None]:
             raise
         left = f"the checkpoint of step {kept} is whole" if kept is not None else "no checkpoint was saved before"
         raise CheckpointError(
-            f"{out}: {what} could not be written ({error.strerror or error}); {left}; make room or mend the folder, and the "
+            f"{out}: {what} could not be written ({error.strerror or error}); {left}; make room or mend the folder, "
+            "and the "
             f"same fit goes on {'from there' if kept is not None else 'from the start'}"
         ) from error

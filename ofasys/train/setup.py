@@ -75,8 +75,8 @@ class Setup:
 def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup:
     """Everything made ready; a run that `out` holds is gone on with.
 
-    Errors: ConfigError for tasks or callbacks that do not go together or weights that are not finite; CheckpointError for
-    a run that cannot be gone on with.
+    Errors: ConfigError for tasks or callbacks that do not go together or weights that are not finite; CheckpointError
+    for a run that cannot be gone on with.
     """
     by_name = {task.name: task for task in tasks}
     entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
@@ -144,7 +144,8 @@ def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequenc
         if here != there:
             raise CheckpointError(
                 f"{out} holds a run in which task {name!r} had {there[0]} rows in micro-batches of {there[1]}, not "
-                f"{here[0]} in {here[1]}: its place in the data would be another; give another `out`, or the task a new name"
+                f"{here[0]} in {here[1]}: its place in the data would be another; give another `out`, or the task a "
+                "new name"
             )
     for card in cards:
         if card.name in tasks:

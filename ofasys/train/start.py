@@ -31,7 +31,8 @@ def generalist(model: Model) -> GeneralistModel:
         return GeneralistModel(model)
     if not isinstance(model, GeneralistModel):
         raise ConfigError(
-            f"model is {type(model).__name__}; give GeneralistModel(...), what OFASys.from_pretrained returns, or a size as 'tiny'"
+            f"model is {type(model).__name__}; give GeneralistModel(...), what OFASys.from_pretrained returns, or a "
+            "size as 'tiny'"
         )
     return model
 
@@ -120,6 +121,7 @@ def tell_data(
             if then is not None and now is not None and then != now:
                 told = "trained on" if split == "train" else "evaluated on"
                 _log.warning(
-                    f"task {task.name!r}: the {split} rows ({task.source(split).describe()}) are not those this run was "
+                    f"task {task.name!r}: the {split} rows ({task.source(split).describe()}) are not those this run "
+                    "was "
                     f"{told} so far; it goes on with these; give another `out` to begin anew with them"
                 )

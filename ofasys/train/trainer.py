@@ -60,8 +60,8 @@ class Trainer:
     accumulate: int = 1
     """Steps of the schedule joined in one update."""
     precision: str = "auto"
-    """What is computed in, training and answers alike: "float32", "bfloat16", or "auto": bfloat16 where a few products and
-    a step, timed at the start, are clearly faster in it. Weights are float32 either way."""
+    """What is computed in, training and answers alike: "float32", "bfloat16", or "auto": bfloat16 where a few products
+    and a step, timed at the start, are clearly faster in it. Weights are float32 either way."""
     seed: int = 0
     """Of data order and dropout."""
     workers: int = 0
@@ -121,7 +121,8 @@ class Trainer:
             raise ConfigError(f"trainer.epochs is {self.epochs}; it is more than 0")
         if self.epochs is not None and self.max_steps is not None:
             raise ConfigError(
-                f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave one out"
+                f"trainer.epochs is {self.epochs} and max_steps {self.max_steps}; both say how long the run is, leave "
+                "one out"
             )
         if self.patience and not self.eval_every:
             raise ConfigError(
@@ -149,8 +150,8 @@ class Trainer:
         model: a new one, one that is trained, what `OFASys.from_pretrained` returns, or a size. Returned is what was
         given, an OFASys with the cards of these tasks; of a size, the model. Tasks the model knows keep the order of
         their labels. Ctrl-C, SIGTERM and SIGHUP end the step, save, and end `fit` by KeyboardInterrupt or `Terminated`;
-        a second one ends at once, and so does the first before the first step. Errors: ConfigError for tasks that do not
-        go together, a folder in which a run is going on, or weights or gradients that are not finite; DataError for
+        a second one ends at once, and so does the first before the first step. Errors: ConfigError for tasks that do
+        not go together, a folder in which a run is going on, or weights or gradients that are not finite; DataError for
         data as each task says; CheckpointError for a run folder that is torn, cannot be written, or is of another model
         or seed.
         """

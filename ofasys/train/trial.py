@@ -11,7 +11,9 @@ from ofasys.train.setup import Setup
 
 
 def trial_of(setup: Setup) -> Step | None:
-    """Forward and backward of the largest of the tasks' next micro-batches, in a number format; None if there is none."""
+    """Forward and backward of the largest of the tasks' next micro-batches, in a number format; None if there is
+    none.
+    """
     model = setup.model
     assembler = Assembler(list(setup.tasks.values()), setup.programs, setup.trainer.seed)
     few = [Ticket(setup.state.step, name, setup.state.drawn.get(name, 0)) for name in setup.tasks]

@@ -20,7 +20,8 @@ from ofasys.gallery.emoji.scenes import NAMES, Backdrop, Item, Scene, compose
 Row = dict[str, Any]
 SPLITS = ("train", "valid", "test")
 SCENES = {"train": 20_000, "valid": 200, "test": 400}  # rows of a task on scenes
-# Groups whose names captioning asks for, by split: things, rather than faces and signs. Few for valid, since each of its
+# Groups whose names captioning asks for, by split: things, rather than faces and signs. Few for valid, since each of
+# its
 # emoji is one more name to learn.
 CAPTIONED = {
     "valid": ("animals & nature", "food & drink"),

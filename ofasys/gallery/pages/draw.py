@@ -94,7 +94,8 @@ def _show(shown: Shown) -> str:
         pictures = "".join(media.picture(picture, 66) for picture in three)
         cards.append(media.card(pictures, media.text(judged.rows[i]["name"])))
     return (
-        "<p>From left to right: the picture that is meant; what the image tokenizer makes of its codes, which is the best there can be; "
+        "<p>From left to right: the picture that is meant; what the image tokenizer makes of its codes, which is the "
+        "best there can be; "
         f"what was drawn from the words.</p>{media.row(cards)}"
     )
 
@@ -113,8 +114,10 @@ def decoded(shown: Shown, picture: Image.Image) -> Image.Image:
 PAGE = Page(
     "draw",
     "An emoji drawn from its name",
-    "24 things on 5 colours, as pictures of 32 pixels: 16 codes of an image tokenizer that was trained on the pictures first. They are drawn by heart: the test is on a "
-    "third of the very pictures of training, from their names. The figure is the peak signal-to-noise ratio; the trivial answer is the mean picture.",
+    "24 things on 5 colours, as pictures of 32 pixels: 16 codes of an image tokenizer that was trained on the pictures "
+    "first. They are drawn by heart: the test is on a "
+    "third of the very pictures of training, from their names. The figure is the peak signal-to-noise ratio; the "
+    "trivial answer is the mean picture.",
     _tasks,
     _show,
     minutes=1.5,

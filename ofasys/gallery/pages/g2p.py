@@ -65,7 +65,8 @@ def _show(shown: Shown) -> str:
 PAGE = Page(
     "g2p",
     "How a word is said",
-    "Words of cmudict, letter by letter, to phones without stress. Tested on words that are not in training; many have a relative there "
+    "Words of cmudict, letter by letter, to phones without stress. Tested on words that are not in training; many have "
+    "a relative there "
     "(a plural, a name with another ending). The figure is the share of wrong phones.",
     _tasks,
     _show,

@@ -80,7 +80,8 @@ def _show(shown: Shown) -> str:
         kind = "right" if found[i] == make.rows[i]["what"] else "wrong"
         cards.append(
             media.card(
-                f"<b>{media.text(make.rows[i]['what'])}</b> <span class='{kind}'>nearest to: {media.text(found[i])}</span>",
+                f"<b>{media.text(make.rows[i]['what'])}</b> <span class='{kind}'>nearest to: "
+                f"{media.text(found[i])}</span>",
                 media.film(_pictures(make.references[i]["m"]), 0.05, 150, 16)
                 + media.film(_pictures(make.predictions[i]["m"]), 0.05, 150, 16),
                 f"the true one is named: {media.verdict(name.predictions[i]['what'], name.references[i]['what'])}",
@@ -88,7 +89,8 @@ def _show(shown: Shown) -> str:
             )
         )
     return (
-        f"<p>Left a true motion, right one that was made from the word. {right} of {len(found)} that were made are nearer to examples of their own move than "
+        f"<p>Left a true motion, right one that was made from the word. {right} of {len(found)} that were made are "
+        "nearer to examples of their own move than "
         f"to those of any other.</p>{media.row(cards)}"
     )
 
@@ -96,8 +98,10 @@ def _show(shown: Shown) -> str:
 PAGE = Page(
     "motion",
     "A motion made from its name, and named",
-    "Seven moves of a body of 15 joints, made by rule, two seconds each; no two have the same size of body, speed and reach. Made: by diffusion, from noise; the figure is the mean distance of joints from "
-    "those of a true motion of that name, in metres with the hips at one place, and the trivial answer a motion of training with any name. Named: motions that are not in training.",
+    "Seven moves of a body of 15 joints, made by rule, two seconds each; no two have the same size of body, speed and "
+    "reach. Made: by diffusion, from noise; the figure is the mean distance of joints from "
+    "those of a true motion of that name, in metres with the hips at one place, and the trivial answer a motion of "
+    "training with any name. Named: motions that are not in training.",
     _tasks,
     _show,
     text_pieces=400,

@@ -75,14 +75,18 @@ def _show(shown: Shown) -> str:
         cards.append(media.card(answer, media.sound(samples, rate)))
     letters = sum(answer["said"] == row["name"] for answer, row in zip(hear.predictions, hear.rows, strict=True))
     parts = [
-        f"<p>Heard: the recordings of the test, and the answers. By alignment (CTC) alone {letters / len(hear.rows):.1%} are right.</p>{media.row(cards)}"
+        "<p>Heard: the recordings of the test, and the answers. By alignment (CTC) alone "
+        f"{letters / len(hear.rows):.1%} are right.</p>{media.row(cards)}"
     ]
     made = [answer["wav"] for answer in say.predictions]
     again = shown.model.inference(HEAR, data=[{"wav": (wav.samples, wav.rate)} for wav in made])
     cards = []
     for row, wav, back in zip(say.rows, made, again, strict=True):
         true, name = row["wav"], row["name"]
-        how = f"<span class='{'right' if back['name'] == name else 'wrong'}'>heard again as {media.text(back['name'])}</span>"
+        how = (
+            f"<span class='{'right' if back['name'] == name else 'wrong'}'>heard again as "
+            f"{media.text(back['name'])}</span>"
+        )
         cards.append(
             media.card(
                 f"<b>{media.text(name)}</b> {how}",
@@ -92,7 +96,8 @@ def _show(shown: Shown) -> str:
         )
     right = sum(back["name"] == row["name"] for back, row in zip(again, say.rows, strict=True))
     parts.append(
-        f"<p>Said: the recording, and what the model made of the word, {right} of {len(made)} of which the same model hears as that word.</p>{media.row(cards)}"
+        f"<p>Said: the recording, and what the model made of the word, {right} of {len(made)} of which the same model "
+        f"hears as that word.</p>{media.row(cards)}"
     )
     return "".join(parts)
 
@@ -100,8 +105,10 @@ def _show(shown: Shown) -> str:
 PAGE = Page(
     "speech",
     "Spoken digits and letters",
-    "One voice, which said each of 36 names once (8 kHz, 8 bits). Heard: every row is a recording at another speed, pitch and loudness, in other noise; the test rows are "
-    "changes that are not in training, of the same recordings. Said: the ten digits by heart, so the test is on what was learned; the figure is the mel-cepstral distortion, in dB, from "
+    "One voice, which said each of 36 names once (8 kHz, 8 bits). Heard: every row is a recording at another speed, "
+    "pitch and loudness, in other noise; the test rows are "
+    "changes that are not in training, of the same recordings. Said: the ten digits by heart, so the test is on what "
+    "was learned; the figure is the mel-cepstral distortion, in dB, from "
     "the recording, and the trivial answer another digit.",
     _tasks,
     _show,

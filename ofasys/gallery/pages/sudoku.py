@@ -101,8 +101,10 @@ def _show(shown: Shown) -> str:
 PAGE = Page(
     "sudoku",
     "A sudoku of 4 x 4",
-    "8 of 16 cells are given, and they leave one solution. No puzzle of the test is in training, whatever its digits are called; there are only 288 solved boards, so those are. "
-    "What was given is in bold; of the answer, green cells are right and red ones wrong. The figure is the share of boards right throughout.",
+    "8 of 16 cells are given, and they leave one solution. No puzzle of the test is in training, whatever its digits "
+    "are called; there are only 288 solved boards, so those are. "
+    "What was given is in bold; of the answer, green cells are right and red ones wrong. The figure is the share of "
+    "boards right throughout.",
     _tasks,
     _show,
     lr=1.2e-3,

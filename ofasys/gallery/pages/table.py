@@ -194,19 +194,27 @@ def _result(sql: str, row: Any) -> str:
         try:
             truth, found = (reader.run(number, one, STEPS, ROWS) for one in (row["sql"], sql))
         except Refused as error:
-            return f"<span class='wrong'>does not run: {media.text(error)}</span><br><span class='muted'>truth: {media.text(row['sql'])}</span>"
+            return (
+                f"<span class='wrong'>does not run: {media.text(error)}</span><br><span "
+                f"class='muted'>truth: {media.text(row['sql'])}</span>"
+            )
     first = ", ".join(str(line[0]) for line in found.rows[:6])
     more = f" ... ({len(found.rows)} rows)" if len(found.rows) > 6 else ""
     if same(found, truth):
         return f"<span class='right'>{media.text(first)}{more}</span>"
-    return f"<span class='wrong'>{media.text(first) or '(no row)'}{more}</span><br><span class='muted'>truth: {media.text(row['sql'])}</span>"
+    return (
+        f"<span class='wrong'>{media.text(first) or '(no row)'}{more}</span><br><span "
+        f"class='muted'>truth: {media.text(row['sql'])}</span>"
+    )
 
 
 PAGE = Page(
     "table",
     "Questions over a table, and as SQL",
-    "Tables of three emoji with what is known of them; tested on tables of emoji that are in no table of training, so the answer has to be read. And a database of all emoji: "
-    "tested on pairs of a question and a value that are not in training. The figures are the share of answers right word for word, and of queries whose result is the true one.",
+    "Tables of three emoji with what is known of them; tested on tables of emoji that are in no table of training, so "
+    "the answer has to be read. And a database of all emoji: "
+    "tested on pairs of a question and a value that are not in training. The figures are the share of answers right "
+    "word for word, and of queries whose result is the true one.",
     _tasks,
     _show,
     minutes=1.7,

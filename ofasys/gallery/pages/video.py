@@ -96,8 +96,10 @@ def _show(shown: Shown) -> str:
 PAGE = Page(
     "video",
     "A short video, captioned",
-    "Four frames of one thing in front of a still background. Tested on clips that are not in training: other places, sizes, "
-    "ways and backgrounds of the same eight things and six events. The figure is the share of captions right word for word.",
+    "Four frames of one thing in front of a still background. Tested on clips that are not in training: other places, "
+    "sizes, "
+    "ways and backgrounds of the same eight things and six events. The figure is the share of captions right word for "
+    "word.",
     _tasks,
     _show,
     minutes=1.7,

@@ -16,7 +16,8 @@ from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.symbols import Symbols
 from ofasys.types import SlotFeatures
 
-# About the mean and deviation of the log-mel magnitudes of speech. Numbers of ours, not of a data set: a frame then means
+# About the mean and deviation of the log-mel magnitudes of speech. Numbers of ours, not of a data set: a frame then
+# means
 # the same in every model and every task, and a value of one data set comes back whole from a model of another.
 MEAN, DEVIATION = -5.0, 2.5
 

@@ -28,7 +28,8 @@ class Pixels(Concatenate):
         return SlotFeatures(tensors, h * w, raster(h, w), orders=1, info={"width": image.width, "height": image.height})
 
     def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
-        """patches (n, 3 * p * p), and of each shape (h, w) of pictures in patches `grid HxW` (pictures, h * w): their rows.
+        """patches (n, 3 * p * p), and of each shape (h, w) of pictures in patches `grid HxW` (pictures, h * w): their
+        rows.
 
         A shape stands in a name, so that a network over whole pictures need not ask a device what to run.
         """

@@ -17,7 +17,8 @@ from ofasys.modality.motion.skeleton import Skeleton
 from ofasys.modality.shared.array import as_array, holds_array
 
 EXPECTED = (
-    "a BVH file's path, text or bytes, a Motion, joint positions (frames, joints, 3), or a mapping that has `positions` "
+    "a BVH file's path, text or bytes, a Motion, joint positions (frames, joints, 3), or a mapping that has "
+    "`positions` "
     "and may have `fps`, `parents`, `names`"
 )
 

@@ -35,7 +35,8 @@ class Skeleton:
         sizes = {len(self.names), len(self.parents), len(self.offsets), len(self.channels)}
         if len(sizes) != 1 or 0 in sizes:
             raise DataError(
-                f"a skeleton with {len(self.names)} names, {len(self.parents)} parents, {len(self.offsets)} offsets and "
+                f"a skeleton with {len(self.names)} names, {len(self.parents)} parents, {len(self.offsets)} offsets "
+                "and "
                 f"channels for {len(self.channels)} joints",
                 expected="one of each for every joint",
             )

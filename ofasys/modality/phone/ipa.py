@@ -10,14 +10,18 @@ from ofasys.errors import DataError
 from ofasys.modality.phone.inventory import BOUNDARY
 
 # The chart of the International Phonetic Association, revised to 2020, row by row.
-PULMONIC = "p b t d ʈ ɖ c ɟ k ɡ q ɢ ʔ m ɱ n ɳ ɲ ŋ ɴ ʙ r ʀ ⱱ ɾ ɽ ɸ β f v θ ð s z ʃ ʒ ʂ ʐ ç ʝ x ɣ χ ʁ ħ ʕ h ɦ ɬ ɮ ʋ ɹ ɻ j ɰ l ɭ ʎ ʟ"
+PULMONIC = (
+    "p b t d ʈ ɖ c ɟ k ɡ q ɢ ʔ m ɱ n ɳ ɲ ŋ ɴ ʙ r ʀ ⱱ ɾ ɽ ɸ β f v θ ð s z ʃ ʒ ʂ ʐ ç ʝ "
+    "x ɣ χ ʁ ħ ʕ h ɦ ɬ ɮ ʋ ɹ ɻ j ɰ l ɭ ʎ ʟ"
+)
 OTHER = "ʘ ǀ ǃ ǂ ǁ ɓ ɗ ʄ ɠ ʛ ʍ w ɥ ʜ ʢ ʡ ɕ ʑ ɺ ɧ"
 VOWELS = "i y ɨ ʉ ɯ u ɪ ʏ ʊ e ø ɘ ɵ ɤ o ə ɛ œ ɜ ɞ ʌ ɔ æ ɐ a ɶ ɑ ɒ"
 BEYOND = "ɚ ɝ ɫ ᵻ ᵿ ȵ ȶ ȡ ȴ"  # not on the chart, but what dictionaries write
 AFFRICATES = "p͡f b͡v t͡s d͡z t͡ʃ d͡ʒ t͡ɕ d͡ʑ ʈ͡ʂ ɖ͡ʐ t͡θ d͡ð c͡ç ɟ͡ʝ k͡x ɡ͡ɣ q͡χ t͡ɬ d͡ɮ k͡p ɡ͡b ŋ͡m"
 MODIFIERS = "ʰ ʱ ʷ ʲ ˠ ˤ ˀ ⁿ ᵐ ᵑ ˡ ᶿ ˣ ᵊ ʼ ˞ ː ˑ"  # stand after what they change
 MARKS = (  # stand over, under or through it
-    "\u0325 \u030a \u032c \u0339 \u031c \u031f \u0320 \u0308 \u033d \u0329 \u032f \u0324 \u0330 \u033c \u0334 \u031d \u031e "
+    "\u0325 \u030a \u032c \u0339 \u031c \u031f \u0320 \u0308 \u033d \u0329 \u032f \u0324 \u0330 \u033c \u0334 \u031d "
+    "\u031e "
     "\u0318 \u0319 \u032a \u033a \u033b \u0303 \u031a \u0306 \u0361 \u035c \u0327 "
     "\u030b \u0301 \u0304 \u0300 \u030f \u030c \u0302 \u1dc4 \u1dc5 \u1dc6 \u1dc7 \u1dc8 \u1dc9"
 )

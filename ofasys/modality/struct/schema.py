@@ -167,7 +167,10 @@ def _columns(read: Read, table: str, samples: int) -> Iterator[Column]:
 def _samples(read: Read, table: str, column: str, count: int) -> list[str]:
     """The first distinct values, as SQL writes them; long ones and blobs left out."""
     one = _quoted(column)
-    query = f"SELECT CASE typeof({one}) WHEN 'text' THEN CAST(substr({one}, 1, {LONGEST + 1}) AS BLOB) WHEN 'blob' THEN NULL "
+    query = (
+        f"SELECT CASE typeof({one}) WHEN 'text' THEN CAST(substr({one}, 1, {LONGEST + 1}) AS "
+        "BLOB) WHEN 'blob' THEN NULL "
+    )
     query += f"ELSE {one} END FROM main.{_quoted(table)} LIMIT {LOOKED_AT}"
     try:
         found = dict.fromkeys(value for (value,) in _rows(read, query, decoded=False))

@@ -37,7 +37,8 @@ class Animation:
         if count > MOST_FRAMES or count * width * height > MOST_DECODED:
             raise DataError(
                 f"{what}: {count:,} frames of {width} x {height} pixels",
-                expected=f"at most {MOST_FRAMES:,} frames and {MOST_DECODED:,} pixels in all; cut it, or make it an mp4",
+                expected=f"at most {MOST_FRAMES:,} frames and {MOST_DECODED:,} pixels in all; cut "
+                "it, or make it an mp4",
             )
         stands = self._stands(count) if timed and count > 1 else np.ones(count)
         ends = np.cumsum(stands)

@@ -33,7 +33,8 @@ ROTARY = PositionScheme(
     check=lambda config: (
         None
         if config.width // config.heads % (2 * config.rotary_axes) == 0
-        else f"heads are {config.width // config.heads} wide; rotary positions of {config.rotary_axes} axes take a multiple of "
+        else f"heads are {config.width // config.heads} wide; rotary positions of "
+        f"{config.rotary_axes} axes take a multiple of "
         f"{2 * config.rotary_axes}: give another width, or number of heads"
     ),
 )

@@ -30,7 +30,9 @@ class Alibi(Positions):
 
 
 def slopes(heads: int) -> list[float]:
-    """(H,): a geometric row from 2 ** (-8 / H) on; of a number that is no power of two, filled up from the next one's."""
+    """(H,): a geometric row from 2 ** (-8 / H) on; of a number that is no power of two, filled up from the next
+    one's.
+    """
     whole = 2 ** int(math.log2(heads))
     first = [2 ** (-8 * (i + 1) / whole) for i in range(whole)]
     more = [2 ** (-4 * (2 * i + 1) / whole) for i in range(heads - whole)]

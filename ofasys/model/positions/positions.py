@@ -1,7 +1,7 @@
 """What every position scheme has: three places where it may have a say, in each of which most say nothing.
 
-Positions are (order, y, x): the place in the sentence, and in a picture; y and x are -1 where there is no grid. `B` samples,
-`T` query and `S` key positions, `H` heads, `K` head width, `D` width.
+Positions are (order, y, x): the place in the sentence, and in a picture; y and x are -1 where there is no grid. `B`
+samples, `T` query and `S` key positions, `H` heads, `K` head width, `D` width.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ LOWEST = -1e4  # below it a bias means "hidden"
 def guarded(bias: Tensor) -> Tensor:
     """A bias with what is meant as "hidden" by a large finite number as -inf, which it has to be.
 
-    On torch 2.13 the default attention kernel of a CPU gives a gradient that is as many times too large as there are keys
-    where a whole row of a mask is -1e9; with -inf, and with a boolean mask, it is right.
+    On torch 2.13 the default attention kernel of a CPU gives a gradient that is as many times too large as there are
+    keys where a whole row of a mask is -1e9; with -inf, and with a boolean mask, it is right.
     """
     return bias.masked_fill(bias <= LOWEST, -torch.inf)

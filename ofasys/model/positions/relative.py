@@ -1,4 +1,5 @@
-"""Relative positions as in T5 (Raffel et al., 2020): a learned bias by distance, in buckets that grow, shared by all layers.
+"""Relative positions as in T5 (Raffel et al., 2020): a learned bias by distance, in buckets that grow, shared by all
+layers.
 
 Within a picture, whose patches all stand at one place of the sentence, rows and columns apart have a bias each.
 """

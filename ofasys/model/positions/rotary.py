@@ -1,4 +1,5 @@
-"""Rotary positions (RoPE; Su et al., 2021), by the sentence, by rows and columns, or by all three (M-RoPE; Wang et al., 2024).
+"""Rotary positions (RoPE; Su et al., 2021), by the sentence, by rows and columns, or by all three (M-RoPE; Wang et
+al., 2024).
 
 The two halves of a head's numbers are the two coordinates that are turned, as in LLaMA.
 """
@@ -13,8 +14,8 @@ from ofasys.model.sizes import ModelConfig
 
 
 class Rotary(Positions):
-    """A pair of numbers is turned by place x base ** (-i / pairs). axes 1: the place in the sentence; 2: half of the pairs by
-    rows, half by columns; 3: a third each by order, row and column. Rows and columns count from the order
+    """A pair of numbers is turned by place x base ** (-i / pairs). axes 1: the place in the sentence; 2: half of the
+    pairs by rows, half by columns; 3: a third each by order, row and column. Rows and columns count from the order
     of their picture on, so what has no grid stands at its order on every axis.
     """
 

@@ -155,7 +155,10 @@ class Blocks(Rows):
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the system's
             what = " ".join(str(error).split())
-            return f"{self.describe()}: {self._block_name} {start} is damaged, and with it {self._size(start, end)} rows: {what}"
+            return (
+                f"{self.describe()}: {self._block_name} {start} is damaged, and with it "
+                f"{self._size(start, end)} rows: {what}"
+            )
         if table.num_rows != self._size(start, end):
             return (
                 f"{self.describe()}: {self._block_name} {start} holds {table.num_rows} rows of {self._size(start, end)}"

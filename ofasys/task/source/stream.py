@@ -65,7 +65,8 @@ class Stream(Blocks):
             most = f"{MOST_ROWS if max_rows is None else max_rows:,}"
             _log.warning(
                 f"reading {name} (at most {most} rows) into {folder}, which is removed afterwards: rows are drawn by "
-                "number and a stream has no numbers. To read it once and for all write it to a .parquet file and give the path"
+                "number and a stream has no numbers. To read it once and for all write it to a .parquet file and give "
+                "the path"
             )
             with open(self.file, "wb") as file:
                 for table in _tables(_kept(_numbered(data, name, max_rows), name, classes or {})):

@@ -60,7 +60,8 @@ class Tar(Rows):
             kind = extensions.setdefault(extension.lower(), len(extensions))
             if len(extensions) > MOST_EXTENSIONS:
                 raise self._fault(
-                    f"its members have more than {MOST_EXTENSIONS} extensions, such as {extension!r} of {member.name!r}",
+                    f"its members have more than {MOST_EXTENSIONS} extensions, such as {extension!r} of "
+                    f"{member.name!r}",
                     "names KEY.EXTENSION; the key of a sample ends at the first dot of the name",
                 )
             found.extend((at, kind, member.offset_data, member.size))
@@ -133,7 +134,8 @@ class Tar(Rows):
                 row[name] = value
             elif name not in (KEY, "json") and (isinstance(own, np.ndarray) or own != value):
                 raise self._fault(
-                    f"{f'{row[KEY]}.json'!r} has a field {name!r}, and there is a member of that name with another value",
+                    f"{f'{row[KEY]}.json'!r} has a field {name!r}, and there is a member of that name with another "
+                    "value",
                     "a name of its own for each column",
                 )
         return row

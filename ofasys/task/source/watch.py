@@ -21,9 +21,9 @@ Stamp = tuple[int, int, int]  # size in bytes, time of change in nanoseconds, in
 class Watch:
     """A file, known again by its size, its time of change and its inode. Reads of it stand in `with watch:`.
 
-    stamp: as it was seen before; None: as it is now. It is compared before a read and after it, so that what is read is of one state of the file. A touched file counts
-    as changed. Errors: LoadingError when it has changed or is gone, or when the system cannot read it; any other error
-    of the read goes on, unless the file has changed.
+    stamp: as it was seen before; None: as it is now. It is compared before a read and after it, so that what is read
+    is of one state of the file. A touched file counts as changed. Errors: LoadingError when it has changed or is gone,
+    or when the system cannot read it; any other error of the read goes on, unless the file has changed.
     """
 
     __slots__ = ("_path", "path", "stamp")

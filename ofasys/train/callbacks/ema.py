@@ -16,13 +16,15 @@ from ofasys.train.callback import Callback, RunView
 class EMA(Callback):
     """average = decay x average + (1 - decay) x weights, after every update, in float32.
 
-    It is saved with the run, evaluated in place of the weights, and found in `RUN/checkpoints/.../callbacks.safetensors`
-    as `EMA/NAME`. Rows and weights that are new to the model start from themselves.
+    It is saved with the run, evaluated in place of the weights, and found in
+    `RUN/checkpoints/.../callbacks.safetensors` as `EMA/NAME`. Rows and weights that are new to the model start from
+    themselves.
     """
 
     def __init__(self, decay: float = 0.999, evaluate: bool = True, keep: bool = False) -> None:
-        """decay: from 0 to less than 1; 0.999 looks back some 1,000 updates. evaluate: the valid rows, and with them the
-        best checkpoint's choice, see the average. keep: the model has the average as its weights when `fit` is over.
+        """decay: from 0 to less than 1; 0.999 looks back some 1,000 updates. evaluate: the valid rows, and with them
+        the best checkpoint's choice, see the average. keep: the model has the average as its weights when `fit` is
+        over.
         """
         if not 0 <= decay < 1:
             raise ConfigError(f"EMA has decay={decay}; it is 0 or more and less than 1")
