@@ -28,41 +28,45 @@ def _nothing(options: Options, width: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """A loss a slot can name.
-
-    kind: the kind of target it is for: tokens, frames, noise, number, alignment, contrast, category. load:
-    "module:name" of the function (tokens) or of the class (else), imported when first asked. options: a dataclass of
-    the attributes it gives a slot; keyed: those that make another set of its weights, and all that its class reads.
-    label_column: the option that names the column it learns from; label_modality, label_options: what that column is
-    where no slot of the instruction has it. generator: the default for what is learned. prepare: "module:function",
-    (features, options, random) -> (features for the stream, arrays to learn from). before: a value's positions are
-    predicted from the ones before them. together: they see each other. view "all": it judges all the slots that name
-    it at once. cost: (options, width) -> learned numbers. rewarded: its answers are scored by a metric, and learned
-    from by how much better they are. modalities: of a criterion from outside, those it fits; empty: all that have a
-    criterion of its kind. units: "module:function", (lengths (values,), arrays) -> what its loss is a sum over; tokens
-    are counted one by one. join: "module:function", (lengths, arrays of a batch) -> the same with what its module
-    would have to ask a device for.
-    """
+    """A loss a slot can name."""
 
     name: str
     about: str
+    """In a sentence, for plans and lists."""
     kind: str
+    """The kind of target it is for, one of `KINDS`."""
     load: str
+    """ "module:name" of the function (over tokens) or of the module's class (else), imported when first used."""
     options: type | None = None
+    """A dataclass of the attributes it gives a slot."""
     keyed: tuple[str, ...] = ()
+    """Those of them that make another set of its weights, and all that its function or class reads."""
     label_column: str | None = None
+    """The option that names the column it learns from."""
     label_modality: str = "TEXT"
+    """What that column is, where no slot of the instruction has it."""
     label_options: Mapping[str, Any] | None = None
+    """And its attributes; with any, the column is read so whatever slot has it."""
     generator: str | None = None
+    """The default for what is learned."""
     prepare: str | None = None
+    """ "module:function", (features, options, random) -> (features for the stream, arrays to learn from)."""
     before: bool = False
+    """A value's positions are predicted from the ones before them."""
     together: bool = False
+    """A value's positions see each other."""
     view: Literal["slot", "all"] = "slot"
+    """ "all": it judges all the slots that name it at once."""
     cost: Callable[[Options, int], int] = _nothing
+    """(options, width) -> learned numbers."""
     units: str = "ofasys.criterion.units:positions"
+    """ "module:function", (lengths (values,), arrays) -> what its loss is a sum over; tokens are counted one by one."""
     join: str | None = None
+    """ "module:function", (lengths, arrays of a batch) -> the same with what its module would ask a device for."""
     rewarded: bool = False
+    """Answers are scored by a metric, and learned from by how much better they are."""
     modalities: tuple[str, ...] = ()
+    """Of a criterion from outside, those it fits; none: all that have a criterion of its kind."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -15,21 +15,23 @@ from ofasys.generator.frames_options import FramesOptions
 
 @dataclass(frozen=True)
 class Generator:
-    """How a slot gets a value. kind: the kind of target it is for; "tokens" for what the target's automaton describes.
-
-    load: "module:attribute", imported on first use. options: a dataclass of the attributes it gives a slot, which are
-    arguments of `inference` too. ranks: it gives every label of a closed set its exact probability. searches: it takes
-    the options of a search. lengthless: why `max_length` changes nothing of what it makes; None where it does.
-    """
+    """How a slot gets a value."""
 
     name: str
     about: str
+    """In a sentence, for plans and lists."""
     load: str
+    """ "module:attribute", imported on first use."""
     kind: str = "tokens"
+    """The kind of target it is for; "tokens": what the target's automaton describes."""
     options: type | None = None
+    """A dataclass of the attributes it gives a slot, which are arguments of `inference` too."""
     lengthless: str | None = None
+    """Why `max_length` changes nothing of what it makes; None where it does."""
     ranks: bool = False
+    """It gives every label of a closed set its exact probability."""
     searches: bool = False
+    """It takes the options of a search."""
 
     def resolve(self) -> Callable[..., Any]:
         """The function itself. Errors: PluginError where it cannot be imported."""

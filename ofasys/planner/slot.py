@@ -20,41 +20,52 @@ class Choice:
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """One slot with every choice made.
-
-    index: its number in the plan. side: source, target, or label: a column that stands in no stream and that another
-    slot learns from. column: where a row holds its value. group: the repetition it stands in, or None. kind: its kind
-    of target. label_slot: index of the slot it learns from. options: every attribute that reaches it, (name, value,
-    why). ranges: (vocabulary range, ids in it or None if data decides). expected: stream positions of one value, an
-    estimate. refers_to: index of the slot it refers to. learned_by, made_by: the records of its criterion and
-    generator.
-    """
+    """One slot with every choice made."""
 
     index: int
+    """Its number in the plan."""
     modality: str
     side: str
+    """source, target, or label: a column that stands in no stream and that another slot learns from."""
     column: str
+    """Where a row holds its value."""
     group: int | None
+    """The repetition it stands in."""
     preprocess: Choice
     adaptor: Choice
     key: str
+    """Of the adaptor's weights in a model: slots of one key share them."""
     positions: str
+    """ "1-D", "2-D" or "3-D"."""
     criterion: Choice | None
     generator: Choice | None
     postprocess: Choice
     kind: str | None
+    """Its kind of target, by name."""
     label_slot: int | None
+    """The slot it learns from."""
     weight: float
+    """Factor of its loss."""
     no_loss: bool
+    """Given with the sample, neither learned nor generated."""
     closed_set: bool
+    """Its value is one of a known set."""
     is_label: bool
+    """Metrics look at it, and at others so marked, alone."""
     value: str
+    """What its value is called, in outputs and to metrics."""
     ranges: tuple[tuple[str, int | None], ...]
+    """(vocabulary range, ids in it, or None if data decides)."""
     expected: int
+    """Stream positions of one value, an estimate."""
     refers_to: int | None
+    """The slot it refers to, as a box to its image."""
     options: tuple[tuple[str, Any, str], ...]
+    """Every attribute that reaches it: (name, value, why)."""
     learned_by: Criterion | None = field(default=None, repr=False, compare=False)
+    """The record of its criterion."""
     made_by: Generator | None = field(default=None, repr=False, compare=False)
+    """The record of its generator."""
 
     @property
     def made_as(self) -> Kind:

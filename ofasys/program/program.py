@@ -28,36 +28,40 @@ Labels = Mapping[str, Sequence[str]]  # column -> its closed set
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A stretch of the target that is made in one go: tokens, or one value that is none.
-
-    Of tokens: steps and items in order, `lead` of which come before anything is generated; mark: the token it begins
-    with, if any; constraint: the automaton of the rest. Of another value: its slot, and whether it is drawn or given.
-    """
+    """A part of the target that is made in one go: tokens, or one value that is none."""
 
     steps: tuple[Step, ...] = ()
+    """Of tokens: the plan's, in order."""
     items: tuple[Item, ...] = ()
+    """And what they are in the automaton."""
     lead: int = 0
+    """How many of them come before anything is generated."""
     mark: int | None = None
+    """The token it begins with, if any."""
     constraint: Constraint | None = None
+    """The automaton of the rest."""
     slot: int | None = None
+    """Of a value that is no tokens: its slot."""
     drawn: bool = False
+    """And whether it is generated, or given."""
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A plan ready to run.
-
-    preprocessors: one per slot. stages: the target, in the order it is made. labels: slot -> closed set. max_positions:
-    the longest stream the model takes.
-    """
+    """A plan ready to run."""
 
     plan: Plan
     symbols: Symbols
     preprocessors: tuple[Preprocessor, ...]
+    """One a slot."""
     stages: tuple[Stage, ...]
+    """The target, in the order it is made."""
     labels: Mapping[int, ClosedSet]
+    """Slot -> closed set."""
     max_positions: int
+    """The longest stream the model takes."""
     prompts: dict[str, np.ndarray] = field(default_factory=dict)
+    """Text -> ids, as they are asked for."""
 
     @property
     def only(self) -> Stage:
