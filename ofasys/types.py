@@ -5,7 +5,7 @@
 
 `Float[Tensor, "N D"]` is a tensor of floats, N by D, as jaxtyping writes it; "" is one number. A size is the same
 wherever its name stands in one object and in those it always holds; a name that is a field is that field's value. The
-tests check every object that is made (tests/shapes.py).
+tests check every object that is made (tests/tensor_shapes.py).
 """
 
 from __future__ import annotations

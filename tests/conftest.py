@@ -11,11 +11,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import hypothesis
 import pytest
-import shapes
+import tensor_shapes
 import torch
 
 torch.set_num_threads(1)
-shapes.watch()
+tensor_shapes.watch()
 
 # The same examples each time, however busy the machine is; `--hypothesis-profile=default` looks for new ones.
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)

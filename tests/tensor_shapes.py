@@ -14,7 +14,7 @@ from ofasys import types
 DTYPES = {"Bool": ("bool",), "Int": ("int",), "Float": ("float", "bfloat")}  # how the names of a kind's dtypes begin
 
 
-class WrongShape(TypeError):
+class ShapeError(TypeError):
     """An array is not what its annotation says."""
 
 
@@ -43,7 +43,7 @@ def annotated(cls):
 
 
 def check(made, sizes):
-    """Errors: WrongShape. sizes: dimension -> size, of the object that holds this one; what is found here is added."""
+    """Errors: ShapeError. sizes: dimension -> size, of the object that holds this one; what is found here is added."""
     for field, hint in annotated(type(made)).items():
         check_value(getattr(made, field), hint, vars(made), sizes, f"{type(made).__name__}.{field}")
 
@@ -65,13 +65,13 @@ def check_value(value, hint, known, sizes, place):
 def check_array(value, hint, known, sizes, place):
     (kind, *dims), said = hint.__metadata__, f"{place} is {hint.__metadata__[0]} {hint.__metadata__[1:]}"
     if not isinstance(value, hint.__origin__):
-        raise WrongShape(f"{said} of {hint.__origin__.__name__}, and a {type(value).__name__} was given")
+        raise ShapeError(f"{said} of {hint.__origin__.__name__}, and a {type(value).__name__} was given")
     if not str(value.dtype).removeprefix("torch.").startswith(DTYPES[kind]) or len(dims) != value.ndim:
-        raise WrongShape(f"{said}, and {value.dtype} {tuple(value.shape)} was given")
+        raise ShapeError(f"{said}, and {value.dtype} {tuple(value.shape)} was given")
     for dim, size in zip(dims, value.shape, strict=True):
         wanted = int(dim) if dim.isdigit() else known.get(dim, sizes.setdefault(dim, size))
         if wanted != size:
-            raise WrongShape(f"{said}, {dim} being {wanted}, and {value.dtype} {tuple(value.shape)} was given")
+            raise ShapeError(f"{said}, {dim} being {wanted}, and {value.dtype} {tuple(value.shape)} was given")
 
 
 def watch():

@@ -6,9 +6,9 @@ import inspect
 
 import numpy as np
 import pytest
-import shapes
+import tensor_shapes
 import torch
-from shapes import WrongShape
+from tensor_shapes import ShapeError
 
 from ofasys import types
 from ofasys.types import Hidden, Layout, Loss, LossOutput, Prediction, SlotFeatures, Stream, TokenSpan, TokenTargets
@@ -47,38 +47,38 @@ def test_what_is_right_passes():
     ],
 )
 def test_a_wrong_layout_is_found(wrong):
-    with pytest.raises(WrongShape, match=r"Layout\.\w+ is Int"):
+    with pytest.raises(ShapeError, match=r"Layout\.\w+ is Int"):
         Layout(**{**LAYOUT, **wrong})
 
 
 def test_what_an_object_holds_has_its_sizes():
-    with pytest.raises(WrongShape, match=r"Layout.padded_index is Int \('N',\), N being 5, and torch.int64 \(4,\) was"):
+    with pytest.raises(ShapeError, match=r"Layout.padded_index is Int \('N',\), N being 5, and torch.int64 \(4,\) was"):
         Stream(torch.zeros(5, 8), Layout(**LAYOUT))
-    with pytest.raises(WrongShape, match=r"Layout\.padded_index"):
+    with pytest.raises(ShapeError, match=r"Layout\.padded_index"):
         dataclasses.replace(Hidden(torch.zeros(4, 8), Layout(**LAYOUT)), states=torch.zeros(3, 8))
     targets = TokenTargets(**{**TARGETS, "allowed": torch.ones(5, 7, dtype=torch.bool)})
     for hidden, candidates in [((5, 8), (7, 9)), ((5, 8), (6, 8)), ((4, 8), (7, 8))]:
-        with pytest.raises(WrongShape):
+        with pytest.raises(ShapeError):
             Prediction(targets, torch.zeros(hidden), torch.zeros(candidates))
 
 
 def test_a_size_named_as_a_field_is_that_field():
-    with pytest.raises(WrongShape, match=r"SlotFeatures.grid is Int \('length', '2'\), length being 4, and"):
+    with pytest.raises(ShapeError, match=r"SlotFeatures.grid is Int \('length', '2'\), length being 4, and"):
         SlotFeatures({}, 4, np.zeros((3, 2), np.int64))
 
 
 def test_numbers_and_what_stands_in_a_mapping():
     LossOutput(torch.tensor(1.0), {"fit": torch.tensor(0.5)})
-    with pytest.raises(WrongShape, match=r"LossOutput.sum is Float \(\)"):
+    with pytest.raises(ShapeError, match=r"LossOutput.sum is Float \(\)"):
         LossOutput(torch.zeros(1))
-    with pytest.raises(WrongShape, match=r"LossOutput.figures\['fit'\] is Float \(\)"):
+    with pytest.raises(ShapeError, match=r"LossOutput.figures\['fit'\] is Float \(\)"):
         LossOutput(torch.tensor(1.0), {"fit": torch.zeros(2)})
-    with pytest.raises(WrongShape, match=r"Loss.left_out\[3\]\['short'\] is Int \(\)"):
+    with pytest.raises(ShapeError, match=r"Loss.left_out\[3\]\['short'\] is Int \(\)"):
         Loss(torch.tensor(1.0), torch.zeros(4), torch.zeros(4), {}, {3: {"short": torch.tensor(1.0)}})
 
 
 def test_an_array_is_no_tensor():
-    with pytest.raises(WrongShape, match=r"of ndarray, and a Tensor was given"):
+    with pytest.raises(ShapeError, match=r"of ndarray, and a Tensor was given"):
         TokenSpan(0, torch.tensor([1]), None, None)
 
 
@@ -96,10 +96,10 @@ def test_no_tensor_crosses_rooms_without_its_shape():
 
 
 def test_every_class_is_watched():
-    found = [cls for cls in vars(types).values() if shapes.is_ours(cls)]
+    found = [cls for cls in vars(types).values() if tensor_shapes.is_ours(cls)]
     assert len(found) > 20
     assert all(hasattr(cls.__init__, "__wrapped__") for cls in found)
-    assert {cls.__name__ for cls in found if shapes.annotated(cls)} >= {
+    assert {cls.__name__ for cls in found if tensor_shapes.annotated(cls)} >= {
         "Layout",
         "Stream",
         "Batch",
