@@ -71,7 +71,7 @@ class Schedule(Protocol):
 
 @runtime_checkable
 class Countable(Protocol):
-    """What a schedule may also do, so that resuming costs nothing: count its turns in closed form."""
+    """What a schedule may also do, so that a run of so many epochs finds its length at once: count in closed form."""
 
     def count(self, start: int, stop: int, tasks: Sequence[Entry]) -> dict[str, int]:
         """Micro-batches of each task over the steps start <= step < stop, at all of which `tasks` are active."""
@@ -243,11 +243,6 @@ def _counts_its_own_turns(schedule: object) -> bool:
     line = type(schedule).__mro__
     places = [[name in vars(kind) for kind in line] for name in ("count", "turns")]
     return all(any(found) for found in places) and places[0].index(True) <= places[1].index(True)
-
-
-def positions(schedule: str | Schedule, entries: Sequence[Entry], step: int) -> dict[str, int]:
-    """How many micro-batches each task has drawn before this step of a run that began with these tasks."""
-    return Ledger(schedule, entries, max_steps=step).positions(step)
 
 
 # --- the pattern of a weighted round robin -------------------------------------------------------------------------
