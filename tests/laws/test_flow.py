@@ -44,7 +44,7 @@ def test_what_goes_in_comes_back(name, tiny):
     """Preprocess, cut the answer apart, postprocess: the row's own values, boxes within a bin."""
     made = tiny.program(name)
     for row, sample in zip(tiny.ROWS[name], tiny.samples(name), strict=True):
-        row = made.plan and _spread(made, row)
+        row = _spread(made, row)
         runs = split(made, sample.tokens)
         for slot in made.plan.on("target"):
             if slot.no_loss:
