@@ -64,9 +64,9 @@ class Engine(Protocol):
     ) -> Session:
         """A session of R rows, in evaluation mode and without gradients.
 
-        source: of B samples, or None where it is empty; states: what `forward` made of it. An engine that `reads_states`
-        is given these, any other the stream. sources: B. prefix: what stands in each sample's target so far, at least one
-        position each. room: positions that will come after it; more may.
+        source: of B samples, or None where it is empty; states: what `forward` made of it. An engine that
+        `reads_states` is given these, any other the stream. sources: B. prefix: what stands in each sample's target so
+        far, at least one position each. room: positions that will come after it; more may.
         """
         ...
 

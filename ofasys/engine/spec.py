@@ -18,7 +18,9 @@ class EngineSpec:
     """By which a saved model names it: small letters, digits and _."""
     about: str
     load: str
-    """"module:class" of a `torch.nn.Module` that is an `Engine`, made of its configuration; imported when first asked."""
+    """"module:class" of a `torch.nn.Module` that is an `Engine`, made of its configuration; imported when first
+    asked.
+    """
     config: str
     """"module:class" of the frozen dataclass that is its configuration, whose fields JSON can hold."""
 
@@ -61,7 +63,8 @@ class EngineSpec:
             return getattr(import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
             raise PluginError(
-                f"engine {self.name!r}: {what}={name!r} is not there ({error}); give 'module:class' of what can be imported"
+                f"engine {self.name!r}: {what}={name!r} is not there ({error}); give 'module:class' of what can be "
+                "imported"
             ) from error
 
 
