@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.model import ModelConfig, UniversalModel
-from ofasys.program.steps import StepDecoder
+from ofasys.program.steps import Opening, StepDecoder
 from ofasys.types import Layout, Stream
 
 VOCABULARY, BOS, PAD, EOS = 50_265, 0, 1, 2
@@ -97,4 +97,4 @@ class Joined(StepDecoder):
     def __init__(self, model: UniversalModel, table: Tensor, transposed: Tensor | None, source: Tensor) -> None:
         with torch.inference_mode():
             memory = model.encode(Stream(table[source.flatten()], layout(*source.shape)))
-        super().__init__(model, table, memory, len(source), transposed)
+        super().__init__(Opening(model, None, memory, len(source)), table, transposed=transposed)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ofasys.arguments import MODEL_CALLED, arguments
 from ofasys.criterion.losses import Bound, losses
+from ofasys.engine import Engine
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
@@ -81,7 +82,7 @@ class GeneralistModel(nn.Module):
         self.tokenizer = load_tokenizer(tokenizer) if tokenizer is not None else None
         self.symbols: Symbols | None = None
         with seeded(seed, "universal"):
-            self.universal = UniversalModel(self.config)
+            self.engine: Engine = UniversalModel(self.config)
         self._turns = Turns()
         self._transposed: tuple[tuple[int, int], Tensor] | None = None
         self.used: set[str] = set()  # tags of the modalities its plans have named
@@ -95,7 +96,12 @@ class GeneralistModel(nn.Module):
 
     @property
     def table(self) -> Tensor:
-        """The shared embedding (V, D): input table and output projection."""
+        """The embedding of each token (V, D): the input table."""
+        return self.tokens.weight
+
+    @property
+    def head(self) -> Tensor:
+        """The output rows (V, D): what states are compared with to predict tokens."""
         return self.tokens.weight
 
     @property
@@ -123,8 +129,7 @@ class GeneralistModel(nn.Module):
 
     def compute(self, source: Stream | None, target: Stream | None) -> States:
         """The hidden states of both sides."""
-        memory = self.universal.encode(source) if source is not None else None
-        return States(memory, self.universal.decode(target, memory) if target is not None else None)
+        return self.engine(source, target)
 
     def emit(self, program: Program, states: States, batch: Batch) -> list[Prediction | SlotPrediction]:
         """What is predicted for each of the batch's targets."""
@@ -179,15 +184,15 @@ class GeneralistModel(nn.Module):
         return streams
 
     def tokens_at(self, program: Program, states: States, targets: TokenTargets) -> Prediction:
-        """The states that predict tokens, and the rows of the shared embedding they choose from."""
+        """The states that predict tokens, and the output rows they choose from."""
         constraint = program.stages[targets.stage].constraint
         assert constraint is not None
         assert states.target is not None
         group = constraint.classes[targets.group]
         if group.contiguous:
-            rows = self.table[group.lo : group.hi]
+            rows = self.head[group.lo : group.hi]
         else:
-            rows = self.table.index_select(0, torch.from_numpy(group.candidates).to(self.device))
+            rows = self.head.index_select(0, torch.from_numpy(group.candidates).to(self.device))
         return Prediction(targets, states.target.states.index_select(0, targets.at), rows)
 
     def values_at(self, program: Program, states: States, targets: SlotTargets) -> SlotPrediction:
@@ -204,20 +209,20 @@ class GeneralistModel(nn.Module):
             plugin.check_prediction(slot.name, predict, made, hidden, targets.tensors.get("frames"))
         if targets.label_slot is not None:
             lo, hi = program.span(program.plan.slots[targets.label_slot])
-            table = self.table[lo:hi]
+            table = self.head[lo:hi]
         return SlotPrediction(targets, hidden, made, table)
 
     def transposed(self, rows: int) -> Tensor | None:
-        """The table as (D, V) for decoding one row at a time, where that is faster; made anew when the table changes.
+        """The output rows as (D, V) for decoding one row at a time, where that is faster; made anew when they change.
 
         A fused optimizer changes weights without counting their version, so `train()` drops it too.
         """
-        if rows > 1 or self.table.numel() < LARGE_TABLE:
+        if rows > 1 or self.head.numel() < LARGE_TABLE:
             return None
-        state = (self.table.data_ptr(), self.table._version)
+        state = (self.head.data_ptr(), self.head._version)
         kept = self._transposed  # other threads may change it meanwhile
         if kept is None or kept[0] != state:
-            kept = self._transposed = state, self.table.detach().t().contiguous()
+            kept = self._transposed = state, self.head.detach().t().contiguous()
         return kept[1]
 
     def computing(self) -> AbstractContextManager[None]:

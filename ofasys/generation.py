@@ -21,8 +21,8 @@ from ofasys.planner.slot import SlotPlan
 from ofasys.program.answer import Answer
 from ofasys.program.batch import side_batch, source_targets, sources, target_side, to_device, token_features
 from ofasys.program.program import Program, Stage
-from ofasys.program.steps import Past, StepDecoder, ValueContinuation
-from ofasys.types import Hidden, Sample, SlotFeatures, SlotTargets, States, TokenSpan, ValueSpan
+from ofasys.program.steps import Opening, StepDecoder, ValueContinuation
+from ofasys.types import Hidden, Sample, SlotFeatures, SlotTargets, States, Stream, TokenSpan, ValueSpan
 
 Part = Hypothesis | np.ndarray | None  # what a stage became
 
@@ -44,7 +44,8 @@ class Generation:
     ) -> None:
         self.model, self.program, self.samples = model, program, samples
         self.options, self.seeds = options, seeds
-        self.memory = self.encode(sources(samples)) if program.plan.source and memory is None else memory
+        self.source = self.stream(sources(samples)) if program.plan.source and self._unread(memory) else None
+        self.memory = self.states(self.source) if memory is None and self._asked() else memory
         self.before: list[list[tuple[str, SlotFeatures]]] = [[] for _ in samples]
         self.parts: list[list[Part]] = [[] for _ in samples]
 
@@ -78,10 +79,28 @@ class Generation:
         else:
             self.take_value(number, self.program.plan.slots[stage.slot], stage.drawn)
 
-    def encode(self, streams: Sequence[Sequence[tuple[str, SlotFeatures]]]) -> Hidden:
-        """Source streams -> their states."""
-        side = to_device(side_batch(self.program, streams), self.model.device)
-        return self.model.universal.encode(self.model.streams([side])[0])
+    def stream(self, features: Sequence[Sequence[tuple[str, SlotFeatures]]]) -> Stream:
+        """Source features -> their stream."""
+        return self.model.streams([to_device(side_batch(self.program, features), self.model.device)])[0]
+
+    def states(self, source: Stream | None) -> Hidden | None:
+        """What the engine makes of a source."""
+        return None if source is None else self.model.compute(source, None).source
+
+    def opening(self, source: Stream | None, states: Hidden | None, prefix: Stream | None) -> Opening:
+        """What sessions begin with: the states of the source, or its stream, as the engine asks for."""
+        engine = self.model.engine
+        source, states = (None, states) if engine.reads_states else (source, None)
+        return Opening(engine, source, states, len(self.samples), prefix)
+
+    def _unread(self, memory: Hidden | None) -> bool:
+        """Whether the source's stream is needed."""
+        return memory is None or not self.model.engine.reads_states
+
+    def _asked(self) -> bool:
+        """Whether the source's states are needed: an engine that opens on streams reads it again in each session."""
+        learned = any(slot.kind is not None for slot in self.program.plan.on("source"))
+        return self.model.engine.reads_states or learned or self.program.plan.views is not None
 
     def of_source(self) -> tuple[list[float], list[dict[int, Any]]]:
         """(score, slot -> what it is answered with) of each sample, for label columns and views."""
@@ -118,10 +137,10 @@ class Generation:
             run.prefix for run in (sample.target[number] for sample in self.samples) if isinstance(run, TokenSpan)
         ]
         past = self.past()
-        rows = len(self.samples)
-        decoder = StepDecoder(model.universal, model.table, self.memory, rows, model.transposed(rows), past)
-        begun = max(map(len, prefixes)) + (0 if past is None else int(past.order.max()))
-        room = model.config.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
+        opening = self.opening(self.source, self.memory, past)
+        decoder = StepDecoder(opening, model.table, model.head, model.transposed(len(self.samples)))
+        begun = max(map(len, prefixes)) + int(decoder.order.max())
+        room = model.engine.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
         options = replace(options, max_length=max(1, min(options.max_length, room)))
         if program.generator.ranks and constraint.start != constraint.accept:
             scores = rank(decoder, constraint, prefixes, normalise=options.normalise)
@@ -130,12 +149,12 @@ class Generation:
         found: Sequence[Sequence[Hypothesis]] = find(decoder, constraint, prefixes, options, sources=list(self.seeds))
         return found
 
-    def past(self) -> Past | None:
+    def past(self) -> Stream | None:
         """What stands in the targets so far."""
         if not any(self.before):
             return None
         side = to_device(target_side(self.program, self.before), self.model.device)
-        return Past.of(self.model.streams([side])[0])
+        return self.model.streams([side])[0]
 
     def take_tokens(self, number: int) -> None:
         """A stage of tokens: the best hypothesis of each sample."""
@@ -159,14 +178,14 @@ class Generation:
         assert slot.made_by is not None
         past = self.past()
         assert past is not None
-        universal = self.model.universal
         kept = self.program.reserved(number)
-        onward, negative = ValueContinuation(universal, self.memory, past, kept), None
+        onward, negative = ValueContinuation(self.opening(self.source, self.memory, past), kept), None
         negatives = [sample.negative for sample in self.samples]
         options = {**slot.values, **self.options.draw}
         if all(stream is not None for stream in negatives) and options.get("guidance_weight", 1.0) != 1.0:
-            negative_memory = self.encode([stream for stream in negatives if stream is not None])
-            negative = ValueContinuation(universal, negative_memory, past, kept)
+            away = self.stream([stream for stream in negatives if stream is not None])
+            states = self.states(away) if self.model.engine.reads_states else None
+            negative = ValueContinuation(self.opening(away, states, past), kept)
         draw = slot.made_by.resolve()
         values = draw(
             plugin.Watched(slot.name, self.model.adaptors[slot.key]),
@@ -226,7 +245,7 @@ def embedded_view(
 ) -> np.ndarray:
     """Source streams, each with one view at (first position, positions) -> embeddings (rows, E)."""
     side = to_device(side_batch(program, streams), model.device)
-    memory = model.universal.encode(model.streams([side])[0])
+    memory = model.compute(model.streams([side])[0], None).source
     starts = np.cumsum([0, *(sum(features.length for _, features in stream) for stream in streams)])
     at = np.concatenate([np.arange(n) + start + first for start, (first, n) in zip(starts, places, strict=False)])
     lengths = torch.tensor([n for _, n in places])

@@ -97,8 +97,8 @@ def model():
     """One for all tests that only read it. Its random weights are sharpened, so that its answers differ."""
     with torch.no_grad():
         made = grown()
-        made.universal.load_state_dict(
-            {k: v * 3 if "weight" in k and v.dim() > 1 else v for k, v in made.universal.state_dict().items()}
+        made.engine.load_state_dict(
+            {k: v * 3 if "weight" in k and v.dim() > 1 else v for k, v in made.engine.state_dict().items()}
         )
     return made
 

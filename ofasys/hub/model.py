@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -79,7 +80,7 @@ def model_of(
             files[name]
         about = Saved.of(files["model.json"])
         cards = read_cards(files)
-        weights = tensors(files["model.safetensors"], "model.safetensors")
+        weights = renamed(tensors(files["model.safetensors"], "model.safetensors"))
         about.check(weights)
         model = GeneralistModel(seed=about.seed, config=about.config, modalities=modalities)
         model.size, model.cards, model.precision = about.size, cards, about.precision
@@ -267,12 +268,19 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
             f"model.json names an adaptor or a criterion that cannot be made here ({type(error).__name__}: {error}); "
             "it is of another version, or was changed"
         ) from None
-    weights = tensors(files["model.safetensors"], "model.safetensors") if weights is None else weights
+    weights = renamed(tensors(files["model.safetensors"], "model.safetensors")) if weights is None else weights
     _check_weights(model.state_dict(), weights)
     try:
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"weights do not fit the model: {error}") from None
+
+
+def renamed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights, or what an optimizer or a callback keeps of them as KIND/NAME, under their names of today: of models
+    that knew one engine, those of the universal model.
+    """
+    return {re.sub("^(.*/)?universal[.]", r"\1engine.", name): tensor for name, tensor in weights.items()}
 
 
 def _check_weights(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:

@@ -60,6 +60,7 @@ def calibration(predictions: Sequence[Any], references: Sequence[Any]) -> dict[s
     spreads = np.array([_spread(value, i) for i, value in enumerate(predictions)])
     logs = np.array([float(getattr(value, "log_spread", None) or math.nan) for value in predictions])
     log = ~np.isnan(logs)
+    answers = np.array([float(getattr(value, "center", value)) for value in predictions])  # not held between bounds
     z = (truths - answers) / spreads
     with np.errstate(divide="ignore", invalid="ignore"):
         z[log] = (np.log(np.maximum(truths[log], 0.0)) - np.log(answers[log])) / logs[log]

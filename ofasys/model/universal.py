@@ -27,10 +27,11 @@ from ofasys.model.positions import SCHEMES
 from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
 from ofasys.model.rectangle import block_mask, key_mask
+from ofasys.model.session import CachedSession, Prefix
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.step import advance
 from ofasys.model.tree import Ints, Tree, grow
-from ofasys.types import Hidden, Stream
+from ofasys.types import Hidden, States, Stream
 
 
 class Side(nn.Module):
@@ -61,11 +62,15 @@ class Side(nn.Module):
 
 
 class UniversalModel(nn.Module):
-    """Embedding stream in, hidden stream out."""
+    """Embedding stream in, hidden stream out. An `ofasys.engine.Engine`."""
+
+    empty_source = True
+    reads_states = True
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.width, self.max_positions = config.width, config.max_positions
         self.encoder = Side(config, decoder=False)
         self.decoder = Side(config, decoder=True)
         self.initialise()
@@ -129,10 +134,27 @@ class UniversalModel(nn.Module):
             x = block(x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
 
-    def forward(self, source: Stream | None, target: Stream | None) -> tuple[Hidden | None, Hidden | None]:
-        """Both sides at once, either of which may be missing: (memory, hidden)."""
+    def forward(self, source: Stream | None, target: Stream | None) -> States:
+        """Both sides at once, either of which may be missing."""
         memory = None if source is None else self.encode(source)
-        return memory, None if target is None else self.decode(target, memory)
+        return States(memory, None if target is None else self.decode(target, memory))
+
+    @torch.no_grad()
+    def open(
+        self,
+        source: Stream | None,
+        states: Hidden | None,
+        sources: int,
+        group: int = 1,
+        prefix: Stream | None = None,
+        room: int = 64,
+    ) -> CachedSession:
+        """See `ofasys.engine.Engine.open`."""
+        memory = self.encode(source) if states is None and source is not None else states
+        before = None if prefix is None else Prefix.of(prefix)
+        room += 0 if before is None else before.embedding.shape[1]
+        cache = self.start(memory, sources * group, min(room, self.max_positions), group)
+        return CachedSession(self, cache, group, before)
 
     @torch.no_grad()
     def start(self, memory: Hidden | None, rows: int, max_length: int, group: int = 1) -> Cache:

@@ -1,4 +1,4 @@
-"""The model as generators see it: token by token, or in inputs, after all that came before, with a cache."""
+"""An engine as generators see it: token by token, or many at once, after all that came before."""
 
 from __future__ import annotations
 
@@ -10,154 +10,109 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from ofasys.engine import Engine, Session, Tree
 from ofasys.generator.constraint import Ints
-from ofasys.model import Cache, UniversalModel
-from ofasys.model.tree import Tree
 from ofasys.types import Hidden, Stream
 
 
 @dataclass(frozen=True)
-class Past:
-    """What stands in the target before a stage, in a rectangle: a row's positions end where all rows end.
+class Opening:
+    """All that a session of B samples begins with."""
 
-    embedding (B, P, D), positions (B, P, 3). skip (B,): a row's first places that hold nothing. order (B,): the place
-    in the sentence that comes next. blocks (B, P): places of one number above 0 see each other both ways; None where
-    none do.
-    """
+    engine: Engine
+    source: Stream | None
+    """Of an engine that opens on streams; else None where its states are known."""
+    states: Hidden | None
+    """What the engine made of the source; None of an engine that opens on streams."""
+    sources: int
+    """B."""
+    prefix: Stream | None = None
+    """What stands in the targets so far, at least one position each; None: nothing does."""
 
-    embedding: Tensor
-    positions: Tensor
-    skip: Tensor
-    order: Tensor
-    blocks: Tensor | None = None
+    def session(self, group: int, room: int) -> Session:
+        """One of `group` rows a sample, with room for so many positions after the prefix."""
+        return self.engine.open(self.source, self.states, self.sources, group, self.prefix, room)
 
-    @classmethod
-    def of(cls, stream: Stream) -> Past:
-        """Of a flat stream, each row with at least one position."""
-        layout = stream.layout
-        B, P, lengths = layout.batch, layout.length, layout.lengths
-        skip = P - lengths
-        place = layout.padded_index + skip.repeat_interleave(lengths)
-        filled = stream.embedding.new_zeros(B * P, stream.embedding.shape[1]).index_copy_(0, place, stream.embedding)
-        positions = layout.positions.new_zeros(B * P, 3).index_copy_(0, place, layout.positions)
-        last = torch.cumsum(lengths, 0) - 1
-        blocks = None
-        if layout.blocks is not None:
-            blocks = layout.blocks.new_zeros(B * P).index_copy_(0, place, layout.blocks).view(B, P)
-        return cls(filled.view(B, P, -1), positions.view(B, P, 3), skip, layout.positions[last, 0] + 1, blocks)
-
-    def start(self, model: UniversalModel, cache: Cache, group: int) -> Tensor:
-        """Feed it to a new cache of `group` rows a source -> the state after it (R, D)."""
-        if bool((self.skip > 0).any()):
-            cache.skip = self.skip.repeat_interleave(group)
-        sees = self.sees()
-        return model.step(
-            self.embedding.repeat_interleave(group, 0),
-            self.positions.repeat_interleave(group, 0),
-            cache,
-            None if sees is None else sees.repeat_interleave(group, 0),
-        )
-
-    def sees(self) -> Tensor | None:
-        """(B, 1, P, P) bool: what each place may see, where some see each other both ways; as in training."""
-        if self.blocks is None or not bool((self.blocks > 0).any()):
-            return None
-        places = torch.arange(self.blocks.shape[1], device=self.blocks.device)
-        together = (self.blocks[:, :, None] == self.blocks[:, None, :]) & (self.blocks > 0)[:, :, None]
-        there = (places >= self.skip[:, None])[:, None, :]
-        return (((places <= places[:, None]) | together) & there | (places == places[:, None]))[:, None]
+    def order(self, device: torch.device) -> Tensor:
+        """(B,): the place in the sentence that comes next in each sample."""
+        if self.prefix is None:
+            return torch.zeros(self.sources, dtype=torch.int64, device=device)
+        layout = self.prefix.layout
+        return layout.positions[torch.cumsum(layout.lengths, 0) - 1, 0] + 1
 
 
 class StepDecoder:
-    """A universal model, its sources encoded, joined to the token table. See `ofasys.generator.decoder.Decoder`.
+    """An engine joined to the tables of tokens. See `ofasys.generator.decoder.Decoder`.
 
-    past: what stands in the target before the tokens, if anything does.
+    inputs (V, D): the embedding of each token. table (V, D): the output rows, which may be the same.
     """
 
     def __init__(
-        self,
-        model: UniversalModel,
-        table: Tensor,
-        memory: Hidden | None,
-        sources: int,
-        transposed: Tensor | None = None,
-        past: Past | None = None,
+        self, opening: Opening, inputs: Tensor, table: Tensor | None = None, transposed: Tensor | None = None
     ) -> None:
-        self.model, self.table, self.memory, self.sources, self.transposed = model, table, memory, sources, transposed
-        self.past, self.group, self.before = past, 1, 0
-        self.cache: Cache | None = None
+        self.opening, self.inputs, self.transposed = opening, inputs, transposed
+        self.table = inputs if table is None else table
+        self.sources, self.group, self.done = opening.sources, 1, 0
+        self.order = opening.order(inputs.device)
+        self.session: Session | None = None
 
     def start(self, group: int, max_length: int) -> None:
         """Begin anew with `group` rows a source."""
-        self.group, self.before = group, 0 if self.past is None else self.past.embedding.shape[1]
-        room = min(max_length + self.before, self.model.config.max_positions)
-        self.cache = self.model.start(self.memory, self.sources * group, room, group)
-        if self.past is not None:
-            self.past.start(self.model, self.cache, group)
+        self.group, self.done = group, 0
+        self.session = self.opening.session(group, max_length)
 
     def step(self, tokens: Tensor, parents: Tensor | None, grid: Tensor | None = None) -> Tensor:
         """tokens (R, n), parents (R,), grid (R, n, 2) -> hidden state after the last (R, D)."""
-        cache = self.cache
-        assert cache is not None, "start comes before step"
+        session = self.session
+        assert session is not None, "start comes before step"
         if parents is not None:
-            cache.reorder(parents)
+            session.reorder(parents)
         R, n = tokens.shape
         positions = torch.full((n, 3), -1, dtype=torch.int64, device=tokens.device)
-        done = cache.filled - self.before
-        positions[:, 0] = torch.arange(done, done + n, device=tokens.device)
-        if self.past is not None or grid is not None:
+        positions[:, 0] = torch.arange(self.done, self.done + n, device=tokens.device)
+        if self.opening.prefix is not None or grid is not None:
             positions = positions.repeat(R, 1, 1)
-        if self.past is not None:
-            positions[..., 0] += self.past.order.repeat_interleave(self.group)[:, None]
+        if self.opening.prefix is not None:
+            positions[..., 0] += self.order.repeat_interleave(self.group)[:, None]
         if grid is not None:
             positions[..., 1:] = grid
-        return self.model.step(embedding(tokens, self.table), positions, cache)
+        self.done += n
+        return session.append(embedding(tokens, self.inputs), positions)
 
     def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Tensor]:
         """A row a source, each after its own prefix -> (ways on from there, the state after it (B, D))."""
-        lengths = torch.tensor([len(prefix) for prefix in prefixes])
-        B, T = len(prefixes), int(lengths.max())
+        sizes = np.array([len(prefix) for prefix in prefixes])
+        B, T = len(prefixes), int(sizes.max())
         tokens = np.zeros((B, T), dtype=np.int64)
         for row, prefix in zip(tokens, prefixes, strict=True):
             row[: len(prefix)] = prefix
         self.start(1, T)
-        assert self.cache is not None
-        device = self.table.device
-        order = torch.zeros(B, dtype=torch.int64, device=device) if self.past is None else self.past.order
+        assert self.session is not None
+        device, self.done = self.inputs.device, T
         positions = torch.full((B, T, 3), -1, dtype=torch.int64, device=device)
-        positions[..., 0] = order[:, None] + torch.arange(T, device=device)
-        states = self.model.fill(embedding(torch.from_numpy(tokens).to(device), self.table), positions, self.cache)
-        lengths = lengths.to(device)
-        seen = None
-        if bool((lengths < T).any()) or self.cache.skip is not None:
-            places = torch.arange(self.cache.filled, device=device)
-            seen = places < (self.before + lengths)[:, None]
-            seen &= True if self.cache.skip is None else places >= self.cache.skip[:, None]
+        positions[..., 0] = self.order[:, None] + torch.arange(T, device=device)
+        states = self.session.fill(embedding(torch.from_numpy(tokens).to(device), self.inputs), positions)
+        lengths = torch.from_numpy(sizes).to(device)
         last = states[torch.arange(B, device=device), lengths - 1]
-        return Branches(self.model, self.table, Tree(self.cache, seen), order + lengths), last
+        tree = self.session.branch(None if bool((sizes == T).all()) else lengths)
+        return Branches(tree, self.inputs, self.order + lengths), last
 
     def branch(self) -> Branches:
         """Ways on from the rows as they stand."""
-        cache = self.cache
-        assert cache is not None, "start comes before branch"
-        device = self.table.device
-        order = torch.full((cache.rows,), cache.filled - self.before, dtype=torch.int64, device=device)
-        if self.past is not None:
-            order += self.past.order.repeat_interleave(self.group)
-        seen = None if cache.skip is None else torch.arange(cache.filled, device=device) >= cache.skip[:, None]
-        return Branches(self.model, self.table, Tree(cache, seen), order)
+        assert self.session is not None, "start comes before branch"
+        return Branches(self.session.branch(), self.inputs, self.order.repeat_interleave(self.group) + self.done)
 
 
 class Branches:
-    """Many ways to go on from the rows of a cache. See `ofasys.generator.decoder.Branches`.
+    """Many ways to go on from the rows of a session. See `ofasys.generator.decoder.Branches`.
 
     order (R,): the place in the sentence that comes next in each row.
     """
 
-    chunk = 4096  # nodes that go through the model at once
+    chunk = 4096  # nodes that go through the engine at once
 
-    def __init__(self, model: UniversalModel, table: Tensor, tree: Tree, order: Tensor) -> None:
-        self.model, self.table, self.tree, self.order = model, table, tree, order
+    def __init__(self, tree: Tree, inputs: Tensor, order: Tensor) -> None:
+        self.tree, self.inputs, self.order = tree, inputs, order
         self.depth = np.zeros(64, dtype=np.int64)
 
     @property
@@ -171,18 +126,16 @@ class Branches:
 
     def grow(self, rows: Ints, parents: Ints, tokens: Ints) -> Tensor:
         """Add nodes (n,) -> the states after them (n, D)."""
-        n, first, device = len(rows), self.count, self.table.device
+        n, first, device = len(rows), self.count, self.inputs.device
         if first + n > len(self.depth):
             self.depth = np.resize(self.depth, max(2 * len(self.depth), first + n))
         self.depth[first : first + n] = np.where(parents < 0, 0, self.depth[np.maximum(parents, 0)] + 1)
         positions = torch.full((n, 3), -1, dtype=torch.int64, device=device)
         positions[:, 0] = self.order[torch.from_numpy(rows).to(device)]
         positions[:, 0] += torch.from_numpy(self.depth[first : first + n]).to(device)
-        embedded = embedding(torch.from_numpy(tokens).to(device), self.table)
+        embedded = embedding(torch.from_numpy(tokens).to(device), self.inputs)
         parts = [slice(start, start + self.chunk) for start in range(0, n, self.chunk)]
-        made = [
-            self.model.grow(embedded[part], positions[part], self.tree, rows[part], parents[part]) for part in parts
-        ]
+        made = [self.tree.grow(embedded[part], positions[part], rows[part], parents[part]) for part in parts]
         return made[0] if len(made) == 1 else torch.cat(made)
 
 
@@ -192,25 +145,28 @@ class ValueContinuation:
     kept: positions to leave for what comes after the value.
     """
 
-    def __init__(self, model: UniversalModel, memory: Hidden | None, past: Past, kept: int = 0) -> None:
-        self.model, self.rows, self.order, self.kept = model, len(past.order), past.order, kept
-        self.cache = model.start(memory, self.rows, past.embedding.shape[1] + 64)
-        self.hidden = past.start(model, self.cache, 1)
+    def __init__(self, opening: Opening, kept: int = 0) -> None:
+        assert opening.prefix is not None, "a value stands after something"
+        self.engine, self.rows, self.kept = opening.engine, opening.sources, kept
+        self.order = opening.order(opening.prefix.embedding.device)
+        self.session = opening.session(1, 64)
+        assert self.session.hidden is not None, "a session after a prefix has its state"
+        self.hidden = self.session.hidden
 
     @property
     def room(self) -> int:
-        """Positions the model still has places for, but for those to be kept for what comes after."""
-        return max(1, self.model.config.max_positions - int(self.order.max()) - self.kept)
+        """Positions the engine still has places for, but for those to be kept for what comes after."""
+        return max(1, self.engine.max_positions - int(self.order.max()) - self.kept)
 
     def step(self, embedding: Tensor) -> Tensor:
         """embedding (R, n, D), appended -> the state after the last (R, D)."""
-        self.hidden = self.model.step(embedding, self._positions(embedding.shape[1]), self.cache)
+        self.hidden = self.session.append(embedding, self._positions(embedding.shape[1]))
         self.order = self.order + embedding.shape[1]
         return self.hidden
 
     def peek(self, embedding: Tensor) -> Tensor:
         """embedding (R, n, D), seeing each other and all before -> their states (R, n, D). Nothing is kept."""
-        return self.model.peek(embedding, self._positions(embedding.shape[1]), self.cache)
+        return self.session.peek(embedding, self._positions(embedding.shape[1]))
 
     def _positions(self, n: int) -> Tensor:
         positions = torch.full((self.rows, n, 3), -1, dtype=torch.int64, device=self.order.device)

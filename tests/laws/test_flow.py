@@ -256,8 +256,8 @@ def test_every_weight_that_takes_part_is_learned(tiny):
     model(made, batch).total.backward()
     unused = [name for name, p in model.named_parameters() if p.grad is None]
     assert unused == [
-        "universal.decoder.positions.y.weight",
-        "universal.decoder.positions.x.weight",
+        "engine.decoder.positions.y.weight",
+        "engine.decoder.positions.x.weight",
     ]  # no grid in this target
     assert model.table.grad.abs().sum() > 0
 

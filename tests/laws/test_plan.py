@@ -89,7 +89,7 @@ def test_the_parameters_of_explain_are_those_of_the_model(size, tokenizer):
         model.tokenizer = tokenizer
         model.grow([(made, labels)], lambda: [])
         body, adaptors, table = count_parameters(made, SIZES[size], BUILT_IN)
-        assert body == sum(p.numel() for p in model.universal.parameters())
+        assert body == sum(p.numel() for p in model.engine.parameters())
         assert adaptors == sum(
             p.numel() for name, a in model.adaptors.items() if name != "tokens" for p in a.parameters()
         )

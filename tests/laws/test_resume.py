@@ -341,3 +341,29 @@ def test_tasks_may_come_and_go_between_runs(tmp_path, spy):
     assert boxes == [(0, 0), (1, 1), (2, 2), (3, 3), (7, 4), (8, 5), (9, 6), (10, 7)]
     for step, k in boxes:
         assert spy.drawn[(step, "box", k)] == alone[(k, "box", k)]
+
+
+def test_a_run_of_before_there_were_engines_goes_on(tmp_path):
+    """Its weights, moments and averages had other names: they are read, and the run ends as if nothing had changed."""
+    from ofasys.hub.store import read_folder, tensors, write_folder
+    from ofasys.train.callbacks import EMA
+
+    settings = {"tasks": lambda: [tiny.label_task()], "eval_every": 0, "decay": "constant"}
+    whole = run(tmp_path / "whole", max_steps=6, callbacks=[EMA(0.9)], **settings)[0]
+    run(tmp_path / "old", max_steps=3, callbacks=[EMA(0.9)], **settings)
+    folder = tmp_path / "old/checkpoints/step-00000003"
+    files = {}
+    for name, data in read_folder(folder).items():
+        old = tensors(data) if name.endswith(".safetensors") else data.decode()
+        files[name] = (
+            {key.replace("engine.", "universal."): v for key, v in old.items()} if isinstance(old, dict) else old
+        )
+    assert any("universal." in key for key in files["optimizer.safetensors"])
+    files = {
+        name: json.loads(value) if name.endswith(".json") and name != "tokenizer.json" else value
+        for name, value in files.items()
+    }
+    write_folder(folder, files)
+    again = EMA(0.9)
+    assert tiny.same_weights(whole, run(tmp_path / "old", max_steps=6, callbacks=[again], **settings)[0])
+    assert not any("universal" in name for name in again.average)

@@ -192,16 +192,16 @@ def test_ema_is_torch_s_own():
 
     class Peer(Callback):
         def before_fit(self, run):
-            self.model = AveragedModel(run.model.universal, multi_avg_fn=get_ema_multi_avg_fn(0.9))
-            self.model.update_parameters(run.model.universal)
+            self.model = AveragedModel(run.model.engine, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+            self.model.update_parameters(run.model.engine)
 
         def after_step(self, run):
-            self.model.update_parameters(run.model.universal)
+            self.model.update_parameters(run.model.engine)
 
     ours, peer = EMA(0.9), Peer()
     _, model = fit(callbacks=[ours, peer], max_steps=6)
     for name, value in peer.model.module.named_parameters():
-        torch.testing.assert_close(ours.average[f"universal.{name}"], value.detach())
+        torch.testing.assert_close(ours.average[f"engine.{name}"], value.detach())
     assert not tiny.same_weights(ours.average, dict(model.named_parameters()))
 
 

@@ -30,6 +30,8 @@ class Scaled(Concatenate):
         fitted: Mapping[str, np.ndarray] = options["fitted"]
         self.middle, self.unit = float(fitted["middle"][0]), float(fitted["unit"][0])
         self.log, self.low, self.high = options["scale"] == "log", options["lo"], options["hi"]
+        low, high = -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+        self.bounds = low, high
 
     def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError for what is no number, is outside lo and hi, or is out of all proportion to the scale."""
@@ -60,10 +62,10 @@ class Scaled(Concatenate):
         at, spread = float(made[0, 0]), (float(made[0, 1]) if made.shape[1] > 1 else 0.0) * self.unit
         place = at * self.unit + self.middle
         if not self.log:
-            return Number(self._held(place), _finite(spread))
+            return Number(_finite(place), _finite(spread), None, self.bounds)
         median = math.exp(min(place, 700.0))
         deviation = median * math.exp(min(spread * spread / 2, 700.0)) * math.sqrt(math.expm1(min(spread**2, 700.0)))
-        return Number(self._held(median), _finite(deviation), spread)
+        return Number(_finite(median), _finite(deviation), spread, self.bounds)
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """A true number as a float. What is none stays itself."""
@@ -106,11 +108,6 @@ class Scaled(Concatenate):
             raise DataError(f"the number {number:g} is below lo={self.low:g}", expected=f"{self.low:g} or more")
         if self.high is not None and number > self.high:
             raise DataError(f"the number {number:g} is above hi={self.high:g}", expected=f"{self.high:g} or less")
-
-    def _held(self, number: float) -> float:
-        """Within lo and hi."""
-        number = number if self.low is None else max(number, self.low)
-        return _finite(number if self.high is None else min(number, self.high))
 
 
 def _fitted(middle: float, unit: float) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ofasys.errors import DataError
+from ofasys.metric.number import calibration
 from ofasys.modality import Context
 from ofasys.modality.number.number import Number
 from ofasys.modality.number.preprocess import Scaled
@@ -245,3 +246,16 @@ def test_canonical():
     assert made.canonical("1e3") == 1000.0
     assert made.canonical("x") == "x"
     assert made.canonical(None) is None
+
+
+def test_an_answer_held_between_bounds_keeps_what_the_model_said():
+    """The interval is of the distribution, cut at the bounds; calibration reads its centre."""
+    made = Number(-2.0, 4.0, None, (0.0, 10.0))
+    assert (float(made), made.center, made.bounds) == (0.0, -2.0, (0.0, 10.0))
+    free = Number(-2.0, 4.0)
+    low, high = made.interval(0.9)
+    assert (low, high) == (0.0, free.interval(0.9)[1])
+    assert Number(30.0, 1.0, None, (0.0, 10.0)).interval() == (10.0, 10.0)
+    assert pickle.loads(pickle.dumps(made)).interval(0.9) == made.interval(0.9)
+    truths = [0.5, 1.0, 3.0, 7.0]
+    assert calibration([made] * 4, truths)["calibration_error"] == calibration([free] * 4, truths)["calibration_error"]

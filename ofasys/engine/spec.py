@@ -1,0 +1,77 @@
+"""The spec of an engine, and those that are known. A spec is a value: the plan reads it, torch is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib import import_module
+from typing import Any
+
+from ofasys.errors import ConfigError, PluginError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec:
+    """An engine a model can be made with."""
+
+    name: str
+    """By which a saved model names it: small letters, digits and _."""
+    about: str
+    load: str
+    """"module:class" of a `torch.nn.Module` that is an `Engine`, made of its configuration; imported when first
+    asked.
+    """
+    config: str
+    """"module:class" of the frozen dataclass that is its configuration, whose fields JSON can hold."""
+
+    def resolve(self) -> Any:
+        """The class of the engine. Errors: PluginError where it cannot be imported."""
+        return self._loaded("load", self.load)
+
+    def config_class(self) -> Any:
+        """The class of its configuration. Errors: PluginError for what cannot be imported, or is no dataclass."""
+        found = self._loaded("config", self.config)
+        if not (isinstance(found, type) and is_dataclass(found)):
+            raise PluginError(
+                f"engine {self.name!r}: config={self.config!r} is no dataclass; give the class of its shape"
+            )
+        return found
+
+    def written(self, config: Any) -> dict[str, Any]:
+        """A configuration as JSON can hold it."""
+        return asdict(config)
+
+    def read(self, values: Mapping[str, Any]) -> Any:
+        """The inverse of `written`. Errors: ConfigError for fields that are not known, missing, or of no good value."""
+        kind = self.config_class()
+        known = [one.name for one in fields(kind)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(
+                    f"engine {self.name!r} has no {name!r}; {nearest(name, known)}known here: {', '.join(known)}"
+                )
+        try:
+            return kind(**values)
+        except TypeError as error:
+            raise ConfigError(
+                f"engine {self.name!r} cannot be configured so: {error}; it has {', '.join(known)}"
+            ) from None
+
+    def _loaded(self, what: str, name: str) -> Any:
+        module, _, attribute = name.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise PluginError(
+                f"engine {self.name!r}: {what}={name!r} is not there ({error}); give 'module:class' of what can be "
+                "imported"
+            ) from error
+
+
+TRANSFORMER = EngineSpec(
+    name="transformer",
+    about="an encoder and a decoder, or either alone",
+    load="ofasys.model.universal:UniversalModel",
+    config="ofasys.model.sizes:ModelConfig",
+)
+ENGINES = {TRANSFORMER.name: TRANSFORMER}
