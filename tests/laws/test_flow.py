@@ -109,7 +109,8 @@ def test_the_prefix_is_the_prompt_and_what_is_given(tiny):
 
 @pytest.mark.parametrize("name", ALL)
 def test_step_by_step_is_the_teacher_forced_argmax(name, tiny):
-    """Generate greedily with the cache, then feed the answer in one pass: each choice is its argmax, and so is the score.
+    """Generate greedily with the cache, then feed the answer in one pass: each choice is its argmax, and so is the
+    score.
 
     The likeliest label of a closed set may begin with a token that is not: of it the score alone is compared.
 

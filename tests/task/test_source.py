@@ -219,7 +219,7 @@ def test_rows_that_come_one_after_the_other_are_refused_with_a_next_step():
             open_source(splits)
 
 
-# --- what is not data --------------------------------------------------------------------------------------------------
+# --- what is not data -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("data", "message"), [(7, "from a int"), ({"a": [1]}, "is one dict"), (None, "a NoneType")])
