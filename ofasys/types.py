@@ -2,6 +2,8 @@
 
 `B` samples, `T` stream length (padded), `N` valid stream positions of a side (no padding: B streams laid end to end),
 `D` width, `S` slots of a plan, `U` tokens to choose from, `n` rows, tokens or positions of what the class is about.
+A stage is a part of the target that is made in one go; `states` of tokens are those of the automaton, of streams
+hidden.
 """
 
 from __future__ import annotations
@@ -86,7 +88,7 @@ class Continuous:
 
 @dataclass(frozen=True)
 class Loop:
-    """The items again and again; the end mark where an item could begin stops it."""
+    """The items in their order, again and again; an end mark where the first of them could begin stops it."""
 
     items: tuple[Item, ...]
 
@@ -183,9 +185,9 @@ class TokenSpan:
     prefix: np.ndarray
     """(p,), p at least 1: tokens that come before anything is generated."""
     tokens: np.ndarray | None
-    """(t,): what follows, end marks included. None: not known, to be generated."""
+    """(t,): ids of what follows, end marks included. None: not known, to be generated."""
     states: np.ndarray | None
-    """(t,): the automaton's state before each token."""
+    """(t,): the state of the target's automaton before each token."""
 
 
 @dataclass(frozen=True)
@@ -207,9 +209,11 @@ class Sample:
     source: tuple[tuple[str, SlotFeatures], ...]
     """(adaptor key, features) in stream order."""
     target: tuple[TokenSpan | ValueSpan, ...]
-    """Its stages in order."""
+    """A span a stage, in order: tokens, and between them values that are no tokens."""
     supervision: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    """Slot -> arrays that a criterion other than over tokens learns from."""
+    """Slot -> arrays that its criterion learns from, where it does not learn the tokens of the target (CTC, frames
+    ...).
+    """
     spans: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Source slot with a criterion -> (first position, positions) in its stream."""
     referred: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -217,7 +221,7 @@ class Sample:
     right: tuple[tuple[str, SlotFeatures], ...] | None = None
     """Of a contrast: the source of the other view."""
     negative: tuple[tuple[str, SlotFeatures], ...] | None = None
-    """The source without what it asks for, where guidance wants one."""
+    """The source without its slots, or of a negative prompt: what guidance leads away from."""
     truth: Mapping[str, Any] | None = None
     """Column -> raw value, where a reward is to be given."""
     origin: str = ""
@@ -268,7 +272,7 @@ class TokenTargets:
     slots: Tensor
     """(n,): slot of each."""
     slot: int
-    """One of them: all have its criterion, with its options."""
+    """One of these slots: all of them have the same criterion, with the same options."""
     allowed: Tensor | None
     """(n, U) bool: which candidates may stand there. None: all may."""
     weights: Tensor | None = None
@@ -290,7 +294,7 @@ class SlotTargets:
     tensors: Mapping[str, Tensor]
     """What the criterion learns from, joined over the batch; of a label column `tokens`, numbered within its range."""
     sizes: Mapping[str, tuple[int, ...]]
-    """`lengths`, and each of `tensors` whose name ends so, as Python numbers: no device has to be asked for them."""
+    """`lengths`, and each of `tensors` whose name ends in "lengths", as Python numbers: no device has to be asked."""
     count: int = 0
     """Units of its loss: positions, values or labels, as its criterion counts."""
     label_slot: int | None = None
@@ -312,13 +316,13 @@ class Batch:
     counts: tuple[int, ...]
     """(S,): what each slot's loss is a sum over: tokens, or units of its criterion."""
     units: Tensor
-    """(S,) float32: the same."""
+    """(S,) float32: counts as a tensor, for the device."""
     weights: Tensor
     """(S,) float32: the plan's factor of each slot's loss."""
     positions: int
     """Valid stream positions, both sides."""
     padded: int
-    """What they would be in rectangles."""
+    """What they would be with each side padded to its longest sample."""
     origins: tuple[str, ...] = ()
     """Which row each sample was."""
     samples: tuple[Sample, ...] = ()
@@ -333,7 +337,7 @@ class Prediction:
     hidden: Tensor
     """(n, D): the states that predict them."""
     candidates: Tensor
-    """(U, D): rows of the output table."""
+    """(U, D): rows of the output table; scores are hidden @ candidates.T."""
 
 
 @dataclass(frozen=True)
