@@ -251,7 +251,7 @@ def main() -> None:
         memory(options.memory, options.half)
         return
     print(f"torch {torch.__version__}, {platform.machine()}, {options.threads} threads", flush=True)
-    precisions = [False] if options.float32_only or not faster(CONFIG) else [False, True]
+    precisions = [False] if options.float32_only or not faster(CONFIG.width) else [False, True]
     for half in precisions:
         figures = timed(half, options.rounds, options.steps)
         for side in SIDES:

@@ -1,10 +1,12 @@
 """The way data takes, a verb per stage. Read this first.
 
     text --parse--> Instruction --plan--> Plan --bind--> Program
-    row --preprocess--> Sample --collate--> Batch --adapt--> Stream --compute--> Hidden --emit--> Prediction
-    --criterion--> Loss
-                          |                            '-- generate: adapt, compute, emit, stage by stage --> Answer
-                          '------------------------------------------------------------- postprocess --> value
+
+    row --preprocess--> Sample --collate--> Batch --adapt--> Streams --compute--> States --emit--> predictions
+                          |                                                                            |
+                          |                                                                        criterion --> Loss
+                          |
+                          '-- generate: adapt, compute, emit, stage by stage --> Answer --postprocess--> value
 
 Training, evaluation, inference and the command line call these verbs and own no second path; training calls four of
 them at once, `model(program, batch)`.
@@ -99,8 +101,9 @@ def criterion(
     """Predictions -> Loss: of each slot the sum over its tokens, or whatever its criterion counts, and how many they
     are.
 
-    scale (S,): factor of each slot's sum in the total; None: its weight by its units. Parts of a batch with the scale
-    of the whole add up to the whole. `model(program, batch, scale, smoothing)` is adapt, compute, emit and this in one.
+    scale (S,): factor of each slot's sum in the total; None: its weight divided by its units. Parts of a batch with
+    the scale of the whole add up to the whole. `model(program, batch, scale, smoothing)` is adapt, compute, emit and
+    this in one.
     """
     return losses(predictions, model.criteria_of(program), batch, scale, smoothing)
 

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from ofasys.arguments import MODEL_CALLED, arguments
 from ofasys.criterion.losses import Bound, losses
-from ofasys.engine import Engine
+from ofasys.engine import TRANSFORMER, Engine, EngineSpec
+from ofasys.engine.check import check_engine, check_states
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import Vocabulary
-from ofasys.model import UniversalModel
-from ofasys.model.sizes import SIZES, ModelConfig
+from ofasys.model.sizes import SIZES
 from ofasys.model.turns import Turns
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
@@ -55,6 +55,8 @@ class GeneralistModel(nn.Module):
     """One model for every task it has been shown.
 
     size: tiny, small, base or large. seed: of all first values. config: a shape of one's own instead of a size.
+    engine: what computes the states: the name of one that is known, or its spec; another than "transformer" has a shape
+    of its own as config. tied: whether the output rows are the input table.
     tokenizer: an existing `tokenizer.json`; without one, a byte-level BPE of at most `text_pieces` pieces is trained on
     the tasks' own text at first fit. modalities: a registry of one's own.
     """
@@ -64,30 +66,34 @@ class GeneralistModel(nn.Module):
         size: str = "tiny",
         seed: int = 0,
         *,
-        config: ModelConfig | None = None,
+        config: object = None,
+        engine: str | EngineSpec = "transformer",
+        tied: bool = True,
         tokenizer: str | Path | None = None,
         text_pieces: int = 8000,
         modalities: Registry | None = None,
     ) -> None:
         super().__init__()
-        if config is None and size not in SIZES:
-            raise ConfigError(f"unknown size {size!r}; {nearest(size, SIZES)}there are {', '.join(SIZES)}")
         if not -(2**63) <= seed < 2**64:
             raise ConfigError(f"model has seed {seed}; it is a whole number of at most 64 bits")
         if text_pieces < 1:
             raise ConfigError(f"model has text_pieces {text_pieces}; it is 1 or more")
-        self.size, self.seed, self.text_pieces = size if config is None else "custom", seed, text_pieces
-        self.config = config or SIZES[size]
+        self.seed, self.text_pieces, self.tied = seed, text_pieces, tied
         self.modalities = modalities or default_registry()
+        if isinstance(engine, EngineSpec) and engine not in self.modalities.engines:
+            self.modalities = self.modalities.with_(engine)
+        self.engine_spec = engine if isinstance(engine, EngineSpec) else self.modalities.engine(engine)
+        self.config = _shape(self.engine_spec, size, config)
+        self.size = size if config is None and self.engine_spec is TRANSFORMER else "custom"
         self.tokenizer = load_tokenizer(tokenizer) if tokenizer is not None else None
         self.symbols: Symbols | None = None
         with seeded(seed, "universal"):
-            self.engine: Engine = UniversalModel(self.config)
+            self.engine: Engine = _engine(self.engine_spec, self.config)
         self._turns = Turns()
         self._transposed: tuple[tuple[int, int], Tensor] | None = None
         self.used: set[str] = set()  # tags of the modalities its plans have named
         self.made: dict[str, dict[str, Any]] = {}  # how each adaptor was made, so that it can be made again
-        self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.config.width)})
+        self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.engine.width, tied)})
         self.criteria = nn.ModuleDict()  # weights of criteria that have some
         self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
@@ -102,7 +108,7 @@ class GeneralistModel(nn.Module):
     @property
     def head(self) -> Tensor:
         """The output rows (V, D): what states are compared with to predict tokens."""
-        return self.tokens.weight
+        return self.tokens.output
 
     @property
     def tokens(self) -> TokenAdaptor:
@@ -129,7 +135,7 @@ class GeneralistModel(nn.Module):
 
     def compute(self, source: Stream | None, target: Stream | None) -> States:
         """The hidden states of both sides."""
-        return self.engine(source, target)
+        return check_states(self.engine, source, target, self.engine(source, target))
 
     def emit(self, program: Program, states: States, batch: Batch) -> list[Prediction | SlotPrediction]:
         """What is predicted for each of the batch's targets."""
@@ -167,7 +173,7 @@ class GeneralistModel(nn.Module):
         embed: Callable[..., Tensor] = self.adaptors[entry.adaptor].embed  # type: ignore[assignment]
         where = self.made[entry.adaptor]["modality"]
         made = plugin.called(where, embed, entry.tensors)
-        n, width, device = len(entry.rows), self.config.width, entry.rows.device
+        n, width, device = len(entry.rows), self.engine.width, entry.rows.device
         plugin.check_embedding(where, embed, made, entry.tensors, n, width, device)
         return made
 
@@ -337,7 +343,7 @@ class GeneralistModel(nn.Module):
         options = {option: options[option] for option in part.keyed}
         learned = {} if fitted is None else {"fitted": self.fitted[fitted]}
         with seeded(self.seed, key):
-            made = plugin.called(modality, part.resolve(), {**options, **learned}, self.config.width)
+            made = plugin.called(modality, part.resolve(), {**options, **learned}, self.engine.width)
             self.adaptors[key] = made.to(self.device)
         self.made[key] = {"modality": modality, "name": name, "options": options, "fitted": fitted}
 
@@ -349,7 +355,7 @@ class GeneralistModel(nn.Module):
             return
         kept = {option: options[option] for option in spec.keyed}
         with seeded(self.seed, key):
-            self.criteria[key] = spec.resolve()(kept, self.config.width).to(self.device)
+            self.criteria[key] = spec.resolve()(kept, self.engine.width).to(self.device)
         self.criteria_made[key] = {"name": name, "options": kept}
 
     def criterion_for(self, slot: SlotPlan) -> nn.Module:
@@ -368,6 +374,12 @@ class GeneralistModel(nn.Module):
         if missing:
             raise ConfigError(
                 f"the model was never shown {missing[0].name} with adaptor {missing[0].adaptor.name}; train it so first"
+            )
+        if not plan.source and not self.engine.empty_source:
+            raise ConfigError(
+                f"{plan.instruction} has no source, and engine {self.engine_spec.name!r} makes no target without one; "
+                "write "
+                "something before the arrow"
             )
         for slot in plan.slots:
             if slot.learned_by and not slot.made_as.tokens and slot.learned_by.key(slot.values) not in self.criteria:
@@ -388,7 +400,35 @@ class GeneralistModel(nn.Module):
                     f"the model has no tokens for {what} ({size} of them), which {plan.instruction} needs; train it so "
                     "first"
                 )
-        return bind(plan, self.symbols, labels, self.modalities, self.config.max_positions)
+        return bind(plan, self.symbols, labels, self.modalities, self.engine.max_positions)
+
+
+def _shape(spec: EngineSpec, size: str, config: object) -> Any:
+    """The configuration of an engine. Errors: ConfigError for a size that is not known, or a shape of another
+    engine.
+    """
+    if spec is not TRANSFORMER:
+        if size != "tiny":
+            raise ConfigError(
+                f"model has size {size!r}, and engine {spec.name!r} has no sizes; give its shape as config"
+            )
+        config = spec.read({}) if config is None else config
+    elif config is None:
+        if size not in SIZES:
+            raise ConfigError(f"unknown size {size!r}; {nearest(size, SIZES)}there are {', '.join(SIZES)}")
+        return SIZES[size]
+    kind = spec.config_class()
+    if not isinstance(config, kind):
+        raise ConfigError(f"model has config={config!r:.80}; it is a {kind.__name__} or None")
+    return config
+
+
+def _engine(spec: EngineSpec, config: Any) -> Engine:
+    """A new engine. Errors: PluginError for what is none."""
+    made = plugin.called(f"engine {spec.name!r}", spec.resolve(), config)
+    check_engine(spec.name, made)
+    found: Engine = made
+    return found
 
 
 class seeded:  # noqa: N801

@@ -2,6 +2,8 @@
 
 `B` samples, `T` stream length (padded), `N` valid stream positions of a side (no padding: B streams laid end to end),
 `D` width, `S` slots of a plan, `U` tokens to choose from, `n` rows, tokens or positions of what the class is about.
+A stage is a part of the target that is made in one go; `states` of tokens are those of the automaton, of streams
+hidden.
 
 `Float[Tensor, "N D"]` is a tensor of floats, N by D, as jaxtyping writes it; "" is one number. A size is the same
 wherever its name stands in one object and in those it always holds; a name that is a field is that field's value. The
@@ -94,7 +96,7 @@ class Continuous:
 
 @dataclass(frozen=True)
 class Loop:
-    """The items again and again; the end mark where an item could begin stops it."""
+    """The items in their order, again and again; an end mark where the first of them could begin stops it."""
 
     items: tuple[Item, ...]
 
@@ -190,9 +192,9 @@ class TokenSpan:
     prefix: Int[np.ndarray, "p"]
     """At least one: tokens that come before anything is generated."""
     tokens: Int[np.ndarray, "t"] | None
-    """What follows, end marks included. None: not known, to be generated."""
+    """Ids of what follows, end marks included. None: not known, to be generated."""
     states: Int[np.ndarray, "t"] | None
-    """The automaton's state before each token."""
+    """The state of the target's automaton before each token."""
 
 
 @dataclass(frozen=True)
@@ -214,9 +216,11 @@ class Sample:
     source: tuple[tuple[str, SlotFeatures], ...]
     """(adaptor key, features) in stream order."""
     target: tuple[TokenSpan | ValueSpan, ...]
-    """Its stages in order."""
+    """A span a stage, in order: tokens, and between them values that are no tokens."""
     supervision: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    """Slot -> arrays that a criterion other than over tokens learns from."""
+    """Slot -> arrays that its criterion learns from, where it does not learn the tokens of the target (CTC, frames
+    ...).
+    """
     spans: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Source slot with a criterion -> (first position, positions) in its stream."""
     referred: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -224,7 +228,7 @@ class Sample:
     right: tuple[tuple[str, SlotFeatures], ...] | None = None
     """Of a contrast: the source of the other view."""
     negative: tuple[tuple[str, SlotFeatures], ...] | None = None
-    """The source without what it asks for, where guidance wants one."""
+    """The source without its slots, or of a negative prompt: what guidance leads away from."""
     truth: Mapping[str, Any] | None = None
     """Column -> raw value, where a reward is to be given."""
     origin: str = ""
@@ -275,7 +279,7 @@ class TokenTargets:
     slots: Int[Tensor, "n"]
     """Slot of each."""
     slot: int
-    """One of them: all have its criterion, with its options."""
+    """One of these slots: all of them have the same criterion, with the same options."""
     allowed: Bool[Tensor, "n U"] | None
     """Which candidates may stand there. None: all may."""
     weights: Float[Tensor, "n"] | None = None
@@ -297,7 +301,7 @@ class SlotTargets:
     tensors: Mapping[str, Tensor]
     """What the criterion learns from, joined over the batch; of a label column `tokens`, numbered within its range."""
     sizes: Mapping[str, tuple[int, ...]]
-    """`lengths`, and each of `tensors` whose name ends so, as Python numbers: no device has to be asked for them."""
+    """`lengths`, and each of `tensors` whose name ends in "lengths", as Python numbers: no device has to be asked."""
     count: int = 0
     """Units of its loss: positions, values or labels, as its criterion counts."""
     label_slot: int | None = None
@@ -319,13 +323,13 @@ class Batch:
     counts: tuple[int, ...]
     """(S,): what each slot's loss is a sum over: tokens, or units of its criterion."""
     units: Float[Tensor, "S"]
-    """The same, in float32."""
+    """Counts as a tensor in float32, for the device."""
     weights: Float[Tensor, "S"]
     """In float32: the plan's factor of each slot's loss."""
     positions: int
     """Valid stream positions, both sides."""
     padded: int
-    """What they would be in rectangles."""
+    """What they would be with each side padded to its longest sample."""
     origins: tuple[str, ...] = ()
     """Which row each sample was."""
     samples: tuple[Sample, ...] = ()
@@ -340,7 +344,7 @@ class Prediction:
     hidden: Float[Tensor, "n D"]
     """The states that predict them."""
     candidates: Float[Tensor, "U D"]
-    """Rows of the output table."""
+    """Rows of the output table; scores are hidden @ candidates.T."""
 
 
 @dataclass(frozen=True)

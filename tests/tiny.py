@@ -1,6 +1,7 @@
 """A tiny model that has grown for one instruction of each kind, and made-up rows. `import tiny`."""
 
 from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from ofasys.planner import plan
 from ofasys.program.answer import Answer
 
 CONFIG = ModelConfig(width=32, heads=2, ffn=64, encoder_layers=2, decoder_layers=2, max_positions=128, max_grid=16)
+MODEL = {"config": CONFIG}  # what each is made of
 SETTINGS = {"IMAGE.size": 32}
 LABELS = {"label": ("yes", "no", "not sure"), "group": ("food", "animals & nature", "flags")}
 WORDS = ("a red cat and a blue dog on the green hill see what is big or small yes no not sure food flags").split()  # noqa: SIM905
@@ -84,9 +86,18 @@ def plans(names=tuple(INSTRUCTIONS)):
     return {n: plan(INSTRUCTIONS[n], settings=SETTINGS if "IMAGE" in INSTRUCTIONS[n] else None) for n in names}
 
 
-def grown(names=tuple(INSTRUCTIONS), seed=0, config=CONFIG):
+def of(**model):
+    """This module once more, whose models are made of something else."""
+    spec = spec_from_file_location("tiny_of", __file__)
+    made = module_from_spec(spec)
+    spec.loader.exec_module(made)
+    made.MODEL = model
+    return made
+
+
+def grown(names=tuple(INSTRUCTIONS), seed=0):
     """A new model that has grown for these instructions."""
-    model = GeneralistModel(seed=seed, config=config)
+    model = GeneralistModel(seed=seed, **MODEL)
     model.tokenizer = tokenizer()
     model.grow([(p, LABELS) for p in plans(names).values()], lambda: [])
     return model.eval()

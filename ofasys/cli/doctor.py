@@ -158,7 +158,7 @@ def _device() -> dict[str, Any]:
             found["device"] = f"cuda: {torch.cuda.get_device_name()}"
         device = torch.device("cuda" if cuda else "cpu")
         found["threads"] = torch.get_num_threads()
-        chosen = asked("auto", device) or measured(SIZES["small"], lambda: None)
+        chosen = asked("auto", device) or measured(SIZES["small"].width, lambda: None)
         found["precision"] = chosen.why
     except Exception as error:  # torch may be absent, or broken in any way
         found["problem"] = f"{type(error).__name__}: {error}"

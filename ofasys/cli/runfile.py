@@ -18,7 +18,7 @@ from ofasys.errors import ConfigError, InstructionError, OfasysError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
 from ofasys.metric import METRICS
-from ofasys.model.sizes import ModelConfig
+from ofasys.modality import default_registry
 from ofasys.task.task import SPLITS, Task
 from ofasys.train import Trainer
 
@@ -94,6 +94,7 @@ class RunFile:
         with self._at("model"):
             model = OFASys.from_pretrained(folder, which=given.get("which")).model
         has = {"size": model.size, "seed": model.seed, "config": model.config}
+        has |= {"engine": model.engine_spec.name, "tied": model.tied}
         for name, value in found.items():
             if name not in has or has[name] != value:
                 said = f", which has {name}: {has[name]}" if name in ("size", "seed") else ""
@@ -144,8 +145,10 @@ class RunFile:
         if found.get("tokenizer") is not None:
             found["tokenizer"], _ = self._path(found["tokenizer"], "model", "tokenizer")
         if found.get("config") is not None:
+            with self._at("model", "engine"):
+                engine = default_registry().engine(found.get("engine", "transformer"))
             with self._at("model", "config"):
-                found["config"] = ModelConfig.from_dict(found["config"])
+                found["config"] = engine.read(found["config"])
         return found
 
     def _path(self, written: str, *path: str) -> tuple[Path, bool]:
@@ -255,7 +258,8 @@ class _Amended:
             raise ConfigError(
                 "the model of the file is trained already, so its fields cannot be changed; change them there"
             )
-        kept = {name: getattr(old, name) for name in ("size", "seed", "text_pieces", "modalities")}
+        kept = {name: getattr(old, name) for name in ("size", "seed", "text_pieces", "modalities", "tied")}
+        kept["engine"] = old.engine_spec
         if old.size == "custom":
             kept |= {"size": "tiny", "config": None if "size" in changes else old.config}
         made = GeneralistModel(**{**kept, **run._model_fields(changes)})
@@ -423,7 +427,8 @@ def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, 
     values: dict[str, Any] = {"size": model.size, "seed": model.seed, "text_pieces": model.text_pieces}
     if model.size == "custom":
         values["size"] = "tiny"
-        values["config"] = model.config.to_dict()
+        values["config"] = model.engine_spec.written(model.config)
+    values |= {"engine": model.engine_spec.name, "tied": model.tied}
     written = given.get("tokenizer") if isinstance(given, dict) else None
     if written is not None:
         values["tokenizer"] = _from(out, *run._path(written, "model", "tokenizer"))

@@ -35,7 +35,7 @@ _IN_YAML: dict[str, dict[str, Any]] = {
         "generate": dict[str, Any] | None,
         "on_bad": Literal["skip", "stop"],
     },
-    "model": {"config": dict[str, Any] | None, "tokenizer": str | None},
+    "model": {"config": dict[str, Any] | None, "engine": str, "tokenizer": str | None},
     "trainer": {"schedule": str, "out": str | None, "betas": Annotated[tuple[float, float], Strict(False)]},
 }
 _MAKES: dict[str, Any] = {"task": Task, "model": GeneralistModel, "trainer": Trainer}

@@ -1,6 +1,23 @@
-"""Engines: what computes the hidden states of streams. A protocol, the record one registers with, and those known."""
+"""Engines: what computes the hidden states of streams. A protocol, the record one registers with, and those known.
 
-from ofasys.engine.protocol import Engine, Session, Tree
+The records load without torch; the protocol is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from ofasys.engine.spec import ENGINES, TRANSFORMER, EngineSpec
 
+if TYPE_CHECKING:
+    from ofasys.engine.protocol import Engine, Session, Tree
+
 __all__ = ["ENGINES", "TRANSFORMER", "Engine", "EngineSpec", "Session", "Tree"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Engine", "Session", "Tree"):
+        from ofasys.engine import protocol
+
+        return getattr(protocol, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,8 @@ class EngineSpec:
     asked.
     """
     config: str
-    """"module:class" of the frozen dataclass that is its configuration, whose fields JSON can hold."""
+    """"module:class" of the frozen dataclass that is its configuration, whose fields JSON can hold. A `from_dict` of
+    its own reads them back, where it has one."""
 
     def resolve(self) -> Any:
         """The class of the engine. Errors: PluginError where it cannot be imported."""
@@ -44,6 +45,8 @@ class EngineSpec:
     def read(self, values: Mapping[str, Any]) -> Any:
         """The inverse of `written`. Errors: ConfigError for fields that are not known, missing, or of no good value."""
         kind = self.config_class()
+        if hasattr(kind, "from_dict"):
+            return kind.from_dict(values)
         known = [one.name for one in fields(kind)]
         for name in values:
             if name not in known:

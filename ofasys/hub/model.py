@@ -14,13 +14,14 @@ import tokenizers
 import torch
 from tokenizers import Tokenizer
 
+from ofasys.engine.spec import TRANSFORMER
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import PRECISIONS, GeneralistModel
 from ofasys.hub.store import read_folder, tensors
-from ofasys.modality import Registry
+from ofasys.modality import Registry, default_registry
 from ofasys.modality.symbols import text_ids
 from ofasys.modality.vocabulary import Vocabulary
-from ofasys.model.sizes import ModelConfig, parameters
+from ofasys.model.sizes import parameters
 from ofasys.types import TaskCard
 
 MODEL_FILES = (
@@ -46,7 +47,9 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
         "model.json": {
             "size": model.size,
             "seed": model.seed,
-            "config": model.config.to_dict(),
+            "engine": model.engine_spec.name,
+            "config": model.engine_spec.written(model.config),
+            "tied": model.tied,
             "vocabulary": model.symbols.vocabulary.ranges,
             "fingerprint": model.symbols.vocabulary.fingerprint,
             "adaptors": model.made,
@@ -81,8 +84,12 @@ def model_of(
         about = Saved.of(files["model.json"])
         cards = read_cards(files)
         weights = renamed(tensors(files["model.safetensors"], "model.safetensors"))
-        about.check(weights)
-        model = GeneralistModel(seed=about.seed, config=about.config, modalities=modalities)
+        registry = modalities or default_registry()
+        config = about.shape(registry)
+        about.check(weights, config)
+        model = GeneralistModel(
+            seed=about.seed, config=config, engine=about.engine, tied=about.tied, modalities=registry
+        )
         model.size, model.cards, model.precision = about.size, cards, about.precision
         fill(model, files, weights)
     except KeyError as error:
@@ -100,7 +107,9 @@ class Saved:
 
     size: str
     seed: int
-    config: ModelConfig
+    engine: str
+    config: Mapping[str, Any]
+    tied: bool
     precision: str
     ranges: tuple[tuple[str, int, int], ...]
 
@@ -118,21 +127,39 @@ class Saved:
             sound = isinstance(one, list) and len(one) == 3 and isinstance(one[0], str)
             if not sound or not all(isinstance(n, int) and n >= 0 for n in one[1:]):
                 _refuse("vocabulary", one, "[name, start, size] for each range")
-        for name, value in about["config"].items():
+        engine, tied = about.get("engine", TRANSFORMER.name), about.get("tied", True)  # models of before knew no other
+        if not isinstance(engine, str):
+            _refuse("engine", engine, "a text")
+        if not isinstance(tied, bool):
+            _refuse("tied", tied, "true or false")
+        for name, value in about["config"].items() if engine == TRANSFORMER.name else ():
             if type(value) not in (int, float, str, bool):
                 _refuse(f"config.{name}", value, "a number, a text, true or false")
         precision = about.get("precision", "float32")  # models of before knew no other
         if precision not in PRECISIONS:
             _refuse("precision", precision, " or ".join(PRECISIONS))
         ranges = tuple((name, start, size) for name, start, size in about["vocabulary"])
-        return cls(about["size"], about["seed"], ModelConfig.from_dict(about["config"]), precision, ranges)
+        return cls(about["size"], about["seed"], engine, about["config"], tied, precision, ranges)
 
-    def check(self, weights: Mapping[str, torch.Tensor]) -> None:
+    def shape(self, registry: Registry) -> Any:
+        """The configuration of its engine. Errors: CheckpointError where no engine of its name is known here."""
+        known = [one.name for one in registry.engines]
+        if self.engine not in known:
+            raise CheckpointError(
+                f"the saved model has engine {self.engine!r}, which is not installed; known here: {', '.join(known)}; "
+                "install "
+                "its plug-in, or give modalities=default_registry().with_(its EngineSpec)"
+            )
+        return registry.engine(self.engine).read(self.config)
+
+    def check(self, weights: Mapping[str, torch.Tensor], config: Any) -> None:
         """Refuse weights before anything of their size is made: they are fewer than the shape says, of whole numbers,
         or not finite.
         """
         held = sum(tensor.numel() for tensor in weights.values())
-        needed = parameters(self.config) + sum(size for _, _, size in self.ranges) * self.config.width
+        body = parameters(config) if self.engine == TRANSFORMER.name else 0
+        width = config.width if self.engine == TRANSFORMER.name else 1
+        needed = body + sum(size for _, _, size in self.ranges) * width * (1 if self.tied else 2)
         if held < needed:
             raise CheckpointError(
                 f"weights do not fit the model: model.safetensors holds {held:,} numbers, and what model.json says has "
@@ -231,8 +258,14 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
     """
     Saved.of(files["model.json"])
     about = json.loads(files["model.json"])
-    if about["config"] != model.config.to_dict():
-        mine, theirs = model.config.to_dict(), about["config"]
+    for name, mine, before in (("engine", model.engine_spec.name, TRANSFORMER.name), ("tied", model.tied, True)):
+        if about.get(name, before) != mine:
+            raise CheckpointError(
+                f"the saved model has {name}={about.get(name, before)!r} and this one {mine!r}; make this one so too"
+            )
+    written = json.loads(json.dumps(model.engine_spec.written(model.config)))  # a list where there was a tuple
+    if about["config"] != written:
+        mine, theirs = written, about["config"]
         name = next(key for key in mine if mine[key] != theirs.get(key))
         raise CheckpointError(
             f"the saved model has {name}={theirs.get(name)!r} and this one {mine[name]!r}; use the saved size"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ofasys.criterion import CRITERIA, KINDS, Criterion
 from ofasys.criterion.criterion import KEY
+from ofasys.engine.spec import ENGINES, EngineSpec
 from ofasys.errors import ConfigError, PluginError, nearest, one_of
 from ofasys.generator import GENERATORS, Generator
 from ofasys.language import SlotOptions, Word, options_of
@@ -311,7 +312,7 @@ class Concatenate:
 
 @dataclass(frozen=True, eq=False)
 class Registry:
-    """What a model, a test, a process knows: modalities, and the criteria and generators of their slots.
+    """What a model, a test, a process knows: modalities, the criteria and generators of their slots, and engines.
 
     A value: adding something gives another registry.
     """
@@ -319,6 +320,11 @@ class Registry:
     modalities: tuple[Modality, ...] = field(default=())
     criteria: tuple[Criterion, ...] = field(default_factory=lambda: tuple(CRITERIA.values()))
     generators: tuple[Generator, ...] = field(default_factory=lambda: tuple(GENERATORS.values()))
+    engines: tuple[EngineSpec, ...] = field(default_factory=lambda: tuple(ENGINES.values()))
+
+    def engine(self, name: str) -> EngineSpec:
+        """The engine of this name. Errors: ConfigError naming those known."""
+        return _named("engine", name, self.engines)
 
     def criterion(self, name: str) -> Criterion:
         """The criterion of this name. Errors: ConfigError naming those known."""
@@ -349,7 +355,7 @@ class Registry:
                 return modality
         raise ConfigError(f"unknown modality {tag!r}; known here: {', '.join(m.tag for m in self.modalities)}")
 
-    def with_(self, *more: Modality | Criterion | Generator) -> Registry:
+    def with_(self, *more: Modality | Criterion | Generator | EngineSpec) -> Registry:
         """This registry and `more`. Errors: ConfigError when a name is already taken, or for what is none of them."""
         found = self
         for one in more:
@@ -371,14 +377,17 @@ class Registry:
                         f"{', '.join(KINDS)}"
                     )
                 found = replace(found, generators=(*found.generators, one))
+            elif isinstance(one, EngineSpec):
+                _check_free("engine", one, found.engines)
+                found = replace(found, engines=(*found.engines, one))
             else:
                 raise ConfigError(
-                    f"a {type(one).__name__} cannot be registered; give a Modality, Criterion or Generator"
+                    f"a {type(one).__name__} cannot be registered; give a Modality, Criterion, Generator or EngineSpec"
                 )
         return found
 
 
-Record = TypeVar("Record", Criterion, Generator)
+Record = TypeVar("Record", Criterion, Generator, EngineSpec)
 
 
 def _named(what: str, name: str, known: Sequence[Record]) -> Record:
@@ -389,7 +398,7 @@ def _named(what: str, name: str, known: Sequence[Record]) -> Record:
     raise ConfigError(f"unknown {what} {name!r}; {nearest(name, names)}known here: {', '.join(names)}")
 
 
-def _check_free(what: str, one: Criterion | Generator, known: Sequence[Criterion | Generator]) -> None:
+def _check_free(what: str, one: Record, known: Sequence[Record]) -> None:
     """Errors: ConfigError for a name that is taken, or no word; PluginError for a part that cannot be loaded."""
     if any(one.name == other.name for other in known):
         raise ConfigError(f"{what} {one.name!r} is registered already; give the new one another name")

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ofasys.criterion import Criterion
+from ofasys.engine.spec import EngineSpec
 from ofasys.errors import ConfigError
 from ofasys.generator import Generator
 from ofasys.language import Lexicon
@@ -22,13 +23,18 @@ from ofasys.modality.struct import STRUCT
 from ofasys.modality.text import TEXT
 from ofasys.modality.video import VIDEO
 
-GROUPS: dict[str, Any] = {"ofasys.generators": Generator, "ofasys.criteria": Criterion, "ofasys.modality": Modality}
+GROUPS: dict[str, Any] = {
+    "ofasys.generators": Generator,
+    "ofasys.criteria": Criterion,
+    "ofasys.engines": EngineSpec,
+    "ofasys.modality": Modality,
+}
 BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, PHONE, STRUCT, AUDIO, VIDEO, MOTION, NUMBER))
 
 
 @lru_cache(maxsize=1)
 def default_registry() -> Registry:
-    """The built-in modalities, criteria and generators, and every installed plug-in's.
+    """The built-in modalities, criteria, generators and engines, and every installed plug-in's.
 
     Errors: ConfigError naming the plug-in that fails.
     """

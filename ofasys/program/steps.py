@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from ofasys.engine import Engine, Session, Tree
+from ofasys.engine.check import check_session, check_shape, check_tree
 from ofasys.generator.constraint import Ints
 from ofasys.types import Hidden, Stream
 
@@ -31,7 +32,8 @@ class Opening:
 
     def session(self, group: int, room: int) -> Session:
         """One of `group` rows a sample, with room for so many positions after the prefix."""
-        return self.engine.open(self.source, self.states, self.sources, group, self.prefix, room)
+        made = self.engine.open(self.source, self.states, self.sources, group, self.prefix, room)
+        return check_session(self.engine, made, self.sources * group, self.prefix is not None)
 
     def order(self, device: torch.device) -> Tensor:
         """(B,): the place in the sentence that comes next in each sample."""
@@ -77,7 +79,8 @@ class StepDecoder:
         if grid is not None:
             positions[..., 1:] = grid
         self.done += n
-        return session.append(embedding(tokens, self.inputs), positions)
+        made = session.append(embedding(tokens, self.inputs), positions)
+        return check_shape(self.opening.engine, "append", made, (R, self.inputs.shape[1]))
 
     def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Tensor]:
         """A row a source, each after its own prefix -> (ways on from there, the state after it (B, D))."""
@@ -92,15 +95,17 @@ class StepDecoder:
         positions = torch.full((B, T, 3), -1, dtype=torch.int64, device=device)
         positions[..., 0] = self.order[:, None] + torch.arange(T, device=device)
         states = self.session.fill(embedding(torch.from_numpy(tokens).to(device), self.inputs), positions)
+        check_shape(self.opening.engine, "fill", states, (B, T, self.inputs.shape[1]))
         lengths = torch.from_numpy(sizes).to(device)
         last = states[torch.arange(B, device=device), lengths - 1]
         tree = self.session.branch(None if bool((sizes == T).all()) else lengths)
-        return Branches(tree, self.inputs, self.order + lengths), last
+        return Branches(self.opening.engine, tree, self.inputs, self.order + lengths), last
 
     def branch(self) -> Branches:
         """Ways on from the rows as they stand."""
         assert self.session is not None, "start comes before branch"
-        return Branches(self.session.branch(), self.inputs, self.order.repeat_interleave(self.group) + self.done)
+        order = self.order.repeat_interleave(self.group) + self.done
+        return Branches(self.opening.engine, self.session.branch(), self.inputs, order)
 
 
 class Branches:
@@ -111,8 +116,8 @@ class Branches:
 
     chunk = 4096  # nodes that go through the engine at once
 
-    def __init__(self, tree: Tree, inputs: Tensor, order: Tensor) -> None:
-        self.tree, self.inputs, self.order = tree, inputs, order
+    def __init__(self, engine: Engine, tree: Tree, inputs: Tensor, order: Tensor) -> None:
+        self.engine, self.tree, self.inputs, self.order = engine, check_tree(engine, tree), inputs, order
         self.depth = np.zeros(64, dtype=np.int64)
 
     @property
@@ -136,7 +141,8 @@ class Branches:
         embedded = embedding(torch.from_numpy(tokens).to(device), self.inputs)
         parts = [slice(start, start + self.chunk) for start in range(0, n, self.chunk)]
         made = [self.tree.grow(embedded[part], positions[part], rows[part], parents[part]) for part in parts]
-        return made[0] if len(made) == 1 else torch.cat(made)
+        states = made[0] if len(made) == 1 else torch.cat(made)
+        return check_shape(self.engine, "grow", states, (n, self.inputs.shape[1]))
 
 
 class ValueContinuation:
@@ -160,13 +166,15 @@ class ValueContinuation:
 
     def step(self, embedding: Tensor) -> Tensor:
         """embedding (R, n, D), appended -> the state after the last (R, D)."""
-        self.hidden = self.session.append(embedding, self._positions(embedding.shape[1]))
+        made = self.session.append(embedding, self._positions(embedding.shape[1]))
+        self.hidden = check_shape(self.engine, "append", made, (self.rows, embedding.shape[2]))
         self.order = self.order + embedding.shape[1]
         return self.hidden
 
     def peek(self, embedding: Tensor) -> Tensor:
         """embedding (R, n, D), seeing each other and all before -> their states (R, n, D). Nothing is kept."""
-        return self.session.peek(embedding, self._positions(embedding.shape[1]))
+        made = self.session.peek(embedding, self._positions(embedding.shape[1]))
+        return check_shape(self.engine, "peek", made, tuple(embedding.shape))
 
     def _positions(self, n: int) -> Tensor:
         positions = torch.full((self.rows, n, 3), -1, dtype=torch.int64, device=self.order.device)

@@ -13,7 +13,6 @@ import torch
 
 from ofasys.errors import ConfigError
 from ofasys.generalist import PRECISIONS
-from ofasys.model.sizes import ModelConfig
 from ofasys.train.record import recorded
 
 if TYPE_CHECKING:
@@ -80,16 +79,16 @@ def choose(precision: str, setup: Setup, trial: Callable[[], Step | None]) -> Pr
         return kept
     if setup.resumed:  # of a version that took float32 on every CPU
         return Precision("float32", "as the run did so far")
-    return measured(setup.model.config, trial)
+    return measured(setup.model.engine.width, trial)
 
 
-def measured(config: ModelConfig, trial: Callable[[], Step | None]) -> Precision:
+def measured(width: int, trial: Callable[[], Step | None]) -> Precision:
     """bfloat16 where it is clearly faster on this machine: by products of the model's width, and then by a whole step.
 
     trial: makes a training step in a format, that leaves everything as it was; None: no batch could be made. A machine
     that has to emulate bfloat16 is 10 to 150 times slower in it: one product shows that, and no step is tried.
     """
-    products = product_gain(config)
+    products = product_gain(width)
     if products < CLEARLY:
         return Precision("float32", f"products of this width run {_times(products)} in bfloat16")
     if (step := trial()) is None:
@@ -99,14 +98,14 @@ def measured(config: ModelConfig, trial: Callable[[], Step | None]) -> Precision
     return Precision(chosen, f"a step runs {_times(found)} in bfloat16, products of this width {_times(products)}")
 
 
-def faster(config: ModelConfig) -> bool:
+def faster(width: int) -> bool:
     """Whether products of a model's width are clearly faster in bfloat16 on this machine."""
-    return product_gain(config) >= CLEARLY
+    return product_gain(width) >= CLEARLY
 
 
-def product_gain(config: ModelConfig) -> float:
+def product_gain(width: int) -> float:
     """How many times as fast they are."""
-    return gain(lambda name: _product(config, name), rounds=5)
+    return gain(lambda name: _product(width, name), rounds=5)
 
 
 def gain(run: Step, rounds: int) -> float:
@@ -132,10 +131,10 @@ def _timed(run: Step, name: str) -> float:
     return clock() - began
 
 
-def _product(config: ModelConfig, name: str) -> None:
+def _product(width: int, name: str) -> None:
     dtype = getattr(torch, name)
-    x = torch.ones(ROWS, config.width, dtype=dtype)
-    weight = torch.ones(config.ffn, config.width, dtype=dtype)
+    x = torch.ones(ROWS, width, dtype=dtype)
+    weight = torch.ones(4 * width, width, dtype=dtype)
     torch.mm(x, weight.t())
 
 

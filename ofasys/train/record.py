@@ -39,7 +39,7 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
         settings["schedule"] = repr(settings["schedule"])
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
-    size = {"size": model.size, "seed": model.seed, "config": model.config.to_dict()}
+    size = {"size": model.size, "seed": model.seed, "config": model.engine_spec.written(model.config)}
     found = [
         {
             **asdict(card_of(task)),

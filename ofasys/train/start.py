@@ -103,7 +103,8 @@ def carry_over(model: GeneralistModel, before: set[str], tasks: Sequence[Task], 
             kept = [(i, places[label]) for i, label in enumerate(new) if label in places]
             if kept:
                 to, of = torch.tensor(kept, device=model.device).T
-                model.table[spans[here][0] + to] = model.table[spans[there][0] + of]
+                for rows in (model.table,) if model.tied else (model.table, model.head):
+                    rows[spans[here][0] + to] = rows[spans[there][0] + of]
 
 
 def fingerprints(tasks: Sequence[Task]) -> dict[str, dict[str, str | None]]:

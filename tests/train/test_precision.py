@@ -124,7 +124,7 @@ def test_what_needs_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
         precision.asked("auto", CPU)
     monkeypatch.delenv(precision.VARIABLE)
     assert precision.asked("auto", CPU) is None
-    assert precision.measured(SIZES["tiny"], lambda: None).name == "float32"  # nothing to try it with
+    assert precision.measured(SIZES["tiny"].width, lambda: None).name == "float32"  # nothing to try it with
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "repetition", "frames", "gaussian", "ctc", "classify"])

@@ -1,4 +1,4 @@
-"""The token adaptor: one embedding table for all token slots, which is the output projection too."""
+"""The token adaptor: one embedding table for all token slots, and the output rows where they are others."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ from ofasys.seeds import key_of
 
 
 class TokenAdaptor(nn.Module):
-    """tokens (n,) -> (n, D); scores are products with rows of the same table `weight` (V, D)."""
+    """tokens (n,) -> (n, D), rows of `weight` (V, D); scores are products with rows of `output` (V, D).
 
-    def __init__(self, options: Mapping[str, object], width: int) -> None:
+    tied: whether these are one.
+    """
+
+    def __init__(self, options: Mapping[str, object], width: int, tied: bool = True) -> None:
         super().__init__()
         self.width = width
         self.weight = nn.Parameter(torch.empty(0, width))
+        self.head = None if tied else nn.Parameter(torch.empty(0, width))
+
+    @property
+    def output(self) -> Tensor:
+        """The output rows (V, D)."""
+        return self.weight if self.head is None else self.head
 
     def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """tokens (n,) int64 -> (n, D)."""
@@ -29,12 +38,18 @@ class TokenAdaptor(nn.Module):
 
         ordered: ranges in which neighbouring ids mean neighbouring values.
         """
-        rows = [self.weight.data]
+        self.weight = self._grown(self.weight, vocabulary, seed, ordered)
+        if self.head is not None:
+            self.head = self._grown(self.head, vocabulary, seed, ordered, "output rows of ")
+
+    def _grown(
+        self, weight: nn.Parameter, vocabulary: Vocabulary, seed: int, ordered: Collection[str], of: str = ""
+    ) -> nn.Parameter:
+        rows = [weight.data]
         for name, start, size in vocabulary.ranges:
-            if start >= len(self.weight):
-                rows.append(_first_rows(name, size, self.width, seed, name in ordered).to(self.weight))
-        if len(rows) > 1:
-            self.weight = nn.Parameter(torch.cat(rows))
+            if start >= len(weight):
+                rows.append(_first_rows(of + name, size, self.width, seed, name in ordered).to(weight))
+        return nn.Parameter(torch.cat(rows)) if len(rows) > 1 else weight
 
 
 def _first_rows(name: str, size: int, width: int, seed: int, ordered: bool) -> Tensor:
