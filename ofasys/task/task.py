@@ -40,17 +40,25 @@ Scorer = Callable[..., Mapping[str, float] | float]  # (predictions, references)
 class Task:
     """What to learn, from what, and how it is judged.
 
-    instruction: one, or several of which each micro-batch samples one. train, valid, test: rows, see `open_source`.
-    metrics: one or several: names, `Metric`s, or functions (predictions, references) -> dict. weight: its share in the
-    schedule. join, leave: the steps between which it takes part. closed_set: column -> labels, or the labels of the
-    only column that has a set; without it the labels are gathered from the training rows. settings: defaults for the
-    plan, such as {"IMAGE.size": 64}. generate: search options used in evaluation. references: target column -> the
-    column that holds the list of its right answers; evaluation scores against all of them, and a training row without
-    a value in the target column is learned with one of them, drawn anew each epoch. on_bad: "skip" bad training rows
-    (each counted once and written to quarantine.jsonl, at most bad_limit of them) or "stop". smoothing: label
-    smoothing. loss_weight: factor of its loss (a slot's is `weight=`). shuffle: an order of its own in each epoch;
-    False is the order of the rows. buckets: batches of like length where text lengths are known; None: where rows are
-    shuffled, for else it would undo their order.
+    instruction: one, or several of which each micro-batch samples one.
+    train, valid, test: rows, see `open_source`.
+    metrics: one or several: names, `Metric`s, or functions (predictions, references) -> dict.
+    weight: its share in the schedule.
+    join, leave: the steps between which it takes part.
+    closed_set: column -> labels, or the labels of the only column that has a set; without it the labels are gathered
+        from the training rows.
+    settings: defaults for the plan, such as {"IMAGE.size": 64}.
+    generate: search options used in evaluation.
+    references: target column -> the column that holds the list of its right answers; evaluation scores against all of
+        them, and a training row without a value in the target column is learned with one of them, drawn anew each
+        epoch.
+    on_bad: "skip" bad training rows (each counted once and written to quarantine.jsonl, at most bad_limit of them) or
+        "stop".
+    smoothing: label smoothing.
+    loss_weight: factor of its loss (a slot's is `weight=`).
+    shuffle: an order of its own in each epoch; False is the order of the rows.
+    buckets: batches of like length where text lengths are known; None: where rows are shuffled, for else it would undo
+        their order.
     """
 
     def __init__(
