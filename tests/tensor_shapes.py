@@ -88,8 +88,10 @@ def watch():
 def unwatched():
     """Within it nothing is checked: what is wrong there is to be found by the package."""
     WATCHED.append(False)
-    yield
-    WATCHED.pop()
+    try:
+        yield
+    finally:
+        WATCHED.pop()
 
 
 def checked(init):
