@@ -17,7 +17,7 @@ D = 32
 TABLE = torch.randn(40, D, generator=torch.Generator().manual_seed(9))
 
 
-@pytest.fixture(scope="module", params=["transformer", "causal"])
+@pytest.fixture(scope="module", params=["transformer", "causal", "recurrent"])
 def model(tiny, request):
     torch.manual_seed(3)
     made = UniversalModel(tiny.CONFIG) if request.param == "transformer" else CausalEngine(CausalConfig())
