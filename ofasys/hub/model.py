@@ -83,7 +83,7 @@ def model_of(
             files[name]
         about = Saved.of(files["model.json"])
         cards = read_cards(files)
-        weights = _renamed(tensors(files["model.safetensors"], "model.safetensors"))
+        weights = renamed(tensors(files["model.safetensors"], "model.safetensors"))
         registry = modalities or default_registry()
         config = about.shape(registry)
         about.check(weights, config)
@@ -325,7 +325,7 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
             f"model.json names an adaptor or a criterion that cannot be made here ({type(error).__name__}: {error}); "
             "it is of another version, or was changed"
         ) from None
-    weights = _renamed(tensors(files["model.safetensors"], "model.safetensors")) if weights is None else weights
+    weights = renamed(tensors(files["model.safetensors"], "model.safetensors")) if weights is None else weights
     _check_weights(model.state_dict(), weights)
     try:
         model.load_state_dict(weights)
@@ -333,9 +333,9 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
         raise CheckpointError(f"weights do not fit the model: {error}") from None
 
 
-def _renamed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights under their names of today: of models that knew one engine, those of the universal model."""
-    return {re.sub("^universal[.]", "engine.", name): tensor for name, tensor in weights.items()}
+def renamed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights, or moments of them, under their names of today: models of before knew one engine, the universal model."""
+    return {re.sub(r"^(\w+/)?universal[.]", r"\1engine.", name): tensor for name, tensor in weights.items()}
 
 
 def _check_weights(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> None:

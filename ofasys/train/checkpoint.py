@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from ofasys.errors import CheckpointError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import pointed_to
-from ofasys.hub.model import fill, model_files, read_cards
+from ofasys.hub.model import fill, model_files, read_cards, renamed
 from ofasys.hub.store import read_folder, standing, tensors, write_folder, write_json
 from ofasys.train.callback import Callbacks
 from ofasys.train.optimizer import optimizer_tensors
@@ -165,7 +165,11 @@ def _read(folder: Path) -> dict[str, Any]:
     files = read_folder(folder)
     try:
         found = {name: json.loads(files[name]) for name in ("model.json", "state.json")}
-        found |= {"files": files, "cards": read_cards(files), "moments": tensors(files["optimizer.safetensors"])}
+        found |= {
+            "files": files,
+            "cards": read_cards(files),
+            "moments": renamed(tensors(files["optimizer.safetensors"])),
+        }
         found["callbacks"] = tensors(files["callbacks.safetensors"]) if "callbacks.safetensors" in files else {}
         [tuple(one) for one in found["model.json"]["vocabulary"]]
         found["model.json"]["seed"], found["state.json"]["seed"]

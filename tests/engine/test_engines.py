@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import nn
 
 from ofasys import GeneralistModel, OFASys, Task, Trainer, flow
@@ -18,8 +21,8 @@ from ofasys.engine import ENGINES, Engine, EngineSpec
 from ofasys.errors import CheckpointError, ConfigError, DataError, PluginError
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.search import Hypothesis
-from ofasys.hub.model import MODEL_FILES, model_of
-from ofasys.hub.store import read_folder
+from ofasys.hub.model import MODEL_FILES, model_of, renamed
+from ofasys.hub.store import read_folder, write_folder
 from ofasys.modality import BUILT_IN, default_registry, registry
 from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.model import UniversalModel
@@ -343,8 +346,6 @@ def test_a_model_whose_engine_is_not_there_is_told(files: dict[str, dict[str, by
 
 def test_models_of_before_knew_one_engine(files: dict[str, dict[str, bytes]]) -> None:
     """Neither the engine nor whether its table was tied was written, and its weights had another name."""
-    from safetensors.torch import load, save
-
     now, _ = model_of(files["transformer"], "here")
     weights = {
         name.replace("engine.", "universal.", 1) if name.startswith("engine.") else name: tensor
@@ -356,6 +357,40 @@ def test_models_of_before_knew_one_engine(files: dict[str, dict[str, bytes]]) ->
     mine, theirs = now.state_dict(), then.state_dict()
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_run_of_before_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Stopped when its engine was called `universal`: moments are found again, so it ends as one that was not stopped."""
+    task = Task("t", "[TEXT:q] -> [TEXT:a]", train=ROWS, micro_batch_size=2)
+    weights = []
+    for folder, stops in (("whole", (6,)), ("parts", (3, 6))):
+        for step in stops:
+            model = GeneralistModel(config=SMALL, text_pieces=300)
+            settings: dict[str, Any] = {"warmup": 1, "decay": "constant", "out": tmp_path / folder, "live": False}
+            Trainer(max_steps=step, lr=1e-2, precision="float32", **settings).fit(model=model, tasks=task)
+            if step == 3:
+                rename_on_disk(tmp_path / folder / "checkpoints" / "last.json")
+        weights.append(model.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def rename_on_disk(pointer: Path) -> None:
+    """Write a checkpoint as versions wrote it that knew one engine."""
+    folder = pointer.parent / json.loads(pointer.read_text())["folder"]
+    files: dict[str, Any] = dict(read_folder(folder))
+    for name, data in files.items():
+        if name.endswith(".safetensors"):
+            files[name] = {re.sub("(^|/)engine[.]", r"\1universal.", key): value for key, value in load(data).items()}
+        elif name.endswith(".json"):
+            files[name] = json.loads(data)
+        else:
+            files[name] = data.decode()
+    assert any("/universal." in key for key in files["optimizer.safetensors"])
+    assert renamed(files["optimizer.safetensors"]).keys() != files["optimizer.safetensors"].keys()
+    for name in ("engine", "tied", "foreign"):
+        del files["model.json"][name]
+    files["tokenizer.json"] = json.dumps(files["tokenizer.json"])
+    write_folder(folder, files)
 
 
 @pytest.mark.parametrize(
