@@ -1,8 +1,8 @@
 """Closed sets against `prefix_allowed_tokens_fn` with a dict trie, same weights: `python -m benchmarks.closed_set`.
 
-Labels of 3-6 pieces, batch 8, source 64; the models of `benchmarks.generate`. Both sides keep their trie between calls and
-run with the same malloc settings and threads, in turns, from an encoded source on. They give the same labels, so the
-ratio of times is the ratio per position of the answer; where a label has only one way on, we take no step.
+Labels of 3-6 pieces, batch 8, source 64; the models of `benchmarks.generate`. Both sides keep their trie between calls
+and run with the same malloc settings and threads, in turns, from an encoded source on. They give the same labels, so
+the ratio of times is the ratio per position of the answer; where a label has only one way on, we take no step.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Generation against Hugging Face `generate`, same weights, interleaved in one process: `python -m benchmarks.generate`.
+"""Generation against Hugging Face `generate`, same weights, interleaved in one process:
+`python -m benchmarks.generate`.
 
 Width 256, 4+4 layers, 4 heads, ffn 1024, vocabulary 50,265, source 64, exactly 64 new tokens, encoding included.
 Both sides run with the same malloc settings and threads, in turns; a round's ratio compares neighbours in time.

@@ -1,9 +1,9 @@
 """Useful tokens a second on a mixed stream: flat streams with length buckets against plain padded batches of the same
 model, interleaved in one process: `python -m benchmarks.mixed_stream`.
 
-Three tasks in turn: captioning a picture, infilling texts of very mixed length, detection. The padded side runs the same
-weights and code over whole rectangles, in the order the data comes; it is spared the attention mask and the loss at
-padding, which favours it a little.
+Three tasks in turn: captioning a picture, infilling texts of very mixed length, detection. The padded side runs the
+same weights and code over whole rectangles, in the order the data comes; it is spared the attention mask and the loss
+at padding, which favours it a little.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""How fast rows become batches, per modality, with one and with two data workers; and how long a mixed run waits for them:
-`python -m benchmarks.pipeline`.
+"""How fast rows become batches, per modality, with one and with two data workers; and how long a mixed run waits for
+them: `python -m benchmarks.pipeline`.
 """
 
 from __future__ import annotations

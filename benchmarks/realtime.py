@@ -1,5 +1,6 @@
-"""How long it takes to make what is no text, as real-time factors: 4 s of speech frames, a motion of 60 frames in 50 denoising
-steps, a picture of 16 x 16 codes: `python -m benchmarks.realtime`. `--profile` prints what each spends its time on.
+"""How long it takes to make what is no text, as real-time factors: 4 s of speech frames, a motion of 60 frames in 50
+denoising steps, a picture of 16 x 16 codes: `python -m benchmarks.realtime`. `--profile` prints what each spends its
+time on.
 """
 
 from __future__ import annotations

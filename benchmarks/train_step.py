@@ -1,5 +1,6 @@
 # ruff: noqa: E402 - malloc reads its settings when a process starts, so they are set before torch is there
-"""Training step against Hugging Face BART of equal shape, interleaved in one process: `python -m benchmarks.train_step`.
+"""Training step against Hugging Face BART of equal shape, interleaved in one process:
+`python -m benchmarks.train_step`.
 
 Both sides: width 256, 4+4 layers, 4 heads, ffn 1024, vocabulary 50,265, batch 8 of about 62+64 tokens (11% padding),
 dropout 0.1, fused AdamW, gradients clipped at 1.0, the same malloc settings. Tokens are those that are no padding.

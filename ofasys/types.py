@@ -4,6 +4,10 @@
 `D` width, `S` slots of a plan, `U` tokens to choose from, `n` rows, tokens or positions of what the class is about.
 A stage is a part of the target that is made in one go; `states` of tokens are those of the automaton, of streams
 hidden.
+
+`Float[Tensor, "N D"]` is a tensor of floats, N by D, as jaxtyping writes it; "" is one number. A size is the same
+wherever its name stands in one object and in those it always holds; a name that is a field is that field's value. The
+tests check every object that is made (tests/tensor_shapes.py).
 """
 
 from __future__ import annotations
@@ -13,6 +17,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import Annotated as Bool
+    from typing import Annotated as Float
+    from typing import Annotated as Int
+
     import numpy as np
     from torch import Tensor
 
@@ -107,8 +115,8 @@ class SlotFeatures:
     """By name. The preprocessor's `collate` joins those of a batch: by default end to end along axis 0."""
     length: int
     """Stream positions."""
-    grid: np.ndarray | None = None
-    """(length, 2): (y, x) of each position, -1 where it has none. None: none has."""
+    grid: Int[np.ndarray, "length 2"] | None = None
+    """(y, x) of each position, -1 where it has none. None: none has."""
     orders: int | None = None
     """Places of the sentence it takes: 1 for an image, whose patches all stand at one place. None: as many as
     `length`.
@@ -125,8 +133,8 @@ class AdaptorInput:
     """Its key in the model."""
     tensors: Mapping[str, Tensor]
     """What `collate` made of the features of all values."""
-    rows: Tensor
-    """(n,): which of the side's N positions its embeddings are."""
+    rows: Int[Tensor, "n"]
+    """Which of the side's N positions its embeddings are."""
 
 
 @dataclass(frozen=True)
@@ -137,16 +145,16 @@ class Layout:
     """B."""
     length: int
     """T: positions of the longest sample."""
-    padded_index: Tensor
-    """(N,): flat index into a (B*T) rectangle, increasing, each sample's positions left-aligned."""
-    positions: Tensor
-    """(N, 3): (order, y, x). Order is the place in the sentence; y and x are -1 where there is no grid."""
-    lengths: Tensor
-    """(B,): valid positions of each sample."""
+    padded_index: Int[Tensor, "N"]
+    """Flat index into a (B*T) rectangle, increasing, each sample's positions left-aligned."""
+    positions: Int[Tensor, "N 3"]
+    """(order, y, x). Order is the place in the sentence; y and x are -1 where there is no grid."""
+    lengths: Int[Tensor, "batch"]
+    """Valid positions of each sample."""
     full: bool
     """No sample is shorter than T, so `padded_index` is 0..B*T-1."""
-    blocks: Tensor | None = None
-    """(N,), of a decoder: positions of one number above 0 see each other both ways. None: all is causal."""
+    blocks: Int[Tensor, "N"] | None = None
+    """Of a decoder: positions of one number above 0 see each other both ways. None: all is causal."""
     top: tuple[int, ...] | None = None
     """The largest order, y and x among `positions`, known when they were made. None: the device has to be asked."""
 
@@ -155,8 +163,8 @@ class Layout:
 class Stream:
     """The embedding stream of one side."""
 
-    embedding: Tensor
-    """(N, D), before positions are added."""
+    embedding: Float[Tensor, "N D"]
+    """Before positions are added."""
     layout: Layout
 
 
@@ -164,8 +172,7 @@ class Stream:
 class Hidden:
     """What the universal model made of a stream."""
 
-    states: Tensor
-    """(N, D)."""
+    states: Float[Tensor, "N D"]
     layout: Layout
 
 
@@ -182,12 +189,12 @@ class TokenSpan:
     """The tokens of one stage of a sample's target."""
 
     stage: int
-    prefix: np.ndarray
-    """(p,), p at least 1: tokens that come before anything is generated."""
-    tokens: np.ndarray | None
-    """(t,): ids of what follows, end marks included. None: not known, to be generated."""
-    states: np.ndarray | None
-    """(t,): the state of the target's automaton before each token."""
+    prefix: Int[np.ndarray, "p"]
+    """At least one: tokens that come before anything is generated."""
+    tokens: Int[np.ndarray, "t"] | None
+    """Ids of what follows, end marks included. None: not known, to be generated."""
+    states: Int[np.ndarray, "t"] | None
+    """The state of the target's automaton before each token."""
 
 
 @dataclass(frozen=True)
@@ -265,18 +272,18 @@ class TokenTargets:
     stage: int
     group: int
     """The class, in the stage's automaton."""
-    at: Tensor
-    """(n,): rows of the target's states that predict them."""
-    labels: Tensor
-    """(n,): places in the candidates."""
-    slots: Tensor
-    """(n,): slot of each."""
+    at: Int[Tensor, "n"]
+    """Rows of the target's states that predict them."""
+    labels: Int[Tensor, "n"]
+    """Places in the candidates."""
+    slots: Int[Tensor, "n"]
+    """Slot of each."""
     slot: int
     """One of these slots: all of them have the same criterion, with the same options."""
-    allowed: Tensor | None
-    """(n, U) bool: which candidates may stand there. None: all may."""
-    weights: Tensor | None = None
-    """(n,): factor of each token's loss, where a reward gave one. None: 1."""
+    allowed: Bool[Tensor, "n U"] | None
+    """Which candidates may stand there. None: all may."""
+    weights: Float[Tensor, "n"] | None = None
+    """Factor of each token's loss, where a reward gave one. None: 1."""
 
 
 @dataclass(frozen=True)
@@ -287,10 +294,10 @@ class SlotTargets:
     side: str
     criterion: str
     """Its name."""
-    at: Tensor
-    """(n,): rows of that side's states: those of the values, or, of a criterion with `before`, each one earlier."""
-    lengths: Tensor
-    """(values,): how many of the rows each value has."""
+    at: Int[Tensor, "n"]
+    """Rows of that side's states: those of the values, or, of a criterion with `before`, each one earlier."""
+    lengths: Int[Tensor, "values"]
+    """How many of the rows each value has."""
     tensors: Mapping[str, Tensor]
     """What the criterion learns from, joined over the batch; of a label column `tokens`, numbered within its range."""
     sizes: Mapping[str, tuple[int, ...]]
@@ -315,10 +322,10 @@ class Batch:
     targets: tuple[TokenTargets | SlotTargets, ...]
     counts: tuple[int, ...]
     """(S,): what each slot's loss is a sum over: tokens, or units of its criterion."""
-    units: Tensor
-    """(S,) float32: counts as a tensor, for the device."""
-    weights: Tensor
-    """(S,) float32: the plan's factor of each slot's loss."""
+    units: Float[Tensor, "S"]
+    """Counts as a tensor of float32, for the device."""
+    weights: Float[Tensor, "S"]
+    """In float32: the plan's factor of each slot's loss."""
     positions: int
     """Valid stream positions, both sides."""
     padded: int
@@ -334,10 +341,10 @@ class Prediction:
     """What the model says about the tokens of one set of targets."""
 
     targets: TokenTargets
-    hidden: Tensor
-    """(n, D): the states that predict them."""
-    candidates: Tensor
-    """(U, D): rows of the output table; scores are hidden @ candidates.T."""
+    hidden: Float[Tensor, "n D"]
+    """The states that predict them."""
+    candidates: Float[Tensor, "U D"]
+    """Rows of the output table; scores are hidden @ candidates.T."""
 
 
 @dataclass(frozen=True)
@@ -345,24 +352,24 @@ class SlotPrediction:
     """What the model says about the values of one slot."""
 
     targets: SlotTargets
-    hidden: Tensor
-    """(n, D): the states at `targets.at`."""
+    hidden: Float[Tensor, "n D"]
+    """The states at `targets.at`."""
     made: Mapping[str, Tensor]
     """What the slot's adaptor predicts from them: `frames` (n, ...), ...; empty where it predicts nothing."""
-    candidates: Tensor | None
-    """(U, D): rows of the output table for the tokens of its label column, if it has one."""
+    candidates: Float[Tensor, "U D"] | None
+    """Rows of the output table for the tokens of its label column, if it has one."""
 
 
 @dataclass(frozen=True)
 class LossOutput:
     """What a criterion says of the values of one slot."""
 
-    sum: Tensor
-    """(), with its gradient: the loss summed over the units that `SlotTargets.count` counts; 0 of none."""
-    figures: Mapping[str, Tensor] = field(default_factory=dict)
-    """Name -> (), detached, for the log: means over this batch."""
-    left_out: Mapping[str, Tensor] = field(default_factory=dict)
-    """Why -> (), how many values could not be judged, and are no part of the sum."""
+    sum: Float[Tensor, ""]
+    """With its gradient: the loss summed over the units that `SlotTargets.count` counts; 0 of none."""
+    figures: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """By name, detached, for the log: means over this batch."""
+    left_out: Mapping[str, Int[Tensor, ""]] = field(default_factory=dict)
+    """Why -> how many values could not be judged, and are no part of the sum."""
 
 
 @dataclass(frozen=True)
@@ -371,15 +378,15 @@ class Loss:
     device.
     """
 
-    total: Tensor
-    """(), with its gradient: what is minimised, the sum over slots of scale x sum."""
-    sums: Tensor
-    """(S,), detached: of each slot, unweighted."""
-    counts: Tensor
-    """(S,): units of each slot; its mean is sums / counts."""
-    figures: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    total: Float[Tensor, ""]
+    """With its gradient: what is minimised, the sum over slots of scale x sum."""
+    sums: Float[Tensor, "S"]
+    """Of each slot, unweighted, detached."""
+    counts: Float[Tensor, "S"]
+    """Units of each slot; its mean is sums / counts."""
+    figures: Mapping[int, Mapping[str, Float[Tensor, ""]]] = field(default_factory=dict)
     """Slot -> what its criterion has to say besides."""
-    left_out: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
+    left_out: Mapping[int, Mapping[str, Int[Tensor, ""]]] = field(default_factory=dict)
     """Slot -> why -> how many of its values could not be judged."""
 
 

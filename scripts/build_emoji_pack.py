@@ -3,8 +3,8 @@
     python scripts/build_emoji_pack.py [--cache DIR]
 
 Needs npm, and of Python packages resvg-py, Pillow and pyarrow in the versions of constraints.txt: with these the same
-bytes come out every time. LICENSE-noto.txt and LICENSE-fluent-emoji.txt are kept by hand, since the npm packages carry no
-licence text; LICENSE-emojibase.txt and ATTRIBUTION.md are written here.
+bytes come out every time. LICENSE-noto.txt and LICENSE-fluent-emoji.txt are kept by hand, since the npm packages carry
+no licence text; LICENSE-emojibase.txt and ATTRIBUTION.md are written here.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python scripts/build_speech_pack.py [--cache DIR]
 
-Needs pip and pyarrow in the version of constraints.txt: with it the same bytes come out every time. LICENSE-captcha.txt and
-ATTRIBUTION.md are written here too.
+Needs pip and pyarrow in the version of constraints.txt: with it the same bytes come out every time. LICENSE-captcha.txt
+and ATTRIBUTION.md are written here too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all tests share: one thread a worker, the tiny model, and `--update-golden`."""
+"""What all tests share: one thread a worker, the tiny model, shapes that are checked, and `--update-golden`."""
 
 import os
 import sys
@@ -11,9 +11,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import hypothesis
 import pytest
+import tensor_shapes
 import torch
 
 torch.set_num_threads(1)
+tensor_shapes.watch()
 
 # The same examples each time, however busy the machine is; `--hypothesis-profile=default` looks for new ones.
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None)

@@ -32,7 +32,7 @@ def answering(tiny, *names):
     return OFASys(tiny.model(), cards)
 
 
-# --- data ----------------------------------------------------------------------------------------------------------------
+# --- data -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -107,7 +107,7 @@ def test_a_value_used_twice_is_one_column(tiny):
     assert tokens[0] == tokens[2]
 
 
-# --- models ----------------------------------------------------------------------------------------------------------------
+# --- models -----------------------------------------------------------------------------------------------------------
 
 
 def test_two_models_in_a_process_have_an_embedding_each(tiny):
@@ -142,7 +142,7 @@ def test_a_checkpoint_is_saved_from_python(tiny, tmp_path):
     assert one.text == two.text
 
 
-# --- inference ---------------------------------------------------------------------------------------------------------------
+# --- inference --------------------------------------------------------------------------------------------------------
 
 
 def test_falsy_options_are_honoured(tiny):
@@ -282,7 +282,7 @@ def test_the_closed_set_counts_in_loss_and_inference(tiny):
         assert out.label in tiny.LABELS["label"]
 
 
-# --- the language ------------------------------------------------------------------------------------------------------------
+# --- the language -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_an_attribute_reaches_its_slot(tiny):
     assert made.preprocessors[1].postprocess(sample.tokens, Context()) == "cat"
 
 
-# --- the process -----------------------------------------------------------------------------------------------------------
+# --- the process ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -27,18 +27,18 @@ Given = tuple[Instruction, Row | DataError]  # a line and its row, or why the ro
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What is to be answered.
-
-    rows: read once, as they are asked for. single: whether one answer was asked for, not a list. instruction: the line
-    of all rows; None where each has its own. root: the folder relative paths in rows start from, where the data has
-    one. where: the name of the file the rows are of, if they are of one.
-    """
+    """What is to be answered."""
 
     rows: Iterator[Given]
+    """Read once, as they are asked for."""
     single: bool
+    """One answer was asked for, not a list."""
     instruction: Instruction | None
+    """The line of all rows. None: each has its own."""
     root: Path | None = None
+    """The folder that relative paths in rows start from, where the data has one."""
     where: str = ""
+    """The name of the file the rows are of, if they are of one."""
 
 
 def asked_for(instruction: Any, data: Any, registry: Registry, columns: str | None = None) -> Asked:

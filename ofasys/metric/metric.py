@@ -27,22 +27,22 @@ Function = Callable[..., Mapping[str, float] | float]
 
 @dataclass(frozen=True)
 class Metric:
-    """A pure function (predictions, references) -> figures, and what to know about it.
-
-    takes: the kinds of target values it reads, in order: ("text",), ("box", "text"); ("any",) is one value of any kind.
-    main: the key of its headline figure. rooted: references name files, and the function takes `root=`, the folder that
-    relative paths start from. figures: its figures beside the headline, and whether a larger one is better; None:
-    neither larger nor smaller is, or nobody knows.
-    """
+    """A pure function (predictions, references) -> figures, and what to know about it."""
 
     name: str
     about: str
+    """In a sentence, for lists."""
     takes: tuple[str, ...]
+    """The kinds of target values it reads, in order: ("text",), ("box", "text"); ("any",) is one value of any kind."""
     function: Function
     main: str
+    """The key of its headline figure."""
     higher_is_better: bool = True
+    """Of the headline figure."""
     rooted: bool = False
+    """References name files, and the function takes `root=`, the folder that relative paths start from."""
     figures: Mapping[str, bool | None] = field(default_factory=dict, hash=False)
+    """Its figures besides -> whether a larger one is better. None: neither larger nor smaller is, or nobody knows."""
 
     def __call__(
         self, predictions: Sequence[Any], references: Sequence[Any], root: str | Path | None = None

@@ -31,28 +31,30 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Part:
-    """A class that does work for a modality, by name, with the options it takes from the instruction.
-
-    load: "module:Class". options: a frozen dataclass of `option(...)` fields. shared: the adaptor's one key when all
-    who name it use the same weights. family: said instead of the modality's tag in that key, so that two modalities
-    share weights. keyed: option names that make another set of weights; `column` is that of the slot. fits: the
-    preprocessor learns something from training values first. adaptor: of a preprocessor, the one that reads it unless
-    the slot says another. suffixes: of `save`, the kinds of file it writes, as `.png`; none: whatever it is asked for.
-    extra: of a preprocessor, the extra of this package that values of any kind need. cost: (options, width) ->
-    (parameters, FLOPs a position), for the plan's estimate.
-    """
+    """A class that does work for a modality, by name, with the options it takes from the instruction."""
 
     load: str
+    """ "module:Class", imported when first used."""
     options: type | None = None
+    """A frozen dataclass of `option(...)` fields: the attributes it gives a slot."""
     about: str = ""
+    """What it does, in one line, for plans."""
     shared: str | None = None
+    """Of an adaptor: its one key, where all who name it use the same weights."""
     family: str | None = None
+    """Said instead of the modality's tag in an adaptor's key, so that two modalities share weights."""
     keyed: tuple[str, ...] = ()
+    """Names of options that make another set of weights; `column` is that of the slot."""
     fits: bool = False
+    """Of a preprocessor: it learns something from training values first."""
     adaptor: str | None = None
+    """Of a preprocessor: the adaptor that reads it unless the slot says another."""
     suffixes: tuple[str, ...] = ()
+    """Of `save`: the kinds of file it writes, as `.png`. None: whatever it is asked for."""
     extra: str | None = None
+    """Of a preprocessor: the extra of this package that values of any kind need."""
     cost: Callable[[Options, int], tuple[int, int]] = lambda options, width: (0, 0)
+    """(options, width) -> (parameters, FLOPs a position), for the plan's estimate."""
 
     def resolve(self) -> Any:
         """The class itself; imports its module. Errors: ConfigError with the extra to install if a library is absent;
@@ -85,15 +87,16 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a slot of this modality gets on one side of the arrow when nothing else is said. criteria: others it may
-    name.
-    """
+    """What a slot of this modality gets on one side of the arrow when nothing else is said; names, each."""
 
     preprocess: str
     adaptor: str
     criterion: str | None = None
+    """None: it is not learned on this side."""
     generator: str | None = None
+    """What makes a value that is learned by `criterion`; another criterion brings its own."""
     criteria: tuple[str, ...] = ()
+    """Others it may name."""
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -108,41 +111,54 @@ def one_order(options: Options) -> int:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Modality:
-    """The spec of a modality. The planner reads this and nothing else.
-
-    value: what a value of it is called in outputs and metrics (`out.text`, `out.box`). ranges: options -> vocabulary
-    ranges its tokens come from (None: as large as the tokenizer). ordered: those in which neighbouring ids mean
-    neighbouring values. item: (slot index, options) -> what stands for it in the target automaton. expected: options ->
-    stream positions of one value, an estimate. provides/refers: BOX refers to a "frame" that IMAGE provides. says: what
-    a value of a slot with these options is, where `about` is not it. labelled: its values always come from a closed
-    set. limited: `max_length=` cuts its values. save: writes values into a file. show: (values, `View`) -> HTML of them
-    for a report, which needs nothing beside it; without it a report shows their text. `source=None` or `target=None`:
-    not on that side.
-    """
+    """The spec of a modality. The planner reads this and nothing else."""
 
     tag: str
+    """Its name in an instruction: IMAGE."""
     about: str
+    """What a value is, in one line, for plans."""
     value: str
+    """What a value of it is called in outputs and metrics: `out.text`, `out.box`."""
     options: type | None = None
+    """A frozen dataclass of the attributes every slot of it takes."""
     preprocess: Mapping[str, Part]
+    """By name: a slot has one of them."""
     adaptor: Mapping[str, Part]
+    """By name: a slot has one of them."""
     source: Defaults | None = None
+    """None: not on that side of the arrow."""
     target: Defaults | None = None
+    """None: not on that side of the arrow."""
     ranges: Callable[[Options], Mapping[str, int | None]] = lambda options: {}
+    """Options -> the vocabulary ranges its tokens come from, and their sizes. None: as large as the tokenizer."""
     ordered: tuple[str, ...] = ()
+    """The ranges in which neighbouring ids mean neighbouring values."""
     item: Callable[[int, Options], Item] | None = None
+    """(slot index, options) -> what stands for it in the target automaton."""
     positions: str | Callable[[Options], str] = "1-D"
+    """ "1-D", "2-D" or "3-D": which coordinates its stream positions have."""
     expected: Callable[[Options], int] = one_order
+    """Options -> stream positions of one value, an estimate."""
     provides: str | None = None
+    """What slots of others may refer to: IMAGE provides a "frame"."""
     refers: str | None = None
+    """What it refers to: BOX to a "frame"."""
     check: Callable[[Options], str | None] = lambda options: None
+    """Options -> what is wrong with them together, if anything."""
     says: Callable[[Options], str] | None = None
+    """Options -> what a value of such a slot is, where `about` is not it."""
     labelled: bool = False
+    """Its values always come from a closed set."""
     limited: bool = False
+    """`max_length=` cuts its values."""
     save: Part | None = None
+    """Writes values into a file."""
     show: Part | None = None
+    """(values, `View`) -> HTML of them for a report, which needs nothing beside it. None: a report shows their text."""
     aliases: tuple[str, ...] = ()
+    """Other tags of it."""
     extra: str | None = None
+    """The extra of this package that it needs."""
 
     def word(self, criteria: Iterable[Criterion], generators: Iterable[Generator]) -> Word:
         """The modality as the language knows it: its tag and every attribute any of its parts takes.
@@ -177,17 +193,17 @@ class Modality:
 
 @dataclass(frozen=True)
 class Context:
-    """What a preprocessor may know besides the value: nothing of other modalities, only what the plan points out.
-
-    referred: `info` of the features its slot refers to. labels: the closed set of its slot. random: this sample's
-    generator; None outside training and evaluation on noised input. root: folder that relative paths start from.
-    """
+    """What a preprocessor may know besides the value: nothing of other modalities, only what the plan points out."""
 
     training: bool = False
     referred: Mapping[str, Any] | None = None
+    """`info` of the features its slot refers to."""
     labels: Sequence[str] | None = None
+    """The closed set of its slot."""
     random: np.random.Generator | None = None
+    """This sample's generator. None: outside training and evaluation on noised input."""
     root: str | Path | None = None
+    """The folder that relative paths start from."""
 
 
 NOWHERE = Context()
@@ -195,17 +211,18 @@ NOWHERE = Context()
 
 @dataclass(frozen=True)
 class View:
-    """What a value is shown with on a page. options: of its slot. root: folder that relative paths start from.
-
-    referred: the raw value of the slot that it refers to. truths: the true values, where answers are shown that lie in
-    a frame, so that one picture holds both. labels: a word for each value, where there is one.
-    """
+    """What a value is shown with on a page."""
 
     options: Options = field(default_factory=dict)
+    """Of its slot."""
     root: str | Path | None = None
+    """The folder that relative paths start from."""
     referred: Any = None
+    """The raw value of the slot that it refers to."""
     truths: Sequence[Any] = ()
+    """The true values, where answers are shown that lie in a frame: one picture holds both."""
     labels: Sequence[str] = ()
+    """A word for each value, where there is one."""
 
 
 class Preprocessor(Protocol):

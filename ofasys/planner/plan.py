@@ -18,17 +18,17 @@ from ofasys.types import Free, Item, Loop
 
 @dataclass(frozen=True)
 class Plan:
-    """An instruction with every choice made.
-
-    source, target: the steps of each stream, in order. automaton: the target sentence, as training and generation
-    read it.
-    """
+    """An instruction with every choice made."""
 
     instruction: str
+    """Its text."""
     slots: tuple[SlotPlan, ...]
     source: tuple[Step, ...]
+    """The steps of its stream, in order."""
     target: tuple[Step, ...]
+    """The steps of its stream, in order."""
     automaton: tuple[Item, ...]
+    """The target sentence, as training and generation read it."""
 
     @cached_property
     def fingerprint(self) -> str:

@@ -12,10 +12,11 @@ from ofasys.language import Group
 
 @dataclass(frozen=True)
 class Choice:
-    """Something chosen, and why: `default`, `attribute` (in the instruction) or `setting` (given to `plan`)."""
+    """Something chosen, and why."""
 
     name: str
     why: str
+    """`default`, `attribute` (in the instruction) or `setting` (given to `plan`)."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,11 @@ class Fill:
 
 @dataclass(frozen=True)
 class Repeat:
-    """Steps taken once per element of their lists. group: their columns, and how a row's lists are spread over them."""
+    """Steps taken once per element of their lists."""
 
     steps: tuple[Prompt | Fill, ...]
     group: Group
+    """Their columns, and how a row's lists are spread over them."""
 
     @property
     def slots(self) -> tuple[int, ...]:
@@ -120,7 +122,9 @@ class Views:
     """Two slots that say the same: each is encoded alone, and they learn to find each other."""
 
     left: int
+    """A slot."""
     right: int
+    """A slot."""
 
 
 Step = Prompt | Fill | Repeat | Views

@@ -17,16 +17,16 @@ Runs = dict[int, list[np.ndarray]]
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """parts: what each stage of the target became: a hypothesis, the frames (n, C) of a drawn value, None of a given
-    one.
-
-    extras: label columns and views -> what they were answered with: tokens (n,) or an embedding (E,). score: the sum
-    over hypotheses of log-probability / length ** length_penalty; of a contrast the cosine of its two views.
-    """
+    """What was generated for one sample."""
 
     parts: tuple[Hypothesis | np.ndarray | None, ...]
+    """What each stage of the target became: a hypothesis, the frames (n, C) of a continuous value, None of a given one.
+    """
     score: float
+    """The sum over hypotheses of log-probability / length ** length_penalty; of a contrast the cosine of its two views.
+    """
     extras: Mapping[int, Any] = field(default_factory=dict)
+    """Label columns and views -> what they were answered with: tokens (n,) or an embedding (E,)."""
 
     @property
     def only(self) -> Hypothesis:

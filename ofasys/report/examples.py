@@ -23,14 +23,14 @@ LISTED = 20  # values of a repetition
 
 @dataclass(frozen=True)
 class Sorted:
-    """Numbers of the answered rows, by how good they are. heads: what the two lists are called. by: how they were told
-    apart.
-    """
+    """Numbers of the answered rows, by how good they are."""
 
     good: list[int]
     poor: list[int]
     heads: tuple[str, str]
+    """What the two lists are called."""
     by: str
+    """How they were told apart."""
 
 
 def sort_rows(task: Task, program: Program, answered: Answered, split: str) -> Sorted:
@@ -128,11 +128,12 @@ def _score(program: Program, answered: Answered, i: int) -> str:
 
 @dataclass(frozen=True)
 class Canvas:
-    """One row, and how its values are shown. root: folder that relative paths start from."""
+    """One row, and how its values are shown."""
 
     plan: Plan
     row: Mapping[str, Any]
     root: Any
+    """The folder that relative paths start from."""
     modalities: Registry
 
     def parts(self, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[str]:

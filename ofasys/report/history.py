@@ -23,15 +23,17 @@ COUNTED = ("samples", "tokens_per_second", "useful", "waiting", "lr", "bad")  # 
 
 @dataclass(frozen=True)
 class History:
-    """A run's folder as it was read. about: run.json. lines: metrics.jsonl. quarantined: quarantine.jsonl. torn: lines
-    of both that are none.
-    """
+    """A run's folder as it was read."""
 
     folder: Path
     about: Mapping[str, Any]
+    """Of `run.json`."""
     lines: Sequence[Line]
+    """Of `metrics.jsonl`."""
     quarantined: Sequence[Line]
+    """Of `quarantine.jsonl`."""
     torn: int
+    """Lines of the two that are none."""
 
     @classmethod
     def of(cls, folder: str | Path) -> History:

@@ -34,12 +34,15 @@ TOGETHER = 8  # tasks whose losses share a picture
 
 @dataclass(frozen=True)
 class Known:
-    """A task whose rows can be answered: by which model, on which split."""
+    """A task whose rows can be answered."""
 
     task: Task
     model: GeneralistModel
+    """Which answers them."""
     split: str
+    """Which rows."""
     limit: int | None
+    """So many of them at most. None: all."""
 
 
 def write_report(

@@ -24,10 +24,12 @@ LOOKED_AT = 300  # rows of training that trivial answers come from
 
 @dataclass(frozen=True)
 class Trivial:
-    """The headline of a metric for the best of the answers without looking, and which kind that is."""
+    """The best of the answers without looking."""
 
     value: float
+    """The headline of a metric for it."""
     kind: str
+    """Which kind of answer it is."""
 
 
 def trivial(

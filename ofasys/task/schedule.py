@@ -25,14 +25,19 @@ from ofasys.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class Entry:
-    """A task as the schedule sees it: active at the steps join <= step < leave. size: its rows, if known."""
+    """A task as the schedule sees it."""
 
     name: str
     weight: float = 1.0
+    """Its turns in proportion to those of the others, or its micro-batches: as the schedule takes it."""
     join: int = 0
+    """The first step it is active at."""
     leave: int | None = None
+    """The first step it is no longer active at. None: it stays."""
     size: int | None = None
+    """Its rows, if known."""
     micro_batch_size: int = 1
+    """Rows of a micro-batch."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and self.weight > 0):
@@ -54,10 +59,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Turn:
-    """At this step the task named gets `count` micro-batches."""
+    """A task that has its turn at a step."""
 
     task: str
+    """Its name."""
     count: int = 1
+    """Micro-batches it gets."""
 
 
 @runtime_checkable
@@ -71,7 +78,7 @@ class Schedule(Protocol):
 
 @runtime_checkable
 class Countable(Protocol):
-    """What a schedule may also do, so that resuming costs nothing: count its turns in closed form."""
+    """What a schedule may also do, so that a run of so many epochs finds its length at once: count in closed form."""
 
     def count(self, start: int, stop: int, tasks: Sequence[Entry]) -> dict[str, int]:
         """Micro-batches of each task over the steps start <= step < stop, at all of which `tasks` are active."""
@@ -245,11 +252,6 @@ def _counts_its_own_turns(schedule: object) -> bool:
     return all(any(found) for found in places) and places[0].index(True) <= places[1].index(True)
 
 
-def positions(schedule: str | Schedule, entries: Sequence[Entry], step: int) -> dict[str, int]:
-    """How many micro-batches each task has drawn before this step of a run that began with these tasks."""
-    return Ledger(schedule, entries, max_steps=step).positions(step)
-
-
 # --- the pattern of a weighted round robin -------------------------------------------------------------------------
 
 _LONGEST = 4096
@@ -257,10 +259,12 @@ _LONGEST = 4096
 
 @dataclass(frozen=True)
 class _Pattern:
-    """order: whose turn it is, one period. tally (period + 1, tasks): turns of each before each place of it."""
+    """One period of a weighted round robin."""
 
     order: list[int]
+    """Whose turn it is."""
     tally: NDArray[np.int64]
+    """(period + 1, tasks): turns of each before each place of it."""
 
     def before(self, step: int) -> NDArray[np.int64]:
         periods, rest = divmod(step, len(self.order))

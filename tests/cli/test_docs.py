@@ -1,6 +1,7 @@
 """docs/command-line.md and docs/run-files.md: every file and command on them, on made-up rows.
 
-A fence whose first line is `# NAME` is a file; a `sh` fence holds commands (`$ ofasys ...`) and what they print, `...` being anything.
+A fence whose first line is `# NAME` is a file; a `sh` fence holds commands (`$ ofasys ...`) and what they print, `...`
+being anything.
 """
 
 import json
@@ -46,7 +47,8 @@ def pages(shell):
     assert json.loads(rows.read_text().splitlines()[0])["img"] == "red.png"
     for page in ("run-files.md", "command-line.md"):
         for name, text in files(page).items():
-            # The model of the page is shown as a reader would have it; here its vocabulary is small, so that it is quick.
+            # The model of the page is shown as a reader would have it; here its vocabulary is small, so that it is
+            # quick.
             shell.write(name, text.replace("size: tiny\n", "size: tiny\n  text_pieces: 300\n"))
     return shell
 

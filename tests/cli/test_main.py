@@ -1,6 +1,7 @@
 """The frame of all commands: exit codes, messages, no torch where none is needed."""
 
 import json
+import re
 import subprocess
 import sys
 import types
@@ -129,9 +130,7 @@ def test_version_and_help(shell):
     listed = shell.ok("--help")
     for command in ("explain", "train", "evaluate", "infer", "tasks", "demo", "doctor"):
         assert f"\n  {command} " in listed
-        assert shell.ok(command, "--help").startswith(f"Usage: ofasys {command}") or "Usage:" in shell.ok(
-            command, "--help"
-        )
+        assert re.match(rf"Usage: \S+ {command} ", shell.ok(command, "--help"))
 
 
 def test_tasks(shell):

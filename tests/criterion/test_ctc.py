@@ -1,4 +1,6 @@
-"""CTC: against torch's own on padded tensors, against a sum over all alignments, and what it does with values that are too short."""
+"""CTC: against torch's own on padded tensors, against a sum over all alignments, and what it does with values that are
+too short.
+"""
 
 import itertools
 from dataclasses import dataclass

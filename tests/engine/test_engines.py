@@ -1,4 +1,6 @@
-"""An engine of one's own: every kind of target is learned, answered, saved and loaded by it; what is none is refused."""
+"""An engine of one's own: every kind of target is learned, answered, saved and loaded by it; what is none is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -360,7 +362,9 @@ def test_models_of_before_knew_one_engine(files: dict[str, dict[str, bytes]]) ->
 
 
 def test_a_run_of_before_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """Stopped when its engine was called `universal`: moments are found again, so it ends as one that was not stopped."""
+    """Stopped when its engine was called `universal`: moments are found again, so it ends as one that was not
+    stopped.
+    """
     task = Task("t", "[TEXT:q] -> [TEXT:a]", train=ROWS, micro_batch_size=2)
     weights = []
     for folder, stops in (("whole", (6,)), ("parts", (3, 6))):

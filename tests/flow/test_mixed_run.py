@@ -1,4 +1,6 @@
-"""Tasks of every kind of target in one run: they train, evaluate and answer together, and a run that stops goes on the same."""
+"""Tasks of every kind of target in one run: they train, evaluate and answer together, and a run that stops goes on the
+same.
+"""
 
 import numpy as np
 import pytest

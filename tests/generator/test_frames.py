@@ -1,4 +1,6 @@
-"""Frames one position at a time: where rows stop, that batches change nothing, and that it is the pass it was trained as."""
+"""Frames one position at a time: where rows stop, that batches change nothing, and that it is the pass it was trained
+as.
+"""
 
 import numpy as np
 import pytest

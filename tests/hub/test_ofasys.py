@@ -77,7 +77,7 @@ def test_rows_that_are_none(entail, data):
     assert model.inference(line, data=[row])[0].label
 
 
-# --- a model as a value -------------------------------------------------------------------------------------------------
+# --- a model as a value -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

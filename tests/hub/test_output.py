@@ -110,7 +110,7 @@ def test_the_closed_set_may_be_given(ask):
         ask("caption", closed_set=["a"])
 
 
-# --- an answer as a mapping ---------------------------------------------------------------------------------------------
+# --- an answer as a mapping -------------------------------------------------------------------------------------------
 
 
 def test_an_answer_is_a_mapping(ask):

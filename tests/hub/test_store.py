@@ -213,7 +213,7 @@ def test_small_files_are_replaced_in_one_move(tmp_path, monkeypatch):
     assert json.loads(path.read_text(encoding="utf8")) == {"folder": "step-2 é"}
 
 
-# --- a saved model -----------------------------------------------------------------------------------------------------
+# --- a saved model ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +294,7 @@ def test_a_model_that_has_learned_nothing_is_not_saved(tiny, tmp_path):
         OFASys(GeneralistModel(config=tiny.CONFIG)).save_pretrained(tmp_path / "x")
 
 
-# --- faults of the disk, odd content -----------------------------------------------------------------------------------
+# --- faults of the disk, odd content ----------------------------------------------------------------------------------
 
 
 def failing(monkeypatch, at, number=errno.ENOSPC):
@@ -450,7 +450,7 @@ def test_weights_of_other_precisions_are_read(saved, tmp_path):
         torch.testing.assert_close(table, OFASys.from_pretrained(saved).model.table, atol=1e-3, rtol=1e-3)
 
 
-# --- which folder ------------------------------------------------------------------------------------------------------
+# --- which folder -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

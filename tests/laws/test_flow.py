@@ -64,7 +64,7 @@ def test_what_goes_in_comes_back(name, tiny):
     """Preprocess, cut the answer apart, postprocess: the row's own values, boxes within a bin."""
     made = tiny.program(name)
     for row, sample in zip(tiny.ROWS[name], tiny.samples(name), strict=True):
-        row = made.plan and _spread(made, row)
+        row = _spread(made, row)
         runs = split(made, sample.tokens)
         for slot in made.plan.on("target"):
             if slot.no_loss:
@@ -129,7 +129,8 @@ def test_the_prefix_is_the_prompt_and_what_is_given(tiny):
 
 @pytest.mark.parametrize("name", ALL)
 def test_step_by_step_is_the_teacher_forced_argmax(name, tiny):
-    """Generate greedily with the cache, then feed the answer in one pass: each choice is its argmax, and so is the score.
+    """Generate greedily with the cache, then feed the answer in one pass: each choice is its argmax, and so is the
+    score.
 
     The likeliest label of a closed set may begin with a token that is not: of it the score alone is compared.
 

@@ -1,4 +1,6 @@
-"""Laws of metrics: what is the same scores as the same, in any script; and in plain English the figures are those of known libraries."""
+"""Laws of metrics: what is the same scores as the same, in any script; and in plain English the figures are those of
+known libraries.
+"""
 
 import math
 import unicodedata

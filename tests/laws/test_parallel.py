@@ -1,4 +1,6 @@
-"""Two processes that share a batch learn what one learns from it: `DistributedDataParallel` wraps the model's forward."""
+"""Two processes that share a batch learn what one learns from it: `DistributedDataParallel` wraps the model's
+forward.
+"""
 
 from __future__ import annotations
 

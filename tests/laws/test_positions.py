@@ -1,4 +1,5 @@
-"""What holds for every position scheme: a cache is the full pass, a tree is its paths, neighbours and padding are nothing.
+"""What holds for every position scheme: a cache is the full pass, a tree is its paths, neighbours and padding are
+nothing.
 
 A scheme of one's own, one class and its line, is under the same laws.
 """

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from ofasys.errors import DataError
 from ofasys.task.source import open_source
 from ofasys.task.source.columns import values
+from tests.map_style import MapStyle
 
 pandas = pytest.importorskip("pandas")
 torch_data = pytest.importorskip("torch.utils.data")
@@ -59,17 +60,6 @@ anything = st.recursive(
     lambda inner: st.tuples(inner, inner) | st.lists(inner, max_size=2),
     max_leaves=4,
 )
-
-
-class MapStyle:
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        return self.rows[i]
 
 
 class Streamed(torch_data.IterableDataset):
@@ -261,7 +251,7 @@ def test_numbers_of_numpy_are_what_they_hold(plain):
         check(data, rows)
 
 
-# --- types of Arrow -------------------------------------------------------------------------------------------------------
+# --- types of Arrow ---------------------------------------------------------------------------------------------------
 
 NOON = datetime.datetime(2020, 1, 2, 12, 0, 0, 1)
 TYPES = [

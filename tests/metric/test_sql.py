@@ -1,4 +1,6 @@
-"""Execution accuracy: results compared as they mean it; what is no single query that reads and ends is wrong, and harms nothing."""
+"""Execution accuracy: results compared as they mean it; what is no single query that reads and ends is wrong, and harms
+nothing.
+"""
 
 import sqlite3
 

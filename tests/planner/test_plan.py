@@ -171,7 +171,7 @@ def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch):
     assert Part("my_other_part:Mine").resolve().__name__ == "Mine"
 
 
-# --- streams and the target sentence -----------------------------------------------------------------------------------
+# --- streams and the target sentence ----------------------------------------------------------------------------------
 
 
 def test_steps_in_the_order_of_the_sentence():

@@ -176,7 +176,9 @@ def test_a_tree_says_what_one_pass_says(model, whole, lengths, behind):
 
 
 def test_a_tree_beside_rows_that_go_on(model, whole):
-    """Two rows a source, in the midst of their way: the tree sees what each has, and the rows go on as if without it."""
+    """Two rows a source, in the midst of their way: the tree sees what each has, and the rows go on as if without
+    it.
+    """
     source = whole[0]
     tokens = torch.arange(18).view(6, 3)
     rows = np.array([0, 1, 1, 5])

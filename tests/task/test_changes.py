@@ -221,7 +221,7 @@ def test_survey_and_rows_of_a_user_do_not_swallow_it(tmp_path):
         list(Survey("t", task.source("train"), {}).values((task.plan, slot), 9, 9))
 
 
-# --- in a run -----------------------------------------------------------------------------------------------------------
+# --- in a run ---------------------------------------------------------------------------------------------------------
 
 
 def assembled(task):
@@ -338,7 +338,7 @@ def test_a_run_ends_with_the_error_and_skips_nothing(tmp_path):
         Trainer(max_steps=2, out=tmp_path / "run", live=False).fit(model=tiny.model(), tasks=task)
 
 
-# --- errors of the system, and damage -----------------------------------------------------------------------------------
+# --- errors of the system, and damage ---------------------------------------------------------------------------------
 
 
 def test_a_damaged_row_group_is_bad_rows_and_the_others_are_read(tmp_path):
@@ -379,7 +379,7 @@ def test_sources_hold_no_open_file(tmp_path):
     assert len(os.listdir("/proc/self/fd")) <= before + 1
 
 
-# --- fingerprints -------------------------------------------------------------------------------------------------------
+# --- fingerprints -----------------------------------------------------------------------------------------------------
 
 
 def test_a_fingerprint_is_of_the_content(tmp_path):
@@ -437,7 +437,7 @@ def test_a_large_file_is_told_by_blocks_of_it(tmp_path, monkeypatch):
     assert before != fingerprint(open_source(tmp_path / "r.csv"))
 
 
-# --- many blocks --------------------------------------------------------------------------------------------------------
+# --- many blocks ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["r.parquet", "file.arrow", "stream.arrow", "r.feather"])

@@ -136,7 +136,7 @@ def test_an_alternative_that_is_answered_is_right():
     assert scores == [1.0, 0.0]
 
 
-# --- as the loader reads it ------------------------------------------------------------------------------------------------
+# --- as the loader reads it -------------------------------------------------------------------------------------------
 
 
 def learned(made, task, k):

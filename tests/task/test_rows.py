@@ -37,7 +37,7 @@ def random():
     return np.random.Generator(np.random.PCG64(0))
 
 
-# --- labels ------------------------------------------------------------------------------------------------------------
+# --- labels -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_fraction_is_no_label_and_a_whole_number_is(tmp_path):
         read(task, program, "train", 0, random())
 
 
-# --- lists -------------------------------------------------------------------------------------------------------------
+# --- lists ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_repetition_is_no_text_and_no_dict():
         assert (caught.value.column, caught.value.sample) == ("label", f"train row {i}")
 
 
-# --- classes -----------------------------------------------------------------------------------------------------------
+# --- classes ----------------------------------------------------------------------------------------------------------
 
 
 def test_classes_come_with_their_names(tmp_path):
@@ -173,7 +173,7 @@ def test_mixed_values_of_a_hub_data_set_are_read_from_json(tmp_path):
         assert [source[i] for i in range(2)] == rows
 
 
-# --- bad rows ----------------------------------------------------------------------------------------------------------
+# --- bad rows ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("line", [SAY, SAY.replace("cap]", "cap,closed_set]")])
@@ -228,7 +228,7 @@ def test_a_metric_that_cannot_read_a_row_names_it():
         evaluate_task(model, task, "valid", program=program, limit=2)
 
 
-# --- paths and names -----------------------------------------------------------------------------------------------------
+# --- paths and names --------------------------------------------------------------------------------------------------
 
 
 def test_paths_start_at_the_folder_of_the_rows(tmp_path, monkeypatch):
@@ -311,7 +311,7 @@ def test_two_fields_of_one_name_in_a_tar_are_its_rows_fault(tmp_path):
         source[0]
 
 
-# --- the order of a file ---------------------------------------------------------------------------------------------------
+# --- the order of a file ----------------------------------------------------------------------------------------------
 
 
 def test_the_order_of_the_rows_is_kept_where_it_is_asked_for():
@@ -326,7 +326,7 @@ def test_the_order_of_the_rows_is_kept_where_it_is_asked_for():
         Task("t", SAY, rows, shuffle=False, buckets=True)
 
 
-# --- frames ----------------------------------------------------------------------------------------------------------------
+# --- frames -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_frame_of_polars_gives_what_it_holds():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ofasys.errors import ConfigError
-from ofasys.task.schedule import SCHEDULES, Accumulate, Entry, Ledger, RoundRobin, Schedule, Turn, find, positions
+from ofasys.task.schedule import SCHEDULES, Accumulate, Entry, Ledger, RoundRobin, Schedule, Turn, find
 
 A, B, C = Entry("a"), Entry("b"), Entry("c")
 weights = st.one_of(st.integers(1, 9), st.sampled_from([0.1, 0.25, 0.5, 1.5, 2.2, 1e6, 1e-6]), st.floats(0.01, 100))
@@ -28,6 +28,10 @@ def entry_lists(draw):
         leave = draw(st.none() | st.integers(join + 1, 90))
         found.append(Entry(f"t{i + 1}", draw(weights), join, leave, draw(st.none() | st.integers(1, 9))))
     return found
+
+
+def positions(schedule, entries, step):
+    return Ledger(schedule, entries, max_steps=step).positions(step)
 
 
 def order(schedule, entries, steps):

@@ -11,6 +11,7 @@ import pytest
 
 from ofasys.errors import ConfigError, DataError
 from ofasys.task.source import Source, blocks, open_source
+from tests.map_style import MapStyle
 
 ROWS = [{"text": f"row {i}", "label": "even" if i % 2 == 0 else None, "n": str(i)} for i in range(25)]
 
@@ -34,17 +35,6 @@ def write(path, rows):
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
             writer.write_table(table, max_chunksize=4)
     return path
-
-
-class MapStyle:
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        return self.rows[i]
 
 
 SUFFIXES = [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather"]
@@ -229,7 +219,7 @@ def test_rows_that_come_one_after_the_other_are_refused_with_a_next_step():
             open_source(splits)
 
 
-# --- what is not data --------------------------------------------------------------------------------------------------
+# --- what is not data -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("data", "message"), [(7, "from a int"), ({"a": [1]}, "is one dict"), (None, "a NoneType")])

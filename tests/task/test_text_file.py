@@ -148,7 +148,9 @@ LINES = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(LINES, st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_a_column_is_that_of_the_rows(tmp_path_factory, lines, end, ended):
-    """Whatever the lines hold: a column, and every second of its values, is what the rows say, None where one cannot be read."""
+    """Whatever the lines hold: a column, and every second of its values, is what the rows say, None where one cannot be
+    read.
+    """
     path = tmp_path_factory.getbasetemp() / "law.jsonl"
     path.write_bytes((end.join(['{"c": 0}', *lines]) + end * ended).encode())
     source = open_source(path)
@@ -180,7 +182,7 @@ def test_a_file_that_changes_under_a_task_says_so(tmp_path):
                 read(source)
 
 
-# --- one JSON list -----------------------------------------------------------------------------------------------------
+# --- one JSON list ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ def test_a_file_that_is_no_json_list(tmp_path):
     assert rows(opened(tmp_path, "a.json", '[{"a": "é"}]'.encode("utf-16"))) == [{"a": "é"}]
 
 
-# --- CSV ---------------------------------------------------------------------------------------------------------------
+# --- CSV --------------------------------------------------------------------------------------------------------------
 
 FORMS = {
     "comma": ("a,b\n1,2\n", [{"a": "1", "b": "2"}]),
@@ -337,7 +339,7 @@ def test_other_libraries_read_the_same(tmp_path):
     assert pyarrow.csv.read_csv(tmp_path / "a.csv", parse_options=parse, convert_options=convert).to_pylist() == rows(source)  # fmt: skip
 
 
-# --- TSV ---------------------------------------------------------------------------------------------------------------
+# --- TSV --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -371,7 +373,7 @@ def test_quotes_that_were_meant_in_a_tsv(tmp_path):
         opened(tmp_path, "a.tsv", "a\tb\n1\t2\n".encode("utf-16"))
 
 
-# --- labels, lengths and texts in one pass -----------------------------------------------------------------------------
+# --- labels, lengths and texts in one pass ----------------------------------------------------------------------------
 
 
 def test_a_pass_reads_each_row_once(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 
 from ofasys import ConfigError, DataError, Task, Trainer
 from ofasys.train.ahead import FEW, MANY
+from tests.map_style import MapStyle
 from tests.train import tiny
 
 
@@ -64,19 +65,6 @@ def test_a_bad_valid_row_is_an_error_and_a_bad_test_row_a_warning(caplog):
     looked = check(tiny.label_task(test=tiny.label_rows(3, bad=(2,))))[-1]
     assert (looked.split, looked.bad) == ("test", 1)
     assert "cannot be evaluated on its test rows as they are" in caplog.text
-
-
-class MapStyle:
-    """Rows whose columns are not at hand."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        return self.rows[i]
 
 
 @pytest.mark.parametrize("kind", [list, MapStyle, "jsonl"])

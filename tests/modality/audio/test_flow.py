@@ -1,4 +1,6 @@
-"""AUDIO in the flow: what is generated step by step is what one pass says; neighbours change no loss; other slots beside it."""
+"""AUDIO in the flow: what is generated step by step is what one pass says; neighbours change no loss; other slots
+beside it.
+"""
 
 from dataclasses import replace
 
@@ -81,7 +83,9 @@ def test_every_form_is_answered_and_learned_from(model, name):
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["say", "alone", "between", "twice"])
 def test_step_by_step_is_the_whole_pass(model, name):
-    """Its own frames in the place of the truth predict themselves. (The postnet, which starts as nothing, is not read back.)"""
+    """Its own frames in the place of the truth predict themselves. (The postnet, which starts as nothing, is not read
+    back.)
+    """
     made = program(model, name)
     answered = [flow.preprocess(made, row, target=False) for row in ROWS]
     answers = [one[0] for one in flow.generate(model, made, answered, SearchOptions(max_length=6))]

@@ -1,4 +1,6 @@
-"""Inventories: every symbol is there once, what is written comes back, what is no symbol is an error with the nearest."""
+"""Inventories: every symbol is there once, what is written comes back, what is no symbol is an error with the
+nearest.
+"""
 
 import unicodedata
 

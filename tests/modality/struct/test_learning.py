@@ -1,4 +1,6 @@
-"""End to end: a tiny model learns grids, tables, triples and SQL beyond a trivial baseline; saved and loaded it answers the same."""
+"""End to end: a tiny model learns grids, tables, triples and SQL beyond a trivial baseline; saved and loaded it answers
+the same.
+"""
 
 import random
 import sqlite3

@@ -421,7 +421,7 @@ def test_answers_are_saved_as_csv(tmp_path):
             save(Path(tmp_path, name), values)
 
 
-# --- written and read ---------------------------------------------------------------------------------------------------
+# --- written and read -------------------------------------------------------------------------------------------------
 
 SPOKEN = st.sampled_from(
     [*BARE, *CODES, '"', '""', "a,b", "x;y", "a\tb", "a|b", "two\nlines", "\r", "sep=;", "\ufeff", "\0a"]

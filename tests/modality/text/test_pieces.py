@@ -1,5 +1,6 @@
 """Text: any Unicode comes back; masks and noise as asked; what is no text is an error."""
 
+import pickle
 from decimal import Decimal
 from fractions import Fraction
 
@@ -250,8 +251,8 @@ def test_an_existing_tokenizer_is_loaded(tmp_path, tiny):
 
 
 def test_symbols_cross_to_a_worker(symbols):
-    import pickle
-
-    again = pickle.loads(pickle.dumps(symbols))
+    fitted = {"number/linear": {"middle": np.array([2.5]), "unit": np.array([0.1])}}
+    again = pickle.loads(pickle.dumps(Symbols(symbols.tokenizer, symbols.vocabulary, fitted)))
     assert again.encode("a red cat") == symbols.encode("a red cat")
     assert again.vocabulary == symbols.vocabulary
+    assert again.fitted == fitted

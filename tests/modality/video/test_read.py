@@ -1,4 +1,6 @@
-"""Everything that holds a clip gives its frames by number; everything else is a DataError that says what was expected."""
+"""Everything that holds a clip gives its frames by number; everything else is a DataError that says what was
+expected.
+"""
 
 import builtins
 import contextlib
