@@ -23,7 +23,7 @@ from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
-from ofasys.modality.vocabulary import Vocabulary
+from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
 from ofasys.model.sizes import SIZES
 from ofasys.model.turns import Turns
 from ofasys.planner.plan import Plan
@@ -56,7 +56,8 @@ class GeneralistModel(nn.Module):
 
     size: tiny, small, base or large. seed: of all first values. config: a shape of one's own instead of a size.
     engine: what computes the states: the name of one that is known, or its spec; another than "transformer" has a shape
-    of its own as config. tied: whether the output rows are the input table.
+    of its own as config. tied: whether the output rows are the input table. vocabulary: of a backbone, whose ids come
+    before all others; its tokenizer goes with it.
     tokenizer: an existing `tokenizer.json`; without one, a byte-level BPE of at most `text_pieces` pieces is trained on
     the tasks' own text at first fit. modalities: a registry of one's own.
     """
@@ -70,6 +71,7 @@ class GeneralistModel(nn.Module):
         engine: str | EngineSpec = "transformer",
         tied: bool = True,
         tokenizer: str | Path | None = None,
+        vocabulary: ForeignVocabulary | None = None,
         text_pieces: int = 8000,
         modalities: Registry | None = None,
     ) -> None:
@@ -86,6 +88,7 @@ class GeneralistModel(nn.Module):
         self.config = _shape(self.engine_spec, size, config)
         self.size = size if config is None and self.engine_spec is TRANSFORMER else "custom"
         self.tokenizer = load_tokenizer(tokenizer) if tokenizer is not None else None
+        self.foreign = vocabulary
         self.symbols: Symbols | None = None
         with seeded(seed, "universal"):
             self.engine: Engine = _engine(self.engine_spec, self.config)
@@ -276,16 +279,32 @@ class GeneralistModel(nn.Module):
 
         texts: called when there is no tokenizer. examples: training values of a slot, for a preprocessor that fits.
         """
+        if self.tokenizer is None and self.foreign is not None:
+            raise ConfigError("the model has a foreign vocabulary and no tokenizer; give the one that goes with it")
         if self.tokenizer is None:
             self.tokenizer = train_tokenizer(texts(), self.text_pieces)
         self.fit([plan for plan, _ in plans], examples)
-        sizes = {"text": text_ids(self.tokenizer)}
+        sizes = {"text": self.pieces()}
         for plan, labels in plans:
             sizes |= ranges_needed(plan, labels)
         known = self.symbols.vocabulary if self.symbols else None
-        self.set_vocabulary(known.grown(sizes) if known else Vocabulary.assemble(sizes))
+        self.set_vocabulary(known.grown(sizes) if known else Vocabulary.assemble(sizes, self.foreign))
         for plan, _ in plans:
             self.add_adaptors(plan)
+
+    def pieces(self) -> int:
+        """How many ids text takes. Errors: ConfigError for a tokenizer that is not the foreign vocabulary's own."""
+        assert self.tokenizer is not None
+        if self.foreign is None:
+            return text_ids(self.tokenizer)
+        if text_ids(self.tokenizer) > self.foreign.size:
+            raise ConfigError(
+                f"the tokenizer has {text_ids(self.tokenizer)} ids and the foreign vocabulary {self.foreign.size}; "
+                "give the "
+                "tokenizer that goes with it"
+            )
+        lo, hi = self.foreign.text
+        return hi - lo
 
     def fit(self, plans: Sequence[Plan], examples: Examples | None) -> None:
         """What preprocessors learn from training values first, of parts that are new. Errors: ConfigError without any

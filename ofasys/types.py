@@ -323,7 +323,7 @@ class Batch:
     counts: tuple[int, ...]
     """(S,): what each slot's loss is a sum over: tokens, or units of its criterion."""
     units: Float[Tensor, "S"]
-    """Counts as a tensor in float32, for the device."""
+    """Counts as a tensor of float32, for the device."""
     weights: Float[Tensor, "S"]
     """In float32: the plan's factor of each slot's loss."""
     positions: int

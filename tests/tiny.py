@@ -1,10 +1,12 @@
 """A tiny model that has grown for one instruction of each kind, and made-up rows. `import tiny`."""
 
+import json
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from ofasys import flow
 from ofasys.generalist import GeneralistModel
@@ -79,7 +81,16 @@ ROWS["heads"] = [row | {"label": label} for row, label in zip(ROWS["two"], ("no"
 
 @cache
 def tokenizer():
-    return train_tokenizer([" ".join(WORDS)] * 4, 300)
+    made = train_tokenizer([" ".join(WORDS)] * 4, 300)
+    return made if MODEL.get("vocabulary") is None else with_marks(made)
+
+
+def with_marks(tokenizer):
+    """The tokenizer as a backbone has it: three marks of its own first, which its pieces come after."""
+    about = json.loads(tokenizer.to_str())
+    pieces = {piece: number + 3 for piece, number in about["model"]["vocab"].items()}
+    about["model"]["vocab"] = {"<s>": 0, "<pad>": 1, "</s>": 2} | pieces
+    return Tokenizer.from_str(json.dumps(about))
 
 
 def plans(names=tuple(INSTRUCTIONS)):

@@ -259,7 +259,7 @@ class _Amended:
                 "the model of the file is trained already, so its fields cannot be changed; change them there"
             )
         kept = {name: getattr(old, name) for name in ("size", "seed", "text_pieces", "modalities", "tied")}
-        kept["engine"] = old.engine_spec
+        kept |= {"engine": old.engine_spec, "vocabulary": old.foreign}
         if old.size == "custom":
             kept |= {"size": "tiny", "config": None if "size" in changes else old.config}
         made = GeneralistModel(**{**kept, **run._model_fields(changes)})

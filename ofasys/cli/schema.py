@@ -41,7 +41,7 @@ _IN_YAML: dict[str, dict[str, Any]] = {
 _MAKES: dict[str, Any] = {"task": Task, "model": GeneralistModel, "trainer": Trainer}
 _CALLED = {"task": TASK_CALLED, "model": MODEL_CALLED, "trainer": TRAINER_CALLED}
 
-_NOT_IN_YAML = ("name", "modalities", "callbacks")
+_NOT_IN_YAML = ("name", "modalities", "callbacks", "vocabulary")
 _EXPECTED = {
     "instruction": "an instruction in quotes, or a list of them",
     "metrics": "the name of a metric, or a list of them",

@@ -19,8 +19,7 @@ from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import PRECISIONS, GeneralistModel
 from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry, default_registry
-from ofasys.modality.symbols import text_ids
-from ofasys.modality.vocabulary import Vocabulary
+from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
 from ofasys.model.sizes import parameters
 from ofasys.types import TaskCard
 
@@ -50,6 +49,7 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
             "engine": model.engine_spec.name,
             "config": model.engine_spec.written(model.config),
             "tied": model.tied,
+            "foreign": None if model.foreign is None else asdict(model.foreign),
             "vocabulary": model.symbols.vocabulary.ranges,
             "fingerprint": model.symbols.vocabulary.fingerprint,
             "adaptors": model.made,
@@ -88,7 +88,12 @@ def model_of(
         config = about.shape(registry)
         about.check(weights, config)
         model = GeneralistModel(
-            seed=about.seed, config=config, engine=about.engine, tied=about.tied, modalities=registry
+            seed=about.seed,
+            config=config,
+            engine=about.engine,
+            tied=about.tied,
+            vocabulary=about.foreign,
+            modalities=registry,
         )
         model.size, model.cards, model.precision = about.size, cards, about.precision
         fill(model, files, weights)
@@ -110,6 +115,7 @@ class Saved:
     engine: str
     config: Mapping[str, Any]
     tied: bool
+    foreign: ForeignVocabulary | None
     precision: str
     ranges: tuple[tuple[str, int, int], ...]
 
@@ -139,7 +145,16 @@ class Saved:
         if precision not in PRECISIONS:
             _refuse("precision", precision, " or ".join(PRECISIONS))
         ranges = tuple((name, start, size) for name, start, size in about["vocabulary"])
-        return cls(about["size"], about["seed"], engine, about["config"], tied, precision, ranges)
+        return cls(
+            about["size"],
+            about["seed"],
+            engine,
+            about["config"],
+            tied,
+            _foreign(about.get("foreign")),
+            precision,
+            ranges,
+        )
 
     def shape(self, registry: Registry) -> Any:
         """The configuration of its engine. Errors: CheckpointError where no engine of its name is known here."""
@@ -185,6 +200,16 @@ _KINDS: dict[str, type] = {
     "modalities": list,
 }
 _SAID = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}
+
+
+def _foreign(value: Any) -> ForeignVocabulary | None:
+    """Errors: CheckpointError for what is none."""
+    if value is None:
+        return None
+    try:
+        return ForeignVocabulary(**{**value, "text": tuple(value["text"])})
+    except (TypeError, KeyError, ValueError, ConfigError) as error:
+        raise CheckpointError(f"foreign of model.json is no vocabulary ({error}); the file was changed") from None
 
 
 def _refuse(name: str, value: object, expected: str) -> NoReturn:
@@ -256,12 +281,13 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
     """Give a model of the right shape the vocabulary, adaptors and weights of saved files. weights: where they are
     read already. Errors: CheckpointError.
     """
-    Saved.of(files["model.json"])
+    saved = Saved.of(files["model.json"])
     about = json.loads(files["model.json"])
-    for name, mine, before in (("engine", model.engine_spec.name, TRANSFORMER.name), ("tied", model.tied, True)):
-        if about.get(name, before) != mine:
+    own = {"engine": model.engine_spec.name, "tied": model.tied, "foreign": model.foreign}
+    for name, mine in own.items():
+        if getattr(saved, name) != mine:
             raise CheckpointError(
-                f"the saved model has {name}={about.get(name, before)!r} and this one {mine!r}; make this one so too"
+                f"the saved model has {name}={getattr(saved, name)!r} and this one {mine!r}; make this one so too"
             )
     written = json.loads(json.dumps(model.engine_spec.written(model.config)))  # a list where there was a tuple
     if about["config"] != written:
@@ -277,14 +303,13 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
         )
     model.used = set(about["modalities"])
     model.tokenizer = _tokenizer(files["tokenizer.json"])
-    vocabulary = Vocabulary(tuple((name, start, size) for name, start, size in about["vocabulary"]))
+    vocabulary = Vocabulary(tuple((name, start, size) for name, start, size in about["vocabulary"]), model.foreign)
     if vocabulary.fingerprint != about["fingerprint"]:
         raise CheckpointError("the vocabulary's hash does not fit its ranges; the checkpoint was changed by hand")
     text = {name: size for name, _, size in vocabulary.ranges}.get("text", 0)
-    if text_ids(model.tokenizer) != text:
+    if model.pieces() != text:
         raise CheckpointError(
-            f"tokenizer.json has {text_ids(model.tokenizer)} pieces and the model learned {text}; it is not its own, "
-            "use "
+            f"tokenizer.json has {model.pieces()} pieces and the model learned {text}; it is not its own, use "
             "the one that was saved with it"
         )
     for name, tensor in tensors(files["fitted.safetensors"], "fitted.safetensors").items():

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ofasys.errors import ConfigError, DataError
 from ofasys.modality.shared.label import ClosedSet
-from ofasys.modality.vocabulary import END, MASK, Vocabulary
+from ofasys.modality.vocabulary import Vocabulary
 
 LONGEST_WORD = 256  # characters that a tokenizer learns a word from in one: the time it takes grows with their square
 _LONG = re.compile(rf"\S{{{LONGEST_WORD}}}|\s{{{LONGEST_WORD}}}")
@@ -146,7 +146,8 @@ class Symbols:
     ) -> None:
         self.tokenizer, self.vocabulary, self.fitted = tokenizer, vocabulary, fitted or {}
         self.text_start, self.text_end = vocabulary.span("text")
-        self.mask, self.end = MASK, END
+        self.offset = self.text_start if vocabulary.foreign is None else 0  # of ids from the tokenizer's own numbers
+        self.begin, self.mask, self.end = vocabulary.begin, vocabulary.mask, vocabulary.end
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without marks. Errors: DataError for lone surrogates, and for what has no piece."""
@@ -164,13 +165,25 @@ class Symbols:
             raise DataError(
                 f"the tokenizer cannot read the text: {error}", expected="text made of its pieces"
             ) from error
-        start = self.text_start
-        return [[i + start for i in encoding.ids] for encoding in found]
+        ids = [[i + self.offset for i in encoding.ids] for encoding in found]
+        if self.vocabulary.foreign is not None:
+            self._check_pieces(texts, ids)
+        return ids
+
+    def _check_pieces(self, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> None:
+        """Errors: DataError for a text whose pieces are marks of a foreign vocabulary."""
+        for text, own in zip(texts, ids, strict=True):
+            for one in own:
+                if not self.text_start <= one < self.text_end:
+                    raise DataError(
+                        f"the tokenizer reads {text!r:.60} as token {one}, which is a mark and no piece of text",
+                        expected="text without the names of marks, made of pieces the tokenizer has",
+                    )
 
     def decode(self, ids: np.ndarray | Sequence[int]) -> str:
         """The text of ids in the text range; ids of other ranges are left out."""
         return self.tokenizer.decode(
-            [int(i) - self.text_start for i in ids if self.text_start <= i < self.text_end], skip_special_tokens=False
+            [int(i) - self.offset for i in ids if self.text_start <= i < self.text_end], skip_special_tokens=False
         )
 
     def label(self, ids: np.ndarray | Sequence[int], labels: Sequence[str]) -> str:

@@ -5,25 +5,88 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ofasys.errors import ConfigError
 
-PAD, BOS, MASK, END = 0, 1, 2, 3
+PAD, BOS, MASK, END = 0, 1, 2, 3  # within the range `special`
 SPECIALS = ("<pad>", "<bos>", "<mask>", "<end>")
 
 
 @dataclass(frozen=True)
+class ForeignVocabulary:
+    """The vocabulary of a backbone, which stands before our own ranges: its ids are as they were.
+
+    Errors: ConfigError where its pieces or marks do not lie within it.
+    """
+
+    size: int
+    """Its ids are 0..size-1."""
+    text: tuple[int, int]
+    """First id of its pieces and one past the last; the tokenizer's own numbers are these ids. Its marks lie
+    outside.
+    """
+    end: int
+    """Its end mark."""
+    begin: int | None = None
+    """Its mark of the beginning, and of what is left out; None: ours, appended."""
+    mask: int | None = None
+
+    def __post_init__(self) -> None:
+        lo, hi = self.text
+        if not 0 <= lo < hi <= self.size:
+            raise ConfigError(f"foreign vocabulary: text is {self.text}; give a span within its {self.size} ids")
+        for name in ("end", "begin", "mask"):
+            value = getattr(self, name)
+            if value is not None and (not 0 <= value < self.size or lo <= value < hi):
+                raise ConfigError(
+                    f"foreign vocabulary: {name} is {value}; give one of its {self.size} ids that is not a piece, {lo} "
+                    f"to {hi - 1}"
+                )
+
+    @property
+    def ranges(self) -> tuple[tuple[str, int, int], ...]:
+        """Its ids as ranges: what is before its pieces, these, what is after them."""
+        lo, hi = self.text
+        found = (("foreign.before", 0, lo), ("text", lo, hi - lo), ("foreign.after", hi, self.size - hi))
+        return tuple(one for one in found if one[2])
+
+
+@dataclass(frozen=True)
 class Vocabulary:
-    """Ranges as (name, start, size), in id order. `special` and `text` come first, the others sorted by name."""
+    """Ranges as (name, start, size), in id order. `special` and `text` come first, the others sorted by name.
+
+    foreign: what it begins with instead; `special` follows it.
+    """
 
     ranges: tuple[tuple[str, int, int], ...]
+    foreign: ForeignVocabulary | None = None
 
     @classmethod
-    def assemble(cls, sizes: Mapping[str, int]) -> Vocabulary:
+    def assemble(cls, sizes: Mapping[str, int], foreign: ForeignVocabulary | None = None) -> Vocabulary:
         """Lay out the ranges of these sizes; the order of the mapping does not matter."""
-        first = {"special": len(SPECIALS), "text": sizes.get("text", 0)}
-        return cls(()).grown(first).grown({name: size for name, size in sizes.items() if name != "text"})
+        others = {name: size for name, size in sizes.items() if name != "text"}
+        if foreign is not None:
+            return cls(foreign.ranges, foreign).grown({"special": len(SPECIALS)}).grown(others)
+        return cls(()).grown({"special": len(SPECIALS), "text": sizes.get("text", 0)}).grown(others)
+
+    @property
+    def begin(self) -> int:
+        """The mark a target begins with."""
+        return self._mark(BOS, None if self.foreign is None else self.foreign.begin)
+
+    @property
+    def mask(self) -> int:
+        """The mark of what is left out."""
+        return self._mark(MASK, None if self.foreign is None else self.foreign.mask)
+
+    @property
+    def end(self) -> int:
+        """The end mark."""
+        return self._mark(END, None if self.foreign is None else self.foreign.end)
+
+    def _mark(self, place: int, foreign: int | None) -> int:
+        return self.span("special")[0] + place if foreign is None else foreign
 
     def grown(self, sizes: Mapping[str, int]) -> Vocabulary:
         """This vocabulary with the ranges it lacks appended. Errors: ConfigError if a known range changes its size."""
@@ -37,7 +100,7 @@ class Vocabulary:
                     )
             else:
                 ranges.append((name, ranges[-1][1] + ranges[-1][2] if ranges else 0, sizes[name]))
-        return Vocabulary(tuple(ranges))
+        return Vocabulary(tuple(ranges), self.foreign)
 
     def span(self, name: str) -> tuple[int, int]:
         """First id and one past the last of a range."""
@@ -59,4 +122,5 @@ class Vocabulary:
     @property
     def fingerprint(self) -> str:
         """A hash of the layout; it stands in the checkpoint."""
-        return hashlib.sha256(json.dumps(self.ranges).encode()).hexdigest()[:16]
+        layout = self.ranges if self.foreign is None else (self.ranges, asdict(self.foreign))
+        return hashlib.sha256(json.dumps(layout).encode()).hexdigest()[:16]

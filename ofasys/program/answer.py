@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ofasys.generator.search import Hypothesis
-from ofasys.modality.vocabulary import END
 from ofasys.program.program import Program, Stage
 from ofasys.types import Fixed, Forced, Free, Item, Loop, OneOf
 
@@ -100,12 +99,12 @@ def _take(program: Program, items: Sequence[Item], tokens: np.ndarray, at: int, 
                 runs[item.slot].append(tokens[at : at + item.count])
             at += item.count
         elif isinstance(item, (Free, OneOf)):
-            ends = np.flatnonzero(tokens[at:] == END)
+            ends = np.flatnonzero(tokens[at:] == program.symbols.end)
             length = int(ends[0]) if len(ends) else len(tokens) - at
             runs[item.slot].append(tokens[at : at + length])
             at += length + 1
         elif isinstance(item, Loop):
-            while at < len(tokens) and tokens[at] != END:
+            while at < len(tokens) and tokens[at] != program.symbols.end:
                 at = _take(program, item.items, tokens, at, runs)
             at += 1
     return at

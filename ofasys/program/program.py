@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +19,6 @@ from ofasys.generator.generator import SEARCH
 from ofasys.modality import Preprocessor, Registry, default_registry, plugin
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
-from ofasys.modality.vocabulary import BOS, END
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan, Step
 from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
@@ -36,8 +36,8 @@ class Stage:
     """And what they are in the automaton."""
     lead: int = 0
     """How many of them come before anything is generated."""
-    mark: int | None = None
-    """The token it begins with, if any."""
+    mark: Literal["begin", "end"] | None = None
+    """Which mark it begins with, if any."""
     constraint: Constraint | None = None
     """The automaton of the rest."""
     slot: int | None = None
@@ -207,11 +207,11 @@ def staged(plan: Plan) -> tuple[Stage, ...]:
     """
     if not plan.target:
         return ()
-    stages = [Stage(mark=BOS)]
+    stages = [Stage(mark="begin")]
     for step, item in zip(plan.target, plan.automaton, strict=True):
         last = stages[-1]
         if last.slot is not None:
-            last = Stage(mark=END)
+            last = Stage(mark="end")
             stages.append(last)
         if isinstance(item, Continuous) or (isinstance(item, Given) and not _plain(plan.slots[item.slot])):
             stages.append(Stage(slot=item.slot, drawn=isinstance(item, Continuous)))

@@ -10,7 +10,6 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.modality import Context, plugin
-from ofasys.modality.vocabulary import END
 from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views
 from ofasys.program.program import Program, Stage
 from ofasys.types import Fixed, Free, Item, Loop, OneOf, Sample, SlotFeatures, TokenSpan, ValueSpan
@@ -88,7 +87,9 @@ class Reader:
         if self.negative is not None:
             return Reader(self.program, self.negative, root=self.root).source()
         prompts = [step for step in self.program.plan.source if isinstance(step, Prompt)]
-        return tuple(self.all_features(prompts)) or (("tokens", SlotFeatures({"tokens": np.array([END])}, 1)),)
+        return tuple(self.all_features(prompts)) or (
+            ("tokens", SlotFeatures({"tokens": np.array([self.program.symbols.end])}, 1)),
+        )
 
     def part(self, number: int, stage: Stage, target: bool) -> TokenSpan | ValueSpan:
         """One stage of the target."""
@@ -100,7 +101,9 @@ class Reader:
                 plugin.check_continuous(slot.name, self.program.preprocessors[slot.index].preprocess, features)
                 features, self.supervision[slot.index] = self.prepared(slot, features)
             return ValueSpan(number, slot.index, slot.key, features)
-        lead = [] if stage.mark is None else [np.array([stage.mark])]
+        symbols = self.program.symbols
+        marks = {"begin": symbols.begin, "end": symbols.end}
+        lead = [] if stage.mark is None else [np.array([marks[stage.mark]])]
         lead += [features.tensors["tokens"] for _, features in self.all_features(stage.steps[: stage.lead])]
         prefix = np.concatenate(lead)
         if not target:
@@ -154,14 +157,14 @@ class Reader:
                 assert isinstance(item, Loop)
                 for i in range(self.rounds(step)):
                     yield from self.answer(step.steps, item.items, i)
-                yield np.array([END])
+                yield np.array([self.program.symbols.end])
             elif isinstance(step, Prompt):
                 yield self.program.prompt(step.text)
             else:
                 assert not isinstance(step, Views)
                 yield self.features(self.program.plan.slots[step.slot], turn).tensors["tokens"]
                 if isinstance(item, (Free, OneOf)):
-                    yield np.array([END])
+                    yield np.array([self.program.symbols.end])
                 else:
                     assert isinstance(item, Fixed)
 

@@ -23,6 +23,7 @@ SLOW = {
     "add-a-modality.md",
     "add-a-criterion.md",
     "add-a-generator.md",
+    "add-an-engine.md",
     "reports.md",
 }  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train
@@ -60,7 +61,10 @@ def test_page(page, tmp_path, monkeypatch):
     pages.run(page)
 
 
-@pytest.mark.parametrize(("page", "file"), [("add-a-criterion.md", "focal.py"), ("add-a-generator.md", "bayes.py")])
+@pytest.mark.parametrize(
+    ("page", "file"),
+    [("add-a-criterion.md", "focal.py"), ("add-a-generator.md", "bayes.py"), ("add-an-engine.md", "recurrent.py")],
+)
 def test_a_page_shows_the_file_it_speaks_of(page, file):
     code = (ROOT / "docs" / "examples" / file).read_text().partition("\n\n")[2]
     assert f"```\n{code}```" in (ROOT / "docs" / page).read_text()

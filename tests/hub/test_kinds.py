@@ -1,5 +1,5 @@
-"""Requests for values of every kind: what is asked reaches a slot or is refused, rows have numbers, files have
-a kind.
+"""Requests for values of every kind: what is asked reaches a slot or is refused, rows have numbers, files have a
+kind.
 """
 
 import json

@@ -12,7 +12,7 @@ from ofasys.generalist import GeneralistModel
 from ofasys.generator.options import SearchOptions
 from ofasys.hub import OFASys
 from ofasys.modality import Context
-from ofasys.modality.vocabulary import BOS, END
+from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.program.answer import split
 from ofasys.types import TaskCard
 from tests.engine.causal import CAUSAL, CausalConfig
@@ -22,6 +22,11 @@ ENGINES = {
     "transformer, untied": {"tied": False},
     "causal": {"engine": CAUSAL, "config": CausalConfig()},
     "causal, untied": {"engine": CAUSAL, "config": CausalConfig(), "tied": False},
+}
+FOREIGN = ForeignVocabulary(size=1000, text=(3, 900), begin=0, end=2)  # with a mark of its own at either end
+ENGINES |= {
+    "transformer, foreign": {"vocabulary": FOREIGN},
+    "causal, untied, foreign": ENGINES["causal, untied"] | {"vocabulary": FOREIGN},
 }
 ALL = [
     "caption", "entail", "prompted", "detect", "name_first", "bare", "ground",
@@ -116,10 +121,10 @@ def test_the_prefix_is_the_prompt_and_what_is_given(tiny):
     made, sample = tiny.program("prompted"), tiny.samples("prompted")[0]
     row = tiny.ROWS["prompted"][0]
     text = ["can text1", row["sent1"], "imply text2", row["sent2"], "?"]
-    expected = [BOS, *(token for part in text for token in made.symbols.encode(part))]
+    expected = [made.symbols.begin, *(token for part in text for token in made.symbols.encode(part))]
     assert sample.prefix.tolist() == expected
     assert sample.source == ()
-    assert sample.tokens.tolist() == [*made.symbols.encode("not sure"), END]
+    assert sample.tokens.tolist() == [*made.symbols.encode("not sure"), made.symbols.end]
 
 
 @pytest.mark.parametrize("name", ALL)

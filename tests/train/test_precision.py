@@ -23,7 +23,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A machine whose products and steps take as long as is said: (float32, bfloat16); how many steps were tried."""
+    """A machine whose products and steps take as long as is said: (float32, bfloat16); and how many steps were
+    tried.
+    """
     monkeypatch.delenv(precision.VARIABLE, raising=False)
     said: dict[str, Any] = {"product": (1.0, 1.0), "step": (1.0, 1.0), "steps": 0, "products": 0, "now": 0.0}
 

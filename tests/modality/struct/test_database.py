@@ -1,5 +1,5 @@
-"""Databases: schema, keys and a few values as text; nothing is changed; what is no database is an error that
-says so.
+"""Databases: schema, keys and a few values as text; nothing is changed; what is no database is an error that says
+so.
 """
 
 import os
