@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ofasys.cli.show import figure, say, table
-from ofasys.cli.train import log_lines
 from ofasys.errors import CheckpointError
+from ofasys.hub.folder import log_lines
 
 BESIDE = ("kind", "step", "task", "samples")  # of a line of the log, what is no figure
 
@@ -85,8 +85,8 @@ def describe(folder: Path, which: str | None = None) -> dict[str, dict[str, Any]
 def _figures(log: Path, step: int) -> dict[str, dict[str, Any]]:
     """Task -> its last valid figures up to a step."""
     found: dict[str, dict[str, Any]] = {}
-    for line in log_lines(log):
-        if line.get("kind") == "valid" and line.get("task") is not None and line.get("step", step) <= step:
+    for _, line in log_lines(log):
+        if line is not None and line.get("kind") == "valid" and line.get("task") is not None and line["step"] <= step:
             found[line["task"]] = {n: v for n, v in line.items() if n not in BESIDE and _is_figure(v)}
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from ofasys.cli.document import shown
 from ofasys.cli.runfile import RESOLVED, read_run, resolved
 from ofasys.cli.show import figure, note, say, table
-from ofasys.hub.folder import step_of
+from ofasys.hub.folder import log_lines, step_of
 from ofasys.train import one_run
 from ofasys.train.record import RECORD
 
@@ -33,7 +32,7 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
         with one_run(out), resolved_file(out, text):
             trainer.fit(model=model, tasks=tasks)
     except (KeyboardInterrupt, SystemExit):  # the latter where a signal asked for the end
-        done = last_step(out)
+        done = step_of(out, "last")
         kept = f"the same command goes on from step {done}" if done is not None else "no checkpoint was written yet"
         note(f"stopped; {kept}")
         raise
@@ -74,31 +73,12 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def last_step(out: Path) -> int | None:
-    """The step of the last checkpoint of a run folder; None where there is none."""
-    return step_of(out, "last")
-
-
-def log_lines(log: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's log; none where there is no log. A line that no run has written is left out."""
-    if not log.is_file():
-        return
-    with log.open(encoding="utf8", errors="replace") as file:
-        for text in file:
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(line, dict) and isinstance(line.get("step"), int):
-                yield line
-
-
 def figures(out: Path, names: Sequence[str]) -> None:
     """A table of the last figures of each of these tasks, from metrics.jsonl."""
     last: dict[str, dict[str, dict[str, Any]]] = {}
     steps: dict[str, int] = {}
-    for row in log_lines(out / "metrics.jsonl"):
-        if row.get("task") is not None:
+    for _, row in log_lines(out / "metrics.jsonl"):
+        if row is not None and row.get("task") is not None:
             last.setdefault(row["task"], {})[row["kind"]] = row
             steps[row["task"]] = row["step"]
     if not last:

@@ -1,9 +1,12 @@
-"""Which folder holds the model: of a run its best checkpoint, else its last; and what a folder is that holds none."""
+"""Which folder holds the model: of a run its best checkpoint, else its last; what a folder is that holds none; and the
+lines of a run's logs.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +90,28 @@ def step_of(run: Path, name: str) -> int | None:
     except CheckpointError:
         return None
     return int(number) if number.isdecimal() else None
+
+
+def log_lines(log: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """The lines of metrics.jsonl or quarantine.jsonl, each as it stands, without its end, and as it is read; none where
+    there is no such file.
+
+    Read is None where it is no line that a run has written, as the last one of a run that was killed.
+    """
+    if not log.is_file():
+        return
+    with log.open("rb") as file:
+        for line in file:  # ends at a line feed alone: a text may hold other separators
+            if text := line.rstrip(b"\r\n"):
+                yield text, _line(text)
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):  # ValueError: bytes that are no text too
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("step"), int) else None
 
 
 _POINTER = 'it holds {"folder": "step-..."}, one of the folders beside it; mend it, or give another folder'

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ofasys.errors import ConfigError
-from ofasys.hub.folder import step_of
+from ofasys.hub.folder import log_lines, step_of
 
 Line = Mapping[str, Any]
 Points = list[tuple[int, float | None]]
@@ -165,21 +165,9 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _lines(path: Path) -> tuple[list[Line], int]:
     """The lines of a log that can be read, and how many cannot, as the last of a run that was killed."""
-    if not path.is_file():
-        return [], 0
-    found: list[Line] = []
-    torn = 0
-    for text in path.read_text(encoding="utf8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-            good = isinstance(line, dict) and isinstance(line.get("step"), int)
-        except ValueError:
-            good = False
-        if good:
-            found.append({"kind": "", **line})
-        elif text.strip():
-            torn += 1
-    return found, torn
+    read = [line for _, line in log_lines(path)]
+    found: list[Line] = [{"kind": "", **line} for line in read if line is not None]
+    return found, len(read) - len(found)
 
 
 def _number(value: Any) -> bool:

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ofasys.hub.folder import log_lines
 from ofasys.train.saving import writing
 
 RENEWED = 0.25  # seconds between two states of the table
@@ -174,13 +175,7 @@ def _drop_after(path: Path, step: int) -> None:
     """Lines of steps that a resumed run will make again are dropped, and a last line that was cut off."""
     if not path.is_file():
         return
-    kept = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError, RecursionError):  # ValueError: bytes that are no text too
-            continue
+    kept = [line for line, row in log_lines(path) if row is not None and row["step"] <= step]
     aside = path.with_name(f".{path.name}.new")
     try:
         aside.write_bytes(b"".join(line + b"\n" for line in kept))

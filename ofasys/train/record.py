@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ofasys.generalist import GeneralistModel
+from ofasys.hub.folder import log_lines
 from ofasys.task.task import Task
 from ofasys.types import TaskCard
 
@@ -73,16 +74,9 @@ def recorded(out: Path | None) -> Any:
 
 def history(out: Path) -> list[dict[str, Any]]:
     """The lines of training and validation that the log in `out` holds, as `Trainer.history` has them."""
-    path = out / "metrics.jsonl"
-    found = []
-    for line in path.read_text(encoding="utf8", errors="replace").splitlines() if path.is_file() else ():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):  # cut off
-            continue
-        if isinstance(row, dict) and row.get("kind") in ("train", "valid"):
-            found.append({name: nan if value is None else value for name, value in row.items()})
-    return found
+    rows = (row for _, row in log_lines(out / "metrics.jsonl") if row is not None)
+    told = (row for row in rows if row.get("kind") in ("train", "valid"))
+    return [{name: nan if value is None else value for name, value in row.items()} for row in told]
 
 
 def _flat(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
