@@ -196,9 +196,12 @@ def _chunks(name: str, value: Any) -> Iterator[bytes | memoryview]:
     said += b" " * (-len(said) % 8)
     yield len(said).to_bytes(8, "little") + said
     for key in order:
-        flat = value[key].detach().contiguous().cpu().reshape(-1)
-        if flat.numel():
-            yield memoryview(flat.view(torch.uint8).numpy())
+        if value[key].numel():
+            yield _bytes_of(value[key])  # no name for it here: the next would be made while this one is held
+
+
+def _bytes_of(tensor: torch.Tensor) -> memoryview:
+    return tensor.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy().data
 
 
 _DTYPES = {
@@ -215,6 +218,11 @@ _DTYPES = {
 }  # as the safetensors format calls them
 
 
+def can_hold(tensor: torch.Tensor) -> bool:
+    """Whether a file of tensors can hold this one: dense, of a kind of number that the format knows."""
+    return tensor.layout == torch.strided and tensor.dtype in _DTYPES
+
+
 def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> dict[str, Any]:
     """Write a file -> its checksum and size."""
     digest, size = hashlib.sha256(), 0
@@ -223,6 +231,7 @@ def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> dict[str, Any]:
             file.write(chunk)
             digest.update(chunk)
             size += len(chunk)
+            del chunk  # before the next is made
         file.flush()
         os.fsync(file.fileno())
     return {"sha256": digest.hexdigest(), "bytes": size}

@@ -5,6 +5,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import safetensors
 import torch
 
 from ofasys.errors import CheckpointError, ConfigError
-from ofasys.hub import OFASys, model_files, store
+from ofasys.hub import OFASys, folder, model_files, store
 from ofasys.hub import ofasys as hub_ofasys
 from ofasys.hub.model import MODEL_FILES, model_of
 from ofasys.hub.store import MANIFEST, read_folder, tensors, write_folder, write_json
@@ -102,7 +104,7 @@ def test_a_first_writing_cut_off_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_torn_write_is_seen(tmp_path):
-    """SideBatch a file, as a disk without fsync may leave it."""
+    """Half a file, as a disk without fsync may leave it."""
     write_folder(tmp_path / "saved", OLD)
     for name in OLD:
         folder = tmp_path / f"torn-{name}"
@@ -559,3 +561,50 @@ def test_tensors_are_written_from_where_they_are(tmp_path):
         for name, tensor in odd.items():
             assert torch.equal(read.get_tensor(name), tensor)
             assert read.get_tensor(name).dtype == tensor.dtype
+
+
+PEAK = """
+import resource, sys
+import torch
+from ofasys.hub.store import write_folder
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+size = 24 * 2**18  # 24 MiB of float32
+held = {f"plain{i}": torch.ones(size) for i in range(8)}
+turned = torch.ones(2 * size).view(2, size).t()
+write_folder(sys.argv[1] + "/small", {"a.safetensors": {"a": torch.ones(8), "t": torch.ones(2, 3).t()}})
+before = peak()
+write_folder(sys.argv[1] + "/big", {"a.safetensors": held})
+plain = peak() - before
+write_folder(sys.argv[1] + "/turned", {"a.safetensors": {**held, **{f"turned{i}": turned for i in range(4)}}})
+print(plain, peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
+def test_the_memory_that_writing_takes_is_that_of_one_tensor(tmp_path):
+    """192 MiB are written from where they are; four of 48 MiB that lie in pieces, one at a time."""
+    command = [sys.executable, "-c", PEAK, str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "MALLOC_ARENA_MAX": "1"}
+    )
+    plain, turned = map(float, done.stdout.split())
+    assert plain < 12
+    assert turned < 48 * 1.5
+
+
+def test_a_log_is_read_line_by_line_whatever_its_texts_hold(tmp_path):
+    """A text may hold what Python takes for the end of a line."""
+    log = tmp_path / "metrics.jsonl"
+    odd = {"step": 1, "kind": "train", "problem": "a\u2028b\x85c"}
+    good, strange = (
+        json.dumps(odd, ensure_ascii=False).encode(),
+        [b"[1]", b"{", b'{"step": "x"}', b"\xff", b"[" * 99999],
+    )
+    log.write_bytes(b"\n".join([good, b"", *strange, good + b"\r", b'{"step": 2, "ki']))
+    read = list(folder.log_lines(log))
+    assert [line for _, line in read if line is not None] == [odd, odd]
+    assert [text for text, _ in read] == [good, *strange, good, b'{"step": 2, "ki']
+    assert list(folder.log_lines(tmp_path / "none")) == []
