@@ -30,6 +30,7 @@ MODEL_FILES = (
     "tokenizer.json",
     "tasks.json",
 )  # a checkpoint of a run holds more
+ANSWERING = "answering.safetensors"  # of a checkpoint whose run evaluates with other weights than it trains
 
 
 def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, Any]:
@@ -65,11 +66,12 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
 def load_model(
     folder: str | Path, modalities: Registry | None = None
 ) -> tuple[GeneralistModel, tuple[TaskCard, ...], dict[str, bytes]]:
-    """(model, its tasks' cards, the files it was made of). Of a run's checkpoint the optimizer's file is not read.
+    """(model, its tasks' cards, the files it was made of), with the weights its run was evaluated with. Of a run's
+    checkpoint the optimizer's file is not read.
 
     Errors: CheckpointError when the folder holds no sound model.
     """
-    files = read_folder(folder, MODEL_FILES)
+    files = read_folder(folder, (*MODEL_FILES, ANSWERING))
     model, cards = model_of(files, folder, modalities)
     return model, cards, files
 
@@ -84,6 +86,8 @@ def model_of(
         about = Saved.of(files["model.json"])
         cards = read_cards(files)
         weights = renamed(tensors(files["model.safetensors"], "model.safetensors"))
+        if ANSWERING in files:
+            weights |= renamed(tensors(files[ANSWERING], ANSWERING))
         registry = modalities or default_registry()
         config = about.shape(registry)
         about.check(weights, config)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -10,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ofasys.errors import CheckpointError, ConfigError, OfasysError, PluginError, nearest
+from ofasys.hub.store import can_hold
 
 if TYPE_CHECKING:
     from ofasys.generalist import GeneralistModel
     from ofasys.task.task import Task
+
+_log = logging.getLogger("ofasys")
 
 
 @dataclass
@@ -33,22 +39,26 @@ class RunView:
     """Why the run is to end after this step, if it is."""
 
     def stop(self, why: str) -> None:
-        """End the run after this step: evaluated, saved, and told why. It goes on only where it is told to, anew."""
+        """End the run after this step, or the one that was just evaluated: evaluated, saved, and told why.
+
+        It goes on only where it is told to, anew.
+        """
         self.ended = self.ended or why
 
 
 class Callback:
     """A part of a run: `Trainer(callbacks=[Mine()])`. Every method does nothing, until yours does.
 
-    Callbacks are called in the order in which they are given. What one raises ends the run, and the last checkpoint
-    stays; an error that is none of ofasys names the callback, the method and the step.
+    Callbacks are called in the order in which they are given; `after_evaluation` in the opposite one, so that each
+    finds the weights as it left them. What one raises ends the run, and the last checkpoint stays; an error that is
+    none of ofasys names the callback, the method and the step.
     """
 
     name: str = ""
     """What its state is kept under; the name of the class if empty. Two callbacks of a run have two names."""
 
     def before_fit(self, run: RunView) -> None:
-        """Before the first step of a call of `fit`, after `restore`."""
+        """Before the first step of a call of `fit`, after `restore`; also where no step is left."""
 
     def before_step(self, run: RunView) -> None:
         """Before an update, whose number is `run.step + 1`."""
@@ -60,7 +70,10 @@ class Callback:
         """Before the valid rows are answered: what it does to the weights is evaluated."""
 
     def after_evaluation(self, run: RunView) -> None:
-        """After it, `run.figures` being what was found; also where the evaluation failed, without figures then."""
+        """After it, `run.figures` being what was found; also where the evaluation failed, without figures then.
+
+        Not where this callback's own `before_evaluation` was not called, or raised.
+        """
 
     def before_save(self, run: RunView) -> None:
         """Before a checkpoint is written, and `state` is asked for."""
@@ -70,6 +83,13 @@ class Callback:
 
     def after_fit(self, run: RunView) -> None:
         """After the last step of a call of `fit` that was not ended by an error."""
+
+    def answering_weights(self) -> Mapping[str, torch.Tensor]:
+        """By parameter name, the weights that valid rows were answered with, where they are not the model's own.
+
+        A checkpoint that is loaded to answer has them; a run that goes on has its own.
+        """
+        return {}
 
     def state(self) -> dict[str, Any]:
         """What is saved with the run: tensors, and whatever JSON can hold, by name. Nothing if it is empty."""
@@ -105,9 +125,57 @@ class Callbacks:
         """Call one method of each. Errors: PluginError naming callback, method and step for what is no error of
         ofasys.
         """
+        for name in self.named:
+            self._call(name, hook, run)
+
+    def _call(self, name: str, hook: str, run: RunView) -> None:
+        with _named(name, hook, f" at step {run.step}"):
+            getattr(self.named[name], hook)(run)
+
+    @contextmanager
+    def evaluating(self, run: RunView) -> Iterator[None]:
+        """Within it valid rows are answered. What is done to the weights before is undone, whatever fails.
+
+        Errors: what failed first; what fails after that is told.
+        """
+        begun: list[str] = []
+        failed: BaseException | None = None
+        try:
+            for name in self.named:
+                self._call(name, "before_evaluation", run)
+                begun.append(name)
+            yield
+        except BaseException as error:
+            failed = error
+        for name in reversed(begun):
+            try:
+                self._call(name, "after_evaluation", run)
+            except Exception as error:
+                if failed is None:
+                    failed = error
+                else:
+                    _log.warning(str(error))
+        if failed is not None:
+            raise failed
+
+    def answering_weights(self, model: GeneralistModel) -> dict[str, torch.Tensor]:
+        """What is answered with in place of the model's own weights, under every name that a weight has there; of two
+        callbacks' the last, as in an evaluation.
+        """
+        found: dict[torch.Tensor, torch.Tensor] = {}
+        parameters = dict(model.named_parameters(remove_duplicate=False))
         for name, callback in self.named.items():
-            with _named(name, hook, f" at step {run.step}"):
-                getattr(callback, hook)(run)
+            with _named(name, "answering_weights", ""):
+                own = callback.answering_weights()
+            for key, one in own.items():
+                if key not in parameters or one.shape != parameters[key].shape or not can_hold(one):
+                    raise PluginError(
+                        f"callback {name!r}: answering_weights() gave {key!r} {tuple(one.shape)} of {one.dtype}, which "
+                        f"no weight of the model is; {nearest(key, parameters)}give a tensor of its shape for each "
+                        "name of model.named_parameters()"
+                    )
+                found[parameters[key]] = one
+        return {name: found[parameter] for name, parameter in parameters.items() if parameter in found}
 
     def state(self) -> tuple[dict[str, dict[str, Any]], dict[str, torch.Tensor]]:
         """(callback -> what it keeps, as JSON; its tensors as CALLBACK/NAME) of those that keep anything."""
@@ -118,6 +186,8 @@ class Callbacks:
                 own = callback.state()
             if not isinstance(own, Mapping) or not all(isinstance(key, str) for key in own):
                 raise PluginError(f"callback {name!r}: state() gave {own!r:.60}; give a dict by name")
+            for key, one in own.items():
+                _check_kept(name, key, one)
             if own:
                 values[name] = {key: one for key, one in own.items() if not isinstance(one, torch.Tensor)}
                 tensors |= {f"{name}/{key}": one for key, one in own.items() if isinstance(one, torch.Tensor)}
@@ -141,9 +211,26 @@ class Callbacks:
             except Exception as error:
                 raise CheckpointError(
                     f"callback {name!r} cannot go on from what it kept ({type(error).__name__}: {error}); mend it, or "
-                    "give "
-                    "another `out`"
+                    "give another `out`"
                 ) from error
+
+
+def _check_kept(name: str, key: str, one: Any) -> None:
+    """Errors: PluginError for what no checkpoint can hold."""
+    if isinstance(one, torch.Tensor):
+        if not can_hold(one):
+            raise PluginError(
+                f"callback {name!r}: state() gave {key!r}, a {one.layout} tensor of {one.dtype}, which a checkpoint "
+                "cannot hold; give a dense one of real numbers"
+            )
+        return
+    try:
+        json.dumps(one)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PluginError(
+            f"callback {name!r}: state() gave {key!r}, {one!r:.60}, which JSON cannot hold ({error}); give numbers, "
+            "text, lists and dicts of them, and each tensor under a name of its own"
+        ) from None
 
 
 def _checked(one: Any) -> str:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from ofasys.errors import CheckpointError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import pointed_to
-from ofasys.hub.model import fill, model_files, read_cards, renamed
+from ofasys.hub.model import ANSWERING, fill, model_files, read_cards, renamed
 from ofasys.hub.store import read_folder, standing, tensors, write_folder, write_json
 from ofasys.train.callback import Callbacks
 from ofasys.train.optimizer import optimizer_tensors
@@ -52,6 +52,8 @@ def save(
     files["optimizer.safetensors"] = optimizer_tensors(optimizer, model)
     if tensors:
         files["callbacks.safetensors"] = tensors
+    if callbacks is not None and (answering := callbacks.answering_weights(model)):
+        files[ANSWERING] = answering
     files["state.json"] = state.to_dict()
     with writing(out, f"the checkpoint of step {step}", kept):
         try:
@@ -148,6 +150,8 @@ def _read_newest(out: Path) -> tuple[dict[str, Any], Path]:
     for name in ("last", "before"):
         try:
             pointed = pointed_to(place / f"{name}.json")
+            if pointed is None and name == "last":  # the one before is only kept where there was a last
+                raise CheckpointError(f"{place / 'last.json'} is missing, though there is a checkpoint before it")
             if pointed is None:
                 continue
             found = _read(place / pointed)

@@ -68,6 +68,8 @@ class Ending:
         return why is not None
 
     def stop(self, state: RunState, why: str) -> None:
-        """The run ends at the step it is at."""
+        """The run ends at the step it is at, for the first reason that there is."""
+        if state.stopped is not None:
+            return
         state.stopped = {"why": why, "settings": list(astuple(self))}
         _log.warning(f"the run ends early at step {state.step} of {self.max_steps}: {why}")

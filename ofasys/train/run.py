@@ -64,6 +64,8 @@ class Run:
             self.go_on()
         elif setup.out is not None:
             self.trainer.history.extend(history(setup.out))
+            setup.callbacks.call("before_fit", self.view)
+            setup.callbacks.call("after_fit", self.view)
         self.model.eval()
         return self.model
 

@@ -72,7 +72,8 @@ class Validation:
         if better:
             names = sorted(setup.choice.tasks)
             state.best = {"figure": setup.choice.name, "value": value, "step": step, "tasks": names}
-        if found and setup.ending.wait(state, better):
+        waited = bool(found) and setup.ending.wait(state, better)
+        if setup.ending.asked(state, self.view.ended) or waited:
             self.report(step)
         return better
 
@@ -82,8 +83,7 @@ class Validation:
         found: dict[str, dict[str, float]] = {}
         confusions: dict[str, dict[str, Confusion]] = {}
         self.view.figures = {}
-        setup.callbacks.call("before_evaluation", self.view)
-        try:
+        with setup.callbacks.evaluating(self.view):
             for task in setup.tasks.values():
                 if "valid" in task.sources:
                     confusions[task.name] = {}
@@ -97,8 +97,6 @@ class Validation:
                         classes=confusions[task.name],
                     )
             self.view.figures = found
-        finally:
-            setup.callbacks.call("after_evaluation", self.view)
         return found, confusions
 
     def tell(self, kind: str, step: int, task: str, figures: dict[str, float]) -> None:

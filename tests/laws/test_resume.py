@@ -281,6 +281,35 @@ def test_a_torn_last_checkpoint_is_named_and_the_one_before_it_gone_on_with(name
         run(out, max_steps=9, decay="constant", **settings)
 
 
+def test_a_pointer_that_is_gone_is_told(tmp_path, caplog):
+    settings = {"tasks": lambda: [tiny.label_task()], "eval_every": 2, "decay": "constant"}
+    whole = run(tmp_path / "whole", max_steps=8, **settings)[0]
+    run(tmp_path / "one", max_steps=6, **settings)
+    (tmp_path / "one/checkpoints/last.json").unlink()
+    caplog.clear()
+    again = run(tmp_path / "one", max_steps=8, **settings)[0]
+    assert "last.json is missing" in caplog.text
+    assert "going on from the checkpoint before it, of step 4" in caplog.text
+    assert tiny.same_weights(whole, again)
+
+
+@pytest.mark.parametrize("stop", [4, 9])
+def test_an_average_killed_and_resumed_equals_never_killed(tmp_path, spy, stop):
+    """Of tasks that join and leave, with bad rows and noise; evaluated and saved beside the weights."""
+    from ofasys.hub.store import read_folder
+    from ofasys.train.callbacks import EMA
+
+    whole = run(tmp_path / "whole", callbacks=[EMA(0.9)])
+    spy.kill = stop
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", callbacks=[EMA(0.9)])
+    spy.kill = None
+    same(run(tmp_path / "cut", callbacks=[EMA(0.9)]), whole)
+    one, other = (read_folder(tmp_path / name / "checkpoints/step-00000011") for name in ("whole", "cut"))
+    assert {"callbacks.safetensors", "answering.safetensors"} <= one.keys()
+    assert one == other
+
+
 def test_a_torn_last_checkpoint_leaves_the_best(tmp_path, monkeypatch):
     scores = iter([1.0, 2.0, 3.0])
     monkeypatch.setattr(validation, "evaluate_task", lambda *a, **k: {"loss": next(scores), "samples": 1.0})

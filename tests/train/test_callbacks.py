@@ -241,3 +241,129 @@ def test_ema_grows_with_the_model(tmp_path):
     fit(tmp_path, [again], task=task, max_steps=4)
     assert len(again.average["adaptors.tokens.weight"]) > rows
     assert all(torch.isfinite(value).all() for value in again.average.values())
+
+
+def raising(hook, name="Broken"):
+    def broken(self, run):
+        raise ZeroDivisionError("by zero")
+
+    return type(name, (Callback,), {hook: broken})()
+
+
+@pytest.mark.parametrize("hook", ["before_evaluation", "after_evaluation"])
+@pytest.mark.parametrize("first", [True, False])
+def test_one_that_raises_around_an_evaluation_leaves_the_weights(hook, first, tmp_path):
+    """An average that another stood in the way of is never saved as the weights."""
+    bare = tiny.weights(fit(max_steps=3)[1])
+    callbacks = [EMA(0.5), raising(hook)] if first else [raising(hook), EMA(0.5)]
+    with pytest.raises(PluginError, match=f"callback 'Broken' raised ZeroDivisionError in {hook} at step 3"):
+        fit(tmp_path, callbacks, max_steps=3)
+    saved = tensors(read_folder(tmp_path / "checkpoints/step-00000003")["model.safetensors"])
+    assert tiny.same_weights(saved, bare)
+    _, again = fit(tmp_path, [EMA(0.5)], max_steps=5)
+    assert tiny.same_weights(tiny.weights(again), tiny.weights(fit(max_steps=5)[1]))
+
+
+def test_what_failed_first_is_what_is_raised(caplog):
+    with pytest.raises(PluginError, match="callback 'One' raised"):
+        fit(callbacks=[raising("after_evaluation", "Two"), raising("after_evaluation", "One")])
+    assert "callback 'Two' raised ZeroDivisionError in after_evaluation" in caplog.text
+
+    def interrupted(predictions, references):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(callbacks=[raising("after_evaluation")], task=tiny.label_task(metrics=[interrupted]))
+
+
+def test_two_averages_leave_the_weights(tmp_path):
+    slow = EMA(0.9)
+    slow.name = "slow"
+    fast = EMA(0.5)
+    trainer, model = fit(tmp_path, [fast, slow], max_steps=3)
+    assert tiny.same_weights(tiny.weights(model), tiny.weights(fit(max_steps=3)[1]))
+    loaded = OFASys.from_pretrained(tmp_path).model  # the last of them was evaluated
+    assert tiny.same_weights(dict(loaded.named_parameters()), slow.average)
+    figures = trainer.evaluate(model=loaded, tasks=tiny.label_task(), split="valid")["label"]
+    assert figures["loss"] == trainer.history[-1]["loss"]
+
+
+def test_the_score_of_an_average_is_the_score_of_what_is_loaded(tmp_path):
+    trainer, model = fit(tmp_path, [EMA(0.5)], max_steps=3)
+    plain, _ = fit(tmp_path / "plain", [EMA(0.5, evaluate=False)], max_steps=3)
+    assert plain.history[-1]["loss"] != trainer.history[-1]["loss"]
+    for seen, out in ((trainer, tmp_path), (plain, tmp_path / "plain")):
+        loaded = OFASys.from_pretrained(out)
+        figures = trainer.evaluate(model=loaded, tasks=tiny.label_task(), split="valid")["label"]
+        assert figures["loss"] == seen.history[-1]["loss"]
+    loaded = OFASys.from_pretrained(tmp_path)
+    loaded.save_pretrained(tmp_path / "model")
+    assert tiny.same_weights(tiny.weights(OFASys.from_pretrained(tmp_path / "model").model), tiny.weights(loaded.model))
+    assert not tiny.same_weights(tiny.weights(model), tiny.weights(loaded.model))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"adaptors.tokens.wieght": torch.zeros(1)}, "did you mean adaptors.tokens.weight"),
+        (
+            {"adaptors.tokens.weight": torch.zeros(1)},
+            r"'adaptors.tokens.weight' \(1,\) of torch.float32, which no weight",
+        ),
+    ],
+)
+def test_answering_weights_that_are_none_of_the_model_are_refused(given, said, tmp_path):
+    with pytest.raises(PluginError, match=rf"callback 'Mine': answering_weights\(\) gave .*{said}"):
+        fit(tmp_path, [hooked(answering_weights=lambda self: given)])
+    assert not (tmp_path / "checkpoints/last.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (object(), "which JSON cannot hold .*object is not JSON serializable"),
+        ({"inner": torch.zeros(1)}, "each tensor under a name of its own"),
+        (torch.zeros(2, dtype=torch.complex64), "a torch.strided tensor of torch.complex64, which a checkpoint cannot"),
+        (torch.zeros(2).to_sparse(), "a torch.sparse_coo tensor of torch.float32, which a checkpoint cannot"),
+    ],
+)
+def test_a_state_that_no_checkpoint_can_hold_is_refused(value, said, tmp_path):
+    with pytest.raises(PluginError, match=rf"callback 'Mine': state\(\) gave 'x', .*{said}"):
+        fit(tmp_path, [hooked(state=lambda self: {"x": value})], max_steps=1)
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_they_may_end_the_run_at_the_step_that_was_evaluated(tmp_path, caplog):
+    stops = hooked(after_evaluation=lambda self, run: run.stop("good enough"))
+    trainer, _ = fit(tmp_path, [stops], max_steps=9, eval_every=2)
+    assert max(line["step"] for line in trainer.history) == 2
+    assert [line["step"] for line in trainer.history if line["kind"] == "train"] == [2]
+    assert caplog.text.count("the run ends early at step 2 of 9: good enough") == 1
+    state = json.loads((tmp_path / "checkpoints/step-00000002/state.json").read_text())
+    assert state["stopped"]["why"] == "good enough"
+
+
+def test_the_first_reason_to_end_is_the_one_that_is_told(caplog):
+    fit(callbacks=[Stops()], task=tiny.label_task(), max_steps=9, eval_every=1, patience=1, lr=1e-30)
+    assert caplog.text.count("the run ends early") == 1
+    assert "the run ends early at step 2 of 9: enough is enough" in caplog.text
+
+
+def test_an_average_that_is_kept_is_kept_of_a_finished_run(tmp_path):
+    _, model = fit(tmp_path, [EMA(0.5, keep=True)], max_steps=3)
+    _, again = fit(tmp_path, [EMA(0.5, keep=True)], max_steps=3)
+    assert tiny.same_weights(tiny.weights(model), tiny.weights(again))
+
+
+def test_an_average_is_of_one_model():
+    used, new = EMA(0.9), EMA(0.9)
+    fit(callbacks=[used], max_steps=2)
+    for ema in (used, new):
+        fit(callbacks=[ema], model=tiny.model(seed=1), seed=1, max_steps=1)
+    assert tiny.same_weights(used.average, new.average)
+    going_on = EMA(0.9)
+    _, model = fit(callbacks=[going_on], max_steps=2)
+    fit(callbacks=[going_on], model=model, max_steps=1, lr=1e-30)
+    fresh = EMA(0.9)
+    fit(callbacks=[fresh], model=model, max_steps=1, lr=1e-30)
+    assert not tiny.same_weights(going_on.average, fresh.average), "the same model's average goes on"

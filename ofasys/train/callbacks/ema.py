@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,24 +17,28 @@ from ofasys.train.callback import Callback, RunView
 class EMA(Callback):
     """average = decay x average + (1 - decay) x weights, after every update, in float32.
 
-    It is saved with the run, evaluated in place of the weights, and found in
-    `RUN/checkpoints/.../callbacks.safetensors` as `EMA/NAME`. Rows and weights that are new to the model start from
-    themselves.
+    It is saved with the run, evaluated in place of the weights, and what a model loaded from the run answers with. It
+    is found in `RUN/checkpoints/.../callbacks.safetensors` as `EMA/NAME`. Rows and weights that are new to the model
+    start from themselves; another model than the last begins anew.
     """
 
     def __init__(self, decay: float = 0.999, evaluate: bool = True, keep: bool = False) -> None:
-        """decay: from 0 to less than 1; 0.999 looks back some 1,000 updates. evaluate: the valid rows, and with them
-        the best checkpoint's choice, see the average. keep: the model has the average as its weights when `fit` is
-        over.
+        """decay: from 0 to less than 1; 0.999 looks back some 1,000 updates. evaluate: the valid rows, the best
+        checkpoint's choice, and what is loaded from the run see the average. keep: the model has the average as its
+        weights when `fit` is over.
         """
         if not 0 <= decay < 1:
             raise ConfigError(f"EMA has decay={decay}; it is 0 or more and less than 1")
         self.decay, self.evaluate, self.keep = decay, evaluate, keep
         self.average: dict[str, Tensor] = {}
         self.aside: list[Tensor] | None = None
+        self.of: weakref.ref[nn.Module] | None = None  # the model of the average; None: whichever comes next
 
     def before_fit(self, run: RunView) -> None:
-        """Begin with the weights as they are, where there is no average yet."""
+        """Begin with the weights as they are, where there is no average of this model yet."""
+        if self.of is not None and self.of() is not run.model:
+            self.average = {}
+        self.of = weakref.ref(run.model)
         self._follow(run.model)
 
     @torch.no_grad()
@@ -69,6 +74,10 @@ class EMA(Callback):
         finally:
             self._put(model, weights)
 
+    def answering_weights(self) -> Mapping[str, Tensor]:
+        """The average, where it is what is evaluated."""
+        return self.average if self.evaluate else {}
+
     def state(self) -> dict[str, Any]:
         """The average, by the weights' names."""
         return dict(self.average)
@@ -78,13 +87,14 @@ class EMA(Callback):
         for name, value in state.items():
             if not isinstance(value, Tensor):
                 raise ConfigError(f"EMA is given {name}={value!r:.60}, which it did not keep; give another `out`")
-        self.average = dict(state)
+        self.average, self.of = dict(state), None
 
     @torch.no_grad()
     def _follow(self, model: nn.Module) -> None:
         """An average for each weight, those that are there kept; new rows start from themselves."""
+        before, self.average = self.average, {}
         for name, parameter in model.named_parameters():
-            new, old = parameter.detach().float().clone(), self.average.get(name)
+            new, old = parameter.detach().float().clone(), before.get(name)
             if old is not None:
                 new[: len(old)] = old.to(new.device) if old.ndim else old
             self.average[name] = new
