@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -355,6 +355,41 @@ class Registry:
                 return modality
         raise ConfigError(f"unknown modality {tag!r}; known here: {', '.join(m.tag for m in self.modalities)}")
 
+    def _check_options(self, what: str, one: Criterion | Generator) -> None:
+        """Errors: ConfigError for options that are no dataclass, or take the name of an attribute that is there."""
+        if one.options is None:
+            return
+        if not (isinstance(one.options, type) and is_dataclass(one.options)):
+            raise ConfigError(
+                f"{what} {one.name!r} has options={one.options!r:.60}; give a dataclass of option(...) fields"
+            )
+        parts: list[Any] = [*self.criteria, *self.generators, *self.modalities]
+        for spec in self.modalities:
+            parts += [*spec.preprocess.values(), *spec.adaptor.values()]
+        kinds = [SlotOptions, *(part.options for part in parts)]
+        taken = {name for kind in kinds if kind is not None for name in options_of(kind)}
+        if clash := sorted(taken & {field.name for field in fields(one.options)}):
+            raise ConfigError(
+                f"{what} {one.name!r} has an attribute {clash[0]!r}, which means something else "
+                "already; give it another name"
+            )
+
+    def _check_criterion(self, one: Criterion) -> None:
+        """Errors: ConfigError for what names an option, a view, a modality or a generator that is not there."""
+        own = [field.name for field in fields(one.options)] if one.options is not None else []
+        for name in one.keyed:
+            if name not in own:
+                there = f"there are {', '.join(own)}" if own else "it has none"
+                raise ConfigError(f"criterion {one.name!r} is keyed by {name!r}, no attribute of it; {there}")
+        if one.view not in ("slot", "all"):
+            raise ConfigError(f"criterion {one.name!r} has view={one.view!r}; it is 'slot' or 'all'")
+        for tag in one.modalities:
+            self.spec(tag)
+        if one.generator is not None and (made := self.generator(one.generator)).kind != one.kind:
+            raise ConfigError(
+                f"criterion {one.name!r} learns {one.kind}, and generator {made.name!r} makes {made.kind}; name another"
+            )
+
     def with_(self, *more: Modality | Criterion | Generator | EngineSpec) -> Registry:
         """This registry and `more`. Errors: ConfigError when a name is already taken, or for what is none of them."""
         found = self
@@ -366,8 +401,8 @@ class Registry:
                 found = replace(found, modalities=(*found.modalities, one))
             elif isinstance(one, Criterion):
                 _check_free("criterion", one, found.criteria)
-                if one.generator is not None:
-                    found.generator(one.generator)
+                found._check_options("criterion", one)
+                found._check_criterion(one)
                 found = replace(found, criteria=(*found.criteria, one))
             elif isinstance(one, Generator):
                 _check_free("generator", one, found.generators)
@@ -376,6 +411,7 @@ class Registry:
                         f"generator {one.name!r} is of kind {one.kind!r}; {nearest(one.kind, KINDS)}there are "
                         f"{', '.join(KINDS)}"
                     )
+                found._check_options("generator", one)
                 found = replace(found, generators=(*found.generators, one))
             elif isinstance(one, EngineSpec):
                 _check_free("engine", one, found.engines)
@@ -399,7 +435,9 @@ def _named(what: str, name: str, known: Sequence[Record]) -> Record:
 
 
 def _check_free(what: str, one: Record, known: Sequence[Record]) -> None:
-    """Errors: ConfigError for a name that is taken, or no word; PluginError for a part that cannot be loaded."""
+    """Errors: ConfigError for a name that is taken, or no word; for what is to be loaded and is not named."""
+    if not isinstance(one.load, str) or ":" not in one.load:
+        raise ConfigError(f"{what} {one.name!r} has load={one.load!r:.60}; give 'module:name'")
     if any(one.name == other.name for other in known):
         raise ConfigError(f"{what} {one.name!r} is registered already; give the new one another name")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", one.name):

@@ -48,6 +48,11 @@ def odd(*args, **named):
     return 3.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    max_length: bool = option(False, side="target", about="another thing of a name that is there")
+
+
 FOCAL = Criterion(
     name="focal",
     about="focal",
@@ -127,6 +132,13 @@ def test_plans_of_outside_criteria_are_values():
         (Generator(name="search", about="", load="x:y"), "generator 'search' is registered already"),
         (Generator(name="mine", about="", load="x:y", kind="token"), "of kind 'token'; did you mean tokens"),
         (print, "a builtin_function_or_method cannot be registered"),
+        (replace(PLAIN, name="mine", load=print), "criterion 'mine' has load=<built-in function print>; give"),
+        (replace(FOCAL, name="mine", options=int), "criterion 'mine' has options=<class 'int'>; give a dataclass"),
+        (replace(FOCAL, name="mine", keyed=("gama",)), "keyed by 'gama', no attribute of it; there are gamma"),
+        (replace(FOCAL, name="mine", view="al"), "has view='al'; it is 'slot' or 'all'"),
+        (replace(FOCAL, name="mine", modalities=("TXET",)), "unknown modality 'TXET'"),
+        (replace(FOCAL, name="mine", generator="frames"), "learns tokens, and generator 'frames' makes frames"),
+        (replace(PLAIN, name="mine", options=Taken), "an attribute 'max_length', which means something else already"),
     ],
 )
 def test_what_does_not_fit_is_refused(record, said):
@@ -139,7 +151,7 @@ def test_a_kind_there_is_not():
         Criterion(name="mine", about="", kind="token", load="x:y")
 
 
-@pytest.mark.parametrize("load", ["nowhere_at_all:focal", f"{HERE}:nothing", "no"])
+@pytest.mark.parametrize("load", ["nowhere_at_all:focal", f"{HERE}:nothing"])
 def test_what_cannot_be_imported_is_refused_when_a_model_grows(load):
     line = "[TEXT:q] -> [TEXT:a,criterion=lost]"
     with pytest.raises(PluginError, match=rf"criterion 'lost': load='{load}' is not there"):
