@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ofasys import OFASys
-from ofasys.cli.train import last_step
+from ofasys.hub.folder import step_of
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def test_train_goes_on_and_says_what_changed(trained, shell):
         "  changed since: trainer.max_steps 3 -> 4",
         "  changed since: tasks.caption.weight 1.0 -> 2.0",
     ]
-    assert last_step(out) == 4
+    assert step_of(out, "last") == 4
 
 
 def test_train_of_a_python_file_and_evaluate_with_it(shell):
@@ -64,7 +64,7 @@ def run():
 """,
     )
     shell.ok("train", "mine.py", "trainer.max_steps=1")
-    assert last_step(shell.folder / "runs" / "mine") == 1
+    assert step_of(shell.folder / "runs" / "mine", "last") == 1
     assert "has no test or valid rows" in shell("evaluate", "runs/mine").stderr
     assert shell("evaluate", "runs/mine").exit_code == 2
     found = json.loads(shell.ok("evaluate", "runs/mine", "--file", "mine.py", "--json"))
