@@ -163,7 +163,7 @@ def test_what_cannot_be_imported_is_refused_when_a_model_grows(load):
 
 def test_a_return_value_that_is_none_is_refused_at_the_first_step():
     registry = BUILT_IN.with_(replace(PLAIN, name="odd", load=f"{HERE}:odd"))
-    with pytest.raises(PluginError, match=r"criterion 'odd' .* gave float for 27 tokens; give \(the weighted sum"):
+    with pytest.raises(PluginError, match=r"criterion 'odd' .* gave a float for 27 tokens; give the weighted sum"):
         loss("[TEXT:q] -> [TEXT:a,criterion=odd]", registry=registry)
 
 
