@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tensor_shapes import unwatched
@@ -15,7 +16,7 @@ from ofasys.criterion.regress import SquaredError as Squares
 from ofasys.errors import PluginError
 from ofasys.flow import collate, preprocess
 from ofasys.modality import BUILT_IN
-from ofasys.types import LossOutput
+from ofasys.types import LossOutput, SlotFeatures
 from tests.laws.test_accumulate import CONFIG
 
 MINE = replace(CRITERIA["mse"], name="mine", load=f"{__name__}:Summed")
@@ -91,3 +92,62 @@ def test_a_module_from_outside_is_looked_at_in_a_run(load):
             model(program, batch)
     else:
         assert torch.isfinite(model(program, batch).total)
+
+
+def drawn(features, options, random):
+    return features, {"noise": random.standard_normal(3)}
+
+
+def undecided(features, options, random):
+    return features
+
+
+def nameless(features, options, random):
+    return features, [1, 2]
+
+
+def half(lengths, arrays):
+    return len(lengths) / 2
+
+
+def less(lengths, arrays):
+    return -1
+
+
+def listed(lengths, arrays):
+    return {"tokens": [1, 2]}
+
+
+FEATURES = SlotFeatures({"frames": np.zeros((2, 1), np.float32)}, 2)
+LENGTHS = np.array([2, 1])
+
+
+def test_what_prepares_counts_and_joins():
+    one, other = (replace(MINE, prepare=f"{__name__}:drawn").prepared(FEATURES, {}, None) for _ in range(2))
+    assert one[0] is FEATURES
+    assert np.array_equal(one[1]["noise"], other[1]["noise"])
+    assert MINE.prepared(FEATURES, {}, None) == (FEATURES, FEATURES.tensors)
+    assert MINE.counted(LENGTHS, {}) == 3
+    assert MINE.joined(LENGTHS, {"a": LENGTHS}) == {"a": LENGTHS}
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "said"),
+    [
+        ("prepare", "undecided", r"gave SlotFeatures\(.*; give \(SlotFeatures for the stream, arrays to learn from\)"),
+        ("prepare", "nameless", r"gave \[1, 2\]; give numpy arrays by name"),
+        ("prepare", "nowhere", "is not there"),
+        ("units", "half", "gave 1.0; give a whole number, 0 or more"),
+        ("units", "less", "gave -1; give a whole number"),
+        ("units", "nowhere", "is not there"),
+        ("join", "listed", r"gave {'tokens': \[1, 2\]}; give numpy arrays by name"),
+    ],
+)
+def test_what_they_give_is_looked_at(what, name, said):
+    mine = replace(MINE, **{what: f"{__name__}:{name}"})
+    with pytest.raises(PluginError, match=rf"criterion 'mine'.*{what}='{__name__}:{name}' {said}"):
+        {
+            "prepare": lambda: mine.prepared(FEATURES, {}, None),
+            "units": lambda: mine.counted(LENGTHS, {}),
+            "join": lambda: mine.joined(LENGTHS, {}),
+        }[what]()
