@@ -1,6 +1,8 @@
-"""Checks that a modality keeps its contract, a user's own too. `check_modality` is all one needs."""
+"""Checks that what comes from outside keeps its contract: a modality, a criterion."""
 
 from ofasys.testing.case import Case
-from ofasys.testing.contract import Report, check_modality
+from ofasys.testing.contract import check_modality
+from ofasys.testing.criteria import check_criterion
+from ofasys.testing.promise import Report
 
-__all__ = ["Case", "Report", "check_modality"]
+__all__ = ["Case", "Report", "check_criterion", "check_modality"]
