@@ -369,7 +369,7 @@ def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Pr
     if "n_best" in asked and "beam_size" not in asked and not options.get("sampling"):
         beams, wanted = options.get("beam_size", 1), asked["n_best"]
         options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
-    search = SearchOptions.from_dict(options)
+    search = SearchOptions.from_dict(options, generators)
     check_use(asked, search, generators, str(there), free=program.plan.free)
     if asked.get("n_best", 1) > 1 and len(program.stages) != 1:
         why = "its target is made in several stages" if program.stages else "nothing is searched for"
