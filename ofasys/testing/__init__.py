@@ -1,9 +1,19 @@
-"""Checks that what comes from outside keeps its contract: a modality, a criterion, a generator."""
+"""Checks that what comes from outside keeps its contract: modality, criterion, generator, metric, schedule."""
 
 from ofasys.testing.case import Case
 from ofasys.testing.contract import check_modality
 from ofasys.testing.criteria import check_criterion
 from ofasys.testing.generators import check_generator
+from ofasys.testing.metrics import check_metric
 from ofasys.testing.promise import Report
+from ofasys.testing.schedules import check_schedule
 
-__all__ = ["Case", "Report", "check_criterion", "check_generator", "check_modality"]
+__all__ = [
+    "Case",
+    "Report",
+    "check_criterion",
+    "check_generator",
+    "check_metric",
+    "check_modality",
+    "check_schedule",
+]
