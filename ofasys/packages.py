@@ -21,8 +21,8 @@ GROUPS = {
 """Entry point group -> what its entries are."""
 
 
-def brought(entries: Iterable[EntryPoint], kind: type, noun: str) -> list[tuple[EntryPoint, Any]]:
-    """Entry points -> each with what it names. kind, noun: what that has to be.
+def brought(entries: Iterable[EntryPoint], kind: Any, noun: str) -> list[tuple[EntryPoint, Any]]:
+    """Entry points -> each with what it names. kind, noun: the class or protocol of which it has to be, and its name.
 
     Errors: ConfigError naming the entry for what does not load, or is something else.
     """
@@ -43,6 +43,11 @@ def brought(entries: Iterable[EntryPoint], kind: type, noun: str) -> list[tuple[
     return found
 
 
+def bringing(entry: EntryPoint) -> str | None:
+    """The package of an entry point, as `focal-loss 0.1.0`; None where it is of none that is installed."""
+    return None if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
+
+
 def package_of(*places: str) -> str | None:
     """The package of the first of these that is not of ofasys itself, as `focal-loss 0.1.0`; None where all are.
 
@@ -58,8 +63,8 @@ def _package(top: str) -> str:
     """By entry points first: a package that is installed for editing does not list its modules."""
     for group in GROUPS:
         for entry in entry_points(group=group):
-            if entry.module.partition(".")[0] == top and entry.dist is not None:
-                return f"{entry.dist.name} {entry.dist.version}"
+            if entry.module.partition(".")[0] == top and (package := bringing(entry)) is not None:
+                return package
     names = packages_distributions().get(top)
     return f"{names[0]} {version(names[0])}" if names else f"module {top}"
 

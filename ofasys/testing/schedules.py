@@ -88,7 +88,7 @@ def _check_function(schedule: Schedule, casts: Sequence[Cast], steps: int) -> st
         for cast in reversed(casts):
             again, told = schedule.turns(step, deepcopy(list(cast))), forward[cast][step]
             assert again == told, (
-                f"at step {step} it gives {_said(told)}, and {_said(again)} when asked again, in another order of steps; "
+                f"at step {step} it gives {_said(told)}, and {_said(again)} when asked again in another order; "
                 "keep nothing between calls, and draw by np.random.default_rng((seed, step))"
             )
     return f"the same in any order of {steps} steps"
