@@ -355,6 +355,17 @@ class Registry:
                 return modality
         raise ConfigError(f"unknown modality {tag!r}; known here: {', '.join(m.tag for m in self.modalities)}")
 
+    def knows(self, what: str) -> bool:
+        """Whether a record is here, called as `criterion focal` or `modality TEXT`."""
+        noun, _, name = what.partition(" ")
+        names = {
+            "modality": [tag for modality in self.modalities for tag in (modality.tag, *modality.aliases)],
+            "criterion": [one.name for one in self.criteria],
+            "generator": [one.name for one in self.generators],
+            "engine": [one.name for one in self.engines],
+        }
+        return name in names.get(noun, ())
+
     def _check_options(self, what: str, one: Criterion | Generator) -> None:
         """Errors: ConfigError for options that are no dataclass, or take the name of an attribute that is there."""
         if one.options is None:
