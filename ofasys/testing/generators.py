@@ -15,6 +15,7 @@ from ofasys.generator.options import reaching
 from ofasys.generator.search import Hypothesis
 from ofasys.modality import Registry, default_registry
 from ofasys.program.answer import Answer
+from ofasys.program.program import TokenStage
 from ofasys.testing.case import shown
 from ofasys.testing.promise import LEFT_OUT, Report, check_options, kept
 from ofasys.testing.trial import Trial, attributes_of, line_of
@@ -118,9 +119,9 @@ def _check_answers(case: _Case) -> str:
         for answer in several:
             assert np.isfinite(answer.score), f"an answer's score is {answer.score}"
             for stage, part in zip(trial.program.stages, answer.parts, strict=True):
-                if isinstance(part, Hypothesis):
+                if isinstance(part, Hypothesis) and isinstance(stage, TokenStage):
                     _check_tokens(part, stage.constraint)
-                elif part is not None:
+                elif isinstance(part, np.ndarray):
                     assert np.isfinite(part).all(), f"a value {part.dtype} {part.shape} holds NaN or infinity"
         try:
             values.append(flow.postprocess(trial.program, sample, several[0])[column])
@@ -168,7 +169,7 @@ def _check_length(case: _Case) -> str:
     for most in (2, LONGEST):
         for several in case.answers(max_length=most):
             for stage, part in zip(case.trial.program.stages, several[0].parts, strict=True):
-                if isinstance(part, Hypothesis) and stage.constraint is not None:
+                if isinstance(part, Hypothesis) and isinstance(stage, TokenStage):
                     limit = max(most, int(stage.constraint.reserve[stage.constraint.start])) + 1  # and the end mark
                     assert len(part.tokens) <= limit, f"of max_length={most} it made {len(part.tokens)} tokens"
                 elif part is not None and not isinstance(part, Hypothesis) and not slot.made_as.planned:
