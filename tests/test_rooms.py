@@ -109,7 +109,7 @@ def decides(node):
             sides = [node.left, *node.comparators]
             told = set().union(*map(words, sides))
             names = any(NAME.search(ast.unparse(side)) for side in sides)
-            records = any(isinstance(side, ast.Name) and side.id in RECORDS for side in sides)
+            records = any(ast.unparse(side).removesuffix(".name") in RECORDS for side in sides)
             return records or bool(told & NAMED and (names or ABOUT.search(ast.unparse(node))))
         case ast.Match():
             told = set().union(*(words(case.pattern) for case in node.cases))
@@ -156,6 +156,7 @@ def test_nobody_decides_by_the_name_of_a_kind_a_criterion_or_a_generator():
         "name == 'frames'",
         "'search' is name",
         "record is CTC",
+        "asked != CONTRAST.name",
         "slot.made_by == SEARCH",
         "match record.name:\n case 'frames': pass",
         "match found:\n case 'ctc' | 'diffusion': pass",

@@ -346,6 +346,7 @@ class Registry:
         """A modality as the language knows it."""
         sides = [side for side in (spec.source, spec.target) if side is not None]
         names = sorted({name for side in sides for name in self.learned(spec, side)})
+        names += [one.name for one in self.criteria if one.of.embedded and one.name not in names]  # of views
         return spec.word([self.criterion(name) for name in names], self.generators)
 
     def spec(self, tag: str) -> Modality:
