@@ -368,7 +368,7 @@ class Registry:
         return name in names.get(noun, ())
 
     def _check_options(self, what: str, one: Criterion | Generator) -> None:
-        """Errors: ConfigError for options that are no dataclass, or take the name of an attribute that is there."""
+        """Errors: ConfigError for options that are no dataclass of options, or take the name of another attribute."""
         if one.options is None:
             return
         if not (isinstance(one.options, type) and is_dataclass(one.options)):
@@ -379,8 +379,12 @@ class Registry:
         for spec in self.modalities:
             parts += [*spec.preprocess.values(), *spec.adaptor.values()]
         kinds = [SlotOptions, *(part.options for part in parts)]
-        taken = {name for kind in kinds if kind is not None for name in options_of(kind)}
-        if clash := sorted(taken & {field.name for field in fields(one.options)}):
+        taken = {name: option for kind in kinds if kind is not None for name, option in options_of(kind).items()}
+        try:
+            own = options_of(one.options)
+        except TypeError as error:
+            raise ConfigError(f"{what} {one.name!r}: {error}") from None
+        if clash := sorted(name for name in own if taken.get(name, own[name]) != own[name]):
             raise ConfigError(
                 f"{what} {one.name!r} has an attribute {clash[0]!r}, which means something else "
                 "already; give it another name"

@@ -230,10 +230,16 @@ class _Planner:
     def options(self, spec: Modality, place: Place, takes: Mapping[str, Option]) -> dict[str, tuple[Any, str]]:
         for key in place.slot.options:
             if key not in takes:
-                raise PlanError(
-                    f"{place.slot}: {key} does not reach this slot: its adaptor and preprocessor do not take it"
-                )
+                raise PlanError(f"{place.slot}: {key} does not reach this slot: {self.taker(key)}")
         return {name: self.value(name, spec, place, option.default, option) for name, option in takes.items()}
+
+    def taker(self, attribute: str) -> str:
+        """Which criteria or generators an attribute is of; that its modality's parts do not take it where none."""
+        for noun, records in (("criterion", self.registry.criteria), ("generator", self.registry.generators)):
+            names = [one.name for one in records if one.options and attribute in options_of(one.options)]
+            if names:
+                return f"it is of {' or '.join(f'{noun}={name}' for name in names)}"
+        return "its adaptor and preprocessor do not take it"
 
     def value(
         self, name: str, spec: Modality, place: Place, default: Any, option: Option | None = None

@@ -173,7 +173,10 @@ class OfAList:
         ({"name": "Mine!"}, "Mine!, record: ConfigError: criterion 'Mine!': a name is small letters"),
         ({"options": Unexplained}, "mine, options: option sharpness has no about="),
         ({"options": OutOfRange}, "mine, options: option sharpness has the default 9.0, but is a number from 0"),
-        ({"options": OfAList}, "mine, options: .*: an option is bool, int, float or str"),
+        (
+            {"options": OfAList},
+            "mine, record: ConfigError: criterion 'mine': OfAList.sharpness is .*: an option is bool, int, float or str",
+        ),
         ({"modalities": ("BOX",)}, "mine, plan: none of the built-in instructions takes it; give instruction="),
     ],
 )

@@ -180,6 +180,13 @@ def test_what_does_not_fit_is_refused(record, said):
         BUILT_IN.with_(record)
 
 
+def test_two_records_share_an_attribute_that_is_the_same():
+    both = BUILT_IN.with_(FOCAL, replace(FOCAL, name="other"))
+    assert plan("[TEXT:q] -> [TEXT:a,criterion=other,gamma=3]", modalities=both).slots[1].values["gamma"] == 3
+    with pytest.raises(PlanError, match=r"gamma does not reach this slot: it is of criterion=focal or criterion=other"):
+        plan("[TEXT:q] -> [TEXT:a,gamma=3]", modalities=both)
+
+
 def test_a_kind_there_is_not():
     with pytest.raises(ConfigError, match="criterion 'mine' is of kind 'token'; did you mean tokens"):
         Criterion(name="mine", about="", kind="token", load="x:y")
