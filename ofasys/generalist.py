@@ -344,6 +344,8 @@ class GeneralistModel(nn.Module):
 
     def add_adaptors(self, plan: Plan) -> None:
         """The adaptors and criteria a plan names, where they are not there yet."""
+        for choice in plan.choices:
+            self.brought(f"pattern {choice.pattern}", self.modalities.home(choice.pattern))
         for slot in plan.slots:
             self.used.add(slot.modality)
             spec = self.modalities.spec(slot.modality)

@@ -16,6 +16,7 @@ GROUPS = {
     "ofasys.generators": "generator",
     "ofasys.metrics": "metric",
     "ofasys.modality": "modality",
+    "ofasys.patterns": "pattern",
     "ofasys.schedules": "schedule",
 }
 """Entry point group -> what its entries are."""
@@ -51,11 +52,11 @@ def bringing(entry: EntryPoint) -> str | None:
 def package_of(*places: str) -> str | None:
     """The package of the first of these that is not of ofasys itself, as `focal-loss 0.1.0`; None where all are.
 
-    places: "module" or "module:name", as `load` of a record has it. Of a module that no installed package has, `module
-    focal`.
+    places: "module" or "module:name", as `load` of a record has it; "" is none. Of a module that no installed package
+    has, `module focal`.
     """
     tops = [place.partition(":")[0].partition(".")[0] for place in places]
-    return next((_package(top) for top in tops if top != OWN), None)
+    return next((_package(top) for top in tops if top not in ("", OWN)), None)
 
 
 @lru_cache(maxsize=256)

@@ -225,7 +225,8 @@ class _Known:
         """Errors: ConfigError for a name that is taken, and for a record that cannot be registered or does not load."""
         if noun not in self.taken:
             self.records = self.records.with_(made)
-            made.resolve()
+            if hasattr(made, "resolve"):
+                made.resolve()
         elif name in self.taken[noun]:
             raise ConfigError(f"{noun} {name!r} is registered already; give the new one another name")
         else:

@@ -1,10 +1,11 @@
-"""Checks that what comes from outside keeps its contract: modality, criterion, generator, metric, schedule."""
+"""Checks that what comes from outside keeps its contract: modality, criterion, generator, metric, schedule, pattern."""
 
 from ofasys.testing.case import Case
 from ofasys.testing.contract import check_modality
 from ofasys.testing.criteria import check_criterion
 from ofasys.testing.generators import check_generator
 from ofasys.testing.metrics import check_metric
+from ofasys.testing.pattern import check_pattern
 from ofasys.testing.promise import Report
 from ofasys.testing.schedules import check_schedule
 
@@ -15,5 +16,6 @@ __all__ = [
     "check_generator",
     "check_metric",
     "check_modality",
+    "check_pattern",
     "check_schedule",
 ]

@@ -27,6 +27,7 @@ SLOW = {
     "add-a-schedule.md",
     "add-an-attribute.md",
     "add-an-engine.md",
+    "add-a-pattern.md",
     "reports.md",
 }  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train
