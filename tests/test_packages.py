@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ofasys import Task, packages
+from ofasys import GeneralistModel, OFASys, PlanError, Task, packages, plan
 from ofasys.cli import doctor, jsonschema
 from ofasys.errors import ConfigError
 from ofasys.metric import find, known_metrics, larger_is_better
-from ofasys.modality import default_registry
+from ofasys.modality import BUILT_IN, default_registry
 from ofasys.modality.registry import lexicon
 from ofasys.task.schedule import Entry, Ledger, known_schedules
 from ofasys.task.schedule import find as find_schedule
+from ofasys.testing.case import CONFIG
 from ofasys.train import Trainer
 
 CODE = """
@@ -23,6 +24,7 @@ from dataclasses import dataclass, replace
 from ofasys.criterion import CRITERIA
 from ofasys.engine import EngineSpec
 from ofasys.generator import GENERATORS
+from ofasys.language import Pattern
 from ofasys.metric import Metric
 from ofasys.task.schedule import Turn
 
@@ -30,6 +32,7 @@ MINE = replace(CRITERIA["cross_entropy"], name="mine", load="shop:cross_entropy"
 DRAW = replace(GENERATORS["search"], name="draw", load="shop:search")
 ODD = EngineSpec(name="odd", about="odd", load="shop:nowhere", config="ofasys.model.sizes:ModelConfig")
 SAME = Metric("same", "how many are the same", ("any",), lambda p, r: float(p == r), "same", False)
+MAYBE = Pattern(name="maybe", about="there or not", ways=lambda parts: [(), (0,)], closes="?")
 TAKEN = replace(SAME, name="accuracy")
 function = SAME.function
 
@@ -119,6 +122,7 @@ def test_the_doctor_lists_them_with_their_package(
         metrics=["one = shop:SAME", "two = shop:SAME"],
         schedules=["last = shop:LAST"],
         modality=["text = ofasys.modality.text:TEXT"],
+        patterns=["maybe = shop:MAYBE"],
     )
     assert not doctor.doctor()
     printed = capsys.readouterr().out
@@ -126,6 +130,7 @@ def test_the_doctor_lists_them_with_their_package(
     assert "  draw              generator, ok, shop:DRAW, shop-wares 1.2\n" in printed
     assert "  same              metric, ok, shop:SAME, shop-wares 1.2\n" in printed
     assert "  same              metric, ConfigError: metric 'same' is registered already;" in printed
+    assert "  maybe             pattern, ok, shop:MAYBE, shop-wares 1.2\n" in printed
     assert "  last              schedule, ok, shop:LAST, shop-wares 1.2\n" in printed
     assert "  TEXT              ok, plug-in text (ofasys.modality.text:TEXT, shop-wares 1.2)\n" in printed
 
@@ -136,6 +141,23 @@ def test_the_doctor_says_what_is_wrong_with_one(installed: Installed) -> None:
     assert "engine 'odd': load='shop:nowhere' is not there" in found["odd"]
     assert "is a Metric, not a criterion" in found["taken"]
     assert "does not load: ModuleNotFoundError: No module named 'shap'" in found["nobody"]
+
+
+def test_a_model_that_was_saved_names_the_packages_of_what_it_lacks(installed: Installed, tmp_path: Path) -> None:
+    installed(patterns=["maybe = shop:MAYBE"], criteria=["mine = shop:MINE"], generators=["draw = shop:DRAW"])
+    line = "[TEXT:a]? so [TEXT:b] -> [TEXT:c,criterion=mine,generator=draw]"
+    assert "  maybe: there or not, of shop-wares 1.2\n" in str(plan(line))
+    assert "    package     shop-wares 1.2: criterion mine, generator draw\n" in str(plan(line))
+    task = Task("t", line, train=[{"a": "x", "b": "y", "c": "z"}, {"b": "y", "c": "z"}])
+    model = GeneralistModel(config=CONFIG, text_pieces=300)
+    Trainer(max_steps=1, live=False, out=tmp_path / "run").fit(model=model, tasks=task)
+    made_of = {"pattern maybe", "criterion mine", "generator draw"}
+    assert model.packages == dict.fromkeys(made_of, "shop-wares 1.2")
+    bare = OFASys.from_pretrained(tmp_path / "run", modalities=BUILT_IN)
+    assert set(bare.model.lacks) == {f"{what} of shop-wares 1.2" for what in made_of}
+    with pytest.raises(PlanError, match=r"no criterion .mine. .* trained with criterion mine of shop-wares 1\.2"):
+        bare.inference(line, data={"b": "y"})
+    assert bare.inference("so [TEXT:b] -> [TEXT:c]", data={"b": "y"}, max_length=2).text is not None
 
 
 def test_the_package_of_a_thing(installed: Installed) -> None:
