@@ -318,18 +318,7 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
         raise CheckpointError(
             f"the saved model has {name}={theirs.get(name)!r} and this one {mine[name]!r}; use the saved size"
         )
-    missing = set(map(str, about["modalities"])) - {modality.tag for modality in model.modalities.modalities}
-    if missing:
-        raise CheckpointError(
-            f"the saved model uses modality {min(missing)}{saved.package(f'modality {min(missing)}')}, which is not "
-            "installed; install its plug-in"
-        )
-    for name in sorted({str(how.get("name")) for how in about["criteria"].values()}):
-        if not model.modalities.knows(f"criterion {name}"):
-            raise CheckpointError(
-                f"the saved model has weights of criterion {name!r}{saved.package(f'criterion {name}')}, which is not "
-                "installed; install its plug-in, or give modalities=default_registry().with_(its record)"
-            )
+    _check_known(model, saved, about)
     model.packages |= saved.packages
     model.used = set(about["modalities"])
     model.tokenizer = _tokenizer(files["tokenizer.json"])
@@ -362,6 +351,22 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"weights do not fit the model: {error}") from None
+
+
+def _check_known(model: GeneralistModel, saved: Saved, about: Mapping[str, Any]) -> None:
+    """Errors: CheckpointError for a modality, or a criterion with weights, that is not known here, with its package."""
+    missing = set(map(str, about["modalities"])) - {modality.tag for modality in model.modalities.modalities}
+    if missing:
+        raise CheckpointError(
+            f"the saved model uses modality {min(missing)}{saved.package(f'modality {min(missing)}')}, which is not "
+            "installed; install its plug-in"
+        )
+    for name in sorted({str(how.get("name")) for how in about["criteria"].values()}):
+        if not model.modalities.knows(f"criterion {name}"):
+            raise CheckpointError(
+                f"the saved model has weights of criterion {name!r}{saved.package(f'criterion {name}')}, which is not "
+                "installed; install its plug-in, or give modalities=default_registry().with_(its record)"
+            )
 
 
 def renamed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

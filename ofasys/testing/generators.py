@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ofasys.modality import Registry, default_registry
 from ofasys.program.answer import Answer
 from ofasys.program.program import TokenStage
 from ofasys.testing.case import shown
+from ofasys.testing.draws import draws_of, seed
 from ofasys.testing.promise import LEFT_OUT, Report, check_options, kept
 from ofasys.testing.trial import Trial, attributes_of, line_of
 
@@ -73,17 +75,18 @@ class _Case:
         self.rounds = 0
         return line
 
-    def answers(self, samples: slice = slice(None), seeds: slice | None = None, **options: Any) -> list[list[Answer]]:
-        """Per sample its answers; each sample draws by its own number, whatever torch, numpy and Python draw.
+    def answers(self, samples: slice = slice(None), **options: Any) -> list[list[Answer]]:
+        """As `made`; what a program draws is other each time."""
+        self.rounds += 1
+        seed(self.rounds)
+        return self.made(samples, **options)
 
-        seeds: those to draw by; of the same samples if None. options: of the search.
-        """
-        trial, self.rounds = self.trial, self.rounds + 1
-        torch.manual_seed(self.rounds)
-        np.random.seed(self.rounds)
-        asked = reaching({"max_length": LONGEST} | options, [self.record], self.trial.instruction)
+    def made(self, samples: slice = slice(None), **options: Any) -> list[list[Answer]]:
+        """Per sample its answers; each sample draws by its own number. options: of the search."""
+        trial = self.trial
+        asked = reaching({"max_length": LONGEST} | options, [self.record], trial.instruction)
         search = SearchOptions.from_dict(asked, [self.record])
-        numbers = list(range(100, 100 + len(trial.questions)))[samples if seeds is None else seeds]
+        numbers = list(range(100, 100 + len(trial.questions)))[samples]
         found = flow.generate(trial.model, trial.program, trial.questions[samples], search, numbers)
         return [list(several) for several in found]
 
@@ -212,14 +215,8 @@ def _check_untouched(case: _Case) -> str:
     model = case.trial.model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for options in _drawings(case):
-        case.answers(**options)
-        torch_state, numpy_state = torch.rand(2), np.random.rand(2)
-        torch.manual_seed(case.rounds)
-        np.random.seed(case.rounds)
-        assert torch.equal(torch.rand(2), torch_state), "it draws by torch's own random state; make a torch.Generator"
-        assert np.array_equal(np.random.rand(2), numpy_state), (
-            "it draws by numpy's own random state; make a np.random.Generator"
-        )
+        drawn = draws_of(partial(case.made, **options))
+        assert not drawn, f"it draws by the state that {drawn[0]} shares; draw by a generator made of the seeds given"
     changed = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
     assert not changed, f"it changes weight {changed[0]}"
     assert not any(part.training for part in model.modules()), "it leaves a part of the model in training mode"

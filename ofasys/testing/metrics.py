@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from ofasys.metric import Metric, find
 from ofasys.modality import default_registry
 from ofasys.testing.case import shown
+from ofasys.testing.draws import seed
 from ofasys.testing.promise import LEFT_OUT, Report, kept
 from ofasys.testing.values import alike
 
@@ -133,10 +130,8 @@ def _check_order(case: _Case) -> str:
 def _check_repeated(case: _Case) -> str:
     """It is a function: the same again, whatever is drawn elsewhere, and what it is given stays as it was."""
     found = []
-    for seed in (1, 2):
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+    for number in (1, 2):
+        seed(number)
         found.append(case.scored())
     assert found[0] == found[1], f"of the same answers it gives {shown(found[0])}, then {shown(found[1])}"
     for what, mine, own in zip(

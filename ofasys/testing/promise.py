@@ -13,6 +13,7 @@ from pathlib import Path
 from ofasys.errors import ConfigError, OfasysError, PluginError
 from ofasys.language import Option, options_of
 from ofasys.modality.plugin import reason
+from ofasys.testing.draws import put_back
 
 LEFT_OUT = "left out: "
 """What a check gives that cannot be made begins with this."""
@@ -33,7 +34,8 @@ class Report:
 
 
 def kept(tag: str, checks: Iterable[tuple[str, Callable[[], str]]]) -> Report:
-    """Make the checks, (name, check) each, in order. A check gives a line about what it found.
+    """Make the checks, (name, check) each, in order. A check gives a line about what it found; random states that it
+    changes are put back.
 
     Errors: AssertionError for the first promise that is not kept, whatever was raised. ConfigError under `python -O`,
     which takes assertions out.
@@ -41,22 +43,28 @@ def kept(tag: str, checks: Iterable[tuple[str, Callable[[], str]]]) -> Report:
     if not __debug__:
         raise ConfigError("the checks are assertions, and `python -O` leaves them out; run without -O")
     checked, left_out = [], []
-    for name, check in checks:
-        try:
-            found = check()
-        except AssertionError as error:
-            raise AssertionError(f"{tag}, {name}: {error}") from error.__cause__
-        except PluginError as error:
-            raise AssertionError(f"{tag}, {name}: {error}") from error
-        except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"in {frame.name} ({Path(frame.filename).name}, line {frame.lineno})"
-            raise AssertionError(f"{tag}, {name}: {reason(error)}, {where}") from error
-        if found.startswith(LEFT_OUT):
-            left_out.append((name, found.removeprefix(LEFT_OUT)))
-        else:
-            checked.append((name, found))
+    with put_back():
+        for name, check in checks:
+            found = _made(tag, name, check)
+            if found.startswith(LEFT_OUT):
+                left_out.append((name, found.removeprefix(LEFT_OUT)))
+            else:
+                checked.append((name, found))
     return Report(tag, tuple(checked), tuple(left_out))
+
+
+def _made(tag: str, name: str, check: Callable[[], str]) -> str:
+    """What a check says. AssertionError, naming it, for whatever it raises."""
+    try:
+        return check()
+    except AssertionError as error:
+        raise AssertionError(f"{tag}, {name}: {error}") from error.__cause__
+    except PluginError as error:
+        raise AssertionError(f"{tag}, {name}: {error}") from error
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"in {frame.name} ({Path(frame.filename).name}, line {frame.lineno})"
+        raise AssertionError(f"{tag}, {name}: {reason(error)}, {where}") from error
 
 
 def check_options(kind: type | None) -> str:

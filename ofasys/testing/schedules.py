@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 
-import numpy as np
-import torch
-
 from ofasys.task.schedule import Countable, Entry, Ledger, Schedule, Turn, find
+from ofasys.testing.draws import seed
 from ofasys.testing.promise import LEFT_OUT, Report, kept
 
 Cast = tuple[Entry, ...]
@@ -81,9 +78,7 @@ def _check_everyone(schedule: Schedule, casts: Sequence[Cast], steps: int) -> st
 def _check_function(schedule: Schedule, casts: Sequence[Cast], steps: int) -> str:
     """A run that is resumed at any step draws what it would have drawn: turns are a function of step and tasks."""
     forward = {cast: [schedule.turns(step, list(cast)) for step in range(steps)] for cast in casts}
-    random.seed(1)
-    np.random.seed(1)
-    torch.manual_seed(1)
+    seed(1)
     for step in range(steps - 1, -1, -1):
         for cast in reversed(casts):
             again, told = schedule.turns(step, deepcopy(list(cast))), forward[cast][step]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -100,12 +100,9 @@ class Trial:
     @cached_property
     def slot(self) -> SlotPlan:
         """The first slot that it learns or makes. AssertionError where there is none."""
-        return next(self._slots())
-
-    def _slots(self) -> Iterator[SlotPlan]:
         found = [slot for slot in self.task.plan.slots if self.record in (slot.learned_by, slot.made_by)]
         assert found, f"{self.instruction} has no slot that it stands for; name it as an attribute of one"
-        yield from found
+        return found[0]
 
     @cached_property
     def samples(self) -> list[Sample]:

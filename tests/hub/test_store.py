@@ -275,6 +275,29 @@ def test_the_files_of_a_model_are_those_that_are_read(tiny):
             lambda about: about | {"modalities": [*about["modalities"], "SMELL"]},
             "uses modality SMELL, which is not installed",
         ),
+        (
+            "model.json",
+            lambda about: (
+                about | {"modalities": [*about["modalities"], "SMELL"], "packages": {"modality SMELL": "nose 1.0"}}
+            ),
+            r"uses modality SMELL of nose 1\.0, which is not installed",
+        ),
+        (
+            "model.json",
+            lambda about: about | {"criteria": {"far_0": {"name": "far", "options": {}}}},
+            "has weights of criterion 'far', which is not installed",
+        ),
+        (
+            "model.json",
+            lambda about: about | {"packages": ["nose"]},
+            r"packages is \['nose'\], and should be an object",
+        ),
+        ("model.json", lambda about: about | {"packages": {"a": 1}}, r"packages is {'a': 1}, and should be an object"),
+        (
+            "model.json",
+            lambda about: about | {"packages": {"smell far": "nose 1.0"}},
+            "packages is 'smell far', and should be one of criterion, engine, .* and its name",
+        ),
         ("model.json", lambda about: {k: v for k, v in about.items() if k != "config"}, "lacks 'config'"),
         (
             "model.safetensors",
@@ -287,6 +310,15 @@ def test_the_files_of_a_model_are_those_that_are_read(tiny):
 def test_a_saved_model_that_does_not_fit(saved, tmp_path, name, change, says):
     with pytest.raises(CheckpointError, match=says):
         OFASys.from_pretrained(rewritten(saved, tmp_path / "changed", name, change))
+
+
+def test_a_model_of_before_tells_no_packages(saved, tmp_path):
+    about = json.loads((saved / "model.json").read_text())
+    assert about["packages"] == {}
+    without = rewritten(
+        saved, tmp_path / "old", "model.json", lambda about: {k: v for k, v in about.items() if k != "packages"}
+    )
+    assert OFASys.from_pretrained(without).model.lacks == []
 
 
 def test_a_model_that_has_learned_nothing_is_not_saved(tiny, tmp_path):
