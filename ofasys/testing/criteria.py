@@ -16,6 +16,7 @@ from torch import Tensor
 from ofasys import flow
 from ofasys.criterion import Criterion
 from ofasys.criterion.check import check_tokens
+from ofasys.errors import ConfigError
 from ofasys.hub import OFASys
 from ofasys.modality import Registry, default_registry
 from ofasys.testing.promise import LEFT_OUT, Report, check_options, kept
@@ -43,8 +44,10 @@ def check_criterion(
     labels: closed sets by column. registry: what else is known; the built-in and installed records if None.
 
     Errors: AssertionError for the first promise that is not kept, in a sentence that names the criterion and the check.
-    ConfigError under `python -O`, which takes assertions out.
+    ConfigError for what is no record, and under `python -O`, which takes assertions out.
     """
+    if not isinstance(record, Criterion):
+        raise ConfigError(f"{record!r:.60} is no Criterion; give the record of a criterion")
     known = registry or default_registry()
     case = _Case(record, instruction, rows, labels, known)
     return kept(f"criterion {record.name}", _checks(case))

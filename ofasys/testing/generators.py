@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ofasys import flow
-from ofasys.errors import OfasysError
+from ofasys.errors import ConfigError, OfasysError
 from ofasys.generator import Generator, SearchOptions
 from ofasys.generator.options import reaching
 from ofasys.generator.search import Hypothesis
@@ -41,8 +41,10 @@ def check_generator(
     columns. labels: closed sets by column. registry: what else is known; the built-in and installed records if None.
 
     Errors: AssertionError for the first promise that is not kept, in a sentence that names the generator and the check.
-    ConfigError under `python -O`, which takes assertions out.
+    ConfigError for what is no record, and under `python -O`, which takes assertions out.
     """
+    if not isinstance(record, Generator):
+        raise ConfigError(f"{record!r:.60} is no Generator; give the record of a generator")
     case = _Case(record, instruction, rows, labels, registry or default_registry())
     return kept(f"generator {record.name}", _checks(case))
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from ofasys.criterion import CRITERIA, Criterion
 from ofasys.criterion.cross_entropy import cross_entropy
+from ofasys.errors import ConfigError
 from ofasys.language import option
 from ofasys.modality import BUILT_IN
 from ofasys.testing import check_criterion
@@ -265,6 +266,11 @@ def test_a_broken_module(change, said):
         check_criterion(
             replace(NUMBER, **{what: f"{__name__}:{name}" for what, name in change.items()}), registry=BUILT_IN
         )
+
+
+def test_what_is_no_record():
+    with pytest.raises(ConfigError, match="'ctc' is no Criterion; give the record of a criterion"):
+        check_criterion("ctc")
 
 
 def test_it_says_so_without_a_test_framework():

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ofasys import OFASys, Task, Trainer
+from ofasys.criterion import CRITERIA
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.generator import GENERATORS, Generator
@@ -221,6 +222,11 @@ def long(adaptor, before, options, seeds, negative):
 def test_a_broken_record(change, said):
     with pytest.raises(AssertionError, match=said):
         check_generator(replace(TOKENS, **change), registry=BUILT_IN)
+
+
+def test_what_is_no_record():
+    with pytest.raises(ConfigError, match=r"Criterion\(name='ctc'.* is no Generator; give the record of a generator"):
+        check_generator(CRITERIA["ctc"])
 
 
 def test_its_options_are_attributes_and_arguments():
