@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
 from ofasys.errors import ConfigError
 from ofasys.task.schedule import SCHEDULES, Entry, Turn
@@ -99,7 +100,7 @@ class Ending(Own):
 @pytest.mark.parametrize(
     ("schedule", "said"),
     [
-        (Random, "schedule Random, function: at step 999 it gives .*, and .* when asked again"),
+        (Random, r"schedule Random, function: at step \d+ it gives .*, and .* when asked again"),
         (Remembering, "schedule Remembering, function: at step .*; keep nothing between calls"),
         (Forgetting, "schedule Forgetting, every task: of small, large task 'large' has no turn in 1000 steps"),
         (Absent, "schedule Absent, turns: ConfigError: the schedule gives a turn to 'larg' at step 5"),
@@ -122,3 +123,14 @@ def test_what_is_no_schedule():
         check_schedule(Own)
     with pytest.raises(ConfigError, match="unknown schedule 'round_robbin'; did you mean round_robin"):
         check_schedule("round_robbin")
+
+
+def test_a_check_is_the_same_again_and_leaves_random_states_as_they_were():
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    said = set()
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="function") as found:
+            check_schedule(Random())
+        said.add(str(found.value))
+    assert len(said) == 1
+    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == states
