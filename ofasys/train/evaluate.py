@@ -69,7 +69,7 @@ def figures_of(task: Task, split: str, program: Program, answered: Answered) -> 
     for metric in task.metrics:
         columns = metric_columns(metric, program.plan)
         try:
-            values = _values(answered.predictions, columns), _values(answered.references, columns)
+            values = column_values(answered.predictions, columns), column_values(answered.references, columns)
             figures.append(metric(*values, root=task.source(split).root))
         except DataError as error:
             raise _of_its_row(error, task, split, answered.rows) from error.__cause__
@@ -208,7 +208,8 @@ def true_values(program: Program, row: Mapping[str, Any], root: str | Path | Non
     return found
 
 
-def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:
+def column_values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:
+    """What a metric reads of each row: the value of its column, or a tuple of those of several."""
     if len(columns) == 1:
         return [row[columns[0]] for row in rows]
     return [tuple(row[column] for column in columns) for row in rows]
@@ -280,6 +281,7 @@ __all__ = [
     "Answered",
     "answer_rows",
     "classes_of",
+    "column_values",
     "evaluate_task",
     "figures_of",
     "metric_columns",

@@ -1,0 +1,67 @@
+"""The folder of a demo: the runs of its pages, `report.json` with their figures, and `report.html`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ofasys.errors import ConfigError
+
+REPORT = "report.json"
+
+
+def begin(out: Path, *, anew: bool = False) -> None:
+    """Make a folder ready for pages. anew: what an earlier demo left is taken away first.
+
+    Errors: ConfigError for a folder that holds something else, which is left as it is.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; give a new folder: --out FOLDER")
+    if out.exists() and any(out.iterdir()) and not _is_demo(out):
+        raise ConfigError(f"{out} holds something that is not of an earlier demo; give a new folder: --out FOLDER")
+    if anew:
+        shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(out, _read(out))  # from here on the folder is known as a demo's
+
+
+def of_page(out: Path, page: str) -> Path:
+    """Where a page's section of the report is, its run, and files that its data needs."""
+    return out / "pages" / page
+
+
+def titles(out: Path) -> dict[str, str]:
+    """Page -> its title, of those that were run, in the order they were first run in."""
+    return {name: about["title"] for name, about in _read(out)["pages"].items()}
+
+
+def note(out: Path, page: str, tasks: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Write the figures of a page's tasks, and what its run was, into report.json; what that holds of others stays."""
+    report = _read(out)
+    report["tasks"] |= tasks
+    report["pages"][page] = {**about, "tasks": list(tasks)}
+    _write(out, report)
+
+
+def _is_demo(out: Path) -> bool:
+    return bool(_json(out / REPORT).keys() >= {"tasks", "pages"})
+
+
+def _read(out: Path) -> dict[str, Any]:
+    return {"tasks": {}, "pages": {}} | _json(out / REPORT)
+
+
+def _write(out: Path, report: Mapping[str, Any]) -> None:
+    (out / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf8")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a file; of a file that is missing or torn, nothing."""
+    try:
+        found = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
