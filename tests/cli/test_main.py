@@ -138,7 +138,6 @@ def test_tasks(shell):
     built_in = [line for page in (MAIN, *PAGES) for line in page.lines]
     lines = shell.ok("tasks").splitlines()
     assert [line.split() for line in lines[1:]] == [[o.name, o.metric, *o.instruction.split()] for o in built_in]
-    assert len(built_in) == 16
     told = json.loads(shell.ok("tasks", "--json"))
     assert told == {line.name: {"instruction": line.instruction, "metric": line.metric} for line in built_in}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ofasys.errors import ConfigError
+from ofasys.report.history import read_object
 
 REPORT = "report.json"
 
@@ -35,7 +36,7 @@ def of_page(out: Path, page: str) -> Path:
 
 def titles(out: Path) -> dict[str, str]:
     """Page -> its title, of those that were run, in the order they were first run in."""
-    return {name: about["title"] for name, about in _read(out)["pages"].items()}
+    return {name: str(about.get("title", name)) for name, about in _read(out)["pages"].items()}
 
 
 def note(out: Path, page: str, tasks: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -47,21 +48,16 @@ def note(out: Path, page: str, tasks: Mapping[str, Any], about: Mapping[str, Any
 
 
 def _is_demo(out: Path) -> bool:
-    return bool(_json(out / REPORT).keys() >= {"tasks", "pages"})
+    report = read_object(out / REPORT)
+    return all(isinstance(report.get(name), dict) for name in ("tasks", "pages"))
 
 
 def _read(out: Path) -> dict[str, Any]:
-    return {"tasks": {}, "pages": {}} | _json(out / REPORT)
+    return {"tasks": {}, "pages": {}} | read_object(out / REPORT)
 
 
 def _write(out: Path, report: Mapping[str, Any]) -> None:
-    (out / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf8")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """The object in a file; of a file that is missing or torn, nothing."""
-    try:
-        found = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    """Whole or not at all: by this file the folder is known."""
+    aside = out / f".{REPORT}.new"
+    aside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf8")
+    aside.replace(out / REPORT)
