@@ -254,16 +254,16 @@ def test_a_folder_that_is_not_of_a_demo_is_left_alone(tmp_path, run):
 
 def test_what_an_earlier_demo_left_goes_or_stays_as_asked(tmp_path):
     out = tmp_path / "new" / "demo"
-    folder.begin(out)
+    folder.prepare(out)
     folder.note(out, "b", {"task": {"value": 1.0}}, {"title": "B"})
     folder.note(out, "a", {"other": {"value": 2.0}}, {"title": "A"})
     folder.note(out, "b", {"task": {"value": 3.0}}, {"title": "B"})
-    folder.begin(out)
+    folder.prepare(out)
     assert folder.titles(out) == {"b": "B", "a": "A"}
     report = json.loads((out / "report.json").read_text())
     assert report["tasks"] == {"task": {"value": 3.0}, "other": {"value": 2.0}}
     assert report["pages"]["b"] == {"title": "B", "tasks": ["task"]}
-    folder.begin(out, anew=True)
+    folder.prepare(out, anew=True)
     assert folder.titles(out) == {}
 
 

@@ -14,7 +14,7 @@ from ofasys.report.history import read_object
 REPORT = "report.json"
 
 
-def begin(out: Path, *, anew: bool = False) -> None:
+def prepare(out: Path, *, anew: bool = False) -> None:
     """Make a folder ready for pages. anew: what an earlier demo left is taken away first.
 
     Errors: ConfigError for a folder that holds something else, which is left as it is.

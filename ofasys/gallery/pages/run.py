@@ -62,14 +62,15 @@ def run_each(
     out, sentences = Path(out), {page.name: page.lacks() for page in pages}
     if all(sentences.values()):
         raise ConfigError("; ".join(map(str, sentences.values())))
-    folder.begin(out, anew=anew)
+    folder.prepare(out, anew=anew)
     factor = 1.0 if minutes is None else minutes / sum(page.minutes for page in pages)
     for page in pages:
         if sentence := sentences[page.name]:
             say(f"left out: {sentence}")
             continue
         seconds = 60 * page.minutes * factor
-        say(f"page {page.name}: {page.title[0].lower()}{page.title[1:]}; about {seconds:.0f} seconds")
+        long = f"about {seconds:.0f} seconds" if steps is None else f"{steps} steps on a few rows"
+        say(f"page {page.name}: {page.title[0].lower()}{page.title[1:]}; {long}")
         run_page(page, out, seconds, seed, say, steps)
         write_report(out)
     return out / "report.html"
