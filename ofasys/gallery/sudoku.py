@@ -61,7 +61,7 @@ def solve(board: Sequence[Sequence[int]], most: int = 1, random: Random | None =
 
 
 class _Search:
-    """A board that is being filled. Which values a row, column or box has is a number each: bit v - 1 is the value v."""
+    """A board that is being filled. What a row, column or box has is a number: its bit v - 1 is the value v."""
 
     def __init__(self, board: Sequence[Sequence[int]], most: int, random: Random | None) -> None:
         self.size, self.most, self.random = len(board), most, random
