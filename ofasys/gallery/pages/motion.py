@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ofasys.gallery.emoji.rows import Rows
 from ofasys.gallery.pages.bodies import FRAMES, MOVES, motion
 from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.modality.shared import media
 
 if TYPE_CHECKING:

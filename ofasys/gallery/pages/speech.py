@@ -7,8 +7,8 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from ofasys.gallery.emoji.rows import Rows
 from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.gallery.speech import DIGITS, NAMES, RATE, recording, spoken
 from ofasys.modality.shared import media
 

@@ -9,8 +9,8 @@ from itertools import permutations
 from random import Random
 from typing import TYPE_CHECKING
 
-from ofasys.gallery.emoji.rows import Rows
 from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.gallery.sudoku import Board, puzzle, solve
 from ofasys.modality.shared import media
 

@@ -10,8 +10,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ofasys.gallery.emoji.pack import Drawing, load
-from ofasys.gallery.emoji.rows import Rows
 from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.modality.shared import media
 
 if TYPE_CHECKING:

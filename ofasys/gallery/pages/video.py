@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ofasys.gallery.emoji.pack import STYLES
-from ofasys.gallery.emoji.rows import Rows
 from ofasys.gallery.emoji.scenes import NAMES, sprite
 from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
