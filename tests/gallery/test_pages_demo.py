@@ -263,8 +263,22 @@ def test_what_an_earlier_demo_left_goes_or_stays_as_asked(tmp_path):
     report = json.loads((out / "report.json").read_text())
     assert report["tasks"] == {"task": {"value": 3.0}, "other": {"value": 2.0}}
     assert report["pages"]["b"] == {"title": "B", "tasks": ["task"]}
-    folder.prepare(out, anew=True)
+    link = tmp_path / "link"
+    link.symlink_to(out)
+    folder.of_page(out, "a").mkdir(parents=True)
+    folder.prepare(link, anew=True)
     assert folder.titles(out) == {}
+    assert [path.name for path in out.iterdir()] == ["report.json"]
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("minutes", [0, -1.0, math.inf, math.nan])
+def test_no_time_at_all_is_said_before_anything_is_made(tmp_path, minutes):
+    with pytest.raises(ConfigError, match=r"minutes is .*; it is more than 0"):
+        run_demo(tmp_path / "demo", minutes)
+    with pytest.raises(ConfigError, match="no page to run; give one"):
+        run_each([], tmp_path / "demo")
+    assert not (tmp_path / "demo").exists()
 
 
 def test_the_report_holds_the_pages_that_were_run_and_escapes_their_titles(tmp_path):

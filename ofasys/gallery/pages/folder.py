@@ -23,9 +23,10 @@ def prepare(out: Path, *, anew: bool = False) -> None:
         raise ConfigError(f"{out} is a file; give a new folder: --out FOLDER")
     if out.exists() and any(out.iterdir()) and not _is_demo(out):
         raise ConfigError(f"{out} holds something that is not of an earlier demo; give a new folder: --out FOLDER")
-    if anew:
-        shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
+    if anew:
+        for path in list(out.iterdir()):  # one by one: the folder may be where a link leads, or the one we are in
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     _write(out, _read(out))  # from here on the folder is known as a demo's
 
 

@@ -54,12 +54,16 @@ def run_each(
 
     minutes: for all of them together, shared as by default. say: is told what happens; of a page that lacks a library
     and is left out, what to install. anew: instead of what an earlier demo left there. steps: instead of as many as
-    fit, so many, on as little data as will do: a test. Errors: ConfigError for a folder that holds something else, and
-    if every page lacks something.
+    fit, so many, on as little data as will do: a test. Errors: ConfigError for no page or no time, for a folder that holds
+    something else, and if every page lacks something.
     """
     from ofasys.gallery.report import write_report
 
     out, sentences = Path(out), {page.name: page.lacks() for page in pages}
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ConfigError(f"minutes is {minutes:g}; it is more than 0")
+    if not pages:
+        raise ConfigError("there is no page to run; give one at least")
     if all(sentences.values()):
         raise ConfigError("; ".join(map(str, sentences.values())))
     folder.prepare(out, anew=anew)
