@@ -54,8 +54,10 @@ def run_each(
 
     minutes: for all of them together, shared as by default. say: is told what happens; of a page that lacks a library
     and is left out, what to install. anew: instead of what an earlier demo left there. steps: instead of as many as
-    fit, so many, on as little data as will do: a test. Errors: ConfigError for no page or no time, for a folder that holds
-    something else, and if every page lacks something.
+    fit, so many, on as little data as will do: a test.
+
+    Errors: ConfigError for no page or no time, for a folder that holds something else, and if every page lacks
+    something.
     """
     from ofasys.gallery.report import write_report
 
