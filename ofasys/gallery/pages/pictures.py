@@ -62,7 +62,7 @@ def _task(line: Line, asked: Asked) -> Task:
 
 def _rows(line: Line, split: str, asked: Asked) -> Sequence[Mapping[str, Any]]:
     rows = ROWS[line](split, seed=asked.seed)
-    return rows[: asked.some(len(rows))] if asked.brief else rows
+    return rows[: asked.some(len(rows), 6)] if asked.brief else rows
 
 
 def _show(shown: Shown) -> str:

@@ -173,6 +173,8 @@ def _say_one(model: OFASys, task: Task, say: Say) -> None:
         str(task.instructions[0]), data={slot.column: row[slot.column] for slot in task.plan.on("source")}
     )
     said = ", ".join(repr(row[slot.column]) for slot in task.plan.on("source") if isinstance(row[slot.column], str))
-    value = answer[task.plan.answered[-1].column]
+    column = task.plan.answered[-1].column
+    value, true = answer[column], row[column]
     shown = f"a picture of {value.width} x {value.height}" if hasattr(value, "getpixel") else str(value)[:100]
-    say(f"  asked: {task.instructions[0]}{f' with {said}' if said else ''} -> {shown}")
+    truth = f" (truth: {true[:100]})" if isinstance(true, str) else ""
+    say(f"  asked: {task.instructions[0]}{f' with {said}' if said else ''} -> {shown}{truth}")
