@@ -245,7 +245,7 @@ def test_a_folder_that_is_not_of_a_demo_is_left_alone(tmp_path, run):
     (tmp_path / "run.json").write_text("{}")  # a run of one's own is no demo
     for report in ('{"tasks": 3', '{"tasks": {}}', '{"tasks": [], "pages": {}}'):
         (tmp_path / "report.json").write_text(report)
-        with pytest.raises(ConfigError, match="not of an earlier demo; give a new folder"):
+        with pytest.raises(ConfigError, match="not of an earlier demo of this version; remove it, or"):
             run(tmp_path)
     assert (tmp_path / "pages" / "mine.txt").read_text() == "mine"
     with pytest.raises(ConfigError, match=r"mine\.txt is a file; give a new folder"):

@@ -22,7 +22,10 @@ def prepare(out: Path, *, anew: bool = False) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; give a new folder: --out FOLDER")
     if out.exists() and any(out.iterdir()) and not _is_demo(out):
-        raise ConfigError(f"{out} holds something that is not of an earlier demo; give a new folder: --out FOLDER")
+        raise ConfigError(
+            f"{out} holds something that is not of an earlier demo of this version; remove it, or give a new folder: "
+            "--out FOLDER"
+        )
     out.mkdir(parents=True, exist_ok=True)
     if anew:
         for path in list(out.iterdir()):  # one by one: the folder may be where a link leads, or the one we are in
