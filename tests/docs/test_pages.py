@@ -23,6 +23,7 @@ SLOW = {
     "add-a-modality.md",
     "add-a-criterion.md",
     "add-a-generator.md",
+    "add-a-page.md",
     "add-an-engine.md",
     "add-a-pattern.md",
     "reports.md",
