@@ -75,8 +75,8 @@ class Setup:
 def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup:
     """Everything made ready; a run that `out` holds is gone on with.
 
-    Errors: ConfigError for tasks or callbacks that do not go together or weights that are not finite; CheckpointError
-    for a run that cannot be gone on with.
+    Errors: ConfigError for tasks or callbacks that do not go together, weights that are not finite, or checkpoints that
+    no pointer names; CheckpointError for a run that cannot be gone on with.
     """
     by_name = {task.name: task for task in tasks}
     entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
@@ -100,6 +100,8 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         state, moments, cards = checkpoint.restore(out, model, trainer.seed, callbacks)
         others = _go_on(out, state, by_name, cards)
     else:
+        if out is not None:
+            checkpoint.check_new(out)
         keep_labels(tasks, model.cards, grow=True)
         tell_settings(tasks, model.cards)
     state.sizes |= {task.name: _size(task) for task in tasks}
