@@ -80,6 +80,7 @@ class Constraint:
     """
 
     start: int
+    """The state it begins in."""
     accept: int
     end: int
     lo: Ints

@@ -93,7 +93,9 @@ class Defaults:
     """What a slot of this modality gets on one side of the arrow when nothing else is said; names, each."""
 
     preprocess: str
+    """What reads its values."""
     adaptor: str
+    """What embeds them."""
     criterion: str | None = None
     """None: it is not learned on this side."""
     generator: str | None = None
@@ -199,6 +201,7 @@ class Context:
     """What a preprocessor may know besides the value: nothing of other modalities, only what the plan points out."""
 
     training: bool = False
+    """Whether noise, masks and augmentation are wanted."""
     referred: Mapping[str, Any] | None = None
     """`info` of the features its slot refers to."""
     labels: Sequence[str] | None = None

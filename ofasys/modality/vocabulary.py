@@ -31,6 +31,7 @@ class ForeignVocabulary:
     begin: int | None = None
     """Its mark of the beginning, and of what is left out; None: ours, appended."""
     mask: int | None = None
+    """Its mark of what is left out; None: ours, appended."""
 
     def __post_init__(self) -> None:
         lo, hi = self.text
@@ -60,6 +61,7 @@ class Vocabulary:
     """
 
     ranges: tuple[tuple[str, int, int], ...]
+    """Without gaps."""
     foreign: ForeignVocabulary | None = None
 
     @classmethod

@@ -25,6 +25,7 @@ class Prefix:
     """What stands in the targets before a session, in a rectangle: a row's positions end where all rows end."""
 
     embedding: Float[Tensor, "B P D"]
+    """Zeros where a row has nothing."""
     positions: Int[Tensor, "B P 3"]
     skip: Int[Tensor, "B"]
     """A row's first places that hold nothing."""

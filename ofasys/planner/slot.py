@@ -26,6 +26,7 @@ class SlotPlan:
     index: int
     """Its number in the plan."""
     modality: str
+    """Its tag."""
     side: str
     """source, target, or label: a column that stands in no stream and that another slot learns from."""
     column: str
@@ -33,14 +34,19 @@ class SlotPlan:
     group: int | None
     """The repetition it stands in."""
     preprocess: Choice
+    """What reads its values."""
     adaptor: Choice
+    """What embeds them, and predicts them where they are no tokens."""
     key: str
     """Of the adaptor's weights in a model: slots of one key share them."""
     positions: str
     """ "1-D", "2-D" or "3-D"."""
     criterion: Choice | None
+    """How it is learned; None: it is not."""
     generator: Choice | None
+    """How a value of it is made; None: none is."""
     postprocess: Choice
+    """What makes a raw value of what was generated."""
     kind: str | None
     """Its kind of target, by name."""
     label_slot: int | None
@@ -108,6 +114,7 @@ class Repeat:
     """Steps taken once per element of their lists."""
 
     steps: tuple[Prompt | Fill, ...]
+    """Of one element."""
     group: Group
     """Their columns, and how a row's lists are spread over them."""
 

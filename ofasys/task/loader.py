@@ -43,8 +43,10 @@ class Bad:
     """A row that could not be used."""
 
     epoch: int
+    """In which it was drawn."""
     row: int
     error: DataError
+    """Why, naming task, slot and column."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,10 @@ class Report:
     """What was checked of a modality, and what could not be: (name, one line) each."""
 
     tag: str
+    """Of the modality."""
     checked: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...] = ()
+    """What could not be checked, and why."""
 
     def __str__(self) -> str:
         lines = [f"{self.tag} keeps its contract", *(f"  {name:<12}{about}" for name, about in self.checked)]

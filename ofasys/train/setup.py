@@ -42,12 +42,14 @@ class Setup:
 
     trainer: Trainer
     model: GeneralistModel
+    """As it is trained, on its device."""
     tasks: Mapping[str, Task]
     """By name."""
     programs: Mapping[str, Sequence[Program]]
     """Of each task, one an instruction."""
     optimizer: torch.optim.Optimizer
     state: RunState
+    """Where the run stands."""
     ledger: Ledger
     """Which task is drawn when."""
     choice: Choice
@@ -55,11 +57,13 @@ class Setup:
     ending: Ending
     callbacks: Callbacks
     out: Path | None
+    """The folder of the run; None: nothing is kept."""
     held: IO[str] | None
     """What tells that `out` is still the folder the run was begun in."""
     saved: int | None
     """The step of the last checkpoint."""
     resumed: bool
+    """Whether it goes on from a checkpoint."""
 
     @property
     def max_steps(self) -> int:

@@ -24,6 +24,7 @@ class Asked:
 
     folder: Path
     seed: int = 0
+    """What its data is a function of."""
     brief: bool = False
 
     def some(self, many: int, few: int = 12) -> int:
@@ -39,13 +40,19 @@ class Judged:
 
     task: Task
     metric: str
+    """Which of the figures counts."""
     higher_is_better: bool
+    """Of that figure."""
     figures: Mapping[str, float]
     baseline: float
+    """The same figure, of the better trivial answers."""
     baseline_kind: str
+    """What these are, in words."""
     rows: Sequence[Row]
     predictions: Sequence[Row]
+    """What was answered for each row."""
     references: Sequence[Row]
+    """What was right for each row."""
 
     @property
     def value(self) -> float:
@@ -71,6 +78,7 @@ class Shown:
     tasks: Mapping[str, Judged]
     model: OFASys
     folder: Path
+    """Of the page in the run."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,7 @@ class Page:
 
     name: str
     title: str
+    """Its heading."""
     about: str
     tasks: Callable[[Asked], Sequence[Task]] = field(repr=False)
     show: Callable[[Shown], str] = field(repr=False)

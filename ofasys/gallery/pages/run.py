@@ -35,6 +35,7 @@ class Training:
     model: GeneralistModel
     steps: int
     seconds_a_step: float
+    """As measured."""
 
 
 def run_all(out: str | Path = "runs/demo", minutes: float | None = None, seed: int = 0, say: Say = print) -> Path:
