@@ -219,8 +219,8 @@ def _foreign(value: Any) -> ForeignVocabulary | None:
     if value is None:
         return None
     try:
-        return ForeignVocabulary(**{**value, "text": tuple(value["text"])})
-    except (TypeError, KeyError, ValueError, ConfigError) as error:
+        return ForeignVocabulary.of(dict(value))
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"foreign of model.json is no vocabulary ({error}); the file was changed") from None
 
 

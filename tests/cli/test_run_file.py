@@ -2,17 +2,19 @@
 
 import inspect
 import json
+import re
 
 import pytest
 import yaml
 
 from ofasys.cli.document import dumped, parse_scalar, read_document
-from ofasys.cli.runfile import read_run
+from ofasys.cli.runfile import read_run, resolved
 from ofasys.cli.schema import fields
 from ofasys.cli.train import resolved_file
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import log_lines
+from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.task.task import Task
 from ofasys.train import Trainer
 
@@ -36,8 +38,7 @@ def checked(shell, *overrides, file="run.yaml"):
 
 def test_every_argument_is_a_field():
     assert fields("task") == [n for n in inspect.signature(Task).parameters if n not in ("name", "modalities")]
-    outside = ("modalities", "vocabulary")
-    assert fields("model") == [n for n in inspect.signature(GeneralistModel).parameters if n not in outside]
+    assert fields("model") == [n for n in inspect.signature(GeneralistModel).parameters if n != "modalities"]
     assert fields("trainer") == [n for n in inspect.signature(Trainer).parameters if n != "callbacks"]
 
 
@@ -375,6 +376,53 @@ def test_overrides_reach_the_objects(shell, monkeypatch):
     assert [metric.name for metric in task.metrics] == ["exact_match", "close"]
     assert {split: len(source) for split, source in task.sources.items()} == {"train": 3, "valid": 9, "test": 3}
     assert read_run("run.py", ["model.size=small"]).model().size == "small"
+
+
+FOREIGN = "model: {size: tiny, tokenizer: vocab.json, vocabulary: {size: 1000, text: [3, 900], end: 2}}\n"
+
+
+def test_a_model_may_have_the_vocabulary_of_another(shell, monkeypatch, tiny):
+    tiny.with_marks(tiny.tokenizer()).save(str(shell.folder / "vocab.json"))
+    shell.write("rows.jsonl", '{"word": "so", "twice": "so so"}\n')
+    shell.write("own.yaml", f"{TWICE}    train: rows.jsonl\n{FOREIGN}")
+    text = shell.ok("train", "own.yaml", "--check")
+    assert yaml.safe_load(text)["model"]["vocabulary"] == {
+        "size": 1000, "text": [3, 900], "end": 2, "begin": None, "mask": None,
+    }  # fmt: skip
+    shell.write("runs/own/run.yaml", text)
+    monkeypatch.chdir(shell.folder)
+    for file in ("own.yaml", "runs/own/run.yaml"):
+        assert read_run(file).model().foreign == ForeignVocabulary(size=1000, text=(3, 900), end=2)
+    assert read_run("own.yaml", ["model.vocabulary.begin=1"]).model().foreign.begin == 1
+    shell.write(
+        "own.py",
+        "from ofasys import GeneralistModel\nfrom ofasys.modality.vocabulary import ForeignVocabulary\n"
+        "tasks = {}\nmodel = GeneralistModel(vocabulary=ForeignVocabulary(size=9, text=(1, 9), end=0))\n",
+    )
+    run = read_run("own.py")
+    assert "  vocabulary:\n    size: 9\n" in resolved(run, [], run.model(), Trainer(max_steps=1), shell.folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("end: 2", "ende: 2", "own.yaml, line 4: foreign vocabulary: it has no 'ende'; did you mean end? there are size, text"),
+        (", end: 2", "", "own.yaml, line 4: foreign vocabulary: end is missing; give size, text, end"),
+        ("end: 2", "end: two", "foreign vocabulary: end is 'two'; give a whole number"),
+        ("end: 2", "end: null", "foreign vocabulary: end is None; give a whole number"),
+        ("end: 2", "end: 2, begin: true", "foreign vocabulary: begin is True; give a whole number"),
+        ("[3, 900]", "[3]", "foreign vocabulary: text is [3]; give two ids, the first and one past the last"),
+        ("[3, 900]", "900", "foreign vocabulary: text is 900; give two ids"),
+        ("[3, 900]", "ab", "foreign vocabulary: text is 'ab'; give two ids"),
+        ("end: 2", "end: 3", "foreign vocabulary: end is 3; give one of its 1000 ids that is not a piece, 3 to 899"),
+        ("{size: 1000, text: [3, 900], end: 2}", "vocab.json", "vocabulary of model is 'vocab.json'; expected a mapping such as size: 50265"),
+    ],
+)  # fmt: skip
+def test_a_vocabulary_that_cannot_be(tmp_path, old, new, expected):
+    assert old in FOREIGN
+    (tmp_path / "own.yaml").write_text(TWICE + FOREIGN.replace("tokenizer: vocab.json, ", "").replace(old, new))
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        read_run(tmp_path / "own.yaml").model()
 
 
 def test_a_python_file_may_give_plain_values(shell):
