@@ -321,7 +321,7 @@ def test_checkpoints_whose_pointers_are_gone_are_told_and_kept(tmp_path, monkeyp
     for name in gone:
         (place / f"{name}.json").unlink()
     there = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
-    said = r"checkpoints holds step-00000002, step-00000004, and neither last.json nor .* new run would drop .* another `out`"
+    said = r"holds step-00000002, step-00000004, and neither last.json nor .* new run would drop .* another `out`"
     with pytest.raises(ConfigError, match=said) as told:
         fit(tmp_path)
     assert {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()} == there
