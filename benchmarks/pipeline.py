@@ -60,7 +60,8 @@ def main() -> None:
     for size in ("tiny", "small"):
         for workers in (0, 1, 2):
             print(
-                f"mixed run, {size}, {workers} workers: {waiting(size, workers, args.steps):.1%} of the time waited for data",
+                f"mixed run, {size}, {workers} workers: {waiting(size, workers, args.steps):.1%} of the time waited "
+                f"for data",
                 flush=True,
             )
 

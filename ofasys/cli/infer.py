@@ -181,6 +181,7 @@ class Answering:
     """
 
     answerer: OFASys
+    """The model that answers."""
     instruction: Instruction
     given: Mapping[str, Any]
     rows: Rows

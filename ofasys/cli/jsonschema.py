@@ -19,6 +19,7 @@ from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError
 from ofasys.generator.options import SearchOptions
 from ofasys.metric import METRICS
+from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.task.schedule import SCHEDULES
 
@@ -67,6 +68,7 @@ def run_schema() -> dict[str, Any]:
         "which": {"enum": ["best", "last"], "description": "Its checkpoint; without it the best, else the last."},
     }
     model["properties"]["config"] = _some(model["properties"]["config"], _config())
+    model["properties"]["vocabulary"] = _some(model["properties"]["vocabulary"], _plain(ForeignVocabulary))
     named = {**task, "properties": {"name": {"type": "string", "description": "Its name."}, **task["properties"]}}
     named["required"] = [*task.get("required", []), "name"]
     return {

@@ -19,6 +19,7 @@ from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
 from ofasys.metric import METRICS
 from ofasys.modality import default_registry
+from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.task.task import SPLITS, Task
 from ofasys.train import Trainer
 
@@ -94,7 +95,7 @@ class RunFile:
         with self._at("model"):
             model = OFASys.from_pretrained(folder, which=given.get("which")).model
         has = {"size": model.size, "seed": model.seed, "config": model.config}
-        has |= {"engine": model.engine_spec.name, "tied": model.tied}
+        has |= {"engine": model.engine_spec.name, "tied": model.tied, "vocabulary": model.foreign}
         for name, value in found.items():
             if name not in has or has[name] != value:
                 said = f", which has {name}: {has[name]}" if name in ("size", "seed") else ""
@@ -149,6 +150,9 @@ class RunFile:
                 engine = default_registry().engine(found.get("engine", "transformer"))
             with self._at("model", "config"):
                 found["config"] = engine.read(found["config"])
+        if found.get("vocabulary") is not None:
+            with self._at("model", "vocabulary"):
+                found["vocabulary"] = ForeignVocabulary.of(found["vocabulary"])
         return found
 
     def _path(self, written: str, *path: str) -> tuple[Path, bool]:
@@ -429,6 +433,8 @@ def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, 
         values["size"] = "tiny"
         values["config"] = model.engine_spec.written(model.config)
     values |= {"engine": model.engine_spec.name, "tied": model.tied}
+    if model.foreign is not None:
+        values["vocabulary"] = {**asdict(model.foreign), "text": list(model.foreign.text)}
     written = given.get("tokenizer") if isinstance(given, dict) else None
     if written is not None:
         values["tokenizer"] = _from(out, *run._path(written, "model", "tokenizer"))

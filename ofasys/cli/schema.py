@@ -35,13 +35,18 @@ _IN_YAML: dict[str, dict[str, Any]] = {
         "generate": dict[str, Any] | None,
         "on_bad": Literal["skip", "stop"],
     },
-    "model": {"config": dict[str, Any] | None, "engine": str, "tokenizer": str | None},
+    "model": {
+        "config": dict[str, Any] | None,
+        "engine": str,
+        "tokenizer": str | None,
+        "vocabulary": dict[str, Any] | None,
+    },
     "trainer": {"schedule": str, "out": str | None, "betas": Annotated[tuple[float, float], Strict(False)]},
 }
 _MAKES: dict[str, Any] = {"task": Task, "model": GeneralistModel, "trainer": Trainer}
 _CALLED = {"task": TASK_CALLED, "model": MODEL_CALLED, "trainer": TRAINER_CALLED}
 
-_NOT_IN_YAML = ("name", "modalities", "callbacks", "vocabulary")
+_NOT_IN_YAML = ("name", "modalities", "callbacks")
 _EXPECTED = {
     "instruction": "an instruction in quotes, or a list of them",
     "metrics": "the name of a metric, or a list of them",
@@ -50,6 +55,7 @@ _EXPECTED = {
     "generate": "a mapping of search options such as beam_size: 5",
     "references": "a mapping, target column: the column that holds the list of its right answers",
     "config": "a mapping such as width: 128",
+    "vocabulary": "a mapping such as size: 50265, text: [4, 50264], end: 2",
     "betas": "two numbers, as [0.9, 0.98]",
     "train": "a path, in quotes if need be",
     "valid": "a path, in quotes if need be",

@@ -16,6 +16,8 @@ from ofasys.criterion.regress_options import GaussianOptions, HuberOptions
 from ofasys.errors import ConfigError, PluginError, nearest
 
 if TYPE_CHECKING:
+    from typing import Annotated as Int
+
     import numpy as np
 
 Options = Mapping[str, Any]
@@ -99,12 +101,12 @@ class Criterion:
         """The function that prepares features, if there is one."""
         return None if self.prepare is None else _loaded(self.prepare)
 
-    def counted(self, lengths: np.ndarray, arrays: Mapping[str, np.ndarray]) -> int:
-        """Units of the loss of values with `lengths` (values,) positions, and of what is learned from them."""
+    def counted(self, lengths: Int[np.ndarray, "values"], arrays: Mapping[str, np.ndarray]) -> int:
+        """Units of the loss of values with `lengths` positions, and of what is learned from them."""
         count: int = _loaded(self.units)(lengths, arrays)
         return count
 
-    def joined(self, lengths: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def joined(self, lengths: Int[np.ndarray, "values"], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What a batch of values is learned from, each array laid end to end, with what `join` adds to it."""
         return arrays if self.join is None else _loaded(self.join)(lengths, arrays)
 

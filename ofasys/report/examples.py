@@ -27,6 +27,7 @@ class Sorted:
 
     good: list[int]
     poor: list[int]
+    """The worst last."""
     heads: tuple[str, str]
     """What the two lists are called."""
     by: str
@@ -133,6 +134,7 @@ class Canvas:
     root: Any
     """The folder that relative paths start from."""
     modalities: Registry
+    """What its slots are of."""
 
     def parts(self, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[str]:
         """HTML of the source, then of each answer with what is true."""

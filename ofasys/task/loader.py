@@ -19,6 +19,7 @@ from ofasys import flow
 from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.program.program import Program
 from ofasys.seeds import key_of
+from ofasys.task.crew import SETTLED, Crew, crew_that_lost
 from ofasys.task.message import pack, unpack
 from ofasys.task.order import Order, sample_seed
 from ofasys.task.source import Row
@@ -43,8 +44,10 @@ class Bad:
     """A row that could not be used."""
 
     epoch: int
+    """In which it was drawn."""
     row: int
     error: DataError
+    """Why, naming task, slot and column."""
 
 
 @dataclass(frozen=True)
@@ -162,28 +165,39 @@ def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) ->
 
 def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int) -> Generator[Delivery, None, None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or tokenizers warns in every forked worker
+    crew = Crew(tickets)
     loader = DataLoader(
         _Packer(assembler),
         batch_size=None,
-        sampler=tickets,
+        sampler=crew.given(),
         num_workers=workers,
         prefetch_factor=4,
         worker_init_fn=_begin_worker,
         multiprocessing_context="fork",
     )
-    made: Any = None
     try:
-        made = iter(loader)
+        _begin(crew, loader)
         _heed_workers()
-        for packed in made:
+        for packed in crew.batches():
             yield unpack(packed)
     except OfasysError:
         raise
     except Exception as error:
-        raise _ended(error, _ends(made)) from error
+        crew.lost.wait(SETTLED)
+        raise _ended(error, crew) from error
     finally:
-        if made is not None:  # at once: whoever holds the error holds the workers too
-            made._shutdown_workers()
+        crew.end()  # at once: whoever holds the error holds the workers too
+
+
+def _begin(crew: Crew, loader: DataLoader[bytes]) -> None:
+    """Errors: LoadingError where the system has no room for workers."""
+    try:
+        crew.begin(loader)
+    except OSError as error:
+        raise LoadingError(
+            f"the {loader.num_workers} workers that prepare data cannot be started: {said(error)}",
+            expected=_room(str(error)) or "fewer workers, or workers=0",
+        ) from error
 
 
 class _Packer(Dataset[bytes]):
@@ -224,18 +238,12 @@ class _Heed:
         try:
             self.before(number, frame)
         except RuntimeError as error:
-            raise _ended(error) from None
+            raise _ended(error, crew_that_lost()) from None
 
 
-def _ends(made: Any) -> str:
-    """How workers have ended that should not have."""
-    codes = [worker.exitcode for worker in getattr(made, "_workers", ())]
-    names = [signal.Signals(-code).name if code < 0 else f"exit code {code}" for code in codes if code is not None]
-    return f" ({', '.join(names)})" if names else ""
-
-
-def _ended(error: Exception, ends: str = "") -> LoadingError:
+def _ended(error: Exception, crew: Crew | None) -> LoadingError:
     """The error for a worker that died, or cannot be reached."""
+    ends, tasks = (crew.ends(), crew.lacking()) if crew is not None else ("", ())
     text = " ".join(said(error).split()) + ends
     advice = _room(text)
     if "Killed" in text or "SIGKILL" in text:
@@ -245,9 +253,11 @@ def _ended(error: Exception, ends: str = "") -> LoadingError:
         )
     elif "Bus error" in text or "SIGBUS" in text:
         advice = "room for shared memory (/dev/shm), and files that nobody cuts while they are read; or workers=0"
+    of = f" (with micro-batches of tasks {', '.join(map(repr, tasks))})" if len(tasks) > 1 else ""
     return LoadingError(
-        f"a worker that prepares data has ended: {text or type(error).__name__}",
+        f"a worker that prepares data{of} has ended: {text or type(error).__name__}",
         expected=advice or "workers that live as long as the run; workers=0 shows what goes wrong in them",
+        task=tasks[0] if len(tasks) == 1 else None,
     )
 
 

@@ -85,12 +85,17 @@ class Window:
     judged: int = 0
     """Micro-batches that had any."""
     batches: int = 0
+    """Micro-batches."""
     seen: int = 0
     """Samples of the task since the run began."""
     positions: int = 0
+    """Valid stream positions, both sides."""
     padded: int = 0
+    """What they would be with padding."""
     seconds: float = 0.0
+    """Of forward, backward, and waiting for data."""
     waited: float = 0.0
+    """Of these, those spent waiting for data."""
 
     def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float) -> None:
         """One micro-batch more. parts: what its loss is multiplied by to be one of a whole batch."""

@@ -35,7 +35,10 @@ def test_explain_loads_no_torch(words):
 @pytest.mark.slow
 def test_explain_is_quick():
     """Under a second of this process's own work; the clock of the wall is not asked on a busy machine."""
-    code = "import resource, sys; from ofasys.cli.main import app\ntry: app(sys.argv[1:])\nfinally:\n u = resource.getrusage(resource.RUSAGE_SELF); print('seconds', u.ru_utime + u.ru_stime)"
+    code = (
+        "import resource, sys; from ofasys.cli.main import app\ntry: app(sys.argv[1:])\nfinally:\n"
+        " u = resource.getrusage(resource.RUSAGE_SELF); print('seconds', u.ru_utime + u.ru_stime)"
+    )
     spent = []
     for _ in range(3):
         done = subprocess.run(
@@ -145,7 +148,8 @@ def test_tasks(shell):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(24, "Too many open files"), "Too many open files; raise the limit of open files with ulimit -n, or use fewer workers"),
+        (OSError(24, "Too many open files"),
+         "Too many open files; raise the limit of open files with ulimit -n, or use fewer workers"),
         (OSError(28, "No space left on device", "x/y"), "x/y: No space left on device; make room on that disk"),
         (OSError("odd"), "odd"),
     ],

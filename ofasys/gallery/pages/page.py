@@ -22,6 +22,7 @@ class Asked:
     folder: Path
     """Of the page in the demo's, for files that the data needs."""
     seed: int = 0
+    """What its data is a function of."""
     brief: bool = False
     """As little data as will do, for a test."""
 
@@ -48,10 +49,12 @@ class Judged:
     metric: str
     """Which of the figures is the headline."""
     higher_is_better: bool
+    """Of that figure."""
     figures: Mapping[str, float]
     baseline: float
     """The headline of the best trivial answer."""
     baseline_kind: str
+    """What these are, in words."""
     rows: Sequence[Row]
     """The test rows, as the task has them."""
     predictions: Sequence[Row]
@@ -112,6 +115,7 @@ class Page:
     name: str
     """What `--page` takes."""
     title: str
+    """Its heading."""
     about: str
     """What the tasks and their test rows are; said on the page."""
     lines: tuple[Line, ...]
