@@ -18,17 +18,16 @@ from ofasys.cli.schema import makes, schema
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError
 from ofasys.generator.options import SearchOptions
-from ofasys.metric import METRICS
+from ofasys.metric import known_metrics
 from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.model.sizes import SIZES, ModelConfig
-from ofasys.task.schedule import SCHEDULES
+from ofasys.task.schedule import known_schedules
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENUMS: dict[str, dict[str, Any]] = {
     "task": {"on_bad": ["skip", "stop"]},
     "model": {"size": list(SIZES)},
     "trainer": {
-        "schedule": list(SCHEDULES),
         "decay": ["cosine", "linear", "constant"],
         "precision": ["auto", "float32", "bfloat16"],
     },
@@ -61,6 +60,7 @@ def print_schema(out: Path | None = None) -> None:
 def run_schema() -> dict[str, Any]:
     """The JSON Schema of a run file."""
     task, model, trainer = (_section(name) for name in ("task", "model", "trainer"))
+    trainer["properties"]["schedule"]["enum"] = list(known_schedules())
     task["properties"]["metrics"] = _metrics(task["properties"]["metrics"])
     task["properties"]["generate"] = _some(task["properties"]["generate"], _options())
     model["properties"] |= {
@@ -126,7 +126,7 @@ def _bounded(kind: dict[str, Any], word: str, bound: int) -> None:
 
 
 def _metrics(kind: Mapping[str, Any]) -> dict[str, Any]:
-    one = {"enum": sorted(METRICS)}
+    one = {"enum": sorted(known_metrics())}
     return {"description": kind.get("description", ""), "anyOf": [one, {"type": "array", "items": one}], "default": []}
 
 

@@ -17,7 +17,7 @@ from ofasys.cli.schema import checked, fields
 from ofasys.errors import ConfigError, InstructionError, OfasysError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
-from ofasys.metric import METRICS
+from ofasys.metric import known_metrics
 from ofasys.modality import default_registry
 from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.task.task import SPLITS, Task
@@ -388,7 +388,7 @@ def resolved(run: RunFile, tasks: Sequence[Task], model: GeneralistModel, traine
     }
     for task in tasks:
         found = _task_fields(task)
-        found["metrics"] = [metric.name for metric in task.metrics if METRICS.get(metric.name) is metric]
+        found["metrics"] = [metric.name for metric in task.metrics if known_metrics().get(metric.name) is metric]
         for metric in task.metrics:
             if metric.name not in found["metrics"]:
                 notes.append(f"task {task.name}: metric {metric.name}, a function")
