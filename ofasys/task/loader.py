@@ -26,17 +26,8 @@ from ofasys.task.source import Row
 from ofasys.task.source.row import said
 from ofasys.task.source.watch import exhausted, unreadable
 from ofasys.task.task import Task
+from ofasys.task.ticket import Ticket
 from ofasys.types import Batch, Sample
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """Micro-batch number `k` of a task, to be used at `step`, which takes `of` micro-batches in all."""
-
-    step: int
-    task: str
-    k: int
-    of: int = 1
 
 
 @dataclass(frozen=True)

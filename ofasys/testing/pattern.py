@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -110,7 +110,7 @@ class _Case:
             again = Instruction(str(made), words)
             assert again == made, f"{line!r} prints as {str(made)!r}, which says another"
             assert str(again) == str(made), f"{line!r} prints as {str(made)!r}, and that as {str(again)!r}"
-            assert pickle.loads(pickle.dumps(made)) == made, f"{line!r} does not survive pickling"
+            assert deepcopy(made) == made, f"{line!r} does not survive being copied"
         return f"{str(Instruction(self.line, words))!r} reads back as it prints"
 
     def check_mistakes(self) -> str:
@@ -174,7 +174,7 @@ class _Case:
             assert there in [set(way) for way in self.ways], f"an answer has the parts {sorted(there)}, which is no way"
         return f"{len(rows)} answers of an untrained model, each in one of its ways"
 
-    def check_step(self) -> str:
+    def check_learning(self) -> str:
         model, made = self.model, self.program
         batch = to_device(flow.collate(made, [flow.preprocess(made, row) for row, *_ in self.rows()]), model.device)
         model.zero_grad(set_to_none=True)

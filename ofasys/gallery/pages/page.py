@@ -96,6 +96,7 @@ class Line:
     name: str
     """Of the task; no other built-in task has it."""
     instruction: str
+    """As the task has it."""
     metric: str
     """The name of the metric it is judged by."""
 

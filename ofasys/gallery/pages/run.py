@@ -38,6 +38,7 @@ class Training:
     model: GeneralistModel
     """Not trained yet, with its vocabulary and what its slots fit."""
     steps: int
+    """How many it will take."""
 
 
 def run_each(
