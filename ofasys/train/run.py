@@ -102,10 +102,13 @@ class Run:
                     self.close(step + 1)
                     self.log.at(step + 1)
                     self.heed(interrupt)
+                self.saver.finish()
                 call("after_fit", self.view)
             except BaseException as error:
                 self.quarantine.tell(but=getattr(error, "task", None))
                 raise
+            finally:
+                self.saver.close()
         self.quarantine.tell()
 
     def tickets(self, start: int) -> Iterator[Ticket]:
@@ -121,12 +124,13 @@ class Run:
         trainer = self.trainer
         self.state.step = self.view.step = done
         self.setup.callbacks.call("after_step", self.view)
+        self.saver.settle()
         last = done == self.setup.max_steps or self.setup.ending.asked(self.state, self.view.ended)
         evaluating = last or bool(trainer.eval_every and done % trainer.eval_every == 0)
         reporting = last or done % trainer.log_every == 0
         saving = self.saver.due(done)
         if evaluating or reporting or saving:
-            self.steps.check_gradients()
+            self.saver.check_gradients()
         if last:
             self.steps.check_learned()
         if reporting:
@@ -140,4 +144,5 @@ class Run:
         """Save, and end the run, where a signal asked for it."""
         if interrupt.asked is not None:
             self.saver.save(("last",))
+            self.saver.finish()
             raise interrupt.end()

@@ -72,6 +72,10 @@ class Trainer:
     """Updates between two checkpoints besides; 0: by save_minutes."""
     save_minutes: float = 10.0
     """Without save_every: how often a checkpoint is written; 0: only with evaluations."""
+    keep_checkpoints: int = 2
+    """The newest so many stay, 2 or more; the best stays besides."""
+    async_save: bool = True
+    """A checkpoint is copied in memory and written while the run goes on; False: the run waits, and nothing is copied."""
     best: str = "loss"
     """The figure that the best checkpoint has the best of, "TASK.FIGURE" or "FIGURE", its mean over the tasks that have
     it; "max:..." or "min:..." where the direction is not known."""
@@ -95,6 +99,7 @@ class Trainer:
     def __post_init__(self) -> None:
         least = dict.fromkeys(("accumulate", "log_every", "eval_batch_size"), 1)
         least |= dict.fromkeys(("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay"), 0)
+        least["keep_checkpoints"] = 2
         if self.eval_samples is not None:
             least["eval_samples"] = 1
         if self.warmup is not None:

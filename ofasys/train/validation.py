@@ -38,11 +38,13 @@ class Validation:
         """Validate and save; where that fails, the next `fit` makes up for it."""
         state, out = self.setup.state, self.setup.out
         self.saver.check_finite()
+        self.saver.settle(wait=True)  # the best so far is one that is there
         state.due = step
         try:
             best = self.validate(step)
         except BaseException as error:  # a bad valid row, or a metric that fails, must not cost the training
             self.saver.save(("last",))
+            self.saver.finish()
             if out is not None:
                 failed = isinstance(error, Exception)
                 _log.warning(
