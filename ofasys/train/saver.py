@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class Begun:
     """A checkpoint that is being written."""
 
     step: int
-    best: Mapping[str, Any] | None
+    best: dict[str, Any] | None
     """Of the run's state, as it is saved."""
     done: Future[None]
 

@@ -75,7 +75,7 @@ class Trainer:
     keep_checkpoints: int = 2
     """The newest so many stay, 2 or more; the best stays besides."""
     async_save: bool = True
-    """A checkpoint is copied in memory and written while the run goes on; False: the run waits, and nothing is copied."""
+    """A checkpoint is copied in memory, and written while the run goes on; False: the run waits."""
     best: str = "loss"
     """The figure that the best checkpoint has the best of, "TASK.FIGURE" or "FIGURE", its mean over the tasks that have
     it; "max:..." or "min:..." where the direction is not known."""

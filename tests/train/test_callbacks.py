@@ -150,8 +150,8 @@ def test_one_that_raises_names_itself_and_nothing_saved_is_lost(hook, step, kept
     told = (
         rf"callback 'Broken' raised ZeroDivisionError in {hook} at step {step}: by zero; the last checkpoint is whole"
     )
+    callbacks = [type("Broken", (Callback,), {hook: broken})()]
     with pytest.raises(PluginError, match=told):
-        callbacks = [type("Broken", (Callback,), {hook: broken})()]
         fit(tmp_path, callbacks, save_every=1 if step < 2 else 2, async_save=False)
     pointer = tmp_path / "checkpoints/last.json"
     assert (json.loads(pointer.read_text())["folder"] == f"step-{kept:08d}") if kept else not pointer.exists()
