@@ -36,7 +36,9 @@ _LEAST: dict[str, dict[str, int]] = {
     "task": {"micro_batch_size": 1, "join": 0, "leave": 0, "bad_limit": 0, "smoothing": 0},
     "model": {"text_pieces": 1},
     "trainer": dict.fromkeys(("max_steps", "accumulate", "log_every", "eval_batch_size", "eval_samples"), 1)
-    | dict.fromkeys(("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay", "warmup"), 0)
+    | dict.fromkeys(
+        ("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay", "warmup", "skip_limit"), 0
+    )
     | {"keep_checkpoints": 2},
 }
 _MORE: dict[str, dict[str, int]] = {

@@ -25,6 +25,7 @@ from ofasys.train.record import RECORD, about, changes, history
 from ofasys.train.saver import Saver
 from ofasys.train.saving import writing
 from ofasys.train.setup import set_up
+from ofasys.train.skips import Skips
 from ofasys.train.steps import Steps
 from ofasys.train.trial import trial_of
 from ofasys.train.validation import Validation
@@ -43,7 +44,7 @@ class Run:
         self.view = RunView(model, setup.optimizer, tuple(tasks), setup.max_steps, setup.state.step)
         self.log = RunLog(setup.out, setup.max_steps, setup.state.step, trainer.live)
         self.quarantine = Quarantine(setup, self.log)
-        self.steps = Steps(setup, self.quarantine)
+        self.steps = Steps(setup, self.quarantine, Skips(setup, self.log, trainer.skip_limit))
         self.saver = Saver(setup, self.steps, self.view)
         self.validation = Validation(setup, self.steps, self.saver, self.log, self.view)
 
@@ -130,7 +131,7 @@ class Run:
         reporting = last or done % trainer.log_every == 0
         saving = self.saver.due(done)
         if evaluating or reporting or saving:
-            self.saver.check_gradients()
+            self.saver.check_skipped()
         if last:
             self.steps.check_learned()
         if reporting:

@@ -52,11 +52,11 @@ class Saver:
     def save(self, names: Sequence[str]) -> None:
         """Begin to write the checkpoints of these names, when the one before is written.
 
-        Errors: ConfigError for weights or gradients that are not finite.
+        Errors: ConfigError for weights that are not finite, and too many gradients.
         """
         setup = self.setup
         self.settle(wait=True)
-        self.steps.check_gradients()
+        self.check_skipped()
         self.check_finite()
         if setup.out is None:
             return
@@ -99,22 +99,25 @@ class Saver:
         """Nothing is written any more after it: the folder may be another's. Where the run has failed, so may this."""
         self.beside.shutdown(wait=True)
 
-    def check_gradients(self) -> None:
-        """Errors: ConfigError for a step whose gradients were not finite."""
-        if self.steps.finite.broken is not None:
-            self.settle(wait=True)  # what the error says of checkpoints
-            self.steps.check_gradients()
+    def check_skipped(self) -> None:
+        """Tell which updates were left out. Errors: ConfigError for too many of them in a row."""
+        self.steps.check_skipped(self.advice)
+
+    def advice(self) -> str:
+        """What to do about numbers that are not finite, once it is known which checkpoint is whole."""
+        self.settle(wait=True)
+        return self.steps.advice()
 
     def check_finite(self) -> None:
         """Errors: ConfigError for weights, moments, or the loss they give, that are not finite: they are not saved."""
-        setup, probe = self.setup, self.steps.probe
+        setup, probe = self.setup, self.steps.skips.probe
         what = not_finite(setup.model, setup.optimizer)
         if what is None and probe is not None and probe.batch is not None:
             program = setup.programs[probe.delivery.ticket.task][probe.delivery.instruction]
             what = None if is_sound(setup.model, program, probe.batch) else "the losses"
         if what is not None:
-            self.settle(wait=True)
+            advice = self.advice()
             since = f"since a step after {setup.saved}" if setup.saved is not None else "since a step of this run"
             raise ConfigError(
-                f"{what} are not finite at step {setup.state.step}, {since}; they are not saved; {self.steps.advice()}"
+                f"{what} are not finite at step {setup.state.step}, {since}; they are not saved; {advice}"
             )

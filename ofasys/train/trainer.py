@@ -57,6 +57,8 @@ class Trainer:
     """Of AdamW."""
     clip: float = 1.0
     """The length that gradients are shortened to, all of them as one vector."""
+    skip_limit: int = 10
+    """Updates in a row that are left out because a loss or a gradient is not finite; one more ends the run."""
     accumulate: int = 1
     """Steps of the schedule joined in one update."""
     precision: str = "auto"
@@ -98,7 +100,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("accumulate", "log_every", "eval_batch_size"), 1)
-        least |= dict.fromkeys(("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay"), 0)
+        least |= dict.fromkeys(
+            ("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay", "skip_limit"), 0
+        )
         least["keep_checkpoints"] = 2
         if self.eval_samples is not None:
             least["eval_samples"] = 1
@@ -156,9 +160,9 @@ class Trainer:
         given, an OFASys with the cards of these tasks; of a size, the model. Tasks the model knows keep the order of
         their labels. Ctrl-C, SIGTERM and SIGHUP end the step, save, and end `fit` by KeyboardInterrupt or `Terminated`;
         a second one ends at once, and so does the first before the first step. Errors: ConfigError for tasks that do
-        not go together, a folder in which a run is going on, or weights or gradients that are not finite; DataError for
-        data as each task says; CheckpointError for a run folder that is torn, cannot be written, or is of another model
-        or seed.
+        not go together, a folder in which a run is going on, weights, or too many gradients, that are not finite, or
+        rows that the memory does not hold; DataError for data as each task says; CheckpointError for a run folder that
+        is torn, cannot be written, or is of another model or seed.
         """
         trained, listed = generalist(model), _listed(tasks)
         with at_once(), one_run(self.out, training=True), trained.being_trained(), as_given(listed):

@@ -5,7 +5,7 @@ log.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,10 @@ class Window:
     padded: int = 0
     seconds: float = 0.0
     waited: float = 0.0
+
+    def copy(self) -> Window:
+        """The same sums, that do not change with these."""
+        return replace(self, losses=dict(self.losses), besides=dict(self.besides), left_out=dict(self.left_out))
 
     def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float) -> None:
         """One micro-batch more. parts: what its loss is multiplied by to be one of a whole batch."""
