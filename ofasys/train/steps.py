@@ -98,14 +98,15 @@ class Steps:
         torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
         share = self.setup.tasks[ticket.task].loss_weight * whole.drawn / of
         pieces = [replace(part, batch=batch) for batch in self.pieces.of(part)]
-        judged = sum(piece.judged for piece in pieces)
+        pieces[1:] = [replace(piece, seconds=0.0, waited=0.0) for piece in pieces[1:]]
+        judged = False
         for piece in pieces:
-            self.piece(piece, whole, share, judged, began)
-            began, part = time.perf_counter(), replace(part, seconds=0.0, waited=0.0)
-        return judged > 0
+            self.piece(piece, whole, share, began, first=piece.judged and not judged)
+            began, judged = time.perf_counter(), judged or piece.judged
+        return judged
 
-    def piece(self, part: Part, whole: Combined, share: float, judged: int, began: float) -> None:
-        """Forward and backward of a micro-batch, or of a piece of one. judged: pieces of it with anything to judge."""
+    def piece(self, part: Part, whole: Combined, share: float, began: float, first: bool) -> None:
+        """Forward and backward of a micro-batch, or of a piece of one. first: with anything to judge, of its pieces."""
         ticket = part.delivery.ticket
         task, program = self.setup.tasks[ticket.task], self.setup.programs[ticket.task][part.delivery.instruction]
         assert part.batch is not None
@@ -115,7 +116,7 @@ class Steps:
             self.learned.append((part, loss.total.detach()))
             loss.total.backward()
         window = self.windows.setdefault(ticket.task, Window())
-        window.add(part, loss, program, judged * whole.judged / share, part.seconds + time.perf_counter() - began)
+        window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began, first)
 
     def descend(self, step: int) -> None:
         """AdamW, with the gradients clipped; nothing where a loss or a gradient is not finite."""

@@ -85,6 +85,7 @@ class Window:
     judged: int = 0
     """Micro-batches that had any."""
     batches: int = 0
+    """Micro-batches, or pieces of them."""
     seen: int = 0
     """Samples of the task since the run began."""
     positions: int = 0
@@ -96,8 +97,10 @@ class Window:
         """The same sums, that do not change with these."""
         return replace(self, losses=dict(self.losses), besides=dict(self.besides), left_out=dict(self.left_out))
 
-    def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float) -> None:
-        """One micro-batch more. parts: what its loss is multiplied by to be one of a whole batch."""
+    def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float, first: bool) -> None:
+        """One micro-batch more, or a piece of one. parts: what its loss is multiplied by to be one of a whole batch.
+        first: whether it is the first of its pieces with anything to judge.
+        """
         batch = part.batch
         assert batch is not None
         for slot in learned(program, batch):
@@ -114,7 +117,7 @@ class Window:
                 self.left_out[key] = self.left_out.get(key, 0) + values
         if part.judged:
             self.total = self.total + loss.total.detach().double() * parts
-            self.judged += 1
+            self.judged += first
         self.batches += 1
         self.seen += batch.size
         self.positions += batch.positions
