@@ -5,12 +5,13 @@ and elsewhere a line every so often.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -18,8 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ofasys.hub.folder import log_lines
+from ofasys.train.lines import Lines
 from ofasys.train.saving import writing
 
+_log = logging.getLogger("ofasys")
+
+NAMES = ("metrics.jsonl", "quarantine.jsonl")
 RENEWED = 0.25  # seconds between two states of the table
 TOLD = 20.0  # and between two lines, where there is no terminal
 
@@ -39,7 +44,7 @@ class RunLog:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.out, self.max_steps, self.start, self.step = out, max_steps, start, start
-        self.file: IO[str] | None = None
+        self.metrics, self.bad_lines = (None if out is None else Lines(out / name) for name in NAMES)
         self.board: Any = None
         self.live = Live(console=Console(stderr=True), refresh_per_second=4) if _wanted(live) else None
         self.lines = live is None and self.live is None
@@ -49,13 +54,13 @@ class RunLog:
         self.shown = self.began
 
     def __enter__(self) -> RunLog:
-        if self.out is not None:
+        if self.out is not None and self.metrics is not None:
             with writing(self.out, "the log", self.start or None):
                 self.out.mkdir(parents=True, exist_ok=True)
-                for name in ("metrics.jsonl", "quarantine.jsonl"):
+                for name in NAMES:
                     _drop_after(self.out / name, self.start)
                 self.board = _tensorboard(self.out, self.start)
-                self.file = (self.out / "metrics.jsonl").open("a", encoding="utf8")
+                self.metrics.open()
         if self.live:
             self.live.__enter__()
         return self
@@ -64,17 +69,19 @@ class RunLog:
         if self.live:
             self.live.update(self.table())
             self.live.__exit__(*problem)
-        if self.file:
-            self.file.close()
         if self.board:
             self.board.close()
+        lost = [error for lines in (self.metrics, self.bad_lines) if lines and (error := lines.close()) is not None]
+        for error in lost[0 if problem[0] is not None else 1 :]:
+            _log.warning(str(error))
+        if lost and problem[0] is None:
+            raise lost[0]
 
     def write(self, kind: str, step: int, task: str | None, figures: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl. kind: "train", "valid" ..."""
-        if self.file:
+        if self.metrics:
             where = {"kind": kind, "step": step} | ({"task": task} if task else {})
-            self.file.write(json.dumps({**where, **_strict(figures)}, ensure_ascii=False, allow_nan=False) + "\n")
-            self.file.flush()
+            self.metrics.add(json.dumps({**where, **_strict(figures)}, ensure_ascii=False, allow_nan=False))
         if self.board:
             for name, value in figures.items():
                 if isinstance(value, (int, float)):
@@ -86,10 +93,9 @@ class RunLog:
 
     def quarantine(self, step: int, task: str, epoch: int, row: int, problem: str) -> None:
         """One line of quarantine.jsonl: a row that could not be used at this step."""
-        if self.out is not None:
+        if self.bad_lines:
             line = {"step": step, "task": task, "epoch": epoch, "row": row, "problem": problem}
-            with (self.out / "quarantine.jsonl").open("a", encoding="utf8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self.bad_lines.add(json.dumps(line, ensure_ascii=False))
 
     def bad(self, task: str, rows: int, first: str) -> None:
         """How many training rows of a task were left out so far, and why the first of them."""

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ofasys.errors import ConfigError
 from ofasys.train.log import RunLog
-from ofasys.train.saving import writing
 from ofasys.train.setup import Setup
 from ofasys.train.update import Part
 
@@ -85,8 +84,7 @@ class Skips:
         guilty = [i for i, loss in enumerate(losses) if not math.isfinite(loss)] or range(len(losses))
         for i in guilty:
             task, rows, _ = one.parts[i]
-            with writing(self.setup.out, "the log", self.setup.saved):
-                self.log.write("skipped", one.step, task, {"loss": losses[i], "gradient": norm, "rows": list(rows)})
+            self.log.write("skipped", one.step, task, {"loss": losses[i], "gradient": norm, "rows": list(rows)})
         named = "; ".join(f"task {one.parts[i][0]!r}, rows {_listed(one.parts[i][1])}" for i in guilty)
         what = f"the gradient is {norm}" if not math.isfinite(norm) else "the loss is not finite"
         if state.skipped_in_row > self.limit:

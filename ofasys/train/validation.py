@@ -10,7 +10,6 @@ from ofasys.train.evaluate import evaluate_task
 from ofasys.train.lock import check_held
 from ofasys.train.log import RunLog
 from ofasys.train.saver import Saver
-from ofasys.train.saving import writing
 from ofasys.train.setup import Setup
 from ofasys.train.steps import Steps
 from ofasys.train.update import Window
@@ -67,8 +66,7 @@ class Validation:
         for name, figures in found.items():
             self.tell("valid", step, name, figures)
             for column, confusion in confusions[name].items():
-                with writing(setup.out, "the log", setup.saved):
-                    self.log.write("classes", step, name, {"column": column, **confusion.line()})
+                self.log.write("classes", step, name, {"column": column, **confusion.line()})
         self.log.show(step)
         better = setup.choice.better(value, before)
         if better:
@@ -107,5 +105,4 @@ class Validation:
         setup.trainer.history.append({"kind": kind, "step": step, "task": task, **figures})
         if setup.out is not None:
             check_held(setup.out, setup.held)
-        with writing(setup.out, "the log", setup.saved):
-            self.log.write(kind, step, task, figures)
+        self.log.write(kind, step, task, figures)
