@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ofasys.cli import malloc, tokenizer
+from ofasys.cli import malloc, runs, tokenizer
 from ofasys.cli.show import heard_warnings, note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
@@ -119,11 +119,15 @@ def explain(
 
 @app.command()
 def train(
-    file: Annotated[Path, typer.Argument(metavar="RUNFILE", help="A run file, YAML or .py.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="RUNFILE", help="A run file, YAML or .py; or the folder of a run to repeat.")
+    ],
     overrides: Overrides = None,
     check: Annotated[bool, typer.Option("--check", help="Check everything and print the run; train nothing.")] = False,
 ) -> None:
-    """Train what a run file says; a run that was stopped goes on where it was."""
+    """Train what a run file says; a run that was stopped goes on where it was. Of a run's folder: the same run again,
+    in NAME-again beside it.
+    """
     from ofasys.cli.train import train as begin
 
     begin(file, overrides or [], check)
@@ -350,6 +354,7 @@ def doctor(
         raise typer.Exit(1)
 
 
+app.add_typer(runs.commands, name="runs")
 app.add_typer(tokenizer.commands, name="tokenizer")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import log_lines
 from ofasys.task.task import Task
+from ofasys.train.provenance import provenance
 from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
         }
         for task in tasks
     ]
-    return {"trainer": settings, "model": size | {"parameters": model.parameters_count}, "tasks": found}
+    return {
+        "trainer": settings,
+        "model": size | {"parameters": model.parameters_count},
+        "tasks": found,
+        **provenance(model.device),
+    }
 
 
 def changes(out: Path, now: Mapping[str, Any]) -> list[str]:

@@ -61,7 +61,9 @@ class Run:
             self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
             if setup.out is not None:
                 with writing(setup.out, RECORD, setup.saved):
-                    write_json(setup.out / RECORD, record | {"precision": self.state.precision})
+                    write_json(
+                        setup.out / RECORD, record | {"precision": self.state.precision, "rows": self.state.data}
+                    )
             self.go_on()
         elif setup.out is not None:
             self.trainer.history.extend(history(setup.out))
