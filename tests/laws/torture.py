@@ -3,9 +3,9 @@
 python -m tests.laws.torture             # all demo tasks, 20 kills, without and with data workers; some minutes
 
 A moment is the n-th of what a run does: a micro-batch, a part of a file of a checkpoint, a pointer, a line of a log.
-Which n, is drawn from the seed. The process ends itself there by SIGKILL, as a machine that goes down does; the same run
-is then started again. In the end weights, moments, log and quarantine are those of a run that was never killed, to the
-bit.
+Which n, is drawn from the seed. The process ends itself there by SIGKILL, as a machine that goes down does; the same
+run is then started again. In the end weights, moments, log and quarantine are those of a run that was never
+killed, to the bit.
 """
 
 from __future__ import annotations
