@@ -134,6 +134,34 @@ def train(
 
 
 @app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="RUNFILE", help="A run file, YAML or .py.")],
+    overrides: Overrides = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over", metavar="KEY=VALUES", help="A field and what to try: LOW..HIGH, LOW..HIGH,log or A|B|C."
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", help="Runs in all.")] = 20,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the sweep; default: runs/NAME-sweep.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of what is tried.")] = 0,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="End runs early that are worse than the median of the others.")
+    ] = False,
+) -> None:
+    """Try values of any fields of a run file, chosen by Optuna, a run each; a sweep that was stopped goes on where it
+    was.
+
+    \b
+    ofasys sweep run.yaml --over trainer.lr=1e-4..1e-2,log --over "model.size=tiny|small" --trials 12
+    """
+    from ofasys.cli.sweep import sweep as begin
+
+    begin(file, overrides or [], over or [], out, trials, seed, prune)
+
+
+@app.command()
 def evaluate(
     run: Run,
     overrides: Overrides = None,

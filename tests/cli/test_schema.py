@@ -12,6 +12,8 @@ from ofasys.cli.jsonschema import run_schema
 from ofasys.cli.schema import fields
 
 DOCS = Path(__file__).parents[2] / "docs"
+
+
 def told(text):
     root = json.loads(json.dumps(run_schema()))
     document = parsed(text, Place("run.yaml", Path.cwd()))
