@@ -15,6 +15,9 @@ _FOR_WORK = ("dev", "bench")  # extras of those who work on this package
 _USES = {
     "hf": "rows given as datasets.Dataset",
     "sweep": "ofasys sweep",
+    "wandb": "curves of a run in Weights & Biases",
+    "mlflow": "curves of a run in MLflow",
+    "trackio": "curves of a run in Trackio",
     "track": "curves of a run in TensorBoard",
     "struct": "tables given as pandas.DataFrame",
 }

@@ -6,7 +6,7 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -21,6 +21,7 @@ from ofasys.generator.options import SearchOptions
 from ofasys.metric import METRICS
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.task.schedule import SCHEDULES
+from ofasys.train.track import TRACKERS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENUMS: dict[str, dict[str, Any]] = {
@@ -63,8 +64,9 @@ def print_schema(out: Path | None = None) -> None:
 def run_schema() -> dict[str, Any]:
     """The JSON Schema of a run file."""
     task, model, trainer = (_section(name) for name in ("task", "model", "trainer"))
-    task["properties"]["metrics"] = _metrics(task["properties"]["metrics"])
+    task["properties"]["metrics"] = _named(task["properties"]["metrics"], METRICS)
     task["properties"]["generate"] = _some(task["properties"]["generate"], _options())
+    trainer["properties"]["track"] = _named(trainer["properties"]["track"], TRACKERS)
     model["properties"] |= {
         "from": {"type": "string", "description": "The folder of a run or of a saved model to go on with."},
         "which": {"enum": ["best", "last"], "description": "Its checkpoint; without it the best, else the last."},
@@ -126,8 +128,9 @@ def _bounded(kind: dict[str, Any], word: str, bound: int) -> None:
             one[word] = bound
 
 
-def _metrics(kind: Mapping[str, Any]) -> dict[str, Any]:
-    one = {"enum": sorted(METRICS)}
+def _named(kind: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """One of these names, or a list of them."""
+    one = {"enum": sorted(known)}
     return {"description": kind.get("description", ""), "anyOf": [one, {"type": "array", "items": one}], "default": []}
 
 

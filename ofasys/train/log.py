@@ -9,7 +9,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rich.text import Text
 from ofasys.hub.folder import log_lines
 from ofasys.train.lines import Lines
 from ofasys.train.saving import writing
+from ofasys.train.track import TensorBoard, Tracker, Trackers
 
 _log = logging.getLogger("ofasys")
 
@@ -33,6 +34,7 @@ class RunLog:
     """Writes to `out` (None: nowhere) and shows how it goes on standard error. Use as a context.
 
     live: True shows a table that renews itself, False nothing; None the table in a terminal, and lines elsewhere.
+    trackers: where figures go besides; TensorBoard where it is installed. settings: of the run, for these.
     """
 
     def __init__(
@@ -42,10 +44,15 @@ class RunLog:
         start: int,
         live: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
+        trackers: Sequence[Tracker] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.out, self.max_steps, self.start, self.step = out, max_steps, start, start
         self.metrics, self.bad_lines = (None if out is None else Lines(out / name) for name in NAMES)
-        self.board: Any = None
+        self.trackers, self.settings = (
+            Trackers([*_if_installed(trackers), *trackers] if out is not None else ()),
+            settings or {},
+        )
         self.live = Live(console=Console(stderr=True), refresh_per_second=4) if _wanted(live) else None
         self.lines = live is None and self.live is None
         self.tasks: dict[str, dict[str, float]] = {}
@@ -59,8 +66,8 @@ class RunLog:
                 self.out.mkdir(parents=True, exist_ok=True)
                 for name in NAMES:
                     _drop_after(self.out / name, self.start)
-                self.board = _tensorboard(self.out, self.start)
                 self.metrics.open()
+                self.trackers.begin(self.out, self.settings, self.start)
         if self.live:
             self.live.__enter__()
         return self
@@ -69,8 +76,7 @@ class RunLog:
         if self.live:
             self.live.update(self.table())
             self.live.__exit__(*problem)
-        if self.board:
-            self.board.close()
+        self.trackers.end(failed=problem[0] is not None)
         lost = [error for lines in (self.metrics, self.bad_lines) if lines and (error := lines.close()) is not None]
         for error in lost[0 if problem[0] is not None else 1 :]:
             _log.warning(str(error))
@@ -82,10 +88,8 @@ class RunLog:
         if self.metrics:
             where = {"kind": kind, "step": step} | ({"task": task} if task else {})
             self.metrics.add(json.dumps({**where, **_strict(figures)}, ensure_ascii=False, allow_nan=False))
-        if self.board:
-            for name, value in figures.items():
-                if isinstance(value, (int, float)):
-                    self.board.add_scalar("/".join(filter(None, (kind, task, name))), value, step)
+        numbers = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+        self.trackers.figures(step, {"/".join(filter(None, (kind, task, n))): v for n, v in numbers.items()})
         if task:
             self.tasks.setdefault(task, {}).update(
                 {f"{kind} {n}": v for n, v in figures.items() if isinstance(v, (int, float))}
@@ -191,9 +195,12 @@ def _drop_after(path: Path, step: int) -> None:
         raise
 
 
-def _tensorboard(out: Path, start: int) -> Any:
+def _if_installed(asked: Sequence[Tracker]) -> list[Tracker]:
+    """TensorBoard, where it is there and not asked for anyway."""
+    if any(isinstance(one, TensorBoard) for one in asked):
+        return []
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        import torch.utils.tensorboard  # noqa: F401
     except ImportError:
-        return None
-    return SummaryWriter(out / "tensorboard", purge_step=start + 1)
+        return []
+    return [TensorBoard()]

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,17 @@ def provenance(device: torch.device) -> dict[str, Any]:
     With the same of all three, and the same run file and rows, a run on a CPU ends in the same weights to the bit.
     """
     folders = {"started_in": Path.cwd(), "ofasys": Path(__file__).parent}
-    found = {name: state for name, folder in folders.items() if (state := git_state(folder)) is not None}
+    found = {name: state for name, folder in folders.items() if (state := _loaded(folder)) is not None}
     return {"versions": versions(), "machine": machine(device), "git": found}
 
 
+@cache
+def _loaded(folder: Path) -> dict[str, Any] | None:
+    """The state of a checkout when this process first asked: what it has loaded is of then."""
+    return git_state(folder)
+
+
+@cache
 def versions() -> dict[str, str]:
     """Library -> version: Python, this package, and what it always needs."""
     found = {"python": platform.python_version(), "ofasys": _version("ofasys")}

@@ -27,6 +27,7 @@ from ofasys.train.saving import writing
 from ofasys.train.setup import set_up
 from ofasys.train.skips import Skips
 from ofasys.train.steps import Steps
+from ofasys.train.track import trackers
 from ofasys.train.trial import trial_of
 from ofasys.train.validation import Validation
 
@@ -42,7 +43,15 @@ class Run:
         self.setup = setup = set_up(trainer, model, tasks)
         self.state = setup.state
         self.view = RunView(model, setup.optimizer, tuple(tasks), setup.max_steps, setup.state.step)
-        self.log = RunLog(setup.out, setup.max_steps, setup.state.step, trainer.live)
+        self.record = about(trainer, model, tasks, setup.max_steps) if setup.out is not None else {}
+        self.log = RunLog(
+            setup.out,
+            setup.max_steps,
+            setup.state.step,
+            trainer.live,
+            trackers=trackers(trainer.track),
+            settings=self.record,
+        )
         self.quarantine = Quarantine(setup, self.log)
         self.steps = Steps(setup, self.quarantine, Skips(setup, self.log, trainer.skip_limit))
         self.saver = Saver(setup, self.steps, self.view)
@@ -52,7 +61,7 @@ class Run:
         """Train to the end, from where the run is; the model, ready to answer."""
         setup = self.setup
         self.trainer.history.clear()
-        record = about(self.trainer, self.model, self.tasks, setup.max_steps)
+        record = self.record
         changed = changes(setup.out, record) if setup.out is not None and setup.resumed else []
         left = setup.ending.begin(setup.out, self.state, changed)
         if left or self.due:

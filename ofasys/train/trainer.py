@@ -28,6 +28,7 @@ from ofasys.train.precision import check
 from ofasys.train.run import Run
 from ofasys.train.setup import in_micro_steps
 from ofasys.train.start import Model, as_given, generalist, keep_labels
+from ofasys.train.track import Tracker, trackers
 
 MAX_STEPS = 1000  # updates of a run that says neither max_steps nor epochs
 
@@ -93,6 +94,8 @@ class Trainer:
     """ "auto", "cpu", "cuda", or one as "cuda:0"."""
     live: bool | None = None
     """A table in the terminal that renews itself. None: if there is one, else a line every so often."""
+    track: str | Tracker | Sequence[str | Tracker] = ()
+    """Where figures go besides the log: "tensorboard", "wandb", "mlflow", "trackio", or an object: docs/trackers.md."""
     callbacks: Sequence[Callback] = ()
     """Parts of one's own, called in this order: docs/add-a-callback.md."""
     history: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
@@ -137,6 +140,8 @@ class Trainer:
             raise ConfigError(
                 f"trainer.patience is {self.patience}, and eval_every 0: there is nothing to wait for; give it"
             )
+        if trackers(self.track) and self.out is None:
+            raise ConfigError("trainer.track is given, and there is no `out`, of which a tracker is told; give one")
         find(self.schedule)
         Callbacks(self.callbacks)
         learning_rate(0, 1, self.lr, 0, self.decay)
