@@ -22,6 +22,7 @@ from ofasys.modality import default_registry
 from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.task.task import SPLITS, Task
 from ofasys.train import Trainer
+from ofasys.train.track import TRACKERS, names
 
 FROM = ("from", "which")  # of a model that goes on: where it is saved, and which of its checkpoints
 SECTIONS = ("tasks", "model", "trainer")
@@ -443,7 +444,10 @@ def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, 
 
 def _trainer_values(trainer: Trainer, notes: list[str]) -> dict[str, Any]:
     values = {name: getattr(trainer, name) for name in fields("trainer")}
-    values["betas"], values["out"] = list(trainer.betas), "."
+    values["betas"], values["out"], values["track"] = list(trainer.betas), ".", names(trainer.track)
+    if own := [name for name in values["track"] if name not in TRACKERS]:
+        notes.append(f"trainer: its trackers, {', '.join(own)}")
+        values["track"] = [name for name in values["track"] if name in TRACKERS]
     if not isinstance(trainer.schedule, str):
         notes.append(f"trainer: its schedule, a {type(trainer.schedule).__name__}")
         del values["schedule"]

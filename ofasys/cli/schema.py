@@ -41,7 +41,12 @@ _IN_YAML: dict[str, dict[str, Any]] = {
         "tokenizer": str | None,
         "vocabulary": dict[str, Any] | None,
     },
-    "trainer": {"schedule": str, "out": str | None, "betas": Annotated[tuple[float, float], Strict(False)]},
+    "trainer": {
+        "track": str | list[str],
+        "schedule": str,
+        "out": str | None,
+        "betas": Annotated[tuple[float, float], Strict(False)],
+    },
 }
 _MAKES: dict[str, Any] = {"task": Task, "model": GeneralistModel, "trainer": Trainer}
 _CALLED = {"task": TASK_CALLED, "model": MODEL_CALLED, "trainer": TRAINER_CALLED}
@@ -56,6 +61,7 @@ _EXPECTED = {
     "references": "a mapping, target column: the column that holds the list of its right answers",
     "config": "a mapping such as width: 128",
     "vocabulary": "a mapping such as size: 50265, text: [4, 50264], end: 2",
+    "track": "the name of a tracker, or a list of them",
     "betas": "two numbers, as [0.9, 0.98]",
     "train": "a path, in quotes if need be",
     "valid": "a path, in quotes if need be",

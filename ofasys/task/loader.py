@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,20 @@ class Assembler(Dataset[Delivery]):
             what = f"the samples of rows {', '.join(str(row) for _, row in places)} make no batch: {_raised(error)}"
             return Delivery(ticket, None, chosen, places, (), LoadingError(what, task=task.name))
         return Delivery(ticket, batch, chosen, places, tuple(bad))
+
+    def pieces(self, delivery: Delivery, many: int) -> list[Batch]:
+        """The rows of a delivery again, those that were good, as batches of equal size but for one row: `many` of them,
+        or one a row.
+        """
+        task, bad = self.tasks[delivery.ticket.task], {(one.epoch, one.row) for one in delivery.bad}
+        program = self.programs[task.name][delivery.instruction]
+        samples = []
+        for epoch, row in delivery.rows:
+            if (epoch, row) not in bad:
+                random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, task.name, epoch, row)))
+                samples.append(read(task, program, "train", row, random, training=True)[1])
+        edges = np.linspace(0, len(samples), min(many, len(samples)) + 1).round().astype(int).tolist()
+        return [flow.collate(program, samples[start:stop]) for start, stop in pairwise(edges)]
 
 
 def read(
