@@ -299,7 +299,7 @@ class Task:
         if self._lengths is None:
             survey = self._survey()
             lengths = survey.labels_and_lengths([], texts)[1]
-            if not survey.in_one_pass:
+            if not survey.in_one_pass(texts):
                 return lengths  # rows in memory may be others the next time
             self._lengths = lengths
         return self._lengths
@@ -320,8 +320,8 @@ class Task:
                 f"task {self.name!r}: the closed set of {slot.name} is not known; give closed_set={{{slot.column!r}: "
                 f"[...]}} or training rows"
             )
-        survey = self._survey()
-        found, lengths = survey.labels_and_lengths(closed, self._measured() if survey.in_one_pass else [])
+        survey, texts = self._survey(), self._measured()
+        found, lengths = survey.labels_and_lengths(closed, texts if survey.in_one_pass([*closed, *texts]) else [])
         for _, slot in closed:
             if not found[slot.column]:
                 raise DataError(

@@ -19,8 +19,9 @@ import numpy as np
 
 from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.task.source import written
-from ofasys.task.source.blocks import Blocks
+from ofasys.task.source.blocks import Blocks, Values
 from ofasys.task.source.row import Row, no_row, said
+from ofasys.task.source.texts import Texts
 from ofasys.task.source.value import cell, named
 
 if TYPE_CHECKING:
@@ -89,10 +90,9 @@ class Stream(Blocks):
     def _row(self, i: int) -> Row:
         return {name: value for name, value in super()._row(i).items() if value is not _NO_VALUE}
 
-    def column(self, name: str) -> list[Any] | None:
-        """All values of a column; None where it holds bytes, pictures and the like."""
-        found = super().column(name)
-        return None if found is None else [None if value is _NO_VALUE else value for value in found]
+    def _chosen(self, table: pa.Table | str, name: str, rows: range) -> Values:
+        found = super()._chosen(table, name, rows)
+        return found if isinstance(found, Texts) else [None if value is _NO_VALUE else value for value in found]
 
     def _values(self, field: pa.Field, column: Any) -> list[Any]:
         if field.metadata is None:
