@@ -136,11 +136,18 @@ class Blocks(Rows):
 
     def _chosen(self, table: pa.Table | str, name: str, rows: range) -> Values:
         """A column of a table in some of its rows."""
+        import pyarrow as pa
+
         if isinstance(table, str) or name not in table.column_names:
             return [None] * len(rows)
         field, column = table.schema.field(name), table.column(name)
-        column = column.slice(rows.start, len(rows)) if rows.step == 1 else column.take(np.array(rows, dtype=np.int64))
-        return (None if name in self.odd else texts(column)) or list(map(cell, self._values(field, column)))
+        if rows.step == 1:
+            column = column[rows.start : rows.stop]
+        else:
+            column = pa.chunked_array([column.slice(i, 1).chunk(0) for i in rows], column.type)
+        if rows.step == 1 and name not in self.odd and (found := texts(column)) is not None:
+            return found
+        return list(map(cell, self._values(field, column)))
 
     def _size(self, start: int, end: int) -> int:
         return int(self.starts[end] - self.starts[start])

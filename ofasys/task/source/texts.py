@@ -27,13 +27,11 @@ class Texts:
 
     def lengths(self, missing: int) -> np.ndarray:
         """Characters of each (n,); `missing` of each that is None."""
-        import pyarrow.compute as pc
-
-        return np.asarray(pc.utf8_length(self.column).fill_null(missing).to_numpy())
+        return np.concatenate([_lengths(chunk, missing) for chunk in self.column.chunks])
 
     def distinct(self) -> set[Any]:
         """Each value once."""
-        return set(self.column.unique().to_pylist())
+        return set(self.column.to_pylist())
 
 
 def texts(column: pa.ChunkedArray) -> Texts | None:
@@ -47,3 +45,20 @@ def texts(column: pa.ChunkedArray) -> Texts | None:
     except pa.ArrowInvalid:
         return None
     return Texts(column)
+
+
+def _lengths(array: pa.Array, missing: int) -> np.ndarray:
+    """By numpy: Arrow's own functions for it take 40 MB of memory once they are imported."""
+    valid, ends, data = array.buffers()
+    rows = slice(array.offset, array.offset + len(array))
+    wide = np.int64 if str(array.type) == "large_string" else np.int32
+    places = np.frombuffer(ends, wide)[rows.start : rows.stop + 1]
+    found = np.diff(places)
+    if data is not None and len(places):
+        begins = np.frombuffer(data, np.uint8)[places[0] : places[-1]] & 0xC0 != 0x80  # a character, not its next byte
+        if not begins.all():
+            found = np.diff(np.concatenate([[0], np.cumsum(begins, dtype=np.int64)])[places - places[0]])
+    if valid is not None:
+        known = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[rows]
+        found = np.where(known, found, missing)
+    return found
