@@ -25,6 +25,7 @@ from ofasys.task.source import Row
 from ofasys.task.source.row import said
 from ofasys.task.source.watch import exhausted, unreadable
 from ofasys.task.task import Task
+from ofasys.task.watchdog import Watchdog, in_hand
 from ofasys.types import Batch, Sample
 
 
@@ -69,6 +70,7 @@ class Assembler(Dataset[Delivery]):
     def __init__(self, tasks: Sequence[Task], programs: Mapping[str, Sequence[Program]], seed: int) -> None:
         self.tasks = {task.name: task for task in tasks}
         self.programs, self.seed = programs, seed
+        self.watchdog = Watchdog(list(self.tasks))
         self.orders = {
             task.name: Order(
                 len(task.source("train")), task.micro_batch_size, seed, task.name, task.shuffle, task.lengths()
@@ -88,7 +90,8 @@ class Assembler(Dataset[Delivery]):
         for epoch, row in places:
             random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, task.name, epoch, row)))
             try:
-                samples.append(read(task, program, "train", row, random, training=True)[1])
+                with self.watchdog.at(task.name, epoch, row):
+                    samples.append(read(task, program, "train", row, random, training=True)[1])
             except DataError as error:
                 if task.on_bad == "stop" or isinstance(error, LoadingError):
                     return Delivery(ticket, None, chosen, places, (), error)
@@ -153,7 +156,9 @@ def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) ->
     LoadingError when data cannot be read any further, or a worker died.
     """
     made = _from_workers(assembler, tickets, workers) if workers else (assembler[ticket] for ticket in tickets)
-    with closing(made):
+    with closing(assembler.watchdog), closing(made):
+        if not workers:
+            assembler.watchdog.begin()
         for delivery in made:
             if delivery.stop is not None:
                 raise delivery.stop
@@ -175,6 +180,7 @@ def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int)
     try:
         made = iter(loader)
         _heed_workers()
+        assembler.watchdog.begin()
         for packed in made:
             yield unpack(packed)
     except OfasysError:
@@ -237,6 +243,7 @@ def _ends(made: Any) -> str:
 def _ended(error: Exception, ends: str = "") -> LoadingError:
     """The error for a worker that died, or cannot be reached."""
     text = " ".join(said(error).split()) + ends
+    text += in_hand(text)
     advice = _room(text)
     if "Killed" in text or "SIGKILL" in text:
         advice = (
