@@ -35,6 +35,7 @@ _IN_YAML: dict[str, dict[str, Any]] = {
         "settings": dict[str, Any] | None,
         "generate": dict[str, Any] | None,
         "on_bad": Literal["skip", "stop"],
+        "batch_by": Literal["rows", "tokens"],
     },
     "model": {"config": dict[str, Any] | None, "engine": str, "tokenizer": str | None},
     "trainer": {"schedule": str, "out": str | None, "betas": Annotated[tuple[float, float], Strict(False)]},

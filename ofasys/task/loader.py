@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ofasys import flow
 from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.program.program import Program
 from ofasys.seeds import key_of
+from ofasys.task.cost import costs
 from ofasys.task.message import pack, unpack
 from ofasys.task.order import Order, sample_seed
 from ofasys.task.source import Row
@@ -71,12 +73,22 @@ class Assembler(Dataset[Delivery]):
         self.tasks = {task.name: task for task in tasks}
         self.programs, self.seed = programs, seed
         self.watchdog = Watchdog(list(self.tasks))
-        self.orders = {
-            task.name: Order(
-                len(task.source("train")), task.micro_batch_size, seed, task.name, task.shuffle, task.lengths()
-            )
-            for task in tasks
-        }
+        self.orders = {task.name: self._order(task) for task in tasks}
+
+    def _order(self, task: Task) -> Order:
+        lengths = task.lengths() if task.buckets else None
+        counted = costs(task, partial(self._tokens, task)) if task.by_tokens else None
+        rows = len(task.source("train"))
+        return Order(rows, task.micro_batch_size, self.seed, task.name, task.shuffle, lengths, costs=counted)
+
+    def _tokens(self, task: Task, row: int) -> int | None:
+        """Stream positions of a row; None of one that cannot be used."""
+        program = self.programs[task.name][0]
+        random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, f"{task.name}/cost", 0, row)))
+        try:
+            return flow.collate(program, [read(task, program, "train", row, random, training=True)[1]]).positions
+        except DataError:
+            return None
 
     def __getitem__(self, ticket: Ticket) -> Delivery:
         """Read, preprocess and collate the rows of a ticket. Whatever goes wrong is told in the Delivery."""
