@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from ofasys import DataError, LoadingError, Task
 from ofasys.task.source import index, mapped, open_source, text_file
@@ -226,3 +227,28 @@ def test_blocks_that_are_mapped_hold_the_same(tmp_path, monkeypatch, full):
     source = open_source(write(tmp_path / "rows.parquet"))
     assert [source[i] for i in range(300)] == ROWS
     assert made
+
+
+def test_what_is_mapped_already_is_not_written_once_more(tmp_path, monkeypatch):
+    """The copy of a stream, and Arrow's own file; one that is compressed is decoded, and then mapped."""
+    made = []
+    monkeypatch.setattr(mapped, "LEAST_BYTES", 0)
+    real = mapped.tempfile.TemporaryFile
+    monkeypatch.setattr(mapped.tempfile, "TemporaryFile", lambda **options: made.append(1) or real(**options))
+    table = pa.Table.from_pylist(ROWS)
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(ROWS)
+
+    def arrow(name, compression):
+        with pa.ipc.new_file(
+            tmp_path / name, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)
+        ) as to:
+            to.write_table(table)
+        return tmp_path / name
+
+    for data, written in ((Stream(), 0), (arrow("plain.arrow", None), 0), (arrow("small.arrow", "lz4"), 1)):
+        source = open_source(data)
+        assert [source[i] for i in range(300)] == ROWS
+        assert len(made) == written

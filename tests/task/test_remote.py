@@ -10,6 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from ofasys import ConfigError, DataError, Task
+from ofasys.hub.asked import asked_for
+from ofasys.modality import default_registry
 from ofasys.task.source import open_source, remote
 
 fsspec = pytest.importorskip("fsspec")
@@ -189,6 +191,11 @@ def test_without_fsspec_the_extra_is_named(monkeypatch):
         ConfigError, match=r"s3://bucket/rows.jsonl is read by .*`fsspec`: pip install \"ofasys\[fsspec"
     ):
         open_source("s3://bucket/rows.jsonl")
+
+
+def test_rows_to_be_answered(memory):
+    asked = asked_for("[TEXT:text] -> [TEXT:label]", "memory://data/rows.jsonl", default_registry())
+    assert [row for _, row in asked.rows] == ROWS
 
 
 def test_a_suffix_that_is_not_read_here(memory):

@@ -367,14 +367,18 @@ class Arrow(_TableFile):
         )
 
     def _weight(self, table: pa.Table) -> int:
-        """Without what lies in the mapping."""
-        start, end = self.mapped.address, self.mapped.address + self.mapped.size
-        chunks = [chunk for column in table.columns for chunk in column.chunks]
-        buffers = [buffer for chunk in chunks for buffer in chunk.buffers() if buffer is not None]
-        return sum(buffer.size for buffer in buffers if not start <= buffer.address < end) + 512 * len(chunks)
+        return beyond(self.mapped, table)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "mapped"}
+
+
+def beyond(mapping: pa.Buffer, table: pa.Table) -> int:
+    """Bytes that a table takes besides what lies in a mapping."""
+    start, end = mapping.address, mapping.address + mapping.size
+    chunks = [chunk for column in table.columns for chunk in column.chunks]
+    buffers = [buffer for chunk in chunks for buffer in chunk.buffers() if buffer is not None]
+    return sum(buffer.size for buffer in buffers if not start <= buffer.address < end) + 512 * len(chunks)
 
 
 def lengths(stream: pa.Buffer) -> Iterator[int]:

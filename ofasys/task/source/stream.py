@@ -19,7 +19,7 @@ import numpy as np
 
 from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.task.source import written
-from ofasys.task.source.blocks import Blocks, Values
+from ofasys.task.source.blocks import Blocks, Values, beyond
 from ofasys.task.source.row import Row, no_row, said
 from ofasys.task.source.texts import Texts
 from ofasys.task.source.value import cell, named
@@ -128,6 +128,9 @@ class Stream(Blocks):
         first, last = int(self.ends[start]), int(self.ends[end])
         table = pa.ipc.open_stream(reader.slice(first, last - first)).read_all()
         return table if columns is None else table.select([name for name in columns if name in table.column_names])
+
+    def _weight(self, table: pa.Table) -> int:
+        return beyond(self._reader(), table)
 
     def _row_bytes(self) -> float:
         return 0.0  # blocks may differ in their columns, and are of BLOCK_ROWS
