@@ -104,6 +104,10 @@ def test_a_file_here_is_read_where_it_lies(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+def test_what_fsspec_itself_keeps_is_no_file_here(memory, tmp_path):
+    assert rows(open_source("filecache::memory://data/rows.jsonl")) == ROWS
+
+
 @pytest.fixture
 def served(tmp_path):
     """The URL of a folder on this machine's own loopback, and the folder; the server ends with the test."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ofasys.task.source.user_cache import user_cache
 from ofasys.task.source.watch import Watch
 
 LEAST_BYTES = 16 * 2**20  # a smaller file is read anew in less time than is noticed
@@ -74,11 +75,9 @@ def keep(watch: Watch, what: str, found: Found) -> Found:
 def _places(path: Path, what: str) -> Iterator[Path]:
     """Where it may lie: beside the file, or among the user's caches."""
     yield path.parent / FOLDER / f"{path.name}.{what}"
-    caches = os.environ.get("XDG_CACHE_HOME")
     with contextlib.suppress(RuntimeError):  # a user without a home
-        folder = Path(caches) if caches and Path(caches).is_absolute() else Path.home() / ".cache"
         place = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
-        yield folder / "ofasys" / "index" / f"{place}-{path.name}.{what}"
+        yield user_cache("index") / f"{place}-{path.name}.{what}"
 
 
 def _stamp(watch: Watch) -> list[Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ofasys.errors import ConfigError, DataError, OfasysError
 from ofasys.task.source.row import said
+from ofasys.task.source.user_cache import user_cache
 
 FETCHED_BYTES = 4 * 2**20  # read at once
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
@@ -50,14 +51,15 @@ def fetched(url: str) -> Path:
     """
     shown = _shown(url)
     system, path = _system(os.path.expandvars(url), shown)
-    if "file" in system.protocol:
+    protocols = (system.protocol,) if isinstance(system.protocol, str) else system.protocol
+    if "file" in protocols:
         return Path(path)
     try:
         files = _files(system, path)
         if not files:
             raise DataError(f"there is no file in {shown!r}")
         known = all(_version(info) for info in files.values())
-        folder = _caches() / hashlib.blake2b(url.encode(), digest_size=12).hexdigest()
+        folder = user_cache("files") / hashlib.blake2b(url.encode(), digest_size=12).hexdigest()
         if known and (kept := folder / _name(files)).is_dir():
             return kept / _stem(path)
         return _fetch(system, files, folder, path, shown, known)
@@ -167,11 +169,6 @@ def _copy(system: Any, name: str, target: Path, size: int | None, sums: Any) -> 
             count += len(part)
     if size is not None and count != size:
         raise DataError(f"{_shown(name)} gave {count:,} bytes of {size:,}", expected="a file that is whole; try again")
-
-
-def _caches() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME")
-    return (Path(given) if given and Path(given).is_absolute() else Path.home() / ".cache") / "ofasys" / "files"
 
 
 def _shown(url: str) -> str:
