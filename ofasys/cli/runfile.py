@@ -20,6 +20,7 @@ from ofasys.hub import OFASys
 from ofasys.metric import known_metrics
 from ofasys.modality import default_registry
 from ofasys.modality.vocabulary import ForeignVocabulary
+from ofasys.task.source import is_elsewhere
 from ofasys.task.task import SPLITS, Task
 from ofasys.train import Trainer
 from ofasys.train.track import TRACKERS, names
@@ -137,6 +138,10 @@ class RunFile:
         for split, written in rows.items():
             if written is not None:
                 with self._at(*path, split):
+                    if is_elsewhere(written):
+                        if split in splits:
+                            task.add_dataset(written, split)
+                        continue
                     whole, _ = self.paths[name, split] = self._path(written, *path, split)
                     if split in splits:
                         task.add_dataset(whole, split)
@@ -288,7 +293,8 @@ class _Amended:
         made = Task(old.name, **{**kept, **changes})
         for split in SPLITS:
             if rows[split] is not None:
-                made.add_dataset(run._path(rows[split], *self.path, split)[0], split)
+                given = rows[split]
+                made.add_dataset(given if is_elsewhere(given) else run._path(given, *self.path, split)[0], split)
             elif split in old.sources:
                 made.add_dataset(old.sources[split], split)
         return made
@@ -393,8 +399,11 @@ def resolved(run: RunFile, tasks: Sequence[Task], model: GeneralistModel, traine
         for metric in task.metrics:
             if metric.name not in found["metrics"]:
                 notes.append(f"task {task.name}: metric {metric.name}, a function")
-        data = {}
+        data = dict[str, Any]()
         for split, source in task.sources.items():
+            if (given := getattr(source, "given", None)) is not None:
+                data[split] = given
+                continue
             place = run.paths.get((task.name, split)) or _path_of(source)
             if place is None:
                 notes.append(f"task {task.name}: its {split} rows, a {source.describe()}")

@@ -62,6 +62,7 @@ def _one_thread():
 )
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
     pages.run(page)
 
