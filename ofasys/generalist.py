@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ from ofasys.types import (
     TaskCard,
     TokenTargets,
 )
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
 Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training values of a slot, with their context
 
@@ -123,7 +126,9 @@ class GeneralistModel(nn.Module):
         assert isinstance(adaptor, TokenAdaptor)
         return adaptor
 
-    def forward(self, program: Program, batch: Batch, scale: Tensor | None = None, smoothing: float = 0.0) -> Loss:
+    def forward(
+        self, program: Program, batch: Batch, scale: Float[Tensor, "S"] | None = None, smoothing: float = 0.0
+    ) -> Loss:
         """The losses of a batch of a program: what training runs, and what wraps a model (data parallel, compiled,
         hooked) wraps.
 

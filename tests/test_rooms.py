@@ -39,6 +39,52 @@ def imports(path):
         yield from ((tuple(name[1:]), node.lineno) for name in names if name[0] == "ofasys")
 
 
+# Rooms in which a part hints at the type of its owner, which imports it: a session at its model, what prints a plan at
+# the plan, the parts of a run at its trainer. Nothing runs by it, and each part is read without its owner.
+HINTED = {"model", "planner", "train"}
+
+
+def needs(path, hints=False):
+    """The files of this package that a file imports, at once or within a function. hints: for hints alone too."""
+    tree = ast.parse(path.read_text(encoding="utf8"))
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    unused = {id(node) for block in blocks if not hints for line in block.body for node in ast.walk(line)}
+    here = list(path.relative_to(PACKAGE.parent).parts[:-1])
+    for node in ast.walk(tree):
+        if id(node) in unused or not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        above = here[: len(here) - node.level + 1] if getattr(node, "level", 0) else []
+        module = getattr(node, "module", None)
+        for name in node.names:
+            parts = [*above, *(module.split(".") if module else []), *name.name.split(".")]
+            if parts[0] == PACKAGE.name:
+                found = file_of(parts) or file_of(parts[:-1])
+                assert found, f"{path.relative_to(ROOT)}:{node.lineno} imports {'.'.join(parts)}, which is no file"
+                yield found
+
+
+def file_of(parts):
+    """The file of a module by the parts of its name; None for what is none."""
+    place = PACKAGE.parent.joinpath(*parts)
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+
+
+def circle_in(graph):
+    """A way along a graph (place -> places) that comes back to where it began; none if there is no such way."""
+    done = set()
+
+    def circle_from(place, way):
+        if place in way:
+            return [*way[way.index(place) :], place]
+        if place in done:
+            return []
+        found = next(filter(None, (circle_from(other, [*way, place]) for other in sorted(graph[place]))), [])
+        done.add(place)
+        return found
+
+    return next(filter(None, (circle_from(place, []) for place in sorted(graph))), [])
+
+
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 NAMES = {path.stem for path in PACKAGE.iterdir()} - {"__init__", "__pycache__"}
 
@@ -64,6 +110,25 @@ def test_imports_go_down_only(room):
             elif target[0] != room and floor[target[0]] >= floor[room]:
                 wrong.append(f"{where} imports {target[0]}, floor {floor[target[0]]}, not below {floor[room]}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("room", sorted({room_of(path) for path in FILES}))
+def test_no_room_imports_in_a_circle(room):
+    """Which file is to be read first has an answer.
+
+    Imports within a function count, and those for hints alone but in the rooms that are listed. A package that Python
+    runs because a module within it is asked for does not.
+    """
+    own = {path for path in FILES if room_of(path) == room}
+    for hints in (False, room not in HINTED):
+        circle = circle_in({path: {other for other in needs(path, hints) if other in own} - {path} for path in own})
+        assert not circle, " -> ".join(str(path.relative_to(PACKAGE)) for path in circle)
+
+
+def test_a_circle_is_found():
+    assert circle_in({1: {2, 3}, 2: {3}, 3: set(), 4: {1, 2}}) == []
+    assert circle_in({1: {2}, 2: {3, 4}, 3: set(), 4: {5}, 5: {2}}) == [2, 4, 5, 2]
+    assert circle_in({1: {1}}) == [1, 1]
 
 
 def test_no_modality_imports_another():

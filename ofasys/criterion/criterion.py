@@ -19,6 +19,8 @@ from ofasys.packages import told
 from ofasys.types import SlotFeatures
 
 if TYPE_CHECKING:
+    from typing import Annotated as Int
+
     import numpy as np
 
 Options = Mapping[str, Any]
@@ -106,8 +108,8 @@ class Criterion:
             raise self._broken("prepare", self.prepare, found, "(SlotFeatures for the stream, arrays to learn from)")
         return found[0], self._arrays("prepare", self.prepare, found[1])
 
-    def counted(self, lengths: np.ndarray, arrays: Mapping[str, np.ndarray]) -> int:
-        """Units of the loss of values with `lengths` (values,) positions, and of what is learned from them.
+    def counted(self, lengths: Int[np.ndarray, "values"], arrays: Mapping[str, np.ndarray]) -> int:
+        """Units of the loss of values with `lengths` positions, and of what is learned from them.
 
         Errors: PluginError where `units` gives no whole number of 0 or more.
         """
@@ -116,7 +118,7 @@ class Criterion:
             raise self._broken("units", self.units, count, "a whole number, 0 or more")
         return int(count)
 
-    def joined(self, lengths: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def joined(self, lengths: Int[np.ndarray, "values"], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What a batch of values is learned from, each array laid end to end, with what `join` adds to it.
 
         Errors: PluginError where `join` gives no arrays by name.

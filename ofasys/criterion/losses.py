@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from ofasys.criterion.check import check_output, check_tokens
 from ofasys.criterion.criterion import Criterion
 from ofasys.errors import DataError
 from ofasys.types import Batch, Loss, Prediction, SlotPrediction
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,12 @@ def losses(
     predictions: Sequence[Prediction | SlotPrediction],
     criteria: Mapping[int, Bound],
     batch: Batch,
-    scale: Tensor | None = None,
+    scale: Float[Tensor, "S"] | None = None,
     smoothing: float = 0.0,
 ) -> Loss:
     """The losses of a batch. criteria: slot -> what it is learned by.
 
-    scale (S,): factor of each slot's sum in what is minimised; None: its weight by its units, so that the total is the
+    scale: factor of each slot's sum in what is minimised; None: its weight by its units, so that the total is the
     weighted sum of the slots' means. Parts of a batch with the scale of the whole add up to the whole, but for criteria
     that compare the samples of a batch. Errors: DataError where there is nothing to predict.
     """
@@ -63,8 +66,10 @@ def losses(
     return Loss(sum(terms[1:], terms[0]), sums, batch.units, figures, left_out)
 
 
-def _of_tokens(prediction: Prediction, bound: Bound, scale: Tensor, sums: Tensor, smoothing: float) -> Tensor:
-    """The scaled loss () of some tokens, with its gradient; their losses are added to the sums of their slots."""
+def _of_tokens(
+    prediction: Prediction, bound: Bound, scale: Float[Tensor, "S"], sums: Float[Tensor, "S"], smoothing: float
+) -> Float[Tensor, ""]:
+    """The scaled loss of some tokens, with its gradient; their losses are added to the sums of their slots."""
     targets = prediction.targets
     factors = scale[targets.slots]
     own = {"options": {name: bound.options[name] for name in bound.record.keyed}} if bound.record.keyed else {}

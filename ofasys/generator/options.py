@@ -76,6 +76,7 @@ class SearchOptions:
     min_length: int = 0
     max_length: int = 256
     seed: int = 0
+    """What draws are a function of, with the number of the row."""
     normalise: Literal["allowed", "vocabulary"] = "allowed"
     draw: Mapping[str, Any] = field(default_factory=dict)
 

@@ -117,13 +117,21 @@ class Saved:
     """What `model.json` says, each of its kind."""
 
     size: str
+    """The name of the model's size."""
     seed: int
+    """What its first weights are a function of."""
     engine: str
+    """The name of what computes its streams."""
     config: Mapping[str, Any]
+    """The fields of that engine's configuration."""
     tied: bool
+    """Whether tokens are read and predicted by one table."""
     foreign: ForeignVocabulary | None
+    """The vocabulary of a backbone that its own begins with; None: it has its own alone."""
     precision: str
+    """The number format its passes were made in."""
     ranges: tuple[tuple[str, int, int], ...]
+    """Its vocabulary: (name, first id, ids) of each range, in id order."""
     packages: Mapping[str, str]
     """What of it is from outside, as `criterion focal` -> its package."""
 
@@ -220,8 +228,8 @@ def _foreign(value: Any) -> ForeignVocabulary | None:
     if value is None:
         return None
     try:
-        return ForeignVocabulary(**{**value, "text": tuple(value["text"])})
-    except (TypeError, KeyError, ValueError, ConfigError) as error:
+        return ForeignVocabulary.of(dict(value))
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"foreign of model.json is no vocabulary ({error}); the file was changed") from None
 
 

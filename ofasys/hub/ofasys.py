@@ -39,13 +39,21 @@ class Way:
     """How rows are answered. See `OFASys.inference`."""
 
     batch_size: int
+    """Rows answered at once."""
     closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None
+    """Labels of the only slot with a set, or column -> labels; None: those of training."""
     settings: Mapping[str, Any] | None
+    """Defaults for the plan."""
     root: str | Path | None
+    """The folder that relative paths in rows start from; None: that of the file the rows are of."""
     negative_prompt: str | Mapping[str, Any] | None
+    """What guidance leads away from: source columns, or the text of the only one."""
     first: int
+    """The number of the first row, 0 or more."""
     on_bad: str
+    """ "stop" or "skip", of a row that cannot be used."""
     options: Mapping[str, Any]
+    """Of the search and of other generators, by name."""
 
     def __post_init__(self) -> None:
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:

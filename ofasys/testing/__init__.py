@@ -1,4 +1,5 @@
-"""Checks that what comes from outside keeps its contract: modality, criterion, generator, metric, schedule, pattern."""
+"""Checks that what comes from outside keeps its contract: modality, criterion, generator, metric, schedule,
+pattern."""
 
 from ofasys.testing.case import Case
 from ofasys.testing.contract import check_modality

@@ -27,6 +27,7 @@ class Report:
     """Of what: the tag of a modality, or what it is and its name."""
     checked: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...] = ()
+    """What could not be checked, and why."""
 
     def __str__(self) -> str:
         lines = [f"{self.tag} keeps its contract", *(f"  {name:<12}{about}" for name, about in self.checked)]

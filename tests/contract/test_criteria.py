@@ -176,7 +176,7 @@ class OfAList:
         ({"options": OutOfRange}, "mine, options: option sharpness has the default 9.0, but is a number from 0"),
         (
             {"options": OfAList},
-            "mine, record: ConfigError: criterion 'mine': OfAList.sharpness is .*: an option is bool, int, float or str",
+            "mine, record: ConfigError: criterion 'mine': OfAList.sharpness is .*: an option is bool",
         ),
         ({"modalities": ("BOX",)}, "mine, plan: none of the built-in instructions takes it; give instruction="),
     ],

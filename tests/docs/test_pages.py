@@ -23,6 +23,7 @@ SLOW = {
     "add-a-modality.md",
     "add-a-criterion.md",
     "add-a-generator.md",
+    "add-a-page.md",
     "add-a-metric.md",
     "add-a-schedule.md",
     "add-an-attribute.md",
@@ -61,6 +62,7 @@ def _one_thread():
 )
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
     pages.run(page)
 

@@ -35,7 +35,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 OWN = LINES | {
     "contrast": "[IMAGE:img|TEXT:q] ->",
-    "pictures": "[IMAGE:img,size=16,patch=8,adaptor=resnet] [NUMBER:n] -> [CATEGORY:kind] [CATEGORY:q,adaptor=head] [TEXT:b]",
+    "pictures": "[IMAGE:img,size=16,patch=8,adaptor=resnet] [NUMBER:n] -> [CATEGORY:kind] [CATEGORY:q,adaptor=head] "
+    "[TEXT:b]",
     "smoothed": "[TEXT:q] -> [TEXT:a]",
     "negative": "[TEXT:q] -> [MOTION:m,fps=10,frames=12,drop=0.5]",
 }
