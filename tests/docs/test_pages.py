@@ -25,6 +25,7 @@ SLOW = {
     "add-a-generator.md",
     "add-a-page.md",
     "add-an-engine.md",
+    "add-a-pattern.md",
     "reports.md",
 }  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train
