@@ -28,7 +28,8 @@ import torch
 from ofasys import GeneralistModel, Task, flow
 from ofasys.gallery import emoji
 from ofasys.program.program import Program
-from ofasys.task.loader import Assembler, Ticket
+from ofasys.task.loader import Assembler
+from ofasys.task.ticket import Ticket
 from ofasys.types import AdaptorInput, Batch, Layout, SideBatch
 
 SIZE = "small"

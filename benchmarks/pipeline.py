@@ -13,7 +13,8 @@ import torch
 
 from benchmarks.rows import LINES, rows
 from ofasys import GeneralistModel, Task, Trainer, flow
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, deliveries
+from ofasys.task.ticket import Ticket
 
 BATCH = 16
 

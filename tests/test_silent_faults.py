@@ -16,8 +16,9 @@ from ofasys.hub import OFASys
 from ofasys.language import Instruction
 from ofasys.modality import Context, lexicon
 from ofasys.planner import plan
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, deliveries
 from ofasys.task.task import Task
+from ofasys.task.ticket import Ticket
 from ofasys.train import Trainer
 from ofasys.types import TaskCard
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ofasys.criterion.check import check_output, check_tokens
 from ofasys.criterion.criterion import Criterion
-from ofasys.errors import DataError, PluginError
-from ofasys.types import Batch, Loss, LossOutput, Prediction, SlotPrediction
+from ofasys.errors import DataError
+from ofasys.types import Batch, Loss, Prediction, SlotPrediction
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -58,7 +59,7 @@ def losses(
         slot = seen[0].targets.slot
         bound = criteria[slot]
         assert bound.module is not None
-        found: LossOutput = bound.module(seen if bound.record.view == "all" else seen[0])
+        found = check_output(bound.record, bound.module(seen if bound.record.view == "all" else seen[0]))
         terms.append(found.sum.float() * scale[slot])
         sums[slot] += found.sum.detach()
         figures[slot], left_out[slot] = found.figures, found.left_out
@@ -81,27 +82,9 @@ def _of_tokens(
         smoothing=smoothing,
         **own,
     )
-    loss, each = _checked(bound.record, found, len(targets.labels))
+    loss, each = check_tokens(bound.record, found, len(targets.labels))
     sums.index_add_(0, targets.slots, each.to(sums.dtype))
     return loss
-
-
-def _checked(record: Criterion, found: Any, n: int) -> tuple[Tensor, Tensor]:
-    """(the sum, each token's loss) as a criterion over tokens gave them. Errors: PluginError for anything else."""
-    if isinstance(found, tuple) and len(found) >= 2 and all(isinstance(one, Tensor) for one in found[:2]):
-        loss, each = found[:2]
-        if loss.ndim == 0 and each.shape == (n,):
-            return loss, each.detach()
-    given = (
-        [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in found]
-        if isinstance(found, tuple)
-        else type(found).__name__
-    )
-    raise PluginError(
-        f"criterion {record.name!r} ({record.load}) gave {given} for {n} tokens; give (the weighted sum () with its "
-        "gradient, "
-        f"the loss of each token ({n},))"
-    )
 
 
 def grouped(predictions: Sequence[SlotPrediction], criteria: Mapping[int, Bound]) -> list[list[SlotPrediction]]:

@@ -354,6 +354,7 @@ class Registry:
         """A modality as the language knows it."""
         sides = [side for side in (spec.source, spec.target) if side is not None]
         names = sorted({name for side in sides for name in self.learned(spec, side)})
+        names += [one.name for one in self.criteria if one.of.embedded and one.name not in names]  # of views
         return spec.word([self.criterion(name) for name in names], self.generators)
 
     def spec(self, tag: str) -> Modality:
@@ -362,6 +363,17 @@ class Registry:
             if tag == modality.tag or tag in modality.aliases:
                 return modality
         raise ConfigError(f"unknown modality {tag!r}; known here: {', '.join(m.tag for m in self.modalities)}")
+
+    def knows(self, what: str) -> bool:
+        """Whether a record is here, called as `criterion focal` or `modality TEXT`."""
+        noun, _, name = what.partition(" ")
+        names = {
+            "modality": [tag for modality in self.modalities for tag in (modality.tag, *modality.aliases)],
+            "criterion": [one.name for one in self.criteria],
+            "generator": [one.name for one in self.generators],
+            "engine": [one.name for one in self.engines],
+        }
+        return name in names.get(noun, ())
 
     def _check_options(self, what: str, one: Criterion | Generator) -> None:
         """Errors: ConfigError for options that are no dataclass, or take the name of an attribute that is there."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader
 
 if TYPE_CHECKING:
-    from ofasys.task.loader import Ticket
+    from ofasys.task.ticket import Ticket
 
 SETTLED = 1.0  # seconds to wait for news of a worker that ends
 _running: list[Crew] = []

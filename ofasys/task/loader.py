@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from ofasys import flow
 from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.program.program import Program
 from ofasys.seeds import key_of
+from ofasys.task.cost import costs
 from ofasys.task.crew import SETTLED, Crew, crew_that_lost
 from ofasys.task.message import pack, unpack
 from ofasys.task.order import Order, sample_seed
@@ -26,17 +29,9 @@ from ofasys.task.source import Row
 from ofasys.task.source.row import said
 from ofasys.task.source.watch import exhausted, unreadable
 from ofasys.task.task import Task
+from ofasys.task.ticket import Ticket
+from ofasys.task.watchdog import Watchdog, in_hand
 from ofasys.types import Batch, Sample
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """Micro-batch number `k` of a task, to be used at `step`, which takes `of` micro-batches in all."""
-
-    step: int
-    task: str
-    k: int
-    of: int = 1
 
 
 @dataclass(frozen=True)
@@ -72,12 +67,23 @@ class Assembler(Dataset[Delivery]):
     def __init__(self, tasks: Sequence[Task], programs: Mapping[str, Sequence[Program]], seed: int) -> None:
         self.tasks = {task.name: task for task in tasks}
         self.programs, self.seed = programs, seed
-        self.orders = {
-            task.name: Order(
-                len(task.source("train")), task.micro_batch_size, seed, task.name, task.shuffle, task.lengths()
-            )
-            for task in tasks
-        }
+        self.watchdog = Watchdog(list(self.tasks))
+        self.orders = {task.name: self._order(task) for task in tasks}
+
+    def _order(self, task: Task) -> Order:
+        lengths = task.lengths() if task.buckets else None
+        counted = costs(task, partial(self._tokens, task)) if task.by_tokens else None
+        rows = len(task.source("train"))
+        return Order(rows, task.micro_batch_size, self.seed, task.name, task.shuffle, lengths, costs=counted)
+
+    def _tokens(self, task: Task, row: int) -> int | None:
+        """Stream positions of a row; None of one that cannot be used."""
+        program = self.programs[task.name][0]
+        random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, f"{task.name}/cost", 0, row)))
+        try:
+            return flow.collate(program, [read(task, program, "train", row, random, training=True)[1]]).positions
+        except DataError:
+            return None
 
     def __getitem__(self, ticket: Ticket) -> Delivery:
         """Read, preprocess and collate the rows of a ticket. Whatever goes wrong is told in the Delivery."""
@@ -91,7 +97,8 @@ class Assembler(Dataset[Delivery]):
         for epoch, row in places:
             random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, task.name, epoch, row)))
             try:
-                samples.append(read(task, program, "train", row, random, training=True)[1])
+                with self.watchdog.at(task.name, epoch, row):
+                    samples.append(read(task, program, "train", row, random, training=True)[1])
             except DataError as error:
                 if task.on_bad == "stop" or isinstance(error, LoadingError):
                     return Delivery(ticket, None, chosen, places, (), error)
@@ -106,6 +113,20 @@ class Assembler(Dataset[Delivery]):
             what = f"the samples of rows {', '.join(str(row) for _, row in places)} make no batch: {_raised(error)}"
             return Delivery(ticket, None, chosen, places, (), LoadingError(what, task=task.name))
         return Delivery(ticket, batch, chosen, places, tuple(bad))
+
+    def pieces(self, delivery: Delivery, many: int) -> list[Batch]:
+        """The rows of a delivery again, those that were good, as batches of equal size but for one row: `many` of them,
+        or one a row.
+        """
+        task, bad = self.tasks[delivery.ticket.task], {(one.epoch, one.row) for one in delivery.bad}
+        program = self.programs[task.name][delivery.instruction]
+        samples = []
+        for epoch, row in delivery.rows:
+            if (epoch, row) not in bad:
+                random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, task.name, epoch, row)))
+                samples.append(read(task, program, "train", row, random, training=True)[1])
+        edges = np.linspace(0, len(samples), min(many, len(samples)) + 1).round().astype(int).tolist()
+        return [flow.collate(program, samples[start:stop]) for start, stop in pairwise(edges)]
 
 
 def read(
@@ -156,7 +177,9 @@ def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) ->
     LoadingError when data cannot be read any further, or a worker died.
     """
     made = _from_workers(assembler, tickets, workers) if workers else (assembler[ticket] for ticket in tickets)
-    with closing(made):
+    with closing(assembler.watchdog), closing(made):
+        if not workers:
+            assembler.watchdog.begin()
         for delivery in made:
             if delivery.stop is not None:
                 raise delivery.stop
@@ -178,6 +201,7 @@ def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int)
     try:
         _begin(crew, loader)
         _heed_workers()
+        assembler.watchdog.begin()
         for packed in crew.batches():
             yield unpack(packed)
     except OfasysError:
@@ -245,6 +269,7 @@ def _ended(error: Exception, crew: Crew | None) -> LoadingError:
     """The error for a worker that died, or cannot be reached."""
     ends, tasks = (crew.ends(), crew.lacking()) if crew is not None else ("", ())
     text = " ".join(said(error).split()) + ends
+    text += in_hand(text)
     advice = _room(text)
     if "Killed" in text or "SIGKILL" in text:
         advice = (

@@ -149,9 +149,9 @@ def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequenc
         here = _size(tasks[name]) if name in tasks else there
         if here != there:
             raise CheckpointError(
-                f"{out} holds a run in which task {name!r} had {there[0]} rows in micro-batches of {there[1]}, not "
-                f"{here[0]} in {here[1]}: its place in the data would be another; give another `out`, or the task a "
-                "new name"
+                f"{out} holds a run in which task {name!r} had {there[0]} rows in micro-batches of {_told(there)}, "
+                f"not {here[0]} in {_told(here)}: its place in the data would be another; give another `out`, or the "
+                "task a new name"
             )
     for card in cards:
         if card.name in tasks:
@@ -180,7 +180,12 @@ def _grown(
 
 
 def _size(task: Task) -> list[int]:
-    return [len(task.source("train")), task.micro_batch_size]
+    """By what a place in the data is known: rows, rows of a micro-batch, and a 1 where these are counted by tokens."""
+    return [len(task.source("train")), task.micro_batch_size, *([1] if task.by_tokens else [])]
+
+
+def _told(size: list[int]) -> str:
+    return f"{size[1]} by tokens" if len(size) > 2 else str(size[1])
 
 
 def in_micro_steps(entry: Entry, accumulate: int) -> Entry:

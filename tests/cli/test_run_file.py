@@ -316,7 +316,7 @@ def test_wrong_overrides(shell, override, expected):
 
 def test_files_that_are_not_there(shell):
     assert said(shell, file="rum.yaml") == "the run file rum.yaml is not there; did you mean run.yaml?"
-    assert said(shell, file="data") == "the run file data is a folder, not a file"
+    assert said(shell, file="data") == "data is a folder without run.yaml: no run of `ofasys train`; give a run file"
     (shell.folder / "latin.yaml").write_bytes(b"tasks: \xe9\n")
     assert said(shell, file="latin.yaml") == "latin.yaml is not UTF-8 text; a run file is YAML, or a .py file"
 

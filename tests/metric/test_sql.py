@@ -397,6 +397,20 @@ def test_a_process_that_somebody_else_ended_is_begun_anew(cars):
         assert reader.run(number, "SELECT count(*) FROM cars", 10_000, 10).rows == ((4,),)
 
 
+def test_a_relative_path_starts_in_the_folder_of_who_asks(cars, monkeypatch, tmp_path_factory):
+    with SqlReader() as reader:
+        reader.open(cars)  # its process is begun
+        monkeypatch.chdir(cars.parent)
+        number = reader.open(cars.name)
+        monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        reader.process.kill()
+        assert reader.run(number, "SELECT count(*) FROM cars", 10_000, 10).rows == ((4,),), (
+            "it is the same when begun anew"
+        )
+        with pytest.raises(DataError, match="no file"):
+            reader.open(cars.name)
+
+
 def test_values_are_those_of_sqlite(cars):
     sql = "SELECT 9223372036854775807, -1, 0.1, 1e308 * 10, x'00ff', 'é😀', NULL, '', x''"
     with SqlReader() as reader:

@@ -19,9 +19,10 @@ from PIL import Image
 from ofasys import DataError, Task, Trainer, flow
 from ofasys.errors import LoadingError
 from ofasys.task import loader
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, deliveries
 from ofasys.task.source import fingerprint, open_source
 from ofasys.task.survey import Survey
+from ofasys.task.ticket import Ticket
 from tests.train import tiny
 
 LINE = "say [TEXT:a] -> [TEXT:b]"

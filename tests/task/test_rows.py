@@ -15,9 +15,10 @@ import torch
 
 from ofasys import ConfigError, DataError, Task
 from ofasys.modality.audio.read_audio import read_audio
-from ofasys.task.loader import Assembler, Ticket, read
+from ofasys.task.loader import Assembler, read
 from ofasys.task.source import open_source
 from ofasys.task.source.columns import values
+from ofasys.task.ticket import Ticket
 from ofasys.train.evaluate import evaluate_task, predict_task
 from ofasys.types import NamedBytes
 from tests.train import tiny
