@@ -25,7 +25,9 @@ class Repeat:
     """A run to be made again. overrides: before those that are given."""
 
     folder: Path
+    """Of the run."""
     file: Path
+    """The run file that it wrote there."""
     overrides: tuple[str, ...]
 
     def compare(self, out: Path) -> None:

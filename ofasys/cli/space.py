@@ -22,6 +22,7 @@ class Field:
     """
 
     key: str
+    """As in an override: trainer.lr."""
     low: int | float = 0
     high: int | float = 0
     log: bool = False

@@ -32,11 +32,16 @@ class Sweep:
     """
 
     file: Path
+    """The run file of all trials."""
     overrides: tuple[str, ...]
+    """Of all trials."""
     space: tuple[Field, ...]
+    """What differs between them."""
     out: Path
+    """The folder of the sweep, with a folder for each trial."""
     trials: int = 20
     seed: int = 0
+    """Of what is drawn for the trials."""
     prune: bool = False
 
     def run(self, values: dict[str, Any], folder: Path) -> RunFile:

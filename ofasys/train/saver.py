@@ -24,9 +24,11 @@ class Begun:
     """A checkpoint that is being written."""
 
     step: int
+    """Its step."""
     best: dict[str, Any] | None
     """Of the run's state, as it is saved."""
     done: Future[None]
+    """Done when it is written, or could not be."""
 
 
 class Saver:
