@@ -6,8 +6,9 @@ A stage is a part of the target that is made in one go; `states` of tokens are t
 hidden.
 
 `Float[Tensor, "N D"]` is a tensor of floats, N by D, as jaxtyping writes it; "" is one number. A size is the same
-wherever its name stands in one object and in those it always holds; a name that is a field is that field's value. The
-tests check every object that is made (tests/tensor_shapes.py).
+wherever its name stands in one object and in those it always holds, or in one call; a name that is a field, or an
+argument, is its value; "..." are any dimensions. The tests check every object that is made, and every call
+(tests/tensor_shapes.py).
 """
 
 from __future__ import annotations

@@ -227,7 +227,10 @@ def watch_class(cls, module):
         if name == "__init__" and is_ours(cls):
             cls.__init__ = checked_init(own)  # written by dataclasses
             continue
-        function = own.__func__ if isinstance(own, (classmethod, staticmethod)) else own
+        function = own.fget if isinstance(own, property) else getattr(own, "__func__", own)
         if inspect.isfunction(function) and (hints := arrays(function.__annotations__, module)):
             wrapped = checked(function, hints)
-            setattr(cls, name, wrapped if function is own else type(own)(wrapped))
+            if isinstance(own, property):
+                setattr(cls, name, property(wrapped, own.fset, own.fdel))
+            else:
+                setattr(cls, name, wrapped if function is own else type(own)(wrapped))

@@ -38,7 +38,7 @@ def is_text(node):
 
 def is_said(field, said):
     name = ast.unparse(field.target)
-    if name.startswith("_") or name in said:
+    if name.startswith("_") or name in said or ast.unparse(field.annotation).startswith("ClassVar"):
         return True
     if isinstance(field.value, ast.Call) and ast.unparse(field.value.func) == "option":
         return any(word.arg == "about" for word in field.value.keywords)
@@ -64,6 +64,7 @@ def test_what_a_field_means_stands_with_it(room):
         "states: tuple[State, ...]",
         'size: int = option(1, about="how large")',
         "size = 3",
+        "size: ClassVar[int] = 3",
     ],
 )
 def test_fields_of_which_something_is_said(field):

@@ -22,6 +22,7 @@ from ofasys import types
 from ofasys.criterion.contrast import mean_of
 from ofasys.criterion.cross_entropy import CrossEntropy, cross_entropy
 from ofasys.modality.number.adaptor import WaveAdaptor
+from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.universal import UniversalModel
 from ofasys.types import Hidden, Layout, Loss, LossOutput, Prediction, SlotFeatures, Stream, TokenSpan, TokenTargets
@@ -178,6 +179,11 @@ def test_what_adaptors_criteria_and_sessions_are_given_is_checked():
         CrossEntropy(torch.tensor(1.0), torch.zeros(3, 1), torch.zeros(3, dtype=torch.bool))
     with pytest.raises(ShapeError, match=r"^mean_of\(lengths\) is Int"):
         mean_of(torch.zeros(3, 8), torch.ones(3))
+    table = TokenAdaptor({}, 8)
+    assert table.output.shape == (0, 8)
+    table.width = 9
+    with pytest.raises(ShapeError, match=r"^TokenAdaptor.output\(\) is Float \('V', 'width'\), width being 9"):
+        _ = table.output
     engine = UniversalModel(ModelConfig(width=8, heads=2, ffn=8, encoder_layers=1, decoder_layers=1)).eval()
     session = engine.open(None, None, 2)
     session.fill(torch.zeros(2, 3, 8), torch.zeros(3, 3, dtype=torch.long))
@@ -185,7 +191,15 @@ def test_what_adaptors_criteria_and_sessions_are_given_is_checked():
         session.append(torch.zeros(2, 1, 8), torch.zeros(1, 1, 3, dtype=torch.long))
 
 
-ROOMS = ("engine/protocol.py", "model/session.py", "criterion/*.py", "modality/*/adaptor.py", "modality/shared/*.py")
+ROOMS = (
+    "engine/protocol.py",
+    "model/session.py",
+    "generator/decoder.py",
+    "program/steps.py",
+    "criterion/*.py",
+    "modality/*/adaptor.py",
+    "modality/shared/*.py",
+)
 SHAPED = re.compile(r"(Float|Int|Bool)\[[\w.]+, '[^']*'\]|(Mapping|dict)\[str, (Tensor|np.ndarray)\]")
 
 

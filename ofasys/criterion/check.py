@@ -6,7 +6,7 @@ Shapes and kinds alone, which ask no device for anything; the rest is for the co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -15,9 +15,12 @@ from ofasys.errors import PluginError
 from ofasys.packages import told
 from ofasys.types import LossOutput
 
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
-def check_tokens(record: Criterion, found: Any, n: int) -> tuple[Tensor, Tensor]:
-    """(the sum (), the loss of each token (n,), detached) as a criterion over tokens gave them.
+
+def check_tokens(record: Criterion, found: Any, n: int) -> tuple[Float[Tensor, ""], Float[Tensor, "n"]]:
+    """(the sum, the loss of each token, detached) as a criterion over tokens gave them.
 
     Errors: PluginError for anything else.
     """

@@ -6,18 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
 from ofasys.generator.constraint import Ints
 
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
+
 
 class Decoder(Protocol):
     """A model, its sources encoded, ready to go on token by token.
 
-    table (V, D): the output embedding. transposed (D, V): the same, laid out the other way, or None; one row at a time
-    is multiplied faster by it.
+    table: the output embedding. transposed: the same, laid out the other way, or None; one row at a time is multiplied
+    faster by it.
     """
 
     @property
@@ -26,31 +30,34 @@ class Decoder(Protocol):
         ...
 
     @property
-    def table(self) -> Tensor:
-        """(V, D)."""
+    def table(self) -> Float[Tensor, "V D"]:
+        """The output rows."""
         ...
 
     @property
-    def transposed(self) -> Tensor | None:
-        """(D, V), contiguous, or None."""
+    def transposed(self) -> Float[Tensor, "D V"] | None:
+        """Contiguous, or None."""
         ...
 
     def start(self, group: int, max_length: int) -> None:
         """Begin anew with `group` rows a source and room for max_length positions."""
         ...
 
-    def step(self, tokens: Tensor, parents: Tensor | None, grid: Tensor | None = None) -> Tensor:
-        """Append tokens (R, n) to all rows -> the hidden state after the last (R, D).
+    def step(
+        self,
+        tokens: Int[Tensor, "R n"],
+        parents: Int[Tensor, "R"] | None,
+        grid: Int[Tensor, "R n 2"] | None = None,
+    ) -> Float[Tensor, "R D"]:
+        """Append tokens to all rows -> the hidden state after the last.
 
-        parents (R,): row r first becomes what row parents[r] was; None: nothing moves. grid (R, n, 2): y and x of each
-        token, -1 where it has none; None where none has.
+        parents: row r first becomes what row parents[r] was; None: nothing moves. grid: y and x of each token, -1 where
+        it has none; None where none has.
         """
         ...
 
-    def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Tensor]:
-        """Begin anew with a row a source, each after its own prefix -> (ways on from there, the state after it (B,
-        D)).
-        """
+    def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Float[Tensor, "B D"]]:
+        """Begin anew with a row a source, each after its own prefix -> (ways on from there, the state after it)."""
         ...
 
     def branch(self) -> Branches:
@@ -66,9 +73,9 @@ class Branches(Protocol):
 
     count: int
 
-    def grow(self, rows: Ints, parents: Ints, tokens: Ints) -> Tensor:
-        """Add nodes, tokens (n,) after nodes `parents` (n,), or after the rows (n,) themselves where that is -1 -> the
-        states after them (n, D).
+    def grow(self, rows: Int[Ints, "n"], parents: Int[Ints, "n"], tokens: Int[Ints, "n"]) -> Float[Tensor, "n D"]:
+        """Add nodes, tokens after nodes `parents`, or after the rows themselves where that is -1 -> the states after
+        them.
         """
         ...
 
@@ -76,10 +83,10 @@ class Branches(Protocol):
 class Continuation(Protocol):
     """A model after all that came before a value, R rows, ready for values that are no tokens.
 
-    hidden (R, D): the state after what came before, and after what `step` appended.
+    hidden: the state after what came before, and after what `step` appended.
     """
 
-    hidden: Tensor
+    hidden: Float[Tensor, "R D"]
 
     @property
     def rows(self) -> int:
@@ -91,12 +98,10 @@ class Continuation(Protocol):
         """Positions that may still come."""
         ...
 
-    def step(self, embedding: Tensor) -> Tensor:
-        """Append n positions to all rows, embedding (R, n, D) -> the state after the last (R, D)."""
+    def step(self, embedding: Float[Tensor, "R n D"]) -> Float[Tensor, "R D"]:
+        """Append n positions to all rows -> the state after the last."""
         ...
 
-    def peek(self, embedding: Tensor) -> Tensor:
-        """n positions that see each other and all before, embedding (R, n, D) -> their states (R, n, D). Nothing is
-        kept.
-        """
+    def peek(self, embedding: Float[Tensor, "R n D"]) -> Float[Tensor, "R n D"]:
+        """n positions that see each other and all before -> their states. Nothing is kept."""
         ...

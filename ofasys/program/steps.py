@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,10 @@ from ofasys.engine import Engine, Session, Tree
 from ofasys.engine.check import check_session, check_shape, check_tree
 from ofasys.generator.constraint import Ints
 from ofasys.types import Hidden, Stream
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class Opening:
         made = self.engine.open(self.source, self.states, self.sources, group, self.prefix, room)
         return check_session(self.engine, made, self.sources * group, self.prefix is not None)
 
-    def order(self, device: torch.device) -> Tensor:
-        """(B,): the place in the sentence that comes next in each sample."""
+    def order(self, device: torch.device) -> Int[Tensor, "sources"]:
+        """The place in the sentence that comes next in each sample."""
         if self.prefix is None:
             return torch.zeros(self.sources, dtype=torch.int64, device=device)
         layout = self.prefix.layout
@@ -46,11 +51,15 @@ class Opening:
 class StepDecoder:
     """An engine joined to the tables of tokens. See `ofasys.generator.decoder.Decoder`.
 
-    inputs (V, D): the embedding of each token. table (V, D): the output rows, which may be the same.
+    inputs: the embedding of each token. table: the output rows, which may be the same; transposed: the other way.
     """
 
     def __init__(
-        self, opening: Opening, inputs: Tensor, table: Tensor | None = None, transposed: Tensor | None = None
+        self,
+        opening: Opening,
+        inputs: Float[Tensor, "V D"],
+        table: Float[Tensor, "V D"] | None = None,
+        transposed: Float[Tensor, "D V"] | None = None,
     ) -> None:
         self.opening, self.inputs, self.transposed = opening, inputs, transposed
         self.table = inputs if table is None else table
@@ -63,8 +72,13 @@ class StepDecoder:
         self.group, self.done = group, 0
         self.session = self.opening.session(group, max_length)
 
-    def step(self, tokens: Tensor, parents: Tensor | None, grid: Tensor | None = None) -> Tensor:
-        """tokens (R, n), parents (R,), grid (R, n, 2) -> hidden state after the last (R, D)."""
+    def step(
+        self,
+        tokens: Int[Tensor, "R n"],
+        parents: Int[Tensor, "R"] | None,
+        grid: Int[Tensor, "R n 2"] | None = None,
+    ) -> Float[Tensor, "R D"]:
+        """The next n tokens of each row -> the hidden state after the last."""
         session = self.session
         assert session is not None, "start comes before step"
         if parents is not None:
@@ -82,8 +96,8 @@ class StepDecoder:
         made = session.append(embedding(tokens, self.inputs), positions)
         return check_shape(self.opening.engine, "append", made, (R, self.inputs.shape[1]))
 
-    def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Tensor]:
-        """A row a source, each after its own prefix -> (ways on from there, the state after it (B, D))."""
+    def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Float[Tensor, "sources D"]]:
+        """A row a source, each after its own prefix -> (ways on from there, the state after it)."""
         sizes = np.array([len(prefix) for prefix in prefixes])
         B, T = len(prefixes), int(sizes.max())
         tokens = np.zeros((B, T), dtype=np.int64)
@@ -111,12 +125,12 @@ class StepDecoder:
 class Branches:
     """Many ways to go on from the rows of a session. See `ofasys.generator.decoder.Branches`.
 
-    order (R,): the place in the sentence that comes next in each row.
+    order: the place in the sentence that comes next in each row.
     """
 
     chunk = 4096  # nodes that go through the engine at once
 
-    def __init__(self, engine: Engine, tree: Tree, inputs: Tensor, order: Tensor) -> None:
+    def __init__(self, engine: Engine, tree: Tree, inputs: Float[Tensor, "V D"], order: Int[Tensor, "R"]) -> None:
         self.engine, self.tree, self.inputs, self.order = engine, check_tree(engine, tree), inputs, order
         self.depth = np.zeros(64, dtype=np.int64)
 
@@ -129,8 +143,8 @@ class Branches:
     def count(self, count: int) -> None:
         self.tree.count = count
 
-    def grow(self, rows: Ints, parents: Ints, tokens: Ints) -> Tensor:
-        """Add nodes (n,) -> the states after them (n, D)."""
+    def grow(self, rows: Int[Ints, "n"], parents: Int[Ints, "n"], tokens: Int[Ints, "n"]) -> Float[Tensor, "n D"]:
+        """Add nodes -> the states after them."""
         n, first, device = len(rows), self.count, self.inputs.device
         if first + n > len(self.depth):
             self.depth = np.resize(self.depth, max(2 * len(self.depth), first + n))
@@ -164,19 +178,19 @@ class ValueContinuation:
         """Positions the engine still has places for, but for those to be kept for what comes after."""
         return max(1, self.engine.max_positions - int(self.order.max()) - self.kept)
 
-    def step(self, embedding: Tensor) -> Tensor:
-        """embedding (R, n, D), appended -> the state after the last (R, D)."""
+    def step(self, embedding: Float[Tensor, "rows n D"]) -> Float[Tensor, "rows D"]:
+        """n positions appended to each row -> the state after the last."""
         made = self.session.append(embedding, self._positions(embedding.shape[1]))
         self.hidden = check_shape(self.engine, "append", made, (self.rows, embedding.shape[2]))
         self.order = self.order + embedding.shape[1]
         return self.hidden
 
-    def peek(self, embedding: Tensor) -> Tensor:
-        """embedding (R, n, D), seeing each other and all before -> their states (R, n, D). Nothing is kept."""
+    def peek(self, embedding: Float[Tensor, "rows n D"]) -> Float[Tensor, "rows n D"]:
+        """n positions a row that see each other and all before -> their states. Nothing is kept."""
         made = self.session.peek(embedding, self._positions(embedding.shape[1]))
         return check_shape(self.engine, "peek", made, tuple(embedding.shape))
 
-    def _positions(self, n: int) -> Tensor:
+    def _positions(self, n: int) -> Int[Tensor, "rows n 3"]:
         positions = torch.full((self.rows, n, 3), -1, dtype=torch.int64, device=self.order.device)
         positions[..., 0] = self.order[:, None] + torch.arange(n, device=self.order.device)
         return positions

@@ -75,6 +75,10 @@ class Crew:
         names = [signal.Signals(-code).name if code < 0 else f"exit code {code}" for code in codes if code is not None]
         return f" ({', '.join(names)})" if names else ""
 
+    def processes(self) -> str:
+        """The numbers of the processes that have died by themselves."""
+        return " ".join(str(self.made._workers[number].pid) for number in self.dead)
+
     def lacking(self) -> Sequence[str]:
         """The tasks whose micro-batches a dead worker had still to hand over."""
         asked = self.made._task_info if self.made is not None else {}

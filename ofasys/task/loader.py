@@ -269,7 +269,7 @@ def _ended(error: Exception, crew: Crew | None) -> LoadingError:
     """The error for a worker that died, or cannot be reached."""
     ends, tasks = (crew.ends(), crew.lacking()) if crew is not None else ("", ())
     text = " ".join(said(error).split()) + ends
-    text += in_hand(text)
+    text += in_hand(crew.processes() if crew is not None and crew.dead else text)
     advice = _room(text)
     if "Killed" in text or "SIGKILL" in text:
         advice = (

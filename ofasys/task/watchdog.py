@@ -70,21 +70,22 @@ class Watchdog:
         """Look every PERIOD from now on, in a thread. Workers are to have begun before: a fork wants no threads."""
         self.close()
         self._ended.clear()
+        _watching.append(self)
         self._thread = threading.Thread(target=self._watch, name="ofasys-watchdog", daemon=True)
         self._thread.start()
-        _watching.append(self)
 
     def _watch(self) -> None:
         while not self._ended.wait(PERIOD):
             self.look()
 
     def close(self) -> None:
-        """Look no more."""
+        """Look no more. A worker that dies may have cut `begin` off anywhere."""
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self in _watching:
             _watching.remove(self)
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join()
+        self._thread = None
 
 
 _watching: list[Watchdog] = []

@@ -116,18 +116,24 @@ def has_run(out: Path) -> bool:
     return any((out / "checkpoints" / f"{name}.json").exists() for name in ("last", "before"))
 
 
-def check_new(out: Path) -> None:
-    """Of a folder in which no run can be resumed: nothing would be lost by a new one.
+def settle_last(out: Path) -> None:
+    """Where the first saving was cut off before its pointer, the one to the last is set now.
 
-    Errors: ConfigError where checkpoints lie whose pointers are gone: the first saving of a new run would drop them.
+    Errors: ConfigError for several checkpoints none of which is the last: a new run would drop them.
     """
     place = out / "checkpoints"
-    if there := sorted(path.name for path in place.glob("step-*") if path.is_dir()):
+    there = sorted(path.name for path in place.glob("step-*") if path.is_dir())
+    if not there or has_run(out):
+        return
+    if len(there) > 1:
         raise ConfigError(
             f"{place} holds {', '.join(there[-3:])}, and neither last.json nor before.json, which say where a run was: "
             f'a new run would drop what is there; to go on, write {{"folder": "{there[-1]}"}} into '
             f"{place / 'last.json'}; else remove {place}, or give another `out`"
         )
+    _log.warning(f"{place} holds {there[0]} and no pointer to it, as where its saving was cut off: it is gone on with")
+    with writing(out, "last.json", None):
+        write_json(place / "last.json", {"folder": there[0]})
 
 
 def settle_best(out: Path, best: Mapping[str, Any]) -> bool:

@@ -79,8 +79,8 @@ class Setup:
 def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup:
     """Everything made ready; a run that `out` holds is gone on with.
 
-    Errors: ConfigError for tasks or callbacks that do not go together, weights that are not finite, or checkpoints that
-    no pointer names; CheckpointError for a run that cannot be gone on with.
+    Errors: ConfigError for tasks or callbacks that do not go together, weights that are not finite, or checkpoints to
+    which no pointer leads; CheckpointError for a run that cannot be gone on with.
     """
     by_name = {task.name: task for task in tasks}
     entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
@@ -97,6 +97,8 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     others = [card for card in model.cards if card.name not in by_name]
     out = Path(trainer.out) if trainer.out is not None else None
     held = holding(out)
+    if out is not None:
+        checkpoint.settle_last(out)
     resumed = out is not None and checkpoint.has_run(out)
     moments: dict[str, torch.Tensor] = {}
     state = RunState(trainer.seed)
@@ -104,8 +106,6 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         state, moments, cards = checkpoint.restore(out, model, trainer.seed, callbacks)
         others = _go_on(out, state, by_name, cards)
     else:
-        if out is not None:
-            checkpoint.check_new(out)
         keep_labels(tasks, model.cards, grow=True)
         tell_settings(tasks, model.cards)
     state.sizes |= {task.name: _size(task) for task in tasks}

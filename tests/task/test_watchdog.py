@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 
 from ofasys import LoadingError, Task
+from ofasys.task import watchdog
 from ofasys.task.loader import deliveries
 from ofasys.task.watchdog import SLOW, Watchdog, in_hand
 from tests.task.test_loader import assembler, tickets
@@ -84,6 +85,26 @@ class Slow:
     def __getitem__(self, i):
         self.now[0] += SLOW + 2 if i == 5 else 0
         return self.rows[i]
+
+
+@pytest.mark.parametrize("at", ["__init__", "start"])
+def test_one_that_was_cut_off_while_it_began_can_be_closed_and_begun_again(monkeypatch, at):
+    """As where a worker dies at once: the signal that tells it comes anywhere."""
+
+    def died(self, **given):
+        raise LoadingError("a worker has ended")
+
+    dog = Watchdog(["t"])
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, at, died)
+        with pytest.raises(LoadingError, match="a worker has ended"):
+            dog.begin()
+    dog.close()
+    assert dog not in watchdog._watching
+    dog.begin()
+    assert watchdog._watching.count(dog) == 1
+    dog.close()
+    assert dog not in watchdog._watching
 
 
 def test_a_slow_row_of_a_task_is_named(told, now):

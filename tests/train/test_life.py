@@ -325,6 +325,21 @@ def test_checkpoints_whose_pointers_are_gone_are_told_and_kept(tmp_path, monkeyp
     assert [line["step"] for line in trainer.history if line["kind"] == "train"] == [5, 6]
 
 
+def test_a_run_killed_before_its_first_pointer_goes_on_from_what_it_saved(tmp_path, monkeypatch, caplog):
+    def killed(path, value):
+        raise KeyboardInterrupt
+
+    write = checkpoint.write_json
+    monkeypatch.setattr(checkpoint, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, save_every=2)
+    monkeypatch.setattr(checkpoint, "write_json", write)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+    trainer = fit(tmp_path, save_every=2)
+    assert "holds step-00000002 and no pointer to it" in caplog.text
+    assert [line["step"] for line in trainer.history if line["kind"] == "train"] == [3, 4]
+
+
 def test_a_folder_whose_checkpoints_were_removed_begins_anew(tmp_path):
     fit(tmp_path)
     shutil.rmtree(tmp_path / "checkpoints")
