@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -27,7 +28,6 @@ _ENUMS: dict[str, dict[str, Any]] = {
     "task": {"on_bad": ["skip", "stop"]},
     "model": {"size": list(SIZES)},
     "trainer": {
-        "schedule": list(SCHEDULES),
         "decay": ["cosine", "linear", "constant"],
         "precision": ["auto", "float32", "bfloat16"],
     },
@@ -62,6 +62,7 @@ def run_schema() -> dict[str, Any]:
     task, model, trainer = (_section(name) for name in ("task", "model", "trainer"))
     task["properties"]["metrics"] = _metrics(task["properties"]["metrics"])
     task["properties"]["generate"] = _some(task["properties"]["generate"], _options())
+    trainer["properties"]["schedule"] = _schedule(trainer["properties"]["schedule"])
     model["properties"] |= {
         "from": {"type": "string", "description": "The folder of a run or of a saved model to go on with."},
         "which": {"enum": ["best", "last"], "description": "Its checkpoint; without it the best, else the last."},
@@ -126,6 +127,25 @@ def _bounded(kind: dict[str, Any], word: str, bound: int) -> None:
 def _metrics(kind: Mapping[str, Any]) -> dict[str, Any]:
     one = {"enum": sorted(METRICS)}
     return {"description": kind.get("description", ""), "anyOf": [one, {"type": "array", "items": one}], "default": []}
+
+
+def _schedule(kind: Mapping[str, Any]) -> dict[str, Any]:
+    """A name, or a mapping of it and the options of that schedule."""
+    made = {name: type(schedule) for name, schedule in SCHEDULES.items()}
+    named = [
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["name"],
+            "properties": {"name": {"const": name}, **(_plain(one) if is_dataclass(one) else {})},
+        }
+        for name, one in made.items()
+    ]
+    return {
+        "description": kind.get("description", ""),
+        "anyOf": [{"enum": list(made)}, *named],
+        "default": "round_robin",
+    }
 
 
 def _some(kind: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -438,7 +438,7 @@ def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, 
 def _trainer_values(trainer: Trainer, notes: list[str]) -> dict[str, Any]:
     values = {name: getattr(trainer, name) for name in fields("trainer")}
     values["betas"], values["out"] = list(trainer.betas), "."
-    if not isinstance(trainer.schedule, str):
+    if not isinstance(trainer.schedule, str | Mapping):
         notes.append(f"trainer: its schedule, a {type(trainer.schedule).__name__}")
         del values["schedule"]
     if trainer.callbacks:

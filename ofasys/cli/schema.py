@@ -36,7 +36,11 @@ _IN_YAML: dict[str, dict[str, Any]] = {
         "on_bad": Literal["skip", "stop"],
     },
     "model": {"config": dict[str, Any] | None, "engine": str, "tokenizer": str | None},
-    "trainer": {"schedule": str, "out": str | None, "betas": Annotated[tuple[float, float], Strict(False)]},
+    "trainer": {
+        "schedule": str | dict[str, Any],
+        "out": str | None,
+        "betas": Annotated[tuple[float, float], Strict(False)],
+    },
 }
 _MAKES: dict[str, Any] = {"task": Task, "model": GeneralistModel, "trainer": Trainer}
 _CALLED = {"task": TASK_CALLED, "model": MODEL_CALLED, "trainer": TRAINER_CALLED}
@@ -50,6 +54,7 @@ _EXPECTED = {
     "generate": "a mapping of search options such as beam_size: 5",
     "references": "a mapping, target column: the column that holds the list of its right answers",
     "config": "a mapping such as width: 128",
+    "schedule": "a name, or a mapping such as name: temperature, cap: 1000",
     "betas": "two numbers, as [0.9, 0.98]",
     "train": "a path, in quotes if need be",
     "valid": "a path, in quotes if need be",

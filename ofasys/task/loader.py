@@ -27,6 +27,8 @@ from ofasys.task.source.watch import exhausted, unreadable
 from ofasys.task.task import Task
 from ofasys.types import Batch, Sample
 
+AHEAD = 4  # micro-batches that each worker prepares before they are asked for
+
 
 @dataclass(frozen=True)
 class Ticket:
@@ -167,7 +169,7 @@ def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int)
         batch_size=None,
         sampler=tickets,
         num_workers=workers,
-        prefetch_factor=4,
+        prefetch_factor=AHEAD,
         worker_init_fn=_begin_worker,
         multiprocessing_context="fork",
     )

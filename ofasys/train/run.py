@@ -121,6 +121,7 @@ class Run:
         trainer = self.trainer
         self.state.step = self.view.step = done
         self.setup.callbacks.call("after_step", self.view)
+        self.setup.follow.after(done)
         last = done == self.setup.max_steps or self.setup.ending.asked(self.state, self.view.ended)
         evaluating = last or bool(trainer.eval_every and done % trainer.eval_every == 0)
         reporting = last or done % trainer.log_every == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -14,13 +14,15 @@ from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.program.program import Program
-from ofasys.task.schedule import Entry, Ledger
+from ofasys.task.loader import AHEAD
+from ofasys.task.schedule import Entry, Follows, Ledger, Measured, find
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
 from ofasys.train.best import Choice
 from ofasys.train.best import choose as choose_best
 from ofasys.train.callback import Callbacks
 from ofasys.train.ending import Ending
+from ofasys.train.follow import Follow
 from ofasys.train.learnable import check_choice
 from ofasys.train.lock import holding
 from ofasys.train.optimizer import adamw, restore_optimizer
@@ -28,6 +30,7 @@ from ofasys.train.record import card_of
 from ofasys.train.saving import not_finite
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
 from ofasys.train.state import RunState
+from ofasys.train.tokens import tokens_of_a_row
 from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ class Setup:
     state: RunState
     ledger: Ledger
     """Which task is drawn when."""
+    follow: Follow
+    """What tells the schedule of the run."""
     choice: Choice
     """By what the best checkpoint is chosen."""
     ending: Ending
@@ -107,9 +112,13 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         now = fingerprints(tasks)
         tell_data(state.data, now, tasks)
         state.data |= now
-    origin = (state.step * trainer.accumulate, state.drawn)
-    ledger = Ledger(trainer.schedule, entries, max(state.step, max_steps) * trainer.accumulate, origin)
+    ledger, follow = _scheduled(trainer, entries, state, max_steps)
     programs = _grown(trainer, model, tasks, others)
+    if isinstance(ledger.schedule, Measured) and ledger.schedule.needs_tokens:
+        new = [task for task in tasks if task.name not in state.tokens]
+        state.tokens |= {task.name: tokens_of_a_row(task, programs[task.name], trainer.seed) for task in new}
+        entries = [replace(entry, tokens=state.tokens[entry.name]) for entry in entries]
+        ledger, follow = _scheduled(trainer, entries, state, max_steps)
     optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
     restore_optimizer(optimizer, model, moments)
     if (what := not_finite(model, optimizer)) is not None:
@@ -124,6 +133,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         optimizer,
         state,
         ledger,
+        follow,
         choice,
         ending,
         callbacks,
@@ -132,6 +142,28 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         saved,
         resumed,
     )
+
+
+def _scheduled(trainer: Trainer, entries: Sequence[Entry], state: RunState, max_steps: int) -> tuple[Ledger, Follow]:
+    """Who draws when, and what tells the schedule of the run. Errors: ConfigError for what does not go together."""
+    schedule, every = find(trainer.schedule), 1
+    if isinstance(schedule, Follows):
+        every, ahead = schedule.every, AHEAD * trainer.workers
+        if every <= ahead:
+            raise ConfigError(
+                f"the schedule decides every {every} updates, and {trainer.workers} workers prepare up to {ahead} "
+                f"micro-batches ahead; give every={ahead + 1} or more, or fewer workers"
+            )
+        try:
+            schedule = schedule.begin(state.follow.get("schedule", {}))
+        except checkpoint.ODD as error:
+            raise CheckpointError(
+                f"{trainer.out} holds a run whose schedule cannot go on from what it kept ({type(error).__name__}: "
+                f"{error}); give another `out`"
+            ) from error
+    origin = (state.step * trainer.accumulate, state.drawn)
+    ledger = Ledger(schedule, entries, max(state.step, max_steps) * trainer.accumulate, origin)
+    return ledger, Follow(ledger, every, state.follow)
 
 
 def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequence[TaskCard]) -> list[TaskCard]:
@@ -180,4 +212,4 @@ def _size(task: Task) -> list[int]:
 def in_micro_steps(entry: Entry, accumulate: int) -> Entry:
     """A task as the schedule sees it, in steps of the schedule instead of updates."""
     leave = None if entry.leave is None else entry.leave * accumulate
-    return Entry(entry.name, entry.weight, entry.join * accumulate, leave, entry.size, entry.micro_batch_size)
+    return replace(entry, join=entry.join * accumulate, leave=leave, per_update=accumulate)

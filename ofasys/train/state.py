@@ -37,6 +37,10 @@ class RunState:
     """Validations since the best."""
     stopped: dict[str, Any] | None = None
     """Why the run ended early, and by which settings."""
+    tokens: dict[str, float] = field(default_factory=dict)
+    """Tokens of a row, by task, where the schedule counts in them."""
+    follow: dict[str, Any] = field(default_factory=dict)
+    """What a schedule that goes by the run keeps, and the sums of losses it has not been told yet."""
     precision: dict[str, str] | None = None
     """What it computes in, and why."""
     callbacks: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +77,9 @@ def odd(state: Any) -> tuple[str, Any] | None:
             isinstance(best, dict) and all(isinstance(best.get(k), int | float) for k in ("value", "step") if k in best)
         ),
         "stopped": stopped is None or (isinstance(stopped, dict) and {"why", "settings"} <= stopped.keys()),
+        "tokens": _by_name(state.get("tokens", {}), lambda one: isinstance(one, int | float) and one > 0),
+        "follow": isinstance(state.get("follow", {}), dict)
+        and _by_name(state.get("follow", {}).get("losses", {}), _sum),
         "callbacks": _by_name(state.get("callbacks", {}), lambda own: isinstance(own, dict)),
     }
     return next(((name, state.get(name)) for name, fits in sound.items() if not fits), None)
@@ -80,6 +87,10 @@ def odd(state: Any) -> tuple[str, Any] | None:
 
 def _pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int) for one in value)
+
+
+def _sum(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], int | float) and _whole(value[1])
 
 
 def _whole(value: Any) -> bool:

@@ -80,6 +80,7 @@ class Steps:
         if part.judged:
             self.probe = part
             loss.total.backward()
+            self.setup.follow.add(ticket.task, loss.total.detach() * (whole.judged / share))
         window = self.windows.setdefault(ticket.task, Window())
         window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began)
         return part.judged

@@ -41,8 +41,9 @@ class Trainer:
     """Updates. None: 1000."""
     epochs: float | None = None
     """Instead of max_steps: until every task's rows have been seen so often."""
-    schedule: str | Schedule = "round_robin"
-    """Which task a step draws: "round_robin", "accumulate", or an object with `turns(step, tasks)`."""
+    schedule: str | Mapping[str, Any] | Schedule = "round_robin"
+    """Which task a step draws, by name, with options as {"name": "temperature", "cap": 1000}, or an object with
+    `turns(step, tasks)`: docs/schedules.md."""
     out: str | Path | None = None
     """The run's folder; a run found there is resumed. None: nothing is kept."""
     lr: float = 1e-3

@@ -61,6 +61,7 @@ class Validation:
         """
         setup, state = self.setup, self.setup.state
         found, confusions = self.figures()
+        setup.follow.evaluated(found)
         value, before = setup.choice.value(found), setup.choice.known(state.best)
         for name, figures in found.items():
             self.tell("valid", step, name, figures)
