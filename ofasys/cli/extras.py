@@ -14,6 +14,7 @@ from ofasys.planner.explain import needed_extra
 _FOR_WORK = ("dev", "bench")  # extras of those who work on this package
 _USES = {
     "hf": "rows given as datasets.Dataset",
+    "balance": "the balancer pcgrad",
     "track": "curves of a run in TensorBoard",
     "struct": "tables given as pandas.DataFrame",
 }

@@ -22,6 +22,7 @@ from ofasys.generator.options import SearchOptions
 from ofasys.metric import METRICS
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.task.schedule import SCHEDULES
+from ofasys.train.balance import BALANCERS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENUMS: dict[str, dict[str, Any]] = {
@@ -62,7 +63,8 @@ def run_schema() -> dict[str, Any]:
     task, model, trainer = (_section(name) for name in ("task", "model", "trainer"))
     task["properties"]["metrics"] = _metrics(task["properties"]["metrics"])
     task["properties"]["generate"] = _some(task["properties"]["generate"], _options())
-    trainer["properties"]["schedule"] = _schedule(trainer["properties"]["schedule"])
+    trainer["properties"]["schedule"] = _recorded(trainer["properties"]["schedule"], SCHEDULES)
+    trainer["properties"]["balance"] = _recorded(trainer["properties"]["balance"], BALANCERS)
     model["properties"] |= {
         "from": {"type": "string", "description": "The folder of a run or of a saved model to go on with."},
         "which": {"enum": ["best", "last"], "description": "Its checkpoint; without it the best, else the last."},
@@ -129,9 +131,9 @@ def _metrics(kind: Mapping[str, Any]) -> dict[str, Any]:
     return {"description": kind.get("description", ""), "anyOf": [one, {"type": "array", "items": one}], "default": []}
 
 
-def _schedule(kind: Mapping[str, Any]) -> dict[str, Any]:
-    """A name, or a mapping of it and the options of that schedule."""
-    made = {name: type(schedule) for name, schedule in SCHEDULES.items()}
+def _recorded(kind: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
+    """A name, or a mapping of it and the options of that record."""
+    made = {name: type(one) for name, one in records.items()}
     named = [
         {
             "type": "object",
@@ -144,7 +146,7 @@ def _schedule(kind: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "description": kind.get("description", ""),
         "anyOf": [{"enum": list(made)}, *named],
-        "default": "round_robin",
+        "default": kind["default"],
     }
 
 

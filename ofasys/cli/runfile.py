@@ -438,9 +438,10 @@ def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, 
 def _trainer_values(trainer: Trainer, notes: list[str]) -> dict[str, Any]:
     values = {name: getattr(trainer, name) for name in fields("trainer")}
     values["betas"], values["out"] = list(trainer.betas), "."
-    if not isinstance(trainer.schedule, str | Mapping):
-        notes.append(f"trainer: its schedule, a {type(trainer.schedule).__name__}")
-        del values["schedule"]
+    for name in ("schedule", "balance"):
+        if not isinstance(values[name], str | Mapping):
+            notes.append(f"trainer: its {name}, a {type(values[name]).__name__}")
+            del values[name]
     if trainer.callbacks:
         named = ", ".join(one.name or type(one).__name__ for one in trainer.callbacks)
         notes.append(f"trainer: its callbacks, {named}")

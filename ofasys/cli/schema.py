@@ -38,6 +38,7 @@ _IN_YAML: dict[str, dict[str, Any]] = {
     "model": {"config": dict[str, Any] | None, "engine": str, "tokenizer": str | None},
     "trainer": {
         "schedule": str | dict[str, Any],
+        "balance": str | dict[str, Any],
         "out": str | None,
         "betas": Annotated[tuple[float, float], Strict(False)],
     },
@@ -55,6 +56,7 @@ _EXPECTED = {
     "references": "a mapping, target column: the column that holds the list of its right answers",
     "config": "a mapping such as width: 128",
     "schedule": "a name, or a mapping such as name: temperature, cap: 1000",
+    "balance": "a name, or a mapping such as name: dwa, every: 50",
     "betas": "two numbers, as [0.9, 0.98]",
     "train": "a path, in quotes if need be",
     "valid": "a path, in quotes if need be",

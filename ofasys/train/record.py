@@ -36,8 +36,9 @@ def card_of(task: Task) -> TaskCard:
 def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_steps: int) -> dict[str, Any]:
     """A run as JSON. max_steps: as many as it has, also where the trainer counts in epochs."""
     settings = {f: v for f, v in vars(trainer).items() if f not in ("history", "live")} | {"max_steps": max_steps}
-    if not isinstance(settings["schedule"], str | Mapping):
-        settings["schedule"] = repr(settings["schedule"])
+    for name in ("schedule", "balance"):
+        if not isinstance(settings[name], str | Mapping):
+            settings[name] = repr(settings[name])
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
     size = {"size": model.size, "seed": model.seed, "config": model.engine_spec.written(model.config)}

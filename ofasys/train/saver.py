@@ -35,6 +35,7 @@ class Saver:
         check_held(setup.out, setup.held)
         setup.callbacks.call("before_save", self.view)
         setup.state.windows = {name: window.to_dict() for name, window in self.steps.windows.items()}
+        setup.state.balance = setup.kept_of_balancing()
         setup.state.follow = setup.follow.state()
         checkpoint.save(setup.out, setup.model, setup.optimizer, setup.state, names, setup.saved, setup.callbacks)
         setup.saved = setup.state.step

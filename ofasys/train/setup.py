@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,8 @@ from ofasys.task.loader import AHEAD
 from ofasys.task.schedule import Entry, Follows, Ledger, Measured, find
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
+from ofasys.train.balance import Balancing, Begun
+from ofasys.train.balance import find as find_balancer
 from ofasys.train.best import Choice
 from ofasys.train.best import choose as choose_best
 from ofasys.train.callback import Callbacks
@@ -55,6 +57,8 @@ class Setup:
     """Which task is drawn when."""
     follow: Follow
     """What tells the schedule of the run."""
+    balancing: Balancing
+    """How the tasks of one update share its step."""
     choice: Choice
     """By what the best checkpoint is chosen."""
     ending: Ending
@@ -70,6 +74,16 @@ class Setup:
     def max_steps(self) -> int:
         """Updates of the whole run."""
         return self.ending.max_steps
+
+    def kept_of_balancing(self) -> dict[str, Any]:
+        """What the balancer keeps, and whose it is."""
+        kept = self.balancing.state()
+        return {"of": self.balancer, "kept": kept} if kept else {}
+
+    @property
+    def balancer(self) -> str:
+        """What the balancer is called."""
+        return type(find_balancer(self.trainer.balance)).__name__
 
     @property
     def device(self) -> torch.device:
@@ -123,6 +137,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     restore_optimizer(optimizer, model, moments)
     if (what := not_finite(model, optimizer)) is not None:
         raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
+    balancing = _balanced(trainer, ledger, model, state)
     ending = Ending(max_steps, trainer.patience, trainer.best)
     saved = state.step if resumed else None
     return Setup(
@@ -134,6 +149,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         state,
         ledger,
         follow,
+        balancing,
         choice,
         ending,
         callbacks,
@@ -156,7 +172,7 @@ def _scheduled(trainer: Trainer, entries: Sequence[Entry], state: RunState, max_
             )
         try:
             schedule = schedule.begin(state.follow.get("schedule", {}))
-        except checkpoint.ODD as error:
+        except (KeyError, *checkpoint.ODD) as error:
             raise CheckpointError(
                 f"{trainer.out} holds a run whose schedule cannot go on from what it kept ({type(error).__name__}: "
                 f"{error}); give another `out`"
@@ -164,6 +180,46 @@ def _scheduled(trainer: Trainer, entries: Sequence[Entry], state: RunState, max_
     origin = (state.step * trainer.accumulate, state.drawn)
     ledger = Ledger(schedule, entries, max(state.step, max_steps) * trainer.accumulate, origin)
     return ledger, Follow(ledger, every, state.follow)
+
+
+def _balanced(trainer: Trainer, ledger: Ledger, model: GeneralistModel, state: RunState) -> Balancing:
+    """The balancer of the run, as it was at the last checkpoint. Errors: ConfigError where no update has several tasks,
+    CheckpointError for a state that it cannot go on from.
+    """
+    record = find_balancer(trainer.balance)
+    kind, names = type(record).__name__, [entry.name for entry in ledger.entries]
+    shared = frozenset(one for name, one in model.named_parameters() if name.startswith("engine."))
+    balancing = record.begin(Begun(names, shared, model.device, trainer.seed))
+    if type(balancing) is not Balancing:
+        _check_several(trainer, ledger, state.step)
+    if state.balance.get("of") == kind:
+        try:
+            balancing.restore(state.balance["kept"])
+        except (KeyError, *checkpoint.ODD) as error:
+            raise CheckpointError(
+                f"{trainer.out} holds a run whose balancer cannot go on from what it kept ({type(error).__name__}: "
+                f"{error}); give another `out`"
+            ) from error
+    return balancing
+
+
+def _check_several(trainer: Trainer, ledger: Ledger, start: int) -> None:
+    """Errors: ConfigError where one task at a time is learned, and so nothing is there to be balanced."""
+    per, said = trainer.accumulate, f"trainer.balance is {trainer.balance!r}"
+    if len(ledger.entries) == 1:
+        raise ConfigError(f"{said}, and there is one task, {ledger.entries[0].name!r}; leave it out, or give another")
+    first = {start, *(entry.join // per for entry in ledger.entries if entry.join >= start * per)}
+    end = (ledger.max_steps or 0) // per
+    if start >= end:
+        return
+    for update in sorted(update for update in first if update < end):
+        turns = [turn for step in range(update * per, (update + 1) * per) for turn in ledger.turns(step)]
+        if len({turn.task for turn in turns if turn.count}) > 1:
+            return
+    raise ConfigError(
+        f"{said}, and an update holds one task, so that there is nothing to balance in it; give "
+        f"schedule='accumulate', or accumulate={2 * per} or more"
+    )
 
 
 def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequence[TaskCard]) -> list[TaskCard]:

@@ -41,6 +41,8 @@ class RunState:
     """Tokens of a row, by task, where the schedule counts in them."""
     follow: dict[str, Any] = field(default_factory=dict)
     """What a schedule that goes by the run keeps, and the sums of losses it has not been told yet."""
+    balance: dict[str, Any] = field(default_factory=dict)
+    """The balancer's name and what it keeps."""
     precision: dict[str, str] | None = None
     """What it computes in, and why."""
     callbacks: dict[str, Any] = field(default_factory=dict)
@@ -80,6 +82,7 @@ def odd(state: Any) -> tuple[str, Any] | None:
         "tokens": _by_name(state.get("tokens", {}), lambda one: isinstance(one, int | float) and one > 0),
         "follow": isinstance(state.get("follow", {}), dict)
         and _by_name(state.get("follow", {}).get("losses", {}), _sum),
+        "balance": isinstance(state.get("balance", {}), dict),
         "callbacks": _by_name(state.get("callbacks", {}), lambda own: isinstance(own, dict)),
     }
     return next(((name, state.get(name)) for name, fits in sound.items() if not fits), None)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ofasys.errors import ConfigError
 from ofasys.program.batch import to_device
 from ofasys.seeds import key_of
 from ofasys.task.loader import Delivery
+from ofasys.train.balance.update import Balanced, totals_of
 from ofasys.train.optimizer import Finite, gradient_norm, learning_rate, step_clipped
 from ofasys.train.quarantine import Quarantine
 from ofasys.train.self_critical import self_critical
 from ofasys.train.setup import Setup
 from ofasys.train.update import Combined, Part, Window
+from ofasys.types import Loss
 
 
 class Steps:
@@ -28,6 +31,7 @@ class Steps:
         self.windows = {n: Window(**sums) for n, sums in setup.state.windows.items() if n in setup.tasks}
         self.finite = Finite(setup.device)
         self.probe: Part | None = None  # the last that was learned from
+        self.balanced = Balanced(setup.balancing, setup.model.parameters(), setup.balancer)
 
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
         """One optimizer step: all micro-batches of the step, then AdamW; no step where nothing in them can be judged.
@@ -40,9 +44,15 @@ class Steps:
         wholes: dict[tuple[str, int], Combined] = {}
         for part in parts:
             wholes.setdefault(part.key, Combined()).add(part)
-        learned = [self.backward(part, wholes[part.key], len(parts)) for part in parts]
-        if any(learned):
+        self.balanced.begin()
+        learned = list[Part]()
+        for task, own in self.balanced.by_task(parts):
+            learned += [part for part in own if self.backward(part, wholes[part.key], len(parts))]
+            self.balanced.close(task)
+        if learned:
+            self.balanced.finish(step)
             self.descend(step)
+            self.balanced.after(lambda: self.again(learned, wholes, len(parts)))
 
     def parts(self, step: int, stream: Iterator[Delivery]) -> list[Part]:
         """The micro-batches of one update; of a task that learns from a reward, of the model's own answers."""
@@ -72,18 +82,32 @@ class Steps:
         if part.batch is None or not part.batch.targets:
             return False
         began, ticket = time.perf_counter(), part.delivery.ticket
-        task, program = self.setup.tasks[ticket.task], self.setup.programs[ticket.task][part.delivery.instruction]
-        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
-        share = task.loss_weight * whole.drawn / of
-        batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.setup.device)
-        loss = self.model(program, batch, scale, task.smoothing)
+        program = self.setup.programs[ticket.task][part.delivery.instruction]
+        loss, share = self.forward(part, whole, of)
         if part.judged:
             self.probe = part
-            loss.total.backward()
+            self.balanced.weighed(part.key, share, loss.total).backward()
             self.setup.follow.add(ticket.task, loss.total.detach() * (whole.judged / share))
         window = self.windows.setdefault(ticket.task, Window())
         window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began)
         return part.judged
+
+    def forward(self, part: Part, whole: Combined, of: int) -> tuple[Loss, float]:
+        """The loss of one of the `of` micro-batches of an update, and the share its instruction has in that; with the
+        same weights always the same.
+        """
+        assert part.batch is not None
+        ticket = part.delivery.ticket
+        task, program = self.setup.tasks[ticket.task], self.setup.programs[ticket.task][part.delivery.instruction]
+        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
+        share = task.loss_weight * whole.drawn / of
+        batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.setup.device)
+        return self.model(program, batch, scale, task.smoothing), share
+
+    def again(self, parts: Sequence[Part], wholes: Mapping[tuple[str, int], Combined], of: int) -> dict[str, Tensor]:
+        """Task -> () the sum of the losses of its parts with the weights as they are now."""
+        with torch.no_grad():
+            return totals_of((part.key[0], self.forward(part, wholes[part.key], of)[0].total) for part in parts)
 
     def descend(self, step: int) -> None:
         """AdamW, with the gradients clipped; nothing from the first step on whose gradients are not finite."""
@@ -111,9 +135,10 @@ class Steps:
         return f"{lower}; no checkpoint was saved yet, so begin anew with a new model"
 
     def check_gradients(self) -> None:
-        """Errors: ConfigError for a step whose gradients were not finite."""
+        """Errors: ConfigError for a step whose gradients were not finite, or a loss that the balancer cannot weigh."""
         if (broken := self.finite.broken) is not None:
             step, norm = broken
             raise ConfigError(
                 f"the gradient is {norm} at step {step}; {self.advice()}; the weights are those of the step before"
             )
+        self.balanced.check()

@@ -18,6 +18,8 @@ from ofasys.hub.ofasys import OFASys
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
+from ofasys.train.balance import Balancer
+from ofasys.train.balance import find as find_balancer
 from ofasys.train.callback import Callback, Callbacks
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.interrupt import at_once
@@ -60,6 +62,9 @@ class Trainer:
     """The length that gradients are shortened to, all of them as one vector."""
     accumulate: int = 1
     """Steps of the schedule joined in one update."""
+    balance: str | Mapping[str, Any] | Balancer = "sum"
+    """How the tasks of one update share its step, by name, with options as {"name": "dwa", "every": 50}, or a record:
+    docs/balancers.md."""
     precision: str = "auto"
     """What is computed in, training and answers alike: "float32", "bfloat16", or "auto": bfloat16 where a few products
     and a step, timed at the start, are clearly faster in it. Weights are float32 either way."""
@@ -130,6 +135,7 @@ class Trainer:
                 f"trainer.patience is {self.patience}, and eval_every 0: there is nothing to wait for; give it"
             )
         find(self.schedule)
+        find_balancer(self.balance)
         Callbacks(self.callbacks)
         learning_rate(0, 1, self.lr, 0, self.decay)
         check(self.precision)

@@ -26,10 +26,12 @@ class Validation:
 
     def report(self, step: int) -> None:
         """A line per task over the steps since the last; none for a task that had no batch in them."""
+        weights = self.setup.balancing.weights()
         for name, window in self.steps.windows.items():
             if window.batches:
                 bad = len(self.setup.state.bad.get(name, ()))
                 figures = window.figures() | {"lr": self.steps.rate(step - 1), "bad": bad}
+                figures |= {"balance": weights[name]} if name in weights else {}
                 self.tell("train", step, name, figures)
                 self.steps.windows[name] = Window(seen=window.seen)
         self.log.show(step)

@@ -99,19 +99,18 @@ def test_tokens_are_measured_once_and_kept_with_the_run(tmp_path):
     assert set(tokens) == {"label", "fill", "box"}
 
 
-def test_a_state_that_no_schedule_kept_is_an_error(tmp_path):
-    settings = {"schedule": ADAPTIVE, "save_every": 1}
-    fit(tmp_path, **settings, max_steps=2)
-    for state in (tmp_path / "checkpoints").glob("step-*/state.json"):
-        text = state.read_text()
-        kept = json.loads(text)["follow"]
-        assert kept["losses"]
-        broken = {**json.loads(text), "follow": {**kept, "losses": {"label": "x"}}}
-        state.write_text(json.dumps(broken))
-        for sums in state.parent.glob("sums.json"):
-            sums.unlink()
-    with pytest.raises(CheckpointError):
-        fit(tmp_path, **settings)
+@pytest.mark.parametrize(
+    ("follow", "message"),
+    [
+        ({"losses": {"label": "x"}}, "follow is .*which no run has written"),
+        ({"schedule": {"of": ["train loss", 3], "left": {"x": 3}}}, "schedule cannot go on from what it kept"),
+    ],
+)
+def test_a_state_that_no_schedule_kept_is_an_error(tmp_path, follow, message):
+    fit(tmp_path, schedule=ADAPTIVE, max_steps=2)
+    tiny.rewrite_state(tmp_path, follow=follow)
+    with pytest.raises(CheckpointError, match=message):
+        fit(tmp_path, schedule=ADAPTIVE)
 
 
 def test_a_run_file_has_a_schedule_with_options(tmp_path):
