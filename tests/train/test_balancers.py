@@ -392,7 +392,9 @@ def test_a_loss_below_0_is_named_before_anything_is_saved(name, tmp_path):
     with pytest.raises(ConfigError, match=r"the loss of task 'numbers' was -.*give balance='pcgrad'"):
         fit(tmp_path, tasks=[tiny.label_task(valid=None), numbers], balance=name, **settings)
     assert not list(tmp_path.glob("checkpoints/*.json"))
-    fit(tasks=[tiny.label_task(valid=None), numbers], balance="pcgrad", **(settings | {"max_steps": 3}))
+    fit(
+        tasks=[tiny.label_task(valid=None), numbers], balance="pcgrad", **(settings | {"max_steps": 3, "save_every": 0})
+    )
 
 
 def test_another_balancer_than_before_begins_anew_and_is_told(tmp_path, caplog):
