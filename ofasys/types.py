@@ -241,21 +241,6 @@ class Sample:
         assert isinstance(run, TokenSpan)
         return run
 
-    @property
-    def prefix(self) -> np.ndarray:
-        """Of the only span."""
-        return self.run.prefix
-
-    @property
-    def tokens(self) -> np.ndarray | None:
-        """Of the only span."""
-        return self.run.tokens
-
-    @property
-    def states(self) -> np.ndarray | None:
-        """Of the only span."""
-        return self.run.states
-
 
 @dataclass(frozen=True)
 class SideBatch:

@@ -68,15 +68,15 @@ class Constraint:
     (E,), to (E,): single edges of state s are first[s]..first[s+1]-1, tokens ascending. slot_of (S,): the slot whose
     token is emitted here; -1 in prompt text, at loop heads that wait for a prompt, and at accept. class_of (S,): index
     into `classes`; -1 where nothing is to choose (prompt text, accept). single (S,): the only token allowed, else -1.
-    stoppable (S,): `end` is allowed here and something else too (free text, loop heads). text (S,): the state's range
-    edge is free text, which min_length and n-gram rules speak of. limit (S,): how many more tokens the free text may
-    take from this state on (UNLIMITED where nothing says). reserve (S,): tokens to keep in hand from here when every
-    text closes at once and every loop stops (the longest label is counted; the closing mark that ends the whole
-    sentence is not). trie_of (S,): the closed set, index into `tries`, a label of which begins or goes on here; else
-    -1. labels: whether all that is chosen is out of closed sets, and nothing is repeated. inside (S,): the same if a
-    stoppable state goes on instead of stopping: one token and all that must follow. grid (S, 2): (y, x) of the token
-    emitted here, -1 where it has none; None where no token has. seconds: what binding took, tokenising of prompts
-    included.
+    stoppable (S,): `end` is allowed here and something else too (free text, loop heads). loops (S,): a round of a loop
+    begins here, and the end mark leaves it. text (S,): the state's range edge is free text, which min_length and n-gram
+    rules speak of. limit (S,): how many more tokens the free text may take from this state on (UNLIMITED where nothing
+    says). reserve (S,): tokens to keep in hand from here when every text closes at once and every loop stops (the
+    longest label is counted; the closing mark that ends the whole sentence is not). trie_of (S,): the closed set, index
+    into `tries`, a label of which begins or goes on here; else -1. labels: whether all that is chosen is out of closed
+    sets, and nothing is repeated. inside (S,): the same if a stoppable state goes on instead of stopping: one token and
+    all that must follow. grid (S, 2): (y, x) of the token emitted here, -1 where it has none; None where no token has.
+    seconds: what binding took, tokenising of prompts included.
     """
 
     start: int
@@ -92,6 +92,7 @@ class Constraint:
     class_of: Ints
     single: Ints
     stoppable: Bools
+    loops: Bools
     text: Bools
     limit: Ints
     reserve: Ints
@@ -166,6 +167,10 @@ class Constraint:
             place = np.minimum(np.searchsorted(self._key, key), len(self._key) - 1)
             out = np.where((self._key[place] == key) & ~inside, self.to[place], out)
         return np.where(states < 0, -1, out)
+
+    def control(self, states: Ints, tokens: Ints) -> Bools:
+        """(T,): which of tokens (T,), emitted in states (T,), are part of no value: the end marks that leave a loop."""
+        return self.loops[states] & (tokens == self.end)
 
     def walk(self, tokens: Ints) -> Ints:
         """The state before each of tokens (T,), from start on. Runs inside a free text cost no Python per token."""
@@ -262,6 +267,7 @@ class _Builder:
         self.reserve: list[int] = []
         self.edges: list[tuple[Ints, Ints, Ints]] = []  # state, token, to
         self.stops: list[int] = []  # free texts and loop heads
+        self.loops: list[int] = []  # loop heads
         self.grid: dict[int, tuple[int, int]] = {}  # state -> (y, x)
         self.groups: dict[tuple[object, ...], int] = {}
         self.classes: list[EmissionClass] = []
@@ -462,6 +468,7 @@ class _Builder:
         if not items:
             raise ValueError("a loop needs something to repeat")
         head = self.state()
+        self.loops.append(head)
         self.reserve[head] = self.closing(after)
         rest = self.sentence(items[1:], head)
         return self.item(items[0], rest, head, after)
@@ -494,6 +501,8 @@ class _Builder:
         single[(hi - lo) + edges != 1] = -1
         stoppable = np.zeros(count, dtype=np.bool_)
         stoppable[self.stops] = True
+        loops = np.zeros(count, dtype=np.bool_)
+        loops[self.loops] = True
         onward = np.where(hi > lo, reserve[after], 0)
         keep = token != self.end
         np.maximum.at(onward, state[keep], reserve[to[keep]])
@@ -514,6 +523,7 @@ class _Builder:
             class_of=group,
             single=single,
             stoppable=stoppable,
+            loops=loops,
             text=np.array(self.text, dtype=np.bool_),
             limit=limit,
             reserve=reserve,

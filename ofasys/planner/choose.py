@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from ofasys.criterion import Criterion
 from ofasys.criterion.criterion import CONTRAST
@@ -13,10 +13,11 @@ from ofasys.language import Contrast, Instruction, Option, Place, Repetition, Se
 from ofasys.language import Slot as SlotTree
 from ofasys.modality import Defaults, Modality, Registry, default_registry, lexicon, plugin
 from ofasys.planner.plan import Plan
-from ofasys.planner.slot import Choice, Fill, Prompt, Repeat, SlotPlan, Step, Views
+from ofasys.planner.slot import Choice, Fill, Prompt, Repeat, SlotPlan, Step, Views, items_of
 from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Settings = Mapping[str, Any]
+AnyStep = TypeVar("AnyStep", bound=Step)
 A_RANGE = "a dict of range -> how many ids it has, or None"
 
 
@@ -51,10 +52,9 @@ class _Planner:
             )
         counter = iter(range(len(slots)))
         source = self.steps(self.instruction.source, "source", counter)
-        target = self.steps(self.instruction.target, "target", counter)
-        automaton = tuple(self.item(step, slots) for step in target)
-        _check_target(str(self.instruction), target, automaton, slots)
-        return Plan(str(self.instruction), tuple(slots), source, target, automaton)
+        target = self.with_items(self.steps(self.instruction.target, "target", counter), slots)
+        _check_target(str(self.instruction), target, slots)
+        return Plan(str(self.instruction), tuple(slots), source, target)
 
     def slot(self, index: int, place: Place) -> SlotPlan:
         tree, side = place.slot, place.side
@@ -93,13 +93,9 @@ class _Planner:
             positions=spec.positions if isinstance(spec.positions, str) else spec.positions(values),
             criterion=criterion,
             generator=generator,
-            postprocess=Choice(preprocess.name, preprocess.why),
             kind=learned_by.kind if learned_by else None,
             label_slot=None,
-            weight=values["weight"],
-            no_loss=side == "target" and values["no_loss"],
             closed_set=bool(values["closed_set"]) or spec.labelled,
-            is_label=values["is_label"],
             value=spec.value,
             ranges=tuple(sorted(plugin.asked(str(tree), "ranges", spec.ranges, [values], Mapping, A_RANGE).items())),
             expected=plugin.asked(str(tree), "expected", spec.expected, [values], int, "a whole number of positions"),
@@ -277,13 +273,19 @@ class _Planner:
 
         return tuple(step(segment) for segment in sentence.segments)
 
-    def item(self, step: Step, slots: list[SlotPlan]) -> Item:
-        if isinstance(step, Prompt):
-            return Forced(step.text)
-        if isinstance(step, Repeat):
-            return Loop(tuple(self.item(inner, slots) for inner in step.steps))
-        assert isinstance(step, Fill)
-        slot = slots[step.slot]
+    def with_items(self, steps: tuple[AnyStep, ...], slots: list[SlotPlan]) -> tuple[AnyStep, ...]:
+        """The steps of a target, each slot with what it is to the automaton."""
+        found: list[Any] = []
+        for step in steps:
+            if isinstance(step, Fill):
+                found.append(replace(step, item=self.item(slots[step.slot])))
+            elif isinstance(step, Repeat):
+                found.append(replace(step, steps=self.with_items(step.steps, slots)))
+            else:
+                found.append(step)
+        return tuple(found)
+
+    def item(self, slot: SlotPlan) -> Item:
         spec = self.registry.spec(slot.modality)
         if slot.no_loss:
             return Given(slot.index)
@@ -345,7 +347,8 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], slots: list[SlotPlan]) -> None:
+def _check_target(text: str, steps: tuple[Step, ...], slots: list[SlotPlan]) -> None:
+    items = items_of(steps)
     if not any(slot.criterion for slot in slots):
         what = "the target needs a slot without no_loss" if steps else "give a source slot a criterion=..."
         raise PlanError(f"{text}: nothing to learn and nothing to generate; {what}")

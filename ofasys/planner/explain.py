@@ -100,7 +100,7 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
         over = "its closed set" if slot.closed_set else _ranges(plan, slot) or f"the whole {slot.value}"
         lines.append(f"{pad}    generator   {_choice(slot.generator.name, slot.generator.why)} over {over}")
         lines.append(
-            f"{pad}    answer      {slot.postprocess.name} back to {about}; out[{slot.column!r}], out.{slot.value}"
+            f"{pad}    answer      {slot.preprocess.name} back to {about}; out[{slot.column!r}], out.{slot.value}"
         )
     elif slot.made_as.embedded:
         lines.append(f"{pad}    answer      its embedding; out[{slot.column!r}]")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from ofasys.generator import Generator
+from ofasys.generator.generator import SEARCH
 from ofasys.language import Group
 from ofasys.planner.explain import explain
-from ofasys.planner.slot import SlotPlan, Step, Views
+from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views, items_of
 from ofasys.types import Free, Item, Loop
 
 
@@ -26,9 +27,12 @@ class Plan:
     source: tuple[Step, ...]
     """The steps of its stream, in order."""
     target: tuple[Step, ...]
-    """The steps of its stream, in order."""
-    automaton: tuple[Item, ...]
-    """The target sentence, as training and generation read it."""
+    """The steps of its stream, in order, each with what it is to the target's automaton."""
+
+    @cached_property
+    def automaton(self) -> tuple[Item, ...]:
+        """The target sentence as training and generation read it."""
+        return items_of(self.target)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -43,7 +47,6 @@ class Plan:
             "slots": [_plain(_chosen(slot)) for slot in self.slots],
             "source": [_tagged(step) for step in self.source],
             "target": [_tagged(step) for step in self.target],
-            "automaton": [_tagged(item) for item in self.automaton],
         }
 
     def on(self, side: str) -> Iterator[SlotPlan]:
@@ -78,9 +81,57 @@ class Plan:
         return tuple(slot for slot in self.answered if slot.is_label) or self.answered
 
     @property
+    def generator(self) -> Generator:
+        """The generator of the target's tokens: its slots share one."""
+        made = (s.made_by for s in self.on("target") if s.made_by and s.made_as.tokens)
+        return next(made, SEARCH)
+
+    @cached_property
+    def dropped(self) -> float | None:
+        """The share of samples trained without what the source asks for; None where no slot wants guidance.
+
+        A source that is learned from itself is never left out.
+        """
+        if any(slot.kind is not None for slot in self.on("source")):
+            return None
+        shares = [slot.values["drop"] for slot in self.on("target") if slot.made_as.dropped]
+        return max(shares) if shares else None
+
+    @cached_property
+    def rewarded(self) -> SlotPlan | None:
+        """The slot that learns from a reward."""
+        return next((s for s in self.slots if s.learned_by and s.learned_by.rewarded), None)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The plain texts of both streams, in order."""
+        steps = [
+            inner
+            for step in (*self.source, *self.target)
+            for inner in (step.steps if isinstance(step, Repeat) else (step,))
+        ]
+        return tuple(step.text for step in steps if isinstance(step, Prompt))
+
+    @cached_property
+    def repeats(self) -> tuple[Repeat, ...]:
+        """The repetitions, source then target."""
+        return tuple(step for step in (*self.source, *self.target) if isinstance(step, Repeat))
+
+    @property
     def views(self) -> Views | None:
         """The contrast, if it is one."""
         return next((step for step in self.source if isinstance(step, Views)), None)
+
+    def spread(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with each repetition's list of tuples taken apart; then without columns that are None.
+
+        Errors: DataError where its lists do not fit.
+        """
+        if self.repeats:
+            row = {name: value for name, value in row.items() if value is not None}
+        for step in self.repeats:
+            row = step.group.spread(row)
+        return row
 
     def __str__(self) -> str:
         return explain(self)
@@ -104,6 +155,8 @@ def _tagged(part: Any) -> dict[str, Any]:
     for name, value in values.items():
         if isinstance(value, Group):
             values[name] = {"columns": list(value.columns), "column": value.column}
+        elif hasattr(value, "__dataclass_fields__"):
+            values[name] = _tagged(value)
         elif isinstance(value, tuple) and value and hasattr(value[0], "__dataclass_fields__"):
             values[name] = [_tagged(inner) for inner in value]
     return {"kind": type(part).__name__.lower(), **values}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ofasys.criterion import NOTHING, Criterion, Kind
 from ofasys.generator import Generator
 from ofasys.language import Group
+from ofasys.types import Forced, Item, Loop
 
 
 @dataclass(frozen=True)
@@ -40,19 +43,12 @@ class SlotPlan:
     """ "1-D", "2-D" or "3-D"."""
     criterion: Choice | None
     generator: Choice | None
-    postprocess: Choice
     kind: str | None
     """Its kind of target, by name."""
     label_slot: int | None
     """The slot it learns from."""
-    weight: float
-    """Factor of its loss."""
-    no_loss: bool
-    """Given with the sample, neither learned nor generated."""
     closed_set: bool
     """Its value is one of a known set."""
-    is_label: bool
-    """Metrics look at it, and at others so marked, alone."""
     value: str
     """What its value is called, in outputs and to metrics."""
     ranges: tuple[tuple[str, int | None], ...]
@@ -78,6 +74,21 @@ class SlotPlan:
         """The options as name -> value, and under `column` the column."""
         return {name: value for name, value, _ in self.options} | {"column": self.column}
 
+    @cached_property
+    def weight(self) -> float:
+        """Factor of its loss."""
+        return float(self.values["weight"])
+
+    @cached_property
+    def no_loss(self) -> bool:
+        """Of a target: given with the sample, neither learned nor generated."""
+        return self.side == "target" and bool(self.values["no_loss"])
+
+    @cached_property
+    def is_label(self) -> bool:
+        """Metrics look at it, and at others so marked, alone."""
+        return bool(self.values["is_label"])
+
     @property
     def name(self) -> str:
         """As a person would point at it: `TEXT:cap`."""
@@ -95,12 +106,19 @@ class Prompt:
 
     text: str
 
+    @property
+    def item(self) -> Item:
+        """What it is to the target's automaton."""
+        return Forced(self.text)
+
 
 @dataclass(frozen=True)
 class Fill:
     """A slot's value in the stream."""
 
     slot: int
+    item: Item | None = None
+    """What it is to the target's automaton; None in a source."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,11 @@ class Repeat:
         """Indices of the slots inside."""
         return tuple(step.slot for step in self.steps if isinstance(step, Fill))
 
+    @property
+    def item(self) -> Item:
+        """What it is to the target's automaton."""
+        return Loop(items_of(self.steps))
+
 
 @dataclass(frozen=True)
 class Views:
@@ -126,5 +149,15 @@ class Views:
     right: int
     """A slot."""
 
+    @property
+    def item(self) -> None:
+        """None: they stand in a source."""
+        return None
+
 
 Step = Prompt | Fill | Repeat | Views
+
+
+def items_of(steps: Iterable[Step]) -> tuple[Item, ...]:
+    """Steps of a target as its automaton has them."""
+    return tuple(step.item for step in steps if step.item is not None)

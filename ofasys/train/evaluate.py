@@ -18,7 +18,6 @@ from ofasys.errors import DataError, LoadingError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.metric import Confusion, Metric
 from ofasys.modality import Context
-from ofasys.planner import Repeat
 from ofasys.program.answer import Answer
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
@@ -197,9 +196,7 @@ def true_values(program: Program, row: Mapping[str, Any], root: str | Path | Non
     start.
     """
     context = Context(root=root)
-    for step in program.plan.target:
-        if isinstance(step, Repeat):
-            row = step.group.spread(row)
+    row = program.plan.spread(row)
     found = {}
     for slot in program.plan.answered:
         value, canonical = row.get(slot.column), program.preprocessors[slot.index].canonical
