@@ -162,6 +162,29 @@ def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) ->
             yield delivery
 
 
+class Feed:
+    """Deliveries from a step on, and begun anew at another step where what was prepared ahead is no longer right."""
+
+    def __init__(self, begin: Callable[[int], Generator[Delivery, None, None]], step: int) -> None:
+        """begin: step -> the deliveries from there on."""
+        self.begin, self.made = begin, begin(step)
+
+    def __iter__(self) -> Feed:
+        return self
+
+    def __next__(self) -> Delivery:
+        return next(self.made)
+
+    def reopen(self, step: int) -> None:
+        """What was prepared ahead is dropped."""
+        self.made.close()
+        self.made = self.begin(step)
+
+    def close(self) -> None:
+        """Workers end."""
+        self.made.close()
+
+
 def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int) -> Generator[Delivery, None, None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or tokenizers warns in every forked worker
     loader = DataLoader(

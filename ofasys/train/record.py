@@ -48,6 +48,7 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
             "plans": [p.fingerprint for p in task.plans],
             "data": {split: source.describe() for split, source in task.sources.items()},
             **asdict(task.entry()),
+            **{"join": task.join, "leave": task.leave},
             **{name: getattr(task, name) for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets")},
         }
         for task in tasks
@@ -62,7 +63,11 @@ def changes(out: Path, now: Mapping[str, Any]) -> list[str]:
     except (OSError, ValueError, RecursionError):  # nothing rests on it
         return []
     old, new = dict(_flat(before)), dict(_flat(json.loads(json.dumps(now))))
-    return [f"{key} {old[key]!r:.60} -> {new[key]!r:.60}" for key in new if key in old and old[key] != new[key]]
+    there, here = _names(before), _names(now)
+    turnover = [f"task {name!r} is new" for name in sorted(here - there)]
+    turnover += [f"task {name!r} is not trained any more" for name in sorted(there - here)]
+    told = [f"{key} {old[key]!r:.60} -> {new[key]!r:.60}" for key in new if key in old and old[key] != new[key]]
+    return turnover + told
 
 
 def recorded(out: Path | None) -> Any:
@@ -78,6 +83,11 @@ def history(out: Path) -> list[dict[str, Any]]:
     rows = (row for _, row in log_lines(out / "metrics.jsonl") if row is not None)
     told = (row for row in rows if row.get("kind") in ("train", "valid"))
     return [{name: nan if value is None else value for name, value in row.items()} for row in told]
+
+
+def _names(record: Any) -> set[str]:
+    tasks = record.get("tasks") if isinstance(record, Mapping) else None
+    return {str(task.get("name")) for task in tasks if isinstance(task, dict)} if isinstance(tasks, list) else set()
 
 
 def _flat(values: Any, prefix: str = "") -> list[tuple[str, Any]]:

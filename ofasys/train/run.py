@@ -13,7 +13,7 @@ import torch
 
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, Feed, Ticket, deliveries
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.callback import RunView
@@ -27,6 +27,7 @@ from ofasys.train.saving import writing
 from ofasys.train.setup import set_up
 from ofasys.train.steps import Steps
 from ofasys.train.trial import trial_of
+from ofasys.train.turnover import Turnover
 from ofasys.train.validation import Validation
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Run:
         self.quarantine = Quarantine(setup, self.log)
         self.steps = Steps(setup, self.quarantine)
         self.saver = Saver(setup, self.steps, self.view)
-        self.validation = Validation(setup, self.steps, self.saver, self.log, self.view)
+        self.turnover = Turnover(setup, self.log, self.view)
+        self.validation = Validation(setup, self.steps, self.saver, self.log, self.view, self.turnover)
 
     def fit(self) -> GeneralistModel:
         """Train to the end, from where the run is; the model, ready to answer."""
@@ -84,7 +86,9 @@ class Run:
         assembler = Assembler(self.tasks, self.setup.programs, self.trainer.seed)
         cuda = [self.setup.device] if self.setup.device.type == "cuda" else []
         with (
-            closing(deliveries(assembler, self.tickets(start), self.trainer.workers)) as stream,
+            closing(
+                Feed(lambda step: deliveries(assembler, self.tickets(step), self.trainer.workers), start)
+            ) as stream,
             torch.random.fork_rng(cuda),
             self.log,
             Interrupt() as interrupt,
@@ -97,6 +101,9 @@ class Run:
                 for step in range(start, self.setup.max_steps):
                     if self.state.stopped:
                         break
+                    if self.turnover.changed:
+                        stream.reopen(step)
+                        self.turnover.changed = False
                     call("before_step", self.view)
                     self.steps.update(step, stream)
                     self.close(step + 1)
@@ -122,6 +129,7 @@ class Run:
         self.state.step = self.view.step = done
         self.setup.callbacks.call("after_step", self.view)
         self.setup.follow.after(done)
+        self.turnover.updated(done)
         last = done == self.setup.max_steps or self.setup.ending.asked(self.state, self.view.ended)
         evaluating = last or bool(trainer.eval_every and done % trainer.eval_every == 0)
         reporting = last or done % trainer.log_every == 0

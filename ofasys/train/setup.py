@@ -33,6 +33,7 @@ from ofasys.train.saving import not_finite
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
 from ofasys.train.state import RunState
 from ofasys.train.tokens import tokens_of_a_row
+from ofasys.train.turnover import check_conditions, entries_now
 from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
@@ -98,7 +99,6 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     for a run that cannot be gone on with.
     """
     by_name = {task.name: task for task in tasks}
-    entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
     for task in tasks:
         task.source("train")
     if trainer.eval_every and not any("valid" in task.sources for task in tasks):
@@ -107,6 +107,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     if trainer.epochs is not None:
         _log.warning(f"{trainer.epochs:g} epochs are {max_steps} steps")
     choice = choose_best(trainer.best, tasks)
+    check_conditions(tasks, trainer.eval_every)
     callbacks = Callbacks(trainer.callbacks)
     # Of tasks the model knows and this run does not: their weights are still there.
     others = [card for card in model.cards if card.name not in by_name]
@@ -126,6 +127,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         now = fingerprints(tasks)
         tell_data(state.data, now, tasks)
         state.data |= now
+    entries = [in_micro_steps(entry, trainer.accumulate) for entry in entries_now(tasks, state)]
     ledger, follow = _scheduled(trainer, entries, state, max_steps)
     programs = _grown(trainer, model, tasks, others)
     if isinstance(ledger.schedule, Measured) and ledger.schedule.needs_tokens:
@@ -178,7 +180,10 @@ def _scheduled(trainer: Trainer, entries: Sequence[Entry], state: RunState, max_
                 f"{error}); give another `out`"
             ) from error
     origin = (state.step * trainer.accumulate, state.drawn)
-    ledger = Ledger(schedule, entries, max(state.step, max_steps) * trainer.accumulate, origin)
+    end = (
+        state.step if state.stopped is not None else max(state.step, max_steps)
+    )  # a run may have ended for want of tasks
+    ledger = Ledger(schedule, entries, end * trainer.accumulate, origin)
     return ledger, Follow(ledger, every, state.follow)
 
 

@@ -41,6 +41,10 @@ class RunState:
     """Tokens of a row, by task, where the schedule counts in them."""
     follow: dict[str, Any] = field(default_factory=dict)
     """What a schedule that goes by the run keeps, and the sums of losses it has not been told yet."""
+    turnover: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """Task -> "join" or "leave" -> the step at which its condition was met, that condition, and why."""
+    plateaus: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Figure of a condition -> its best value, and the evaluations since."""
     balance: dict[str, Any] = field(default_factory=dict)
     """The balancer's name and what it keeps."""
     precision: dict[str, str] | None = None
@@ -82,6 +86,10 @@ def odd(state: Any) -> tuple[str, Any] | None:
         "tokens": _by_name(state.get("tokens", {}), lambda one: isinstance(one, int | float) and one > 0),
         "follow": isinstance(state.get("follow", {}), dict)
         and _by_name(state.get("follow", {}).get("losses", {}), _sum),
+        "turnover": _by_name(state.get("turnover", {}), lambda events: _by_name(events, _event)),
+        "plateaus": _by_name(
+            state.get("plateaus", {}), lambda one: isinstance(one, dict) and _whole(one.get("waited"))
+        ),
         "balance": isinstance(state.get("balance", {}), dict),
         "callbacks": _by_name(state.get("callbacks", {}), lambda own: isinstance(own, dict)),
     }
@@ -90,6 +98,10 @@ def odd(state: Any) -> tuple[str, Any] | None:
 
 def _pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int) for one in value)
+
+
+def _event(value: Any) -> bool:
+    return isinstance(value, dict) and _whole(value.get("step")) and isinstance(value.get("condition"), str)
 
 
 def _sum(value: Any) -> bool:

@@ -13,6 +13,7 @@ from ofasys.train.saver import Saver
 from ofasys.train.saving import writing
 from ofasys.train.setup import Setup
 from ofasys.train.steps import Steps
+from ofasys.train.turnover import Turnover
 from ofasys.train.update import Window
 
 _log = logging.getLogger("ofasys")
@@ -21,8 +22,11 @@ _log = logging.getLogger("ofasys")
 class Validation:
     """Reports, evaluates, and says which checkpoint is the best."""
 
-    def __init__(self, setup: Setup, steps: Steps, saver: Saver, log: RunLog, view: RunView) -> None:
+    def __init__(
+        self, setup: Setup, steps: Steps, saver: Saver, log: RunLog, view: RunView, turnover: Turnover
+    ) -> None:
         self.setup, self.steps, self.saver, self.log, self.view = setup, steps, saver, log, view
+        self.turnover = turnover
 
     def report(self, step: int) -> None:
         """A line per task over the steps since the last; none for a task that had no batch in them."""
@@ -71,6 +75,7 @@ class Validation:
                 with writing(setup.out, "the log", setup.saved):
                     self.log.write("classes", step, name, {"column": column, **confusion.line()})
         self.log.show(step)
+        self.turnover.evaluated(step, found)
         better = setup.choice.better(value, before)
         if better:
             names = sorted(setup.choice.tasks)
