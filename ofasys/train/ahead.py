@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ofasys import flow
 from ofasys.errors import DataError
 from ofasys.planner import SlotPlan
 from ofasys.program.program import Program
@@ -33,7 +34,9 @@ MOST_NAMED = 3  # labels named in an error
 
 @dataclass(frozen=True)
 class Looked:
-    """What was seen of a split. rows: how many it has. read, of which bad: how many were looked at. first: why not."""
+    """What was seen of a split. rows: how many it has. read, of which bad: how many were looked at. first: why not.
+    tokens: stream positions of a training row, both sides together, on average.
+    """
 
     task: str
     split: str
@@ -41,6 +44,7 @@ class Looked:
     read: int
     bad: int = 0
     first: str = ""
+    tokens: float = 0.0
 
     def __str__(self) -> str:
         found = f"{self.bad} of the {self.read} rows looked at cannot be used, the first: {self.first}"
@@ -66,7 +70,7 @@ def look_ahead(tasks: Sequence[Task], programs: Mapping[str, Sequence[Program]],
 
 
 def _training(task: Task, programs: Sequence[Program], seed: int) -> Looked:
-    rows, tried, errors = len(task.source("train")), 0, list[DataError]()
+    rows, tried, errors, positions = len(task.source("train")), 0, list[DataError](), list[int]()
     for row in _wider(rows):
         if tried >= FEW and len(errors) < tried:
             break
@@ -74,7 +78,8 @@ def _training(task: Task, programs: Sequence[Program], seed: int) -> Looked:
         try:
             for program in programs:
                 random = np.random.Generator(np.random.PCG64(sample_seed(seed, f"{task.name}/ahead", 0, row)))
-                read(task, program, "train", row, random, training=True)
+                sample = read(task, program, "train", row, random, training=True)[1]
+                positions.append(flow.collate(program, [sample]).positions)
         except DataError as error:
             if task.on_bad == "stop":
                 raise
@@ -83,7 +88,8 @@ def _training(task: Task, programs: Sequence[Program], seed: int) -> Looked:
         which = "all there are" if tried == rows else "evenly spread"
         errors[0].message = f"none of {tried} training rows ({which}) can be used; the first: {errors[0].message}"
         raise errors[0]
-    return Looked(task.name, "train", rows, tried, len(errors), str(errors[0]) if errors else "")
+    tokens = sum(positions) / max(1, len(positions))
+    return Looked(task.name, "train", rows, tried, len(errors), str(errors[0]) if errors else "", tokens)
 
 
 def _wider(rows: int) -> Iterator[int]:

@@ -35,7 +35,9 @@ def card_of(task: Task) -> TaskCard:
 
 def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_steps: int) -> dict[str, Any]:
     """A run as JSON. max_steps: as many as it has, also where the trainer counts in epochs."""
-    settings = {f: v for f, v in vars(trainer).items() if f not in ("history", "live")} | {"max_steps": max_steps}
+    settings = {f: v for f, v in vars(trainer).items() if f not in ("history", "live", "foretell")} | {
+        "max_steps": max_steps
+    }
     for name in ("schedule", "balance"):
         if not isinstance(settings[name], str | Mapping):
             settings[name] = repr(settings[name])

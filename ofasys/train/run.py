@@ -17,6 +17,7 @@ from ofasys.task.loader import Assembler, Feed, Ticket, deliveries
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.callback import RunView
+from ofasys.train.forecast import Forecast, forecast
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
 from ofasys.train.precision import choose
@@ -57,9 +58,10 @@ class Run:
         changed = changes(setup.out, record) if setup.out is not None and setup.resumed else []
         left = setup.ending.begin(setup.out, self.state, changed)
         if left or self.due:
-            self.look_ahead()
-            chosen = choose(self.trainer.precision, setup, lambda: trial_of(setup))
-            self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
+            looked = self.look_ahead()
+            self.choose_precision()
+            if self.trainer.foretell is not None:
+                self.trainer.foretell(forecast(setup, looked))
             if setup.out is not None:
                 with writing(setup.out, RECORD, setup.saved):
                     write_json(setup.out / RECORD, record | {"precision": self.state.precision})
@@ -70,6 +72,17 @@ class Run:
             setup.callbacks.call("after_fit", self.view)
         self.model.eval()
         return self.model
+
+    def choose_precision(self) -> None:
+        """The number format that all passes are made in, from now on."""
+        chosen = choose(self.trainer.precision, self.setup, lambda: trial_of(self.setup))
+        self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
+
+    def forecast(self) -> Forecast:
+        """What the steps that are left will be. Errors: as of `look_ahead`."""
+        looked = self.look_ahead()
+        self.choose_precision()
+        return forecast(self.setup, looked)
 
     @property
     def due(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from numbers import Integral
@@ -22,6 +22,7 @@ from ofasys.train.balance import Balancer
 from ofasys.train.balance import find as find_balancer
 from ofasys.train.callback import Callback, Callbacks
 from ofasys.train.evaluate import evaluate_task
+from ofasys.train.forecast import Forecast
 from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
 from ofasys.train.lock import check_place, one_run
@@ -97,6 +98,8 @@ class Trainer:
     """Parts of one's own, called in this order: docs/add-a-callback.md."""
     history: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
     """The lines of the log, after `fit`."""
+    foretell: Callable[[Forecast], None] | None = field(default=None, init=False, repr=False, compare=False)
+    """What `fit` tells its forecast to, before the first step. None: it makes none."""
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("accumulate", "log_every", "eval_batch_size"), 1)
@@ -174,6 +177,17 @@ class Trainer:
         """
         check_place(self.out)
         return Run(self, generalist(model), _listed(tasks)).look_ahead()
+
+    def forecast(self, *, model: Model, tasks: Sequence[Task] | Task) -> Forecast:
+        """What `check` does, and for each task what `fit` would train of it: samples, tokens, share, epochs, first
+        repeat and time; prints as a table.
+
+        The model grows as the tasks ask; the run's folder stays as it is. Errors: as of `fit`.
+        """
+        check_place(self.out)
+        listed = _listed(tasks)
+        with as_given(listed):
+            return Run(self, generalist(model), listed).forecast()
 
     def evaluate(
         self,

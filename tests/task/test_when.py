@@ -55,7 +55,7 @@ def test_what_a_text_says(text, expected):
     ],
 )
 def test_what_says_nothing_is_answered(text):
-    with pytest.raises(ConfigError, match="task 'own' has leave=.*; it is a step, or a condition as '3 epochs'"):
+    with pytest.raises(ConfigError, match=r"task 'own' has leave=.*; it is a step, or a condition as '3 epochs'"):
         condition(text, "own", "leave")
 
 

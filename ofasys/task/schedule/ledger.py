@@ -40,6 +40,11 @@ class Ledger:
         self._stretches: dict[int, tuple[tuple[Entry, ...], frozenset[str]]] = {}
         self._memory = (self.origin_step, self._origin)
 
+    @property
+    def counts(self) -> bool:
+        """Whether the place in the data at any step is found at once; else all turns before it are gone through."""
+        return self._counts is not None
+
     def turns(self, step: int) -> list[Turn]:
         """The schedule's turns at a step, checked."""
         active, names = self._active(step)
