@@ -5,12 +5,13 @@ What there is before the first step is made in `setup.py`; what a step, an evalu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
 
+from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
 from ofasys.task.loader import Assembler, Feed, Ticket, deliveries
@@ -45,9 +46,10 @@ class Run:
         self.view = RunView(model, setup.optimizer, tuple(tasks), setup.max_steps, setup.state.step)
         self.log = RunLog(setup.out, setup.max_steps, setup.state.step, trainer.live)
         self.quarantine = Quarantine(setup, self.log)
-        self.steps = Steps(setup, self.quarantine)
+        self.steps = Steps(setup, self.quarantine, self.view)
         self.saver = Saver(setup, self.steps, self.view)
         self.turnover = Turnover(setup, self.log, self.view)
+        self.view.log = self.tell
         self.validation = Validation(setup, self.steps, self.saver, self.log, self.view, self.turnover)
 
     def fit(self) -> GeneralistModel:
@@ -127,6 +129,14 @@ class Run:
                 self.quarantine.tell(but=getattr(error, "task", None))
                 raise
         self.quarantine.tell()
+
+    def tell(self, kind: str, step: int, task: str | None, figures: Mapping[str, float]) -> None:
+        """What a callback tells: to the history and to the log."""
+        if kind in ("train", "valid", "classes", "turnover"):
+            raise ConfigError(f"a callback tells a line of kind {kind!r}, which is the run's own; give it another word")
+        self.trainer.history.append({"kind": kind, "step": step, **({"task": task} if task else {}), **figures})
+        with writing(self.setup.out, "the log", self.setup.saved):
+            self.log.write(kind, step, task, figures)
 
     def tickets(self, start: int) -> Iterator[Ticket]:
         """Every micro-batch of the rest of the run, in order."""

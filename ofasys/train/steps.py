@@ -14,6 +14,7 @@ from ofasys.program.batch import to_device
 from ofasys.seeds import key_of
 from ofasys.task.loader import Delivery
 from ofasys.train.balance.update import Balanced, totals_of
+from ofasys.train.callback import RunView
 from ofasys.train.optimizer import Finite, gradient_norm, learning_rate, step_clipped
 from ofasys.train.quarantine import Quarantine
 from ofasys.train.self_critical import self_critical
@@ -25,12 +26,13 @@ from ofasys.types import Loss
 class Steps:
     """Takes the steps of a run, and adds up what they found until somebody asks."""
 
-    def __init__(self, setup: Setup, quarantine: Quarantine) -> None:
-        self.setup, self.quarantine = setup, quarantine
+    def __init__(self, setup: Setup, quarantine: Quarantine, view: RunView) -> None:
+        self.setup, self.quarantine, self.view = setup, quarantine, view
         self.model, self.optimizer, self.trainer = setup.model, setup.optimizer, setup.trainer
         self.windows = {n: Window(**sums) for n, sums in setup.state.windows.items() if n in setup.tasks}
         self.finite = Finite(setup.device)
         self.probe: Part | None = None  # the last that was learned from
+        self.length = torch.zeros((), device=setup.device)  # of the last update's gradients
         self.balanced = Balanced(setup.balancing, setup.model.parameters(), setup.balancer)
 
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
@@ -44,7 +46,7 @@ class Steps:
         wholes: dict[tuple[str, int], Combined] = {}
         for part in parts:
             wholes.setdefault(part.key, Combined()).add(part)
-        self.balanced.begin()
+        self.balanced.begin(watched=self.setup.callbacks.want_gradients(self.view))
         learned = list[Part]()
         for task, own in self.balanced.by_task(parts):
             learned += [part for part in own if self.backward(part, wholes[part.key], len(parts))]
@@ -52,6 +54,9 @@ class Steps:
         if learned:
             self.balanced.finish(step)
             self.descend(step)
+            for task in {part.key[0] for part in learned}:
+                self.windows[task].descended(self.length)
+            self.view.gradients = self.balanced.watched or {}
             self.balanced.after(lambda: self.again(learned, wholes, len(parts)))
 
     def parts(self, step: int, stream: Iterator[Delivery]) -> list[Part]:
@@ -87,6 +92,7 @@ class Steps:
         if part.judged:
             self.probe = part
             self.balanced.weighed(part.key, share, loss.total).backward()
+            self.balanced.watch(ticket.task)
             self.setup.follow.add(ticket.task, loss.total.detach() * (whole.judged / share))
         window = self.windows.setdefault(ticket.task, Window())
         window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began)
@@ -111,7 +117,7 @@ class Steps:
 
     def descend(self, step: int) -> None:
         """AdamW, with the gradients clipped; nothing from the first step on whose gradients are not finite."""
-        norm = gradient_norm(self.optimizer)
+        self.length = norm = gradient_norm(self.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
         step_clipped(self.optimizer, norm, self.trainer.clip, self.finite.see(norm, step))

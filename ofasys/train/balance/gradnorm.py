@@ -92,7 +92,7 @@ class Normed(Balancing):
 
     def weights(self) -> dict[str, float]:
         """Of each task now."""
-        return {task: float(value) for task, value in self.weight.values.items()}
+        return {task: float(value.detach()) for task, value in self.weight.values.items()}
 
     def state(self) -> dict[str, Any]:
         """The weights, their moments, and the first losses."""

@@ -22,8 +22,10 @@ class Balanced:
         self.least: dict[str, Tensor] = {}  # () the lowest loss of each task, where one must be above 0
         self.begin()
 
-    def begin(self) -> None:
-        """A new update."""
+    def begin(self, watched: bool = False) -> None:
+        """A new update. watched: whether somebody wants to see each task's gradient in it."""
+        self.watched: dict[str, Gradient] | None = {} if watched else None
+        self._before: Gradient = {}
         self.totals: dict[str, Tensor] = {}  # () sums of the losses of each task's parts, as they are minimised
         self.shares: dict[tuple[str, int], float] = {}
 
@@ -45,11 +47,24 @@ class Balanced:
         factor = self.balancing.factor(task)
         return total if factor is None else total * factor
 
+    @torch.no_grad()
+    def watch(self, task: str) -> None:
+        """A part of a task has been passed back: what it has added to the gradients that are not kept apart."""
+        if self.watched is None or self.balancing.apart:
+            return
+        now = {one: one.grad.clone() for one in self.parameters if one.grad is not None}
+        added = {one: value - self._before[one] if one in self._before else value for one, value in now.items()}
+        own = self.watched.setdefault(task, {})
+        own.update((one, own[one] + value if one in own else value) for one, value in added.items())
+        self._before = now
+
     def close(self, task: str | None) -> None:
         """All parts of a task have been passed back. None: of all tasks, whose gradients stay where they are."""
         if task is not None and task in self.totals:
             gradient = {one: one.grad for one in self.parameters if one.grad is not None}
             self._put({})
+            if self.watched is not None:
+                self.watched[task] = {one: value.clone() for one, value in gradient.items()}
             self.balancing.take(task, self._mean(task), gradient)
 
     def finish(self, step: int) -> None:
