@@ -23,6 +23,7 @@ from ofasys.task.order import sample_seed
 from ofasys.task.survey import Survey
 from ofasys.task.task import Task
 from ofasys.train.evaluate import spread_rows, true_values
+from ofasys.types import Sample
 
 _log = logging.getLogger("ofasys")
 
@@ -70,16 +71,16 @@ def look_ahead(tasks: Sequence[Task], programs: Mapping[str, Sequence[Program]],
 
 
 def _training(task: Task, programs: Sequence[Program], seed: int) -> Looked:
-    rows, tried, errors, positions = len(task.source("train")), 0, list[DataError](), list[int]()
+    rows, tried, errors = len(task.source("train")), 0, list[DataError]()
+    samples: list[list[Sample]] = [[] for _ in programs]
     for row in _wider(rows):
         if tried >= FEW and len(errors) < tried:
             break
         tried += 1
         try:
-            for program in programs:
+            for program, own in zip(programs, samples, strict=True):
                 random = np.random.Generator(np.random.PCG64(sample_seed(seed, f"{task.name}/ahead", 0, row)))
-                sample = read(task, program, "train", row, random, training=True)[1]
-                positions.append(flow.collate(program, [sample]).positions)
+                own.append(read(task, program, "train", row, random, training=True)[1])
         except DataError as error:
             if task.on_bad == "stop":
                 raise
@@ -88,7 +89,8 @@ def _training(task: Task, programs: Sequence[Program], seed: int) -> Looked:
         which = "all there are" if tried == rows else "evenly spread"
         errors[0].message = f"none of {tried} training rows ({which}) can be used; the first: {errors[0].message}"
         raise errors[0]
-    tokens = sum(positions) / max(1, len(positions))
+    positions = sum(flow.collate(p, own).positions for p, own in zip(programs, samples, strict=True) if own)
+    tokens = positions / max(1, sum(map(len, samples)))
     return Looked(task.name, "train", rows, tried, len(errors), str(errors[0]) if errors else "", tokens)
 
 
