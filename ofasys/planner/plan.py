@@ -11,10 +11,10 @@ from typing import Any
 
 from ofasys.generator import Generator
 from ofasys.generator.generator import SEARCH
-from ofasys.language import Group
+from ofasys.language import Group, Parts
 from ofasys.planner.explain import explain
-from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views, items_of
-from ofasys.types import Free, Item, Loop
+from ofasys.planner.slot import Choose, Prompt, Repeat, SlotPlan, Step, Views, items_of, leaves_of
+from ofasys.types import Free, Item
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ class Plan:
     @property
     def free(self) -> bool:
         """Whether a text of any length is generated, in a repetition or outside."""
-        items = [inner for item in self.automaton for inner in (item.items if isinstance(item, Loop) else (item,))]
-        return any(isinstance(item, Free) for item in items)
+        return any(isinstance(step.item, Free) for step in leaves_of(self.target))
 
     @property
     def answered(self) -> tuple[SlotPlan, ...]:
@@ -105,17 +104,17 @@ class Plan:
     @property
     def prompts(self) -> tuple[str, ...]:
         """The plain texts of both streams, in order."""
-        steps = [
-            inner
-            for step in (*self.source, *self.target)
-            for inner in (step.steps if isinstance(step, Repeat) else (step,))
-        ]
-        return tuple(step.text for step in steps if isinstance(step, Prompt))
+        return tuple(step.text for step in leaves_of((*self.source, *self.target)) if isinstance(step, Prompt))
 
     @cached_property
     def repeats(self) -> tuple[Repeat, ...]:
         """The repetitions, source then target."""
         return tuple(step for step in (*self.source, *self.target) if isinstance(step, Repeat))
+
+    @cached_property
+    def choices(self) -> tuple[Choose, ...]:
+        """The patterns from outside, source then target."""
+        return tuple(step for step in (*self.source, *self.target) if isinstance(step, Choose))
 
     @property
     def views(self) -> Views | None:
@@ -150,13 +149,16 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
-def _tagged(part: Any) -> dict[str, Any]:
-    values = {name: getattr(part, name) for name in part.__dataclass_fields__}
-    for name, value in values.items():
-        if isinstance(value, Group):
-            values[name] = {"columns": list(value.columns), "column": value.column}
-        elif hasattr(value, "__dataclass_fields__"):
-            values[name] = _tagged(value)
-        elif isinstance(value, tuple) and value and hasattr(value[0], "__dataclass_fields__"):
-            values[name] = [_tagged(inner) for inner in value]
-    return {"kind": type(part).__name__.lower(), **values}
+def _tagged(part: Any) -> Any:
+    """The same as plain JSON values; of a step or an item a dict with its `kind`."""
+    if isinstance(part, tuple):
+        return [_tagged(inner) for inner in part]
+    if isinstance(part, Group):
+        return {"columns": list(part.columns), "column": part.column}
+    if isinstance(part, Parts):
+        node = part.alternatives
+        return {"pattern": node.pattern, "columns": _plain(part.columns), "ways": _plain(node.ways)}
+    if not hasattr(part, "__dataclass_fields__"):
+        return part
+    kind = type(part).__name__.lower()
+    return {"kind": kind} | {name: _tagged(getattr(part, name)) for name in part.__dataclass_fields__}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ofasys.criterion import NOTHING, Criterion, Kind
 from ofasys.generator import Generator
-from ofasys.language import Group
-from ofasys.types import Forced, Item, Loop
+from ofasys.language import Group, Parts
+from ofasys.types import Branch, Forced, Item, Loop
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class SlotPlan:
     """Where a row holds its value."""
     group: int | None
     """The repetition it stands in."""
+    optional: bool
+    """It stands in a pattern: a row may lack it."""
     preprocess: Choice
     adaptor: Choice
     key: str
@@ -155,9 +157,55 @@ class Views:
         return None
 
 
-Step = Prompt | Fill | Repeat | Views
+@dataclass(frozen=True)
+class Choose:
+    """A pattern from outside: of its parts those stand that a row has columns for."""
+
+    parts: tuple[tuple[Prompt | Fill, ...], ...]
+    columns: Parts
+    """Of each part, and how a row says which stand."""
+
+    @property
+    def ways(self) -> tuple[tuple[int, ...], ...]:
+        """Which parts may stand together, in their order."""
+        return self.columns.alternatives.ways
+
+    @property
+    def pattern(self) -> str:
+        """Its name."""
+        return self.columns.alternatives.pattern
+
+    @property
+    def range(self) -> str:
+        """Of a target: the range of tokens that say which way it goes on; patterns with as many ways share one."""
+        return f"ways.{len(self.ways)}"
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Indices of the slots inside."""
+        return tuple(step.slot for part in self.parts for step in part if isinstance(step, Fill))
+
+    @property
+    def item(self) -> Item:
+        """What it is to the target's automaton."""
+        return Branch(self.slots[0], self.range, tuple(map(items_of, self.parts)), self.ways)
+
+
+Step = Prompt | Fill | Repeat | Views | Choose
 
 
 def items_of(steps: Iterable[Step]) -> tuple[Item, ...]:
     """Steps of a target as its automaton has them."""
     return tuple(step.item for step in steps if step.item is not None)
+
+
+def leaves_of(steps: Iterable[Step]) -> Iterator[Prompt | Fill | Views]:
+    """The steps, and of a repetition or a pattern those inside."""
+    for step in steps:
+        if isinstance(step, Repeat):
+            yield from step.steps
+        elif isinstance(step, Choose):
+            for part in step.parts:
+                yield from part
+        else:
+            yield step

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ofasys.generator.search import Hypothesis
-from ofasys.planner.slot import items_of
+from ofasys.planner.slot import leaves_of
 from ofasys.program.program import Program, TokenStage
-from ofasys.types import Fixed, Free, Item, Loop, OneOf
+from ofasys.types import Fixed, Free, OneOf
 
 Runs = dict[int, list[np.ndarray]]
 
@@ -93,7 +93,7 @@ def cut(stage: TokenStage, tokens: np.ndarray, states: np.ndarray, found: Runs) 
     """
     constraint = stage.constraint
     slots = np.where(constraint.control(states, tokens), -1, constraint.slot_of[states])
-    for item in _leaves(items_of(stage.steps)):
+    for item in (step.item for step in leaves_of(stage.steps)):
         if not isinstance(item, (Fixed, Free, OneOf)):
             continue
         own = tokens[slots == item.slot]
@@ -102,9 +102,3 @@ def cut(stage: TokenStage, tokens: np.ndarray, states: np.ndarray, found: Runs) 
         else:
             *whole, rest = np.split(own, np.flatnonzero(own == constraint.end) + 1)
             found[item.slot] += [one[:-1] for one in whole] + [rest] * (len(rest) > 0)
-
-
-def _leaves(items: Sequence[Item]) -> Iterator[Item]:
-    """The items, and for a loop those inside."""
-    for item in items:
-        yield from _leaves(item.items) if isinstance(item, Loop) else (item,)

@@ -17,7 +17,7 @@ from ofasys.modality import Preprocessor, Registry, default_registry, plugin
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
 from ofasys.planner.plan import Plan
-from ofasys.planner.slot import Fill, Repeat, SlotPlan, Step, items_of
+from ofasys.planner.slot import Choose, Fill, Repeat, SlotPlan, Step, items_of
 from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, OneOf
 
 Labels = Mapping[str, Sequence[str]]  # column -> its closed set
@@ -224,6 +224,7 @@ def staged(plan: Plan) -> tuple[Tokens | ValueStage, ...]:
 def ranges_needed(plan: Plan, labels: Labels) -> dict[str, int]:
     """Vocabulary ranges, besides text, that a model needs for this plan, with their sizes."""
     found = {name: size for slot in plan.slots for name, size in slot.ranges if size is not None}
+    found |= {step.range: len(step.ways) for step in plan.target if isinstance(step, Choose)}
     for slot in plan.slots:
         if _has_head(slot):
             own = _labels(slot, labels)
@@ -241,6 +242,8 @@ def _with_own_range(step: AnyStep, heads: Mapping[int, str]) -> AnyStep:
     found: Any = step
     if isinstance(step, Repeat):
         found = replace(step, steps=tuple(_with_own_range(inner, heads) for inner in step.steps))
+    elif isinstance(step, Choose):
+        found = replace(step, parts=tuple(tuple(_with_own_range(one, heads) for one in part) for part in step.parts))
     elif isinstance(step, Fill) and isinstance(step.item, Fixed) and step.slot in heads:
         found = replace(step, item=replace(step.item, range=heads[step.slot]))
     return cast("AnyStep", found)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.modality import Context, plugin
-from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views
+from ofasys.planner.slot import Choose, Prompt, Repeat, SlotPlan, Step, Views
 from ofasys.program.program import Program, Stage, TokenStage, ValueStage
 from ofasys.types import Free, OneOf, Sample, SlotFeatures, TokenSpan, ValueSpan
 
@@ -61,7 +61,7 @@ class Reader:
         if (rewarded := self.program.plan.rewarded) is not None and target:
             canonical = self.program.preprocessors[rewarded.index].canonical
             truth = {rewarded.column: canonical(self.row.get(rewarded.column), Context(root=self.root))}
-        return Sample(source, parts, self.supervision, spans, self.frames(), right, negative, truth, origin)
+        return Sample(source, parts, self.supervision, spans, self.frames(target), right, negative, truth, origin)
 
     def source(self, view: int | None = None) -> tuple[Stream, dict[int, tuple[int, int]]]:
         """(the source's features, slot with a criterion -> (first position, positions)); of a contrast, with one of
@@ -78,7 +78,9 @@ class Reader:
         if plan.source and not length:
             column = plan.slots[0].column
             raise DataError(
-                "the source is empty: its repetitions have no element", expected="one at least", column=column
+                "the source is empty: its repetitions have no element, or its patterns no part",
+                expected="one at least",
+                column=column,
             )
         return tuple(stream), spans
 
@@ -142,6 +144,9 @@ class Reader:
             elif isinstance(step, Repeat):
                 for i in range(self.rounds(step)):
                     yield from self.all_features(step.steps, i)
+            elif isinstance(step, Choose):
+                for part in step.ways[step.columns.way(self.row)]:
+                    yield from self.all_features(step.parts[part], turn)
             elif isinstance(step, Views):
                 slot = self.program.plan.slots[step.left if view is None else view]
                 yield slot, self.features(slot, turn)
@@ -156,6 +161,11 @@ class Reader:
                 for i in range(self.rounds(step)):
                     yield from self.answer(step.steps, i)
                 yield np.array([self.program.symbols.end])
+            elif isinstance(step, Choose):
+                way = step.columns.way(self.row)
+                yield np.array([self.program.symbols.vocabulary.span(step.range)[0] + way])
+                for part in step.ways[way]:
+                    yield from self.answer(step.parts[part], turn)
             elif isinstance(step, Prompt):
                 yield self.program.prompts[step.text]
             else:
@@ -183,14 +193,19 @@ class Reader:
                     "or set max_length on a slot",
                 )
 
-    def frames(self) -> dict[int, Mapping[str, Any]]:
-        """What each slot that refers to another needs of it."""
+    def frames(self, target: bool) -> dict[int, Mapping[str, Any]]:
+        """What each slot that refers to another needs of it; nothing for what a row that is whole lacks."""
         slots = self.program.plan.slots
+        absent = {s.index for s in slots if s.optional and (target or s.side == "source") and not self.has(s)}
         return {
             s.index: self.features(slots[s.refers_to], 0).info
             for s in slots
-            if s.refers_to is not None and slots[s.refers_to].group is None
+            if s.refers_to is not None and slots[s.refers_to].group is None and s.index not in absent
         }
+
+    def has(self, slot: SlotPlan) -> bool:
+        """Whether the row has a value for it."""
+        return self.row.get(slot.column) is not None
 
     def features(self, slot: SlotPlan, turn: int) -> SlotFeatures:
         """The features of one slot, at one turn of its repetition."""
