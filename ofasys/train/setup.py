@@ -108,6 +108,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         _log.warning(f"{trainer.epochs:g} epochs are {max_steps} steps")
     choice = choose_best(trainer.best, tasks)
     check_conditions(tasks, trainer.eval_every)
+    _check_followed(trainer, tasks)
     callbacks = Callbacks(trainer.callbacks)
     # Of tasks the model knows and this run does not: their weights are still there.
     others = [card for card in model.cards if card.name not in by_name]
@@ -160,6 +161,20 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         saved,
         resumed,
     )
+
+
+def _check_followed(trainer: Trainer, tasks: Sequence[Task]) -> None:
+    """Errors: ConfigError for a schedule that goes by a figure that no evaluation gives."""
+    schedule = find(trainer.schedule)
+    figure = schedule.valid_figure if isinstance(schedule, Follows) else None
+    if figure is None:
+        return
+    choose_best(f"max:{figure}", tasks, "the figure of the schedule")
+    if not trainer.eval_every:
+        raise ConfigError(
+            f"the schedule goes by {figure!r} of the valid rows, and trainer.eval_every is 0: nothing would find it; "
+            "give it"
+        )
 
 
 def _scheduled(trainer: Trainer, entries: Sequence[Entry], state: RunState, max_steps: int) -> tuple[Ledger, Follow]:

@@ -83,6 +83,19 @@ def test_more_workers_than_a_period_allows_are_refused_before_anything_is_made()
         fit(schedule=ADAPTIVE, workers=1)
 
 
+@pytest.mark.parametrize(
+    ("figure", "changes", "message"),
+    [
+        ("valid loss", {}, "the schedule goes by 'loss' of the valid rows, and trainer.eval_every is 0"),
+        ("valid acuracy", {"eval_every": 2}, "figure of the schedule is 'max:acuracy'.*did you mean accuracy"),
+        ("valid loss", {"eval_every": 2, "tasks": [tiny.fill_task()]}, "no task has valid rows"),
+    ],
+)
+def test_a_figure_that_nothing_finds_is_refused_before_the_first_step(figure, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        fit(schedule={"name": "adaptive", "figure": figure, "goal": 0.0}, **changes)
+
+
 def test_epochs_that_only_the_run_can_tell_are_refused():
     for schedule in (ADAPTIVE, {"name": "proportional", "by": "tokens"}):
         with pytest.raises(ConfigError, match=r"not known before the run with schedule .* give max_steps instead"):

@@ -57,6 +57,12 @@ class Adaptive:
                 "and at most 1"
             )
 
+    @property
+    def valid_figure(self) -> str | None:
+        """Its figure, where that is one of the evaluations."""
+        kind, _, name = self.figure.partition(" ")
+        return name if kind == KINDS[1] else None
+
     def turns(self, step: int, tasks: Sequence[Entry]) -> list[Turn]:
         """As at the beginning of a run, where all is left to learn."""
         return self.begin({}).turns(step, tasks)

@@ -131,6 +131,11 @@ class Follows(Protocol):
         """Updates of a period."""
         ...
 
+    @property
+    def valid_figure(self) -> str | None:
+        """The figure of the evaluations that it goes by. None: it goes by none of them."""
+        ...
+
     def begin(self, state: Mapping[str, Any]) -> Following:
         """For one run. state: what `Following.state` gave at its last checkpoint; empty at its beginning."""
         ...
