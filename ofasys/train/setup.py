@@ -14,11 +14,10 @@ from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.program.program import Program
-from ofasys.task.loader import AHEAD
-from ofasys.task.schedule import Entry, Follows, Ledger, Measured, find
+from ofasys.task.schedule import Ledger, Measured
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
-from ofasys.train.balance import Balancing, Begun
+from ofasys.train.balance import Balancing
 from ofasys.train.balance import find as find_balancer
 from ofasys.train.best import Choice
 from ofasys.train.best import choose as choose_best
@@ -30,6 +29,7 @@ from ofasys.train.lock import holding
 from ofasys.train.optimizer import adamw, restore_optimizer
 from ofasys.train.record import card_of
 from ofasys.train.saving import not_finite
+from ofasys.train.scheduling import balanced, check_balance, check_followed, in_micro_steps, scheduled
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
 from ofasys.train.state import RunState
 from ofasys.train.tokens import tokens_of_a_row
@@ -108,7 +108,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         _log.warning(f"{trainer.epochs:g} epochs are {max_steps} steps")
     choice = choose_best(trainer.best, tasks)
     check_conditions(tasks, trainer.eval_every)
-    _check_followed(trainer, tasks)
+    check_followed(trainer, tasks)
     callbacks = Callbacks(trainer.callbacks)
     # Of tasks the model knows and this run does not: their weights are still there.
     others = [card for card in model.cards if card.name not in by_name]
@@ -129,18 +129,19 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         tell_data(state.data, now, tasks)
         state.data |= now
     entries = [in_micro_steps(entry, trainer.accumulate) for entry in entries_now(tasks, state)]
-    ledger, follow = _scheduled(trainer, entries, state, max_steps)
+    ledger, follow = scheduled(trainer, entries, state, max_steps)
+    check_balance(trainer, ledger, state.step)
     programs = _grown(trainer, model, tasks, others)
     if isinstance(ledger.schedule, Measured) and ledger.schedule.needs_tokens:
         new = [task for task in tasks if task.name not in state.tokens]
         state.tokens |= {task.name: tokens_of_a_row(task, programs[task.name], trainer.seed) for task in new}
         entries = [replace(entry, tokens=state.tokens[entry.name]) for entry in entries]
-        ledger, follow = _scheduled(trainer, entries, state, max_steps)
+        ledger, follow = scheduled(trainer, entries, state, max_steps)
     optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
     restore_optimizer(optimizer, model, moments)
     if (what := not_finite(model, optimizer)) is not None:
         raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
-    balancing = _balanced(trainer, ledger, model, state)
+    balancing = balanced(trainer, ledger, model, state)
     ending = Ending(max_steps, trainer.patience, trainer.best)
     saved = state.step if resumed else None
     return Setup(
@@ -160,85 +161,6 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         held,
         saved,
         resumed,
-    )
-
-
-def _check_followed(trainer: Trainer, tasks: Sequence[Task]) -> None:
-    """Errors: ConfigError for a schedule that goes by a figure that no evaluation gives."""
-    schedule = find(trainer.schedule)
-    figure = schedule.valid_figure if isinstance(schedule, Follows) else None
-    if figure is None:
-        return
-    choose_best(f"max:{figure}", tasks, "the figure of the schedule")
-    if not trainer.eval_every:
-        raise ConfigError(
-            f"the schedule goes by {figure!r} of the valid rows, and trainer.eval_every is 0: nothing would find it; "
-            "give it"
-        )
-
-
-def _scheduled(trainer: Trainer, entries: Sequence[Entry], state: RunState, max_steps: int) -> tuple[Ledger, Follow]:
-    """Who draws when, and what tells the schedule of the run. Errors: ConfigError for what does not go together."""
-    schedule, every = find(trainer.schedule), 1
-    if isinstance(schedule, Follows):
-        every, ahead = schedule.every, AHEAD * trainer.workers
-        if every <= ahead:
-            raise ConfigError(
-                f"the schedule decides every {every} updates, and {trainer.workers} workers prepare up to {ahead} "
-                f"micro-batches ahead; give every={ahead + 1} or more, or fewer workers"
-            )
-        try:
-            schedule = schedule.begin(state.follow.get("schedule", {}))
-        except (KeyError, *checkpoint.ODD) as error:
-            raise CheckpointError(
-                f"{trainer.out} holds a run whose schedule cannot go on from what it kept ({type(error).__name__}: "
-                f"{error}); give another `out`"
-            ) from error
-    origin = (state.step * trainer.accumulate, state.drawn)
-    end = (
-        state.step if state.stopped is not None else max(state.step, max_steps)
-    )  # a run may have ended for want of tasks
-    ledger = Ledger(schedule, entries, end * trainer.accumulate, origin)
-    return ledger, Follow(ledger, every, state.follow)
-
-
-def _balanced(trainer: Trainer, ledger: Ledger, model: GeneralistModel, state: RunState) -> Balancing:
-    """The balancer of the run, as it was at the last checkpoint. Errors: ConfigError where no update has several tasks,
-    CheckpointError for a state that it cannot go on from.
-    """
-    record = find_balancer(trainer.balance)
-    kind, names = type(record).__name__, [entry.name for entry in ledger.entries]
-    shared = frozenset(one for name, one in model.named_parameters() if name.startswith("engine."))
-    balancing = record.begin(Begun(names, shared, model.device, trainer.seed))
-    if type(balancing) is not Balancing:
-        _check_several(trainer, ledger, state.step)
-    if state.balance.get("of") == kind:
-        try:
-            balancing.restore(state.balance["kept"])
-        except (KeyError, *checkpoint.ODD) as error:
-            raise CheckpointError(
-                f"{trainer.out} holds a run whose balancer cannot go on from what it kept ({type(error).__name__}: "
-                f"{error}); give another `out`"
-            ) from error
-    return balancing
-
-
-def _check_several(trainer: Trainer, ledger: Ledger, start: int) -> None:
-    """Errors: ConfigError where one task at a time is learned, and so nothing is there to be balanced."""
-    per, said = trainer.accumulate, f"trainer.balance is {trainer.balance!r}"
-    if len(ledger.entries) == 1:
-        raise ConfigError(f"{said}, and there is one task, {ledger.entries[0].name!r}; leave it out, or give another")
-    first = {start, *(entry.join // per for entry in ledger.entries if entry.join >= start * per)}
-    end = (ledger.max_steps or 0) // per
-    if start >= end:
-        return
-    for update in sorted(update for update in first if update < end):
-        turns = [turn for step in range(update * per, (update + 1) * per) for turn in ledger.turns(step)]
-        if len({turn.task for turn in turns if turn.count}) > 1:
-            return
-    raise ConfigError(
-        f"{said}, and an update holds one task, so that there is nothing to balance in it; give "
-        f"schedule='accumulate', or accumulate={2 * per} or more"
     )
 
 
@@ -283,9 +205,3 @@ def _grown(
 
 def _size(task: Task) -> list[int]:
     return [len(task.source("train")), task.micro_batch_size]
-
-
-def in_micro_steps(entry: Entry, accumulate: int) -> Entry:
-    """A task as the schedule sees it, in steps of the schedule instead of updates."""
-    leave = None if entry.leave is None else entry.leave * accumulate
-    return replace(entry, join=entry.join * accumulate, leave=leave, per_update=accumulate)

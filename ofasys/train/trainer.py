@@ -29,7 +29,7 @@ from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
 from ofasys.train.precision import check
 from ofasys.train.run import Run
-from ofasys.train.setup import in_micro_steps
+from ofasys.train.scheduling import in_micro_steps
 from ofasys.train.start import Model, as_given, generalist, keep_labels
 
 MAX_STEPS = 1000  # updates of a run that says neither max_steps nor epochs

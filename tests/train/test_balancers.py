@@ -346,8 +346,10 @@ def test_the_log_tells_the_weights():
     ],
 )
 def test_nothing_to_balance_is_refused_before_the_first_step(changes, message):
+    model = tiny.model()
     with pytest.raises(ConfigError, match=message):
-        fit(balance="pcgrad", **changes)
+        fit(balance="pcgrad", model=model, **changes)
+    assert model.symbols is None
     fit(balance="pcgrad", max_steps=1)
     fit(balance="pcgrad", max_steps=1, schedule="round_robin", accumulate=3)
 
