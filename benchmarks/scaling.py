@@ -1,7 +1,8 @@
 """How a run scales with its tasks: start, time beside the passes, memory; `python -m benchmarks.scaling`.
 
-Each number of tasks runs in a process of its own, on one model and rows of one kind, so that only the tasks are more. What
-is subtracted as passes is the model's forward and backward and the optimizer's step, timed within the same run.
+Each number of tasks runs in a process of its own, on one model and rows of one kind, so that only the tasks are more.
+What is subtracted as passes is the model's forward and backward and the optimizer's step, timed within the same run.
+Times are of the processor and not of the clock, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -17,7 +18,22 @@ from typing import Any
 
 COUNTS = (1, 10, 100, 1000)
 STEPS, WARM = 400, 50
-WORDS = ["red", "green", "blue", "white", "small", "big", "round", "flat", "old", "new", "bird", "fish", "tree", "stone"]
+WORDS = [
+    "red",
+    "green",
+    "blue",
+    "white",
+    "small",
+    "big",
+    "round",
+    "flat",
+    "old",
+    "new",
+    "bird",
+    "fish",
+    "tree",
+    "stone",
+]
 
 
 def resident() -> float:
@@ -72,7 +88,13 @@ def measured(count: int, schedule: str, workers: int) -> dict[str, float]:
     timed("descend")
     watch = Watch()
     trainer = Trainer(
-        max_steps=STEPS, schedule=schedule, workers=workers, log_every=10**6, live=False, callbacks=[watch], precision="float32"
+        max_steps=STEPS,
+        schedule=schedule,
+        workers=workers,
+        log_every=10**6,
+        live=False,
+        callbacks=[watch],
+        precision="float32",
     )
     model, given = GeneralistModel("tiny"), tasks(1)
     Trainer(max_steps=2, live=False, precision="float32").fit(model=model, tasks=given)  # everything is loaded
@@ -99,11 +121,8 @@ def main() -> None:
                 environment = {**os.environ, "OMP_NUM_THREADS": "1"}
                 done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
                 found = json.loads(done.stdout.splitlines()[-1])
-                print(
-                    f"{count:6} {schedule:14} {workers:7} {found['start']:8.2f} {found['beside']:9.2f} {found['whole']:8.2f} "
-                    f"{found['memory']:6.0f}",
-                    flush=True,
-                )
+                times = f"{found['start']:8.2f} {found['beside']:9.2f} {found['whole']:8.2f}"
+                print(f"{count:6} {schedule:14} {workers:7} {times} {found['memory']:6.0f}", flush=True)
 
 
 if __name__ == "__main__":

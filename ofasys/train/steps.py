@@ -46,6 +46,7 @@ class Steps:
         wholes: dict[tuple[str, int], Combined] = {}
         for part in parts:
             wholes.setdefault(part.key, Combined()).add(part)
+        self.view.gradients = {}
         self.balanced.begin(watched=self.setup.callbacks.want_gradients(self.view))
         learned = list[Part]()
         for task, own in self.balanced.by_task(parts):

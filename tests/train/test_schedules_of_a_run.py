@@ -38,17 +38,24 @@ def fit(out=None, tasks=None, **changes):
 
 
 @pytest.mark.parametrize(
-    ("schedule", "workers"),
+    ("schedule", "workers", "accumulate"),
     [
-        (ADAPTIVE, 0),
-        ({**ADAPTIVE, "figure": "valid loss"}, 0),
-        ({"name": "adaptive", "every": 5}, 1),
-        ({"name": "curriculum", "weights": {"box": {0: 0, 8: 3}}}, 0),
-        ({"name": "temperature", "by": "tokens", "cap": 10}, 0),
+        (ADAPTIVE, 0, 2),
+        ({**ADAPTIVE, "figure": "valid loss"}, 0, 1),
+        ({"name": "adaptive", "every": 5}, 1, 1),
+        ({"name": "curriculum", "weights": {"box": {0: 0, 8: 3}}}, 0, 2),
+        ({"name": "temperature", "by": "tokens", "cap": 10}, 0, 1),
     ],
 )
-def test_stopped_and_resumed_is_never_stopped(tmp_path, drawn, schedule, workers):
-    settings = {"schedule": schedule, "workers": workers, "decay": "constant", "eval_every": 4, "eval_samples": 1}
+def test_stopped_and_resumed_is_never_stopped(tmp_path, drawn, schedule, workers, accumulate):
+    settings = {
+        "schedule": schedule,
+        "workers": workers,
+        "accumulate": accumulate,
+        "decay": "constant",
+        "eval_every": 4,
+        "eval_samples": 1,
+    }
     whole = fit(tmp_path / "whole", **settings)
     alone = list(drawn)
     drawn.clear()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ofasys import ConfigError, Task, Trainer
+from ofasys.cli.runfile import read_run, resolved
 from ofasys.train import quarantine as rows
 from ofasys.train import validation
 from tests.train import tiny
@@ -147,6 +148,28 @@ def test_a_condition_that_cannot_be_met_is_refused_before_the_first_step(fields,
     with pytest.raises(ConfigError, match=message):
         fit(tmp_path, tasks=[tiny.label_task(), tiny.fill_task(**fields)], **changes)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_run_file_and_a_command_line_may_say_conditions(tmp_path):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tiny.label_rows()))
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        """
+tasks:
+  one: {instruction: "[TEXT:text] -> [TEXT:label,closed_set]", train: rows.jsonl, leave: 3 epochs}
+  two: {instruction: "[TEXT:text] -> [TEXT:label]", train: rows.jsonl, join: 1 epoch of one, leave: 9 epochs}
+model: tiny
+"""
+    )
+    run = read_run(path, ["tasks.two.leave=no better loss in 2"])
+    one, two = run.tasks()
+    assert (one.leave, two.join, two.leave) == ("3 epochs", "1 epoch of one", "no better loss in 2")
+    again = tmp_path / "again.yaml"
+    again.write_text(resolved(run, [one, two], run.model(), run.trainer(), tmp_path))
+    assert [task.conditions for task in read_run(again).tasks()] == [one.conditions, two.conditions]
+    path.write_text(path.read_text().replace("3 epochs", "3 epcohs"))
+    with pytest.raises(ConfigError, match=r"run\.yaml, line 3.*task 'one' has leave='3 epcohs'; it is a step, or a"):
+        read_run(path).tasks()
 
 
 def test_a_step_beside_a_condition():
