@@ -109,6 +109,15 @@ def test_dwa_is_its_formula():
     assert find("dwa").begin(begun(Toy())).factor("a") is None
 
 
+def test_dwa_of_a_loss_that_explodes_and_of_one_that_is_0():
+    balancing = find({"name": "dwa", "every": 1}).begin(begun(Toy(), "abc"))
+    for a, b, c in [(1e-6, 1.0, 0.0), (1e6, 1.0, 0.0)]:
+        losses = {"a": torch.tensor(a), "b": torch.tensor(b), "c": torch.tensor(c)}
+        balancing.finish(losses, {})
+    assert balancing.weights() == pytest.approx({"a": 2.0, "b": 0.0})
+    assert balancing.factor("c") is None
+
+
 def test_gradnorm_is_the_algorithm_of_its_paper():
     """The gradient of |weight * length - aim| by torch's own autograd, Adam, and a scaling."""
     toy, weights = Toy(), nn.Parameter(torch.ones(3))
@@ -397,6 +406,17 @@ def test_a_loss_below_0_is_named_before_anything_is_saved(name, tmp_path):
     fit(
         tasks=[tiny.label_task(valid=None), numbers], balance="pcgrad", **(settings | {"max_steps": 3, "save_every": 0})
     )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_micro_batches_without_a_usable_row_take_no_part(name):
+    """A task of bad rows but one in an update, and none in another."""
+    rows = tiny.label_rows(12, bad=(0, 1, 2, 3, 4, 5, 6, 7))
+    bad = tiny.label_task("bad", train=rows, valid=None, shuffle=False, micro_batch_size=2)
+    _, trainer = fit(tasks=[bad, tiny.fill_task()], balance=name, max_steps=7, log_every=7)
+    figures = {line["task"]: line for line in trainer.history}
+    assert figures["bad"]["samples"] == 4
+    assert all(math.isfinite(line["loss"]) for line in figures.values())
 
 
 def test_another_balancer_than_before_begins_anew_and_is_told(tmp_path, caplog):

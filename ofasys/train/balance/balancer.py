@@ -50,7 +50,7 @@ class Balancing:
     """Whether it wants each task's gradient by itself, in `take`, and gives what is to be descended in `gradient`."""
 
     positive = False
-    """Whether it makes sense of losses above 0 alone. One that is not ends the run before the next report or save."""
+    """Whether it makes no sense of losses below 0. One ends the run before the next report or save."""
 
     def factor(self, task: str) -> Tensor | float | None:
         """() what the task's losses are multiplied by before their backward pass. None: nothing."""

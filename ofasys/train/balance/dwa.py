@@ -55,7 +55,8 @@ class Averaging(Balancing):
     def _weights(self) -> dict[str, float]:
         before, last = self.periods
         ratios = {task: last[task] / before[task] for task in self.tasks if before.get(task) and task in last}
-        powers = {task: exp(ratio / self.record.temperature) for task, ratio in ratios.items()}
+        most = max(ratios.values(), default=0.0)  # one factor of all powers, so that none leaves what numbers can hold
+        powers = {task: exp((ratio - most) / self.record.temperature) for task, ratio in ratios.items()}
         return {task: len(powers) * power / sum(powers.values()) for task, power in powers.items()}
 
     def finish(self, losses: Losses, shares: Mapping[str, float]) -> None:

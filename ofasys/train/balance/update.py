@@ -19,7 +19,7 @@ class Balanced:
         """name: of the balancer, for errors."""
         self.balancing, self.parameters = balancing, list(parameters)
         self.name = name
-        self.least: dict[str, Tensor] = {}  # () the lowest loss of each task, where one must be above 0
+        self.least: dict[str, Tensor] = {}  # () the lowest loss of each task, where none may be below 0
         self.begin()
 
     def begin(self, watched: bool = False) -> None:
@@ -83,10 +83,10 @@ class Balanced:
     def check(self) -> None:
         """Errors: ConfigError for a loss that the balancer makes no sense of."""
         for task, loss in self.least.items():
-            if float(loss) <= 0:
+            if float(loss) < 0:
                 raise ConfigError(
                     f"the loss of task {task!r} was {float(loss):.4g}, and the balancer {self.name!r} weighs losses "
-                    "above 0; give balance='pcgrad' or 'sum', or the slot a criterion whose loss is never below 0"
+                    "of 0 and more; give balance='pcgrad' or 'sum', or the slot a criterion whose loss is never below 0"
                 )
 
     def _put(self, gradient: Gradient) -> None:
