@@ -40,6 +40,7 @@ class Looked:
     """
 
     task: str
+    """Its name."""
     split: str
     rows: int
     read: int

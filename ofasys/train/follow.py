@@ -20,10 +20,10 @@ class MeanLosses:
             name: (own[0], own[1]) for name, own in (sums or {}).items()
         }
 
-    def add(self, task: str, loss: Tensor) -> None:
-        """loss (): of one micro-batch more."""
+    def add(self, task: str, loss: Tensor, first: bool = True) -> None:
+        """loss (): of one micro-batch more, or of a piece of one. first: of its pieces."""
         before, count = self.sums.get(task, (0.0, 0))
-        self.sums[task] = before + loss.double(), count + 1
+        self.sums[task] = before + loss.double(), count + first
 
     def means(self) -> dict[str, float]:
         """Task -> its mean loss, of those that had any."""
@@ -42,10 +42,10 @@ class Follow:
         self.schedule = ledger.schedule if isinstance(ledger.schedule, Following) else None
         self.every, self.losses = every, MeanLosses(state.get("losses"))
 
-    def add(self, task: str, loss: Tensor) -> None:
-        """loss (): the mean loss of one micro-batch."""
+    def add(self, task: str, loss: Tensor, first: bool = True) -> None:
+        """loss (): the mean loss of one micro-batch, or of a piece of one. first: of its pieces."""
         if self.schedule is not None:
-            self.losses.add(task, loss)
+            self.losses.add(task, loss, first)
 
     def after(self, done: int) -> None:
         """After an update, the `done`-th: at the end of a period the schedule decides."""

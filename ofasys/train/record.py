@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import log_lines
 from ofasys.task.task import Task
+from ofasys.train.provenance import provenance
+from ofasys.train.track import names
 from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
     from ofasys.train.trainer import Trainer
 
 RECORD = "run.json"
-_UNTOLD = {"out", "device", "workers", "save_every", "save_minutes", "log_every", "plans", "size"}
+_UNTOLD = {"out", "device", "track", "workers", "save_every", "save_minutes", "log_every", "plans", "size"}
 
 
 def card_of(task: Task) -> TaskCard:
@@ -35,12 +37,12 @@ def card_of(task: Task) -> TaskCard:
 
 def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_steps: int) -> dict[str, Any]:
     """A run as JSON. max_steps: as many as it has, also where the trainer counts in epochs."""
-    settings = {f: v for f, v in vars(trainer).items() if f not in ("history", "live", "foretell")} | {
-        "max_steps": max_steps
-    }
+    apart = ("history", "live", "foretell")
+    settings = {f: v for f, v in vars(trainer).items() if f not in apart} | {"max_steps": max_steps}
     for name in ("schedule", "balance"):
         if not isinstance(settings[name], str | Mapping):
             settings[name] = repr(settings[name])
+    settings["track"] = names(trainer.track)
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
     size = {"size": model.size, "seed": model.seed, "config": model.engine_spec.written(model.config)}
@@ -51,11 +53,19 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
             "data": {split: source.describe() for split, source in task.sources.items()},
             **asdict(task.entry()),
             **{"join": task.join, "leave": task.leave},
-            **{name: getattr(task, name) for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets")},
+            **{
+                name: getattr(task, name)
+                for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets", "batch_by")
+            },
         }
         for task in tasks
     ]
-    return {"trainer": settings, "model": size | {"parameters": model.parameters_count}, "tasks": found}
+    return {
+        "trainer": settings,
+        "model": size | {"parameters": model.parameters_count},
+        "tasks": found,
+        **provenance(model.device),
+    }
 
 
 def changes(out: Path, now: Mapping[str, Any]) -> list[str]:

@@ -14,8 +14,9 @@ import torch
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
-from ofasys.task.loader import Assembler, Feed, Ticket, deliveries
+from ofasys.task.loader import Assembler, Feed, deliveries
 from ofasys.task.task import Task
+from ofasys.task.ticket import Ticket
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.callback import RunView
 from ofasys.train.forecast import Forecast, forecast
@@ -27,7 +28,9 @@ from ofasys.train.record import RECORD, about, changes, history
 from ofasys.train.saver import Saver
 from ofasys.train.saving import writing
 from ofasys.train.setup import set_up
+from ofasys.train.skips import Skips
 from ofasys.train.steps import Steps
+from ofasys.train.track import trackers
 from ofasys.train.trial import trial_of
 from ofasys.train.turnover import Turnover
 from ofasys.train.validation import Validation
@@ -44,9 +47,17 @@ class Run:
         self.setup = setup = set_up(trainer, model, tasks)
         self.state = setup.state
         self.view = RunView(model, setup.optimizer, tuple(tasks), setup.max_steps, setup.state.step)
-        self.log = RunLog(setup.out, setup.max_steps, setup.state.step, trainer.live)
+        self.record = about(trainer, model, tasks, setup.max_steps) if setup.out is not None else {}
+        self.log = RunLog(
+            setup.out,
+            setup.max_steps,
+            setup.state.step,
+            trainer.live,
+            trackers=trackers(trainer.track),
+            settings=self.record,
+        )
         self.quarantine = Quarantine(setup, self.log)
-        self.steps = Steps(setup, self.quarantine, self.view)
+        self.steps = Steps(setup, self.quarantine, Skips(setup, self.log, trainer.skip_limit), self.view)
         self.saver = Saver(setup, self.steps, self.view)
         self.turnover = Turnover(setup, self.log, self.view)
         self.view.log = self.tell
@@ -56,7 +67,7 @@ class Run:
         """Train to the end, from where the run is; the model, ready to answer."""
         setup = self.setup
         self.trainer.history.clear()
-        record = about(self.trainer, self.model, self.tasks, setup.max_steps)
+        record = self.record
         changed = changes(setup.out, record) if setup.out is not None and setup.resumed else []
         left = setup.ending.begin(setup.out, self.state, changed)
         if left or self.due:
@@ -66,7 +77,9 @@ class Run:
                 self.trainer.foretell(forecast(setup, looked))
             if setup.out is not None:
                 with writing(setup.out, RECORD, setup.saved):
-                    write_json(setup.out / RECORD, record | {"precision": self.state.precision})
+                    write_json(
+                        setup.out / RECORD, record | {"precision": self.state.precision, "rows": self.state.data}
+                    )
             self.go_on()
         elif setup.out is not None:
             self.trainer.history.extend(history(setup.out))
@@ -124,10 +137,13 @@ class Run:
                     self.close(step + 1)
                     self.log.at(step + 1)
                     self.heed(interrupt)
+                self.saver.finish()
                 call("after_fit", self.view)
             except BaseException as error:
                 self.quarantine.tell(but=getattr(error, "task", None))
                 raise
+            finally:
+                self.saver.close()
         self.quarantine.tell()
 
     def tell(self, kind: str, step: int, task: str | None, figures: Mapping[str, float]) -> None:
@@ -153,12 +169,13 @@ class Run:
         self.setup.callbacks.call("after_step", self.view)
         self.setup.follow.after(done)
         self.turnover.updated(done)
+        self.saver.settle()
         last = done == self.setup.max_steps or self.setup.ending.asked(self.state, self.view.ended)
         evaluating = last or bool(trainer.eval_every and done % trainer.eval_every == 0)
         reporting = last or done % trainer.log_every == 0
         saving = self.saver.due(done)
         if evaluating or reporting or saving:
-            self.steps.check_gradients()
+            self.saver.check_skipped()
         if last:
             self.steps.check_learned()
         if reporting:
@@ -172,4 +189,5 @@ class Run:
         """Save, and end the run, where a signal asked for it."""
         if interrupt.asked is not None:
             self.saver.save(("last",))
+            self.saver.finish()
             raise interrupt.end()

@@ -13,7 +13,7 @@ from ofasys.task.schedule.adaptive import Adaptive
 from ofasys.task.schedule.curriculum import Curriculum
 from ofasys.task.schedule.ledger import Ledger
 from ofasys.task.schedule.proportional import Proportional
-from ofasys.task.schedule.registry import SCHEDULES, find
+from ofasys.task.schedule.registry import SCHEDULES, find, known_schedules
 from ofasys.task.schedule.round_robin import RoundRobin
 from ofasys.task.schedule.schedule import Checked, Countable, Entry, Following, Follows, Measured, Schedule, Turn
 from ofasys.task.schedule.temperature import Temperature
@@ -36,4 +36,5 @@ __all__ = [
     "Temperature",
     "Turn",
     "find",
+    "known_schedules",
 ]

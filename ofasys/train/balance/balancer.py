@@ -56,6 +56,9 @@ class Balancing:
         """() what the task's losses are multiplied by before their backward pass. None: nothing."""
         return None
 
+    def forget(self) -> None:
+        """An update begins, perhaps once more: what was taken and not asked for as `gradient` is dropped."""
+
     def take(self, task: str, loss: Tensor, gradient: Gradient) -> None:
         """One task's loss () and gradient, which the balancer may keep and change; tasks come one after another."""
 

@@ -56,6 +56,10 @@ class Famous(Balancing):
         self.losses: dict[str, Tensor] = {}
         self.logs: dict[str, Tensor] = {}  # of the losses before the last step
 
+    def forget(self) -> None:
+        """Nothing is taken yet."""
+        self.total, self.losses = {}, {}
+
     def take(self, task: str, loss: Tensor, gradient: Gradient) -> None:
         """Added as exp(logit) / loss times it: the softmax's own divisor is one for all, and comes last."""
         self.losses[task] = loss.clamp(min=LEAST)

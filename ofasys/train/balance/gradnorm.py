@@ -55,9 +55,10 @@ class Normed(Balancing):
         self.weight = Learnt(run.tasks, 1.0, record.lr, 0.0, run.device)
         self.first: dict[str, Tensor] = {}  # () the loss of each task when it was first seen
         self.device = run.device
-        self._begin()
+        self.forget()
 
-    def _begin(self) -> None:
+    def forget(self) -> None:
+        """Nothing is taken yet."""
         self.total: Gradient = {}
         self.norms: dict[str, Tensor] = {}
         self.ratios: dict[str, Tensor] = {}
@@ -81,7 +82,7 @@ class Normed(Balancing):
             steps[task] = torch.sign(weights[task] * length - aim) * length
         self.weight.step(steps)
         self._scale()
-        self._begin()
+        self.forget()
         return total
 
     def _scale(self) -> None:

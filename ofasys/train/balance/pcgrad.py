@@ -36,6 +36,10 @@ class Surgery(Balancing):
         self.weighting, self.seed, self.device = weighting, run.seed, run.device
         self.taken: list[Gradient] = []
 
+    def forget(self) -> None:
+        """Nothing is taken yet."""
+        self.taken = []
+
     def take(self, task: str, loss: Tensor, gradient: Gradient) -> None:
         """Kept until all are there."""
         self.taken.append(gradient)

@@ -26,6 +26,7 @@ class Balanced:
         """A new update. watched: whether somebody wants to see each task's gradient in it."""
         self.watched: dict[str, Gradient] | None = {} if watched else None
         self._before: Gradient = {}
+        self.balancing.forget()
         self.totals: dict[str, Tensor] = {}  # () sums of the losses of each task's parts, as they are minimised
         self.shares: dict[tuple[str, int], float] = {}
 
