@@ -5,7 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "train_step", "mixed_stream", "generate", "closed_set", "pipeline", "columns", "realtime")
+NAMES = (
+    "startup",
+    "train_step",
+    "mixed_stream",
+    "generate",
+    "closed_set",
+    "pipeline",
+    "columns",
+    "realtime",
+    "scaling",
+)
 
 if __name__ == "__main__":
     for name in NAMES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from functools import wraps
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -146,6 +147,28 @@ def arguments(what: str, called: Mapping[str, str]) -> Callable[[type[Made]], ty
         return made
 
     return told
+
+
+def record(what: str, given: str | Mapping[str, Any], records: Mapping[str, Made]) -> Made:
+    """The record of a name, or of a mapping of its name and options: its fields are its options, and their values the
+    defaults.
+
+    what: how an error names what is asked for: "schedule". Errors: ConfigError for a name or an option there is not.
+    """
+    name = given if isinstance(given, str) else given.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"the {what} is {given!r:.80}; give its name too, as name: {next(iter(records))}")
+    if name not in records:
+        raise ConfigError(f"unknown {what} {name!r}; {nearest(name, records)}known here: {', '.join(sorted(records))}")
+    found: Any = records[name]
+    options = {} if isinstance(given, str) else {key: value for key, value in given.items() if key != "name"}
+    known: list[str] = [one.name for one in fields(found)] if is_dataclass(found) else []
+    for option in options:
+        if option not in known:
+            there = f"its options: {', '.join(known)}" if known else "it has none"
+            raise ConfigError(f"{what} {name!r} has no option {option!r}; {nearest(str(option), known)}{there}")
+    made: Made = replace(found, **options) if options else found
+    return made
 
 
 def meant(word: str, known: list[str], called: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ _USES = {
     "sql": "rows of a database",
     "fsspec": "files that are elsewhere, by URL",
     "hf": "rows given as datasets.Dataset",
+    "balance": "the balancer pcgrad",
     "sweep": "ofasys sweep",
     "wandb": "curves of a run in Weights & Biases",
     "mlflow": "curves of a run in MLflow",

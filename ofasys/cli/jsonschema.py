@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -22,6 +23,7 @@ from ofasys.metric import known_metrics
 from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.task.schedule import known_schedules
+from ofasys.train.balance import BALANCERS
 from ofasys.train.track import TRACKERS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -64,9 +66,10 @@ def print_schema(out: Path | None = None) -> None:
 def run_schema() -> dict[str, Any]:
     """The JSON Schema of a run file."""
     task, model, trainer = (_section(name) for name in ("task", "model", "trainer"))
-    trainer["properties"]["schedule"]["enum"] = list(known_schedules())
     task["properties"]["metrics"] = _named(task["properties"]["metrics"], known_metrics())
     task["properties"]["generate"] = _some(task["properties"]["generate"], _options())
+    trainer["properties"]["schedule"] = _recorded(trainer["properties"]["schedule"], known_schedules())
+    trainer["properties"]["balance"] = _recorded(trainer["properties"]["balance"], BALANCERS)
     trainer["properties"]["track"] = _named(trainer["properties"]["track"], TRACKERS)
     model["properties"] |= {
         "from": {"type": "string", "description": "The folder of a run or of a saved model to go on with."},
@@ -134,6 +137,25 @@ def _named(kind: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """One of these names, or a list of them."""
     one = {"enum": sorted(known)}
     return {"description": kind.get("description", ""), "anyOf": [one, {"type": "array", "items": one}], "default": []}
+
+
+def _recorded(kind: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
+    """A name, or a mapping of it and the options of that record."""
+    made = {name: type(one) for name, one in records.items()}
+    named = [
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["name"],
+            "properties": {"name": {"const": name}, **(_plain(one) if is_dataclass(one) else {})},
+        }
+        for name, one in made.items()
+    ]
+    return {
+        "description": kind.get("description", ""),
+        "anyOf": [{"enum": list(made)}, *named],
+        "default": kind["default"],
+    }
 
 
 def _some(kind: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -457,9 +457,10 @@ def _trainer_values(trainer: Trainer, notes: list[str]) -> dict[str, Any]:
     if own := [name for name in values["track"] if name not in TRACKERS]:
         notes.append(f"trainer: its trackers, {', '.join(own)}")
         values["track"] = [name for name in values["track"] if name in TRACKERS]
-    if not isinstance(trainer.schedule, str):
-        notes.append(f"trainer: its schedule, a {type(trainer.schedule).__name__}")
-        del values["schedule"]
+    for name in ("schedule", "balance"):
+        if not isinstance(values[name], str | Mapping):
+            notes.append(f"trainer: its {name}, a {type(values[name]).__name__}")
+            del values[name]
     if trainer.callbacks:
         named = ", ".join(one.name or type(one).__name__ for one in trainer.callbacks)
         notes.append(f"trainer: its callbacks, {named}")

@@ -45,7 +45,8 @@ _IN_YAML: dict[str, dict[str, Any]] = {
     },
     "trainer": {
         "track": str | list[str],
-        "schedule": str,
+        "schedule": str | dict[str, Any],
+        "balance": str | dict[str, Any],
         "out": str | None,
         "betas": Annotated[tuple[float, float], Strict(False)],
     },
@@ -63,6 +64,8 @@ _EXPECTED = {
     "generate": "a mapping of search options such as beam_size: 5",
     "references": "a mapping, target column: the column that holds the list of its right answers",
     "config": "a mapping such as width: 128",
+    "schedule": "a name, or a mapping such as name: temperature, cap: 1000",
+    "balance": "a name, or a mapping such as name: dwa, every: 50",
     "vocabulary": "a mapping such as size: 50265, text: [4, 50264], end: 2",
     "track": "the name of a tracker, or a list of them",
     "betas": "two numbers, as [0.9, 0.98]",

@@ -27,11 +27,13 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
     out = Path(trainer.out or "")
     text = resolved(run, tasks, model, trainer, out)
     if check:
-        looked = trainer.check(model=model, tasks=tasks)
+        found = trainer.forecast(model=model, tasks=tasks)
         say(text.rstrip("\n"))
-        for one in looked:
+        for one in found.looked:
             note(str(one))
+        note(str(found))
         return
+    trainer.foretell = lambda found: note(str(found))
     try:
         with one_run(out), resolved_file(out, text):
             trainer.fit(model=model, tasks=tasks)

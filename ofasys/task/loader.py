@@ -33,6 +33,8 @@ from ofasys.task.ticket import Ticket
 from ofasys.task.watchdog import Watchdog, in_hand
 from ofasys.types import Batch, Sample
 
+AHEAD = 4  # micro-batches that each worker prepares before they are asked for
+
 
 @dataclass(frozen=True)
 class Bad:
@@ -186,6 +188,29 @@ def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) ->
             yield delivery
 
 
+class Feed:
+    """Deliveries from a step on, and begun anew at another step where what was prepared ahead is no longer right."""
+
+    def __init__(self, begin: Callable[[int], Generator[Delivery, None, None]], step: int) -> None:
+        """begin: step -> the deliveries from there on."""
+        self.begin, self.made = begin, begin(step)
+
+    def __iter__(self) -> Feed:
+        return self
+
+    def __next__(self) -> Delivery:
+        return next(self.made)
+
+    def reopen(self, step: int) -> None:
+        """What was prepared ahead is dropped."""
+        self.made.close()
+        self.made = self.begin(step)
+
+    def close(self) -> None:
+        """Workers end."""
+        self.made.close()
+
+
 def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int) -> Generator[Delivery, None, None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or tokenizers warns in every forked worker
     crew = Crew(tickets)
@@ -194,7 +219,7 @@ def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int)
         batch_size=None,
         sampler=crew.given(),
         num_workers=workers,
-        prefetch_factor=4,
+        prefetch_factor=AHEAD,
         worker_init_fn=_begin_worker,
         multiprocessing_context="fork",
     )

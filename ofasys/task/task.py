@@ -23,6 +23,7 @@ from ofasys.program.sample import elements
 from ofasys.task.schedule import Entry
 from ofasys.task.source import Row, Source, open_source
 from ofasys.task.survey import Survey
+from ofasys.task.when import NEVER, condition
 
 SPLITS = ("train", "valid", "test")
 BATCHES = ("rows", "tokens")
@@ -45,7 +46,8 @@ class Task:
     train, valid, test: rows, see `open_source`.
     metrics: one or several: names, `Metric`s, or functions (predictions, references) -> dict.
     weight: its share in the schedule.
-    join, leave: the steps between which it takes part.
+    join, leave: the steps between which it takes part; each may be a condition instead, as "3 epochs", "accuracy >=
+        0.95" of its valid rows, "OTHER.loss <= 0.5", or "no better accuracy in 4" evaluations.
     closed_set: column -> labels, or the labels of the only column that has a set; without it the labels are gathered
         from the training rows.
     settings: defaults for the plan, such as {"IMAGE.size": 64}.
@@ -75,8 +77,8 @@ class Task:
         metrics: str | Metric | Scorer | Sequence[str | Metric | Scorer] = (),
         micro_batch_size: int = 16,
         weight: float = 1.0,
-        join: int = 0,
-        leave: int | None = None,
+        join: int | str = 0,
+        leave: int | str | None = None,
         closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         generate: Mapping[str, Any] | None = None,
@@ -152,6 +154,15 @@ class Task:
         self.closed_set = self._named(closed_set)
         self.known_labels: dict[str, tuple[str, ...]] | None = None
         self._lengths: np.ndarray | None = None
+        given_when = {"join": join, "leave": leave}
+        self.conditions = {
+            field: condition(said, name, field) for field, said in given_when.items() if isinstance(said, str)
+        }
+        if "join" in self.conditions and isinstance(leave, int):
+            raise ConfigError(
+                f"task {name!r} joins on a condition and leaves at step {leave}, which may be before; give leave a "
+                "condition too, or none"
+            )
         self.entry()  # a weight, join or leave that cannot be is an error now
         for split, rows in zip(SPLITS, (train, valid, test), strict=True):
             if rows is not None:
@@ -247,9 +258,11 @@ class Task:
         return found
 
     def entry(self) -> Entry:
-        """The task as a schedule sees it."""
+        """The task as a schedule sees it, before any condition of its own is met."""
         size = len(self.sources["train"]) if "train" in self.sources else None
-        return Entry(self.name, self.weight, self.join, self.leave, size, self.micro_batch_size)
+        join = NEVER if isinstance(self.join, str) else self.join
+        leave = None if isinstance(self.leave, str) else self.leave
+        return Entry(self.name, self.weight, join, leave, size, self.micro_batch_size)
 
     @property
     def labels(self) -> Labels:

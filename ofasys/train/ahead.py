@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ofasys import flow
 from ofasys.errors import DataError
 from ofasys.planner import SlotPlan
 from ofasys.program.program import Program
@@ -22,6 +23,7 @@ from ofasys.task.order import sample_seed
 from ofasys.task.survey import Survey
 from ofasys.task.task import Task
 from ofasys.train.evaluate import spread_rows, true_values
+from ofasys.types import Sample
 
 _log = logging.getLogger("ofasys")
 
@@ -33,7 +35,9 @@ MOST_NAMED = 3  # labels named in an error
 
 @dataclass(frozen=True)
 class Looked:
-    """What was seen of a split. rows: how many it has. read, of which bad: how many were looked at. first: why not."""
+    """What was seen of a split. rows: how many it has. read, of which bad: how many were looked at. first: why not.
+    tokens: stream positions of a training row, both sides together, on average.
+    """
 
     task: str
     """Its name."""
@@ -42,6 +46,7 @@ class Looked:
     read: int
     bad: int = 0
     first: str = ""
+    tokens: float = 0.0
 
     def __str__(self) -> str:
         found = f"{self.bad} of the {self.read} rows looked at cannot be used, the first: {self.first}"
@@ -68,14 +73,15 @@ def look_ahead(tasks: Sequence[Task], programs: Mapping[str, Sequence[Program]],
 
 def _training(task: Task, programs: Sequence[Program], seed: int) -> Looked:
     rows, tried, errors = len(task.source("train")), 0, list[DataError]()
+    samples: list[list[Sample]] = [[] for _ in programs]
     for row in _wider(rows):
         if tried >= FEW and len(errors) < tried:
             break
         tried += 1
         try:
-            for program in programs:
+            for program, own in zip(programs, samples, strict=True):
                 random = np.random.Generator(np.random.PCG64(sample_seed(seed, f"{task.name}/ahead", 0, row)))
-                read(task, program, "train", row, random, training=True)
+                own.append(read(task, program, "train", row, random, training=True)[1])
         except DataError as error:
             if task.on_bad == "stop":
                 raise
@@ -84,7 +90,9 @@ def _training(task: Task, programs: Sequence[Program], seed: int) -> Looked:
         which = "all there are" if tried == rows else "evenly spread"
         errors[0].message = f"none of {tried} training rows ({which}) can be used; the first: {errors[0].message}"
         raise errors[0]
-    return Looked(task.name, "train", rows, tried, len(errors), str(errors[0]) if errors else "")
+    positions = sum(flow.collate(p, own).positions for p, own in zip(programs, samples, strict=True) if own)
+    tokens = positions / max(1, sum(map(len, samples)))
+    return Looked(task.name, "train", rows, tried, len(errors), str(errors[0]) if errors else "", tokens)
 
 
 def _wider(rows: int) -> Iterator[int]:

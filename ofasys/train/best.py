@@ -28,13 +28,15 @@ class Choice:
     figure: str
     tasks: tuple[str, ...]
     larger: bool
+    what: str = "trainer.best"
+    """What asks for it, as errors say it."""
 
     def value(self, found: Figures) -> float:
         """What these figures are by it; NaN where there is none. Errors: ConfigError for a figure that no task has."""
         values = [found[task][self.figure] for task in self.tasks if self.figure in found.get(task, {})]
         if not values and self.tasks:
             known = sorted({name for task in self.tasks for name in found.get(task, {})})
-            raise _no_figure(self.name, self.figure, known)
+            raise _no_figure(f"{self.what} is {self.name!r}", self.figure, known)
         return mean(sum(values), len(values)) if values else nan
 
     def better(self, value: float, before: float | None) -> bool:
@@ -54,35 +56,38 @@ class Choice:
         return before.get("value") if before["figure"] == self.name else None
 
 
-def choose(asked: str, tasks: Sequence[Task]) -> Choice:
-    """`Trainer(best=...)` for these tasks. Errors: ConfigError for a task or figure there is not, or no valid rows."""
+def choose(asked: str, tasks: Sequence[Task], what: str = "trainer.best") -> Choice:
+    """`Trainer(best=...)` for these tasks, or another figure that is asked for. what: what asks, as errors say it.
+
+    Errors: ConfigError for a task or figure there is not, or no valid rows.
+    """
     word, colon, rest = asked.partition(":")
     said = DIRECTIONS.get(word) if colon else None
     name = asked if said is None else rest
     valid = {task.name: task for task in tasks if "valid" in task.sources}
     if not _owner(name, tasks)[1].strip():
-        raise ConfigError(f"trainer.best is {asked!r}, which names no figure; give one as 'loss' or 'max:TASK.FIGURE'")
+        raise ConfigError(f"{what} is {asked!r}, which names no figure; give one as 'loss' or 'max:TASK.FIGURE'")
     if name == "loss":
-        return Choice(name, "loss", tuple(valid), bool(said))
+        return Choice(name, "loss", tuple(valid), bool(said), what)
     one, figure = _owner(name, tasks)
     chosen = [one] if one is not None else list(valid.values())
     if one is not None and one.name not in valid:
-        raise ConfigError(f"trainer.best is {asked!r}, and task {one.name!r} has no valid rows; give it valid=")
+        raise ConfigError(f"{what} is {asked!r}, and task {one.name!r} has no valid rows; give it valid=")
     if not chosen:
-        raise ConfigError(f"trainer.best is {asked!r}, and no task has valid rows; give one valid=")
+        raise ConfigError(f"{what} is {asked!r}, and no task has valid rows; give one valid=")
     known = sorted({n for task in ([one] if one else valid.values()) for n in _figures(task)})
     if one is None and "." in name and name not in known:
         names = [task.name for task in tasks]
         raise ConfigError(
-            f"trainer.best is {asked!r}, and no task is called so; {nearest(name.partition('.')[0], names)}"
+            f"{what} is {asked!r}, and no task is called so; {nearest(name.partition('.')[0], names)}"
             f"tasks: {', '.join(names)}; figures: {', '.join(known)}"
         )
     chosen = [task for task in chosen if _may_have(task, figure)]
     if not chosen:
-        raise _no_figure(asked, figure, known)
+        raise _no_figure(f"{what} is {asked!r}", figure, known)
     if said is None:
-        said = _direction(asked, name, figure, chosen)
-    return Choice(name, figure, tuple(task.name for task in chosen), said)
+        said = _direction(f"{what} is {asked!r}", name, figure, chosen)
+    return Choice(name, figure, tuple(task.name for task in chosen), said, what)
 
 
 def _owner(name: str, tasks: Sequence[Task]) -> tuple[Task | None, str]:
@@ -105,19 +110,15 @@ def _may_have(task: Task, figure: str) -> bool:
     return figure in own or figure == "loss" or bool(slash and head in own) or foreign
 
 
-def _direction(asked: str, name: str, figure: str, tasks: Sequence[Task]) -> bool:
+def _direction(said: str, name: str, figure: str, tasks: Sequence[Task]) -> bool:
     found = {larger_is_better(figure, task.metrics) for task in tasks}
     direction = found.pop() if len(found) == 1 else None
     if direction is None:
-        raise ConfigError(
-            f"trainer.best is {asked!r}, and whether more of it is better is not known; write 'max:{name}' or "
-            f"'min:{name}'"
-        )
+        raise ConfigError(f"{said}, and whether more of it is better is not known; write 'max:{name}' or 'min:{name}'")
     return direction
 
 
-def _no_figure(asked: str, figure: str, known: Sequence[str]) -> ConfigError:
+def _no_figure(said: str, figure: str, known: Sequence[str]) -> ConfigError:
     return ConfigError(
-        f"trainer.best is {asked!r}, and there is no figure {figure!r}; {nearest(figure, known)}there are "
-        f"{', '.join(known)}"
+        f"{said}, and there is no figure {figure!r}; {nearest(figure, known)}there are {', '.join(known)}"
     )

@@ -37,6 +37,15 @@ class RunView:
     """Task -> its figures on the valid rows, of the last evaluation of this call of `fit`."""
     ended: str | None = None
     """Why the run is to end after this step, if it is."""
+    gradients: Mapping[str, Mapping[torch.nn.Parameter, torch.Tensor]] = field(default_factory=dict)
+    """Task -> its own gradient in the update that was just taken, where a callback `wants_gradients`; else nothing."""
+    log: Callable[[str, int, str | None, Mapping[str, float]], None] | None = None
+    """Writes a line of the log."""
+
+    def tell(self, kind: str, figures: Mapping[str, float], task: str | None = None) -> None:
+        """A line of the run's log and history: its kind, a word of yours, the step, and figures by name."""
+        if self.log is not None:
+            self.log(kind, self.step, task, figures)
 
     def stop(self, why: str) -> None:
         """End the run after this step, or the one that was just evaluated: evaluated, saved, and told why.
@@ -62,6 +71,12 @@ class Callback:
 
     def before_step(self, run: RunView) -> None:
         """Before an update, whose number is `run.step + 1`."""
+
+    def wants_gradients(self, run: RunView) -> bool:
+        """Whether `run.gradients` is to hold each task's gradient after the update that comes. That takes copies of it,
+        and no pass.
+        """
+        return False
 
     def after_step(self, run: RunView) -> None:
         """After an update: the weights are new, the gradients still there."""
@@ -131,6 +146,14 @@ class Callbacks:
     def _call(self, name: str, hook: str, run: RunView) -> None:
         with _named(name, hook, f" at step {run.step}"):
             getattr(self.named[name], hook)(run)
+
+    def want_gradients(self, run: RunView) -> bool:
+        """Whether any of them wants each task's gradient in the update that comes."""
+        wanted = False
+        for name, callback in self.named.items():
+            with _named(name, "wants_gradients", f" at step {run.step}"):
+                wanted |= bool(callback.wants_gradients(run))
+        return wanted
 
     @contextmanager
     def evaluating(self, run: RunView) -> Iterator[None]:

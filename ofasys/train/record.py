@@ -37,9 +37,11 @@ def card_of(task: Task) -> TaskCard:
 
 def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_steps: int) -> dict[str, Any]:
     """A run as JSON. max_steps: as many as it has, also where the trainer counts in epochs."""
-    settings = {f: v for f, v in vars(trainer).items() if f not in ("history", "live")} | {"max_steps": max_steps}
-    if not isinstance(settings["schedule"], str):
-        settings["schedule"] = repr(settings["schedule"])
+    apart = ("history", "live", "foretell")
+    settings = {f: v for f, v in vars(trainer).items() if f not in apart} | {"max_steps": max_steps}
+    for name in ("schedule", "balance"):
+        if not isinstance(settings[name], str | Mapping):
+            settings[name] = repr(settings[name])
     settings["track"] = names(trainer.track)
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
@@ -50,6 +52,7 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
             "plans": [p.fingerprint for p in task.plans],
             "data": {split: source.describe() for split, source in task.sources.items()},
             **asdict(task.entry()),
+            **{"join": task.join, "leave": task.leave},
             **{
                 name: getattr(task, name)
                 for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets", "batch_by")
@@ -72,7 +75,11 @@ def changes(out: Path, now: Mapping[str, Any]) -> list[str]:
     except (OSError, ValueError, RecursionError):  # nothing rests on it
         return []
     old, new = dict(_flat(before)), dict(_flat(json.loads(json.dumps(now))))
-    return [f"{key} {old[key]!r:.60} -> {new[key]!r:.60}" for key in new if key in old and old[key] != new[key]]
+    there, here = _names(before), _names(now)
+    turnover = [f"task {name!r} is new" for name in sorted(here - there)]
+    turnover += [f"task {name!r} is not trained any more" for name in sorted(there - here)]
+    told = [f"{key} {old[key]!r:.60} -> {new[key]!r:.60}" for key in new if key in old and old[key] != new[key]]
+    return turnover + told
 
 
 def recorded(out: Path | None) -> Any:
@@ -88,6 +95,11 @@ def history(out: Path) -> list[dict[str, Any]]:
     rows = (row for _, row in log_lines(out / "metrics.jsonl") if row is not None)
     told = (row for row in rows if row.get("kind") in ("train", "valid"))
     return [{name: nan if value is None else value for name, value in row.items()} for row in told]
+
+
+def _names(record: Any) -> set[str]:
+    tasks = record.get("tasks") if isinstance(record, Mapping) else None
+    return {str(task.get("name")) for task in tasks if isinstance(task, dict)} if isinstance(tasks, list) else set()
 
 
 def _flat(values: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -5,19 +5,21 @@ What there is before the first step is made in `setup.py`; what a step, an evalu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
 
+from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
-from ofasys.task.loader import Assembler, deliveries
+from ofasys.task.loader import Assembler, Feed, deliveries
 from ofasys.task.task import Task
 from ofasys.task.ticket import Ticket
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.callback import RunView
+from ofasys.train.forecast import Forecast, forecast
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
 from ofasys.train.precision import choose
@@ -30,6 +32,7 @@ from ofasys.train.skips import Skips
 from ofasys.train.steps import Steps
 from ofasys.train.track import trackers
 from ofasys.train.trial import trial_of
+from ofasys.train.turnover import Turnover
 from ofasys.train.validation import Validation
 
 if TYPE_CHECKING:
@@ -54,9 +57,11 @@ class Run:
             settings=self.record,
         )
         self.quarantine = Quarantine(setup, self.log)
-        self.steps = Steps(setup, self.quarantine, Skips(setup, self.log, trainer.skip_limit))
+        self.steps = Steps(setup, self.quarantine, Skips(setup, self.log, trainer.skip_limit), self.view)
         self.saver = Saver(setup, self.steps, self.view)
-        self.validation = Validation(setup, self.steps, self.saver, self.log, self.view)
+        self.turnover = Turnover(setup, self.log, self.view)
+        self.view.log = self.tell
+        self.validation = Validation(setup, self.steps, self.saver, self.log, self.view, self.turnover)
 
     def fit(self) -> GeneralistModel:
         """Train to the end, from where the run is; the model, ready to answer."""
@@ -66,9 +71,10 @@ class Run:
         changed = changes(setup.out, record) if setup.out is not None and setup.resumed else []
         left = setup.ending.begin(setup.out, self.state, changed)
         if left or self.due:
-            self.look_ahead()
-            chosen = choose(self.trainer.precision, setup, lambda: trial_of(setup))
-            self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
+            looked = self.look_ahead()
+            self.choose_precision()
+            if self.trainer.foretell is not None:
+                self.trainer.foretell(forecast(setup, looked))
             if setup.out is not None:
                 with writing(setup.out, RECORD, setup.saved):
                     write_json(
@@ -81,6 +87,17 @@ class Run:
             setup.callbacks.call("after_fit", self.view)
         self.model.eval()
         return self.model
+
+    def choose_precision(self) -> None:
+        """The number format that all passes are made in, from now on."""
+        chosen = choose(self.trainer.precision, self.setup, lambda: trial_of(self.setup))
+        self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
+
+    def forecast(self) -> Forecast:
+        """What the steps that are left will be. Errors: as of `look_ahead`."""
+        looked = self.look_ahead()
+        self.choose_precision()
+        return forecast(self.setup, looked)
 
     @property
     def due(self) -> bool:
@@ -97,7 +114,9 @@ class Run:
         assembler = Assembler(self.tasks, self.setup.programs, self.trainer.seed)
         cuda = [self.setup.device] if self.setup.device.type == "cuda" else []
         with (
-            closing(deliveries(assembler, self.tickets(start), self.trainer.workers)) as stream,
+            closing(
+                Feed(lambda step: deliveries(assembler, self.tickets(step), self.trainer.workers), start)
+            ) as stream,
             torch.random.fork_rng(cuda),
             self.log,
             Interrupt() as interrupt,
@@ -110,6 +129,9 @@ class Run:
                 for step in range(start, self.setup.max_steps):
                     if self.state.stopped:
                         break
+                    if self.turnover.changed:
+                        stream.reopen(step)
+                        self.turnover.changed = False
                     call("before_step", self.view)
                     self.steps.update(step, stream)
                     self.close(step + 1)
@@ -124,6 +146,14 @@ class Run:
                 self.saver.close()
         self.quarantine.tell()
 
+    def tell(self, kind: str, step: int, task: str | None, figures: Mapping[str, float]) -> None:
+        """What a callback tells: to the history and to the log."""
+        if kind in ("train", "valid", "classes", "turnover"):
+            raise ConfigError(f"a callback tells a line of kind {kind!r}, which is the run's own; give it another word")
+        self.trainer.history.append({"kind": kind, "step": step, **({"task": task} if task else {}), **figures})
+        with writing(self.setup.out, "the log", self.setup.saved):
+            self.log.write(kind, step, task, figures)
+
     def tickets(self, start: int) -> Iterator[Ticket]:
         """Every micro-batch of the rest of the run, in order."""
         per = self.trainer.accumulate
@@ -137,6 +167,8 @@ class Run:
         trainer = self.trainer
         self.state.step = self.view.step = done
         self.setup.callbacks.call("after_step", self.view)
+        self.setup.follow.after(done)
+        self.turnover.updated(done)
         self.saver.settle()
         last = done == self.setup.max_steps or self.setup.ending.asked(self.state, self.view.ended)
         evaluating = last or bool(trainer.eval_every and done % trainer.eval_every == 0)

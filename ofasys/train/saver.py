@@ -65,6 +65,8 @@ class Saver:
         check_held(setup.out, setup.held)
         setup.callbacks.call("before_save", self.view)
         setup.state.windows = {name: window.to_dict() for name, window in self.steps.windows.items()}
+        setup.state.balance = setup.kept_of_balancing()
+        setup.state.follow = setup.follow.state()
         files = checkpoint.gathered(setup.model, setup.optimizer, setup.state, setup.callbacks)
         if setup.trainer.async_save:
             files = checkpoint.copied(files)

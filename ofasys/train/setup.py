@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
@@ -14,20 +14,26 @@ from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.program.program import Program
-from ofasys.task.schedule import Entry, Ledger
+from ofasys.task.schedule import Ledger, Measured
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
+from ofasys.train.balance import Balancing
+from ofasys.train.balance import find as find_balancer
 from ofasys.train.best import Choice
 from ofasys.train.best import choose as choose_best
 from ofasys.train.callback import Callbacks
 from ofasys.train.ending import Ending
+from ofasys.train.follow import Follow
 from ofasys.train.learnable import check_choice
 from ofasys.train.lock import holding
 from ofasys.train.optimizer import adamw, restore_optimizer
 from ofasys.train.record import card_of
 from ofasys.train.saving import not_finite
+from ofasys.train.scheduling import balanced, check_balance, check_followed, in_micro_steps, scheduled
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
 from ofasys.train.state import RunState
+from ofasys.train.tokens import tokens_of_a_row
+from ofasys.train.turnover import check_conditions, entries_now
 from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
@@ -52,6 +58,10 @@ class Setup:
     """Where the run stands."""
     ledger: Ledger
     """Which task is drawn when."""
+    follow: Follow
+    """What tells the schedule of the run."""
+    balancing: Balancing
+    """How the tasks of one update share its step."""
     choice: Choice
     """By what the best checkpoint is chosen."""
     ending: Ending
@@ -70,6 +80,16 @@ class Setup:
         """Updates of the whole run."""
         return self.ending.max_steps
 
+    def kept_of_balancing(self) -> dict[str, Any]:
+        """What the balancer keeps, and whose it is."""
+        kept = self.balancing.state()
+        return {"of": self.balancer, "kept": kept} if kept else {}
+
+    @property
+    def balancer(self) -> str:
+        """What the balancer is called."""
+        return type(find_balancer(self.trainer.balance)).__name__
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -83,7 +103,6 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     which no pointer leads; CheckpointError for a run that cannot be gone on with.
     """
     by_name = {task.name: task for task in tasks}
-    entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
     for task in tasks:
         task.source("train")
     if trainer.eval_every and not any("valid" in task.sources for task in tasks):
@@ -92,6 +111,8 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     if trainer.epochs is not None:
         _log.warning(f"{trainer.epochs:g} epochs are {max_steps} steps")
     choice = choose_best(trainer.best, tasks)
+    check_conditions(tasks, trainer.eval_every)
+    check_followed(trainer, tasks)
     callbacks = Callbacks(trainer.callbacks)
     # Of tasks the model knows and this run does not: their weights are still there.
     others = [card for card in model.cards if card.name not in by_name]
@@ -113,13 +134,20 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         now = fingerprints(tasks)
         tell_data(state.data, now, tasks)
         state.data |= now
-    origin = (state.step * trainer.accumulate, state.drawn)
-    ledger = Ledger(trainer.schedule, entries, max(state.step, max_steps) * trainer.accumulate, origin)
+    entries = [in_micro_steps(entry, trainer.accumulate) for entry in entries_now(tasks, state)]
+    ledger, follow = scheduled(trainer, entries, state, max_steps)
+    check_balance(trainer, ledger, state.step)
     programs = _grown(trainer, model, tasks, others)
+    if isinstance(ledger.schedule, Measured) and ledger.schedule.needs_tokens:
+        new = [task for task in tasks if task.name not in state.tokens]
+        state.tokens |= {task.name: tokens_of_a_row(task, programs[task.name], trainer.seed) for task in new}
+        entries = [replace(entry, tokens=state.tokens[entry.name]) for entry in entries]
+        ledger, follow = scheduled(trainer, entries, state, max_steps)
     optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
     restore_optimizer(optimizer, model, moments)
     if (what := not_finite(model, optimizer)) is not None:
         raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
+    balancing = balanced(trainer, ledger, model, state)
     ending = Ending(max_steps, trainer.patience, trainer.best)
     saved = state.step if resumed else None
     return Setup(
@@ -130,6 +158,8 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         optimizer,
         state,
         ledger,
+        follow,
+        balancing,
         choice,
         ending,
         callbacks,
@@ -186,9 +216,3 @@ def _size(task: Task) -> list[int]:
 
 def _told(size: list[int]) -> str:
     return f"{size[1]} by tokens" if len(size) > 2 else str(size[1])
-
-
-def in_micro_steps(entry: Entry, accumulate: int) -> Entry:
-    """A task as the schedule sees it, in steps of the schedule instead of updates."""
-    leave = None if entry.leave is None else entry.leave * accumulate
-    return Entry(entry.name, entry.weight, entry.join * accumulate, leave, entry.size, entry.micro_batch_size)

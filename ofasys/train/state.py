@@ -43,6 +43,16 @@ class RunState:
     """Of these, how many just now, one after the other."""
     stopped: dict[str, Any] | None = None
     """Why the run ended early, and by which settings."""
+    tokens: dict[str, float] = field(default_factory=dict)
+    """Tokens of a row, by task, where the schedule counts in them."""
+    follow: dict[str, Any] = field(default_factory=dict)
+    """What a schedule that goes by the run keeps, and the sums of losses it has not been told yet."""
+    turnover: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """Task -> "join" or "leave" -> the step at which its condition was met, that condition, and why."""
+    plateaus: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Figure of a condition -> its best value, and the evaluations since."""
+    balance: dict[str, Any] = field(default_factory=dict)
+    """The balancer's name and what it keeps."""
     precision: dict[str, str] | None = None
     """What it computes in, and why."""
     callbacks: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +92,14 @@ def odd(state: Any) -> tuple[str, Any] | None:
             isinstance(best, dict) and all(isinstance(best.get(k), int | float) for k in ("value", "step") if k in best)
         ),
         "stopped": stopped is None or (isinstance(stopped, dict) and {"why", "settings"} <= stopped.keys()),
+        "tokens": _by_name(state.get("tokens", {}), lambda one: isinstance(one, int | float) and one > 0),
+        "follow": isinstance(state.get("follow", {}), dict)
+        and _by_name(state.get("follow", {}).get("losses", {}), _sum),
+        "turnover": _by_name(state.get("turnover", {}), lambda events: _by_name(events, _event)),
+        "plateaus": _by_name(
+            state.get("plateaus", {}), lambda one: isinstance(one, dict) and _whole(one.get("waited"))
+        ),
+        "balance": isinstance(state.get("balance", {}), dict),
         "callbacks": _by_name(state.get("callbacks", {}), lambda own: isinstance(own, dict)),
     }
     return next(((name, state.get(name)) for name, fits in sound.items() if not fits), None)
@@ -89,6 +107,14 @@ def odd(state: Any) -> tuple[str, Any] | None:
 
 def _size(value: Any) -> bool:
     return isinstance(value, list) and len(value) in (2, 3) and all(isinstance(one, int) for one in value)
+
+
+def _event(value: Any) -> bool:
+    return isinstance(value, dict) and _whole(value.get("step")) and isinstance(value.get("condition"), str)
+
+
+def _sum(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], int | float) and _whole(value[1])
 
 
 def _whole(value: Any) -> bool:

@@ -12,6 +12,9 @@ from torch import Tensor
 from ofasys.program.batch import to_device
 from ofasys.seeds import key_of
 from ofasys.task.loader import Delivery
+from ofasys.task.ticket import Ticket
+from ofasys.train.balance.update import Balanced, totals_of
+from ofasys.train.callback import RunView
 from ofasys.train.memory import Pieces, is_out_of_memory
 from ofasys.train.optimizer import gradient_norm, learning_rate, step_clipped
 from ofasys.train.quarantine import Quarantine
@@ -19,17 +22,20 @@ from ofasys.train.self_critical import self_critical
 from ofasys.train.setup import Setup
 from ofasys.train.skips import Skips
 from ofasys.train.update import Combined, Part, Window
+from ofasys.types import Loss
 
 
 class Steps:
     """Takes the steps of a run, and adds up what they found until somebody asks."""
 
-    def __init__(self, setup: Setup, quarantine: Quarantine, skips: Skips) -> None:
-        self.setup, self.quarantine, self.skips = setup, quarantine, skips
+    def __init__(self, setup: Setup, quarantine: Quarantine, skips: Skips, view: RunView) -> None:
+        self.setup, self.quarantine, self.skips, self.view = setup, quarantine, skips, view
         self.model, self.optimizer, self.trainer = setup.model, setup.optimizer, setup.trainer
         self.windows = {n: Window(**sums) for n, sums in setup.state.windows.items() if n in setup.tasks}
         self.pieces = Pieces(setup)
         self.learned: list[tuple[Part, Tensor]] = []  # of the last update, each with its loss
+        self.length = torch.zeros((), device=setup.device)  # of the last update's gradients
+        self.balanced = Balanced(setup.balancing, setup.model.parameters(), setup.balancer)
 
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
         """One optimizer step: all micro-batches of the step, then AdamW; no step where nothing in them can be judged.
@@ -43,8 +49,12 @@ class Steps:
             wholes.setdefault(part.key, Combined()).add(part)
         while not self.learn(step, parts, wholes):
             pass
+        self.view.gradients = {}
         if self.learned:
+            self.balanced.finish(step)
             self.descend(step)
+            self.told(wholes, len(parts))
+            self.balanced.after(lambda: self.again(wholes, len(parts)))
 
     def learn(self, step: int, parts: Sequence[Part], wholes: Mapping[tuple[str, int], Combined]) -> bool:
         """The gradients of an update. False where the memory did not hold a micro-batch: it is in more pieces then, and
@@ -52,20 +62,57 @@ class Steps:
         """
         self.optimizer.zero_grad(set_to_none=True)
         self.learned = []
+        self.balanced.begin(watched=self.setup.callbacks.want_gradients(self.view))
         before = {name: window.copy() for name, window in self.windows.items()}
-        for part in parts:
-            try:
-                self.backward(part, wholes[part.key], len(parts))
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-            else:
-                continue
-            self.windows, self.learned = before, []  # the error is gone, and with it what it held
-            self.optimizer.zero_grad(set_to_none=True)
-            self.pieces.halve(step + 1, part, self.setup.programs[part.delivery.ticket.task][part.delivery.instruction])
-            return False
+        for task, own in self.balanced.by_task(parts):
+            for part in own:
+                try:
+                    self.backward(part, wholes[part.key], len(parts))
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
+                else:
+                    continue
+                self.windows, self.learned = before, []  # the error is gone, and with it what it held
+                self.optimizer.zero_grad(set_to_none=True)
+                ticket = part.delivery.ticket
+                self.pieces.halve(step + 1, part, self.setup.programs[ticket.task][part.delivery.instruction])
+                return False
+            self.balanced.close(task)
         return True
+
+    def told(self, wholes: Mapping[tuple[str, int], Combined], of: int) -> None:
+        """What an update that is over tells the schedule, the log and the callbacks."""
+        seen = set[Ticket]()
+        for part, loss in self.learned:
+            ticket, whole = part.delivery.ticket, wholes[part.key]
+            mean = loss * (whole.judged / self.share(part, whole, of))
+            self.setup.follow.add(ticket.task, mean, first=ticket not in seen)
+            seen.add(ticket)
+        for task in {part.key[0] for part, _ in self.learned}:
+            self.windows[task].descended(self.length)
+        self.view.gradients = self.balanced.watched or {}
+
+    def again(self, wholes: Mapping[tuple[str, int], Combined], of: int) -> dict[str, Tensor]:
+        """Task -> () the sum of the losses of what the last update learned from, with the weights as they are now."""
+        totals: list[tuple[str, Tensor]] = []
+        last: Ticket | None = None
+        with torch.no_grad():
+            for part, _ in self.learned:
+                ticket, whole = part.delivery.ticket, wholes[part.key]
+                if ticket != last:
+                    self.seed(ticket)
+                last = ticket
+                totals.append((ticket.task, self.forward(part, whole, self.share(part, whole, of)).total))
+        return totals_of(totals)
+
+    def share(self, part: Part, whole: Combined, of: int) -> float:
+        """Of its instruction in an update of `of` micro-batches."""
+        return self.setup.tasks[part.key[0]].loss_weight * whole.drawn / of
+
+    def seed(self, ticket: Ticket) -> None:
+        """Of the dropout in a micro-batch."""
+        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
 
     def parts(self, step: int, stream: Iterator[Delivery]) -> list[Part]:
         """The micro-batches of one update; of a task that learns from a reward, of the model's own answers."""
@@ -95,8 +142,8 @@ class Steps:
         if part.batch is None or not part.batch.targets:
             return False
         began, ticket = time.perf_counter(), part.delivery.ticket
-        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
-        share = self.setup.tasks[ticket.task].loss_weight * whole.drawn / of
+        self.seed(ticket)
+        share = self.share(part, whole, of)
         pieces = [replace(part, batch=batch) for batch in self.pieces.of(part)]
         pieces[1:] = [replace(piece, seconds=0.0, waited=0.0) for piece in pieces[1:]]
         judged = False
@@ -108,19 +155,25 @@ class Steps:
     def piece(self, part: Part, whole: Combined, share: float, began: float, first: bool) -> None:
         """Forward and backward of a micro-batch, or of a piece of one. first: with anything to judge, of its pieces."""
         ticket = part.delivery.ticket
-        task, program = self.setup.tasks[ticket.task], self.setup.programs[ticket.task][part.delivery.instruction]
-        assert part.batch is not None
-        batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.setup.device)
-        loss = self.model(program, batch, scale, task.smoothing)
+        program = self.setup.programs[ticket.task][part.delivery.instruction]
+        loss = self.forward(part, whole, share)
         if part.judged:
             self.learned.append((part, loss.total.detach()))
-            loss.total.backward()
+            self.balanced.weighed(part.key, share, loss.total).backward()
+            self.balanced.watch(ticket.task)
         window = self.windows.setdefault(ticket.task, Window())
         window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began, first)
 
+    def forward(self, part: Part, whole: Combined, share: float) -> Loss:
+        """The loss of a micro-batch, or of a piece of one, as it is minimised."""
+        assert part.batch is not None
+        task, program = self.setup.tasks[part.key[0]], self.setup.programs[part.key[0]][part.delivery.instruction]
+        batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.setup.device)
+        return self.model(program, batch, scale, task.smoothing)
+
     def descend(self, step: int) -> None:
         """AdamW, with the gradients clipped; nothing where a loss or a gradient is not finite."""
-        norm = gradient_norm(self.optimizer)
+        self.length = norm = gradient_norm(self.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
         step_clipped(self.optimizer, norm, self.trainer.clip, self.skips.see(step + 1, norm, self.learned))
@@ -146,3 +199,4 @@ class Steps:
     def check_skipped(self, advice: Callable[[], str]) -> None:
         """Tell which updates were left out. Errors: ConfigError, with the advice, for too many of them in a row."""
         self.skips.check(self.learned[-1][0] if self.learned else None, advice)
+        self.balanced.check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from numbers import Integral
@@ -18,15 +18,18 @@ from ofasys.hub.ofasys import OFASys
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
+from ofasys.train.balance import Balancer
+from ofasys.train.balance import find as find_balancer
 from ofasys.train.callback import Callback, Callbacks
 from ofasys.train.evaluate import evaluate_task
+from ofasys.train.forecast import Forecast
 from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
 from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
 from ofasys.train.precision import check
 from ofasys.train.run import Run
-from ofasys.train.setup import in_micro_steps
+from ofasys.train.scheduling import in_micro_steps
 from ofasys.train.start import Model, as_given, generalist, keep_labels
 from ofasys.train.track import Tracker, trackers
 
@@ -42,8 +45,9 @@ class Trainer:
     """Updates. None: 1000."""
     epochs: float | None = None
     """Instead of max_steps: until every task's rows have been seen so often."""
-    schedule: str | Schedule = "round_robin"
-    """Which task a step draws: "round_robin", "accumulate", or an object with `turns(step, tasks)`."""
+    schedule: str | Mapping[str, Any] | Schedule = "round_robin"
+    """Which task a step draws, by name, with options as {"name": "temperature", "cap": 1000}, or an object with
+    `turns(step, tasks)`: docs/schedules.md."""
     out: str | Path | None = None
     """The run's folder; a run found there is resumed. None: nothing is kept."""
     lr: float = 1e-3
@@ -62,6 +66,9 @@ class Trainer:
     """Updates in a row that are left out because a loss or a gradient is not finite; one more ends the run."""
     accumulate: int = 1
     """Steps of the schedule joined in one update."""
+    balance: str | Mapping[str, Any] | Balancer = "sum"
+    """How the tasks of one update share its step, by name, with options as {"name": "dwa", "every": 50}, or a record:
+    docs/balancers.md."""
     precision: str = "auto"
     """What is computed in, training and answers alike: "float32", "bfloat16", or "auto": bfloat16 where a few products
     and a step, timed at the start, are clearly faster in it. Weights are float32 either way."""
@@ -100,6 +107,8 @@ class Trainer:
     """Parts of one's own, called in this order: docs/add-a-callback.md."""
     history: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
     """The lines of the log, after `fit`."""
+    foretell: Callable[[Forecast], None] | None = field(default=None, init=False, repr=False, compare=False)
+    """What `fit` tells its forecast to, before the first step. None: it makes none."""
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("accumulate", "log_every", "eval_batch_size"), 1)
@@ -143,6 +152,7 @@ class Trainer:
         if trackers(self.track) and self.out is None:
             raise ConfigError("trainer.track is given, and there is no `out`, of which a tracker is told; give one")
         find(self.schedule)
+        find_balancer(self.balance)
         Callbacks(self.callbacks)
         learning_rate(0, 1, self.lr, 0, self.decay)
         check(self.precision)
@@ -181,6 +191,17 @@ class Trainer:
         """
         check_place(self.out)
         return Run(self, generalist(model), _listed(tasks)).look_ahead()
+
+    def forecast(self, *, model: Model, tasks: Sequence[Task] | Task) -> Forecast:
+        """What `check` does, and for each task what `fit` would train of it: samples, tokens, share, epochs, first
+        repeat and time; prints as a table.
+
+        The model grows as the tasks ask; the run's folder stays as it is. Errors: as of `fit`.
+        """
+        check_place(self.out)
+        listed = _listed(tasks)
+        with as_given(listed):
+            return Run(self, generalist(model), listed).forecast()
 
     def evaluate(
         self,

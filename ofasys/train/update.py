@@ -84,6 +84,10 @@ class Window:
     """Sum of the losses as minimised."""
     judged: int = 0
     """Micro-batches that had any."""
+    length: float | Tensor = 0.0
+    """Sum of the lengths of the gradients of its updates."""
+    updates: int = 0
+    """Of these, how many."""
     batches: int = 0
     """Micro-batches, or pieces of them."""
     seen: int = 0
@@ -129,6 +133,11 @@ class Window:
         self.seconds += seconds
         self.waited += part.waited
 
+    def descended(self, length: Tensor) -> None:
+        """An update of which the task had a part. length (): of the gradients of all its parts together."""
+        self.length = self.length + length.double()
+        self.updates += 1
+
     def _besides(self, figures: Mapping[str, float | Tensor], of: str) -> None:
         for name, value in figures.items():
             key = f"{name}/{of}"
@@ -139,13 +148,14 @@ class Window:
         self.losses = {name: (float(value), count) for name, (value, count) in self.losses.items()}
         self.besides = {name: float(value) for name, value in self.besides.items()}
         self.left_out = {name: int(value) for name, value in self.left_out.items()}
-        self.total = float(self.total)
+        self.total, self.length = float(self.total), float(self.length)
         return asdict(self)
 
     def figures(self) -> dict[str, float]:
         """loss: as minimised. loss/COLUMN: mean a token, or a unit of its criterion, whose own figures follow.
 
-        NaN where nothing was judged. useful: positions over what padding would make of them.
+        NaN where nothing was judged. gradient_norm: mean length of its updates' gradients, before clipping. useful:
+        positions over what padding would make of them.
         """
         told = self.to_dict()
         found = {"loss": mean(told["total"], self.judged), "samples": self.seen}
@@ -153,6 +163,7 @@ class Window:
         found |= {name: value / self.batches for name, value in told["besides"].items()}
         found |= {name: values for name, values in told["left_out"].items() if values}
         found |= {
+            "gradient_norm": mean(told["length"], self.updates),
             "tokens_per_second": self.positions / max(self.seconds, 1e-9),
             "useful": self.positions / max(self.padded, 1),
             "waiting": self.waited / max(self.seconds, 1e-9),

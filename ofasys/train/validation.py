@@ -12,6 +12,7 @@ from ofasys.train.log import RunLog
 from ofasys.train.saver import Saver
 from ofasys.train.setup import Setup
 from ofasys.train.steps import Steps
+from ofasys.train.turnover import Turnover
 from ofasys.train.update import Window
 
 _log = logging.getLogger("ofasys")
@@ -20,15 +21,20 @@ _log = logging.getLogger("ofasys")
 class Validation:
     """Reports, evaluates, and says which checkpoint is the best."""
 
-    def __init__(self, setup: Setup, steps: Steps, saver: Saver, log: RunLog, view: RunView) -> None:
+    def __init__(
+        self, setup: Setup, steps: Steps, saver: Saver, log: RunLog, view: RunView, turnover: Turnover
+    ) -> None:
         self.setup, self.steps, self.saver, self.log, self.view = setup, steps, saver, log, view
+        self.turnover = turnover
 
     def report(self, step: int) -> None:
         """A line per task over the steps since the last; none for a task that had no batch in them."""
+        weights = self.setup.balancing.weights()
         for name, window in self.steps.windows.items():
             if window.batches:
                 bad = len(self.setup.state.bad.get(name, ()))
                 figures = window.figures() | {"lr": self.steps.rate(step - 1), "bad": bad}
+                figures |= {"balance": weights[name]} if name in weights else {}
                 self.tell("train", step, name, figures)
                 self.steps.windows[name] = Window(seen=window.seen)
         self.log.show(step)
@@ -62,12 +68,14 @@ class Validation:
         """
         setup, state = self.setup, self.setup.state
         found, confusions = self.figures()
+        setup.follow.evaluated(found)
         value, before = setup.choice.value(found), setup.choice.known(state.best)
         for name, figures in found.items():
             self.tell("valid", step, name, figures)
             for column, confusion in confusions[name].items():
                 self.log.write("classes", step, name, {"column": column, **confusion.line()})
         self.log.show(step)
+        self.turnover.evaluated(step, found)
         better = setup.choice.better(value, before)
         if better:
             names = sorted(setup.choice.tasks)

@@ -39,11 +39,14 @@ def test_train_goes_on_and_says_what_changed(trained, shell):
     assert done.exit_code == 0
     assert "a run that is finished (step 3 of 3)" in done.stderr
     done = shell("train", "run.yaml", "trainer.max_steps=4", "tasks.caption.weight=2")
-    assert done.stderr.splitlines() == [
+    told = done.stderr.splitlines()
+    assert told[:3] == [
         "runs/run holds a run: going on from step 3 of 4",
         "  changed since: trainer.max_steps 3 -> 4",
         "  changed since: tasks.caption.weight 1.0 -> 2.0",
     ]
+    assert told[3].split()[:4] == ["task", "rows", "samples", "tokens"]  # of the step that is left
+    assert [line.split()[0] for line in told[4:]] == ["caption", "entailment", "ground", "all"]
     assert step_of(out, "last") == 4
 
 

@@ -193,7 +193,7 @@ def test_values_on_the_command_line_are_yaml_or_text(text):
         ("max_steps: 3", "max_steps: 0", "run.yaml, line 29: trainer.max_steps is 0; it is 1 or more"),
         ("warmup: 1", "schedule: round", "run.yaml, line 31: 'schedule' is given twice; keep one"),
         ("schedule: accumulate", "betas: [1]", "betas of trainer is [1]; expected two numbers"),
-        ("schedule: accumulate", "schedule: [a]", "schedule of trainer is ['a']; expected text"),
+        ("schedule: accumulate", "schedule: [a]", "schedule of trainer is ['a']; expected a name, or a mapping"),
         ("[exact_match]", "[exactmatch]", "unknown metric 'exactmatch'; did you mean exact_match?"),
         ("[exact_match]", "{}", "metrics of task 'caption' is {}; expected the name of a metric, or a list"),
         ("{max_length: 6}", "{beamsize: 6}",

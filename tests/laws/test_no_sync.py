@@ -15,6 +15,7 @@ import torch
 from ofasys import GeneralistModel, Task, Trainer
 from ofasys.testing.questions import questions
 from ofasys.train import steps as room
+from ofasys.train.balance.update import Balanced
 from tests.laws.test_accumulate import CONFIG, LINES, ROWS
 
 
@@ -50,6 +51,22 @@ def test_a_step_asks_for_nothing(name: str, asked: Counter[str]) -> None:
     trainer.fit(model=GeneralistModel(config=CONFIG, text_pieces=300), tasks=task)
     assert not asked
     assert np.isfinite(trainer.history[0]["loss"])
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "dwa", "gradnorm", "famo"])
+def test_a_balanced_update_asks_for_nothing(name: str, asked: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [Task(kind, LINES[kind], train=ROWS, micro_batch_size=2) for kind in ("cross_entropy", "mse")]
+    for method in ("close", "finish", "after"):
+        step = getattr(Balanced, method)
+
+        def counted(*args: Any, _step: Any = step) -> Any:
+            with questions(asked):
+                return _step(*args)
+
+        monkeypatch.setattr(Balanced, method, counted)
+    trainer = Trainer(max_steps=3, schedule="accumulate", balance=name, log_every=100, live=False, precision="float32")
+    trainer.fit(model=GeneralistModel(config=CONFIG, text_pieces=300), tasks=tasks)
+    assert not asked
 
 
 def test_what_is_asked_is_counted(asked: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:

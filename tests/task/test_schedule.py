@@ -99,6 +99,21 @@ def test_a_far_step_costs_nothing(schedule):
     assert sum(found.values()) == 10**12 or schedule == "accumulate"
 
 
+def test_a_thousand_tasks_are_looked_at_once_a_stretch(monkeypatch):
+    """Not at each step: there is a border at step 50, and so two stretches."""
+    entries = [Entry(f"t{i}", size=1 + i, leave=50 if i % 2 else None) for i in range(1000)]
+    asked = []
+    active = Entry.active
+    monkeypatch.setattr(Entry, "active", lambda entry, step: asked.append(step) or active(entry, step))
+    for schedule in ("round_robin", "proportional", "temperature"):
+        asked.clear()
+        ledger = Ledger(schedule, entries, max_steps=300)
+        drawn = [ledger.draws(step) for step in range(300)]
+        assert len(asked) <= 2 * len(entries)
+        assert all(int(task[1:]) % 2 == 0 for ((task, _),) in drawn[50:])
+        assert ledger.positions(300) == Ledger(schedule, entries, max_steps=300).positions(300)
+
+
 def test_draws_number_the_micro_batches():
     ledger = Ledger("accumulate", [replace(A, weight=2), replace(B, join=1)])
     assert ledger.draws(0) == [("a", 0), ("a", 1)]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ofasys import GeneralistModel, Task
+from ofasys.hub import store
 from ofasys.model.sizes import ModelConfig
 
 COLOURS = ("red", "green", "blue", "white")
@@ -78,3 +79,13 @@ def lines(path) -> list[dict]:
         return []
     found = [json.loads(line) for line in path.read_text().splitlines()]
     return [{name: value for name, value in line.items() if name not in TIMES} for line in found]
+
+
+def rewrite_state(out, **changes) -> None:
+    """Other values in the state of a run's last checkpoint, which is whole otherwise."""
+    folder = out / "checkpoints" / json.loads((out / "checkpoints" / "last.json").read_text())["folder"]
+    files = {
+        name: json.loads(data) if name.endswith(".json") else store.tensors(data)
+        for name, data in store.read_folder(folder).items()
+    }
+    store.write_folder(folder, files | {"state.json": files["state.json"] | changes})
