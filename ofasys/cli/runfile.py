@@ -441,6 +441,10 @@ def _trainer_values(trainer: Trainer, notes: list[str]) -> dict[str, Any]:
     if not isinstance(trainer.schedule, str):
         notes.append(f"trainer: its schedule, a {type(trainer.schedule).__name__}")
         del values["schedule"]
+    values["lr"] = trainer.peak
+    if not isinstance(trainer.optimizer, str):
+        notes.append(f"trainer: its optimizer, {trainer.optimizer.name}")
+        del values["optimizer"]
     if trainer.callbacks:
         named = ", ".join(one.name or type(one).__name__ for one in trainer.callbacks)
         notes.append(f"trainer: its callbacks, {named}")

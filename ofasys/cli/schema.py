@@ -36,7 +36,12 @@ _IN_YAML: dict[str, dict[str, Any]] = {
         "on_bad": Literal["skip", "stop"],
     },
     "model": {"config": dict[str, Any] | None, "engine": str, "tokenizer": str | None},
-    "trainer": {"schedule": str, "out": str | None, "betas": Annotated[tuple[float, float], Strict(False)]},
+    "trainer": {
+        "schedule": str,
+        "optimizer": str,
+        "out": str | None,
+        "betas": Annotated[tuple[float, float], Strict(False)],
+    },
 }
 _MAKES: dict[str, Any] = {"task": Task, "model": GeneralistModel, "trainer": Trainer}
 _CALLED = {"task": TASK_CALLED, "model": MODEL_CALLED, "trainer": TRAINER_CALLED}

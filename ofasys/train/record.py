@@ -38,6 +38,7 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
     settings = {f: v for f, v in vars(trainer).items() if f not in ("history", "live")} | {"max_steps": max_steps}
     if not isinstance(settings["schedule"], str):
         settings["schedule"] = repr(settings["schedule"])
+    settings |= {"optimizer": trainer.optimizer_spec.name, "lr": trainer.peak}
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
     size = {"size": model.size, "seed": model.seed, "config": model.engine_spec.written(model.config)}

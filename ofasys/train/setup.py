@@ -21,9 +21,10 @@ from ofasys.train.best import Choice
 from ofasys.train.best import choose as choose_best
 from ofasys.train.callback import Callbacks
 from ofasys.train.ending import Ending
+from ofasys.train.groups import groups_of
 from ofasys.train.learnable import check_choice
 from ofasys.train.lock import holding
-from ofasys.train.optimizer import adamw, restore_optimizer
+from ofasys.train.optimizer import restore_optimizer
 from ofasys.train.record import card_of
 from ofasys.train.saving import not_finite
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
@@ -110,8 +111,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     origin = (state.step * trainer.accumulate, state.drawn)
     ledger = Ledger(trainer.schedule, entries, max(state.step, max_steps) * trainer.accumulate, origin)
     programs = _grown(trainer, model, tasks, others)
-    optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
-    restore_optimizer(optimizer, model, moments)
+    optimizer = _optimizer(trainer, model, state, moments)
     if (what := not_finite(model, optimizer)) is not None:
         raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
     ending = Ending(max_steps, trainer.patience, trainer.best)
@@ -132,6 +132,20 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         saved,
         resumed,
     )
+
+
+def _optimizer(
+    trainer: Trainer, model: GeneralistModel, state: RunState, moments: Mapping[str, torch.Tensor]
+) -> torch.optim.Optimizer:
+    """The optimizer, with the state it had; another than the run was trained with so far begins with none."""
+    spec = trainer.optimizer_spec
+    made = spec.optimizer(model, groups_of(model, trainer.weight_decay), trainer.peak, trainer.betas)
+    if moments and state.optimizer != spec.name:
+        _log.warning(f"the run was trained with {state.optimizer} so far; {spec.name} begins with no state of its own")
+    else:
+        restore_optimizer(made, model, moments)
+    state.optimizer = spec.name
+    return made
 
 
 def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequence[TaskCard]) -> list[TaskCard]:

@@ -39,6 +39,8 @@ class RunState:
     """Why the run ended early, and by which settings."""
     precision: dict[str, str] | None = None
     """What it computes in, and why."""
+    optimizer: str = "adamw"
+    """The name of what the checkpoint's moments are of."""
     callbacks: dict[str, Any] = field(default_factory=dict)
     """What each callback keeps, but for tensors."""
 
@@ -73,6 +75,7 @@ def odd(state: Any) -> tuple[str, Any] | None:
             isinstance(best, dict) and all(isinstance(best.get(k), int | float) for k in ("value", "step") if k in best)
         ),
         "stopped": stopped is None or (isinstance(stopped, dict) and {"why", "settings"} <= stopped.keys()),
+        "optimizer": isinstance(state.get("optimizer", ""), str),
         "callbacks": _by_name(state.get("callbacks", {}), lambda own: isinstance(own, dict)),
     }
     return next(((name, state.get(name)) for name, fits in sound.items() if not fits), None)

@@ -1,4 +1,4 @@
-"""One update: its micro-batches, forward and backward of each, then AdamW."""
+"""One update: its micro-batches, forward and backward of each, then the optimizer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Steps:
         self.probe: Part | None = None  # the last that was learned from
 
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
-        """One optimizer step: all micro-batches of the step, then AdamW; no step where nothing in them can be judged.
+        """All micro-batches of the step, then the optimizer; no step where nothing in them can be judged.
 
         The micro-batches of one instruction are parts of one batch: their losses are divided by what all of them count.
         """
@@ -85,7 +85,7 @@ class Steps:
         return part.judged
 
     def descend(self, step: int) -> None:
-        """AdamW, with the gradients clipped; nothing from the first step on whose gradients are not finite."""
+        """The optimizer, with the gradients clipped; nothing from the first step on whose gradients are not finite."""
         norm = gradient_norm(self.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
@@ -95,7 +95,7 @@ class Steps:
         """The learning rate of an update."""
         trainer, most = self.trainer, self.setup.max_steps
         warmup = min(100, most // 10) if trainer.warmup is None else trainer.warmup
-        return learning_rate(step, most, trainer.lr, warmup, trainer.decay)
+        return learning_rate(step, most, trainer.peak, warmup, trainer.decay)
 
     def check_learned(self) -> None:
         """Errors: DataError for a task none of whose rows could be used."""
@@ -104,7 +104,7 @@ class Steps:
 
     def advice(self) -> str:
         """What to do about numbers that are not finite, and where the next `fit` begins."""
-        lower = f"lower lr={self.trainer.lr:g}, warm up longer, or use precision='float32'"
+        lower = f"lower lr={self.trainer.peak:g}, warm up longer, or use precision='float32'"
         if self.setup.saved is not None:
             return f"{lower}; the next fit goes on from the checkpoint of step {self.setup.saved}"
         return f"{lower}; no checkpoint was saved yet, so begin anew with a new model"

@@ -24,6 +24,8 @@ from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
 from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
+from ofasys.train.optimizers import OPTIMIZERS, OptimizerSpec
+from ofasys.train.optimizers import find as find_optimizer
 from ofasys.train.precision import check
 from ofasys.train.run import Run
 from ofasys.train.setup import in_micro_steps
@@ -45,8 +47,10 @@ class Trainer:
     """Which task a step draws: "round_robin", "accumulate", or an object with `turns(step, tasks)`."""
     out: str | Path | None = None
     """The run's folder; a run found there is resumed. None: nothing is kept."""
-    lr: float = 1e-3
-    """The highest learning rate, of AdamW."""
+    optimizer: str | OptimizerSpec = "adamw"
+    """What makes an update of gradients: "adamw", "adafactor", "muon", or an `OptimizerSpec`: docs/optimizers.md."""
+    lr: float | None = None
+    """The highest learning rate. None: the optimizer's own, of "adamw" and "muon" 1e-3, of "adafactor" 1e-2."""
     warmup: int | None = None
     """Updates until lr is reached. None: a tenth of the run, 100 at most."""
     decay: str = "cosine"
@@ -54,7 +58,7 @@ class Trainer:
     weight_decay: float = 0.01
     """Of matrices; norms, biases, scales and the token table do not decay."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """Of AdamW."""
+    """Of AdamW, also where it goes with another."""
     clip: float = 1.0
     """The length that gradients are shortened to, all of them as one vector."""
     accumulate: int = 1
@@ -104,8 +108,8 @@ class Trainer:
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ConfigError(f"trainer.{name} is {getattr(self, name)}; it is {bound} or more")
-        if not (0 < self.lr < inf and self.clip > 0):
-            raise ConfigError(f"trainer.lr is {self.lr} and clip {self.clip}; both are more than 0, and lr is finite")
+        if not (0 < self.peak < inf and self.clip > 0):
+            raise ConfigError(f"trainer.lr is {self.peak} and clip {self.clip}; both are more than 0, and lr is finite")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"trainer.betas is {tuple(self.betas)}; both are 0 or more and less than 1")
         if self.weight_decay == inf:
@@ -130,8 +134,18 @@ class Trainer:
             )
         find(self.schedule)
         Callbacks(self.callbacks)
-        learning_rate(0, 1, self.lr, 0, self.decay)
+        learning_rate(0, 1, self.peak, 0, self.decay)
         check(self.precision)
+
+    @property
+    def optimizer_spec(self) -> OptimizerSpec:
+        """The record of the optimizer. Errors: ConfigError for one that is not known."""
+        return find_optimizer(self.optimizer, OPTIMIZERS)
+
+    @property
+    def peak(self) -> float:
+        """The highest learning rate: as given, or the optimizer's own."""
+        return self.optimizer_spec.lr if self.lr is None else self.lr
 
     def steps(self, tasks: Sequence[Task] | Task) -> int:
         """Updates of a whole run on these tasks: max_steps, or what its epochs are."""
