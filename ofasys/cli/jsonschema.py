@@ -21,6 +21,8 @@ from ofasys.generator.options import SearchOptions
 from ofasys.metric import METRICS
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.task.schedule import SCHEDULES
+from ofasys.train.groups import GroupRule
+from ofasys.train.optimizers import OPTIMIZERS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENUMS: dict[str, dict[str, Any]] = {
@@ -28,6 +30,7 @@ _ENUMS: dict[str, dict[str, Any]] = {
     "model": {"size": list(SIZES)},
     "trainer": {
         "schedule": list(SCHEDULES),
+        "optimizer": list(OPTIMIZERS),
         "decay": ["cosine", "linear", "constant"],
         "precision": ["auto", "float32", "bfloat16"],
     },
@@ -66,6 +69,8 @@ def run_schema() -> dict[str, Any]:
         "from": {"type": "string", "description": "The folder of a run or of a saved model to go on with."},
         "which": {"enum": ["best", "last"], "description": "Its checkpoint; without it the best, else the last."},
     }
+    rule = {"type": "object", "additionalProperties": False, "properties": _plain(GroupRule), "required": ["match"]}
+    trainer["properties"]["groups"]["items"] = rule
     model["properties"]["config"] = _some(model["properties"]["config"], _config())
     named = {**task, "properties": {"name": {"type": "string", "description": "Its name."}, **task["properties"]}}
     named["required"] = [*task.get("required", []), "name"]

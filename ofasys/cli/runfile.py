@@ -21,6 +21,7 @@ from ofasys.metric import METRICS
 from ofasys.modality import default_registry
 from ofasys.task.task import SPLITS, Task
 from ofasys.train import Trainer
+from ofasys.train.groups import read_rules
 
 FROM = ("from", "which")  # of a model that goes on: where it is saved, and which of its checkpoints
 SECTIONS = ("tasks", "model", "trainer")
@@ -441,7 +442,7 @@ def _trainer_values(trainer: Trainer, notes: list[str]) -> dict[str, Any]:
     if not isinstance(trainer.schedule, str):
         notes.append(f"trainer: its schedule, a {type(trainer.schedule).__name__}")
         del values["schedule"]
-    values["lr"] = trainer.peak
+    values |= {"lr": trainer.peak, "groups": [rule.to_dict() for rule in read_rules(trainer.groups)]}
     if not isinstance(trainer.optimizer, str):
         notes.append(f"trainer: its optimizer, {trainer.optimizer.name}")
         del values["optimizer"]

@@ -39,6 +39,7 @@ _IN_YAML: dict[str, dict[str, Any]] = {
     "trainer": {
         "schedule": str,
         "optimizer": str,
+        "groups": list[dict[str, Any]],
         "out": str | None,
         "betas": Annotated[tuple[float, float], Strict(False)],
     },
@@ -55,6 +56,7 @@ _EXPECTED = {
     "generate": "a mapping of search options such as beam_size: 5",
     "references": "a mapping, target column: the column that holds the list of its right answers",
     "config": "a mapping such as width: 128",
+    "groups": "a list of groups, each a mapping as match: engine.*, lr: 0.1x",
     "betas": "two numbers, as [0.9, 0.98]",
     "train": "a path, in quotes if need be",
     "valid": "a path, in quotes if need be",

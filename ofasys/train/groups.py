@@ -1,11 +1,93 @@
-"""Which parameters of a model are trained alike."""
+"""Which parameters of a model are trained alike: by patterns on their names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatchcase
+from math import inf, isfinite
+from typing import Any
 
 from torch import nn
+
+from ofasys.errors import ConfigError, nearest
+
+Rules = Sequence["GroupRule | Mapping[str, Any]"]
+
+_CALLED = {"params": "match", "pattern": "match", "name": "match", "learning_rate": "lr", "frozen": "freeze"}
+_TIMES = re.compile(r"(\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)x")
+_NUMBERED = re.compile(r"\.(\d+)\.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRule:
+    """What a run says of the parameters whose names a pattern matches: docs/optimizers.md."""
+
+    match: str
+    """A name, with `*` for anything, `?` for a letter and `[...]` for one of several: "engine.encoder.*"."""
+    lr: float | str | None = None
+    """Their highest learning rate, or as "0.1x" a share of the run's. None: the run's."""
+    weight_decay: float | None = None
+    """Of all matrices among them, tables too. None: the run's, of those that decay. Vectors never do."""
+    layer_decay: float = 1.0
+    """What the rate falls by from a numbered block to the one below it: of block i of n it is lr x decay**(n - 1 - i).
+    """
+    freeze: bool | int = False
+    """True: they stay as they are. A number: for so many updates of the run."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.match, str) or not self.match:
+            raise ConfigError(f"match of a group is {self.match!r:.60}; give a pattern as 'engine.encoder.*'")
+        self.factor(1.0)
+        for name, least, most in (("weight_decay", 0.0, inf), ("layer_decay", 0.0, 1.0)):
+            value = getattr(self, name)
+            if value is not None and not (_number(value) and least <= value <= most and isfinite(value)):
+                raise ConfigError(
+                    f"{name} of group {self.match!r} is {value!r:.60}; it is a number of {least:g} or more"
+                    + (f" and at most {most:g}" if most < inf else "")
+                )
+        if not isinstance(self.freeze, bool) and not (isinstance(self.freeze, int) and self.freeze >= 0):
+            raise ConfigError(
+                f"freeze of group {self.match!r} is {self.freeze!r:.60}; it is true, false, or a number of updates"
+            )
+
+    def factor(self, peak: float) -> float:
+        """What the run's rate is multiplied by. peak: its highest. Errors: ConfigError for what is no rate."""
+        if self.lr is None:
+            return 1.0
+        if isinstance(self.lr, str) and (times := _TIMES.fullmatch(self.lr.strip())):
+            return float(times[1])
+        if _number(self.lr) and 0 <= float(self.lr) < inf:
+            return float(self.lr) / peak
+        raise ConfigError(
+            f"lr of group {self.match!r} is {self.lr!r:.60}; it is a rate as 1e-4, or a share of the run's as '0.1x'"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What differs from the defaults, as JSON."""
+        told = asdict(self)
+        return {one.name: told[one.name] for one in fields(self) if told[one.name] != one.default}
+
+
+def read_rules(given: Any) -> tuple[GroupRule, ...]:
+    """The rules of a run, as a run file or Python gives them. Errors: ConfigError naming what does not fit."""
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Sequence):
+        raise ConfigError(f"trainer.groups is {given!r:.60}; give a list of groups, each with a match")
+    return tuple(one if isinstance(one, GroupRule) else _rule(one) for one in given)
+
+
+def _rule(given: Any) -> GroupRule:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"trainer.groups holds {given!r:.60}; a group is a mapping as match: engine.*, freeze: true")
+    known = [one.name for one in fields(GroupRule)]
+    for name in given:
+        if name not in known:
+            there = f"here it is called {_CALLED[name]}; " if name in _CALLED else nearest(str(name), known)
+            raise ConfigError(f"a group of trainer.groups has {name!r}; {there}there are {', '.join(known)}")
+    if "match" not in given:
+        raise ConfigError(f"a group of trainer.groups has no match: {dict(given)!r:.80}; give a pattern of names")
+    return GroupRule(**given)
 
 
 @dataclass(frozen=True)
@@ -16,13 +98,118 @@ class Group:
     """By their names in the model."""
     weight_decay: float
     """Share of each that is taken off at a learning rate of 1, a step."""
+    factor: float = 1.0
+    """Of the run's learning rate."""
+    freeze: bool | int = False
+    """As of its rule."""
+    match: str = ""
+    """The pattern of its rule; "" of what none matches."""
+
+    @property
+    def numbers(self) -> int:
+        """Of its parameters, together."""
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    def frozen(self, step: int) -> bool:
+        """Whether an update leaves it as it is. step: updates before it."""
+        return self.freeze if isinstance(self.freeze, bool) else step < self.freeze
 
 
-def groups_of(model: nn.Module, weight_decay: float) -> list[Group]:
-    """All parameters of a model. Matrices decay; norms, biases, scales, positions and the token table do not."""
-    decayed: dict[str, nn.Parameter] = {}
-    plain: dict[str, nn.Parameter] = {}
-    for name, parameter in model.named_parameters():
-        matrix = parameter.ndim >= 2 and not name.startswith("adaptors.tokens") and "positions" not in name
-        (decayed if matrix else plain)[name] = parameter
-    return [Group(group, decay) for group, decay in ((decayed, weight_decay), (plain, 0.0)) if group]
+def groups_of(model: nn.Module, weight_decay: float, rules: Sequence[GroupRule] = (), peak: float = 1.0) -> list[Group]:
+    """All parameters of a model, each in one group: that of the last rule that matches its name.
+
+    Matrices decay; norms, biases, scales do not, nor positions and the token table but where a rule gives their decay.
+    peak: the run's highest learning rate. Errors: ConfigError for a rule that holds nothing.
+    """
+    parameters = dict(model.named_parameters())
+    whose = _last_rules(parameters, rules)
+    found: dict[tuple[int, bool, float], dict[str, nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        number = whose[name]
+        rule = rules[number] if number >= 0 else None
+        decays = parameter.ndim >= 2 and (_worn(name) or (rule is not None and rule.weight_decay is not None))
+        factor = 1.0 if rule is None else rule.factor(peak) * _of_layer(name, rule, whose, number)
+        found.setdefault((number, not decays, factor), {})[name] = parameter
+    return [_group(found[key], rules, weight_decay, *key) for key in sorted(found, key=lambda one: (one[0], one[1]))]
+
+
+def _group(
+    parameters: Mapping[str, nn.Parameter],
+    rules: Sequence[GroupRule],
+    weight_decay: float,
+    number: int,
+    plain: bool,
+    factor: float,
+) -> Group:
+    if number < 0:
+        return Group(parameters, 0.0 if plain else weight_decay, factor)
+    rule = rules[number]
+    decay = weight_decay if rule.weight_decay is None else rule.weight_decay
+    return Group(parameters, 0.0 if plain else decay, factor, rule.freeze, rule.match)
+
+
+def _worn(name: str) -> bool:
+    """Whether a matrix decays of itself: it is not the token table, whose rows are not seen in each step, nor one of
+    positions.
+    """
+    return not name.startswith("adaptors.tokens") and "positions" not in name
+
+
+def _of_layer(name: str, rule: GroupRule, whose: Mapping[str, int], number: int) -> float:
+    """What the rate of a parameter falls by for its depth; what lies in no numbered block has the whole rate."""
+    here = _NUMBERED.search(name)
+    if rule.layer_decay == 1.0 or here is None:
+        return 1.0
+    stem = name[: here.start()]
+    among = (one for one, of in whose.items() if of == number and one.startswith(f"{stem}."))
+    top = max(int(found[1]) for one in among if (found := _NUMBERED.match(one, len(stem))))
+    return float(rule.layer_decay ** (top - int(here[1])))
+
+
+def _last_rules(names: Mapping[str, Any], rules: Sequence[GroupRule]) -> dict[str, int]:
+    """Name -> the number of the last rule that matches it, or -1. Errors: ConfigError for a rule that holds nothing."""
+    whose = dict.fromkeys(names, -1)
+    for number, rule in enumerate(rules):
+        matched = [name for name in names if fnmatchcase(name, rule.match)]
+        if not matched:
+            parts = {part for name in names for part in (name, *_above(name))}
+            raise ConfigError(
+                f"trainer.groups: {rule.match!r} matches no parameter; {nearest(rule.match, sorted(parts))}names begin "
+                f"with {', '.join(sorted({'.'.join(name.split('.')[:2]) for name in names}))}"
+            )
+        whose |= dict.fromkeys(matched, number)
+    for number, rule in enumerate(rules):
+        if number not in whose.values():
+            raise ConfigError(
+                f"trainer.groups: all that {rule.match!r} matches is in later groups, as the last that matches holds; "
+                "put the wider pattern first, or leave it out"
+            )
+        if rule.weight_decay is not None and all(names[n].ndim < 2 for n, own in whose.items() if own == number):
+            raise ConfigError(
+                f"trainer.groups: {rule.match!r} has weight_decay {rule.weight_decay} and holds no matrix; vectors do "
+                "not decay, leave it out"
+            )
+    return whose
+
+
+def _above(name: str) -> Iterator[str]:
+    """The patterns of the modules that a parameter lies in."""
+    parts = name.split(".")
+    return (".".join([*parts[:depth], "*"]) for depth in range(1, len(parts)))
+
+
+def table(groups: Sequence[Group], peak: float) -> str:
+    """What each group holds, line by line. peak: the run's highest learning rate."""
+    rows = [("group", "parameters", "numbers", "lr", "weight decay")]
+    for group in groups:
+        rate = "frozen" if group.freeze is True else f"{group.factor * peak:g}"
+        rate += f" after {group.freeze}" if group.freeze and group.freeze is not True else ""
+        held = (f"{len(group.parameters):,}", f"{group.numbers:,}", rate, f"{group.weight_decay:g}")
+        rows.append((group.match or "all else", *held))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import log_lines
 from ofasys.task.task import Task
+from ofasys.train.groups import read_rules
 from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
     if not isinstance(settings["schedule"], str):
         settings["schedule"] = repr(settings["schedule"])
     settings |= {"optimizer": trainer.optimizer_spec.name, "lr": trainer.peak}
+    settings["groups"] = [rule.to_dict() for rule in read_rules(trainer.groups)]
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
     size = {"size": model.size, "seed": model.seed, "config": model.engine_spec.written(model.config)}

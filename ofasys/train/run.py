@@ -86,6 +86,7 @@ class Run:
         with (
             closing(deliveries(assembler, self.tickets(start), self.trainer.workers)) as stream,
             torch.random.fork_rng(cuda),
+            self.steps.freezing,
             self.log,
             Interrupt() as interrupt,
         ):

@@ -21,7 +21,7 @@ from ofasys.train.best import Choice
 from ofasys.train.best import choose as choose_best
 from ofasys.train.callback import Callbacks
 from ofasys.train.ending import Ending
-from ofasys.train.groups import groups_of
+from ofasys.train.groups import Group, groups_of, read_rules, table
 from ofasys.train.learnable import check_choice
 from ofasys.train.lock import holding
 from ofasys.train.optimizer import restore_optimizer
@@ -48,6 +48,8 @@ class Setup:
     programs: Mapping[str, Sequence[Program]]
     """Of each task, one an instruction."""
     optimizer: torch.optim.Optimizer
+    groups: Sequence[Group]
+    """Of its parameters."""
     state: RunState
     ledger: Ledger
     """Which task is drawn when."""
@@ -111,7 +113,8 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     origin = (state.step * trainer.accumulate, state.drawn)
     ledger = Ledger(trainer.schedule, entries, max(state.step, max_steps) * trainer.accumulate, origin)
     programs = _grown(trainer, model, tasks, others)
-    optimizer = _optimizer(trainer, model, state, moments)
+    groups = _groups(trainer, model)
+    optimizer = _optimizer(trainer, model, groups, state, moments)
     if (what := not_finite(model, optimizer)) is not None:
         raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
     ending = Ending(max_steps, trainer.patience, trainer.best)
@@ -122,6 +125,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         by_name,
         programs,
         optimizer,
+        groups,
         state,
         ledger,
         choice,
@@ -134,12 +138,25 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     )
 
 
+def _groups(trainer: Trainer, model: GeneralistModel) -> list[Group]:
+    """The groups of the model's parameters, told where the run names any."""
+    rules = read_rules(trainer.groups)
+    groups = groups_of(model, trainer.weight_decay, rules, trainer.peak)
+    if rules:
+        _log.warning(f"parameters by group:\n{table(groups, trainer.peak)}")
+    return groups
+
+
 def _optimizer(
-    trainer: Trainer, model: GeneralistModel, state: RunState, moments: Mapping[str, torch.Tensor]
+    trainer: Trainer,
+    model: GeneralistModel,
+    groups: Sequence[Group],
+    state: RunState,
+    moments: Mapping[str, torch.Tensor],
 ) -> torch.optim.Optimizer:
     """The optimizer, with the state it had; another than the run was trained with so far begins with none."""
     spec = trainer.optimizer_spec
-    made = spec.optimizer(model, groups_of(model, trainer.weight_decay), trainer.peak, trainer.betas)
+    made = spec.optimizer(model, groups, trainer.peak, trainer.betas)
     if moments and state.optimizer != spec.name:
         _log.warning(f"the run was trained with {state.optimizer} so far; {spec.name} begins with no state of its own")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,11 +13,15 @@ from ofasys.errors import ConfigError
 from ofasys.program.batch import to_device
 from ofasys.seeds import key_of
 from ofasys.task.loader import Delivery
+from ofasys.train.freezing import Freezing
 from ofasys.train.optimizer import Finite, gradient_norm, learning_rate, step_clipped
 from ofasys.train.quarantine import Quarantine
 from ofasys.train.self_critical import self_critical
 from ofasys.train.setup import Setup
 from ofasys.train.update import Combined, Part, Window
+from ofasys.types import Loss
+
+_log = logging.getLogger("ofasys")
 
 
 class Steps:
@@ -27,6 +32,8 @@ class Steps:
         self.model, self.optimizer, self.trainer = setup.model, setup.optimizer, setup.trainer
         self.windows = {n: Window(**sums) for n, sums in setup.state.windows.items() if n in setup.tasks}
         self.finite = Finite(setup.device)
+        self.freezing = Freezing(setup.groups)
+        self.idle: set[str] = set()  # tasks that were told to learn nothing
         self.probe: Part | None = None  # the last that was learned from
 
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
@@ -34,6 +41,7 @@ class Steps:
 
         The micro-batches of one instruction are parts of one batch: their losses are divided by what all of them count.
         """
+        self.freezing.at(step)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.parts(step, stream)
@@ -77,18 +85,27 @@ class Steps:
         share = task.loss_weight * whole.drawn / of
         batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.setup.device)
         loss = self.model(program, batch, scale, task.smoothing)
+        learns = part.judged and self.learns(ticket.task, loss)
         if part.judged:
             self.probe = part
+        if learns:
             loss.total.backward()
         window = self.windows.setdefault(ticket.task, Window())
         window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began)
-        return part.judged
+        return learns
+
+    def learns(self, task: str, loss: Loss) -> bool:
+        """Whether a loss depends on anything that is not frozen; told once of each task of which it does not."""
+        if not loss.total.requires_grad and task not in self.idle:
+            self.idle.add(task)
+            _log.warning(f"task {task!r} learns nothing: all parameters that its loss depends on are frozen")
+        return loss.total.requires_grad
 
     def descend(self, step: int) -> None:
         """The optimizer, with the gradients clipped; nothing from the first step on whose gradients are not finite."""
         norm = gradient_norm(self.optimizer)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(step)
+            group["lr"] = self.rate(step) * group["factor"]
         step_clipped(self.optimizer, norm, self.trainer.clip, self.finite.see(norm, step))
 
     def rate(self, step: int) -> float:

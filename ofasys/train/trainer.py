@@ -20,6 +20,7 @@ from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
 from ofasys.train.callback import Callback, Callbacks
 from ofasys.train.evaluate import evaluate_task
+from ofasys.train.groups import GroupRule, read_rules
 from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
 from ofasys.train.lock import check_place, one_run
@@ -59,6 +60,9 @@ class Trainer:
     """Of matrices; norms, biases, scales and the token table do not decay."""
     betas: tuple[float, float] = (0.9, 0.98)
     """Of AdamW, also where it goes with another."""
+    groups: Sequence[GroupRule | Mapping[str, Any]] = ()
+    """What holds for parameters of some names, as {"match": "engine.*", "lr": "0.1x", "freeze": True}: rates, decay,
+    freezing. The last that matches a name has it."""
     clip: float = 1.0
     """The length that gradients are shortened to, all of them as one vector."""
     accumulate: int = 1
@@ -132,6 +136,7 @@ class Trainer:
             raise ConfigError(
                 f"trainer.patience is {self.patience}, and eval_every 0: there is nothing to wait for; give it"
             )
+        read_rules(self.groups)
         find(self.schedule)
         Callbacks(self.callbacks)
         learning_rate(0, 1, self.peak, 0, self.decay)

@@ -51,7 +51,19 @@ class OptimizerSpec:
                 )
         if held:
             raise PluginError(f"make of optimizer {self.name!r} took {len(held)} parameters that are in no group")
+        self._give_factors(made, groups)
         return made
+
+    def _give_factors(self, made: torch.optim.Optimizer, groups: Sequence[Group]) -> None:
+        """Each of its groups gets the `factor` of its rate. Errors: PluginError where one has several."""
+        factors = {id(one): group.factor for group in groups for one in group.parameters.values()}
+        for group in made.param_groups:
+            own = {factors[id(parameter)] for parameter in group["params"]}
+            if len(own) > 1:
+                raise PluginError(
+                    f"make of optimizer {self.name!r} joined groups of different rates; give it a param_group for each"
+                )
+            group["factor"] = own.pop() if own else 1.0
 
 
 def for_torch(groups: Sequence[Group]) -> list[dict[str, Any]]:
