@@ -170,11 +170,12 @@ class RunFile:
             raise ConfigError(f"{where}:{chr(10) if chr(10) in text else ' '}{text}") from error
 
     def _blamed(self, path: tuple[str, ...], error: OfasysError) -> tuple[str, ...]:
-        """The field of a section that an error is about, where it names one that was given."""
+        """The field of a section that an error is about, where it names one that was given: the first it names."""
         if isinstance(error, InstructionError):
             return ("instruction",)
-        words = set(re.findall(r"\w+", str(error).partition("\n")[0])) - set(SPLITS)
-        return next(((p[-1],) for p in self.document.places if p[:-1] == path and p[-1] in words), ())
+        given = {p[-1] for p in self.document.places if p[:-1] == path} - set(SPLITS)
+        words = re.findall(r"\w+", str(error).partition("\n")[0])
+        return next(((word,) for word in words if word in given), ())
 
 
 def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:
