@@ -12,6 +12,8 @@ from typing import Any
 from torch import nn
 
 from ofasys.errors import ConfigError, nearest
+from ofasys.generalist import seeded
+from ofasys.model.low_rank import Rank, add_change, changes, is_change, layer_name, linear_weights
 
 Rules = Sequence["GroupRule | Mapping[str, Any]"]
 
@@ -35,6 +37,12 @@ class GroupRule:
     """
     freeze: bool | int = False
     """True: they stay as they are. A number: for so many updates of the run."""
+    lora: int = 0
+    """They stay as they are, and of the weights of linear layers among them a change of this rank is learned."""
+    lora_alpha: float | None = None
+    """The change is multiplied by lora_alpha / lora. None: by 1."""
+    dora: bool = False
+    """The lengths of the rows are learned apart from the change."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.match, str) or not self.match:
@@ -51,6 +59,25 @@ class GroupRule:
             raise ConfigError(
                 f"freeze of group {self.match!r} is {self.freeze!r:.60}; it is true, false, or a number of updates"
             )
+        self._check_lora()
+
+    def _check_lora(self) -> None:
+        if type(self.lora) is not int or self.lora < 0:
+            raise ConfigError(f"lora of group {self.match!r} is {self.lora!r:.60}; it is a rank, a whole number as 8")
+        alpha = self.lora_alpha
+        if alpha is not None and not (_number(alpha) and 0 < alpha < inf):
+            raise ConfigError(f"lora_alpha of group {self.match!r} is {alpha!r:.60}; it is a number above 0")
+        if not isinstance(self.dora, bool):
+            raise ConfigError(f"dora of group {self.match!r} is {self.dora!r:.60}; it is true or false")
+        if not self.lora and (self.dora or alpha is not None):
+            raise ConfigError(
+                f"group {self.match!r} has {'dora' if self.dora else 'lora_alpha'} and no lora; give its rank"
+            )
+
+    @property
+    def rank(self) -> Rank:
+        """Of the change that is learned."""
+        return Rank(self.lora, float(self.lora if self.lora_alpha is None else self.lora_alpha), self.dora)
 
     def factor(self, peak: float) -> float:
         """What the run's rate is multiplied by. peak: its highest. Errors: ConfigError for what is no rate."""
@@ -104,6 +131,8 @@ class Group:
     """As of its rule."""
     match: str = ""
     """The pattern of its rule; "" of what none matches."""
+    lora: int = 0
+    """They are changes of this rank, not the matrices themselves."""
 
     @property
     def numbers(self) -> int:
@@ -122,15 +151,17 @@ def groups_of(model: nn.Module, weight_decay: float, rules: Sequence[GroupRule] 
     peak: the run's highest learning rate. Errors: ConfigError for a rule that holds nothing.
     """
     parameters = dict(model.named_parameters())
-    whose = _last_rules(parameters, rules)
-    found: dict[tuple[int, bool, float], dict[str, nn.Parameter]] = {}
+    whose = _last_rules(model, rules)
+    found: dict[tuple[int, bool, bool, float], dict[str, nn.Parameter]] = {}
     for name, parameter in parameters.items():
-        number = whose[name]
-        rule = rules[number] if number >= 0 else None
-        decays = parameter.ndim >= 2 and (_worn(name) or (rule is not None and rule.weight_decay is not None))
-        factor = 1.0 if rule is None else rule.factor(peak) * _of_layer(name, rule, whose, number)
-        found.setdefault((number, not decays, factor), {})[name] = parameter
-    return [_group(found[key], rules, weight_decay, *key) for key in sorted(found, key=lambda one: (one[0], one[1]))]
+        known = layer_name(name)
+        number = whose[known]
+        rule = rules[number] if number >= 0 else GroupRule(match="*")
+        decays = parameter.ndim >= 2 and (_worn(known) or rule.weight_decay is not None)
+        factor = rule.factor(peak) * _of_layer(known, rule, whose, number)
+        kept = rule.lora > 0 and not is_change(name)
+        found.setdefault((number, kept, not decays, factor), {})[name] = parameter
+    return [_group(found[key], rules, weight_decay, *key) for key in sorted(found, key=lambda one: one[:3])]
 
 
 def _group(
@@ -138,6 +169,7 @@ def _group(
     rules: Sequence[GroupRule],
     weight_decay: float,
     number: int,
+    kept: bool,
     plain: bool,
     factor: float,
 ) -> Group:
@@ -145,7 +177,30 @@ def _group(
         return Group(parameters, 0.0 if plain else weight_decay, factor)
     rule = rules[number]
     decay = weight_decay if rule.weight_decay is None else rule.weight_decay
-    return Group(parameters, 0.0 if plain else decay, factor, rule.freeze, rule.match)
+    freeze, lora = (True, 0) if kept else (rule.freeze, rule.lora)
+    return Group(parameters, 0.0 if plain else decay, factor, freeze, rule.match, lora)
+
+
+def give_changes(model: nn.Module, rules: Sequence[GroupRule], seed: int) -> None:
+    """Give the matrices their changes, as the rules say; those that are there stay.
+
+    seed: of first values, which depend on it and the matrix's name alone. Errors: ConfigError where a matrix has a
+    change that the rules do not give it.
+    """
+    linear, there = linear_weights(model), changes(model)
+    numbers = {name: number for name, number in _last_rules(model, rules).items() if name in linear and number >= 0}
+    wanted = {name: rules[number].rank for name, number in numbers.items() if rules[number].lora}
+    for name, how in there.items():
+        if wanted.get(name) != how:
+            now = f"{wanted[name]}" if name in wanted else "none"
+            raise ConfigError(
+                f"trainer.groups: the run was trained with a change of {name}, {how}, and its groups give it {now}; "
+                "give the groups it had, or another `out`"
+            )
+    for name, how in wanted.items():
+        if name not in there:
+            with seeded(seed, f"change of {name}"):
+                add_change(model, name, how)
 
 
 def _worn(name: str) -> bool:
@@ -166,8 +221,12 @@ def _of_layer(name: str, rule: GroupRule, whose: Mapping[str, int], number: int)
     return float(rule.layer_decay ** (top - int(here[1])))
 
 
-def _last_rules(names: Mapping[str, Any], rules: Sequence[GroupRule]) -> dict[str, int]:
-    """Name -> the number of the last rule that matches it, or -1. Errors: ConfigError for a rule that holds nothing."""
+def _last_rules(model: nn.Module, rules: Sequence[GroupRule]) -> dict[str, int]:
+    """Name -> the number of the last rule that matches it, or -1; a matrix with a change has the name it had without.
+
+    Errors: ConfigError for a rule that holds nothing.
+    """
+    names = {layer_name(name): parameter for name, parameter in model.named_parameters()}
     whose = dict.fromkeys(names, -1)
     for number, rule in enumerate(rules):
         matched = [name for name in names if fnmatchcase(name, rule.match)]
@@ -178,18 +237,29 @@ def _last_rules(names: Mapping[str, Any], rules: Sequence[GroupRule]) -> dict[st
                 f"with {', '.join(sorted({'.'.join(name.split('.')[:2]) for name in names}))}"
             )
         whose |= dict.fromkeys(matched, number)
+    linear = linear_weights(model) if any(rule.lora for rule in rules) else set[str]()
     for number, rule in enumerate(rules):
-        if number not in whose.values():
-            raise ConfigError(
-                f"trainer.groups: all that {rule.match!r} matches is in later groups, as the last that matches holds; "
-                "put the wider pattern first, or leave it out"
-            )
-        if rule.weight_decay is not None and all(names[n].ndim < 2 for n, own in whose.items() if own == number):
-            raise ConfigError(
-                f"trainer.groups: {rule.match!r} has weight_decay {rule.weight_decay} and holds no matrix; vectors do "
-                "not decay, leave it out"
-            )
+        _check_held(rule, {name: names[name] for name, own in whose.items() if own == number}, linear)
     return whose
+
+
+def _check_held(rule: GroupRule, held: Mapping[str, nn.Parameter], linear: set[str]) -> None:
+    """Errors: ConfigError for a rule that holds nothing, or nothing that it is about."""
+    if not held:
+        raise ConfigError(
+            f"trainer.groups: all that {rule.match!r} matches is in later groups, as the last that matches holds; "
+            "put the wider pattern first, or leave it out"
+        )
+    if rule.weight_decay is not None and all(parameter.ndim < 2 for parameter in held.values()):
+        raise ConfigError(
+            f"trainer.groups: {rule.match!r} has weight_decay {rule.weight_decay} and holds no matrix; vectors do "
+            "not decay, leave it out"
+        )
+    if rule.lora and not held.keys() & linear:
+        raise ConfigError(
+            f"trainer.groups: {rule.match!r} has lora {rule.lora} and holds no weight of a linear layer, as "
+            f"{min(linear, default='no layer here')}; widen it, or leave lora out"
+        )
 
 
 def _above(name: str) -> Iterator[str]:
@@ -205,7 +275,8 @@ def table(groups: Sequence[Group], peak: float) -> str:
         rate = "frozen" if group.freeze is True else f"{group.factor * peak:g}"
         rate += f" after {group.freeze}" if group.freeze and group.freeze is not True else ""
         held = (f"{len(group.parameters):,}", f"{group.numbers:,}", rate, f"{group.weight_decay:g}")
-        rows.append((group.match or "all else", *held))
+        what = f", lora {group.lora}" if group.lora else ""
+        rows.append(((group.match or "all else") + what, *held))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -21,7 +21,7 @@ from ofasys.train.best import Choice
 from ofasys.train.best import choose as choose_best
 from ofasys.train.callback import Callbacks
 from ofasys.train.ending import Ending
-from ofasys.train.groups import Group, groups_of, read_rules, table
+from ofasys.train.groups import Group, give_changes, groups_of, read_rules, table
 from ofasys.train.learnable import check_choice
 from ofasys.train.lock import holding
 from ofasys.train.optimizer import restore_optimizer
@@ -141,6 +141,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
 def _groups(trainer: Trainer, model: GeneralistModel) -> list[Group]:
     """The groups of the model's parameters, told where the run names any."""
     rules = read_rules(trainer.groups)
+    give_changes(model, rules, model.seed)
     groups = groups_of(model, trainer.weight_decay, rules, trainer.peak)
     if rules:
         _log.warning(f"parameters by group:\n{table(groups, trainer.peak)}")

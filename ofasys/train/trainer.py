@@ -15,6 +15,7 @@ from ofasys.arguments import TRAINER_CALLED, arguments
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.ofasys import OFASys
+from ofasys.model.low_rank import merged_after
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
@@ -175,7 +176,13 @@ class Trainer:
         or seed.
         """
         trained, listed = generalist(model), _listed(tasks)
-        with at_once(), one_run(self.out, training=True), trained.being_trained(), as_given(listed):
+        with (
+            at_once(),
+            one_run(self.out, training=True),
+            trained.being_trained(),
+            as_given(listed),
+            merged_after(trained),
+        ):
             Run(self, trained, listed).fit()
         return OFASys(trained, trained.cards) if isinstance(model, OFASys) else trained
 
@@ -185,7 +192,9 @@ class Trainer:
         The model grows as the tasks ask; the run's folder stays as it is. Errors: as of `fit`.
         """
         check_place(self.out)
-        return Run(self, generalist(model), _listed(tasks)).look_ahead()
+        looked = generalist(model)
+        with merged_after(looked):
+            return Run(self, looked, _listed(tasks)).look_ahead()
 
     def evaluate(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from ofasys.metric import Confusion
+from ofasys.model.low_rank import unchanging
 from ofasys.train.callback import RunView
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.lock import check_held
@@ -83,7 +84,7 @@ class Validation:
         found: dict[str, dict[str, float]] = {}
         confusions: dict[str, dict[str, Confusion]] = {}
         self.view.figures = {}
-        with setup.callbacks.evaluating(self.view):
+        with setup.callbacks.evaluating(self.view), unchanging():
             for task in setup.tasks.values():
                 if "valid" in task.sources:
                     confusions[task.name] = {}

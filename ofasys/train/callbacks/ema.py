@@ -66,7 +66,12 @@ class EMA(Callback):
 
     @contextmanager
     def averaged(self, model: nn.Module) -> Iterator[None]:
-        """Within it `model` has the average as its weights."""
+        """Within it `model` has the average as its weights. Errors: ConfigError for a model of other weights."""
+        if odd := [name for name, _ in model.named_parameters() if name not in self.average]:
+            raise ConfigError(
+                f"EMA has no average of {odd[0]}: of a model whose changes of low rank were merged, or another one; "
+                "load the run's own with OFASys.from_pretrained"
+            )
         weights = [parameter.detach().clone() for parameter in model.parameters()]
         self._put(model, self._listed(model))
         try:

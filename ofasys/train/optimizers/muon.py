@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ofasys.model.low_rank import is_change
 from ofasys.train.groups import Group
 from ofasys.train.optimizers import adamw
 from ofasys.train.optimizers.spec import OptimizerSpec, for_torch
@@ -47,12 +48,15 @@ class Joined(torch.optim.Optimizer):
 
 
 def hidden_matrices(model: nn.Module) -> set[str]:
-    """The names of the matrices between hidden states: those of the engine that are no table."""
+    """The names of the matrices between hidden states: those of the engine that are no table, and no change of
+    low rank.
+    """
     tables = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
     return {
         name
         for name, parameter in model.named_parameters()
         if name.startswith("engine.") and parameter.ndim == 2 and name not in tables and "positions" not in name
+        if not is_change(name)
     }
 
 
