@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ofasys.model.attention import CrossAttention, Output, Sight
 from ofasys.model.block import Block
@@ -66,6 +67,9 @@ class UniversalModel(nn.Module):
 
     empty_source = True
     reads_states = True
+    recompute = False
+    """In training, keep of each block what it reads and compute the rest again for its gradient (Chen et al., 2016,
+    https://arxiv.org/abs/1604.06174): less memory, a third more to compute, the same gradients."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -109,7 +113,7 @@ class UniversalModel(nn.Module):
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
         sight = Sight.of(layout, self.encoder.positions, key_mask(layout), causal=False)
         for i, block in enumerate(self.encoder.blocks):
-            x = block(x, sight, i)
+            x = self._through(block, x, sight, i)
         return Hidden(self.encoder.end(x), layout)
 
     def decode(self, stream: Stream, memory: Hidden | None, group: int = 1) -> Hidden:
@@ -131,8 +135,14 @@ class UniversalModel(nn.Module):
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
         sight = Sight.of(layout, self.decoder.positions, block_mask(layout), causal=True)
         for i, block in enumerate(self.decoder.blocks):
-            x = block(x, sight, i, states, source, mask, group)
+            x = self._through(block, x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
+
+    def _through(self, block: nn.Module, x: Tensor, *rest: Any) -> Tensor:
+        """x (N, D) -> what a block makes of it (N, D). Random draws are the same when it is computed again."""
+        if self.recompute and self.training and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(block, x, *rest, use_reentrant=False))
+        return cast(Tensor, block(x, *rest))
 
     def forward(self, source: Stream | None, target: Stream | None) -> States:
         """Both sides at once, either of which may be missing."""

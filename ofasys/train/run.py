@@ -17,6 +17,7 @@ from ofasys.task.loader import Assembler, Ticket, deliveries
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.callback import RunView
+from ofasys.train.engine_modes import recomputing
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
 from ofasys.train.precision import choose
@@ -87,6 +88,7 @@ class Run:
             closing(deliveries(assembler, self.tickets(start), self.trainer.workers)) as stream,
             torch.random.fork_rng(cuda),
             self.steps.freezing,
+            recomputing(self.model, self.trainer.recompute),
             self.log,
             Interrupt() as interrupt,
         ):

@@ -71,6 +71,9 @@ class Trainer:
     precision: str = "auto"
     """What is computed in, training and answers alike: "float32", "bfloat16", or "auto": bfloat16 where a few products
     and a step, timed at the start, are clearly faster in it. Weights are float32 either way."""
+    recompute: bool = False
+    """Blocks of the model are computed a second time for their gradients instead of being kept: less memory, the same
+    numbers."""
     seed: int = 0
     """Of data order and dropout."""
     workers: int = 0
