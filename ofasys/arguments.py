@@ -84,7 +84,7 @@ TRAINER_CALLED = {
     "freeze": "groups=[{'match': ..., 'freeze': True}]",
     "output": "out",
     "dtype": "precision",
-    "fp16": "precision='bfloat16'",
+    "fp16": "precision='float16'",
     "bf16": "precision='bfloat16'",
     "amp": "precision='bfloat16'",
     "no_cuda": "device='cpu'",

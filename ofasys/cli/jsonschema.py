@@ -32,7 +32,7 @@ _ENUMS: dict[str, dict[str, Any]] = {
         "schedule": list(SCHEDULES),
         "optimizer": list(OPTIMIZERS),
         "decay": ["cosine", "linear", "constant"],
-        "precision": ["auto", "float32", "bfloat16"],
+        "precision": ["auto", "float32", "bfloat16", "float16"],
     },
 }
 _LEAST: dict[str, dict[str, int]] = {

@@ -78,16 +78,21 @@ class Finite:
 
 
 def step_clipped(
-    optimizer: torch.optim.Optimizer, norm: torch.Tensor, clip: float, skip: torch.Tensor | None = None
+    optimizer: torch.optim.Optimizer,
+    norm: torch.Tensor,
+    clip: float,
+    skip: torch.Tensor | None = None,
+    times: torch.Tensor | None = None,
 ) -> None:
     """One step with gradients of length `norm` shortened to `clip` where they are longer. skip (): 1: no step after
-    all.
+    all. times (): what the gradients are multiplied by, which `norm` is not.
 
     A fused optimizer divides by `grad_scale` as it reads a gradient, and looks at `found_inf` itself: clipping takes no
     pass of its own, and nobody waits for the norm. For any other the gradients are shortened where they are, and the
     device is asked whether to take the step.
     """
     scale = ((norm + 1e-6) / clip).clamp_(min=1.0)
+    scale = scale if times is None else scale * times
     if getattr(optimizer, "_step_supports_amp_scaling", False):  # torch's word for what GradScaler leaves to it
         _step_fused(optimizer, scale, skip)
     elif skip is None or not bool(skip):

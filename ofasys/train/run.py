@@ -59,6 +59,7 @@ class Run:
             self.look_ahead()
             chosen = choose(self.trainer.precision, setup, lambda: trial_of(setup))
             self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
+            self.steps.compute_in(chosen.name)
             if setup.out is not None:
                 with writing(setup.out, RECORD, setup.saved):
                     write_json(setup.out / RECORD, record | {"precision": self.state.precision})

@@ -35,6 +35,8 @@ class Saver:
         check_held(setup.out, setup.held)
         setup.callbacks.call("before_save", self.view)
         setup.state.windows = {name: window.to_dict() for name, window in self.steps.windows.items()}
+        scale = self.steps.loss_scale
+        setup.state.loss_scale = None if scale is None else scale.to_dict()
         checkpoint.save(setup.out, setup.model, setup.optimizer, setup.state, names, setup.saved, setup.callbacks)
         setup.saved = setup.state.step
         self.clock.saved()

@@ -39,6 +39,8 @@ class RunState:
     """Why the run ended early, and by which settings."""
     precision: dict[str, str] | None = None
     """What it computes in, and why."""
+    loss_scale: dict[str, float] | None = None
+    """What losses are multiplied by in float16, and how long it stands."""
     optimizer: str = "adamw"
     """The name of what the checkpoint's moments are of."""
     callbacks: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +77,7 @@ def odd(state: Any) -> tuple[str, Any] | None:
             isinstance(best, dict) and all(isinstance(best.get(k), int | float) for k in ("value", "step") if k in best)
         ),
         "stopped": stopped is None or (isinstance(stopped, dict) and {"why", "settings"} <= stopped.keys()),
+        "loss_scale": state.get("loss_scale") is None or _scale(state["loss_scale"]),
         "optimizer": isinstance(state.get("optimizer", ""), str),
         "callbacks": _by_name(state.get("callbacks", {}), lambda own: isinstance(own, dict)),
     }
@@ -83,6 +86,11 @@ def odd(state: Any) -> tuple[str, Any] | None:
 
 def _pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int) for one in value)
+
+
+def _scale(value: Any) -> bool:
+    numbers = isinstance(value, dict) and all(type(value.get(k)) in (int, float) for k in ("scale", "good", "skipped"))
+    return numbers and value["scale"] > 0
 
 
 def _whole(value: Any) -> bool:

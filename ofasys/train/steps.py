@@ -14,6 +14,7 @@ from ofasys.program.batch import to_device
 from ofasys.seeds import key_of
 from ofasys.task.loader import Delivery
 from ofasys.train.freezing import Freezing
+from ofasys.train.loss_scale import LossScale
 from ofasys.train.optimizer import Finite, gradient_norm, learning_rate, step_clipped
 from ofasys.train.quarantine import Quarantine
 from ofasys.train.self_critical import self_critical
@@ -33,8 +34,14 @@ class Steps:
         self.windows = {n: Window(**sums) for n, sums in setup.state.windows.items() if n in setup.tasks}
         self.finite = Finite(setup.device)
         self.freezing = Freezing(setup.groups)
+        self.loss_scale: LossScale | None = None
         self.idle: set[str] = set()  # tasks that were told to learn nothing
         self.probe: Part | None = None  # the last that was learned from
+
+    def compute_in(self, precision: str) -> None:
+        """In float16, losses have a scale."""
+        half = precision == "float16"
+        self.loss_scale = LossScale(self.setup.device, self.setup.state.loss_scale) if half else None
 
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
         """All micro-batches of the step, then the optimizer; no step where nothing in them can be judged.
@@ -84,6 +91,8 @@ class Steps:
         torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
         share = task.loss_weight * whole.drawn / of
         batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.setup.device)
+        times = 1.0 if self.loss_scale is None else self.loss_scale.scale
+        scale = scale if self.loss_scale is None else scale * times
         loss = self.model(program, batch, scale, task.smoothing)
         learns = part.judged and self.learns(ticket.task, loss)
         if part.judged:
@@ -91,7 +100,7 @@ class Steps:
         if learns:
             loss.total.backward()
         window = self.windows.setdefault(ticket.task, Window())
-        window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began)
+        window.add(part, loss, program, whole.judged / share / times, part.seconds + time.perf_counter() - began)
         return learns
 
     def learns(self, task: str, loss: Loss) -> bool:
@@ -106,7 +115,13 @@ class Steps:
         norm = gradient_norm(self.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step) * group["factor"]
-        step_clipped(self.optimizer, norm, self.trainer.clip, self.finite.see(norm, step))
+        if self.loss_scale is None:
+            step_clipped(self.optimizer, norm, self.trainer.clip, self.finite.see(norm, step))
+            return
+        norm, over = self.loss_scale.see(norm)
+        skip = torch.maximum(self.finite.see(norm, step), over)
+        step_clipped(self.optimizer, norm, self.trainer.clip, skip, self.loss_scale.scale)
+        self.loss_scale.update(over)
 
     def rate(self, step: int) -> float:
         """The learning rate of an update."""

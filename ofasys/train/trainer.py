@@ -69,8 +69,8 @@ class Trainer:
     accumulate: int = 1
     """Steps of the schedule joined in one update."""
     precision: str = "auto"
-    """What is computed in, training and answers alike: "float32", "bfloat16", or "auto": bfloat16 where a few products
-    and a step, timed at the start, are clearly faster in it. Weights are float32 either way."""
+    """What is computed in, training and answers alike: "float32", "bfloat16", "float16", or "auto": bfloat16 where a
+    few products and a step, timed at the start, are clearly faster in it. Weights are float32 in all of them."""
     recompute: bool = False
     """Blocks of the model are computed a second time for their gradients instead of being kept: less memory, the same
     numbers."""

@@ -92,7 +92,7 @@ class Window:
     seconds: float = 0.0
     waited: float = 0.0
 
-    def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float) -> None:
+    def add(self, part: Part, loss: Loss, program: Program, parts: float | Tensor, seconds: float) -> None:
         """One micro-batch more. parts: what its loss is multiplied by to be one of a whole batch."""
         batch = part.batch
         assert batch is not None

@@ -31,6 +31,8 @@ class Validation:
             if window.batches:
                 bad = len(self.setup.state.bad.get(name, ()))
                 figures = window.figures() | {"lr": self.steps.rate(step - 1), "bad": bad}
+                if self.steps.loss_scale is not None:
+                    figures |= {f"loss_scale/{k}": v for k, v in self.steps.loss_scale.to_dict().items() if k != "good"}
                 self.tell("train", step, name, figures)
                 self.steps.windows[name] = Window(seen=window.seen)
         self.log.show(step)
