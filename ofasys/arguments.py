@@ -77,6 +77,7 @@ TRAINER_CALLED = {
     "grad_accum": "accumulate",
     "gradient_checkpointing": "recompute",
     "activation_checkpointing": "recompute",
+    "torch_compile": "compile",
     "optim": "optimizer",
     "param_groups": "groups",
     "parameter_groups": "groups",

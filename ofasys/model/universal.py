@@ -13,7 +13,7 @@ What is peculiar about it:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ofasys.model.attention import CrossAttention, Output, Sight
-from ofasys.model.block import Block
+from ofasys.model.block import Block, Feed, feed
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
 from ofasys.model.positions import SCHEMES
@@ -143,6 +143,26 @@ class UniversalModel(nn.Module):
         if self.recompute and self.training and torch.is_grad_enabled():
             return cast(Tensor, checkpoint(block, x, *rest, use_reentrant=False))
         return cast(Tensor, block(x, *rest))
+
+    def compile_blocks(self, backend: str | Callable[..., Any] | None) -> None:
+        """Compile what blocks do position by position in training: their feed-forward branches. None: no more.
+
+        The number of positions is left open, so one graph is for all blocks and all batches. backend: as of
+        `torch.compile`. Errors: whatever it raises, here and not in a step; nothing is compiled then.
+        """
+        blocks = [cast(Block, block) for side in (self.encoder, self.decoder) for block in side.blocks]
+        for block in blocks:
+            block.compiled = None
+        if backend is None or not blocks:
+            return
+        compiled = cast(Feed, torch.compile(feed, dynamic=True, backend=backend))
+        first, x = blocks[0], next(self.parameters()).new_zeros(3, self.width).requires_grad_()
+        keep = torch.ones_like(x).detach() if first.dropout > 0.0 else None
+        outer = (first.ffn_norm.weight, first.ffn_norm.bias, first.ffn_norm.eps)
+        y = compiled(x, keep, outer, first.ffn.weights(), first.ffn.activation, first.pre)
+        torch.autograd.grad(y.sum(), x)
+        for block in blocks:
+            block.compiled = compiled
 
     def forward(self, source: Stream | None, target: Stream | None) -> States:
         """Both sides at once, either of which may be missing."""

@@ -17,7 +17,7 @@ from ofasys.task.loader import Assembler, Ticket, deliveries
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.callback import RunView
-from ofasys.train.engine_modes import recomputing
+from ofasys.train.engine_modes import compiling, recomputing
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
 from ofasys.train.precision import choose
@@ -90,6 +90,7 @@ class Run:
             torch.random.fork_rng(cuda),
             self.steps.freezing,
             recomputing(self.model, self.trainer.recompute),
+            compiling(self.model, self.trainer.compile),
             self.log,
             Interrupt() as interrupt,
         ):

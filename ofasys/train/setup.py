@@ -21,7 +21,7 @@ from ofasys.train.best import Choice
 from ofasys.train.best import choose as choose_best
 from ofasys.train.callback import Callbacks
 from ofasys.train.ending import Ending
-from ofasys.train.engine_modes import check_recompute
+from ofasys.train.engine_modes import check_modes
 from ofasys.train.groups import Group, give_changes, groups_of, read_rules, table
 from ofasys.train.learnable import check_choice
 from ofasys.train.lock import holding
@@ -91,8 +91,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     max_steps = trainer.steps(tasks)
     if trainer.epochs is not None:
         _log.warning(f"{trainer.epochs:g} epochs are {max_steps} steps")
-    if trainer.recompute:
-        check_recompute(model)
+    check_modes(model, trainer.recompute, trainer.compile)
     choice = choose_best(trainer.best, tasks)
     callbacks = Callbacks(trainer.callbacks)
     # Of tasks the model knows and this run does not: their weights are still there.

@@ -152,5 +152,7 @@ def test_a_run_that_recomputes_its_blocks_learns_the_same(settings):
 
 def test_an_engine_that_cannot_recompute_is_refused(monkeypatch):
     monkeypatch.delattr("ofasys.model.universal.UniversalModel.recompute")
-    with pytest.raises(ConfigError, match=r"trainer\.recompute is True, and engine 'transformer' has no attribute"):
+    with pytest.raises(
+        ConfigError, match=r"trainer\.recompute is True, and engine 'transformer' does not have an attribute"
+    ):
         Trainer(max_steps=1, recompute=True, live=False).fit(model=tiny.model(), tasks=tiny.label_task())
