@@ -24,7 +24,7 @@ def self_critical(
     Self-critical sequence training (Rennie et al., 2017): an answer is drawn and one is made greedily, the slot's
     metric scores both against the truth, and the tokens of the drawn one are weighted by the difference.
     """
-    slot = program.rewarded
+    slot = program.plan.rewarded
     assert slot is not None
     metric = find(slot.values["reward"])
     bare = [replace(s, target=(replace(s.run, tokens=None, states=None),)) for s in batch.samples]

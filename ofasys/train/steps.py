@@ -72,7 +72,7 @@ class Steps:
             self.setup.state.drawn[ticket.task] = ticket.k + 1
             self.quarantine.take(step + 1, delivery)
             program = self.setup.programs[ticket.task][delivery.instruction]
-            if batch is not None and program.rewarded is not None:
+            if batch is not None and program.plan.rewarded is not None:
                 draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
                 options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
                 batch, figures = self_critical(self.model, program, batch, options)
