@@ -22,7 +22,7 @@ from ofasys.metric import METRICS
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.task.schedule import SCHEDULES
 from ofasys.train.groups import GroupRule
-from ofasys.train.optimizers import OPTIMIZERS
+from ofasys.train.optimizers import known_optimizers
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENUMS: dict[str, dict[str, Any]] = {
@@ -30,7 +30,7 @@ _ENUMS: dict[str, dict[str, Any]] = {
     "model": {"size": list(SIZES)},
     "trainer": {
         "schedule": list(SCHEDULES),
-        "optimizer": list(OPTIMIZERS),
+        "optimizer": list(known_optimizers()),
         "decay": ["cosine", "linear", "constant"],
         "precision": ["auto", "float32", "bfloat16", "float16"],
     },

@@ -26,7 +26,7 @@ from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
 from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
-from ofasys.train.optimizers import OPTIMIZERS, OptimizerSpec
+from ofasys.train.optimizers import OptimizerSpec, known_optimizers
 from ofasys.train.optimizers import find as find_optimizer
 from ofasys.train.precision import check
 from ofasys.train.run import Run
@@ -151,7 +151,7 @@ class Trainer:
     @property
     def optimizer_spec(self) -> OptimizerSpec:
         """The record of the optimizer. Errors: ConfigError for one that is not known."""
-        return find_optimizer(self.optimizer, OPTIMIZERS)
+        return find_optimizer(self.optimizer, known_optimizers())
 
     @property
     def peak(self) -> float:

@@ -10,7 +10,7 @@ from ofasys import ConfigError, Trainer
 from ofasys.errors import PluginError
 from ofasys.train.groups import groups_of
 from ofasys.train.optimizer import gradient_norm, optimizer_tensors, restore_optimizer, step_clipped
-from ofasys.train.optimizers import ADAFACTOR, MUON, OPTIMIZERS, OptimizerSpec
+from ofasys.train.optimizers import ADAFACTOR, MUON, OPTIMIZERS, OptimizerSpec, known_optimizers
 from ofasys.train.optimizers.muon import hidden_matrices
 from tests.train import tiny
 
@@ -236,3 +236,45 @@ def test_another_optimizer_than_the_run_had_begins_without_a_state(tmp_path, cap
 def test_one_of_one_s_own_that_does_not_fit_is_named(make, message):
     with pytest.raises(PluginError, match=message):
         fit(OptimizerSpec("mine", "", make, lr=0.1), max_steps=1)
+
+
+class Entry:
+    """An entry point of an installed package."""
+
+    def __init__(self, name, made):
+        self.name, self.value, self.made = name, f"package:{name}", made
+
+    def load(self):
+        if isinstance(self.made, Exception):
+            raise self.made
+        return self.made
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Makes entry points installed."""
+    known_optimizers.cache_clear()
+    found = {}
+    monkeypatch.setattr("ofasys.train.optimizers.known.entry_points", lambda group: found.get(group, []))
+    yield found
+    known_optimizers.cache_clear()
+
+
+def test_one_of_an_installed_package_is_known_by_name(installed):
+    installed["ofasys.optimizers"] = [Entry("sgd", MINE)]
+    assert fit("sgd", max_steps=1)[0].peak == 0.05
+    assert Trainer(optimizer="adamw").optimizer_spec.name == "adamw"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (Entry("bad", ImportError("no such module")), r"plug-in 'bad' \(package:bad\) does not load: ImportError"),
+        (Entry("bad", sgd), "is a function, not an OptimizerSpec"),
+        (Entry("bad", OptimizerSpec("muon", "", sgd, lr=0.1)), "is an optimizer 'muon', which there is already"),
+    ],
+)
+def test_an_installed_package_that_does_not_fit_is_named(installed, entry, message):
+    installed["ofasys.optimizers"] = [entry]
+    with pytest.raises(ConfigError, match=message):
+        Trainer(optimizer="muon")
