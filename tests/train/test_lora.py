@@ -11,7 +11,7 @@ from ofasys import Callback, CheckpointError, ConfigError, OFASys, Trainer
 from ofasys.errors import PluginError
 from ofasys.hub.model import load_model
 from ofasys.hub.store import read_folder, tensors, write_folder
-from ofasys.model.low_rank import Rank, add_change, changes, merge
+from ofasys.model.low_rank import LowRank, Rank, add_change, changes, merge
 from ofasys.train.callbacks import EMA
 from tests.train import tiny
 
@@ -192,3 +192,25 @@ def test_muon_leaves_the_factors_to_adamw(tmp_path):
     kept = tensors(read_folder(tmp_path / "checkpoints" / "step-00000002")["optimizer.safetensors"])
     assert not any(name.startswith("momentum_buffer/") for name in kept)
     assert "exp_avg/engine.encoder.blocks.0.ffn.up.parametrizations.weight.0.a" in kept
+
+
+def test_an_evaluation_computes_each_matrix_once(monkeypatch):
+    calls = []
+    forward = LowRank.forward
+    monkeypatch.setattr(LowRank, "forward", lambda self, weight: calls.append(id(self)) or forward(self, weight))
+
+    class Counts(Callback):
+        def before_evaluation(self, run):
+            calls.clear()
+
+        def after_evaluation(self, run):
+            self.seen = list(calls)
+
+    counts = Counts()
+    fit(
+        [LORA],
+        callbacks=[counts],
+        max_steps=1,
+        tasks=[tiny.fill_task(valid=tiny.label_rows(6), metrics=["exact_match"])],
+    )
+    assert len(counts.seen) == len(set(counts.seen)) == len(LINEAR)
