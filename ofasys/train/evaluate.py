@@ -73,7 +73,7 @@ def figures_of(task: Task, split: str, program: Program, answered: Answered) -> 
         there = [row for row in range(len(answered.rows)) if _has(answered.references[row], optional)]
         try:
             answers, truths = ([rows[row] for row in there] for rows in (answered.predictions, answered.references))
-            values = _values(answers, columns), _values(truths, columns)
+            values = column_values(answers, columns), column_values(truths, columns)
             figures.append(metric(*values, root=task.source(split).root))
         except DataError as error:
             raise _of_its_row(error, task, split, answered.rows) from error.__cause__
@@ -236,7 +236,8 @@ def true_values(program: Program, row: Mapping[str, Any], root: str | Path | Non
     return found
 
 
-def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:
+def column_values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:
+    """What a metric reads of each row: the value of its column, or a tuple of those of several."""
     if len(columns) == 1:
         return [row[columns[0]] for row in rows]
     return [tuple(row[column] for column in columns) for row in rows]
@@ -308,6 +309,7 @@ __all__ = [
     "Answered",
     "answer_rows",
     "classes_of",
+    "column_values",
     "evaluate_task",
     "figures_of",
     "metric_columns",

@@ -13,13 +13,15 @@ from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import log_lines
 from ofasys.task.task import Task
 from ofasys.train.groups import read_rules
+from ofasys.train.provenance import provenance
+from ofasys.train.track import names
 from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
     from ofasys.train.trainer import Trainer
 
 RECORD = "run.json"
-_UNTOLD = {"out", "device", "workers", "save_every", "save_minutes", "log_every", "plans", "size"}
+_UNTOLD = {"out", "device", "track", "workers", "save_every", "save_minutes", "log_every", "plans", "size"}
 
 
 def card_of(task: Task) -> TaskCard:
@@ -41,6 +43,7 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
         settings["schedule"] = repr(settings["schedule"])
     settings |= {"optimizer": trainer.optimizer_spec.name, "lr": trainer.peak}
     settings["groups"] = [rule.to_dict() for rule in read_rules(trainer.groups)]
+    settings["track"] = names(trainer.track)
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
     size = {"size": model.size, "seed": model.seed, "config": model.engine_spec.written(model.config)}
@@ -50,11 +53,19 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
             "plans": [p.fingerprint for p in task.plans],
             "data": {split: source.describe() for split, source in task.sources.items()},
             **asdict(task.entry()),
-            **{name: getattr(task, name) for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets")},
+            **{
+                name: getattr(task, name)
+                for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets", "batch_by")
+            },
         }
         for task in tasks
     ]
-    return {"trainer": settings, "model": size | {"parameters": model.parameters_count}, "tasks": found}
+    return {
+        "trainer": settings,
+        "model": size | {"parameters": model.parameters_count},
+        "tasks": found,
+        **provenance(model.device),
+    }
 
 
 def changes(out: Path, now: Mapping[str, Any]) -> list[str]:
