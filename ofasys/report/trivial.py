@@ -17,7 +17,7 @@ from ofasys.metric import Metric
 from ofasys.program.program import Program
 from ofasys.task.loader import of_row
 from ofasys.task.task import Task, metric_columns
-from ofasys.train.evaluate import Answered, column_values, true_values
+from ofasys.train.evaluate import Answered, column_values, scored, true_values
 
 Row = Mapping[str, Any]
 LOOKED_AT = 300  # rows of training that trivial answers come from
@@ -49,10 +49,10 @@ def trivial(
     columns, random = metric_columns(metric, program.plan), Random(seed)
     seen = seen_values(task, program, "train" if "train" in task.sources else split, random, looked_at)
     seen = [row for row in seen if all(row.get(column) is not None for column in columns)]
-    if not seen or not answered.references:
+    _, _, truth = scored(program, metric, answered)
+    if not seen or not truth:
         return None
     repeated = [slot.column for slot in program.plan.answered if slot.group is not None]
-    truth = column_values(answered.references, columns)
     best: Trivial | None = None
     for kind, answers in trivial_answers(seen, columns, len(truth), random, repeated).items():
         try:

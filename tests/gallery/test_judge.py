@@ -1,19 +1,17 @@
 """The judge of the gallery: a figure of the model beside that of the best answer given without looking."""
 
-import importlib.util
-from pathlib import Path
 from random import Random
 
 import pytest
 
-from ofasys.errors import ConfigError
+from ofasys import GeneralistModel, Task
+from ofasys.errors import ConfigError, DataError
 from ofasys.gallery.pages.judge import judge
 from ofasys.gallery.pages.page import Judging
+from ofasys.language import Pattern
+from ofasys.modality import BUILT_IN
 from ofasys.train import Trainer, evaluate_task
-
-SPEC = importlib.util.spec_from_file_location("tiny_train", Path(__file__).parents[1] / "train" / "tiny.py")
-tiny = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(tiny)
+from tests.train import tiny
 
 
 def fitted(task):
@@ -67,3 +65,30 @@ def test_a_metric_that_reads_no_trivial_answer_is_said(boxes):
     task = tiny.box_task(valid=None, test=tiny.box_rows(6), metrics=[strict])
     with pytest.raises(ConfigError, match="task 'box': metric strict can score none of the answers given without"):
         judge(model, task, 0)
+
+
+def test_rows_that_lack_an_optional_value_are_judged_by_nothing():
+    """The rows that have it count, for the model and for the trivial answers alike; and they keep their numbers."""
+
+    def picky(predictions, references):
+        raise DataError("no", sample=1)
+
+    maybe = Pattern("maybe", "there where a row has it", lambda parts: [(), (0,)], closes="?")
+    rows = tiny.label_rows(8)
+    given = {
+        "train": [rows[0]] * 4,
+        "test": [{"text": row["text"]} if i % 2 else row for i, row in enumerate(rows)],
+        "closed_set": {"label": tiny.COLOURS},
+        "modalities": BUILT_IN.with_(maybe),
+        "micro_batch_size": 4,
+    }
+    line = "[TEXT:text] -> [TEXT:label,closed_set]?"
+    task = Task("maybe", line, metrics=["accuracy"], **given)
+    model = GeneralistModel(config=tiny.CONFIG, modalities=task.modalities, text_pieces=300)
+    Trainer(max_steps=2, warmup=1, live=False).fit(model=model, tasks=task)
+    found = judge(model, task, 0)
+    assert found.value == evaluate_task(model, task, "test")["accuracy"]
+    assert (found.baseline, found.baseline_kind) == (2 / 4, "most frequent")  # of red, blue, red, blue: always red
+    assert len(found.rows) == 8
+    with pytest.raises(DataError, match=r"no \(task 'maybe', sample 'test row 2'\)"):
+        evaluate_task(model, Task("maybe", line, metrics=[picky], **given), "test")

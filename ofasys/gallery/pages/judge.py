@@ -22,12 +22,11 @@ def judge(
     """
     from ofasys import flow
     from ofasys.report.trivial import trivial
-    from ofasys.train.evaluate import answer_rows, column_values, metric_columns
+    from ofasys.train.evaluate import answer_rows, scored
 
     how = Judging() if judging is None else judging
     program = flow.bind(model, task.plan, task.labels)
     metric, test = task.metrics[0], task.source("test")
-    columns = metric_columns(metric, program.plan)
     answered = answer_rows(model, task, "test", program, how.batch_size, limit)
     best = trivial(task, program, metric, answered, "test", seed, how.looked_at)
     if best is None:
@@ -35,8 +34,17 @@ def judge(
             f"task {task.name!r}: metric {metric.name} can score none of the answers given without looking; judge the "
             f"task first by a metric that reads the values of its rows"
         )
-    values = column_values(answered.predictions, columns), column_values(answered.references, columns)
-    figures = metric(*values, root=test.root)
+    _, answers, truths = scored(program, metric, answered)
+    figures = metric(answers, truths, root=test.root)
     rows = [test[i] for i in answered.rows]
-    answers = answered.predictions, answered.references
-    return Judged(task, metric.main, metric.higher_is_better, figures, best.value, best.kind, rows, *answers)
+    return Judged(
+        task,
+        metric.main,
+        metric.higher_is_better,
+        figures,
+        best.value,
+        best.kind,
+        rows,
+        answered.predictions,
+        answered.references,
+    )
