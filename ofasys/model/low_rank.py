@@ -136,9 +136,9 @@ def written(model: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def read(values: Mapping[str, Any]) -> dict[str, Rank]:
-    """The inverse of `written`. Errors: ValueError for what no model has written."""
-    for name, how in values.items():
-        sound = isinstance(how, dict) and how.keys() == {"rank", "alpha", "dora"}
-        if not sound or type(how["rank"]) is not int or how["rank"] < 1 or type(how["alpha"]) not in (int, float):
-            raise ValueError(f"{name}: {how!r:.60}")
-    return {name: Rank(how["rank"], float(how["alpha"]), bool(how["dora"])) for name, how in values.items()}
+    """The inverse of `written`. Errors: ValueError or TypeError for what no model has written."""
+    found = {name: Rank(**how) for name, how in values.items()}
+    for name, how in found.items():
+        if type(how.rank) is not int or how.rank < 1 or type(how.alpha) not in (int, float):
+            raise ValueError(f"the change of {name} is {how}")
+    return found
