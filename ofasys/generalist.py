@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training values of a slot, with their context
 
-PRECISIONS = ("float32", "bfloat16")  # what a model may compute in; its weights are float32 either way
+PRECISIONS = ("float32", "bfloat16", "float16")  # what a model may compute in; its weights are float32 either way
 LARGE_TABLE = 2_000_000  # numbers; below it the orientation of the vocabulary product makes no difference
 
 
@@ -243,8 +243,8 @@ class GeneralistModel(nn.Module):
 
     def computing(self) -> AbstractContextManager[None]:
         """Within it everything is computed in the model's precision: every pass is made so, in training and after."""
-        half = self.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+        half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.precision)
+        return torch.autocast(self.device.type, half or torch.bfloat16, enabled=half is not None)
 
     def answering(self) -> AbstractContextManager[None]:
         """Within it the model is in evaluation mode, in any number of threads. Errors: ConfigError while another thread

@@ -24,6 +24,8 @@ from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.task.schedule import known_schedules
 from ofasys.train.balance import BALANCERS
+from ofasys.train.groups import GroupRule
+from ofasys.train.optimizers import known_optimizers
 from ofasys.train.track import TRACKERS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -32,7 +34,7 @@ _ENUMS: dict[str, dict[str, Any]] = {
     "model": {"size": list(SIZES)},
     "trainer": {
         "decay": ["cosine", "linear", "constant"],
-        "precision": ["auto", "float32", "bfloat16"],
+        "precision": ["auto", "float32", "bfloat16", "float16"],
     },
 }
 _LEAST: dict[str, dict[str, int]] = {
@@ -66,6 +68,7 @@ def print_schema(out: Path | None = None) -> None:
 def run_schema() -> dict[str, Any]:
     """The JSON Schema of a run file."""
     task, model, trainer = (_section(name) for name in ("task", "model", "trainer"))
+    trainer["properties"]["optimizer"]["enum"] = list(known_optimizers())
     task["properties"]["metrics"] = _named(task["properties"]["metrics"], known_metrics())
     task["properties"]["generate"] = _some(task["properties"]["generate"], _options())
     trainer["properties"]["schedule"] = _recorded(trainer["properties"]["schedule"], known_schedules())
@@ -75,6 +78,8 @@ def run_schema() -> dict[str, Any]:
         "from": {"type": "string", "description": "The folder of a run or of a saved model to go on with."},
         "which": {"enum": ["best", "last"], "description": "Its checkpoint; without it the best, else the last."},
     }
+    rule = {"type": "object", "additionalProperties": False, "properties": _plain(GroupRule), "required": ["match"]}
+    trainer["properties"]["groups"]["items"] = rule
     model["properties"]["config"] = _some(model["properties"]["config"], _config())
     model["properties"]["vocabulary"] = _some(model["properties"]["vocabulary"], _plain(ForeignVocabulary))
     named = {**task, "properties": {"name": {"type": "string", "description": "Its name."}, **task["properties"]}}

@@ -23,6 +23,7 @@ from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.task.source import is_elsewhere
 from ofasys.task.task import SPLITS, Task
 from ofasys.train import Trainer
+from ofasys.train.groups import read_rules
 from ofasys.train.track import TRACKERS, names
 
 FROM = ("from", "which")  # of a model that goes on: where it is saved, and which of its checkpoints
@@ -179,11 +180,12 @@ class RunFile:
             raise ConfigError(f"{where}:{chr(10) if chr(10) in text else ' '}{text}") from error
 
     def _blamed(self, path: tuple[str, ...], error: OfasysError) -> tuple[str, ...]:
-        """The field of a section that an error is about, where it names one that was given."""
+        """The field of a section that an error is about, where it names one that was given: the first it names."""
         if isinstance(error, InstructionError):
             return ("instruction",)
-        words = set(re.findall(r"\w+", str(error).partition("\n")[0])) - set(SPLITS)
-        return next(((p[-1],) for p in self.document.places if p[:-1] == path and p[-1] in words), ())
+        given = {p[-1] for p in self.document.places if p[:-1] == path} - set(SPLITS)
+        words = re.findall(r"\w+", str(error).partition("\n")[0])
+        return next(((word,) for word in words if word in given), ())
 
 
 def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:
@@ -461,6 +463,10 @@ def _trainer_values(trainer: Trainer, notes: list[str]) -> dict[str, Any]:
         if not isinstance(values[name], str | Mapping):
             notes.append(f"trainer: its {name}, a {type(values[name]).__name__}")
             del values[name]
+    values |= {"lr": trainer.peak, "groups": [rule.to_dict() for rule in read_rules(trainer.groups)]}
+    if not isinstance(trainer.optimizer, str):
+        notes.append(f"trainer: its optimizer, {trainer.optimizer.name}")
+        del values["optimizer"]
     if trainer.callbacks:
         named = ", ".join(one.name or type(one).__name__ for one in trainer.callbacks)
         notes.append(f"trainer: its callbacks, {named}")

@@ -20,6 +20,7 @@ from ofasys.generalist import PRECISIONS, GeneralistModel
 from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry, default_registry
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
+from ofasys.model.low_rank import add_change, merge, read, written
 from ofasys.model.sizes import parameters
 from ofasys.packages import GROUPS
 from ofasys.types import TaskCard
@@ -56,6 +57,7 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
             "fingerprint": model.symbols.vocabulary.fingerprint,
             "adaptors": model.made,
             "criteria": model.criteria_made,
+            "lora": written(model),
             "modalities": sorted(model.used),
             "packages": dict(sorted(model.packages.items())),
             "precision": model.precision,
@@ -103,6 +105,7 @@ def model_of(
         )
         model.size, model.cards, model.precision = about.size, cards, about.precision
         fill(model, files, weights)
+        merge(model)
     except KeyError as error:
         raise CheckpointError(f"{where} lacks {error}: it is not a saved model of this version") from None
     except CheckpointError as error:
@@ -348,10 +351,13 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
             model.add_adaptor(key, how["modality"], how["name"], how["options"], how["fitted"])
         for how in about["criteria"].values():
             model.add_criterion(how["name"], how["options"])
+        merge(model)
+        for name, rank in read(about.get("lora", {})).items():
+            add_change(model, name, rank)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"model.json names an adaptor or a criterion that cannot be made here ({type(error).__name__}: {error}); "
-            "it is of another version, or was changed"
+            f"model.json names an adaptor, a criterion or a change that cannot be made here ({type(error).__name__}: "
+            f"{error}); it is of another version, or was changed"
         ) from None
     weights = renamed(tensors(files["model.safetensors"], "model.safetensors")) if weights is None else weights
     _check_weights(model.state_dict(), weights)

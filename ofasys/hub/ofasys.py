@@ -98,7 +98,7 @@ class OFASys:
         """
         if precision is not None and precision not in PRECISIONS:
             raise ConfigError(
-                f"precision is {precision!r}; it is 'float32' or 'bfloat16', or None for that of training"
+                f"precision is {precision!r}; it is 'float32', 'bfloat16' or 'float16', or None for that of training"
             )
         place = as_device("cpu" if device is None else device)
         found = checkpoint_in(folder, which)

@@ -61,7 +61,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = 
     if q.device.type != "cpu" or q.dtype == torch.float32 or not whole:
         mask = mask if mask is None or mask.dtype in (torch.bool, q.dtype) else mask.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
-    if q.dtype == torch.bfloat16:
+    if q.dtype in (torch.bfloat16, torch.float16):
         q, k, v = q.float(), k.float(), v.float()
     with torch.autocast("cpu", enabled=False):  # autocast would turn them back
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)

@@ -13,14 +13,15 @@ What is peculiar about it:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ofasys.model.attention import CrossAttention, Output, Sight
-from ofasys.model.block import Block
+from ofasys.model.block import Block, Feed, feed
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
 from ofasys.model.positions import SCHEMES
@@ -73,6 +74,9 @@ class UniversalModel(nn.Module):
 
     empty_source = True
     reads_states = True
+    recompute = False
+    """In training, keep of each block what it reads and compute the rest again for its gradient (Chen et al., 2016,
+    https://arxiv.org/abs/1604.06174): less memory, a third more to compute, the same gradients."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -116,7 +120,7 @@ class UniversalModel(nn.Module):
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
         sight = Sight.of(layout, self.encoder.positions, key_mask(layout), causal=False)
         for i, block in enumerate(self.encoder.blocks):
-            x = block(x, sight, i)
+            x = self._through(block, x, sight, i)
         return Hidden(self.encoder.end(x), layout)
 
     def decode(self, stream: Stream, memory: Hidden | None, group: int = 1) -> Hidden:
@@ -138,8 +142,34 @@ class UniversalModel(nn.Module):
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
         sight = Sight.of(layout, self.decoder.positions, block_mask(layout), causal=True)
         for i, block in enumerate(self.decoder.blocks):
-            x = block(x, sight, i, states, source, mask, group)
+            x = self._through(block, x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
+
+    def _through(self, block: nn.Module, x: Tensor, *rest: Any) -> Tensor:
+        """x (N, D) -> what a block makes of it (N, D). Random draws are the same when it is computed again."""
+        if self.recompute and self.training and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(block, x, *rest, use_reentrant=False))
+        return cast(Tensor, block(x, *rest))
+
+    def compile_blocks(self, backend: str | Callable[..., Any] | None) -> None:
+        """Compile what blocks do position by position in training: their feed-forward branches. None: no more.
+
+        The number of positions is left open, so one graph is for all blocks and all batches. backend: as of
+        `torch.compile`. Errors: whatever it raises, here and not in a step; nothing is compiled then.
+        """
+        blocks = [cast(Block, block) for side in (self.encoder, self.decoder) for block in side.blocks]
+        for block in blocks:
+            block.compiled = None
+        if backend is None or not blocks:
+            return
+        compiled = cast(Feed, torch.compile(feed, dynamic=True, backend=backend))
+        first, x = blocks[0], next(self.parameters()).new_zeros(3, self.width).requires_grad_()
+        keep = torch.ones_like(x).detach() if first.dropout > 0.0 else None
+        outer = (first.ffn_norm.weight, first.ffn_norm.bias, first.ffn_norm.eps)
+        y = compiled(x, keep, outer, first.ffn.weights(), first.ffn.activation, first.pre)
+        torch.autograd.grad(y.sum(), x)
+        for block in blocks:
+            block.compiled = compiled
 
     def forward(self, source: Stream | None, target: Stream | None) -> States:
         """Both sides at once, either of which may be missing."""

@@ -79,7 +79,7 @@ class Callback:
         return False
 
     def after_step(self, run: RunView) -> None:
-        """After an update: the weights are new, the gradients still there."""
+        """After an update: the weights are new, the gradients still there, in float16 with the scale of the loss."""
 
     def before_evaluation(self, run: RunView) -> None:
         """Before the valid rows are answered: what it does to the weights is evaluated."""

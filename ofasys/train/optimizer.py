@@ -1,14 +1,19 @@
-"""AdamW with the field's usual care, and the learning rate over a run."""
+"""An update with the field's usual care, the learning rate over a run, and what an optimizer keeps of it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, PluginError
+from ofasys.train.groups import groups_of
+from ofasys.train.optimizers import ADAMW
+
+NUMBER = ".number"  # ends the name of what an optimizer keeps that is no tensor
 
 
 def learning_rate(step: int, max_steps: int, peak: float, warmup: int, decay: str, floor: float = 0.02) -> float:
@@ -24,19 +29,18 @@ def learning_rate(step: int, max_steps: int, peak: float, warmup: int, decay: st
     return peak * (floor + (1 - floor) * fall)
 
 
-def adamw(model: nn.Module, rate: float, weight_decay: float, betas: tuple[float, float]) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter, 2019). Matrices decay; norms, biases, scales and the token table do not.
+def adamw(model: nn.Module, rate: float, weight_decay: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    """AdamW for all of a model.
 
     Parameters without a gradient in a step are left alone, moments and all: a task does not wear down what it does not
     use.
     """
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        matrix = parameter.ndim >= 2 and not name.startswith("adaptors.tokens") and "positions" not in name
-        (decayed if matrix else plain).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, betas=betas, fused=True)
+    return ADAMW.optimizer(model, groups_of(model, weight_decay), rate, betas)
+
+
+def gradients(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """Of all its parameters that have one."""
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 @torch.no_grad()
@@ -44,23 +48,37 @@ def gradient_norm(optimizer: torch.optim.Optimizer) -> torch.Tensor:
     """() float32: the length of all gradients of an optimizer's parameters as one vector; 0 where there is none."""
     squares = [
         torch.dot(flat, flat)  # a product with itself is read once and by all threads: twice as fast as torch's norm
-        for group in optimizer.param_groups
-        for flat in (p.grad.reshape(-1) for p in group["params"] if p.grad is not None)
+        for flat in (gradient.reshape(-1) for gradient in gradients(optimizer))
     ]
     return torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
 
 
 def step_clipped(
-    optimizer: torch.optim.Optimizer, norm: torch.Tensor, clip: float, skip: torch.Tensor | None = None
+    optimizer: torch.optim.Optimizer,
+    norm: torch.Tensor,
+    clip: float,
+    skip: torch.Tensor | None = None,
+    times: torch.Tensor | None = None,
 ) -> None:
     """One step with gradients of length `norm` shortened to `clip` where they are longer. skip (): 1: no step after
-    all.
+    all. times (): what the gradients are multiplied by, which `norm` is not.
 
     A fused optimizer divides by `grad_scale` as it reads a gradient, and looks at `found_inf` itself: clipping takes no
-    pass of its own, and nobody waits for the norm.
+    pass of its own, and nobody waits for the norm. For any other the gradients are shortened where they are, and the
+    device is asked whether to take the step.
     """
+    scale = ((norm + 1e-6) / clip).clamp_(min=1.0)
+    scale = scale if times is None else scale * times
+    if getattr(optimizer, "_step_supports_amp_scaling", False):  # torch's word for what GradScaler leaves to it
+        _step_fused(optimizer, scale, skip)
+    elif skip is None or not bool(skip):
+        torch._foreach_div_(gradients(optimizer), scale)
+        optimizer.step()
+
+
+def _step_fused(optimizer: torch.optim.Optimizer, scale: torch.Tensor, skip: torch.Tensor | None) -> None:
     own: Any = optimizer
-    own.grad_scale = ((norm + 1e-6) / clip).clamp_(min=1.0)
+    own.grad_scale = scale
     if skip is not None:
         own.found_inf = skip
     try:
@@ -72,12 +90,28 @@ def step_clipped(
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
-    """The optimizer's state by parameter name, so that it is independent of construction order."""
+    """KIND/NAME -> the optimizer's state, by parameter name, so that it is independent of construction order.
+
+    A number that is no tensor is KIND.number/NAME. Errors: PluginError for what a checkpoint cannot hold.
+    """
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-    return {f"{key}/{names[p]}": value for p, state in optimizer.state.items() for key, value in state.items()}
+    found: dict[str, torch.Tensor] = {}
+    for parameter, state in optimizer.state.items():
+        for kind, value in state.items():
+            if isinstance(value, torch.Tensor):
+                found[f"{kind}/{names[parameter]}"] = value
+            elif isinstance(value, int | float):
+                dtype = torch.float64 if isinstance(value, float) else torch.int64
+                found[f"{kind}{NUMBER}/{names[parameter]}"] = torch.tensor(value, dtype=dtype)
+            elif value is not None:
+                raise PluginError(
+                    f"{type(optimizer).__name__} keeps {kind}={value!r:.60} of {names[parameter]}, which a checkpoint "
+                    "cannot hold; keep tensors and numbers"
+                )
+    return found
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, saved: Mapping[str, torch.Tensor]) -> None:
     """Put the state back; parameters that had none then start fresh, as do rows that have been added since."""
     parameters = dict(model.named_parameters())
     for key, value in saved.items():
@@ -85,8 +119,15 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, saved:
         if name not in parameters:
             continue
         parameter = parameters[name]
-        if value.ndim and value.shape != parameter.shape:
-            grown = torch.zeros_like(parameter)
-            grown[: len(value)] = value
-            value = grown
-        optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+        if kind.endswith(NUMBER):
+            optimizer.state[parameter][kind.removesuffix(NUMBER)] = value.item()
+        elif not value.ndim:
+            optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+        else:
+            optimizer.state[parameter][kind] = _grown(value, parameter).to(parameter.device)
+
+
+def _grown(value: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:
+    """What was kept of each row of a parameter, or of all together where it has one row, with zeros for new rows."""
+    more = len(parameter) - len(value) if len(value) > 1 else 0
+    return torch.cat([value, value.new_zeros(more, *value.shape[1:])]) if more > 0 else value

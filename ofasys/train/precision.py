@@ -22,6 +22,7 @@ Step = Callable[[str], None]  # in a number format
 
 clock = time.perf_counter  # decides between number formats, and nothing else
 
+COMPARED = ("float32", "bfloat16")  # what "auto" chooses from
 CLEARLY = 1.15  # bfloat16 is taken where it is faster by this; less is within what a measurement varies by
 ROWS = 1024  # of the products that are timed
 VARIABLE = "OFASYS_PRECISION"  # what "auto" is, without measuring
@@ -47,9 +48,9 @@ class Precision:
 
 
 def check(precision: str, what: str = "precision") -> None:
-    """Errors: ConfigError for another word than "auto", "float32" and "bfloat16"."""
+    """Errors: ConfigError for another word than "auto" and those of `PRECISIONS`."""
     if precision not in ("auto", *PRECISIONS):
-        raise ConfigError(f"{what} is {precision!r}; it is 'auto', 'float32' or 'bfloat16'")
+        raise ConfigError(f"{what} is {precision!r}; it is 'auto', 'float32', 'bfloat16' or 'float16'")
 
 
 def asked(precision: str, device: torch.device) -> Precision | None:
@@ -62,7 +63,7 @@ def asked(precision: str, device: torch.device) -> Precision | None:
         return Precision(precision, "asked for")
     if given := os.environ.get(VARIABLE):
         if given not in PRECISIONS:
-            raise ConfigError(f"{VARIABLE} is {given!r}; it is 'float32' or 'bfloat16', or not set")
+            raise ConfigError(f"{VARIABLE} is {given!r}; it is 'float32', 'bfloat16' or 'float16', or not set")
         return Precision(given, f"{VARIABLE}={given}")
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -113,14 +114,14 @@ def gain(run: Step, rounds: int) -> float:
 
     Where the first shows it to be several times slower, it is not run again.
     """
-    first = {name: _timed(run, name) for name in PRECISIONS}
+    first = {name: _timed(run, name) for name in COMPARED}
     if first["bfloat16"] > 4 * first["float32"]:  # the first of a shape may have to be prepared
         again = _timed(run, "bfloat16")
         if again > 2 * first["float32"]:
             return first["float32"] / again
-    times: dict[str, list[float]] = {name: [] for name in PRECISIONS}
+    times: dict[str, list[float]] = {name: [] for name in COMPARED}
     for _ in range(rounds):
-        for name in PRECISIONS:
+        for name in COMPARED:
             times[name].append(_timed(run, name))
     return median(times["float32"]) / max(median(times["bfloat16"]), 1e-9)
 

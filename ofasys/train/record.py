@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import log_lines
 from ofasys.task.task import Task
+from ofasys.train.groups import read_rules
 from ofasys.train.provenance import provenance
 from ofasys.train.track import names
 from ofasys.types import TaskCard
@@ -42,6 +43,8 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
     for name in ("schedule", "balance"):
         if not isinstance(settings[name], str | Mapping):
             settings[name] = repr(settings[name])
+    settings |= {"optimizer": trainer.optimizer_spec.name, "lr": trainer.peak}
+    settings["groups"] = [rule.to_dict() for rule in read_rules(trainer.groups)]
     settings["track"] = names(trainer.track)
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]

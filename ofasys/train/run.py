@@ -19,6 +19,7 @@ from ofasys.task.task import Task
 from ofasys.task.ticket import Ticket
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.callback import RunView
+from ofasys.train.engine_modes import compiling, recomputing
 from ofasys.train.forecast import Forecast, forecast
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
@@ -92,6 +93,7 @@ class Run:
         """The number format that all passes are made in, from now on."""
         chosen = choose(self.trainer.precision, self.setup, lambda: trial_of(self.setup))
         self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
+        self.steps.compute_in(chosen.name)
 
     def forecast(self) -> Forecast:
         """What the steps that are left will be. Errors: as of `look_ahead`."""
@@ -118,6 +120,9 @@ class Run:
                 Feed(lambda step: deliveries(assembler, self.tickets(step), self.trainer.workers), start)
             ) as stream,
             torch.random.fork_rng(cuda),
+            self.steps.freezing,
+            recomputing(self.model, self.trainer.recompute),
+            compiling(self.model, self.trainer.compile),
             self.log,
             Interrupt() as interrupt,
         ):

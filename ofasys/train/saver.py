@@ -67,6 +67,8 @@ class Saver:
         setup.state.windows = {name: window.to_dict() for name, window in self.steps.windows.items()}
         setup.state.balance = setup.kept_of_balancing()
         setup.state.follow = setup.follow.state()
+        scale = self.steps.loss_scale
+        setup.state.loss_scale = None if scale is None else scale.to_dict()
         files = checkpoint.gathered(setup.model, setup.optimizer, setup.state, setup.callbacks)
         if setup.trainer.async_save:
             files = checkpoint.copied(files)

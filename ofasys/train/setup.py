@@ -23,10 +23,12 @@ from ofasys.train.best import Choice
 from ofasys.train.best import choose as choose_best
 from ofasys.train.callback import Callbacks
 from ofasys.train.ending import Ending
+from ofasys.train.engine_modes import check_modes
 from ofasys.train.follow import Follow
+from ofasys.train.groups import Group, give_changes, groups_of, read_rules, table
 from ofasys.train.learnable import check_choice
 from ofasys.train.lock import holding
-from ofasys.train.optimizer import adamw, restore_optimizer
+from ofasys.train.optimizer import restore_optimizer
 from ofasys.train.record import card_of
 from ofasys.train.saving import not_finite
 from ofasys.train.scheduling import balanced, check_balance, check_followed, in_micro_steps, scheduled
@@ -54,6 +56,8 @@ class Setup:
     programs: Mapping[str, Sequence[Program]]
     """Of each task, one an instruction."""
     optimizer: torch.optim.Optimizer
+    groups: Sequence[Group]
+    """Of its parameters."""
     state: RunState
     """Where the run stands."""
     ledger: Ledger
@@ -110,6 +114,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
     max_steps = trainer.steps(tasks)
     if trainer.epochs is not None:
         _log.warning(f"{trainer.epochs:g} epochs are {max_steps} steps")
+    check_modes(model, trainer.recompute, trainer.compile)
     choice = choose_best(trainer.best, tasks)
     check_conditions(tasks, trainer.eval_every)
     check_followed(trainer, tasks)
@@ -143,8 +148,8 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         state.tokens |= {task.name: tokens_of_a_row(task, programs[task.name], trainer.seed) for task in new}
         entries = [replace(entry, tokens=state.tokens[entry.name]) for entry in entries]
         ledger, follow = scheduled(trainer, entries, state, max_steps)
-    optimizer = adamw(model, trainer.lr, trainer.weight_decay, trainer.betas)
-    restore_optimizer(optimizer, model, moments)
+    groups = _groups(trainer, model)
+    optimizer = _optimizer(trainer, model, groups, state, moments)
     if (what := not_finite(model, optimizer)) is not None:
         raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
     balancing = balanced(trainer, ledger, model, state)
@@ -156,6 +161,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         by_name,
         programs,
         optimizer,
+        groups,
         state,
         ledger,
         follow,
@@ -168,6 +174,34 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         saved,
         resumed,
     )
+
+
+def _groups(trainer: Trainer, model: GeneralistModel) -> list[Group]:
+    """The groups of the model's parameters, told where the run names any."""
+    rules = read_rules(trainer.groups)
+    give_changes(model, rules, model.seed)
+    groups = groups_of(model, trainer.weight_decay, rules, trainer.peak)
+    if rules:
+        _log.warning(f"parameters by group:\n{table(groups, trainer.peak)}")
+    return groups
+
+
+def _optimizer(
+    trainer: Trainer,
+    model: GeneralistModel,
+    groups: Sequence[Group],
+    state: RunState,
+    moments: Mapping[str, torch.Tensor],
+) -> torch.optim.Optimizer:
+    """The optimizer, with the state it had; another than the run was trained with so far begins with none."""
+    spec = trainer.optimizer_spec
+    made = spec.optimizer(model, groups, trainer.peak, trainer.betas)
+    if moments and state.optimizer != spec.name:
+        _log.warning(f"the run was trained with {state.optimizer} so far; {spec.name} begins with no state of its own")
+    else:
+        restore_optimizer(made, model, moments)
+    state.optimizer = spec.name
+    return made
 
 
 def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequence[TaskCard]) -> list[TaskCard]:

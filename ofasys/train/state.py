@@ -55,6 +55,10 @@ class RunState:
     """The balancer's name and what it keeps."""
     precision: dict[str, str] | None = None
     """What it computes in, and why."""
+    loss_scale: dict[str, float] | None = None
+    """What losses are multiplied by in float16, and how long it stands."""
+    optimizer: str = "adamw"
+    """The name of what the checkpoint's moments are of."""
     callbacks: dict[str, Any] = field(default_factory=dict)
     """What each callback keeps, but for tensors."""
 
@@ -100,6 +104,8 @@ def odd(state: Any) -> tuple[str, Any] | None:
             state.get("plateaus", {}), lambda one: isinstance(one, dict) and _whole(one.get("waited"))
         ),
         "balance": isinstance(state.get("balance", {}), dict),
+        "loss_scale": state.get("loss_scale") is None or _scale(state["loss_scale"]),
+        "optimizer": isinstance(state.get("optimizer", ""), str),
         "callbacks": _by_name(state.get("callbacks", {}), lambda own: isinstance(own, dict)),
     }
     return next(((name, state.get(name)) for name, fits in sound.items() if not fits), None)
@@ -115,6 +121,11 @@ def _event(value: Any) -> bool:
 
 def _sum(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], int | float) and _whole(value[1])
+
+
+def _scale(value: Any) -> bool:
+    numbers = isinstance(value, dict) and all(type(value.get(k)) in (int, float) for k in ("scale", "good", "skipped"))
+    return numbers and value["scale"] > 0
 
 
 def _whole(value: Any) -> bool:

@@ -1,7 +1,8 @@
-"""One update: its micro-batches, forward and backward of each, then AdamW."""
+"""One update: its micro-batches, forward and backward of each, then the optimizer."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -9,12 +10,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ofasys.errors import ConfigError
 from ofasys.program.batch import to_device
 from ofasys.seeds import key_of
 from ofasys.task.loader import Delivery
 from ofasys.task.ticket import Ticket
+from ofasys.train.balance import Balancing
 from ofasys.train.balance.update import Balanced, totals_of
 from ofasys.train.callback import RunView
+from ofasys.train.freezing import Freezing
+from ofasys.train.loss_scale import LossScale
 from ofasys.train.memory import Pieces, is_out_of_memory
 from ofasys.train.optimizer import gradient_norm, learning_rate, step_clipped
 from ofasys.train.quarantine import Quarantine
@@ -24,6 +29,8 @@ from ofasys.train.skips import Skips
 from ofasys.train.update import Combined, Part, Window
 from ofasys.types import Loss
 
+_log = logging.getLogger("ofasys")
+
 
 class Steps:
     """Takes the steps of a run, and adds up what they found until somebody asks."""
@@ -32,16 +39,30 @@ class Steps:
         self.setup, self.quarantine, self.skips, self.view = setup, quarantine, skips, view
         self.model, self.optimizer, self.trainer = setup.model, setup.optimizer, setup.trainer
         self.windows = {n: Window(**sums) for n, sums in setup.state.windows.items() if n in setup.tasks}
+        self.freezing = Freezing(setup.groups)
+        self.loss_scale: LossScale | None = None
+        self.idle: set[str] = set()  # tasks that were told to learn nothing
         self.pieces = Pieces(setup)
         self.learned: list[tuple[Part, Tensor]] = []  # of the last update, each with its loss
         self.length = torch.zeros((), device=setup.device)  # of the last update's gradients
         self.balanced = Balanced(setup.balancing, setup.model.parameters(), setup.balancer)
 
+    def compute_in(self, precision: str) -> None:
+        """In float16, losses have a scale. Errors: ConfigError beside a balancer, which goes by losses without one."""
+        half = precision == "float16"
+        if half and type(self.setup.balancing) is not Balancing:
+            raise ConfigError(
+                f"trainer.balance={self.trainer.balance!r} does not go with precision='float16', whose losses have a "
+                "scale; compute in bfloat16 or float32"
+            )
+        self.loss_scale = LossScale(self.setup.device, self.setup.state.loss_scale) if half else None
+
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
-        """One optimizer step: all micro-batches of the step, then AdamW; no step where nothing in them can be judged.
+        """All micro-batches of the step, then the optimizer; no step where nothing in them can be judged.
 
         The micro-batches of one instruction are parts of one batch: their losses are divided by what all of them count.
         """
+        self.freezing.at(step)
         self.model.train()
         parts = self.parts(step, stream)
         wholes: dict[tuple[str, int], Combined] = {}
@@ -156,33 +177,52 @@ class Steps:
         """Forward and backward of a micro-batch, or of a piece of one. first: with anything to judge, of its pieces."""
         ticket = part.delivery.ticket
         program = self.setup.programs[ticket.task][part.delivery.instruction]
+        times = 1.0 if self.loss_scale is None else self.loss_scale.scale
         loss = self.forward(part, whole, share)
-        if part.judged:
+        if part.judged and self.learns(ticket.task, loss):
             self.learned.append((part, loss.total.detach()))
             self.balanced.weighed(part.key, share, loss.total).backward()
             self.balanced.watch(ticket.task)
         window = self.windows.setdefault(ticket.task, Window())
-        window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began, first)
+        parts = whole.judged / share / times
+        window.add(part, loss, program, parts, part.seconds + time.perf_counter() - began, first)
+
+    def learns(self, task: str, loss: Loss) -> bool:
+        """Whether a loss depends on anything that is not frozen; told once of each task of which it does not."""
+        if not loss.total.requires_grad and task not in self.idle:
+            self.idle.add(task)
+            _log.warning(f"task {task!r} learns nothing: all parameters that its loss depends on are frozen")
+        return loss.total.requires_grad
 
     def forward(self, part: Part, whole: Combined, share: float) -> Loss:
         """The loss of a micro-batch, or of a piece of one, as it is minimised."""
         assert part.batch is not None
         task, program = self.setup.tasks[part.key[0]], self.setup.programs[part.key[0]][part.delivery.instruction]
         batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.setup.device)
+        if self.loss_scale is not None:
+            scale = scale * self.loss_scale.scale
         return self.model(program, batch, scale, task.smoothing)
 
     def descend(self, step: int) -> None:
-        """AdamW, with the gradients clipped; nothing where a loss or a gradient is not finite."""
+        """The optimizer, with the gradients clipped; nothing where a loss or a gradient is not finite."""
         self.length = norm = gradient_norm(self.optimizer)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(step)
-        step_clipped(self.optimizer, norm, self.trainer.clip, self.skips.see(step + 1, norm, self.learned))
+            group["lr"] = self.rate(step) * group["factor"]
+        if self.loss_scale is None:
+            step_clipped(self.optimizer, norm, self.trainer.clip, self.skips.see(step + 1, norm, self.learned))
+            return
+        scale = self.loss_scale.scale
+        norm, over = self.loss_scale.see(norm)
+        learned = [(part, torch.where(over > 0, 0.0, loss / scale)) for part, loss in self.learned]
+        skip = torch.maximum(self.skips.see(step + 1, norm, learned), over)
+        step_clipped(self.optimizer, norm, self.trainer.clip, skip, scale)
+        self.loss_scale.update(over)
 
     def rate(self, step: int) -> float:
         """The learning rate of an update."""
         trainer, most = self.trainer, self.setup.max_steps
         warmup = min(100, most // 10) if trainer.warmup is None else trainer.warmup
-        return learning_rate(step, most, trainer.lr, warmup, trainer.decay)
+        return learning_rate(step, most, trainer.peak, warmup, trainer.decay)
 
     def check_learned(self) -> None:
         """Errors: DataError for a task none of whose rows could be used."""
@@ -191,7 +231,7 @@ class Steps:
 
     def advice(self) -> str:
         """What to do about numbers that are not finite, and where the next `fit` begins."""
-        lower = f"lower lr={self.trainer.lr:g}, warm up longer, or use precision='float32'"
+        lower = f"lower lr={self.trainer.peak:g}, warm up longer, or use precision='float32'"
         if self.setup.saved is not None:
             return f"{lower}; the next fit goes on from the checkpoint of step {self.setup.saved}"
         return f"{lower}; no checkpoint was saved yet, so begin anew with a new model"

@@ -15,6 +15,7 @@ from ofasys.arguments import TRAINER_CALLED, arguments
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.ofasys import OFASys
+from ofasys.model.low_rank import merged_after
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
@@ -23,10 +24,13 @@ from ofasys.train.balance import find as find_balancer
 from ofasys.train.callback import Callback, Callbacks
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.forecast import Forecast
+from ofasys.train.groups import GroupRule, read_rules
 from ofasys.train.interrupt import at_once
 from ofasys.train.length import steps_of
 from ofasys.train.lock import check_place, one_run
 from ofasys.train.optimizer import learning_rate
+from ofasys.train.optimizers import OptimizerSpec, known_optimizers
+from ofasys.train.optimizers import find as find_optimizer
 from ofasys.train.precision import check
 from ofasys.train.run import Run
 from ofasys.train.scheduling import in_micro_steps
@@ -50,8 +54,10 @@ class Trainer:
     `turns(step, tasks)`: docs/schedules.md."""
     out: str | Path | None = None
     """The run's folder; a run found there is resumed. None: nothing is kept."""
-    lr: float = 1e-3
-    """The highest learning rate, of AdamW."""
+    optimizer: str | OptimizerSpec = "adamw"
+    """What makes an update of gradients: "adamw", "adafactor", "muon", or an `OptimizerSpec`: docs/optimizers.md."""
+    lr: float | None = None
+    """The highest learning rate. None: the optimizer's own, of "adamw" and "muon" 1e-3, of "adafactor" 1e-2."""
     warmup: int | None = None
     """Updates until lr is reached. None: a tenth of the run, 100 at most."""
     decay: str = "cosine"
@@ -59,7 +65,10 @@ class Trainer:
     weight_decay: float = 0.01
     """Of matrices; norms, biases, scales and the token table do not decay."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """Of AdamW."""
+    """Of AdamW, also where it goes with another."""
+    groups: Sequence[GroupRule | Mapping[str, Any]] = ()
+    """What holds for parameters of some names, as {"match": "engine.*", "lr": "0.1x", "freeze": True}: rates, decay,
+    freezing. The last that matches a name has it."""
     clip: float = 1.0
     """The length that gradients are shortened to, all of them as one vector."""
     skip_limit: int = 10
@@ -70,8 +79,13 @@ class Trainer:
     """How the tasks of one update share its step, by name, with options as {"name": "dwa", "every": 50}, or a record:
     docs/balancers.md."""
     precision: str = "auto"
-    """What is computed in, training and answers alike: "float32", "bfloat16", or "auto": bfloat16 where a few products
-    and a step, timed at the start, are clearly faster in it. Weights are float32 either way."""
+    """What is computed in, training and answers alike: "float32", "bfloat16", "float16", or "auto": bfloat16 where a
+    few products and a step, timed at the start, are clearly faster in it. Weights are float32 in all of them."""
+    recompute: bool = False
+    """Blocks of the model are computed a second time for their gradients instead of being kept: less memory, the same
+    numbers."""
+    compile: bool = False
+    """What blocks do position by position is compiled by torch.compile: docs/speed-and-memory.md."""
     seed: int = 0
     """Of data order and dropout."""
     workers: int = 0
@@ -125,8 +139,8 @@ class Trainer:
         for name, bound in least.items():
             if not getattr(self, name) >= bound:
                 raise ConfigError(f"trainer.{name} is {getattr(self, name)}; it is {bound} or more")
-        if not (0 < self.lr < inf and self.clip > 0):
-            raise ConfigError(f"trainer.lr is {self.lr} and clip {self.clip}; both are more than 0, and lr is finite")
+        if not (0 < self.peak < inf and self.clip > 0):
+            raise ConfigError(f"trainer.lr is {self.peak} and clip {self.clip}; both are more than 0, and lr is finite")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"trainer.betas is {tuple(self.betas)}; both are 0 or more and less than 1")
         if self.weight_decay == inf:
@@ -149,13 +163,24 @@ class Trainer:
             raise ConfigError(
                 f"trainer.patience is {self.patience}, and eval_every 0: there is nothing to wait for; give it"
             )
+        read_rules(self.groups)
         if trackers(self.track) and self.out is None:
             raise ConfigError("trainer.track is given, and there is no `out`, of which a tracker is told; give one")
         find(self.schedule)
         find_balancer(self.balance)
         Callbacks(self.callbacks)
-        learning_rate(0, 1, self.lr, 0, self.decay)
+        learning_rate(0, 1, self.peak, 0, self.decay)
         check(self.precision)
+
+    @property
+    def optimizer_spec(self) -> OptimizerSpec:
+        """The record of the optimizer. Errors: ConfigError for one that is not known."""
+        return find_optimizer(self.optimizer, known_optimizers())
+
+    @property
+    def peak(self) -> float:
+        """The highest learning rate: as given, or the optimizer's own."""
+        return self.optimizer_spec.lr if self.lr is None else self.lr
 
     def steps(self, tasks: Sequence[Task] | Task) -> int:
         """Updates of a whole run on these tasks: max_steps, or what its epochs are."""
@@ -180,7 +205,13 @@ class Trainer:
         is torn, cannot be written, or is of another model or seed.
         """
         trained, listed = generalist(model), _listed(tasks)
-        with at_once(), one_run(self.out, training=True), trained.being_trained(), as_given(listed):
+        with (
+            at_once(),
+            one_run(self.out, training=True),
+            trained.being_trained(),
+            as_given(listed),
+            merged_after(trained),
+        ):
             Run(self, trained, listed).fit()
         return OFASys(trained, trained.cards) if isinstance(model, OFASys) else trained
 
@@ -190,7 +221,9 @@ class Trainer:
         The model grows as the tasks ask; the run's folder stays as it is. Errors: as of `fit`.
         """
         check_place(self.out)
-        return Run(self, generalist(model), _listed(tasks)).look_ahead()
+        looked = generalist(model)
+        with merged_after(looked):
+            return Run(self, looked, _listed(tasks)).look_ahead()
 
     def forecast(self, *, model: Model, tasks: Sequence[Task] | Task) -> Forecast:
         """What `check` does, and for each task what `fit` would train of it: samples, tokens, share, epochs, first

@@ -105,7 +105,7 @@ class Window:
         """The same sums, that do not change with these."""
         return replace(self, losses=dict(self.losses), besides=dict(self.besides), left_out=dict(self.left_out))
 
-    def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float, first: bool) -> None:
+    def add(self, part: Part, loss: Loss, program: Program, parts: float | Tensor, seconds: float, first: bool) -> None:
         """One micro-batch more, or a piece of one. parts: what its loss is multiplied by to be one of a whole batch.
         first: whether it is the first of its pieces with anything to judge.
         """

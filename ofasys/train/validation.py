@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from ofasys.metric import Confusion
+from ofasys.model.low_rank import unchanging
 from ofasys.train.callback import RunView
 from ofasys.train.evaluate import evaluate_task
 from ofasys.train.lock import check_held
@@ -35,6 +36,8 @@ class Validation:
                 bad = len(self.setup.state.bad.get(name, ()))
                 figures = window.figures() | {"lr": self.steps.rate(step - 1), "bad": bad}
                 figures |= {"balance": weights[name]} if name in weights else {}
+                if self.steps.loss_scale is not None:
+                    figures |= {f"loss_scale/{k}": v for k, v in self.steps.loss_scale.to_dict().items() if k != "good"}
                 self.tell("train", step, name, figures)
                 self.steps.windows[name] = Window(seen=window.seen)
         self.log.show(step)
@@ -91,7 +94,7 @@ class Validation:
         found: dict[str, dict[str, float]] = {}
         confusions: dict[str, dict[str, Confusion]] = {}
         self.view.figures = {}
-        with setup.callbacks.evaluating(self.view):
+        with setup.callbacks.evaluating(self.view), unchanging():
             for task in setup.tasks.values():
                 if "valid" in task.sources:
                     confusions[task.name] = {}

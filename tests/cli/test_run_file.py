@@ -118,6 +118,21 @@ def test_includes_lie_under_the_file_and_paths_start_at_their_own_file(shell):
     assert (found["trainer"]["max_steps"], found["trainer"]["lr"]) == (7, 0.25)
 
 
+def test_groups_of_parameters_are_in_the_run_file_and_in_what_ran(shell):
+    group = {"match": "engine.encoder.*", "lr": "0.1x", "freeze": 2}
+    shell.write(
+        "groups.yaml",
+        "include: run.yaml\ntrainer:\n  optimizer: muon\n  groups:\n"
+        "  - {match: engine.encoder.*, lr: 0.1x, freeze: 2}\n",
+    )
+    found = checked(shell, file="groups.yaml")["trainer"]
+    assert (found["groups"], found["optimizer"], found["lr"]) == ([group], "muon", 1e-3)
+    shell.write("wrong.yaml", "include: run.yaml\ntrainer:\n  groups:\n  - {match: engine.encoder.*, freez: 2}\n")
+    assert "wrong.yaml, line 3: a group of trainer.groups has 'freez'; did you mean freeze" in shell.wrong(
+        "train", "wrong.yaml", "--check"
+    )
+
+
 def test_overrides(shell):
     found = checked(
         shell,

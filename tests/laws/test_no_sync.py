@@ -69,6 +69,22 @@ def test_a_balanced_update_asks_for_nothing(name: str, asked: Counter[str], monk
     assert not asked
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"precision": "float16"},
+        {"recompute": True},
+        {"groups": [{"match": "engine.*", "lora": 2, "dora": True}, {"match": "*.bias", "freeze": 1}]},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_however_it_is_computed(settings: dict[str, Any], asked: Counter[str]) -> None:
+    task = Task("t", OWN["pictures"], train=ROWS, micro_batch_size=2)
+    trainer = Trainer(**({"max_steps": 3, "log_every": 100, "live": False, "precision": "float32"} | settings))
+    trainer.fit(model=GeneralistModel(config=CONFIG, text_pieces=300), tasks=task)
+    assert not asked
+
+
 def test_what_is_asked_is_counted(asked: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
     forward = GeneralistModel.forward
 

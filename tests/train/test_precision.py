@@ -124,7 +124,9 @@ def test_what_needs_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(precision.VARIABLE, "bfloat16")
     assert precision.asked("auto", CPU) == precision.Precision("bfloat16", "OFASYS_PRECISION=bfloat16")
     monkeypatch.setenv(precision.VARIABLE, "half")
-    with pytest.raises(ConfigError, match="OFASYS_PRECISION is 'half'; it is 'float32' or 'bfloat16', or not set"):
+    with pytest.raises(
+        ConfigError, match="OFASYS_PRECISION is 'half'; it is 'float32', 'bfloat16' or 'float16', or not"
+    ):
         precision.asked("auto", CPU)
     monkeypatch.delenv(precision.VARIABLE)
     assert precision.asked("auto", CPU) is None
@@ -164,5 +166,5 @@ def test_a_saved_model_answers_in_what_it_learned_in(tmp_path: Path) -> None:
     assert answers == [out.values for out in OFASys(model).inference(LINES["two slots"], **asked)]
     exact = OFASys.from_pretrained(tmp_path / "run", precision="float32")
     assert exact.model.precision == "float32"
-    with pytest.raises(ConfigError, match="precision is 'half'; it is 'float32' or 'bfloat16', or None"):
+    with pytest.raises(ConfigError, match="precision is 'half'; it is 'float32', 'bfloat16' or 'float16', or None"):
         OFASys.from_pretrained(tmp_path / "run", precision="half")

@@ -133,3 +133,26 @@ def test_a_run_of_epochs_has_so_many_steps(tmp_path):
     trainer.fit(model=tiny.model(), tasks=tiny.label_task(valid=None))
     assert trainer.history[-1]["step"] == 6
     assert trainer.history[-1]["samples"] == 24
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"accumulate": 2, "precision": "bfloat16"}, {"groups": [{"match": "engine.*", "lora": 2}]}]
+)
+def test_a_run_that_recomputes_its_blocks_learns_the_same(settings):
+    weights = []
+    for recompute in (False, True):
+        trainer = Trainer(
+            **({"max_steps": 4, "live": False, "precision": "float32", "recompute": recompute} | settings)
+        )
+        model = trainer.fit(model=tiny.model(dropout=0.2), tasks=[tiny.label_task(), tiny.box_task()])
+        assert not model.engine.recompute
+        weights.append(tiny.weights(model))
+    assert tiny.same_weights(*weights)
+
+
+def test_an_engine_that_cannot_recompute_is_refused(monkeypatch):
+    monkeypatch.delattr("ofasys.model.universal.UniversalModel.recompute")
+    with pytest.raises(
+        ConfigError, match=r"trainer\.recompute is True, and engine 'transformer' does not have an attribute"
+    ):
+        Trainer(max_steps=1, recompute=True, live=False).fit(model=tiny.model(), tasks=tiny.label_task())

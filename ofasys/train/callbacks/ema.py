@@ -15,7 +15,8 @@ from ofasys.train.callback import Callback, RunView
 
 
 class EMA(Callback):
-    """average = decay x average + (1 - decay) x weights, after every update, in float32.
+    """average = decay x average + (1 - decay) x weights, after every update, in float32, whatever the weights are in.
+    Buffers, and parameters that are whole numbers, stay the model's own.
 
     It is saved with the run, evaluated in place of the weights, and what a model loaded from the run answers with. It
     is found in `RUN/checkpoints/.../callbacks.safetensors` as `EMA/NAME`. Rows and weights that are new to the model
@@ -44,13 +45,13 @@ class EMA(Callback):
     @torch.no_grad()
     def after_step(self, run: RunView) -> None:
         """One update more; the device is asked for nothing."""
-        weights = [parameter.detach().float() for parameter in run.model.parameters()]
+        weights = [parameter.detach().float() for _, parameter in _weights(run.model)]
         torch._foreach_lerp_(self._listed(run.model), weights, 1 - self.decay)
 
     def before_evaluation(self, run: RunView) -> None:
         """The average in place of the weights."""
         if self.evaluate:
-            self.aside = [parameter.detach().clone() for parameter in run.model.parameters()]
+            self.aside = [parameter.detach().clone() for _, parameter in _weights(run.model)]
             self._put(run.model, self._listed(run.model))
 
     def after_evaluation(self, run: RunView) -> None:
@@ -66,8 +67,13 @@ class EMA(Callback):
 
     @contextmanager
     def averaged(self, model: nn.Module) -> Iterator[None]:
-        """Within it `model` has the average as its weights."""
-        weights = [parameter.detach().clone() for parameter in model.parameters()]
+        """Within it `model` has the average as its weights. Errors: ConfigError for a model of other weights."""
+        if odd := [name for name, _ in _weights(model) if name not in self.average]:
+            raise ConfigError(
+                f"EMA has no average of {odd[0]}: of a model whose changes of low rank were merged, or another one; "
+                "load the run's own with OFASys.from_pretrained"
+            )
+        weights = [parameter.detach().clone() for _, parameter in _weights(model)]
         self._put(model, self._listed(model))
         try:
             yield
@@ -93,17 +99,22 @@ class EMA(Callback):
     def _follow(self, model: nn.Module) -> None:
         """An average for each weight, those that are there kept; new rows start from themselves."""
         before, self.average = self.average, {}
-        for name, parameter in model.named_parameters():
+        for name, parameter in _weights(model):
             new, old = parameter.detach().float().clone(), before.get(name)
             if old is not None:
                 new[: len(old)] = old.to(new.device) if old.ndim else old
             self.average[name] = new
 
     def _listed(self, model: nn.Module) -> list[Tensor]:
-        return [self.average[name] for name, _ in model.named_parameters()]
+        return [self.average[name] for name, _ in _weights(model)]
 
     @staticmethod
     @torch.no_grad()
     def _put(model: nn.Module, values: list[Tensor]) -> None:
-        for parameter, value in zip(model.parameters(), values, strict=True):
+        for (_, parameter), value in zip(_weights(model), values, strict=True):
             parameter.copy_(value)
+
+
+def _weights(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """What is averaged, by name."""
+    return [(name, one) for name, one in model.named_parameters() if one.is_floating_point()]

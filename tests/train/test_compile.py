@@ -1,0 +1,92 @@
+"""Blocks that are compiled: one graph for a mixed stream, the same numbers, and a word where it cannot be."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from ofasys import Callback, ConfigError, Trainer
+from ofasys.train import engine_modes
+from tests.train import tiny
+
+
+def fit(max_steps=5, tasks=None, callbacks=(), **settings):
+    settings = {"live": False, "decay": "constant", "warmup": 0, "precision": "float32", "compile": True} | settings
+    trainer = Trainer(max_steps=max_steps, callbacks=callbacks, **settings)
+    model = tiny.model(dropout=0.2, encoder_layers=2, decoder_layers=2)
+    trainer.fit(model=model, tasks=tasks or [tiny.label_task(), tiny.box_task()])
+    assert all(block.compiled is None for side in (model.engine.encoder, model.engine.decoder) for block in side.blocks)
+    return model
+
+
+@pytest.fixture(autouse=True)
+def anew(monkeypatch):
+    """Graphs are traced and differentiated as for any backend, and run by torch as they are: no C++ is compiled."""
+    torch._dynamo.reset()
+    counters.clear()
+    monkeypatch.setattr(engine_modes, "BACKEND", "aot_eager")
+    yield
+    torch._dynamo.reset()
+
+
+def test_a_mixed_stream_has_one_graph():
+    """No recompilation after the first hundred steps, nor in them: lengths, tasks and blocks share what is compiled."""
+
+    class Counts(Callback):
+        def __init__(self):
+            self.graphs = []
+
+        def after_step(self, run):
+            self.graphs.append(counters["stats"]["unique_graphs"])
+
+    counts = Counts()
+    tasks = [tiny.label_task(), tiny.fill_task(), tiny.box_task(micro_batch_size=3)]
+    fit(120, tasks, [counts])
+    assert counts.graphs[0] == counts.graphs[-1] == 1
+    assert not counters["graph_break"]
+    assert not counters["recompile_limit"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"recompute": True},
+        {"precision": "bfloat16"},
+        {"groups": [{"match": "engine.*", "lora": 2}]},
+    ],
+    ids=lambda settings: next(iter(settings), "plain"),
+)
+def test_it_learns_what_it_learns_without(settings):
+    """The same dropout is drawn; the numbers differ by rounding alone."""
+    compiled, plain = fit(optimizer="adafactor", **settings), fit(optimizer="adafactor", compile=False, **settings)
+    assert counters["stats"]["unique_graphs"] == (2 if "groups" in settings else 1)  # one more of what is frozen
+    near = 2e-2 if settings.get("precision") else 1e-4
+    for name, weight in tiny.weights(plain).items():
+        torch.testing.assert_close(tiny.weights(compiled)[name], weight, rtol=near, atol=near)
+
+
+def test_where_it_cannot_be_that_is_told_and_nothing_else_changes(monkeypatch, caplog):
+    def broken(graph, inputs):
+        raise RuntimeError("no compiler here\nand more")
+
+    monkeypatch.setattr(engine_modes, "BACKEND", broken)
+    compiled = fit()
+    assert "the blocks are not compiled (BackendCompilerFailed: backend='broken' raised:" in caplog.text
+    assert tiny.same_weights(tiny.weights(compiled), tiny.weights(fit(compile=False)))
+
+
+def test_an_engine_that_cannot_be_compiled_is_refused(monkeypatch):
+    monkeypatch.delattr("ofasys.model.universal.UniversalModel.compile_blocks")
+    with pytest.raises(ConfigError, match=r"trainer\.compile is True, and engine 'transformer' does not have a method"):
+        Trainer(max_steps=1, compile=True, live=False).fit(model=tiny.model(), tasks=tiny.label_task())
+
+
+@pytest.mark.slow
+def test_compiled_to_machine_code_it_learns_the_same(monkeypatch):
+    monkeypatch.setattr(engine_modes, "BACKEND", "inductor")
+    compiled, plain = fit(optimizer="adafactor"), fit(optimizer="adafactor", compile=False)
+    assert counters["stats"]["unique_graphs"] == 1
+    for name, weight in tiny.weights(plain).items():
+        torch.testing.assert_close(tiny.weights(compiled)[name], weight, rtol=1e-4, atol=1e-4)
