@@ -1,6 +1,6 @@
 """Runs that are killed again and again, at random moments and inside saves too, must end as if nothing had happened.
 
-python -m tests.laws.torture             # all demo tasks, 20 kills, without and with data workers; some minutes
+python -m tests.laws.torture             # the demo's six tasks on pictures, 20 kills, without and with data workers
 
 A moment is the n-th of what a run does: a micro-batch, a part of a file of a checkpoint, a pointer, a line of a log.
 Which n, is drawn from the seed. The process ends itself there by SIGKILL, as a machine that goes down does; the same
@@ -23,7 +23,8 @@ from random import Random
 from typing import Any
 
 from ofasys import GeneralistModel, Task, Trainer
-from ofasys.gallery.demo import demo_tasks
+from ofasys.gallery.pages import pictures
+from ofasys.gallery.pages.page import Asked
 from ofasys.hub import store
 from ofasys.hub.store import read_folder
 from ofasys.train import checkpoint, lines
@@ -46,7 +47,7 @@ def tiny_tasks() -> list[Task]:
 RUNS: dict[str, tuple[Callable[[], list[Task]], Callable[[], GeneralistModel], dict[str, Any]]] = {
     "tiny": (tiny_tasks, tiny.model, {"max_steps": 12, "save_every": 3, "eval_every": 5, "log_every": 2}),
     "demo": (
-        lambda: demo_tasks(micro_batch_size=4),
+        lambda: list(pictures.PAGE.tasks(Asked(Path(), brief=True))),
         lambda: GeneralistModel("tiny"),
         {"max_steps": 24, "save_every": 3, "eval_every": 9, "eval_samples": 4, "log_every": 4, "accumulate": 2},
     ),
