@@ -1,4 +1,4 @@
-"""`ofasys train`: a run file in, a trained model and its folder out."""
+"""`ofasys train`: a run file in, or a run's folder, a trained model and its folder out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ofasys.cli.document import shown
+from ofasys.cli.repeat import begun
 from ofasys.cli.runfile import RESOLVED, read_run, resolved
 from ofasys.cli.show import figure, note, say, table
 from ofasys.hub.folder import log_lines, step_of
@@ -16,7 +17,10 @@ from ofasys.train.record import RECORD
 
 
 def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
-    """Train what a run file says. check: read and check everything, print the resolved run, train nothing."""
+    """Train what a run file says, or once more what a run's folder holds. check: read and check everything, print the
+    resolved run, train nothing.
+    """
+    path, overrides, repeat = begun(path, overrides)
     run = read_run(path, overrides)
     tasks, trainer = run.tasks(), run.trainer()
     model = run.model()
@@ -38,6 +42,8 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
         raise
     figures(out, run.names)
     say(f"the run is in {shown(out)}; next: ofasys evaluate {shown(out)}")
+    if repeat is not None:
+        repeat.compare(out)
 
 
 @contextmanager

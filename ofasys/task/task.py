@@ -358,7 +358,7 @@ class Task:
             and isinstance(given.get("n_best"), int)
         ):
             given["beam_size"] = max(1, given["n_best"])  # of a ranking it is how many are shown
-        options = SearchOptions.from_dict(given)
+        options = SearchOptions.from_dict(given, generators)
         rewarded = any(slot.learned_by and slot.learned_by.rewarded for p in self.plans for slot in p.slots)
         free = any(p.free for p in self.plans)
         check_use(asked, options, generators, where, free=free, drawn=rewarded)

@@ -35,6 +35,12 @@ class RunState:
     """The step whose evaluation failed, and is to be made up for."""
     waited: int = 0
     """Validations since the best."""
+    pieces: dict[str, int] = field(default_factory=dict)
+    """In how many pieces a micro-batch is taken, by task, where the memory does not hold it whole."""
+    skipped: int = 0
+    """Updates that were left out because they were not finite."""
+    skipped_in_row: int = 0
+    """Of these, how many just now, one after the other."""
     stopped: dict[str, Any] | None = None
     """Why the run ended early, and by which settings."""
     precision: dict[str, str] | None = None
@@ -67,6 +73,9 @@ def odd(state: Any) -> tuple[str, Any] | None:
         "sizes": _by_name(state.get("sizes"), _size),
         "data": _by_name(state.get("data", {}), lambda splits: isinstance(splits, dict)),
         "waited": _whole(state.get("waited", 0)),
+        "pieces": _by_name(state.get("pieces", {}), lambda many: _whole(many) and many > 0),
+        "skipped": _whole(state.get("skipped", 0)),
+        "skipped_in_row": _whole(state.get("skipped_in_row", 0)),
         "due": state.get("due") is None or _whole(state["due"]),
         "best": best is None
         or (

@@ -5,7 +5,7 @@ log.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -85,15 +85,26 @@ class Window:
     judged: int = 0
     """Micro-batches that had any."""
     batches: int = 0
+    """Micro-batches, or pieces of them."""
     seen: int = 0
     """Samples of the task since the run began."""
     positions: int = 0
+    """Valid stream positions, both sides."""
     padded: int = 0
+    """What they would be with padding."""
     seconds: float = 0.0
+    """Of forward, backward, and waiting for data."""
     waited: float = 0.0
+    """Of these, those spent waiting for data."""
 
-    def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float) -> None:
-        """One micro-batch more. parts: what its loss is multiplied by to be one of a whole batch."""
+    def copy(self) -> Window:
+        """The same sums, that do not change with these."""
+        return replace(self, losses=dict(self.losses), besides=dict(self.besides), left_out=dict(self.left_out))
+
+    def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float, first: bool) -> None:
+        """One micro-batch more, or a piece of one. parts: what its loss is multiplied by to be one of a whole batch.
+        first: whether it is the first of its pieces with anything to judge.
+        """
         batch = part.batch
         assert batch is not None
         for slot in learned(program, batch):
@@ -110,7 +121,7 @@ class Window:
                 self.left_out[key] = self.left_out.get(key, 0) + values
         if part.judged:
             self.total = self.total + loss.total.detach().double() * parts
-            self.judged += 1
+            self.judged += first
         self.batches += 1
         self.seen += batch.size
         self.positions += batch.positions
