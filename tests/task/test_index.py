@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ofasys import DataError, LoadingError, Task
-from ofasys.task.source import index, mapped, open_source, text_file
+from ofasys.task.source import blocks, index, mapped, open_source, text_file
 from ofasys.task.source.watch import Watch
 
 ROWS = [{"text": f"row {'x' * (i % 7)} {i}\nß", "label": f"kind {i % 5}"} for i in range(300)]
@@ -252,3 +252,42 @@ def test_what_is_mapped_already_is_not_written_once_more(tmp_path, monkeypatch):
         source = open_source(data)
         assert [source[i] for i in range(300)] == ROWS
         assert len(made) == written
+
+
+def large(monkeypatch, tmp_path, rows=ROWS, **options):
+    """A Parquet file of one row group, as if it were too large to be decoded at once."""
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 1)
+    monkeypatch.setattr(blocks, "PIECE_ROWS", 7)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", **options)
+    return tmp_path / "rows.parquet"
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_large_row_group_holds_the_same_rows(tmp_path, monkeypatch, room):
+    rows = [{**row, "n": [i, None], "d": {"a": [str(i)] * (i % 3)}, "o": i % 4 or None} for i, row in enumerate(ROWS)]
+    if not room:
+        monkeypatch.setattr(mapped.tempfile, "TemporaryFile", lambda **_: (_ for _ in ()).throw(OSError(28, "full")))
+    path = large(monkeypatch, tmp_path, rows)
+    source = open_source(path)
+    assert source.large == {0}
+    assert [source[i] for i in range(300)] == rows
+    assert all(source.column(name) == [row[name] for row in rows] for name in rows[0])
+    assert Task("one", LINE, path).lengths().tolist() == Task("one", LINE, rows).lengths().tolist()
+    every = [
+        [value for piece in column for value in piece] for column in zip(*source.in_pieces(["o"], 11), strict=True)
+    ]
+    assert every == [[row["o"] for row in rows][::11]]
+
+
+def test_a_large_row_group_that_is_damaged(tmp_path, monkeypatch):
+    path = large(
+        monkeypatch, tmp_path, [{"text": f"{i} " * 40, "label": "a"} for i in range(300)], use_dictionary=False
+    )
+    data = bytearray(path.read_bytes())
+    data[60:200] = b"\xff" * 140
+    path.write_bytes(data)
+    source = open_source(path)
+    with pytest.raises(DataError, match=r"rows.parquet: row group 0 is damaged, and with it 300 rows"):
+        source[5]
+    assert len(source.column("text")) == 300
+    assert None in source.column("text")

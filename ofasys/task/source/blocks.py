@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+import contextlib
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from ofasys.errors import DataError
 from ofasys.task.source.cache import Shelf, share_of_memory, workers
 from ofasys.task.source.columns import check_fields, class_names, convert, holds_bytes, simple
-from ofasys.task.source.mapped import mapped
+from ofasys.task.source.mapped import mapped, written
 from ofasys.task.source.row import Row, Rows, no_column
 from ofasys.task.source.texts import Texts, texts
 from ofasys.task.source.value import cell, named
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CACHE_BYTES = share_of_memory()  # of decoded blocks that a process keeps, of all its tables; workers share it
+BUFFER_BYTES = 2**16
+LARGE_BYTES = 16 * 2**20  # of a row group that is decoded part by part
 SPAN_BYTES = 4 * 2**20  # of small blocks that are decoded together, where all of the table can be kept
 FEW_BYTES = SPAN_BYTES // 16  # the same where it cannot, and a row may cost decoding as much
 SPAN_ROWS = 2**16
@@ -123,16 +126,31 @@ class Blocks(Rows):
         columns may be one of those that hold bytes. Errors: LoadingError when the file has changed.
         """
         known = [name for name in names if name in self.names]
-        reader, start = None, 0
+        start, tables = 0, self._tables(known)
+        with closing(tables):
+            while (found := self._checked(tables)) is not None:
+                table, rows = found
+                for place in range(0, rows, PIECE_ROWS):
+                    chosen = range(place + -(start + place) % step, min(rows, place + PIECE_ROWS), step)
+                    yield [self._chosen(table, name, chosen) for name in names]
+                start += rows
+
+    def _checked(self, tables: Iterator[tuple[pa.Table | str, int]]) -> tuple[pa.Table | str, int] | None:
+        with nullcontext() if self.watch is None else self.watch:
+            return next(tables, None)
+
+    def _tables(self, columns: list[str]) -> Generator[tuple[pa.Table | str, int], None, None]:
+        """All rows in turn, of some columns: a table, or what is wrong; and how many they are."""
+        reader, start = self._reader_of(columns), 0
         while (block := int(self.starts.searchsorted(start, side="right")) - 1) < len(self.starts) - 1:
-            with nullcontext() if self.watch is None else self.watch:
-                reader = self._reader_of(known) if reader is None else reader
-                table = self._table(reader, block, known)
-            rows = self._size(block, block + 1) if isinstance(table, str) else table.num_rows
-            for place in range(0, rows, PIECE_ROWS):
-                chosen = range(place + -(start + place) % step, min(rows, place + PIECE_ROWS), step)
-                yield [self._chosen(table, name, chosen) for name in names]
-            start += rows
+            for table in self._parts(reader, block, columns):
+                rows = int(self.starts[block + 1]) - start if isinstance(table, str) else table.num_rows
+                yield table, rows
+                start += rows
+
+    def _parts(self, reader: Any, block: int, columns: list[str]) -> Iterator[pa.Table | str]:
+        """The span that begins with a block, in parts where it is large; of one that is damaged the rest is told."""
+        yield self._table(reader, block, columns)
 
     def _chosen(self, table: pa.Table | str, name: str, rows: range) -> Values:
         """A column of a table in some of its rows."""
@@ -158,7 +176,11 @@ class Blocks(Rows):
         if isinstance(found, str):
             return found, 0
         weight = self._weight(found)
-        return mapped(found) if weight >= found.nbytes else found, weight
+        return mapped(found) if weight >= found.nbytes and not self._large(block) else found, weight
+
+    def _large(self, block: int) -> bool:
+        """Whether a block is too large to be decoded at once; then it is loaded as a table that is mapped."""
+        return False
 
     def _weight(self, table: pa.Table) -> int:
         """Bytes that a table takes, in memory or in a file that is mapped."""
@@ -182,16 +204,17 @@ class Blocks(Rows):
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the system's
-            what = " ".join(str(error).split())
-            return (
-                f"{self.describe()}: {self._block_name} {start} is damaged, and with it "
-                f"{self._size(start, end)} rows: {what}"
-            )
+            return self._damage(start, end, error)
         if table.num_rows != self._size(start, end):
             return (
                 f"{self.describe()}: {self._block_name} {start} holds {table.num_rows} rows of {self._size(start, end)}"
             )
         return table.combine_chunks() if end - start > 1 else table
+
+    def _damage(self, start: int, end: int, error: Exception) -> str:
+        what = " ".join(str(error).split())
+        rows = self._size(start, end)
+        return f"{self.describe()}: {self._block_name} {start} is damaged, and with it {rows} rows: {what}"
 
     # --- spans
 
@@ -296,16 +319,43 @@ class Parquet(_TableFile):
     def _look(self, reader: Any) -> tuple[list[int], pa.Schema]:
         groups = [reader.row_group(group) for group in range(reader.num_row_groups)]
         self.written = sum(group.total_byte_size for group in groups)
+        self.large = {i for i, group in enumerate(groups) if group.total_byte_size >= LARGE_BYTES}
         return [group.num_rows for group in groups], reader.schema.to_arrow_schema()
 
     def _load(self, reader: Any, start: int, end: int, columns: list[str] | None = None) -> pa.Table:
-        import pyarrow.parquet as pq
-
-        with pq.ParquetFile(self.watch.path, metadata=reader) as file:
+        with _opened(self.watch.path, reader) as file:
+            if self._large(start) and columns is None:
+                with contextlib.suppress(OSError):  # no room for a file
+                    return written(file.schema_arrow, file.iter_batches(PIECE_ROWS, [start]))
             return file.read_row_groups(range(start, end), columns=columns)
+
+    def _large(self, block: int) -> bool:
+        return block in self.large
+
+    def _parts(self, reader: Any, block: int, columns: list[str]) -> Iterator[pa.Table | str]:
+        import pyarrow as pa
+
+        if not self._large(block):
+            yield from super()._parts(reader, block, columns)
+            return
+        try:
+            with _opened(self.watch.path, reader) as file:
+                for batch in file.iter_batches(PIECE_ROWS, [block], columns):
+                    yield pa.Table.from_batches([batch])
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the system's
+            yield self._damage(block, block + 1, error)
 
     def _row_bytes(self) -> float:
         return super()._row_bytes() if self.written < SPAN_BYTES * (len(self.starts) - 1) else 0.0
+
+
+def _opened(path: Path, metadata: Any) -> Any:
+    """A Parquet file of which a column's compressed bytes come bit by bit; by itself pyarrow fetches all of them."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, metadata=metadata, buffer_size=BUFFER_BYTES, pre_buffer=False)
 
 
 class Arrow(_TableFile):

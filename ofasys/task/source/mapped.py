@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,11 +24,21 @@ def mapped(table: pa.Table) -> pa.Table:
     if table.nbytes < LEAST_BYTES:
         return table
     try:
-        with tempfile.TemporaryFile(prefix="ofasys-block-") as file:
-            with pa.ipc.new_stream(file, table.schema) as writer:
-                writer.write_table(table)
-            file.flush()
-            data = np.memmap(file, dtype=np.uint8, mode="r")
-        return pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(data))).read_all()
+        return written(table.schema, table.to_batches())
     except (OSError, pa.ArrowException):  # a full disk, a type that is not written
         return table
+
+
+def written(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """One batch after the other, mapped from such a file. Errors: OSError or ArrowException where it cannot be
+    written.
+    """
+    import pyarrow as pa
+
+    with tempfile.TemporaryFile(prefix="ofasys-block-") as file:
+        with pa.ipc.new_stream(file, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        file.flush()
+        data = np.memmap(file, dtype=np.uint8, mode="r")
+    return pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(data))).read_all()
