@@ -5,15 +5,17 @@ What there is before the first step is made in `setup.py`; what a step, an evalu
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
 
+from ofasys.errors import LoadingError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, Delivery, Ticket, deliveries
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.callback import RunView
@@ -33,6 +35,9 @@ from ofasys.train.validation import Validation
 
 if TYPE_CHECKING:
     from ofasys.train.trainer import Trainer
+
+
+_log = logging.getLogger("ofasys")
 
 
 class Run:
@@ -110,7 +115,7 @@ class Run:
                     if self.state.stopped:
                         break
                     call("before_step", self.view)
-                    self.steps.update(step, stream)
+                    self.update(step, stream)
                     self.close(step + 1)
                     self.log.at(step + 1)
                     self.heed(interrupt)
@@ -122,6 +127,17 @@ class Run:
             finally:
                 self.saver.close()
         self.quarantine.tell()
+
+    def update(self, step: int, stream: Iterator[Delivery]) -> None:
+        """One update. Where data cannot be read any further, the steps that are done are saved."""
+        try:
+            self.steps.update(step, stream)
+        except LoadingError:
+            if step and self.setup.out is not None:
+                self.saver.save(("last",))
+                self.saver.finish()
+                _log.warning(f"step {step} is saved; once the data can be read, the same fit goes on from there")
+            raise
 
     def tickets(self, start: int) -> Iterator[Ticket]:
         """Every micro-batch of the rest of the run, in order."""
