@@ -195,6 +195,7 @@ class Answering:
     """
 
     answerer: OFASys
+    """The model that answers."""
     instruction: Instruction
     given: Mapping[str, Any]
     rows: Rows

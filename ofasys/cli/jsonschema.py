@@ -18,9 +18,10 @@ from ofasys.cli.schema import makes, schema
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError
 from ofasys.generator.options import SearchOptions
-from ofasys.metric import METRICS
+from ofasys.metric import known_metrics
+from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.model.sizes import SIZES, ModelConfig
-from ofasys.task.schedule import SCHEDULES
+from ofasys.task.schedule import known_schedules
 from ofasys.train.track import TRACKERS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,7 +29,6 @@ _ENUMS: dict[str, dict[str, Any]] = {
     "task": {"on_bad": ["skip", "stop"]},
     "model": {"size": list(SIZES)},
     "trainer": {
-        "schedule": list(SCHEDULES),
         "decay": ["cosine", "linear", "constant"],
         "precision": ["auto", "float32", "bfloat16"],
     },
@@ -64,7 +64,8 @@ def print_schema(out: Path | None = None) -> None:
 def run_schema() -> dict[str, Any]:
     """The JSON Schema of a run file."""
     task, model, trainer = (_section(name) for name in ("task", "model", "trainer"))
-    task["properties"]["metrics"] = _named(task["properties"]["metrics"], METRICS)
+    trainer["properties"]["schedule"]["enum"] = list(known_schedules())
+    task["properties"]["metrics"] = _named(task["properties"]["metrics"], known_metrics())
     task["properties"]["generate"] = _some(task["properties"]["generate"], _options())
     trainer["properties"]["track"] = _named(trainer["properties"]["track"], TRACKERS)
     model["properties"] |= {
@@ -72,6 +73,7 @@ def run_schema() -> dict[str, Any]:
         "which": {"enum": ["best", "last"], "description": "Its checkpoint; without it the best, else the last."},
     }
     model["properties"]["config"] = _some(model["properties"]["config"], _config())
+    model["properties"]["vocabulary"] = _some(model["properties"]["vocabulary"], _plain(ForeignVocabulary))
     named = {**task, "properties": {"name": {"type": "string", "description": "Its name."}, **task["properties"]}}
     named["required"] = [*task.get("required", []), "name"]
     return {

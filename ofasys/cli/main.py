@@ -317,7 +317,7 @@ def tasks(
 @app.command()
 def demo(
     minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Train for so long; default: at most five, fifteen with --all.")
+        float | None, typer.Option("--minutes", help="For all that is run; default: at most five, fifteen with --all.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run and its report.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option("--seed", help="Of data and weights.")] = 0,
@@ -333,16 +333,13 @@ def demo(
         raise ConfigError(f"--minutes is {minutes:g}; it is more than 0")
     if everything and page:
         raise ConfigError("--all runs every page; give --all or --page")
-    from ofasys.gallery.demo import run_demo
-    from ofasys.gallery.pages import run_all, run_pages
-    from ofasys.gallery.pages.run import make_way
+    from ofasys.gallery.demo import run_all, run_demo, run_pages
 
     if page:
         report = run_pages(out, minutes, seed, names=page)
     elif everything:
         report = run_all(out, minutes, seed)
     else:
-        make_way(out)
         report = run_demo(out, minutes, seed)
     say(f"the report is {report}")
 

@@ -22,11 +22,14 @@ _NOT_HERE = "# Not here"
 
 @dataclass(frozen=True)
 class Repeat:
-    """A run to be made again. overrides: before those that are given."""
+    """A run to be made again."""
 
     folder: Path
+    """Of the run that was."""
     file: Path
+    """Its run file."""
     overrides: tuple[str, ...]
+    """Before those that are given."""
 
     def compare(self, out: Path) -> None:
         """Say whether the last checkpoints of both have the same weights, where they are of the same step."""

@@ -15,17 +15,18 @@ _SYNTAX = "give KEY=LOW..HIGH, KEY=LOW..HIGH,log or KEY=A|B|C, as trainer.lr=1e-
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a run file that is tried with several values: of a range, or of a list.
-
-    low, high: both are among the values; whole numbers if both are. log: drawn by their logarithms. choices: as they
-    are written in an override.
-    """
+    """A field of a run file that is tried with several values: of a range, or of a list."""
 
     key: str
+    """Its path, as `trainer.lr`."""
     low: int | float = 0
+    """Of a range: the least value; whole numbers if both ends are."""
     high: int | float = 0
+    """Of a range: the largest value."""
     log: bool = False
+    """Of a range: drawn by their logarithms."""
     choices: tuple[str, ...] = ()
+    """Of a list: as they are written in an override."""
 
     def suggested(self, trial: Any) -> int | float | str:
         """A value, by a trial of Optuna."""

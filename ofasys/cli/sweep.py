@@ -27,17 +27,22 @@ _STUDY = "sweep"
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What is asked for. trials: runs in all, those of earlier calls with them. prune: end a run early whose figure is
-    worse than the median of the others at that step.
-    """
+    """What is asked for."""
 
     file: Path
+    """The run file."""
     overrides: tuple[str, ...]
+    """Of every run."""
     space: tuple[Field, ...]
+    """What is tried."""
     out: Path
+    """Its folder: a folder a run, and the study."""
     trials: int = 20
+    """Runs in all, those of earlier calls with them."""
     seed: int = 0
+    """What the choices are a function of."""
     prune: bool = False
+    """End a run early whose figure is worse than the median of the others at that step."""
 
     def run(self, values: dict[str, Any], folder: Path) -> RunFile:
         """The run file of a trial."""

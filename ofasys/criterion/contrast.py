@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofasys.types import LossOutput, SlotPrediction
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 COLDEST = 100.0  # the largest factor of the cosines, as in CLIP
 
@@ -26,8 +30,8 @@ class Contrast(nn.Module):
         self.project = nn.Linear(width, width, bias=False)
         self.scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
-    def embed(self, seen: SlotPrediction) -> Tensor:
-        """The states of one view's values -> their embeddings (B, D), each of length one."""
+    def embed(self, seen: SlotPrediction) -> Float[Tensor, "B D"]:
+        """The states of one view's values -> their embeddings, each of length one."""
         return F.normalize(self.project(mean_of(seen.hidden, seen.targets.lengths)), dim=-1)
 
     def forward(self, seen: Sequence[SlotPrediction]) -> LossOutput:
@@ -41,15 +45,15 @@ class Contrast(nn.Module):
         return LossOutput(loss * len(seen[0].targets.sizes["lengths"]), figures)
 
 
-def mean_of(hidden: Tensor, lengths: Tensor) -> Tensor:
-    """States (n, D) of values with `lengths` (B,) positions -> their means (B, D)."""
+def mean_of(hidden: Float[Tensor, "n D"], lengths: Int[Tensor, "B"]) -> Float[Tensor, "B D"]:
+    """States of B values with `lengths` positions -> their means."""
     owner = torch.repeat_interleave(lengths, output_size=len(hidden))
     total = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add_(0, owner, hidden)
     return total / lengths[:, None].clamp(min=1)
 
 
-def gathered(embeddings: Tensor) -> Tensor:
-    """(B, D) of this process -> those of all processes, by rank, with gradients, where there are several.
+def gathered(embeddings: Float[Tensor, "B D"]) -> Float[Tensor, "all D"]:
+    """Embeddings of this process -> those of all processes, by rank, with gradients, where there are several.
 
     B may differ from process to process.
     """

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ofasys.errors import CheckpointError
+from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import pointed_to
 from ofasys.hub.model import ANSWERING, fill, model_files, read_cards, renamed
@@ -114,6 +114,20 @@ def _sweep(place: Path) -> None:
 def has_run(out: Path) -> bool:
     """Whether a run was begun here that can be resumed."""
     return any((out / "checkpoints" / f"{name}.json").exists() for name in ("last", "before"))
+
+
+def check_new(out: Path) -> None:
+    """Of a folder in which no run can be resumed: nothing would be lost by a new one.
+
+    Errors: ConfigError where checkpoints lie whose pointers are gone: the first saving of a new run would drop them.
+    """
+    place = out / "checkpoints"
+    if there := sorted(path.name for path in place.glob("step-*") if path.is_dir()):
+        raise ConfigError(
+            f"{place} holds {', '.join(there[-3:])}, and neither last.json nor before.json, which say where a run was: "
+            f'a new run would drop what is there; to go on, write {{"folder": "{there[-1]}"}} into '
+            f"{place / 'last.json'}; else remove {place}, or give another `out`"
+        )
 
 
 def settle_best(out: Path, best: Mapping[str, Any]) -> bool:

@@ -62,7 +62,10 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
             "plans": [p.fingerprint for p in task.plans],
             "data": {split: source.describe() for split, source in task.sources.items()},
             **asdict(task.entry()),
-            **{name: getattr(task, name) for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets")},
+            **{
+                name: getattr(task, name)
+                for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets", "batch_by")
+            },
         }
         for task in tasks
     ]

@@ -15,8 +15,9 @@ import torch
 from ofasys.errors import LoadingError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
-from ofasys.task.loader import Assembler, Delivery, Ticket, deliveries
+from ofasys.task.loader import Assembler, Delivery, deliveries
 from ofasys.task.task import Task
+from ofasys.task.ticket import Ticket
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.callback import RunView
 from ofasys.train.interrupt import Interrupt

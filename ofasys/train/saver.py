@@ -24,9 +24,11 @@ class Begun:
     """A checkpoint that is being written."""
 
     step: int
+    """Of the run, when it was begun."""
     best: dict[str, Any] | None
     """Of the run's state, as it is saved."""
     done: Future[None]
+    """That it is written, or why it is not."""
 
 
 class Saver:

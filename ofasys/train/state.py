@@ -26,7 +26,7 @@ class RunState:
     windows: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Sums since the last report, by task."""
     sizes: dict[str, list[int]] = field(default_factory=dict)
-    """Rows and micro-batch size, by task: its place in the data rests on them."""
+    """Rows and micro-batch size, by task, and a 1 where tokens count: its place in the data rests on them."""
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What tells the content of each split, by task."""
     best: dict[str, Any] | None = None
@@ -70,7 +70,7 @@ def odd(state: Any) -> tuple[str, Any] | None:
         "bad": _by_name(state.get("bad"), lambda rows: isinstance(rows, list)),
         "first_bad": _by_name(state.get("first_bad", {}), lambda text: isinstance(text, str)),
         "windows": _by_name(state.get("windows"), _window),
-        "sizes": _by_name(state.get("sizes"), _pair),
+        "sizes": _by_name(state.get("sizes"), _size),
         "data": _by_name(state.get("data", {}), lambda splits: isinstance(splits, dict)),
         "waited": _whole(state.get("waited", 0)),
         "pieces": _by_name(state.get("pieces", {}), lambda many: _whole(many) and many > 0),
@@ -87,8 +87,8 @@ def odd(state: Any) -> tuple[str, Any] | None:
     return next(((name, state.get(name)) for name, fits in sound.items() if not fits), None)
 
 
-def _pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int) for one in value)
+def _size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) in (2, 3) and all(isinstance(one, int) for one in value)
 
 
 def _whole(value: Any) -> bool:

@@ -89,9 +89,13 @@ class Window:
     seen: int = 0
     """Samples of the task since the run began."""
     positions: int = 0
+    """Valid stream positions, both sides."""
     padded: int = 0
+    """What they would be with padding."""
     seconds: float = 0.0
+    """Of forward, backward, and waiting for data."""
     waited: float = 0.0
+    """Of these, those spent waiting for data."""
 
     def copy(self) -> Window:
         """The same sums, that do not change with these."""

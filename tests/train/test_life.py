@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -305,6 +306,31 @@ def test_other_rows_of_the_same_number_are_told(tmp_path, caplog):
     fit(tmp_path / "run", tasks=task("new"), max_steps=6)
     assert "task 'label': the train rows" in caplog.text
     assert "are not those this run was trained on so far" in caplog.text
+
+
+@pytest.mark.parametrize("gone", [("last", "before"), ("last", "before", "best")])
+def test_checkpoints_whose_pointers_are_gone_are_told_and_kept(tmp_path, monkeypatch, gone):
+    scored(monkeypatch, [1.0, 3.0, 2.0])
+    fit(tmp_path, max_steps=4, eval_every=2)
+    place = tmp_path / "checkpoints"
+    for name in gone:
+        (place / f"{name}.json").unlink()
+    there = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
+    said = r"holds step-00000002, step-00000004, and neither last.json nor .* new run would drop .* another `out`"
+    with pytest.raises(ConfigError, match=said) as told:
+        fit(tmp_path)
+    assert {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()} == there
+    content, pointer = re.search(r"write (\{.*\}) into (\S+);", str(told.value)).groups()
+    Path(pointer).write_text(content)
+    trainer = fit(tmp_path, max_steps=6)
+    assert [line["step"] for line in trainer.history if line["kind"] == "train"] == [5, 6]
+
+
+def test_a_folder_whose_checkpoints_were_removed_begins_anew(tmp_path):
+    fit(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints")
+    (tmp_path / "checkpoints/.step-00000002.new").mkdir(parents=True)  # what a killed saving leaves
+    assert fit(tmp_path).history[-1]["step"] == 4
 
 
 @pytest.mark.parametrize("content", ["[]", '{"folder": 3}', '{"folder": "../../x"}', "{", '{"folder": ""}'])
