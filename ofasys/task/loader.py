@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +37,7 @@ from ofasys.task.watchdog import Watchdog, in_hand
 from ofasys.types import Batch, Sample
 
 AHEAD = 4  # micro-batches that each worker prepares before they are asked for
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @dataclass(frozen=True)
@@ -325,10 +329,22 @@ def _heard_once(number: int, frame: Any) -> None:
     signal.signal(number, signal.SIG_DFL)
 
 
-def _begin_worker(worker: int) -> None:
-    """One thread a worker; a signal to all processes of a run is for the one that trains, which still wants its
-    batches.
+def _end_with_parent() -> None:
+    """Where the system can, end this process when its parent is no more: one that is writing a batch into a pipe which
+    nobody reads would wait without end.
     """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        parent = multiprocessing.parent_process()
+        if parent is not None and os.getppid() != parent.pid:  # it was gone before this was asked for
+            os._exit(1)
+
+
+def _begin_worker(worker: int) -> None:
+    """One thread a worker, which ends with the process that trains; a signal to all processes of a run is for that one,
+    which still wants its batches.
+    """
+    _end_with_parent()
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

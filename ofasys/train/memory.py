@@ -44,10 +44,8 @@ class Pieces:
         many, rows = state.pieces.get(task, 1), part.batch.size
         what = f"task {task!r}: a micro-batch of {rows} rows does not fit the memory at step {step}"
         if program.plan.views is not None or program.plan.rewarded is not None:
-            whole = (
-                "its views are told from each other" if program.plan.rewarded is None else "its answers are compared"
-            )
-            raise ConfigError(f"{what}, and it is learned whole, for {whole}; give the task a smaller micro_batch_size")
+            why = "its views are told from each other" if program.plan.rewarded is None else "its answers are compared"
+            raise ConfigError(f"{what}, and it is learned whole, for {why}; give the task a smaller micro_batch_size")
         if many >= rows:
             raise ConfigError(f"{what}, not even row by row; shorten what its rows hold, or take a smaller model")
         state.pieces[task] = min(2 * many, rows)

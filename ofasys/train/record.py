@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from ofasys.train.trainer import Trainer
 
 RECORD = "run.json"
-_UNTOLD = {"out", "device", "track", "workers", "save_every", "save_minutes", "log_every", "plans", "size"}
+_UNTOLD = {
+    "out",
+    "device",
+    "track",
+    "workers",
+    "async_save",
+    "keep_checkpoints",
+    "save_every",
+    "save_minutes",
+    "log_every",
+    "plans",
+    "size",
+}
 
 
 def card_of(task: Task) -> TaskCard:

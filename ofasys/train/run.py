@@ -5,16 +5,17 @@ What there is before the first step is made in `setup.py`; what a step, an evalu
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
 
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, LoadingError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
-from ofasys.task.loader import Assembler, Feed, deliveries
+from ofasys.task.loader import Assembler, Delivery, Feed, deliveries
 from ofasys.task.task import Task
 from ofasys.task.ticket import Ticket
 from ofasys.train.ahead import Looked, look_ahead
@@ -38,6 +39,9 @@ from ofasys.train.validation import Validation
 
 if TYPE_CHECKING:
     from ofasys.train.trainer import Trainer
+
+
+_log = logging.getLogger("ofasys")
 
 
 class Run:
@@ -138,7 +142,7 @@ class Run:
                         stream.reopen(step)
                         self.turnover.changed = False
                     call("before_step", self.view)
-                    self.steps.update(step, stream)
+                    self.update(step, stream)
                     self.close(step + 1)
                     self.log.at(step + 1)
                     self.heed(interrupt)
@@ -158,6 +162,17 @@ class Run:
         self.trainer.history.append({"kind": kind, "step": step, **({"task": task} if task else {}), **figures})
         with writing(self.setup.out, "the log", self.setup.saved):
             self.log.write(kind, step, task, figures)
+
+    def update(self, step: int, stream: Iterator[Delivery]) -> None:
+        """One update. Where data cannot be read any further, the steps that are done are saved."""
+        try:
+            self.steps.update(step, stream)
+        except LoadingError:
+            if step and self.setup.out is not None:
+                self.saver.save(("last",))
+                self.saver.finish()
+                _log.warning(f"step {step} is saved; once the data can be read, the same fit goes on from there")
+            raise
 
     def tickets(self, start: int) -> Iterator[Ticket]:
         """Every micro-batch of the rest of the run, in order."""

@@ -84,7 +84,8 @@ class Steps:
         self.optimizer.zero_grad(set_to_none=True)
         self.learned = []
         self.balanced.begin(watched=self.setup.callbacks.want_gradients(self.view))
-        before = {name: window.copy() for name, window in self.windows.items()}
+        tasks = {part.key[0] for part in parts}
+        before = {name: self.windows[name].copy() for name in tasks if name in self.windows}
         for task, own in self.balanced.by_task(parts):
             for part in own:
                 try:
@@ -94,7 +95,13 @@ class Steps:
                         raise
                 else:
                     continue
-                self.windows, self.learned = before, []  # the error is gone, and with it what it held
+                # The error is gone, and with it what it held.
+                self.windows = {
+                    name: before.get(name, one)
+                    for name, one in self.windows.items()
+                    if name in before or name not in tasks
+                }
+                self.learned = []
                 self.optimizer.zero_grad(set_to_none=True)
                 ticket = part.delivery.ticket
                 self.pieces.halve(step + 1, part, self.setup.programs[ticket.task][part.delivery.instruction])
@@ -136,24 +143,27 @@ class Steps:
         torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
 
     def parts(self, step: int, stream: Iterator[Delivery]) -> list[Part]:
-        """The micro-batches of one update; of a task that learns from a reward, of the model's own answers."""
-        parts: list[Part] = []
-        of = 1
-        while len(parts) < of:
+        """The micro-batches of one update; of a task that learns from a reward, of the model's own answers.
+
+        Nothing is counted before all of them are there: where data cannot be read any further, the update is not begun.
+        """
+        drawn: list[tuple[Delivery, float]] = []
+        while not drawn or len(drawn) < drawn[0][0].ticket.of:
             began = time.perf_counter()
-            delivery = next(stream)
-            waited = time.perf_counter() - began
-            ticket, batch, figures = delivery.ticket, delivery.batch, dict[str, float]()
-            of = ticket.of
-            self.setup.state.drawn[ticket.task] = ticket.k + 1
-            self.quarantine.take(step + 1, delivery)
-            program = self.setup.programs[ticket.task][delivery.instruction]
-            if batch is not None and program.plan.rewarded is not None:
-                draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
-                options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
-                batch, figures = self_critical(self.model, program, batch, options)
-            parts.append(Part(delivery, batch, figures, time.perf_counter() - began, waited))
-        return parts
+            drawn.append((next(stream), time.perf_counter() - began))
+        return [self.part(step, delivery, waited) for delivery, waited in drawn]
+
+    def part(self, step: int, delivery: Delivery, waited: float) -> Part:
+        """A micro-batch that was drawn, counted. waited: seconds for its data."""
+        began, ticket, batch, figures = time.perf_counter(), delivery.ticket, delivery.batch, dict[str, float]()
+        self.setup.state.drawn[ticket.task] = ticket.k + 1
+        self.quarantine.take(step + 1, delivery)
+        program = self.setup.programs[ticket.task][delivery.instruction]
+        if batch is not None and program.plan.rewarded is not None:
+            draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
+            options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
+            batch, figures = self_critical(self.model, program, batch, options)
+        return Part(delivery, batch, figures, waited + time.perf_counter() - began, waited)
 
     def backward(self, part: Part, whole: Combined, of: int) -> bool:
         """Forward and backward of one of the `of` micro-batches of an update; whether anything in it was judged.

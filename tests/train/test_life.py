@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ofasys import CheckpointError, ConfigError, DataError, OFASys, Task, Trainer
+from ofasys import Callback, CheckpointError, ConfigError, DataError, OFASys, Task, Trainer
+from ofasys.errors import LoadingError
 from ofasys.hub import store
 from ofasys.train import Terminated, best, checkpoint, saver, saving, state, steps, validation
 from ofasys.train import quarantine as rows
@@ -505,3 +506,33 @@ def test_a_signal_while_a_due_evaluation_is_made_up_for_ends_the_run(tmp_path, m
     with pytest.raises(SystemExit) as ended:
         Trainer(max_steps=2, out=tmp_path).fit(**settings(asked))
     assert ended.value.code == 143
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_source_that_vanishes_costs_no_step(tmp_path, workers):
+    """With bad rows, two micro-batches an update; the run goes on when the file is there again, to the same weights."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in tiny.label_rows(12, bad=(3, 7, 10))))
+    away = tmp_path / "elsewhere"
+
+    class Removes(Callback):
+        def after_step(self, run):
+            if run.step == 3:
+                path.rename(away)
+
+    def run(out, **changes):
+        model = tiny.model()
+        task = tiny.label_task(train=str(path), bad_limit=5, micro_batch_size=2)
+        fit(out, model, [task, tiny.fill_task()], max_steps=20, accumulate=2, workers=workers, **changes)
+        return tiny.weights(model), tiny.lines(out / "quarantine.jsonl"), tiny.lines(out / "metrics.jsonl")
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(LoadingError):
+        run(tmp_path / "cut", callbacks=[Removes()])
+    saved = int(last(tmp_path / "cut")[5:])
+    assert 3 <= saved < 20
+    away.rename(path)
+    again = run(tmp_path / "cut")
+    assert tiny.same_weights(again[0], whole[0])
+    assert again[1:] == whole[1:]
+    assert len(whole[1]) == 3
