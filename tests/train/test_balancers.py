@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torchjd.aggregation import PCGrad
 
-from ofasys import CheckpointError, ConfigError, Task, Trainer
+from ofasys import CheckpointError, ConfigError, GeneralistModel, Task, Trainer
 from ofasys.train import steps as room
 from ofasys.train.balance import BALANCERS, Balancing, Begun, find
 from tests.train import tiny
@@ -417,6 +417,28 @@ def test_micro_batches_without_a_usable_row_take_no_part(name):
     figures = {line["task"]: line for line in trainer.history}
     assert figures["bad"]["samples"] == 4
     assert all(math.isfinite(line["loss"]) for line in figures.values())
+
+
+@pytest.mark.parametrize("name", ["gradnorm", "famo", "pcgrad"])
+def test_an_update_that_is_begun_again_in_pieces_is_as_if_it_had_fitted(name, gradients, monkeypatch):
+    """The second task does not fit the memory, when the first one's gradient was taken already."""
+    tasks = lambda: [tiny.label_task(valid=None), tiny.fill_task(instruction="[TEXT:text] -> [TEXT:label]")]  # noqa: E731
+    settings = {"balance": name, "precision": "float32", "max_steps": 1}
+    fit(tasks=tasks(), model=tiny.model(dropout=0.0), **settings)
+    whole = gradients.pop()
+    forward, calls = GeneralistModel.forward, []
+
+    def full(model, *given):
+        calls.append(None)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("full")
+        return forward(model, *given)
+
+    monkeypatch.setattr(GeneralistModel, "forward", full)
+    fit(tasks=tasks(), model=tiny.model(dropout=0.0), **settings)
+    assert len(calls) > 3
+    for key, one in whole.items():
+        torch.testing.assert_close(gradients[0][key], one, rtol=1e-3, atol=1e-5)
 
 
 def test_another_balancer_than_before_begins_anew_and_is_told(tmp_path, caplog):
