@@ -31,7 +31,7 @@ def sgd(model, groups, lr, betas):
 MINE = OptimizerSpec("sgd", "SGD with momentum.", sgd, lr=0.05)
 
 
-@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, MINE], ids=str)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, MINE], ids=lambda one: getattr(one, "name", one))
 def test_each_goes_on_as_if_it_had_never_stopped(tmp_path, optimizer):
     _, straight = fit(optimizer)
     fit(optimizer, tmp_path, 3)
@@ -42,7 +42,7 @@ def test_each_goes_on_as_if_it_had_never_stopped(tmp_path, optimizer):
     assert not tiny.same_weights(tiny.weights(straight), tiny.weights(begun))
 
 
-@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, MINE], ids=str)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, MINE], ids=lambda one: getattr(one, "name", one))
 def test_each_learns_at_its_own_rate(optimizer):
     trainer = Trainer(optimizer=optimizer, max_steps=60, log_every=10, live=False, precision="float32")
     trainer.fit(model=tiny.model(), tasks=tiny.label_task())
@@ -135,7 +135,7 @@ def test_a_clipped_step_is_that_of_torch(spec, clip):
     torch.testing.assert_close(*ends)
 
 
-@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, MINE], ids=str)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, MINE], ids=lambda one: getattr(one, "name", one))
 def test_a_gradient_that_is_not_finite_changes_no_weight(optimizer, monkeypatch):
     """Also where the optimizer does not look for itself; the run ends with the step."""
     from ofasys.train import steps
