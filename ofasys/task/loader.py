@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ofasys import flow
 from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
+from ofasys.parallel.place import Place
 from ofasys.program.program import Program
 from ofasys.seeds import key_of
 from ofasys.task.message import pack, unpack
@@ -26,6 +27,8 @@ from ofasys.task.source.row import said
 from ofasys.task.source.watch import exhausted, unreadable
 from ofasys.task.task import Task
 from ofasys.types import Batch, Sample
+
+ALONE = Place()
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class Bad:
 class Delivery:
     """What a ticket gave. batch is None when every row of it was bad. instruction: which of the task's it is.
 
-    rows: (epoch, row) of each that was drawn. stop: the error that ends the run: of a task that stops at bad rows, of
-    data that cannot be read any further, or of a setting or library that no row can be read with.
+    rows: (epoch, row) of each that was drawn for this process. stop: the error that ends the run: of a task that stops
+    at bad rows, of data that cannot be read any further, or of a setting or library that no row can be read with.
     """
 
     ticket: Ticket
@@ -64,11 +67,16 @@ class Delivery:
 
 
 class Assembler(Dataset[Delivery]):
-    """ticket -> Delivery. Everything random is a function of (seed, task, epoch, row)."""
+    """ticket -> Delivery. Everything random is a function of (seed, task, epoch, row).
 
-    def __init__(self, tasks: Sequence[Task], programs: Mapping[str, Sequence[Program]], seed: int) -> None:
+    place: of several processes that share each micro-batch, which one this is.
+    """
+
+    def __init__(
+        self, tasks: Sequence[Task], programs: Mapping[str, Sequence[Program]], seed: int, place: Place = ALONE
+    ) -> None:
         self.tasks = {task.name: task for task in tasks}
-        self.programs, self.seed = programs, seed
+        self.programs, self.seed, self.place = programs, seed, place
         self.orders = {
             task.name: Order(
                 len(task.source("train")), task.micro_batch_size, seed, task.name, task.shuffle, task.lengths()
@@ -83,7 +91,7 @@ class Assembler(Dataset[Delivery]):
         chosen = key_of("instruction", self.seed, ticket.task, ticket.k) % len(programs)
         program = programs[chosen]
         epochs, rows = self.orders[ticket.task].batch(ticket.k)
-        places = tuple(zip(epochs.tolist(), rows.tolist(), strict=True))
+        places = tuple(self.place.share(list(zip(epochs.tolist(), rows.tolist(), strict=True))))
         samples, bad = [], []
         for epoch, row in places:
             random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, task.name, epoch, row)))

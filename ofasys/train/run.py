@@ -13,9 +13,11 @@ import torch
 
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
+from ofasys.parallel import ALONE, Ranks
 from ofasys.task.loader import Assembler, Ticket, deliveries
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked, look_ahead
+from ofasys.train.alike import check_alike
 from ofasys.train.callback import RunView
 from ofasys.train.interrupt import Interrupt
 from ofasys.train.log import RunLog
@@ -36,12 +38,13 @@ if TYPE_CHECKING:
 class Run:
     """One call of `fit`."""
 
-    def __init__(self, trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> None:
-        self.trainer, self.model, self.tasks = trainer, model, tasks
-        self.setup = setup = set_up(trainer, model, tasks)
+    def __init__(self, trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: Ranks = ALONE) -> None:
+        self.trainer, self.model, self.tasks, self.ranks = trainer, model, tasks, ranks
+        self.setup = setup = set_up(trainer, model, tasks, ranks)
         self.state = setup.state
         self.view = RunView(model, setup.optimizer, tuple(tasks), setup.max_steps, setup.state.step)
-        self.log = RunLog(setup.out, setup.max_steps, setup.state.step, trainer.live)
+        told = (setup.out, trainer.live) if ranks.first else (None, False)
+        self.log = RunLog(told[0], setup.max_steps, setup.state.step, told[1])
         self.quarantine = Quarantine(setup, self.log)
         self.steps = Steps(setup, self.quarantine)
         self.saver = Saver(setup, self.steps, self.view)
@@ -52,13 +55,16 @@ class Run:
         setup = self.setup
         self.trainer.history.clear()
         record = about(self.trainer, self.model, self.tasks, setup.max_steps)
+        check_alike(setup, record)
         changed = changes(setup.out, record) if setup.out is not None and setup.resumed else []
         left = setup.ending.begin(setup.out, self.state, changed)
         if left or self.due:
             self.look_ahead()
-            chosen = choose(self.trainer.precision, setup, lambda: trial_of(setup))
+            chosen = self.ranks.of_first(
+                "precision", lambda: choose(self.trainer.precision, setup, lambda: trial_of(setup))
+            )
             self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
-            if setup.out is not None:
+            if setup.out is not None and self.ranks.first:
                 with writing(setup.out, RECORD, setup.saved):
                     write_json(setup.out / RECORD, record | {"precision": self.state.precision})
             self.go_on()
@@ -81,7 +87,7 @@ class Run:
     def go_on(self) -> None:
         """The steps that are left, and an evaluation that is due."""
         start, call = self.state.step, self.setup.callbacks.call
-        assembler = Assembler(self.tasks, self.setup.programs, self.trainer.seed)
+        assembler = Assembler(self.tasks, self.setup.programs, self.trainer.seed, self.ranks.place)
         cuda = [self.setup.device] if self.setup.device.type == "cuda" else []
         with (
             closing(deliveries(assembler, self.tickets(start), self.trainer.workers)) as stream,
@@ -99,7 +105,7 @@ class Run:
                         break
                     call("before_step", self.view)
                     self.steps.update(step, stream)
-                    self.close(step + 1)
+                    self.close(step + 1, interrupt)
                     self.log.at(step + 1)
                     self.heed(interrupt)
                 call("after_fit", self.view)
@@ -116,15 +122,15 @@ class Run:
             for task, k in draws:
                 yield Ticket(step, task, k, len(draws))
 
-    def close(self, done: int) -> None:
+    def close(self, done: int, interrupt: Interrupt) -> None:
         """What follows an update: callbacks, log, validation, checkpoint, as they are due."""
         trainer = self.trainer
         self.state.step = self.view.step = done
         self.setup.callbacks.call("after_step", self.view)
+        saving = self.agree(done, interrupt)
         last = done == self.setup.max_steps or self.setup.ending.asked(self.state, self.view.ended)
         evaluating = last or bool(trainer.eval_every and done % trainer.eval_every == 0)
         reporting = last or done % trainer.log_every == 0
-        saving = self.saver.due(done)
         if evaluating or reporting or saving:
             self.steps.check_gradients()
         if last:
@@ -135,6 +141,17 @@ class Run:
             self.validation.evaluate(done)
         elif saving:
             self.saver.save(("last",))
+
+    def agree(self, done: int, interrupt: Interrupt) -> bool:
+        """Whether a checkpoint is due. What a signal or a callback asked of one process is asked of all of them."""
+        due = self.saver.due(done)
+        if not self.ranks.several:
+            return due
+        told = self.ranks.numbers([interrupt.asked or 0, self.view.ended is not None, due])
+        interrupt.asked = int(told[:, 0].max()) or None
+        if told[:, 1].any():
+            self.view.ended = next(filter(None, self.ranks.objects("end", self.view.ended)))
+        return bool(told[0, 2])
 
     def heed(self, interrupt: Interrupt) -> None:
         """Save, and end the run, where a signal asked for it."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ofasys.errors import ConfigError
 from ofasys.train import checkpoint
+from ofasys.train.alike import check_same_weights
 from ofasys.train.callback import RunView
 from ofasys.train.lock import check_held
 from ofasys.train.saving import Clock, is_sound, not_finite
@@ -26,16 +27,21 @@ class Saver:
         return bool(every and step % every == 0) or self.clock.due
 
     def save(self, names: Sequence[str]) -> None:
-        """Write the checkpoints of these names. Errors: ConfigError for weights or gradients that are not finite."""
+        """Write the checkpoints of these names; of several processes the first does, and all call it.
+
+        Errors: ConfigError for weights or gradients that are not finite; RankError where those of the processes differ.
+        """
         setup = self.setup
         self.steps.check_gradients()
         self.check_finite()
         if setup.out is None:
             return
         check_held(setup.out, setup.held)
+        check_same_weights(setup)
         setup.callbacks.call("before_save", self.view)
-        setup.state.windows = {name: window.to_dict() for name, window in self.steps.windows.items()}
-        checkpoint.save(setup.out, setup.model, setup.optimizer, setup.state, names, setup.saved, setup.callbacks)
+        setup.state.windows = {name: window.to_dict() for name, window in self.steps.whole_windows().items()}
+        if setup.ranks.first:
+            checkpoint.save(setup.out, setup.model, setup.optimizer, setup.state, names, setup.saved, setup.callbacks)
         setup.saved = setup.state.step
         self.clock.saved()
         setup.callbacks.call("after_save", self.view)

@@ -8,14 +8,18 @@ from dataclasses import replace
 
 import torch
 
+from ofasys.criterion.contrast import Comparing
 from ofasys.errors import ConfigError
+from ofasys.parallel.sharing import sharing
 from ofasys.program.batch import to_device
+from ofasys.program.program import Program
 from ofasys.seeds import key_of
 from ofasys.task.loader import Delivery
 from ofasys.train.optimizer import Finite, gradient_norm, learning_rate, step_clipped
 from ofasys.train.quarantine import Quarantine
 from ofasys.train.self_critical import self_critical
 from ofasys.train.setup import Setup
+from ofasys.train.tally import places_of, tallied
 from ofasys.train.update import Combined, Part, Window
 
 
@@ -25,14 +29,17 @@ class Steps:
     def __init__(self, setup: Setup, quarantine: Quarantine) -> None:
         self.setup, self.quarantine = setup, quarantine
         self.model, self.optimizer, self.trainer = setup.model, setup.optimizer, setup.trainer
-        self.windows = {n: Window(**sums) for n, sums in setup.state.windows.items() if n in setup.tasks}
+        self.ranks = setup.ranks
+        known = {n: sums for n, sums in setup.state.windows.items() if n in setup.tasks}
+        self.windows = {n: Window(**sums) if self.ranks.first else Window() for n, sums in known.items()}
         self.finite = Finite(setup.device)
         self.probe: Part | None = None  # the last that was learned from
 
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
         """One optimizer step: all micro-batches of the step, then AdamW; no step where nothing in them can be judged.
 
-        The micro-batches of one instruction are parts of one batch: their losses are divided by what all of them count.
+        The micro-batches of one instruction are parts of one batch: their losses are divided by what all of them count,
+        on all processes, and their gradients summed over these.
         """
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -42,6 +49,7 @@ class Steps:
             wholes.setdefault(part.key, Combined()).add(part)
         learned = [self.backward(part, wholes[part.key], len(parts)) for part in parts]
         if any(learned):
+            self.ranks.sum_gradients([p for group in self.optimizer.param_groups for p in group["params"]])
             self.descend(step)
 
     def parts(self, step: int, stream: Iterator[Delivery]) -> list[Part]:
@@ -55,13 +63,16 @@ class Steps:
             ticket, batch, figures = delivery.ticket, delivery.batch, dict[str, float]()
             of = ticket.of
             self.setup.state.drawn[ticket.task] = ticket.k + 1
-            self.quarantine.take(step + 1, delivery)
             program = self.setup.programs[ticket.task][delivery.instruction]
             if batch is not None and program.rewarded is not None:
                 draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
                 options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
-                batch, figures = self_critical(self.model, program, batch, options)
-            parts.append(Part(delivery, batch, figures, time.perf_counter() - began, waited))
+                seeds = places_of(delivery, self.ranks.place)
+                batch, figures = self_critical(self.model, program, batch, options, seeds)
+            tally = tallied(self.ranks, delivery, batch, len(program.plan.slots))
+            self.quarantine.take(step + 1, replace(delivery, bad=tally.bad))
+            spent = time.perf_counter() - began
+            parts.append(Part(delivery, batch, figures, spent, waited, tally.counts, tally.sizes))
         return parts
 
     def backward(self, part: Part, whole: Combined, of: int) -> bool:
@@ -69,20 +80,41 @@ class Steps:
 
         An instruction has as large a share of the update as it has micro-batches in it.
         """
-        if part.batch is None or not part.batch.targets:
+        if not part.judged and (part.batch is None or not part.batch.targets):
             return False
         began, ticket = time.perf_counter(), part.delivery.ticket
         task, program = self.setup.tasks[ticket.task], self.setup.programs[ticket.task][part.delivery.instruction]
-        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
+        window = self.windows.setdefault(ticket.task, Window())
+        if part.batch is None or not part.batch.targets:
+            self.stand_by(program, part)
+            window.count(part, part.seconds + time.perf_counter() - began)
+            return part.judged
+        own = (self.ranks.rank,) if self.ranks.rank else ()
+        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k, *own) % 2**63)
         share = task.loss_weight * whole.drawn / of
         batch, scale = to_device((part.batch, whole.scale(part.batch.weights, share)), self.setup.device)
-        loss = self.model(program, batch, scale, task.smoothing)
-        if part.judged:
-            self.probe = part
-            loss.total.backward()
-        window = self.windows.setdefault(ticket.task, Window())
+        with sharing(self.ranks, part.sizes):
+            loss = self.model(program, batch, scale, task.smoothing)
+            if any(part.batch.counts):
+                self.probe = part
+                loss.total.backward()
         window.add(part, loss, program, whole.judged / share, part.seconds + time.perf_counter() - began)
         return part.judged
+
+    def stand_by(self, program: Program, part: Part) -> None:
+        """What is left to do for a process that has nothing of a micro-batch of which others have something."""
+        modules = {bound.module for bound in self.model.criteria_of(program).values()}
+        with sharing(self.ranks, part.sizes):
+            for module in modules:
+                if isinstance(module, Comparing):
+                    module.absent()
+
+    def whole_windows(self) -> dict[str, Window]:
+        """The sums of all processes, by task."""
+        if not self.ranks.several:
+            return self.windows
+        told = self.ranks.objects("windows", {name: window.to_dict() for name, window in self.windows.items()})
+        return {name: Window.joined([each[name] for each in told]) for name in told[0]}
 
     def descend(self, step: int) -> None:
         """AdamW, with the gradients clipped; nothing from the first step on whose gradients are not finite."""
@@ -99,7 +131,7 @@ class Steps:
 
     def check_learned(self) -> None:
         """Errors: DataError for a task none of whose rows could be used."""
-        seen = {name for name, window in self.windows.items() if window.seen}
+        seen = {name for name, window in self.whole_windows().items() if window.seen}
         self.quarantine.check_used(seen)
 
     def advice(self) -> str:

@@ -15,7 +15,7 @@ def trial_of(setup: Setup) -> Step | None:
     none.
     """
     model = setup.model
-    assembler = Assembler(list(setup.tasks.values()), setup.programs, setup.trainer.seed)
+    assembler = Assembler(list(setup.tasks.values()), setup.programs, setup.trainer.seed, setup.ranks.place)
     few = [Ticket(setup.state.step, name, setup.state.drawn.get(name, 0)) for name in setup.tasks]
     found = [(d.ticket.task, d.instruction, d.batch) for d in map(assembler.__getitem__, few)]
     usable = [(setup.programs[task][number], batch) for task, number, batch in found if batch and batch.targets]

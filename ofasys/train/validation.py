@@ -26,12 +26,12 @@ class Validation:
 
     def report(self, step: int) -> None:
         """A line per task over the steps since the last; none for a task that had no batch in them."""
-        for name, window in self.steps.windows.items():
+        for name, window in self.steps.whole_windows().items():
             if window.batches:
                 bad = len(self.setup.state.bad.get(name, ()))
                 figures = window.figures() | {"lr": self.steps.rate(step - 1), "bad": bad}
                 self.tell("train", step, name, figures)
-                self.steps.windows[name] = Window(seen=window.seen)
+                self.steps.windows[name] = Window(seen=self.steps.windows[name].seen)
         self.log.show(step)
 
     def evaluate(self, step: int) -> None:
@@ -95,6 +95,7 @@ class Validation:
                         limit=trainer.eval_samples,
                         program=setup.programs[task.name][0],
                         classes=confusions[task.name],
+                        ranks=setup.ranks,
                     )
             self.view.figures = found
         return found, confusions

@@ -6,6 +6,8 @@ import torch
 from torch import multiprocessing
 
 from ofasys.criterion.contrast import Contrast, mean_of
+from ofasys.parallel import Place, Ranks
+from ofasys.parallel.sharing import absent, sharing
 from ofasys.types import SlotPrediction, SlotTargets
 
 D = 8
@@ -63,22 +65,26 @@ def worker(rank, store, out, cut):
     """cut: how many of the four samples the first process has."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    ranks = Ranks(Place(rank, 2), torch.distributed.group.WORLD)
     made = module()
     mine = slice(0, cut) if rank == 0 else slice(cut, 4)
-    own = [torch.cat(s.split(lengths)[mine]) for s, lengths in zip(states(), LENGTHS, strict=True)]
-    loss = made([view(s, n[mine], i) for i, (s, n) in enumerate(zip(own, LENGTHS, strict=True))]).sum / len(
-        own[0].split(LENGTHS[0][mine])
-    )
-    loss.backward()
-    grad = made.project.weight.grad
-    torch.distributed.all_reduce(grad)
-    np.savez(f"{out}.{rank}.npz", loss=loss.detach().numpy(), grad=(grad / 2).numpy())
+    own = [torch.cat(s.split(lengths)[mine] or [s[:0]]) for s, lengths in zip(states(), LENGTHS, strict=True)]
+    with sharing(ranks, [cut, 4 - cut]):
+        if len(own[0]):
+            loss = made([view(s, n[mine], i) for i, (s, n) in enumerate(zip(own, LENGTHS, strict=True))]).sum / 4
+            loss.backward()
+        else:
+            loss = torch.zeros(())
+            absent(2, own[0].shape[1], torch.device("cpu"))
+    ranks.sum_gradients(list(made.parameters()))
+    total = ranks.sum_rows(loss.detach())
+    np.savez(f"{out}.{rank}.npz", loss=total.numpy(), grad=made.project.weight.grad.numpy())
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cut", [2, 1])
+@pytest.mark.parametrize("cut", [2, 1, 4])
 def test_two_processes_share_one_batch(tmp_path, cut):
     made = module()
     whole = made([view(s, n, i) for i, (s, n) in enumerate(zip(states(), LENGTHS, strict=True))]).sum / 4

@@ -1,0 +1,53 @@
+"""Why a process of a run has ended, told to the others, so that none of them waits for it and each can say why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from ofasys.errors import OfasysError, RankError
+from ofasys.parallel.place import Place
+
+PATIENCE = timedelta(seconds=10)  # that others have to hear why a process ends, and that its reason is waited for
+CAUSE = "cause"  # of the end of the run: what the first that failed said
+
+
+class LastWords:
+    """Kept in the store by which the processes found each other; it outlives all of them but the one that holds it."""
+
+    def __init__(self, store: Any, place: Place) -> None:
+        self.store, self.place = store, place
+        self.ended = False
+
+    def say(self, error: BaseException, close: Callable[[], None]) -> None:
+        """This process ends by an error: say so, close what others wait at, and stay until they have heard it."""
+        kind = "" if isinstance(error, OfasysError) and not type(error).__doc__ else f"{type(error).__name__}: "
+        said = {"rank": self.place.rank, "why": f"{kind}{error}".strip(": ")}
+        with suppress(RuntimeError):  # the store is gone with the process that held it
+            if not self.ended:
+                self.store.compare_set(CAUSE, "", json.dumps(said))
+            self._hear()
+        close()
+        with suppress(RuntimeError):
+            self.store.wait([f"heard/{rank}" for rank in range(self.place.size)], PATIENCE)
+
+    def heard(self, error: Exception) -> RankError:
+        """The error for a wait that came to nothing: why another process ended."""
+        self.ended = True
+        try:
+            self.store.wait([CAUSE], PATIENCE)
+            said = json.loads(self.store.get(CAUSE))
+        except (RuntimeError, ValueError):
+            return RankError(
+                f"another of the {self.place.size} processes has ended or cannot be reached, and has not said why "
+                f"({str(error).splitlines()[0]:.160}); it was killed, or its machine or network is gone: start all of "
+                "them again, and the run goes on from its last checkpoint"
+            )
+        return RankError(f"process {said['rank']} of {self.place.size} ended by {said['why']}")
+
+    def _hear(self) -> None:
+        self.ended = True
+        self.store.set(f"heard/{self.place.rank}", "")
