@@ -122,11 +122,18 @@ def train(
     file: Annotated[Path, typer.Argument(metavar="RUNFILE", help="A run file, YAML or .py.")],
     overrides: Overrides = None,
     check: Annotated[bool, typer.Option("--check", help="Check everything and print the run; train nothing.")] = False,
+    nproc: Annotated[
+        int, typer.Option("--nproc", metavar="N", help="Processes of this machine that share the run; else: torchrun.")
+    ] = 1,
 ) -> None:
     """Train what a run file says; a run that was stopped goes on where it was."""
     from ofasys.cli.train import train as begin
+    from ofasys.cli.train import train_together
 
-    begin(file, overrides or [], check)
+    if nproc == 1 or check:
+        begin(file, overrides or [], check)
+    elif status := train_together(file, overrides or [], nproc):
+        raise typer.Exit(status)
 
 
 @app.command()

@@ -50,7 +50,7 @@ def joined() -> Iterator[Ranks]:
     try:
         yield ranks
         with ranks.heard():
-            dist.barrier(group=ranks.control)  # nobody leaves while another may still wait
+            dist.barrier()  # nobody leaves while another may still wait
     except BaseException as error:
         assert ranks.words is not None
         ranks.words.say(error, close)
@@ -86,7 +86,7 @@ def _meet(place: Place) -> Ranks:
             f"{os.environ['MASTER_PORT']} ({str(error).splitlines()[0]:.160}); start all of them, with the same "
             "address, a port that is free, and a network between them"
         ) from error
-    return Ranks(place, dist.group.WORLD, LastWords(store, place))
+    return Ranks(place, LastWords(store, place))
 
 
 def _seconds() -> float:

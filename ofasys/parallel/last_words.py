@@ -8,10 +8,11 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from ofasys.errors import OfasysError, RankError
+from ofasys.errors import RankError
 from ofasys.parallel.place import Place
 
-PATIENCE = timedelta(seconds=10)  # that others have to hear why a process ends, and that its reason is waited for
+PATIENCE = timedelta(seconds=10)  # that others have to hear why a process ends
+BRIEFLY = timedelta(seconds=1)  # enough where the others know already: whoever ends says why before it closes anything
 CAUSE = "cause"  # of the end of the run: what the first that failed said
 
 
@@ -20,34 +21,34 @@ class LastWords:
 
     def __init__(self, store: Any, place: Place) -> None:
         self.store, self.place = store, place
-        self.ended = False
+        self.missed = False  # that another ended was noticed, and not its reason
+        self.known = False  # why the run ends
+        self.were_heard = False
 
     def say(self, error: BaseException, close: Callable[[], None]) -> None:
         """This process ends by an error: say so, close what others wait at, and stay until they have heard it."""
-        kind = "" if isinstance(error, OfasysError) and not type(error).__doc__ else f"{type(error).__name__}: "
-        said = {"rank": self.place.rank, "why": f"{kind}{error}".strip(": ")}
+        said = {"rank": self.place.rank, "why": f"{type(error).__name__}: {error}".removesuffix(": ")}
         with suppress(RuntimeError):  # the store is gone with the process that held it
-            if not self.ended:
+            if not (self.known or self.missed):
                 self.store.compare_set(CAUSE, "", json.dumps(said))
-            self._hear()
+            self.store.set(f"heard/{self.place.rank}", "")
         close()
         with suppress(RuntimeError):
-            self.store.wait([f"heard/{rank}" for rank in range(self.place.size)], PATIENCE)
+            everyone = [f"heard/{rank}" for rank in range(self.place.size)]
+            self.store.wait(everyone, 2 * BRIEFLY if self.missed else PATIENCE)
+            self.were_heard = True
 
     def heard(self, error: Exception) -> RankError:
         """The error for a wait that came to nothing: why another process ended."""
-        self.ended = True
         try:
-            self.store.wait([CAUSE], PATIENCE)
+            self.store.wait([CAUSE], BRIEFLY)
             said = json.loads(self.store.get(CAUSE))
         except (RuntimeError, ValueError):
+            self.missed = True
             return RankError(
                 f"another of the {self.place.size} processes has ended or cannot be reached, and has not said why "
                 f"({str(error).splitlines()[0]:.160}); it was killed, or its machine or network is gone: start all of "
                 "them again, and the run goes on from its last checkpoint"
             )
+        self.known = True
         return RankError(f"process {said['rank']} of {self.place.size} ended by {said['why']}")
-
-    def _hear(self) -> None:
-        self.ended = True
-        self.store.set(f"heard/{self.place.rank}", "")

@@ -26,14 +26,19 @@ class Ranks:
     where another process has ended, saying why.
     """
 
-    def __init__(self, place: Place, control: Any = None, words: LastWords | None = None) -> None:
-        self.place, self.control, self.words = place, control, words
+    def __init__(self, place: Place, words: LastWords | None = None) -> None:
+        self.place, self.words = place, words
         self.rank, self.size, self.first = place.rank, place.size, place.first
 
     @property
     def several(self) -> bool:
         """Whether there are others."""
         return self.size > 1
+
+    @property
+    def spoken_for(self) -> bool:
+        """Whether this process has ended by an error that the first has heard of, and tells."""
+        return self.words is not None and self.words.were_heard and not self.first
 
     def numbers(self, own: Sequence[int]) -> np.ndarray:
         """What all say, each as many whole numbers: (size, n) int64, by rank."""
@@ -42,7 +47,7 @@ class Ranks:
         mine = torch.tensor(own, dtype=torch.int64)
         found = [torch.empty_like(mine) for _ in range(self.size)]
         with self.heard():
-            dist.all_gather(found, mine, group=self.control)
+            dist.all_gather(found, mine)
         return torch.stack(found).numpy()
 
     def objects(self, what: str, own: Any) -> list[Any]:
@@ -54,7 +59,7 @@ class Ranks:
             return [own]
         found: list[Any] = [None] * self.size
         with self.heard():
-            dist.all_gather_object(found, (what, own), group=self.control)
+            dist.all_gather_object(found, (what, own))
         for rank, (other, _) in enumerate(found):
             if other != what:
                 raise RankError(

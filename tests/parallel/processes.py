@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import socket
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
 from ofasys.errors import OfasysError
 
-SECONDS = 60  # after which a process that still waits is a failure of the test
+SECONDS = 20  # after which a process that still waits is a failure of the test
 
 
 @dataclass
@@ -30,25 +33,29 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def on_ranks(size: int, do: Callable[..., Any], *args: Any, address: Callable[[int], str] | None = None) -> list[Ended]:
-    """do(rank, *args) in `size` processes that find each other as torchrun's do. A process that hangs is ended."""
+def on_ranks(size: int, do: Callable[..., Any], *args: Any, **settings: Any) -> list[Ended]:
+    """do(rank, *args, **settings) in `size` processes that find each other as torchrun's do.
+
+    One that hangs is ended.
+    """
     context, port = get_context("fork"), str(free_port())
     environment = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     begun = []
     for rank in range(size):
         mine, theirs = context.Pipe(duplex=False)
         own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OFASYS_RANK_TIMEOUT": str(SECONDS / 2)}
-        process = context.Process(target=_begin, args=(theirs, own, do, rank, args))
+        process = context.Process(target=_begin, args=(theirs, own, partial(do, rank, *args, **settings)))
         process.start()
         theirs.close()
         begun.append((process, mine))
     return [_end(process, pipe) for process, pipe in begun]
 
 
-def _begin(pipe: Any, environment: dict[str, str], do: Callable[..., Any], rank: int, args: tuple[Any, ...]) -> None:
+def _begin(pipe: Any, environment: dict[str, str], do: Callable[[], Any]) -> None:
     os.environ.update(environment)
+    faulthandler.dump_traceback_later(SECONDS - 5, file=sys.__stderr__)  # one that hangs says where
     try:
-        pipe.send(Ended(do(rank, *args)))
+        pipe.send(Ended(do()))
     except BaseException as error:
         pipe.send(Ended(error=f"{type(error).__name__}: {error}"))
         if not isinstance(error, OfasysError | SystemExit | KeyboardInterrupt):
@@ -57,7 +64,10 @@ def _begin(pipe: Any, environment: dict[str, str], do: Callable[..., Any], rank:
 
 
 def _end(process: Any, pipe: Any) -> Ended:
-    found = pipe.recv() if pipe.poll(SECONDS) else Ended(error="it hung")
+    try:
+        found = pipe.recv() if pipe.poll(SECONDS) else Ended(error="it hung")
+    except EOFError:
+        found = Ended(error="it was killed")
     process.join(10)
     if process.exitcode is None:
         process.kill()
