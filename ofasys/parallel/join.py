@@ -14,6 +14,7 @@ from torch import distributed as dist
 
 from ofasys.errors import ConfigError
 from ofasys.parallel.last_words import LastWords
+from ofasys.parallel.meeting import fresh_name
 from ofasys.parallel.place import Place
 from ofasys.parallel.ranks import ALONE, Ranks
 
@@ -24,7 +25,6 @@ SECONDS = 1800.0
 _log = logging.getLogger("ofasys")
 _here: list[Ranks] = []  # while joined
 _store: list[Any] = []  # of this process, for all the runs it makes
-_times = 0
 
 
 @contextmanager
@@ -63,7 +63,6 @@ def joined() -> Iterator[Ranks]:
 
 def _meet(place: Place) -> Ranks:
     """Find the others. Errors: ConfigError where they do not come in time."""
-    global _times
     if dist.is_initialized():
         raise ConfigError(
             "torch.distributed is initialised already; leave init_process_group to the run: it begins and ends its own"
@@ -72,8 +71,7 @@ def _meet(place: Place) -> Ranks:
     try:
         if not _store:
             _store.append(next(dist.rendezvous("env://", timeout=wait))[0])
-        _times += 1
-        store = dist.PrefixStore(f"ofasys/{_times}", _store[0])
+        store = dist.PrefixStore(fresh_name(_store[0], place, wait.total_seconds()), _store[0])
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(place.local % torch.cuda.device_count())

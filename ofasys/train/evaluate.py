@@ -175,7 +175,7 @@ def answer_rows(
     """
     rows = spread_rows(len(task.source(split)), limit)
     found, columns = Answered(Judged()), set[str]()
-    with model.answering(), model.computing():
+    with model.answering():
         for number, numbers in place.share(list(enumerate(sequential(len(rows), batch_size)))):
             own = _answered(model, task, split, program, rows[numbers].tolist(), columns, stop)
             found.take(own)
@@ -215,7 +215,8 @@ def _answered(
         found.rows.append(row)
         found.references.append(truth)
     if samples:
-        memory = found.judged.add(model, program, samples)
+        with model.computing():  # rows are read in the precision they always are
+            memory = found.judged.add(model, program, samples)
         answers = flow.generate(model, program, samples, task.generate, found.rows, memory)
         found.answers = [ways[0] for ways in answers]
         made = zip(samples, found.answers, strict=True)

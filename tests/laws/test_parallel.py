@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # which DistributedDataParallel imports: once here, and not in each process
 from torch.nn.parallel import DistributedDataParallel
 
 from ofasys import GeneralistModel

@@ -15,7 +15,7 @@ from typing import Any
 
 from ofasys.errors import OfasysError
 
-SECONDS = 20  # after which a process that still waits is a failure of the test
+SECONDS = 60  # after which a process that still waits is a failure of the test
 
 
 @dataclass

@@ -7,12 +7,15 @@ import os
 import platform
 import signal
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+from torch.distributed import HashStore
 
 from ofasys import Trainer
-from ofasys.parallel import joined
+from ofasys.parallel import Place, joined
+from ofasys.parallel.meeting import fresh_name
 from tests.parallel.processes import Ended, on_ranks
 from tests.parallel.test_laws import At, rows_of, same_lines, same_weights, together, train
 from tests.train import tiny
@@ -188,3 +191,32 @@ def test_one_run_after_another() -> None:
         return first, label(rank, None)
 
     assert together(on_ranks(2, several)) == [(5, 5), (5, 5)]
+
+
+def test_what_was_said_in_a_meeting_before_misleads_nobody() -> None:
+    """Two rounds in one store, as torchrun has it: the second begins while words of the first stand there."""
+    store = HashStore()
+    places = [Place(rank, 3) for rank in range(3)]
+
+    def meet(place: Place, names: dict[int, str], late: Event) -> None:
+        if place.rank == 2:
+            late.wait(10)
+        names[place.rank] = fresh_name(store, place, 20)
+
+    before: dict[int, str] = {}
+    for _ in range(3):
+        names, late = dict[int, str](), Event()
+        threads = [Thread(target=meet, args=(place, names, late)) for place in places]
+        for thread in threads:
+            thread.start()
+        while before and json.loads(store.get("meeting"))[0] in before.values():
+            pass  # the first has not yet named the meeting anew
+        assert not names
+        late.set()
+        for thread in threads:
+            thread.join()
+        assert len(set(names.values())) == 1
+        assert not set(names.values()) & set(before.values())
+        before |= {len(before): names[0]}
+    with pytest.raises(RuntimeError, match="not all of 3 came within"):
+        fresh_name(store, places[0], 0.2)

@@ -1,0 +1,55 @@
+"""How processes that were started anew find each other in a store that still holds what was said before.
+
+torchrun keeps one store for all its rounds, and so does a process that makes several runs: whoever reads too early
+finds addresses of processes that are gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from typing import Any
+
+from ofasys.parallel.place import Place
+
+PAUSE = 0.05  # seconds between two looks
+
+
+def fresh_name(store: Any, place: Place, seconds: float) -> str:
+    """A name that all processes of this meeting know, and none before had.
+
+    Each says a word that it draws. The first names the meeting by all words that stand there, which may be old ones,
+    and again as they change, until each has said that its own word is among them. Errors: RuntimeError where some do
+    not come in time.
+    """
+    word, until = secrets.token_hex(8), time.monotonic() + seconds
+    store.set(f"word/{place.rank}", word)
+    while time.monotonic() < until:
+        name = _named(store, place) if place.first else _heard(store, place, word)
+        if name is not None:
+            return name
+        time.sleep(PAUSE)
+    raise RuntimeError(f"not all of {place.size} came within {seconds:g} seconds")
+
+
+def _named(store: Any, place: Place) -> str | None:
+    """Of the first process: name the meeting by the words that stand there; the name once all have agreed to it."""
+    words = [store.get(f"word/{rank}").decode() for rank in range(place.size)]
+    name = hashlib.blake2b(" ".join(words).encode(), digest_size=8).hexdigest()
+    store.set("meeting", json.dumps([name, words]))
+    if not store.check([f"{name}/agreed/{rank}" for rank in range(1, place.size)]):
+        return None
+    store.set(f"{name}/begun", "")
+    return name
+
+
+def _heard(store: Any, place: Place, word: str) -> str | None:
+    """Of the others: agree to a name that has this process's word in it; the name once all have."""
+    name, words = json.loads(store.get("meeting"))
+    if words[place.rank] != word:
+        return None
+    store.set(f"{name}/agreed/{place.rank}", "")
+    begun: bool = store.check([f"{name}/begun"])
+    return name if begun else None
