@@ -33,7 +33,11 @@ def test_two_machines_of_which_a_process_is_killed(tmp_path: Path) -> None:
         begun.append(
             subprocess.Popen([*command, str(tmp_path / "two")], env=environment, stderr=subprocess.PIPE, text=True)
         )
-    said = [process.communicate(timeout=180)[1] for process in begun]
+    try:
+        said = [process.communicate(timeout=180)[1] for process in begun]
+    finally:
+        for process in begun:
+            process.terminate()  # it ends its own
     assert [process.returncode for process in begun] == [0, 0], "\n".join(said)
     elastic.train(tmp_path / "one")
     drawn = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one-0", "two-0", "two-1")]
