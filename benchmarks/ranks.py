@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ofasys import GeneralistModel, Task
 from ofasys.flow import collate, preprocess
-from ofasys.parallel import joined
+from ofasys.parallel.join import joined
 from ofasys.program.program import Program
 from ofasys.types import Batch
 

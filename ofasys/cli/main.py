@@ -127,13 +127,13 @@ def train(
     ] = 1,
 ) -> None:
     """Train what a run file says; a run that was stopped goes on where it was."""
-    from ofasys.cli.train import train as begin
-    from ofasys.cli.train import train_together
+    if nproc != 1 and not check:
+        from ofasys.cli.together import train_together
 
-    if nproc == 1 or check:
-        begin(file, overrides or [], check)
-    elif status := train_together(file, overrides or [], nproc):
-        raise typer.Exit(status)
+        raise typer.Exit(train_together(file, overrides or [], nproc))
+    from ofasys.cli.train import train as begin
+
+    begin(file, overrides or [], check)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 from ofasys.cli.document import shown
 from ofasys.cli.runfile import RESOLVED, read_run, resolved
 from ofasys.cli.show import figure, note, say, table
-from ofasys.errors import ConfigError, OfasysError
+from ofasys.errors import OfasysError
 from ofasys.hub.folder import log_lines, step_of
-from ofasys.parallel import ALONE, Place, joined
-from ofasys.parallel.launch import launch
+from ofasys.parallel.join import joined
+from ofasys.parallel.ranks import ALONE
 from ofasys.train import one_run
 from ofasys.train.record import RECORD
 
@@ -34,16 +33,6 @@ def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
         if not ranks.spoken_for:
             raise
         raise SystemExit(USER_ERROR) from None
-
-
-def train_together(path: Path, overrides: Sequence[str], processes: int) -> int:
-    """Train what a run file says, in so many processes of this machine; the exit status."""
-    if processes < 1:
-        raise ConfigError(f"--nproc is {processes}; it is 1 or more")
-    if Place.told().size > 1:
-        raise ConfigError(f"--nproc is {processes}, and another launcher has begun this process; leave --nproc out")
-    command = [sys.executable, "-m", "ofasys.cli.main", "train", str(path), *overrides]
-    return launch(command, processes)
 
 
 def _train(path: Path, overrides: Sequence[str], check: bool, first: bool) -> None:

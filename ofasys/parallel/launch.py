@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ofasys.parallel.place import ADDRESS, LOCAL, PORT, RANK, SIZE
@@ -36,7 +36,8 @@ def launch(command: Sequence[str], processes: int) -> int:
             if any(process.returncode for process in begun):
                 _end(begun)
             else:
-                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+                with suppress(ChildProcessError):  # the last was met while a signal was given on
+                    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
     failed = [process.returncode for process in begun if process.returncode]
     status = begun[0].returncode or (failed[0] if failed else 0)
     return status if status >= 0 else 128 - status

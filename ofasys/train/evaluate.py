@@ -18,7 +18,8 @@ from ofasys.errors import DataError, LoadingError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.metric import Confusion, Metric
 from ofasys.modality import Context
-from ofasys.parallel import ALONE, Place, Ranks
+from ofasys.parallel.place import Place
+from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.planner import Repeat
 from ofasys.program.answer import Answer
 from ofasys.program.batch import to_device

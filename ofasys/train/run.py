@@ -13,7 +13,7 @@ import torch
 
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
-from ofasys.parallel import ALONE, Ranks
+from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.task.loader import Assembler, Ticket, deliveries
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked, look_ahead

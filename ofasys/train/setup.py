@@ -13,7 +13,7 @@ import torch
 from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
-from ofasys.parallel import ALONE, Ranks
+from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.program.program import Program
 from ofasys.task.schedule import Entry, Ledger
 from ofasys.task.task import Task

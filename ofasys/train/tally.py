@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from ofasys.parallel import Place, Ranks
+from ofasys.parallel.place import Place
+from ofasys.parallel.ranks import Ranks
 from ofasys.task.loader import Bad, Delivery
 from ofasys.types import Batch
 

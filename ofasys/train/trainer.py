@@ -15,7 +15,8 @@ from ofasys.arguments import TRAINER_CALLED, arguments
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.ofasys import OFASys
-from ofasys.parallel import Place, joined
+from ofasys.parallel.join import joined
+from ofasys.parallel.place import Place
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ofasys.criterion.contrast import Contrast, mean_of
-from ofasys.parallel import joined
+from ofasys.parallel.join import joined
 from ofasys.parallel.sharing import sharing
 from ofasys.types import SlotPrediction, SlotTargets
 from tests.parallel.processes import on_ranks

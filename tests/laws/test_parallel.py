@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ofasys import GeneralistModel
 from ofasys.flow import collate, preprocess
-from ofasys.parallel import joined
+from ofasys.parallel.join import joined
 from ofasys.program.program import Program
 from tests.laws.test_accumulate import CONFIG, LINES, ROWS, task
 from tests.parallel.processes import on_ranks

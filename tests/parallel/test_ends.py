@@ -14,8 +14,9 @@ import pytest
 from torch.distributed import HashStore
 
 from ofasys import Trainer
-from ofasys.parallel import Place, joined
+from ofasys.parallel.join import joined
 from ofasys.parallel.meeting import fresh_name
+from ofasys.parallel.place import Place
 from tests.parallel.processes import Ended, on_ranks
 from tests.parallel.test_laws import At, rows_of, same_lines, same_weights, together, train
 from tests.train import tiny
