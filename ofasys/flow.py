@@ -140,8 +140,8 @@ def embed(
     Errors: DataError for a bad row, ConfigError while another thread trains the model.
     """
     readers = [Reader(program, row, root=root) for row in rows]
-    streams = [reader.source(view) for reader in readers]
-    places = [reader.places(stream)[view] for reader, stream in zip(readers, streams, strict=True)]
+    read = [reader.source(view) for reader in readers]
+    streams, places = [stream for stream, _ in read], [spans[view] for _, spans in read]
     with model.answering(), model.computing():
         return embedded_view(model, program, view, streams, places)
 

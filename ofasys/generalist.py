@@ -194,8 +194,7 @@ class GeneralistModel(nn.Module):
 
     def tokens_at(self, program: Program, states: States, targets: TokenTargets) -> Prediction:
         """The states that predict tokens, and the output rows they choose from."""
-        constraint = program.stages[targets.stage].constraint
-        assert constraint is not None
+        constraint = program.constraint_of(targets.stage)
         assert states.target is not None
         group = constraint.classes[targets.group]
         if group.contiguous:

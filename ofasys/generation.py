@@ -17,10 +17,9 @@ from ofasys.generator.options import SearchOptions
 from ofasys.generator.rank import rank
 from ofasys.generator.search import Hypothesis
 from ofasys.modality import plugin
-from ofasys.planner.slot import SlotPlan
 from ofasys.program.answer import Answer
 from ofasys.program.batch import side_batch, source_targets, sources, target_side, to_device, token_features
-from ofasys.program.program import Program, Stage
+from ofasys.program.program import Program, Stage, TokenStage, ValueStage
 from ofasys.program.steps import Opening, StepDecoder, ValueContinuation
 from ofasys.types import Hidden, Sample, SlotFeatures, SlotTargets, States, Stream, TokenSpan, ValueSpan
 
@@ -57,7 +56,7 @@ class Generation:
         stages = self.program.stages
         for number, stage in enumerate(stages[:-1]):
             self.take(number, stage)
-        if stages and stages[-1].slot is None and not any(map(_decided, stages[:-1])):
+        if stages and isinstance(stages[-1], TokenStage) and not any(stage.chosen for stage in stages[:-1]):
             return [
                 answers_of(parts, hypotheses, found)
                 for parts, hypotheses, found in zip(
@@ -74,10 +73,10 @@ class Generation:
 
     def take(self, number: int, stage: Stage) -> None:
         """One stage of the target, of all samples."""
-        if stage.slot is None:
+        if isinstance(stage, TokenStage):
             self.take_tokens(number)
         else:
-            self.take_value(number, self.program.plan.slots[stage.slot], stage.drawn)
+            self.take_value(number, stage)
 
     def stream(self, features: Sequence[Sequence[tuple[str, SlotFeatures]]]) -> Stream:
         """Source features -> their stream."""
@@ -131,8 +130,7 @@ class Generation:
     def search(self, number: int, options: SearchOptions) -> Sequence[Sequence[Hypothesis]]:
         """The hypotheses of a stage of tokens, per sample."""
         model, program = self.model, self.program
-        constraint = program.stages[number].constraint
-        assert constraint is not None
+        constraint = program.constraint_of(number)
         prefixes = [
             run.prefix for run in (sample.target[number] for sample in self.samples) if isinstance(run, TokenSpan)
         ]
@@ -142,10 +140,10 @@ class Generation:
         begun = max(map(len, prefixes)) + int(decoder.order.max())
         room = model.engine.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
         options = replace(options, max_length=max(1, min(options.max_length, room)))
-        if program.generator.ranks and constraint.start != constraint.accept:
+        if program.plan.generator.ranks and constraint.start != constraint.accept:
             scores = rank(decoder, constraint, prefixes, normalise=options.normalise)
             return [labels_by(row, program, constraint, options.n_best) for row in scores]
-        find = (SEARCH if program.generator.ranks else program.generator).resolve()
+        find = (SEARCH if program.plan.generator.ranks else program.plan.generator).resolve()
         found: Sequence[Sequence[Hypothesis]] = find(decoder, constraint, prefixes, options, sources=list(self.seeds))
         return found
 
@@ -165,9 +163,10 @@ class Generation:
             features = token_features(self.program, number, run.prefix, best.tokens, best.states)
             self.before[i].append(("tokens", features))
 
-    def take_value(self, number: int, slot: SlotPlan, drawn: bool) -> None:
+    def take_value(self, number: int, stage: ValueStage) -> None:
         """A value that is no tokens: as it was given, or drawn by its slot's generator, all samples at once."""
-        if not drawn:
+        slot = self.program.plan.slots[stage.slot]
+        if not stage.chosen:
             for i, sample in enumerate(self.samples):
                 whole = sample.target[number]
                 assert isinstance(whole, ValueSpan)
@@ -204,11 +203,6 @@ class Generation:
     def seed(self, number: int, stage: int) -> int:
         """What the draws of one value of a sample are a function of."""
         return ((self.options.seed * 1_000_003 + number) * 1_009 + stage) % 2**63
-
-
-def _decided(stage: Stage) -> bool:
-    """Whether something was chosen or drawn in a stage, not only given."""
-    return stage.drawn or (stage.constraint is not None and stage.constraint.start != stage.constraint.accept)
 
 
 def answers_of(parts: Sequence[Part], hypotheses: Sequence[Hypothesis], found: Mapping[int, Any]) -> Sequence[Answer]:

@@ -101,7 +101,24 @@ class Loop:
     items: tuple[Item, ...]
 
 
-Item = Forced | Given | Free | Fixed | OneOf | Continuous | Loop
+@dataclass(frozen=True)
+class Branch:
+    """A token of a range says which way the sentence goes on; then come the items of the parts that stand on it."""
+
+    slot: int
+    """Whose loss that token is."""
+    range: str
+    parts: tuple[tuple[Item, ...], ...]
+    ways: tuple[tuple[int, ...], ...]
+    """Of each token of the range, the parts that stand, in order."""
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """Of all parts."""
+        return tuple(item for part in self.parts for item in part)
+
+
+Item = Forced | Given | Free | Fixed | OneOf | Continuous | Loop | Branch
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -240,21 +257,6 @@ class Sample:
         (run,) = self.target
         assert isinstance(run, TokenSpan)
         return run
-
-    @property
-    def prefix(self) -> np.ndarray:
-        """Of the only span."""
-        return self.run.prefix
-
-    @property
-    def tokens(self) -> np.ndarray | None:
-        """Of the only span."""
-        return self.run.tokens
-
-    @property
-    def states(self) -> np.ndarray | None:
-        """Of the only span."""
-        return self.run.states
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def test_nothing_learns_from_end_marks_alone(tiny):
     for name in ("caption", "language", "two", "infill"):
         made = tiny.program(name)
         for sample in tiny.samples(name):
-            assert sample.tokens[0] != made.symbols.end
+            assert sample.run.tokens[0] != made.symbols.end
 
 
 def test_a_task_whose_rows_are_all_bad_stops(tiny, tmp_path):
@@ -205,7 +205,7 @@ def test_max_length_does_not_count_the_prompt(tiny):
     made = tiny.program("prompted")
     row = {"sent1": "a big dog on the green hill", "sent2": "a small cat"}
     sample = flow.preprocess(made, row, target=False)
-    assert len(sample.prefix) > 13
+    assert len(sample.run.prefix) > 13
     out = answering(tiny, "prompted").inference(tiny.INSTRUCTIONS["prompted"], data=row, max_length=5)
     assert out.label in tiny.LABELS["label"]
     free = flow.bind(tiny.model(), plan("-> can text1 [TEXT:sent1,no_loss] imply text2 [TEXT:sent2,no_loss]? [TEXT:t]"))
@@ -321,7 +321,7 @@ def test_forms_that_were_silently_prose_are_read(text, columns):
 def test_names_of_any_script(tiny, column):
     made = flow.bind(tiny.model(), plan(f'[TEXT:q] -> [TEXT:"{column}"]'))
     sample = flow.preprocess(made, {"q": "what", column: "cat"})
-    assert made.symbols.decode(sample.tokens) == "cat"
+    assert made.symbols.decode(sample.run.tokens) == "cat"
     with pytest.raises(DataError, match=column):
         flow.preprocess(made, {"q": "what"})
 
@@ -336,11 +336,11 @@ def test_two_targets_are_two_values(tiny):
     """There: joined to one target, one undivided text; or decoded wholly as the modality of the first."""
     made = tiny.program("two")
     sample = tiny.samples("two")[0]
-    value = flow.postprocess(made, sample, tiny.answer(sample.tokens))
+    value = flow.postprocess(made, sample, tiny.answer(sample.run))
     assert value == {name: tiny.ROWS["two"][0][name] for name in ("first", "second", "group")}
     mixed = flow.bind(tiny.model(), plan("[IMAGE:i] -> [BOX:b] [TEXT:a]", settings=tiny.SETTINGS))
     sample = flow.preprocess(mixed, {"i": tiny.picture(), "b": [1, 2, 3, 4], "a": "a red cat"})
-    value = flow.postprocess(mixed, sample, tiny.answer(sample.tokens))
+    value = flow.postprocess(mixed, sample, tiny.answer(sample.run))
     assert value["a"] == "a red cat"
     assert value["b"] == pytest.approx([1, 2, 3, 4], abs=0.05)
     assert set(torch.cat([g.slots for g in flow.collate(mixed, [sample]).targets]).tolist()) == {1, 2}
@@ -364,7 +364,7 @@ def test_an_attribute_reaches_its_slot(tiny):
     made = flow.bind(tiny.model(), plan("[TEXT:x,max_length=2] -> [TEXT:t,uncased]"))
     sample = flow.preprocess(made, {"x": "a red cat and a blue dog", "t": "CAT"})
     assert sample.source[0][1].length == 2
-    assert made.preprocessors[1].postprocess(sample.tokens, Context()) == "cat"
+    assert made.preprocessors[1].postprocess(sample.run.tokens, Context()) == "cat"
 
 
 # --- the process ------------------------------------------------------------------------------------------------------

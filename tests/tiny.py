@@ -134,9 +134,9 @@ def samples(name, rows=None, **more):
     return [flow.preprocess(program(name), row, **more) for row in (ROWS[name] if rows is None else rows)]
 
 
-def answer(tokens):
-    """The answer that these tokens are."""
-    return Answer.of(Hypothesis(tokens, np.zeros(len(tokens)), 0.0, 0.0, True))
+def answer(run):
+    """The answer that these tokens, with their states, are."""
+    return Answer.of(Hypothesis(run.tokens, run.states, 0.0, 0.0, True))
 
 
 @torch.no_grad()
@@ -144,7 +144,7 @@ def losses(which, samples):
     """(losses of each predicted token, per sample, in order) of one batch."""
     batch = flow.collate(which, samples)
     made = flow.emit(model(), which, flow.compute(model(), flow.adapt(model(), batch)), batch)
-    ends = np.cumsum([len(s.prefix) + len(s.tokens) - 1 for s in samples])
+    ends = np.cumsum([len(s.run.prefix) + len(s.run.tokens) - 1 for s in samples])
     found = [{} for _ in samples]
     for p in made:
         logits = p.hidden @ p.candidates.T

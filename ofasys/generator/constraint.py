@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -28,16 +28,15 @@ UNLIMITED = np.iinfo(np.int64).max // 4
 
 @dataclass(frozen=True, eq=False)
 class EmissionClass:
-    """States whose scores are taken over one list of candidates.
-
-    candidates (U,): token ids, sorted. lo, hi: the same as a slice where the candidates are consecutive, else 0, 0.
-    masked: the states of this class differ in what they allow (a trie); otherwise each allows all candidates.
-    """
+    """States whose scores are taken over one list of candidates."""
 
     candidates: Ints
+    """(U,) token ids, sorted."""
     lo: int
+    """The same as a slice where the candidates are consecutive, else 0, 0."""
     hi: int
     masked: bool
+    """The states of this class differ in what they allow (a trie); otherwise each allows all candidates."""
 
     @property
     def contiguous(self) -> bool:
@@ -47,61 +46,71 @@ class EmissionClass:
 
 @dataclass(frozen=True, eq=False)
 class Trie:
-    """The states of one closed set that is spelled in tokens, `L` labels; its inner states are numbered level by level.
-
-    root: where a label begins. levels (depth + 1,): level d is the states levels[d]..levels[d + 1] - 1. parent (n,): of
-    each inner state, the first of them levels[0]. last (L,): the state after which each label, in the order they were
-    given, is closed by the end mark.
-    """
+    """The states of one closed set that is spelled in tokens, `L` labels; inner states are numbered level by level."""
 
     root: int
+    """Where a label begins."""
     levels: Ints
+    """(depth + 1,) level d is the states levels[d]..levels[d + 1] - 1."""
     parent: Ints
+    """(n,) of each inner state, the first of them levels[0]."""
     last: Ints
+    """(L,) the state after which each label, in the order they were given, is closed by the end mark."""
 
 
 @dataclass(frozen=True, eq=False)
 class Constraint:
-    """A frozen automaton over token ids. Made by `bind`.
-
-    lo, hi, next (S,): the range edge: tokens lo..hi-1 lead to next; lo == hi where there is none. first (S+1,), token
-    (E,), to (E,): single edges of state s are first[s]..first[s+1]-1, tokens ascending. slot_of (S,): the slot whose
-    token is emitted here; -1 in prompt text, at loop heads that wait for a prompt, and at accept. class_of (S,): index
-    into `classes`; -1 where nothing is to choose (prompt text, accept). single (S,): the only token allowed, else -1.
-    stoppable (S,): `end` is allowed here and something else too (free text, loop heads). text (S,): the state's range
-    edge is free text, which min_length and n-gram rules speak of. limit (S,): how many more tokens the free text may
-    take from this state on (UNLIMITED where nothing says). reserve (S,): tokens to keep in hand from here when every
-    text closes at once and every loop stops (the longest label is counted; the closing mark that ends the whole
-    sentence is not). trie_of (S,): the closed set, index into `tries`, a label of which begins or goes on here; else
-    -1. labels: whether all that is chosen is out of closed sets, and nothing is repeated. inside (S,): the same if a
-    stoppable state goes on instead of stopping: one token and all that must follow. grid (S, 2): (y, x) of the token
-    emitted here, -1 where it has none; None where no token has. seconds: what binding took, tokenising of prompts
-    included.
-    """
+    """A frozen automaton over token ids. Made by `bind`."""
 
     start: int
     accept: int
+    """The state of a sentence that is done; it emits nothing."""
     end: int
+    """The end mark."""
     lo: Ints
+    """(S,) the range edge: tokens lo..hi-1 lead to `next`; lo == hi where there is none."""
     hi: Ints
+    """(S,)"""
     next: Ints
+    """(S,)"""
     first: Ints
+    """(S + 1,) the single edges of state s are first[s]..first[s + 1] - 1, tokens ascending."""
     token: Ints
+    """(E,) of each single edge."""
     to: Ints
+    """(E,) the state it leads to."""
     slot_of: Ints
+    """(S,) the slot whose token is emitted here; -1 in prompt text, at loop heads that wait for a prompt, at accept."""
     class_of: Ints
+    """(S,) index into `classes`; -1 where nothing is to choose (prompt text, accept)."""
     single: Ints
+    """(S,) the only token allowed, else -1."""
     stoppable: Bools
+    """(S,) `end` is allowed here and something else too (free text, loop heads)."""
+    loops: Bools
+    """(S,) a round of a loop begins here, and the end mark leaves it."""
+    forks: Bools
+    """(S,) a token here says which way the sentence goes on."""
     text: Bools
+    """(S,) the range edge is free text, which min_length and n-gram rules speak of."""
     limit: Ints
+    """(S,) how many more tokens the free text may take from this state on; UNLIMITED where nothing says."""
     reserve: Ints
+    """(S,) tokens to keep in hand from here when every text closes at once and every loop stops. The longest label and
+    the longest way on are counted; the closing mark that ends the whole sentence is not.
+    """
     inside: Ints
+    """(S,) the same if a stoppable state goes on instead of stopping: one token and all that must follow."""
     trie_of: Ints
+    """(S,) index into `tries` of the closed set a label of which begins or goes on here; else -1."""
     classes: tuple[EmissionClass, ...]
     tries: tuple[Trie, ...] = ()
     labels: bool = False
+    """All that is chosen is out of closed sets, and nothing is repeated."""
     grid: Ints | None = None
+    """(S, 2) (y, x) of the token emitted here, -1 where it has none. None where no token has."""
     seconds: float = field(default=0.0, compare=False)
+    """What binding took, tokenising of prompts included."""
 
     @property
     def states(self) -> int:
@@ -166,6 +175,12 @@ class Constraint:
             place = np.minimum(np.searchsorted(self._key, key), len(self._key) - 1)
             out = np.where((self._key[place] == key) & ~inside, self.to[place], out)
         return np.where(states < 0, -1, out)
+
+    def control(self, states: Ints, tokens: Ints) -> Bools:
+        """(T,): which of tokens (T,), emitted in states (T,), are part of no value but say how the sentence goes on:
+        the end marks that leave a loop, and those at a fork.
+        """
+        return self.forks[states] | (self.loops[states] & (tokens == self.end))
 
     def walk(self, tokens: Ints) -> Ints:
         """The state before each of tokens (T,), from start on. Runs inside a free text cost no Python per token."""
@@ -262,6 +277,8 @@ class _Builder:
         self.reserve: list[int] = []
         self.edges: list[tuple[Ints, Ints, Ints]] = []  # state, token, to
         self.stops: list[int] = []  # free texts and loop heads
+        self.loops: list[int] = []  # loop heads
+        self.forks: list[int] = []  # where a token says which way the sentence goes on
         self.grid: dict[int, tuple[int, int]] = {}  # state -> (y, x)
         self.groups: dict[tuple[object, ...], int] = {}
         self.classes: list[EmissionClass] = []
@@ -342,6 +359,10 @@ class _Builder:
                 if head is not None:
                     raise ValueError("a loop may not begin with a loop: the end mark would stop both")
                 return self.loop(inner, after)
+            case Branch():
+                if head is not None:
+                    raise ValueError("a loop may not begin with a branch")
+                return self.branch(item, after)
             case Given(slot) | Continuous(slot):
                 raise ValueError(f"slot {slot} is no choice among tokens: it is a stage of its own, or in a prefix")
         raise TypeError(f"{item!r} is not an item of a target sentence")
@@ -462,9 +483,23 @@ class _Builder:
         if not items:
             raise ValueError("a loop needs something to repeat")
         head = self.state()
+        self.loops.append(head)
         self.reserve[head] = self.closing(after)
         rest = self.sentence(items[1:], head)
         return self.item(items[0], rest, head, after)
+
+    def branch(self, item: Branch, after: int) -> int:
+        """A token for each way on, and the items of its parts."""
+        lo, hi = self.span(item.range)
+        if len(item.ways) > hi - lo:
+            raise ValueError(f"slot {item.slot}: {len(item.ways)} ways on, and {item.range!r} has {hi - lo} ids")
+        state = self.block(1, item.slot, self.spread(lo, lo + len(item.ways), stop=False))
+        self.forks.append(state)
+        begins = [self.sentence([one for part in way for one in item.parts[part]], after) for way in item.ways]
+        for number, begin in enumerate(begins):
+            self.edge(state, lo + number, begin)
+        self.reserve[state] = 1 + max(self.reserve[begin] for begin in begins)
+        return state
 
     def places(self, count: int) -> Ints | None:
         """(S, 2), or None where no state has a place in a grid."""
@@ -494,6 +529,8 @@ class _Builder:
         single[(hi - lo) + edges != 1] = -1
         stoppable = np.zeros(count, dtype=np.bool_)
         stoppable[self.stops] = True
+        loops, forks = np.zeros((2, count), dtype=np.bool_)
+        loops[self.loops], forks[self.forks] = True, True
         onward = np.where(hi > lo, reserve[after], 0)
         keep = token != self.end
         np.maximum.at(onward, state[keep], reserve[to[keep]])
@@ -514,6 +551,8 @@ class _Builder:
             class_of=group,
             single=single,
             stoppable=stoppable,
+            loops=loops,
+            forks=forks,
             text=np.array(self.text, dtype=np.bool_),
             limit=limit,
             reserve=reserve,

@@ -383,7 +383,7 @@ def _negative(
     """The row guidance leads away from. Errors: ConfigError where there is no guidance, or no one column for a text."""
     if prompt is None:
         return None
-    if program.dropped is None:
+    if program.plan.dropped is None:
         raise ConfigError(f"negative_prompt reaches no slot of {program.plan.instruction}; leave it out")
     options = [{**slot.values, **search.draw} for slot in program.plan.on("target") if slot.made_as.dropped]
     if all(values["guidance_weight"] == 1.0 for values in options):

@@ -161,7 +161,7 @@ class Output(Mapping[str, Any]):
             return "(no answer)"
         parts = []
         for group, slots in groupby(self._slots(), key=lambda slot: slot.group):
-            values = [self.values[slot.column] for slot in slots]
+            values = [self.values[slot.column] for slot in slots if self._stands(slot)]
             turns = [values] if group is None else list(zip(*values, strict=False))
             parts.append("; ".join(" ".join(map(_shown, turn)) for turn in turns) or "(none)")
         return " ".join(parts)
@@ -197,7 +197,11 @@ class Output(Mapping[str, Any]):
 
     def _writer(self, path: Path) -> tuple[SlotPlan, Part]:
         """The first slot whose value such a file holds, and what writes it."""
-        specs = ((slot, self.registry.spec(slot.modality).save) for slot in self._slots() if not slot.made_as.embedded)
+        specs = (
+            (slot, self.registry.spec(slot.modality).save)
+            for slot in self._slots()
+            if self._stands(slot) and not slot.made_as.embedded
+        )
         able = [(slot, part) for slot, part in specs if part is not None]
         for slot, part in able:
             if path.suffix.lower() in part.suffixes or not part.suffixes:
@@ -210,6 +214,10 @@ class Output(Mapping[str, Any]):
         if self.root is not None and isinstance(value, str) and len(value) < 4096 and Path(self.root, value).is_file():
             return Path(self.root, value)
         return value
+
+    def _stands(self, slot: SlotPlan) -> bool:
+        """Whether the answer has it: a slot in a pattern may be left out."""
+        return not slot.optional or self.values[slot.column] is not None
 
     def _slots(self) -> list[SlotPlan]:
         return list(self.plan.answered)

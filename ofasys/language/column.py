@@ -9,7 +9,7 @@ from typing import Any
 from ofasys.errors import DataError
 
 from .option import Side
-from .tree import Repetition, Sentence, Slot, slots_of
+from .tree import Alternatives, Repetition, Sentence, Slot, slots_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Place:
     column: str
     group: int | None = None
     needed_at_inference: bool = True
+    optional: bool = False
+    """It stands in a pattern: a row may lack it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +78,62 @@ class Group:
                     )
 
 
-def places_of(source: Sentence, target: Sentence) -> tuple[tuple[Place, ...], tuple[Group, ...]]:
-    """The places of an instruction and its groups, in order.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A pattern from outside and the columns of each of its parts."""
+
+    alternatives: Alternatives
+    side: Side
+    columns: tuple[tuple[str, ...], ...]
+
+    def way(self, row: Mapping[str, Any]) -> int:
+        """In which of its ways a row stands, by the columns it has; None is no value. DataError where it is none."""
+        there = {
+            at for at, columns in enumerate(self.columns) if any(row.get(column) is not None for column in columns)
+        }
+        for number, way in enumerate(self.alternatives.ways):
+            if there == set(way):
+                return number
+        has = ", ".join(column for at in sorted(there) for column in self.columns[at] if row.get(column) is not None)
+        raise DataError(
+            f"the row has {has or 'none of its columns'}",
+            expected=f"the columns of one way of this {self.alternatives.pattern}: {self._ways()}",
+            slot=str(self.alternatives),
+            column=self.columns[0][0],
+        )
+
+    def _ways(self, most: int = 8) -> str:
+        ways = self.alternatives.ways
+        named = [" and ".join(c for part in way for c in self.columns[part]) or "none" for way in ways[:most]]
+        return " | ".join(named) + " | ..." * (len(ways) > most)
+
+
+def places_of(source: Sentence, target: Sentence) -> tuple[tuple[Place, ...], tuple[Group, ...], tuple[Parts, ...]]:
+    """The places of an instruction, its groups and its patterns from outside, in order.
 
     A named slot has its name as column. An unnamed one has its tag in lower case, with _2, _3 ... where that is taken.
     """
     names = _Names({slot.name for slot in source.slots + target.slots if slot.name is not None})
     places: list[Place] = []
     groups: list[Group] = []
+    patterns: list[Parts] = []
     sides: tuple[tuple[Side, Sentence], ...] = (("source", source), ("target", target))
     for side, segment in ((side, segment) for side, sentence in sides for segment in sentence.segments):
         here = []
         group = len(groups) if isinstance(segment, Repetition) else None
         for slot in slots_of((segment,)):
             column = slot.name if slot.name is not None else names.fresh(slot.modality.lower())
-            needed = side == "source" or slot.get("no_loss") is True
-            here.append(Place(slot, side, column, group, needed))
+            optional = isinstance(segment, Alternatives)
+            needed = not optional and (side == "source" or slot.get("no_loss") is True)
+            here.append(Place(slot, side, column, group, needed, optional))
         places += here
         if isinstance(segment, Repetition):
             groups.append(Group(segment, side, tuple(place.column for place in here)))
-    return tuple(places), tuple(_joined(group, names) for group in groups)
+        elif isinstance(segment, Alternatives):
+            columns = iter([place.column for place in here])
+            own = tuple(tuple(next(columns) for _ in slots_of(part)) for part in segment.parts)
+            patterns.append(Parts(segment, side, own))
+    return tuple(places), tuple(_joined(group, names) for group in groups), tuple(patterns)
 
 
 def _joined(group: Group, names: _Names) -> Group:

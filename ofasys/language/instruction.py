@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from ofasys.errors import DataError, nearest
 
-from .column import Group, Place, places_of
+from .column import Group, Parts, Place, places_of
 from .lexicon import Lexicon, default_lexicon
 from .parse import parse
 from .tree import Sentence, Slot
@@ -26,17 +26,20 @@ class Instruction:
     """The text as given; the spans of the tree are places in it."""
     source: Sentence
     target: Sentence
+    _marks: str
 
     def __init__(self, text: str, lexicon: Lexicon | None = None) -> None:
         if not isinstance(text, str):
             raise TypeError(f"an instruction is made from a str, not {type(text).__name__}")
-        source, target = parse(text, default_lexicon() if lexicon is None else lexicon)
-        vars(self).update(text=text, source=source, target=target)
+        words = default_lexicon() if lexicon is None else lexicon
+        source, target = parse(text, words)
+        vars(self).update(text=text, source=source, target=target, _marks=words.grammar.marks)
 
     @classmethod
     def from_tree(cls, source: Sentence, target: Sentence, lexicon: Lexicon | None = None) -> Instruction:
         """The instruction these sentences spell; checked as text is, and with the errors text has."""
-        return cls(_canonical(source, target), lexicon)
+        words = default_lexicon() if lexicon is None else lexicon
+        return cls(_canonical(source, target, words.grammar.marks), words)
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
@@ -44,7 +47,7 @@ class Instruction:
         return self.source.slots + self.target.slots
 
     @cached_property
-    def _layout(self) -> tuple[tuple[Place, ...], tuple[Group, ...]]:
+    def _layout(self) -> tuple[tuple[Place, ...], tuple[Group, ...], tuple[Parts, ...]]:
         return places_of(self.source, self.target)
 
     @property
@@ -57,6 +60,11 @@ class Instruction:
         """The repetitions, in order."""
         return self._layout[1]
 
+    @property
+    def parts(self) -> tuple[Parts, ...]:
+        """The patterns from outside, in order, with their columns."""
+        return self._layout[2]
+
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The distinct columns, in order."""
@@ -64,7 +72,9 @@ class Instruction:
 
     @cached_property
     def needed(self) -> tuple[str, ...]:
-        """The columns whose values are given at inference: those of the source, and of `no_loss` target slots."""
+        """The columns whose values are given at inference: those of the source that a row may not lack, and of
+        `no_loss` target slots.
+        """
         return tuple(dict.fromkeys(place.column for place in self.places if place.needed_at_inference))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -74,7 +84,7 @@ class Instruction:
         raise AttributeError(f"an Instruction does not change: cannot delete {name!r}")
 
     def __str__(self) -> str:
-        return _canonical(self.source, self.target)
+        return _canonical(self.source, self.target, self._marks)
 
     def __repr__(self) -> str:
         return f"Instruction({str(self)!r})"
@@ -88,7 +98,7 @@ class Instruction:
         return hash((self.source, self.target))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuilt, (self.text, self.source, self.target))
+        return (_rebuilt, (self.text, self.source, self.target, self._marks))
 
     def format(self, /, *values: Any, **named: Any) -> Filled:
         """The instruction with data, for inference or as an example to learn from.
@@ -123,6 +133,9 @@ class Instruction:
             if place.column in self.needed and place.column not in data:
                 expected = f"a value for each of {', '.join(self.needed)}"
                 raise DataError("no value was given", expected=expected, slot=str(place.slot), column=place.column)
+        for parts in self.parts:
+            if parts.side == "source":
+                parts.way(data)
         return Filled(self, {column: data[column] for column in self.columns if column in data})
 
     def spread(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,11 +181,11 @@ def _units(instruction: Instruction) -> list[_Unit]:
     return list(units.values())
 
 
-def _canonical(source: Sentence, target: Sentence) -> str:
-    return f"{source} -> {target}".strip()
+def _canonical(source: Sentence, target: Sentence, marks: str) -> str:
+    return f"{source.spelled(marks)} -> {target.spelled(marks)}".strip()
 
 
-def _rebuilt(text: str, source: Sentence, target: Sentence) -> Instruction:
+def _rebuilt(text: str, source: Sentence, target: Sentence, marks: str) -> Instruction:
     instruction = Instruction.__new__(Instruction)
-    vars(instruction).update(text=text, source=source, target=target)
+    vars(instruction).update(text=text, source=source, target=target, _marks=marks)
     return instruction

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .option import Option, SlotOptions, options_of
+from .pattern import Grammar, Pattern
 
 _TAG = re.compile(r"\w+")
 _EVERY_SLOT = options_of(SlotOptions)
@@ -34,9 +35,12 @@ class Word:
 
 
 class Lexicon:
-    """The words known, found by tag or alias. ValueError where two words claim the same tag."""
+    """The words known, found by tag or alias, and the patterns. ValueError where two words claim the same tag,
+    ConfigError where two patterns are written alike.
+    """
 
-    def __init__(self, words: Iterable[Word]) -> None:
+    def __init__(self, words: Iterable[Word], patterns: Iterable[Pattern] = ()) -> None:
+        self.grammar = Grammar(patterns)
         self._words: dict[str, Word] = {}
         known = tuple(words)
         for word in known:

@@ -7,18 +7,19 @@ Gives: the two sentences of an instruction, every attribute typed and checked.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from ofasys.errors import InstructionError, nearest
 
 from .lexeme import BARE, BLANK, QUOTED, WORD, quote, run, skip, unquote
 from .lexicon import Lexicon, Word
 from .option import Option, Side, Value
-from .tree import Contrast, Repetition, Segment, Sentence, Slot, Span, Text, slots_of
+from .pattern import MOST_PARTS, MOST_WAYS, Pattern
+from .tree import Alternatives, Contrast, Repetition, Segment, Sentence, Slot, Span, Text, slots_of
 
-_PROSE = re.compile(r"[^\\\[\]()|\-]*(?:-(?!>)[^\\\[\]()|\-]*)*")
-_ESCAPE = re.compile(r"\\([\[\]()|\\]|->)")
 _SLOT_HEAD = re.compile(r"\s*\w+\s*[:,|\]]")
 _LANDMARK = re.compile(r"\\.|[\[\]]|->", re.DOTALL)
 _LOOKALIKE_ARROW = re.compile(r"[→⟶⇒➔➜⟹]|=>|[–—]>")
@@ -45,26 +46,29 @@ class _Prose:
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """The `|` of a contrast whose slots keep their brackets."""
+    """The `|` of a contrast whose slots keep their brackets, or what stands between the parts of a pattern."""
 
     start: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A bracket that may yet close around segments: where it stands, and how many items came before it."""
+    """A bracket that may yet close around segments: where it stands, how many items came before it, and the pattern
+    it begins.
+    """
 
-    bracket: Literal["(", "["]
+    bracket: str
     start: int
     items: int
+    pattern: Pattern | None = None
 
 
-_Item = _Prose | _Bar | Slot | Contrast | Repetition
+_Item = _Prose | _Bar | Slot | Contrast | Repetition | Alternatives
 
 
 class _Parser:
     def __init__(self, text: str, lexicon: Lexicon) -> None:
-        self.text, self.lexicon = text, lexicon
+        self.text, self.lexicon, self.grammar = text, lexicon, lexicon.grammar
         self.pos = 0
         self.side: Side = "source"
         self.items: list[_Item] = []
@@ -96,14 +100,16 @@ class _Parser:
                 self.fail(message, span, f"move it to a slot of the {option.side}, or leave it out")
         if any(isinstance(segment, Repetition) for segment in source + target):
             self.check_names(source + target)
+        if any(isinstance(segment, Alternatives) for segment in source + target):
+            self.check_alone(source + target)
         return Sentence(source, _span(source)), Sentence(target, _span(target))
 
     def sentence(self) -> tuple[Segment, ...]:
         """The segments from here to the next arrow, or to the end of the text."""
-        text = self.text
+        text, grammar = self.text, self.grammar
         self.opened = []
         while self.pos < len(text):
-            end = skip(_PROSE, text, self.pos)
+            end = skip(grammar.prose, text, self.pos)
             if end > self.pos:
                 self.prose(end)
                 continue
@@ -121,11 +127,20 @@ class _Parser:
                 self.close_parenthesis()
             elif mark == "|":
                 self.bar()
-            elif escape := _ESCAPE.match(text, self.pos):
+            elif mark in grammar.opens:
+                self.opened.append(_Open(mark, self.pos, len(self.items), grammar.opens[mark]))
+                self.pos += 1
+            elif mark in grammar.closes:
+                self.close_pattern(grammar.closes[mark])
+            elif mark in grammar.between:
+                self.bar()
+            elif escape := grammar.escape.match(text, self.pos):
                 self.prose(escape.end(), escape[1])
             else:
                 self.prose(self.pos + 1)
         for opened in self.opened:
+            if opened.pattern is not None:
+                self.fail_open(opened, opened.pattern)
             if opened.bracket == "[":
                 self.fail_unclosed(opened.start)
         return self.segments(0)
@@ -170,14 +185,17 @@ class _Parser:
             self.opened.append(_Open("[", self.pos, len(self.items)))
             self.pos += 1
         else:
-            self.items.append(self.bracketed())
+            slot = self.bracketed()
+            after = self.grammar.after.get(self.peek())
+            self.items.append(slot if after is None else self.ended(slot, after))
 
     def close_bracket(self) -> None:
         """At `]` outside a slot: it closes a bracket around segments, as repetition or as contrast."""
         start = self.pos
         starred = self.text.startswith("]*", start)
-        if all(opened.bracket == "(" for opened in self.opened):
-            if starred and self.opened:
+        outer = self.around()
+        if outer is None or outer.pattern is not None:
+            if starred and self.opened and self.opened[-1].bracket == "(":
                 self.fail_mismatched("(", "]*")
             self.fail("this bracket closes nothing", (start, start + 1), "as a character it is written \\]")
         while self.opened[-1].bracket == "(":
@@ -211,16 +229,25 @@ class _Parser:
             self.repetition(opened.items, (opened.start, self.pos))
         elif innermost == "[":
             self.fail_mismatched("[", ")*")
+        elif self.opened and self.opened[-1].pattern is not None:
+            self.fail_open(self.opened[-1], self.opened[-1].pattern)
         else:
             self.fail("this )* closes no repetition", (start, start + 2), "as characters they are written \\)*")
 
     def repetition(self, first: int, span: Span) -> None:
+        outer = self.around()
+        if outer is not None and outer.pattern is not None:
+            message = f"a repetition inside a {outer.pattern.name} is not part of the language"
+            self.fail(message, span, "its parts hold slots and plain text")
         segments = self.segments(first)
         plain: list[Text | Slot | Contrast] = []
         for segment in segments:
             if isinstance(segment, Repetition):
                 hint = "write one repetition, or two side by side"
                 self.fail("a repetition inside a repetition is not part of the language", segment.span, hint)
+            if isinstance(segment, Alternatives):
+                hint = "write it before or after ( ... )*"
+                self.fail(f"a {segment.pattern} inside a repetition is not part of the language", segment.span, hint)
             plain.append(segment)
         if all(isinstance(segment, Text) for segment in plain):
             hint = f"put a slot inside; as characters its end is written \\{self.text[span[1] - 2]}*"
@@ -228,11 +255,88 @@ class _Parser:
         self.items.append(Repetition(tuple(plain), span))
 
     def bar(self) -> None:
-        if self.opened and self.opened[-1].bracket == "[":
+        """At what may stand between the parts of a contrast or of a pattern; else it is prose."""
+        outer = self.around()
+        within = "|" if outer is None or outer.pattern is None else outer.pattern.between
+        direct = outer is not None and (outer is self.opened[-1] or outer.pattern is not None)
+        if direct and self.peek() == within:
             self.items.append(_Bar(self.pos))
             self.pos += 1
         else:
             self.prose(self.pos + 1)
+
+    def around(self) -> _Open | None:
+        """The innermost bracket that is open; a parenthesis may yet turn out to be prose."""
+        return next((opened for opened in reversed(self.opened) if opened.bracket != "("), None)
+
+    # Patterns
+
+    def close_pattern(self, pattern: Pattern) -> None:
+        """At the character that ends a pattern."""
+        outer = self.around()
+        if outer is not None and outer.pattern is None:
+            self.fail_unclosed(outer.start)
+        mark = (self.pos, self.pos + 1)
+        if outer is None or outer.pattern is not pattern:
+            if outer is not None and outer.pattern is not None:
+                self.fail_open(outer, outer.pattern)
+            self.fail(f"this {pattern.closes} closes nothing", mark, self.as_character(pattern.closes))
+        while self.opened[-1] is not outer:
+            self.opened.pop()
+        self.opened.pop()
+        self.pos += 1
+        span = (outer.start, self.pos)
+        parts: list[list[_Item]] = [[]]
+        for item in self.items[outer.items :]:
+            if isinstance(item, _Bar):
+                parts.append([])
+            else:
+                parts[-1].append(item)
+        del self.items[outer.items :]
+        found = []
+        for items in parts:
+            first = len(self.items)
+            self.items += items
+            found.append(self.segments(first))
+        self.items.append(self.alternatives(pattern, found, span))
+
+    def ended(self, slot: Slot | Contrast, pattern: Pattern) -> Alternatives:
+        """A slot with the character of a pattern right after it."""
+        self.pos += 1
+        return self.alternatives(pattern, [(slot,)], (slot.span[0], self.pos))
+
+    def alternatives(self, pattern: Pattern, parts: Sequence[Sequence[Segment]], span: Span) -> Alternatives:
+        """The parts of a pattern, checked. PluginError where its record cannot say how they may stand."""
+        shown = f"a {pattern.name} is written {pattern.shown}"
+        if not pattern.least <= len(parts) <= MOST_PARTS:
+            most = f", at most {MOST_PARTS}" if len(parts) > MOST_PARTS else ""
+            message = f"a {pattern.name} has at least {pattern.least} parts{most}, and here is {len(parts)}"
+            self.fail(message, span, shown)
+        plain: list[tuple[Text | Slot, ...]] = []
+        for part in parts:
+            for segment in part:
+                if not isinstance(segment, Text | Slot):
+                    what = segment.pattern if isinstance(segment, Alternatives) else type(segment).__name__.lower()
+                    message = f"a {what} inside a {pattern.name} is not part of the language"
+                    self.fail(message, segment.span, "its parts hold slots and plain text")
+            if not any(isinstance(segment, Slot) for segment in part):
+                place = _span(tuple(part)) if part else span
+                self.fail(f"a part of a {pattern.name} without a slot", place, f"put a slot into each part; {shown}")
+            plain.append(tuple(segment for segment in part if isinstance(segment, Text | Slot)))
+        written, ways = (pattern.opens, pattern.between, pattern.closes), pattern.ways_of(len(plain))
+        if len(ways) > MOST_WAYS:
+            message = f"the {len(plain)} parts of this {pattern.name} may stand in {len(ways):,} ways"
+            self.fail(message, span, f"at most {MOST_WAYS}: write fewer parts, or two of them")
+        return Alternatives(pattern.name, tuple(plain), ways, written, pattern.about, span)
+
+    def as_character(self, mark: str) -> str:
+        return f"as a character it is written \\{mark}"
+
+    def fail_open(self, opened: _Open, pattern: Pattern) -> NoReturn:
+        hint = f"close it with {pattern.closes}; {self.as_character(opened.bracket)}"
+        self.fail(
+            f"this {opened.bracket} begins a {pattern.name} that is not closed", (opened.start, opened.start + 1), hint
+        )
 
     def bracketed_contrast(self, first: int, span: Span) -> Contrast:
         """`[[A]|[B]]`, its items taken away."""
@@ -420,6 +524,15 @@ class _Parser:
                     here, there = ("inside", "outside") if inside else ("outside", "inside")
                     message = f"the name {slot.name!r} stands {here} a repetition here and {there} one before"
                     self.fail(message, slot.span, "inside, a column is a list of values: choose another name")
+
+    def check_alone(self, segments: tuple[Segment, ...]) -> None:
+        """What a row may lack is one thing: a name inside a pattern stands nowhere else."""
+        names = Counter(slot.name for slot in slots_of(segments) if slot.name is not None)
+        for segment in segments:
+            for slot in slots_of((segment,)) if isinstance(segment, Alternatives) else ():
+                if slot.name is not None and names[slot.name] > 1:
+                    message = f"the name {slot.name!r} stands inside a pattern and once more"
+                    self.fail(message, slot.span, "a row may lack what stands in a pattern: choose another name")
 
     # Failing
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 from .lexeme import BARE, WORD, written
 from .option import Value
@@ -99,10 +101,49 @@ class Repetition:
         object.__setattr__(self, "segments", _merged(self.segments))
 
     def __str__(self) -> str:
-        return f"( {' '.join(map(str, self.segments))} )*"
+        return self.spelled("")
+
+    def spelled(self, marks: str) -> str:
+        """Its text; `marks` are escaped in prose."""
+        return f"( {' '.join(_spelled(segment, marks, True) for segment in self.segments)} )*"
 
 
-Segment = Text | Slot | Contrast | Repetition
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """A pattern from outside: parts, of which some stand in a row. Each part has a slot, or ValueError."""
+
+    pattern: str
+    """Its name."""
+    parts: tuple[tuple[Text | Slot, ...], ...]
+    ways: tuple[tuple[int, ...], ...]
+    """Which parts may stand together, in their order."""
+    written: tuple[str, str, str]
+    """The characters that begin it, stand between its parts, and end it; the first is empty after a slot."""
+    about: str = field(default="", compare=False)
+    """What it says, in a few words."""
+    span: Span = field(default=(0, 0), compare=False)
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if not any(isinstance(segment, Slot) for segment in part):
+                raise ValueError(f"a part of a {self.pattern} holds at least one slot")
+        object.__setattr__(self, "parts", tuple(_merged(part) for part in self.parts))
+
+    def __str__(self) -> str:
+        return self.spelled("", beside_repetition=True)
+
+    def spelled(self, marks: str, beside_repetition: bool) -> str:
+        """Its text; `marks` are escaped in prose, and its own characters."""
+        opens, between, closes = self.written
+        marks += opens + between + (closes if opens else "")
+        parts = (
+            " ".join(_escaped(s.value, beside_repetition, marks) if isinstance(s, Text) else str(s) for s in part)
+            for part in self.parts
+        )
+        return f"{opens}{between.join(parts)}{closes}"
+
+
+Segment = Text | Slot | Contrast | Repetition | Alternatives
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +167,15 @@ class Sentence:
         return bool(self.segments)
 
     def __str__(self) -> str:
+        return self.spelled()
+
+    def spelled(self, marks: str = "") -> str:
+        """Its text. marks: characters of the patterns that are known, which prose escapes; those it holds are."""
+        marks += "".join(
+            m for s in self.segments if isinstance(s, Alternatives) and s.written[0] for m in s.written[::2]
+        )
         beside = any(isinstance(segment, Repetition) for segment in self.segments)
-        return " ".join(_escaped(s.value, beside) if isinstance(s, Text) else str(s) for s in self.segments)
+        return " ".join(_spelled(segment, marks, beside) for segment in self.segments)
 
 
 def slots_of(segments: Iterable[Segment]) -> Iterator[Slot]:
@@ -140,9 +188,20 @@ def slots_of(segments: Iterable[Segment]) -> Iterator[Slot]:
             yield segment.right
         elif isinstance(segment, Repetition):
             yield from slots_of(segment.segments)
+        elif isinstance(segment, Alternatives):
+            for part in segment.parts:
+                yield from slots_of(part)
 
 
-def _merged(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+def _spelled(segment: Segment, marks: str, beside_repetition: bool) -> str:
+    if isinstance(segment, Text):
+        return _escaped(segment.value, beside_repetition, marks)
+    if isinstance(segment, Alternatives):
+        return segment.spelled(marks, beside_repetition)
+    return segment.spelled(marks) if isinstance(segment, Repetition) else str(segment)
+
+
+def _merged(segments: Iterable[Segment]) -> tuple[Any, ...]:
     merged: list[Segment] = []
     for segment in segments:
         before = merged[-1] if merged else None
@@ -159,14 +218,21 @@ def _attribute(key: str, value: Value) -> str:
     return f"{key}={written(value if isinstance(value, str) else repr(value), BARE)}"
 
 
-def _escaped(value: str, beside_repetition: bool) -> str:
+def _escaped(value: str, beside_repetition: bool, marks: str = "") -> str:
     r"""Prose that reads back as it is. `\`, `[`, `]`, `->` and the `)` of `)*` are always escaped. In a sentence with
     a repetition so is every parenthesis without a partner in the same text, for it could open or close that repetition.
+    marks: characters that are escaped besides.
     """
     if not beside_repetition:
-        return _ALWAYS.sub(r"\\\g<0>", value)
+        return _either(_ALWAYS, marks).sub(r"\\\g<0>", value)
     paired = _paired_parentheses(value)
-    return _ALSO_PARENTHESES.sub(lambda m: m[0] if m.start() in paired else f"\\{m[0]}", value)
+    special = _either(_ALSO_PARENTHESES, marks)
+    return special.sub(lambda m: m[0] if m.start() in paired else f"\\{m[0]}", value)
+
+
+@lru_cache(maxsize=64)
+def _either(pattern: re.Pattern[str], marks: str) -> re.Pattern[str]:
+    return re.compile(f"{pattern.pattern}|[{re.escape(marks)}]") if marks else pattern
 
 
 def _paired_parentheses(value: str) -> set[int]:

@@ -17,7 +17,7 @@ from ofasys.criterion.criterion import KEY
 from ofasys.engine.spec import ENGINES, EngineSpec
 from ofasys.errors import ConfigError, PluginError, nearest, one_of
 from ofasys.generator import GENERATORS, Generator
-from ofasys.language import SlotOptions, Word, options_of
+from ofasys.language import Grammar, Pattern, SlotOptions, Word, options_of
 from ofasys.types import Item, SlotFeatures
 
 if TYPE_CHECKING:
@@ -312,7 +312,8 @@ class Concatenate:
 
 @dataclass(frozen=True, eq=False)
 class Registry:
-    """What a model, a test, a process knows: modalities, the criteria and generators of their slots, and engines.
+    """What a model, a test, a process knows: modalities, the criteria and generators of their slots, engines, and
+    patterns of the instruction.
 
     A value: adding something gives another registry.
     """
@@ -321,6 +322,7 @@ class Registry:
     criteria: tuple[Criterion, ...] = field(default_factory=lambda: tuple(CRITERIA.values()))
     generators: tuple[Generator, ...] = field(default_factory=lambda: tuple(GENERATORS.values()))
     engines: tuple[EngineSpec, ...] = field(default_factory=lambda: tuple(ENGINES.values()))
+    patterns: tuple[Pattern, ...] = ()
 
     def engine(self, name: str) -> EngineSpec:
         """The engine of this name. Errors: ConfigError naming those known."""
@@ -390,7 +392,7 @@ class Registry:
                 f"criterion {one.name!r} learns {one.kind}, and generator {made.name!r} makes {made.kind}; name another"
             )
 
-    def with_(self, *more: Modality | Criterion | Generator | EngineSpec) -> Registry:
+    def with_(self, *more: Modality | Criterion | Generator | EngineSpec | Pattern) -> Registry:
         """This registry and `more`. Errors: ConfigError when a name is already taken, or for what is none of them."""
         found = self
         for one in more:
@@ -413,12 +415,18 @@ class Registry:
                     )
                 found._check_options("generator", one)
                 found = replace(found, generators=(*found.generators, one))
+            elif isinstance(one, Pattern):
+                if any(one.name == other.name for other in found.patterns):
+                    raise ConfigError(f"pattern {one.name!r} is registered already; give the new one another name")
+                Grammar((*found.patterns, one))
+                found = replace(found, patterns=(*found.patterns, one))
             elif isinstance(one, EngineSpec):
                 _check_free("engine", one, found.engines)
                 found = replace(found, engines=(*found.engines, one))
             else:
                 raise ConfigError(
-                    f"a {type(one).__name__} cannot be registered; give a Modality, Criterion, Generator or EngineSpec"
+                    f"a {type(one).__name__} cannot be registered; give a Modality, Criterion, Generator, EngineSpec "
+                    "or Pattern"
                 )
         return found
 

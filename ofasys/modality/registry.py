@@ -10,7 +10,7 @@ from ofasys.criterion import Criterion
 from ofasys.engine.spec import EngineSpec
 from ofasys.errors import ConfigError
 from ofasys.generator import Generator
-from ofasys.language import Lexicon
+from ofasys.language import Lexicon, Pattern
 from ofasys.modality.audio import AUDIO
 from ofasys.modality.box import BOX
 from ofasys.modality.category import CATEGORY
@@ -27,6 +27,7 @@ GROUPS: dict[str, Any] = {
     "ofasys.generators": Generator,
     "ofasys.criteria": Criterion,
     "ofasys.engines": EngineSpec,
+    "ofasys.patterns": Pattern,
     "ofasys.modality": Modality,
 }
 BUILT_IN = Registry((TEXT, IMAGE, BOX, CATEGORY, PHONE, STRUCT, AUDIO, VIDEO, MOTION, NUMBER))
@@ -60,4 +61,4 @@ def default_registry() -> Registry:
 def lexicon(registry: Registry | None = None) -> Lexicon:
     """The words of these modalities (default: all that are installed), for the language."""
     known = registry or default_registry()
-    return Lexicon([known.word(modality) for modality in known.modalities])
+    return Lexicon([known.word(modality) for modality in known.modalities], known.patterns)

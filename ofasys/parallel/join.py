@@ -14,8 +14,8 @@ from torch import distributed as dist
 
 from ofasys.errors import ConfigError
 from ofasys.parallel.last_words import LastWords
-from ofasys.parallel.meeting import fresh_name
-from ofasys.parallel.place import Place
+from ofasys.parallel.meeting import fresh_name, meeting_place
+from ofasys.parallel.place import ADDRESS, PORT, Place
 from ofasys.parallel.ranks import ALONE, Ranks
 
 TIMEOUT = "OFASYS_RANK_TIMEOUT"
@@ -49,8 +49,7 @@ def joined() -> Iterator[Ranks]:
         _log.setLevel(logging.CRITICAL)
     try:
         yield ranks
-        with ranks.heard():
-            dist.barrier()  # nobody leaves while another may still wait
+        ranks.numbers([0])  # nobody leaves while another may still wait
     except BaseException as error:
         assert ranks.words is not None
         ranks.words.say(error, close)
@@ -67,11 +66,12 @@ def _meet(place: Place) -> Ranks:
         raise ConfigError(
             "torch.distributed is initialised already; leave init_process_group to the run: it begins and ends its own"
         )
-    wait = timedelta(seconds=_seconds())
+    seconds = _seconds()
+    wait = timedelta(seconds=seconds)
     try:
         if not _store:
-            _store.append(next(dist.rendezvous("env://", timeout=wait))[0])
-        store = dist.PrefixStore(fresh_name(_store[0], place, wait.total_seconds()), _store[0])
+            _store.append(meeting_place(place, os.environ, seconds))
+        store = dist.PrefixStore(fresh_name(_store[0], place, seconds), _store[0])
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(place.local % torch.cuda.device_count())
@@ -80,8 +80,8 @@ def _meet(place: Place) -> Ranks:
         )
     except RuntimeError as error:
         raise ConfigError(
-            f"process {place.rank} of {place.size} did not meet the others at {os.environ['MASTER_ADDR']} port "
-            f"{os.environ['MASTER_PORT']} ({str(error).splitlines()[0]:.160}); start all of them, with the same "
+            f"process {place.rank} of {place.size} did not meet the others at {os.environ[ADDRESS]} port "
+            f"{os.environ[PORT]} ({str(error).splitlines()[0]:.160}); start all of them, with the same "
             "address, a port that is free, and a network between them"
         ) from error
     return Ranks(place, LastWords(store, place))

@@ -10,11 +10,34 @@ import hashlib
 import json
 import secrets
 import time
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
-from ofasys.parallel.place import Place
+from torch.distributed import TCPStore
+
+from ofasys.parallel.place import ADDRESS, PORT, Place, number_of
 
 PAUSE = 0.05  # seconds between two looks
+TRY = 5.0  # seconds of one try to reach the store
+
+
+def meeting_place(place: Place, environment: Mapping[str, str], seconds: float) -> Any:
+    """The store at MASTER_ADDR and MASTER_PORT: of torchrun's agent, or of the first process.
+
+    Errors: RuntimeError where nobody is there in time.
+    """
+    host, port = environment[ADDRESS], number_of(environment, PORT)
+    here = place.first and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    until, error = time.monotonic() + seconds, RuntimeError("no time to wait")
+    while time.monotonic() < until:  # in short waits, so that Ctrl-C is heard between them
+        wait = timedelta(seconds=min(TRY, seconds))
+        try:
+            return TCPStore(host, port, place.size, here, wait, wait_for_workers=False, multi_tenant=True)
+        except RuntimeError as failed:
+            error = failed
+            time.sleep(PAUSE)
+    raise error
 
 
 def fresh_name(store: Any, place: Place, seconds: float) -> str:
@@ -36,7 +59,10 @@ def fresh_name(store: Any, place: Place, seconds: float) -> str:
 
 def _named(store: Any, place: Place) -> str | None:
     """Of the first process: name the meeting by the words that stand there; the name once all have agreed to it."""
-    words = [store.get(f"word/{rank}").decode() for rank in range(place.size)]
+    every = [f"word/{rank}" for rank in range(place.size)]
+    if not store.check(every):
+        return None
+    words = [store.get(key).decode() for key in every]
     name = hashlib.blake2b(" ".join(words).encode(), digest_size=8).hexdigest()
     store.set("meeting", json.dumps([name, words]))
     if not store.check([f"{name}/agreed/{rank}" for rank in range(1, place.size)]):
@@ -47,6 +73,8 @@ def _named(store: Any, place: Place) -> str | None:
 
 def _heard(store: Any, place: Place, word: str) -> str | None:
     """Of the others: agree to a name that has this process's word in it; the name once all have."""
+    if not store.check(["meeting"]):
+        return None
     name, words = json.loads(store.get("meeting"))
     if words[place.rank] != word:
         return None

@@ -33,7 +33,7 @@ class Place:
         """
         if SIZE not in environment:
             return cls()
-        size = _number(environment, SIZE)
+        size = number_of(environment, SIZE)
         if size < 1:
             raise ConfigError(f"{SIZE} is {size}; it is 1 or more: start the run by torchrun, or unset it")
         if size == 1:
@@ -43,10 +43,10 @@ class Place:
                 f"{SIZE} is {size}, and {' and '.join(missing)} not set; start the run by torchrun or by "
                 f"`ofasys train --nproc {size}`, or unset {SIZE}"
             )
-        rank = _number(environment, RANK)
+        rank = number_of(environment, RANK)
         if not 0 <= rank < size:
             raise ConfigError(f"{RANK} is {rank}, and {SIZE} {size}; a process is numbered from 0 to {size - 1}")
-        return cls(rank, size, _number(environment, LOCAL) if LOCAL in environment else rank)
+        return cls(rank, size, number_of(environment, LOCAL) if LOCAL in environment else rank)
 
     def share(self, things: Sequence[Shared]) -> Sequence[Shared]:
         """Those of things known to all that are this process's: each belongs to one, and neighbours to several."""
@@ -58,7 +58,8 @@ class Place:
         return self.rank == 0
 
 
-def _number(environment: Mapping[str, str], name: str) -> int:
+def number_of(environment: Mapping[str, str], name: str) -> int:
+    """A variable that holds a whole number. Errors: ConfigError for anything else."""
     try:
         return int(environment[name])
     except ValueError:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from ofasys.criterion import Criterion
 from ofasys.criterion.criterion import CONTRAST
 from ofasys.errors import ConfigError, PlanError, nearest
-from ofasys.language import Contrast, Instruction, Option, Place, Repetition, Sentence, Text, options_of
+from ofasys.language import Alternatives, Contrast, Instruction, Option, Place, Repetition, Sentence, Text, options_of
 from ofasys.language import Slot as SlotTree
 from ofasys.modality import Defaults, Modality, Registry, default_registry, lexicon, plugin
 from ofasys.planner.plan import Plan
-from ofasys.planner.slot import Choice, Fill, Prompt, Repeat, SlotPlan, Step, Views
-from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.planner.slot import Choice, Choose, Fill, Prompt, Repeat, SlotPlan, Step, Views, items_of
+from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Settings = Mapping[str, Any]
+AnyStep = TypeVar("AnyStep", bound=Step)
 A_RANGE = "a dict of range -> how many ids it has, or None"
 
 
@@ -51,10 +52,9 @@ class _Planner:
             )
         counter = iter(range(len(slots)))
         source = self.steps(self.instruction.source, "source", counter)
-        target = self.steps(self.instruction.target, "target", counter)
-        automaton = tuple(self.item(step, slots) for step in target)
-        _check_target(str(self.instruction), target, automaton, slots)
-        return Plan(str(self.instruction), tuple(slots), source, target, automaton)
+        target = self.with_items(self.steps(self.instruction.target, "target", counter), slots)
+        _check_target(str(self.instruction), target, slots)
+        return Plan(str(self.instruction), tuple(slots), source, target)
 
     def slot(self, index: int, place: Place) -> SlotPlan:
         tree, side = place.slot, place.side
@@ -87,19 +87,16 @@ class _Planner:
             side=side,
             column=place.column,
             group=place.group,
+            optional=place.optional,
             preprocess=preprocess,
             adaptor=adaptor,
             key=spec.adaptor[adaptor.name].key(spec.tag, adaptor.name, values),
             positions=spec.positions if isinstance(spec.positions, str) else spec.positions(values),
             criterion=criterion,
             generator=generator,
-            postprocess=Choice(preprocess.name, preprocess.why),
             kind=learned_by.kind if learned_by else None,
             label_slot=None,
-            weight=values["weight"],
-            no_loss=side == "target" and values["no_loss"],
             closed_set=bool(values["closed_set"]) or spec.labelled,
-            is_label=values["is_label"],
             value=spec.value,
             ranges=tuple(sorted(plugin.asked(str(tree), "ranges", spec.ranges, [values], Mapping, A_RANGE).items())),
             expected=plugin.asked(str(tree), "expected", spec.expected, [values], int, "a whole number of positions"),
@@ -133,9 +130,10 @@ class _Planner:
         elsewhere = why == "setting" and place.side == "source" and name not in learned
         if name is None or elsewhere:
             return None
-        if place.side == "source" and place.group is not None:
+        if place.side == "source" and (place.group is not None or place.optional):
+            where = "pattern" if place.optional else "repetition"
             raise PlanError(
-                f"{tree}: a criterion on a slot inside a repetition of the source is not there; take it out of ( ... )*"
+                f"{tree}: a criterion on a slot inside a {where} of the source is not there; take it out of it"
             )
         if name not in learned:
             there = f"there are {', '.join(sorted(learned))}" if learned else "there is none"
@@ -264,6 +262,7 @@ class _Planner:
 
     def steps(self, sentence: Sentence, side: str, numbers: Iterator[int]) -> tuple[Step, ...]:
         groups = (group for group in self.instruction.groups if group.side == side)
+        patterns = (parts for parts in self.instruction.parts if parts.side == side)
 
         def step(segment: Any) -> Step:
             if isinstance(segment, Text):
@@ -271,19 +270,30 @@ class _Planner:
             if isinstance(segment, Repetition):
                 inner = tuple(step(s) for s in segment.segments)
                 return Repeat(tuple(s for s in inner if isinstance(s, (Prompt, Fill))), next(groups))
+            if isinstance(segment, Alternatives):
+                found = tuple(tuple(step(s) for s in part) for part in segment.parts)
+                return Choose(cast("tuple[tuple[Prompt | Fill, ...], ...]", found), next(patterns))
             if isinstance(segment, Contrast):
                 return Views(next(numbers), next(numbers))
             return Fill(next(numbers))
 
         return tuple(step(segment) for segment in sentence.segments)
 
-    def item(self, step: Step, slots: list[SlotPlan]) -> Item:
-        if isinstance(step, Prompt):
-            return Forced(step.text)
-        if isinstance(step, Repeat):
-            return Loop(tuple(self.item(inner, slots) for inner in step.steps))
-        assert isinstance(step, Fill)
-        slot = slots[step.slot]
+    def with_items(self, steps: tuple[AnyStep, ...], slots: list[SlotPlan]) -> tuple[AnyStep, ...]:
+        """The steps of a target, each slot with what it is to the automaton."""
+        found: list[Any] = []
+        for step in steps:
+            if isinstance(step, Fill):
+                found.append(replace(step, item=self.item(slots[step.slot])))
+            elif isinstance(step, Repeat):
+                found.append(replace(step, steps=self.with_items(step.steps, slots)))
+            elif isinstance(step, Choose):
+                found.append(replace(step, parts=tuple(self.with_items(part, slots) for part in step.parts)))
+            else:
+                found.append(step)
+        return tuple(found)
+
+    def item(self, slot: SlotPlan) -> Item:
         spec = self.registry.spec(slot.modality)
         if slot.no_loss:
             return Given(slot.index)
@@ -345,7 +355,8 @@ def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], slots: list[SlotPlan]) -> None:
+def _check_target(text: str, steps: tuple[Step, ...], slots: list[SlotPlan]) -> None:
+    items = items_of(steps)
     if not any(slot.criterion for slot in slots):
         what = "the target needs a slot without no_loss" if steps else "give a source slot a criterion=..."
         raise PlanError(f"{text}: nothing to learn and nothing to generate; {what}")
@@ -353,7 +364,8 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
     if ranks:
         made_items = [item for item in items if not isinstance(item, (Forced, Given))]
         closed = [slot for slot in slots if slot.generator and slot.closed_set]
-        if len(made_items) != 1 or not closed or isinstance(made_items[0], Loop) or made_items[0] is not items[-1]:
+        several = len(made_items) != 1 or isinstance(made_items[0], (Loop, Branch))
+        if several or not closed or made_items[0] is not items[-1]:
             raise PlanError(
                 f"{text}: generator=rank answers one closed set that ends the target; use generator=search here"
             )
@@ -380,6 +392,14 @@ def _check_target(text: str, steps: tuple[Step, ...], items: tuple[Item, ...], s
                 )
             if not any(isinstance(inner, (Free, Fixed, OneOf)) for inner in item.items):
                 raise PlanError(f"{text}: the repetition generates nothing")
+        if isinstance(item, Branch):
+            for inner in item.items:
+                if isinstance(inner, (Given, Continuous)):
+                    what = "a no_loss slot" if isinstance(inner, Given) else "a value that is no tokens"
+                    raise PlanError(
+                        f"{slots[inner.slot].name}: {what} inside a pattern of the target is not there; take it out of "
+                        "it, or write a line for each way"
+                    )
 
 
 def _check_reward(slot: SlotPlan) -> None:

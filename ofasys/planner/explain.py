@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Registry, default_registry
 from ofasys.model.sizes import SIZES, ModelConfig, flops, parameters
-from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views
-from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.planner.slot import Choose, Prompt, Repeat, SlotPlan, Step, Views, leaves_of
+from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 if TYPE_CHECKING:
     from ofasys.planner.plan import Plan
@@ -41,13 +41,18 @@ def explain(plan: Plan, size: str | None = None, registry: Registry | None = Non
 
 
 def length(plan: Plan, steps: tuple[Step, ...]) -> int:
-    """Stream positions the steps take, an estimate; a repetition counts as three rounds."""
+    """Stream positions the steps take, an estimate; a repetition counts as three rounds, a pattern as its longest
+    way.
+    """
     total = 0
     for step in steps:
         if isinstance(step, Prompt):
             total += prompt_length(step.text)
         elif isinstance(step, Repeat):
             total += 3 * length(plan, step.steps)
+        elif isinstance(step, Choose):
+            parts = [length(plan, part) for part in step.parts]
+            total += max((sum(parts[part] for part in way) for way in step.ways), default=0)
         elif isinstance(step, Views):
             total += plan.slots[step.left].expected + plan.slots[step.right].expected
         else:
@@ -71,6 +76,8 @@ def _steps(plan: Plan, steps: tuple[Step, ...], registry: Registry, indent: int)
             where = f", or tuples in column {step.group.column!r}" if step.group.column else ""
             lines.append(f"{pad}repeated, once per element of its lists{where}")
             lines += _steps(plan, step.steps, registry, indent + 2)
+        elif isinstance(step, Choose):
+            lines += _choose(plan, step, registry, pad)
         elif isinstance(step, Views):
             lines.append(f"{pad}two views of the same, each encoded alone, with the text beside it")
             for index in (step.left, step.right):
@@ -100,7 +107,7 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
         over = "its closed set" if slot.closed_set else _ranges(plan, slot) or f"the whole {slot.value}"
         lines.append(f"{pad}    generator   {_choice(slot.generator.name, slot.generator.why)} over {over}")
         lines.append(
-            f"{pad}    answer      {slot.postprocess.name} back to {about}; out[{slot.column!r}], out.{slot.value}"
+            f"{pad}    answer      {slot.preprocess.name} back to {about}; out[{slot.column!r}], out.{slot.value}"
         )
     elif slot.made_as.embedded:
         lines.append(f"{pad}    answer      its embedding; out[{slot.column!r}]")
@@ -176,14 +183,21 @@ def _ranges(plan: Plan, slot: SlotPlan) -> str:
 def _sizes(plan: Plan, slot: SlotPlan) -> dict[str, int | None]:
     """Ids of each range that may stand in the slot; None where data decides."""
     sizes = dict(slot.ranges)
-    for item in _flat(plan.automaton):
+    for item in (step.item for step in leaves_of(plan.target)):
         if isinstance(item, Fixed) and item.slot == slot.index and item.size is not None:
             sizes[item.range] = item.size
     return sizes
 
 
-def _flat(items: tuple[Item, ...]) -> list[Item]:
-    return [inner for item in items for inner in (_flat(item.items) if isinstance(item, Loop) else [item])]
+def _choose(plan: Plan, step: Choose, registry: Registry, pad: str) -> list[str]:
+    """A pattern from outside, part by part."""
+    lines = [f"{pad}{step.pattern}: {step.columns.alternatives.about}"]
+    for number, (part, columns) in enumerate(zip(step.parts, step.columns.columns, strict=True), 1):
+        lines.append(f"{pad}  part {number}, where a row has {' or '.join(columns)}")
+        lines += _steps(plan, part, registry, len(pad) + 4)
+    if step.slots and plan.slots[step.slots[0]].side == "target":
+        lines.append(f"{pad}  which way of {len(step.ways)} it goes on is one token of {step.range}, learned as any")
+    return lines
 
 
 def _choice(name: str, why: str) -> str:
@@ -203,6 +217,9 @@ def _item(plan: Plan, item: Item) -> str:
         return f'"{item.text}"'
     if isinstance(item, Loop):
         return f"( {' '.join(_item(plan, inner) for inner in item.items)} )* <end>"
+    if isinstance(item, Branch):
+        ways = [" ".join(_item(plan, one) for part in way for one in item.parts[part]) for way in item.ways]
+        return f"{{ {' | '.join(way or 'nothing' for way in ways)} }}"
     name = plan.slots[item.slot].column
     if isinstance(item, Continuous):
         generator = plan.slots[item.slot].generator
@@ -266,6 +283,7 @@ def count_parameters(plan: Plan, config: ModelConfig, registry: Registry) -> tup
     }
     ranges = {"special": 4, "text": TEXT_PIECES}
     ranges |= {name: size or 0 for slot in plan.slots for name, size in slot.ranges if name != "text"}
+    ranges |= {step.range: len(step.ways) for step in plan.target if isinstance(step, Choose)}
     criteria = {
         slot.learned_by.key(slot.values): slot.learned_by.cost(slot.values, config.width)
         for slot in plan.slots

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from ofasys.generator import Generator
-from ofasys.language import Group
+from ofasys.generator.generator import SEARCH
+from ofasys.language import Group, Parts
 from ofasys.planner.explain import explain
-from ofasys.planner.slot import SlotPlan, Step, Views
-from ofasys.types import Free, Item, Loop
+from ofasys.planner.slot import Choose, Prompt, Repeat, SlotPlan, Step, Views, items_of, leaves_of
+from ofasys.types import Free, Item
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,12 @@ class Plan:
     source: tuple[Step, ...]
     """The steps of its stream, in order."""
     target: tuple[Step, ...]
-    """The steps of its stream, in order."""
-    automaton: tuple[Item, ...]
-    """The target sentence, as training and generation read it."""
+    """The steps of its stream, in order, each with what it is to the target's automaton."""
+
+    @cached_property
+    def automaton(self) -> tuple[Item, ...]:
+        """The target sentence as training and generation read it."""
+        return items_of(self.target)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -43,7 +47,6 @@ class Plan:
             "slots": [_plain(_chosen(slot)) for slot in self.slots],
             "source": [_tagged(step) for step in self.source],
             "target": [_tagged(step) for step in self.target],
-            "automaton": [_tagged(item) for item in self.automaton],
         }
 
     def on(self, side: str) -> Iterator[SlotPlan]:
@@ -58,8 +61,7 @@ class Plan:
     @property
     def free(self) -> bool:
         """Whether a text of any length is generated, in a repetition or outside."""
-        items = [inner for item in self.automaton for inner in (item.items if isinstance(item, Loop) else (item,))]
-        return any(isinstance(item, Free) for item in items)
+        return any(isinstance(step.item, Free) for step in leaves_of(self.target))
 
     @property
     def answered(self) -> tuple[SlotPlan, ...]:
@@ -78,9 +80,57 @@ class Plan:
         return tuple(slot for slot in self.answered if slot.is_label) or self.answered
 
     @property
+    def generator(self) -> Generator:
+        """The generator of the target's tokens: its slots share one."""
+        made = (s.made_by for s in self.on("target") if s.made_by and s.made_as.tokens)
+        return next(made, SEARCH)
+
+    @cached_property
+    def dropped(self) -> float | None:
+        """The share of samples trained without what the source asks for; None where no slot wants guidance.
+
+        A source that is learned from itself is never left out.
+        """
+        if any(slot.kind is not None for slot in self.on("source")):
+            return None
+        shares = [slot.values["drop"] for slot in self.on("target") if slot.made_as.dropped]
+        return max(shares) if shares else None
+
+    @cached_property
+    def rewarded(self) -> SlotPlan | None:
+        """The slot that learns from a reward."""
+        return next((s for s in self.slots if s.learned_by and s.learned_by.rewarded), None)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The plain texts of both streams, in order."""
+        return tuple(step.text for step in leaves_of((*self.source, *self.target)) if isinstance(step, Prompt))
+
+    @cached_property
+    def repeats(self) -> tuple[Repeat, ...]:
+        """The repetitions, source then target."""
+        return tuple(step for step in (*self.source, *self.target) if isinstance(step, Repeat))
+
+    @cached_property
+    def choices(self) -> tuple[Choose, ...]:
+        """The patterns from outside, source then target."""
+        return tuple(step for step in (*self.source, *self.target) if isinstance(step, Choose))
+
+    @property
     def views(self) -> Views | None:
         """The contrast, if it is one."""
         return next((step for step in self.source if isinstance(step, Views)), None)
+
+    def spread(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with each repetition's list of tuples taken apart; then without columns that are None.
+
+        Errors: DataError where its lists do not fit.
+        """
+        if self.repeats:
+            row = {name: value for name, value in row.items() if value is not None}
+        for step in self.repeats:
+            row = step.group.spread(row)
+        return row
 
     def __str__(self) -> str:
         return explain(self)
@@ -99,11 +149,16 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
-def _tagged(part: Any) -> dict[str, Any]:
-    values = {name: getattr(part, name) for name in part.__dataclass_fields__}
-    for name, value in values.items():
-        if isinstance(value, Group):
-            values[name] = {"columns": list(value.columns), "column": value.column}
-        elif isinstance(value, tuple) and value and hasattr(value[0], "__dataclass_fields__"):
-            values[name] = [_tagged(inner) for inner in value]
-    return {"kind": type(part).__name__.lower(), **values}
+def _tagged(part: Any) -> Any:
+    """The same as plain JSON values; of a step or an item a dict with its `kind`."""
+    if isinstance(part, tuple):
+        return [_tagged(inner) for inner in part]
+    if isinstance(part, Group):
+        return {"columns": list(part.columns), "column": part.column}
+    if isinstance(part, Parts):
+        node = part.alternatives
+        return {"pattern": node.pattern, "columns": _plain(part.columns), "ways": _plain(node.ways)}
+    if not hasattr(part, "__dataclass_fields__"):
+        return part
+    kind = type(part).__name__.lower()
+    return {"kind": kind} | {name: _tagged(getattr(part, name)) for name in part.__dataclass_fields__}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ofasys.criterion import NOTHING, Criterion, Kind
 from ofasys.generator import Generator
-from ofasys.language import Group
+from ofasys.language import Group, Parts
+from ofasys.types import Branch, Forced, Item, Loop
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class SlotPlan:
     """Where a row holds its value."""
     group: int | None
     """The repetition it stands in."""
+    optional: bool
+    """It stands in a pattern: a row may lack it."""
     preprocess: Choice
     adaptor: Choice
     key: str
@@ -40,19 +45,12 @@ class SlotPlan:
     """ "1-D", "2-D" or "3-D"."""
     criterion: Choice | None
     generator: Choice | None
-    postprocess: Choice
     kind: str | None
     """Its kind of target, by name."""
     label_slot: int | None
     """The slot it learns from."""
-    weight: float
-    """Factor of its loss."""
-    no_loss: bool
-    """Given with the sample, neither learned nor generated."""
     closed_set: bool
     """Its value is one of a known set."""
-    is_label: bool
-    """Metrics look at it, and at others so marked, alone."""
     value: str
     """What its value is called, in outputs and to metrics."""
     ranges: tuple[tuple[str, int | None], ...]
@@ -78,6 +76,21 @@ class SlotPlan:
         """The options as name -> value, and under `column` the column."""
         return {name: value for name, value, _ in self.options} | {"column": self.column}
 
+    @cached_property
+    def weight(self) -> float:
+        """Factor of its loss."""
+        return float(self.values["weight"])
+
+    @cached_property
+    def no_loss(self) -> bool:
+        """Of a target: given with the sample, neither learned nor generated."""
+        return self.side == "target" and bool(self.values["no_loss"])
+
+    @cached_property
+    def is_label(self) -> bool:
+        """Metrics look at it, and at others so marked, alone."""
+        return bool(self.values["is_label"])
+
     @property
     def name(self) -> str:
         """As a person would point at it: `TEXT:cap`."""
@@ -95,12 +108,19 @@ class Prompt:
 
     text: str
 
+    @property
+    def item(self) -> Item:
+        """What it is to the target's automaton."""
+        return Forced(self.text)
+
 
 @dataclass(frozen=True)
 class Fill:
     """A slot's value in the stream."""
 
     slot: int
+    item: Item | None = None
+    """What it is to the target's automaton; None in a source."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +136,11 @@ class Repeat:
         """Indices of the slots inside."""
         return tuple(step.slot for step in self.steps if isinstance(step, Fill))
 
+    @property
+    def item(self) -> Item:
+        """What it is to the target's automaton."""
+        return Loop(items_of(self.steps))
+
 
 @dataclass(frozen=True)
 class Views:
@@ -126,5 +151,61 @@ class Views:
     right: int
     """A slot."""
 
+    @property
+    def item(self) -> None:
+        """None: they stand in a source."""
+        return None
 
-Step = Prompt | Fill | Repeat | Views
+
+@dataclass(frozen=True)
+class Choose:
+    """A pattern from outside: of its parts those stand that a row has columns for."""
+
+    parts: tuple[tuple[Prompt | Fill, ...], ...]
+    columns: Parts
+    """Of each part, and how a row says which stand."""
+
+    @property
+    def ways(self) -> tuple[tuple[int, ...], ...]:
+        """Which parts may stand together, in their order."""
+        return self.columns.alternatives.ways
+
+    @property
+    def pattern(self) -> str:
+        """Its name."""
+        return self.columns.alternatives.pattern
+
+    @property
+    def range(self) -> str:
+        """Of a target: the range of tokens that say which way it goes on; patterns with as many ways share one."""
+        return f"ways.{len(self.ways)}"
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """Indices of the slots inside."""
+        return tuple(step.slot for part in self.parts for step in part if isinstance(step, Fill))
+
+    @property
+    def item(self) -> Item:
+        """What it is to the target's automaton."""
+        return Branch(self.slots[0], self.range, tuple(map(items_of, self.parts)), self.ways)
+
+
+Step = Prompt | Fill | Repeat | Views | Choose
+
+
+def items_of(steps: Iterable[Step]) -> tuple[Item, ...]:
+    """Steps of a target as its automaton has them."""
+    return tuple(step.item for step in steps if step.item is not None)
+
+
+def leaves_of(steps: Iterable[Step]) -> Iterator[Prompt | Fill | Views]:
+    """The steps, and of a repetition or a pattern those inside."""
+    for step in steps:
+        if isinstance(step, Repeat):
+            yield from step.steps
+        elif isinstance(step, Choose):
+            for part in step.parts:
+                yield from part
+        else:
+            yield step

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ofasys.generator.search import Hypothesis
-from ofasys.program.program import Program, Stage
-from ofasys.types import Fixed, Forced, Free, Item, Loop, OneOf
+from ofasys.planner.slot import leaves_of
+from ofasys.program.program import Program, TokenStage
+from ofasys.types import Fixed, Free, OneOf
 
 Runs = dict[int, list[np.ndarray]]
 
@@ -67,9 +68,10 @@ def runs(program: Program, answer: Answer) -> Runs:
     """
     found: Runs = {slot.index: [] for slot in program.plan.answered}
     for stage, part in zip(program.stages, answer.parts, strict=True):
-        if isinstance(part, Hypothesis):
-            cut(program, stage, part.tokens, found)
-        elif part is not None and stage.slot is not None:
+        if isinstance(stage, TokenStage):
+            assert isinstance(part, Hypothesis)
+            cut(stage, part.tokens, part.states, found)
+        elif isinstance(part, np.ndarray):
             found[stage.slot].append(part)
     for slot, value in answer.extras.items():
         found[slot].append(value)
@@ -79,32 +81,24 @@ def runs(program: Program, answer: Answer) -> Runs:
 def split(program: Program, tokens: Sequence[int] | np.ndarray) -> Runs:
     """The same for the tokens of a target that is tokens throughout."""
     found: Runs = {slot.index: [] for slot in program.plan.on("target") if not slot.no_loss}
-    cut(program, program.only, np.asarray(tokens, dtype=np.int64), found)
+    ids = np.asarray(tokens, dtype=np.int64)
+    cut(program.only, ids, program.constraint.walk(ids), found)
     return found
 
 
-def cut(program: Program, stage: Stage, tokens: np.ndarray, found: Runs) -> None:
-    """Add the values that the tokens of a stage hold."""
-    _take(program, stage.items[stage.lead :], tokens, 0, found)
+def cut(stage: TokenStage, tokens: np.ndarray, states: np.ndarray, found: Runs) -> None:
+    """Add the values that the tokens of a stage hold; `states`, before each token, say whose it is.
 
-
-def _take(program: Program, items: Sequence[Item], tokens: np.ndarray, at: int, runs: Runs) -> int:
-    for item in items:
-        if at >= len(tokens):
-            break
-        if isinstance(item, Forced):
-            at += len(program.prompt(item.text))
-        elif isinstance(item, Fixed):
-            if at + item.count <= len(tokens):
-                runs[item.slot].append(tokens[at : at + item.count])
-            at += item.count
-        elif isinstance(item, (Free, OneOf)):
-            ends = np.flatnonzero(tokens[at:] == program.symbols.end)
-            length = int(ends[0]) if len(ends) else len(tokens) - at
-            runs[item.slot].append(tokens[at : at + length])
-            at += length + 1
-        elif isinstance(item, Loop):
-            while at < len(tokens) and tokens[at] != program.symbols.end:
-                at = _take(program, item.items, tokens, at, runs)
-            at += 1
-    return at
+    A fixed number of tokens is a value, and so are those up to an end mark; the last text may lack its mark.
+    """
+    constraint = stage.constraint
+    slots = np.where(constraint.control(states, tokens), -1, constraint.slot_of[states])
+    for item in (step.item for step in leaves_of(stage.steps)):
+        if not isinstance(item, (Fixed, Free, OneOf)):
+            continue
+        own = tokens[slots == item.slot]
+        if isinstance(item, Fixed):
+            found[item.slot] += list(own[: len(own) // item.count * item.count].reshape(-1, item.count))
+        else:
+            *whole, rest = np.split(own, np.flatnonzero(own == constraint.end) + 1)
+            found[item.slot] += [one[:-1] for one in whole] + [rest] * (len(rest) > 0)

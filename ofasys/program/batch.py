@@ -37,9 +37,11 @@ def collate(program: Program, samples: Sequence[Sample]) -> Batch:
     target = None
     targets: list[TokenTargets | SlotTargets] = []
     if program.plan.target:
-        target = target_side(program, [_decoder_input(program, sample) for sample in samples])
-        targets += _token_targets(program, samples)
-        targets += _value_targets(program, samples)
+        streams = [_decoder_input(program, sample) for sample in samples]
+        target = target_side(program, streams)
+        known = list(_spans(samples, streams))
+        targets += _token_targets(program, samples, known)
+        targets += _value_targets(program, samples, known)
     targets += [one for one in source_targets(program, samples) if _known(one, samples)]
     sides = [side for side in (source, target) if side is not None]
     counts = _counts(program, targets)
@@ -54,7 +56,7 @@ def collate(program: Program, samples: Sequence[Sample]) -> Batch:
         positions=sum(int(side.layout.padded_index.numel()) for side in sides),
         padded=sum(side.layout.batch * side.layout.length for side in sides),
         origins=tuple(sample.origin for sample in samples),
-        samples=tuple(samples) if program.rewarded else (),
+        samples=tuple(samples) if program.plan.rewarded else (),
     )
 
 
@@ -144,10 +146,10 @@ def token_features(
     """Tokens of a stage as they stand in the stream: prefix, then what was chosen, with places in a grid where it has
     some.
     """
-    constraint = program.stages[stage].constraint
+    constraint = program.constraint_of(stage)
     both = np.concatenate([prefix, tokens])
     grid = None
-    if constraint is not None and constraint.grid is not None:
+    if constraint.grid is not None:
         grid = np.concatenate([np.full((len(prefix), 2), -1), constraint.grid[states]])
     return SlotFeatures({"tokens": both}, len(both), grid)
 
@@ -170,23 +172,26 @@ def _decoder_input(program: Program, sample: Sample) -> list[tuple[str, SlotFeat
     return stream
 
 
-def _starts(program: Program, samples: Sequence[Sample]) -> Iterator[tuple[int, Sample, TokenSpan | ValueSpan, int]]:
-    """(number of the sample, sample, part, its first row of the target's stream) of every part that is known."""
+Known = tuple[int, TokenSpan | ValueSpan, int]  # number of the sample, span, its first row of the target's states
+
+
+def _spans(samples: Sequence[Sample], streams: Sequence[Stream]) -> Iterator[Known]:
+    """Every span of the samples' targets that is known."""
     row = 0
-    for number, sample in enumerate(samples):
-        for part, (_, features) in zip(sample.target, _decoder_input(program, sample), strict=False):
-            yield number, sample, part, row
+    for number, (sample, stream) in enumerate(zip(samples, streams, strict=True)):
+        for span, (_, features) in zip(sample.target, stream, strict=False):
+            yield number, span, row
             row += features.length
 
 
-def _token_targets(program: Program, samples: Sequence[Sample]) -> list[TokenTargets]:
+def _token_targets(program: Program, samples: Sequence[Sample], spans: Sequence[Known]) -> list[TokenTargets]:
     """The tokens that carry loss: those the automata leave a choice about."""
     if any(isinstance(part, TokenSpan) and part.tokens is None for sample in samples for part in sample.target):
         return []
     runs: dict[int, list[tuple[TokenSpan, int]]] = {}
-    for _, _, part, row in _starts(program, samples):
-        if isinstance(part, TokenSpan):
-            runs.setdefault(part.stage, []).append((part, row))
+    for _, span, row in spans:
+        if isinstance(span, TokenSpan):
+            runs.setdefault(span.stage, []).append((span, row))
     targets = []
     for stage, members in runs.items():
         targets += _stage_targets(program, stage, members)
@@ -194,8 +199,7 @@ def _token_targets(program: Program, samples: Sequence[Sample]) -> list[TokenTar
 
 
 def _stage_targets(program: Program, stage: int, runs: Sequence[tuple[TokenSpan, int]]) -> list[TokenTargets]:
-    constraint = program.stages[stage].constraint
-    assert constraint is not None
+    constraint = program.constraint_of(stage)
     states = np.concatenate([run.states for run, _ in runs if run.states is not None])
     tokens = np.concatenate([run.tokens for run, _ in runs if run.tokens is not None])
     where = np.concatenate(
@@ -237,13 +241,14 @@ def _alike(program: Program) -> np.ndarray:
     return np.array(first, dtype=np.int64)
 
 
-def _value_targets(program: Program, samples: Sequence[Sample]) -> list[SlotTargets]:
+def _value_targets(program: Program, samples: Sequence[Sample], spans: Sequence[Known]) -> list[SlotTargets]:
     """The values of the target that are learned whole."""
     found: dict[int, list[tuple[int, int, int]]] = {}  # slot -> (sample, first row, rows)
-    for number, sample, part, row in _starts(program, samples):
-        if isinstance(part, ValueSpan) and part.features is not None and part.slot in sample.supervision:
-            before = _criterion(program, part.slot).before
-            found.setdefault(part.slot, []).append((number, row - before, part.features.length))
+    for number, span, row in spans:
+        learned = isinstance(span, ValueSpan) and span.slot in samples[number].supervision
+        if isinstance(span, ValueSpan) and span.features is not None and learned:
+            before = _criterion(program, span.slot).before
+            found.setdefault(span.slot, []).append((number, row - before, span.features.length))
     return [_slot_targets(program, slot, samples, places) for slot, places in found.items()]
 
 

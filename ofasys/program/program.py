@@ -4,46 +4,58 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
 from ofasys.errors import PlanError
-from ofasys.generator import Generator
 from ofasys.generator.constraint import Constraint
 from ofasys.generator.constraint import bind as bind_constraint
-from ofasys.generator.generator import SEARCH
 from ofasys.modality import Preprocessor, Registry, default_registry, plugin
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
 from ofasys.planner.plan import Plan
-from ofasys.planner.slot import SlotPlan, Step
-from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.planner.slot import Choose, Fill, Repeat, SlotPlan, Step, items_of
+from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, OneOf
 
 Labels = Mapping[str, Sequence[str]]  # column -> its closed set
+AnyStep = TypeVar("AnyStep", bound=Step)
+
+
+Mark = Literal["begin", "end"]
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """A part of the target that is made in one go: tokens, or one value that is none."""
+class TokenStage:
+    """A part of the target that is tokens, made in one go."""
 
-    steps: tuple[Step, ...] = ()
-    """Of tokens: the plan's, in order."""
-    items: tuple[Item, ...] = ()
-    """And what they are in the automaton."""
-    lead: int = 0
-    """How many of them come before anything is generated."""
-    mark: Literal["begin", "end"] | None = None
+    lead: tuple[Step, ...]
+    """The plan's steps before anything is generated."""
+    steps: tuple[Step, ...]
+    """Those after, in order."""
+    mark: Mark | None
     """Which mark it begins with, if any."""
-    constraint: Constraint | None = None
-    """The automaton of the rest."""
-    slot: int | None = None
-    """Of a value that is no tokens: its slot."""
-    drawn: bool = False
-    """And whether it is generated, or given."""
+    constraint: Constraint
+    """The automaton of `steps`."""
+
+    @property
+    def chosen(self) -> bool:
+        """Whether anything is generated in it, not only given."""
+        return self.constraint.start != self.constraint.accept
+
+
+@dataclass(frozen=True)
+class ValueStage:
+    """One value of the target that is no tokens."""
+
+    slot: int
+    chosen: bool
+    """Whether it is generated, or given."""
+
+
+Stage = TokenStage | ValueStage
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,47 +72,26 @@ class Program:
     """Slot -> closed set."""
     max_positions: int
     """The longest stream the model takes."""
-    prompts: dict[str, np.ndarray] = field(default_factory=dict)
-    """Text -> ids, as they are asked for."""
+    prompts: Mapping[str, np.ndarray]
+    """Text of each prompt -> its ids (n,)."""
 
     @property
-    def only(self) -> Stage:
+    def only(self) -> TokenStage:
         """The only stage of a target that is tokens throughout."""
         (stage,) = self.stages
+        assert isinstance(stage, TokenStage)
         return stage
-
-    @property
-    def prefix(self) -> tuple[Item, ...]:
-        """Of the only stage: the items before anything is generated."""
-        return self.only.items[: self.only.lead]
 
     @property
     def constraint(self) -> Constraint:
         """Of the only stage."""
-        assert self.only.constraint is not None
         return self.only.constraint
 
-    @property
-    def generator(self) -> Generator:
-        """The generator of the target's tokens: its slots share one."""
-        made = (s.made_by for s in self.plan.on("target") if s.made_by and s.made_as.tokens)
-        return next(made, SEARCH)
-
-    @cached_property
-    def dropped(self) -> float | None:
-        """The share of samples trained without what the source asks for; None where no slot wants guidance.
-
-        A source that is learned from itself is never left out.
-        """
-        if any(slot.kind is not None for slot in self.plan.on("source")):
-            return None
-        shares = [slot.values["drop"] for slot in self.plan.on("target") if slot.made_as.dropped]
-        return max(shares) if shares else None
-
-    @cached_property
-    def rewarded(self) -> SlotPlan | None:
-        """The slot that learns from a reward."""
-        return next((s for s in self.plan.slots if s.learned_by and s.learned_by.rewarded), None)
+    def constraint_of(self, number: int) -> Constraint:
+        """The automaton of a stage of tokens."""
+        stage = self.stages[number]
+        assert isinstance(stage, TokenStage)
+        return stage.constraint
 
     def reserved(self, number: int) -> int:
         """Positions to keep free while a stage is made, for those after it.
@@ -108,20 +99,23 @@ class Program:
         What has one length is counted whole; what may be longer or shorter as expected, within half of what is left.
         """
         rest = self.stages[number + 1 :]
-        items = [item for stage in rest for item in _flat(stage.items)]
+        steps = [step for stage in rest if isinstance(stage, TokenStage) for step in (*stage.lead, *stage.steps)]
+        items = _flat(items_of(steps))
         fixed = sum(item.count for item in items if isinstance(item, Fixed)) + len(rest)
         open_ends = [item.slot for item in items if isinstance(item, (Free, OneOf, Given))]
         for stage in rest:
-            if stage.slot is not None and self.plan.slots[stage.slot].made_as.planned:
+            if isinstance(stage, ValueStage) and self.plan.slots[stage.slot].made_as.planned:
                 fixed += self.plan.slots[stage.slot].expected
-            elif stage.slot is not None:
+            elif isinstance(stage, ValueStage):
                 open_ends.append(stage.slot)
         expected = sum(self.plan.slots[slot].expected for slot in open_ends)
         return fixed + min(expected, max(0, self.max_positions - fixed) // 2)
 
     def label_tokens(self, number: int) -> np.ndarray:
         """Of a target that ends in one closed set: a label as the tokens of the last stage (n,)."""
-        (item,) = self.stages[-1].items[self.stages[-1].lead :]
+        last = self.stages[-1]
+        assert isinstance(last, TokenStage)
+        (item,) = items_of(last.steps)
         assert isinstance(item, (OneOf, Fixed))
         labels = self.labels[item.slot]
         if isinstance(item, OneOf):
@@ -132,12 +126,6 @@ class Program:
         """The ids a label column's tokens come from: its one range of the vocabulary."""
         (name,) = (name for name, _ in slot.ranges)
         return self.symbols.vocabulary.span(label_range(self.labels[slot.index]) if _has_head(slot) else name)
-
-    def prompt(self, text: str) -> np.ndarray:
-        """Ids of a prompt's text. Prompts are few and come with every row, so they are kept."""
-        if text not in self.prompts:
-            self.prompts[text] = np.array(self.symbols.encode(text), dtype=np.int64)
-        return self.prompts[text]
 
 
 def bind(
@@ -162,20 +150,22 @@ def bind(
         if isinstance(item, OneOf)
     }
 
-    def bound(stage: Stage) -> Stage:
-        items = tuple(_with_own_range(item, heads) for item in stage.items)
-        lead = _lead(items)
+    def bound(part: Tokens | ValueStage) -> Stage:
+        if isinstance(part, ValueStage):
+            return part
+        steps = tuple(_with_own_range(step, heads) for step in part.steps)
+        lead = _lead(steps)
         constraint = bind_constraint(
-            items[lead:],
+            items_of(steps[lead:]),
             encode=symbols.encode,
             ranges=symbols.vocabulary.spans,
             end=symbols.end,
             closed=closed,
             heads=heads,
         )
-        return replace(stage, items=items, lead=lead, constraint=constraint)
+        return TokenStage(steps[:lead], steps[lead:], part.mark, constraint)
 
-    stages = tuple(bound(stage) if stage.slot is None else stage for stage in staged(plan))
+    stages = tuple(map(bound, staged(plan)))
     for slot in plan.slots:
         if slot.made_as.planned and slot.expected >= max_positions:
             raise PlanError(
@@ -183,7 +173,8 @@ def bind(
                 "the model "
                 "a larger max_positions"
             )
-    return Program(plan, symbols, preprocessors, stages, known, max_positions)
+    prompts = {text: np.array(symbols.encode(text), dtype=np.int64) for text in plan.prompts}
+    return Program(plan, symbols, preprocessors, stages, known, max_positions, prompts)
 
 
 def _plain(slot: SlotPlan) -> bool:
@@ -200,31 +191,40 @@ def _preprocessor(slot: SlotPlan, symbols: Symbols, registry: Registry, head: st
     return made
 
 
-def staged(plan: Plan) -> tuple[Stage, ...]:
+@dataclass(frozen=True)
+class Tokens:
+    """A stage of tokens that no vocabulary was given yet. mark: which mark it begins with, if any."""
+
+    mark: Mark | None = None
+    steps: tuple[Step, ...] = ()
+
+
+def staged(plan: Plan) -> tuple[Tokens | ValueStage, ...]:
     """The target cut where a value that is no tokens stands, and before a given value that follows a generated one.
 
     A value that is no tokens is followed by an end mark if anything comes after it, so tokens never begin with nothing.
     """
     if not plan.target:
         return ()
-    stages = [Stage(mark="begin")]
-    for step, item in zip(plan.target, plan.automaton, strict=True):
-        last = stages[-1]
-        if last.slot is not None:
-            last = Stage(mark="end")
+    stages: list[Tokens | ValueStage] = [Tokens("begin")]
+    for step in plan.target:
+        item, last = step.item, stages[-1]
+        if isinstance(last, ValueStage):
+            last = Tokens("end")
             stages.append(last)
         if isinstance(item, Continuous) or (isinstance(item, Given) and not _plain(plan.slots[item.slot])):
-            stages.append(Stage(slot=item.slot, drawn=isinstance(item, Continuous)))
-        elif isinstance(item, Given) and _lead(last.items) < len(last.items):
-            stages.append(Stage((step,), (item,)))
+            stages.append(ValueStage(item.slot, isinstance(item, Continuous)))
+        elif isinstance(item, Given) and _lead(last.steps) < len(last.steps):
+            stages.append(Tokens(None, (step,)))
         else:
-            stages[-1] = replace(last, steps=(*last.steps, step), items=(*last.items, item))
+            stages[-1] = replace(last, steps=(*last.steps, step))
     return tuple(stages)
 
 
 def ranges_needed(plan: Plan, labels: Labels) -> dict[str, int]:
     """Vocabulary ranges, besides text, that a model needs for this plan, with their sizes."""
     found = {name: size for slot in plan.slots for name, size in slot.ranges if size is not None}
+    found |= {step.range: len(step.ways) for step in plan.target if isinstance(step, Choose)}
     for slot in plan.slots:
         if _has_head(slot):
             own = _labels(slot, labels)
@@ -237,11 +237,16 @@ def label_range(labels: Sequence[str]) -> str:
     return "labels." + sha256(json.dumps(list(labels)).encode()).hexdigest()[:8]
 
 
-def _with_own_range(item: Item, heads: Mapping[int, str]) -> Item:
-    """The item with the range of its own head, where its slot has one."""
-    if isinstance(item, Loop):
-        return replace(item, items=tuple(_with_own_range(inner, heads) for inner in item.items))
-    return replace(item, range=heads[item.slot]) if isinstance(item, Fixed) and item.slot in heads else item
+def _with_own_range(step: AnyStep, heads: Mapping[int, str]) -> AnyStep:
+    """The step with the range of its own head, where its slot has one."""
+    found: Any = step
+    if isinstance(step, Repeat):
+        found = replace(step, steps=tuple(_with_own_range(inner, heads) for inner in step.steps))
+    elif isinstance(step, Choose):
+        found = replace(step, parts=tuple(tuple(_with_own_range(one, heads) for one in part) for part in step.parts))
+    elif isinstance(step, Fill) and isinstance(step.item, Fixed) and step.slot in heads:
+        found = replace(step, item=replace(step.item, range=heads[step.slot]))
+    return cast("AnyStep", found)
 
 
 def _has_head(slot: SlotPlan) -> bool:
@@ -278,11 +283,9 @@ def _told_apart(slot: SlotPlan, labels: ClosedSet, symbols: Symbols) -> list[lis
     return found
 
 
-def _lead(items: Sequence[Item]) -> int:
-    for i, item in enumerate(items):
-        if not isinstance(item, (Forced, Given)):
-            return i
-    return len(items)
+def _lead(steps: Sequence[Step]) -> int:
+    """How many steps come before anything is generated."""
+    return next((i for i, step in enumerate(steps) if not isinstance(step.item, (Forced, Given))), len(steps))
 
 
 def _flat(items: Sequence[Item]) -> list[Item]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.modality import Context, plugin
-from ofasys.planner.slot import Prompt, Repeat, SlotPlan, Step, Views
-from ofasys.program.program import Program, Stage
-from ofasys.types import Fixed, Free, Item, Loop, OneOf, Sample, SlotFeatures, TokenSpan, ValueSpan
+from ofasys.planner.slot import Choose, Prompt, Repeat, SlotPlan, Step, Views
+from ofasys.program.program import Program, Stage, TokenStage, ValueStage
+from ofasys.types import Free, OneOf, Sample, SlotFeatures, TokenSpan, ValueSpan
 
 Row = Mapping[str, Any]
 Stream = tuple[tuple[str, SlotFeatures], ...]
@@ -40,8 +40,11 @@ class Reader:
         """The whole row. target: whether the row holds the answer too."""
         plan = self.program.plan
         views = plan.views
-        source = self.source(views.left if views else None)
-        right = self.source(views.right) if views else None
+        source, spans = self.source(views.left if views else None)
+        right = None
+        if views:
+            right, others = self.source(views.right)
+            spans |= others
         parts = tuple(self.part(number, stage, target) for number, stage in enumerate(self.program.stages))
         self.check_length(source, sum(map(_orders, parts)))
         self.check_length(right or (), 0)
@@ -50,66 +53,64 @@ class Reader:
                 if slot.kind is not None:
                     self.supervision[slot.index] = self.learned(slot)
         negative = None
-        if self.program.dropped is not None and plan.source:
+        if self.program.plan.dropped is not None and plan.source:
             negative = self.without()
-            if self.training and self.random is not None and self.random.random() < self.program.dropped:
+            if self.training and self.random is not None and self.random.random() < self.program.plan.dropped:
                 source = negative
-        places = self.places(source) | self.places(right or ())
         truth = None
-        if (rewarded := self.program.rewarded) is not None and target:
+        if (rewarded := self.program.plan.rewarded) is not None and target:
             canonical = self.program.preprocessors[rewarded.index].canonical
             truth = {rewarded.column: canonical(self.row.get(rewarded.column), Context(root=self.root))}
-        return Sample(source, parts, self.supervision, places, self.frames(), right, negative, truth, origin)
+        return Sample(source, parts, self.supervision, spans, self.frames(target), right, negative, truth, origin)
 
-    def places(self, stream: Stream) -> dict[int, tuple[int, int]]:
-        """Where the values of slots with a criterion lie in a source stream."""
-        found, start = {}, 0
-        slots = {id(self.made.get((s.index, 0))): s.index for s in self.program.plan.on("source") if s.kind is not None}
-        for _, features in stream:
-            if id(features) in slots:
-                found[slots[id(features)]] = (start, features.length)
-            start += features.length
-        return found
-
-    def source(self, view: int | None = None) -> Stream:
-        """The source's features; of a contrast, with one of its views."""
+    def source(self, view: int | None = None) -> tuple[Stream, dict[int, tuple[int, int]]]:
+        """(the source's features, slot with a criterion -> (first position, positions)); of a contrast, with one of
+        its views.
+        """
         plan = self.program.plan
-        source = tuple(self.all_features(plan.source, view=view))
-        if plan.source and not sum(features.length for _, features in source):
+        stream: list[tuple[str, SlotFeatures]] = []
+        spans, length = {}, 0
+        for slot, features in self.all_features(plan.source, view=view):
+            if slot is not None and slot.kind is not None:
+                spans[slot.index] = (length, features.length)
+            length += features.length
+            stream.append((_key(slot), features))
+        if plan.source and not length:
             column = plan.slots[0].column
             raise DataError(
-                "the source is empty: its repetitions have no element", expected="one at least", column=column
+                "the source is empty: its repetitions have no element, or its patterns no part",
+                expected="one at least",
+                column=column,
             )
-        return source
+        return tuple(stream), spans
 
     def without(self) -> Stream:
         """The source as guidance leads away from: of another row if one was given, else its plain text alone."""
         if self.negative is not None:
-            return Reader(self.program, self.negative, root=self.root).source()
+            return Reader(self.program, self.negative, root=self.root).source()[0]
         prompts = [step for step in self.program.plan.source if isinstance(step, Prompt)]
-        return tuple(self.all_features(prompts)) or (
+        return tuple((_key(slot), features) for slot, features in self.all_features(prompts)) or (
             ("tokens", SlotFeatures({"tokens": np.array([self.program.symbols.end])}, 1)),
         )
 
     def part(self, number: int, stage: Stage, target: bool) -> TokenSpan | ValueSpan:
         """One stage of the target."""
-        if stage.slot is not None:
+        if isinstance(stage, ValueStage):
             slot = self.program.plan.slots[stage.slot]
-            known = target or not stage.drawn
+            known = target or not stage.chosen
             features = self.features(slot, 0) if known else None
-            if features is not None and stage.drawn:
+            if features is not None and stage.chosen:
                 plugin.check_continuous(slot.name, self.program.preprocessors[slot.index].preprocess, features)
                 features, self.supervision[slot.index] = self.prepared(slot, features)
             return ValueSpan(number, slot.index, slot.key, features)
         symbols = self.program.symbols
         marks = {"begin": symbols.begin, "end": symbols.end}
         lead = [] if stage.mark is None else [np.array([marks[stage.mark]])]
-        lead += [features.tensors["tokens"] for _, features in self.all_features(stage.steps[: stage.lead])]
+        lead += [features.tensors["tokens"] for _, features in self.all_features(stage.lead)]
         prefix = np.concatenate(lead)
         if not target:
             return TokenSpan(number, prefix, None, None)
-        answer = self.answer(stage.steps[stage.lead :], stage.items[stage.lead :])
-        tokens = np.concatenate([np.zeros(0, np.int64), *answer])
+        tokens = np.concatenate([np.zeros(0, np.int64), *self.answer(stage.steps)])
         return TokenSpan(number, prefix, tokens, self.walk(stage, tokens))
 
     def prepared(self, slot: SlotPlan, features: SlotFeatures) -> tuple[SlotFeatures, dict[str, np.ndarray]]:
@@ -134,43 +135,47 @@ class Reader:
 
     def all_features(
         self, steps: Sequence[Step], turn: int = 0, view: int | None = None
-    ) -> Iterator[tuple[str, SlotFeatures]]:
-        """(adaptor key, features) of each step."""
+    ) -> Iterator[tuple[SlotPlan | None, SlotFeatures]]:
+        """(slot, or None for plain text, features) of each step."""
         for step in steps:
             if isinstance(step, Prompt):
-                tokens = self.program.prompt(step.text)
-                yield "tokens", SlotFeatures({"tokens": tokens}, len(tokens))
+                tokens = self.program.prompts[step.text]
+                yield None, SlotFeatures({"tokens": tokens}, len(tokens))
             elif isinstance(step, Repeat):
                 for i in range(self.rounds(step)):
                     yield from self.all_features(step.steps, i)
+            elif isinstance(step, Choose):
+                for part in step.ways[step.columns.way(self.row)]:
+                    yield from self.all_features(step.parts[part], turn)
             elif isinstance(step, Views):
                 slot = self.program.plan.slots[step.left if view is None else view]
-                yield slot.key, self.features(slot, turn)
+                yield slot, self.features(slot, turn)
             else:
                 slot = self.program.plan.slots[step.slot]
-                yield slot.key, self.features(slot, turn)
+                yield slot, self.features(slot, turn)
 
-    def answer(self, steps: Sequence[Step], items: Sequence[Item], turn: int = 0) -> Iterator[np.ndarray]:
+    def answer(self, steps: Sequence[Step], turn: int = 0) -> Iterator[np.ndarray]:
         """The target's tokens with the end marks the automaton asks for."""
-        for step, item in zip(steps, items, strict=True):
+        for step in steps:
             if isinstance(step, Repeat):
-                assert isinstance(item, Loop)
                 for i in range(self.rounds(step)):
-                    yield from self.answer(step.steps, item.items, i)
+                    yield from self.answer(step.steps, i)
                 yield np.array([self.program.symbols.end])
+            elif isinstance(step, Choose):
+                way = step.columns.way(self.row)
+                yield np.array([self.program.symbols.vocabulary.span(step.range)[0] + way])
+                for part in step.ways[way]:
+                    yield from self.answer(step.parts[part], turn)
             elif isinstance(step, Prompt):
-                yield self.program.prompt(step.text)
+                yield self.program.prompts[step.text]
             else:
                 assert not isinstance(step, Views)
                 yield self.features(self.program.plan.slots[step.slot], turn).tensors["tokens"]
-                if isinstance(item, (Free, OneOf)):
+                if isinstance(step.item, (Free, OneOf)):
                     yield np.array([self.program.symbols.end])
-                else:
-                    assert isinstance(item, Fixed)
 
-    def walk(self, stage: Stage, tokens: np.ndarray) -> np.ndarray:
+    def walk(self, stage: TokenStage, tokens: np.ndarray) -> np.ndarray:
         """States before each token. Errors: DataError when an answer is outside its slot's language."""
-        assert stage.constraint is not None
         try:
             return stage.constraint.walk(tokens)
         except ValueError as error:
@@ -188,14 +193,19 @@ class Reader:
                     "or set max_length on a slot",
                 )
 
-    def frames(self) -> dict[int, Mapping[str, Any]]:
-        """What each slot that refers to another needs of it."""
+    def frames(self, target: bool) -> dict[int, Mapping[str, Any]]:
+        """What each slot that refers to another needs of it; nothing for what a row that is whole lacks."""
         slots = self.program.plan.slots
+        absent = {s.index for s in slots if s.optional and (target or s.side == "source") and not self.has(s)}
         return {
             s.index: self.features(slots[s.refers_to], 0).info
             for s in slots
-            if s.refers_to is not None and slots[s.refers_to].group is None
+            if s.refers_to is not None and slots[s.refers_to].group is None and s.index not in absent
         }
+
+    def has(self, slot: SlotPlan) -> bool:
+        """Whether the row has a value for it."""
+        return self.row.get(slot.column) is not None
 
     def features(self, slot: SlotPlan, turn: int) -> SlotFeatures:
         """The features of one slot, at one turn of its repetition."""
@@ -243,6 +253,11 @@ class Reader:
         return len(_list(slot, self.value(slot, None)))
 
 
+def _key(slot: SlotPlan | None) -> str:
+    """What embeds it: of plain text the tokens' adaptor."""
+    return "tokens" if slot is None else slot.key
+
+
 def _orders(part: TokenSpan | ValueSpan) -> int:
     """Places of the sentence a part takes."""
     if isinstance(part, TokenSpan):
@@ -279,7 +294,4 @@ def _spread(program: Program, row: Row) -> Mapping[str, Any]:
     """The row with repetitions given as one list of tuples taken apart. Errors: DataError when their lists differ."""
     if not isinstance(row, Mapping):
         raise DataError(f"a row is a {type(row).__name__}", expected="a mapping of column to value")
-    for step in (*program.plan.source, *program.plan.target):
-        if isinstance(step, Repeat):
-            row = step.group.spread({name: value for name, value in row.items() if value is not None})
-    return row
+    return program.plan.spread(row)

@@ -11,7 +11,7 @@ from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.language import Group
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import is_text
-from ofasys.planner import Plan, Repeat, SlotPlan
+from ofasys.planner import Plan, SlotPlan
 from ofasys.program.sample import elements
 from ofasys.task.source import Source
 
@@ -195,8 +195,7 @@ def _label(value: Any) -> str | None:
 
 def _group(p: Plan, slot: SlotPlan) -> Group | None:
     """The repetition a slot stands in."""
-    steps = (step for step in (*p.source, *p.target) if isinstance(step, Repeat))
-    return next((step.group for step in steps if slot.index in step.slots), None)
+    return next((step.group for step in p.repeats if slot.index in step.slots), None)
 
 
 def _taken(rounds: Any, at: int) -> list[Any] | None:

@@ -17,7 +17,7 @@ from ofasys.metric import Metric, find
 from ofasys.modality import Context, Preprocessor, Registry, default_registry, lexicon, plugin
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import check_text, is_text
-from ofasys.planner import Plan, Prompt, Repeat, SlotPlan, plan
+from ofasys.planner import Plan, SlotPlan, plan
 from ofasys.program.program import Labels, Program, staged
 from ofasys.program.sample import elements
 from ofasys.task.schedule import Entry
@@ -250,13 +250,7 @@ class Task:
 
     def texts(self) -> Iterator[str]:
         """The task's own text: prompts, labels and text of the training rows; what a tokenizer is trained on."""
-        often = [
-            s.text
-            for p in self.plans
-            for step in (*p.source, *p.target)
-            for s in (step.steps if isinstance(step, Repeat) else (step,))
-            if isinstance(s, Prompt)
-        ]
+        often = [text for p in self.plans for text in p.prompts]
         for texts in (often, *self.labels.values()):
             times = min(OFTEN, max(1, MOST_OFTEN // max(1, len(texts))))
             for text in filter(is_text, texts):

@@ -21,9 +21,10 @@ from ofasys.testing.values import Same
 
 @dataclass(frozen=True)
 class Report:
-    """What was checked of a modality, and what could not be: (name, one line) each."""
+    """What was checked of a modality or a record, and what could not be: (name, one line) each."""
 
     tag: str
+    """Of the modality, or the record's name."""
     checked: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...] = ()
 

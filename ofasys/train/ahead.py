@@ -125,7 +125,7 @@ def _look_up(task: Task, program: Program, split: str) -> None:
             continue
         known, unknown, first = set(program.labels[slot.index]), Counter[str](), None
         for row, value in survey.numbered((program.plan, slot), MOST_READ):
-            if isinstance(value, str) and value in known:
+            if (isinstance(value, str) and value in known) or (value is None and slot.optional):
                 continue
             label = _label(program, slot, value)
             if label in known:

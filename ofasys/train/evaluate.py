@@ -20,7 +20,7 @@ from ofasys.metric import Confusion, Metric
 from ofasys.modality import Context
 from ofasys.parallel.place import Place
 from ofasys.parallel.ranks import ALONE, Ranks
-from ofasys.planner import Repeat
+from ofasys.planner import Choose, Plan
 from ofasys.program.answer import Answer
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
@@ -79,25 +79,52 @@ def figures_of(task: Task, split: str, program: Program, answered: Answered) -> 
     judged = answered.judged
     found = {"loss": judged.loss(program), "samples": float(len(answered.references))}
     found |= left_out(program, judged.left_out)
+    found |= ways_of(program.plan, answered)
     figures = []
     for metric in task.metrics:
         columns = metric_columns(metric, program.plan)
+        optional = [slot.column for slot in program.plan.slots if slot.optional and slot.column in columns]
+        there = [row for row in range(len(answered.rows)) if _has(answered.references[row], optional)]
         try:
-            values = _values(answered.predictions, columns), _values(answered.references, columns)
+            answers, truths = ([rows[row] for row in there] for rows in (answered.predictions, answered.references))
+            values = _values(answers, columns), _values(truths, columns)
             figures.append(metric(*values, root=task.source(split).root))
         except DataError as error:
             raise _of_its_row(error, task, split, answered.rows) from error.__cause__
     return found | _named(task.metrics, figures, found)
 
 
+def ways_of(plan: Plan, answered: Answered) -> dict[str, float]:
+    """Of each pattern of the target, by its name: the share of rows answered in the way that is true of them."""
+    found: dict[str, float] = {}
+    for step in (step for step in plan.target if isinstance(step, Choose)):
+        columns = [column for part in step.columns.columns for column in part]
+        right = [
+            all((one.get(c) is None) == (true.get(c) is None) for c in columns)
+            for one, true in zip(answered.predictions, answered.references, strict=True)
+        ]
+        name = step.pattern if step.pattern not in found else f"{step.pattern}/{columns[0]}"
+        found |= {name: sum(right) / len(right)} if right else {}
+    return found
+
+
+def _has(row: Mapping[str, Any], columns: Iterable[str]) -> bool:
+    """Whether a row has a value of each: a metric of what a row may lack is over the rows that have it."""
+    return all(row.get(column) is not None for column in columns)
+
+
 def classes_of(program: Program, answered: Answered) -> dict[str, Confusion]:
     """Column -> what its labels are taken for, of the answered columns with a closed set and one right label a row."""
     found = {}
     for slot in program.plan.answered:
-        truths = [row[slot.column] for row in answered.references]
+        pairs = [
+            (one.get(slot.column), true[slot.column])
+            for one, true in zip(answered.predictions, answered.references, strict=True)
+            if not slot.optional or true[slot.column] is not None
+        ]
+        truths = [true for _, true in pairs]
         if slot.closed_set and slot.group is None and truths and not any(isinstance(one, list) for one in truths):
-            answers = [row.get(slot.column) for row in answered.predictions]
-            found[slot.column] = Confusion.of(answers, truths)
+            found[slot.column] = Confusion.of([answer for answer, _ in pairs], truths)
     return found
 
 
@@ -246,12 +273,13 @@ def true_values(program: Program, row: Mapping[str, Any], root: str | Path | Non
     start.
     """
     context = Context(root=root)
-    for step in program.plan.target:
-        if isinstance(step, Repeat):
-            row = step.group.spread(row)
-    found = {}
+    row = program.plan.spread(row)
+    found: dict[str, Any] = {}
     for slot in program.plan.answered:
         value, canonical = row.get(slot.column), program.preprocessors[slot.index].canonical
+        if value is None and slot.optional:
+            found[slot.column] = None
+            continue
         many = elements(value) if slot.group is not None else None
         found[slot.column] = canonical(value, context) if many is None else [canonical(one, context) for one in many]
     return found

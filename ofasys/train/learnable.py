@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ofasys.errors import ConfigError
-from ofasys.program.program import Program
+from ofasys.program.program import Program, TokenStage
 from ofasys.task.task import Task
 
 
@@ -11,7 +11,7 @@ def check_choice(task: Task, program: Program) -> None:
     """Errors: ConfigError when there is nothing to learn: every token of the target is forced, or a contrast has no
     others.
     """
-    constraints = [stage.constraint for stage in program.stages if stage.constraint is not None]
+    constraints = [stage.constraint for stage in program.stages if isinstance(stage, TokenStage)]
     tokens = any(((c.single < 0) & (c.class_of >= 0)).any() for c in constraints)
     if not tokens and not any(slot.criterion and not slot.made_as.tokens for slot in program.plan.slots):
         raise ConfigError(

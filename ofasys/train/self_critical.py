@@ -26,7 +26,7 @@ def self_critical(
     metric scores both against the truth, and the tokens of the drawn one are weighted by the difference. seeds: as of
     `flow.generate`.
     """
-    slot = program.rewarded
+    slot = program.plan.rewarded
     assert slot is not None
     metric = find(slot.values["reward"])
     bare = [replace(s, target=(replace(s.run, tokens=None, states=None),)) for s in batch.samples]

@@ -64,7 +64,7 @@ class Steps:
             of = ticket.of
             self.setup.state.drawn[ticket.task] = ticket.k + 1
             program = self.setup.programs[ticket.task][delivery.instruction]
-            if batch is not None and program.rewarded is not None:
+            if batch is not None and program.plan.rewarded is not None:
                 draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
                 options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
                 seeds = places_of(delivery, self.ranks.place)

@@ -111,8 +111,8 @@ class Window:
             self.losses[name] = (before + loss.sums[slot].double(), counted + batch.counts[slot])
         for slot, figures in loss.figures.items():
             self._besides(figures, logged(program, slot), part.here)
-        if program.rewarded is not None:
-            self._besides(part.figures, logged(program, program.rewarded.index), part.here)
+        if program.plan.rewarded is not None:
+            self._besides(part.figures, logged(program, program.plan.rewarded.index), part.here)
         for slot, reasons in loss.left_out.items():
             for why, values in reasons.items():
                 key = f"{why}/{logged(program, slot)}"

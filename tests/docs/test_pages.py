@@ -24,6 +24,7 @@ SLOW = {
     "add-a-criterion.md",
     "add-a-generator.md",
     "add-an-engine.md",
+    "add-a-pattern.md",
     "reports.md",
 }  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train

@@ -454,7 +454,7 @@ def test_a_foreign_vocabulary_trains_answers_is_saved_and_loaded(tiny: Any, tmp_
     assert loaded.model.symbols is not None
     assert loaded.model.symbols.vocabulary == vocabulary
     program = loaded.program(flow.parse(lines[0]))
-    assert flow.preprocess(program, rows[0]).tokens[-1] == 2
+    assert flow.preprocess(program, rows[0]).run.tokens[-1] == 2
     assert [loaded.inference(lines[0], data=row)["a"] for row in rows] == [row["a"] for row in rows]
     assert [loaded.inference(lines[1], data=row)["kind"] for row in rows] == [row["kind"] for row in rows]
     pieces = model.symbols.tokenizer.encode("the cat").ids

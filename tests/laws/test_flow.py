@@ -65,7 +65,7 @@ def test_what_goes_in_comes_back(name, tiny):
     made = tiny.program(name)
     for row, sample in zip(tiny.ROWS[name], tiny.samples(name), strict=True):
         row = _spread(made, row)
-        runs = split(made, sample.tokens)
+        runs = split(made, sample.run.tokens)
         for slot in made.plan.on("target"):
             if slot.no_loss:
                 assert slot.index not in runs
@@ -88,12 +88,28 @@ def _spread(made, row):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_an_answer_is_cut_where_its_states_say(name, tiny):
+    """Every token is in the value of the slot its state names, or an end mark, or says how the sentence goes on."""
+    made = tiny.program(name)
+    for sample in tiny.samples(name):
+        for most in range(len(sample.run.tokens) + 1):  # an answer may be unfinished
+            tokens, states = sample.run.tokens[:most], sample.run.states[:most]
+            slots = np.where(made.constraint.control(states, tokens), -1, made.constraint.slot_of[states])
+            found = split(made, tokens)
+            for slot, values in found.items():
+                mine = tokens[(slots == slot) & (tokens != made.symbols.end)]
+                cut = np.concatenate([np.zeros(0, np.int64), *values])
+                whole = made.plan.slots[slot].modality != "BOX"  # half a box is none
+                np.testing.assert_array_equal(cut, mine if whole else mine[: len(mine) // 4 * 4])
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_target_walks_its_own_automaton(name, tiny):
     made = tiny.program(name)
     for sample in tiny.samples(name):
-        states = made.constraint.walk(sample.tokens)
-        np.testing.assert_array_equal(states, sample.states)
-        assert made.constraint.advance(states[-1:], sample.tokens[-1:])[0] == made.constraint.accept
+        states = made.constraint.walk(sample.run.tokens)
+        np.testing.assert_array_equal(states, sample.run.states)
+        assert made.constraint.advance(states[-1:], sample.run.tokens[-1:])[0] == made.constraint.accept
         assert made.constraint.accept not in states
 
 
@@ -108,12 +124,12 @@ def test_only_choices_carry_loss(name, tiny):
     scored = {slot.index for slot in made.plan.on("target") if not slot.no_loss}
     assert set(torch.cat([targets.slots for targets in batch.targets]).tolist()) <= scored
     for sample in samples:
-        for i, state in enumerate(sample.states):
+        for i, state in enumerate(sample.run.states):
             choice = made.constraint.single[state] < 0 and made.constraint.slot_of[state] >= 0
-            place = start + len(sample.prefix) - 1 + i
+            place = start + len(sample.run.prefix) - 1 + i
             assert (place in predicted) == choice, (i, state)
             predicted.discard(place)
-        start += len(sample.prefix) + len(sample.tokens) - 1
+        start += len(sample.run.prefix) + len(sample.run.tokens) - 1
     assert not predicted
 
 
@@ -122,9 +138,9 @@ def test_the_prefix_is_the_prompt_and_what_is_given(tiny):
     row = tiny.ROWS["prompted"][0]
     text = ["can text1", row["sent1"], "imply text2", row["sent2"], "?"]
     expected = [made.symbols.begin, *(token for part in text for token in made.symbols.encode(part))]
-    assert sample.prefix.tolist() == expected
+    assert sample.run.prefix.tolist() == expected
     assert sample.source == ()
-    assert sample.tokens.tolist() == [*made.symbols.encode("not sure"), made.symbols.end]
+    assert sample.run.tokens.tolist() == [*made.symbols.encode("not sure"), made.symbols.end]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -153,7 +169,7 @@ def test_step_by_step_is_the_teacher_forced_argmax(name, tiny):
             logp = scores.log_softmax(1)
             chosen = logp.gather(1, p.targets.labels[:, None])[:, 0]
             total += float(chosen.detach().sum())
-            own = p.targets.at < len(sample.prefix) - 1 + 40
+            own = p.targets.at < len(sample.run.prefix) - 1 + 40
             own &= not any(slot.closed_set and slot.key == "tokens" for slot in made.plan.answered)
             assert (chosen[own] >= logp.amax(1)[own] - 1e-4).all()
         if len(best.tokens) < 40:

@@ -7,7 +7,7 @@ import os
 import platform
 import signal
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import Any
 
 import pytest
@@ -170,16 +170,27 @@ def test_processes_at_different_things_are_told() -> None:
     assert second.startswith("RankError: process 0 of 2 is at 'thing 0', and process 1 at 'thing 1'")
 
 
-def test_whoever_does_not_come_is_missed() -> None:
+@pytest.mark.parametrize("who", [0, 1])
+def test_whoever_does_not_come_is_missed(who: int) -> None:
     def wait(rank: int) -> None:
         os.environ["OFASYS_RANK_TIMEOUT"] = "1"
-        if rank == 0:
+        if rank == who:
             with joined():
                 pass
 
-    first, second = each(on_ranks(2, wait))
-    assert second == ""
-    assert first.startswith("ConfigError: process 0 of 2 did not meet the others at 127.0.0.1 port ")
+    errors = each(on_ranks(2, wait))
+    assert errors[1 - who] == ""
+    assert errors[who].startswith(f"ConfigError: process {who} of 2 did not meet the others at 127.0.0.1 port ")
+
+
+def test_a_signal_is_heard_while_others_are_waited_for() -> None:
+    def wait(rank: int) -> None:
+        if rank == 0:
+            Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+            with joined():
+                pass
+
+    assert each(on_ranks(2, wait)) == ["KeyboardInterrupt: ", ""]
 
 
 def test_one_run_after_another() -> None:

@@ -22,6 +22,22 @@ def test_every_kind_of_target_ends_well() -> None:
     assert exits.once() == (0, "")
 
 
+def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "a,b\nc,d\n" * 4)
+    line = "[TEXT:text] -> [TEXT:label,closed_set]"
+    run = {"tasks": {"t": {"instruction": line, "train": "rows.csv", "micro_batch_size": 1}}}
+    run |= {"trainer": {"max_steps": 2, "out": "out"}}
+    (tmp_path / "run.yaml").write_text(json.dumps(run))
+    command = [sys.executable, "-m", "ofasys.cli.main", "train", "run.yaml", "--nproc", "2"]
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "task 't' has micro_batch_size 1, which 2 processes are to share; give it 2 or more, or start fewer processes\n"
+    )
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_two_machines_of_which_a_process_is_killed(tmp_path: Path) -> None:
     """torchrun starts both again, and the run ends as one that nobody killed: the same rows, the same weights."""
     where = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.2:{free_port()}", "--rdzv-id", "run"]

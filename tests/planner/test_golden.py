@@ -1,12 +1,17 @@
 """Printed plans of all documented instructions. `pytest tests/planner --update-golden` writes them anew."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from ofasys.errors import ConfigError
+from ofasys.modality import BUILT_IN
 from ofasys.planner import explain, plan, to_json
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
+from patterns import CHOICE, MAYBE
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -57,6 +62,18 @@ def compare(name, text, update):
     )
 
 
+PATTERNS = {
+    "pattern_choice": "[TEXT:q] {said [AUDIO:wav]|written [TEXT:t]} -> {in words [TEXT:a]|[PHONE:p] aloud}",
+    "pattern_maybe": "[IMAGE:img]? [TEXT:question] -> [TEXT:answer] [CATEGORY:sure]?",
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_printed_plan_of_patterns(name, update_golden):
+    registry = BUILT_IN.with_(CHOICE, MAYBE)
+    compare(name, str(plan(PATTERNS[name], modalities=registry)), update_golden)
+
+
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_printed_plan(name, update_golden):
     compare(name, str(plan(DOCUMENTED[name])), update_golden)
@@ -84,6 +101,6 @@ def test_an_unknown_size_names_those_there_are():
 
 
 def test_golden_files_are_all_used():
-    known = {*DOCUMENTED, "caption_tiny"}
+    known = {*DOCUMENTED, *PATTERNS, "caption_tiny"}
     assert {path.stem for path in GOLDEN.glob("*.txt")} == known
     assert all(re.fullmatch("[a-z_]+", name) for name in known)

@@ -33,7 +33,7 @@ def test_defaults_say_so():
     assert image.generator is None
     assert text.criterion == Choice("cross_entropy", "default")
     assert text.generator == Choice("search", "default")
-    assert text.postprocess == Choice("pieces", "default")
+    assert text.preprocess == Choice("pieces", "default")
     assert text.key == "tokens"
     assert text.ranges == (("text", None),)
     assert (text.weight, text.no_loss, text.closed_set, text.value) == (1.0, False, False, "text")
@@ -183,7 +183,7 @@ def test_steps_in_the_order_of_the_sentence():
     assert repeat.steps == (Fill(1), Prompt("x"), Fill(2))
     assert repeat.slots == (1, 2)
     assert made.source[4] == Prompt("end")
-    assert made.target == (Prompt("so"), Fill(3))
+    assert made.target == (Prompt("so"), Fill(3, Free(3, "text")))
     assert made.slots[2].refers_to == 1
     assert [s.group for s in made.slots] == [None, 0, 0, None]
 

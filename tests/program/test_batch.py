@@ -16,7 +16,7 @@ from ofasys.types import Batch
 def test_streams_lie_end_to_end(tiny):
     made, samples = tiny.program("caption"), tiny.samples("caption")
     batch = flow.collate(made, samples)
-    lengths = [len(s.prefix) + len(s.tokens) - 1 for s in samples]
+    lengths = [len(s.run.prefix) + len(s.run.tokens) - 1 for s in samples]
     layout = batch.target.layout
     assert layout.lengths.tolist() == lengths
     assert layout.length == max(lengths)
@@ -27,7 +27,7 @@ def test_streams_lie_end_to_end(tiny):
     assert batch.positions == sum(lengths) + 2 * batch.source.layout.length
     assert batch.padded == 2 * max(lengths) + 2 * batch.source.layout.length
     tokens = batch.target.inputs[0].tensors["tokens"]
-    np.testing.assert_array_equal(tokens, np.concatenate([np.append(s.prefix, s.tokens[:-1]) for s in samples]))
+    np.testing.assert_array_equal(tokens, np.concatenate([np.append(s.run.prefix, s.run.tokens[:-1]) for s in samples]))
 
 
 def test_each_position_is_embedded_once(tiny):
@@ -68,8 +68,8 @@ def test_a_program_crosses_to_a_worker(name, tiny):
     again = pickle.loads(pickle.dumps(tiny.program(name)))
     for row, sample in zip(tiny.ROWS[name], tiny.samples(name), strict=True):
         there = pickle.loads(pickle.dumps(flow.preprocess(again, row)))
-        np.testing.assert_array_equal(there.tokens, sample.tokens)
-        np.testing.assert_array_equal(there.states, sample.states)
+        np.testing.assert_array_equal(there.run.tokens, sample.run.tokens)
+        np.testing.assert_array_equal(there.run.states, sample.run.states)
 
 
 def test_a_model_that_knows_nothing_yet(tiny):

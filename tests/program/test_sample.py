@@ -57,7 +57,7 @@ BAD = [
 )
 def test_a_bad_row_and_its_twin(tiny, name, change, says, training):
     row = tiny.ROWS[name][0]
-    assert read(tiny, name, row, training=training).tokens is not None
+    assert read(tiny, name, row, training=training).run.tokens is not None
     bad = {column: value for column, value in (row | change).items() if value is not ...}
     with pytest.raises(DataError, match=says) as error:
         read(tiny, name, bad, training=training, origin="row 3")
@@ -78,9 +78,9 @@ def test_without_a_target_its_columns_are_not_read(tiny):
         sample = read(
             tiny, name, {column: value for column, value in rows[0].items() if column in needed}, target=False
         )
-        assert sample.tokens is None
-        assert sample.states is None
-        np.testing.assert_array_equal(sample.prefix, tiny.samples(name)[0].prefix)
+        assert sample.run.tokens is None
+        assert sample.run.states is None
+        np.testing.assert_array_equal(sample.run.prefix, tiny.samples(name)[0].run.prefix)
 
 
 def test_columns_named_like_our_own_words_are_harmless(tiny):
@@ -102,29 +102,29 @@ def test_columns_named_like_our_own_words_are_harmless(tiny):
     for word in words:
         made = flow.bind(tiny.model(), flow.plan(f'[TEXT:"{word}_"] -> [TEXT:"{word}"]'), {})
         sample = flow.preprocess(made, {f"{word}_": "cat", word: "dog"})
-        assert made.symbols.decode(sample.tokens) == "dog"
-        assert flow.postprocess(made, sample, tiny.answer(sample.tokens)) == {word: "dog"}
+        assert made.symbols.decode(sample.run.tokens) == "dog"
+        assert flow.postprocess(made, sample, tiny.answer(sample.run)) == {word: "dog"}
 
 
 def test_columns_that_no_slot_reads_are_harmless(tiny):
     more = tiny.ROWS["caption"][0] | {"target": object(), "tokens": None, "other": float("nan"), 7: 8}
-    np.testing.assert_array_equal(read(tiny, "caption", more).tokens, tiny.samples("caption")[0].tokens)
+    np.testing.assert_array_equal(read(tiny, "caption", more).run.tokens, tiny.samples("caption")[0].run.tokens)
 
 
 def test_tuples_of_an_unnamed_repetition(tiny):
     made, row = tiny.program("bare"), tiny.ROWS["bare"][0]
     pairs = row["box_text"]
     apart = {"img": row["img"], "box": [box for box, _ in pairs], "text": [text for _, text in pairs]}
-    expected = read(tiny, "bare", row).tokens
+    expected = read(tiny, "bare", row).run.tokens
     for other in (apart, row | {"box_text": [list(pair) for pair in pairs]}, row | {"box_text": tuple(pairs)}):
-        np.testing.assert_array_equal(read(tiny, "bare", other).tokens, expected)
+        np.testing.assert_array_equal(read(tiny, "bare", other).run.tokens, expected)
     assert len(split(made, expected)[1]) == len(pairs)
 
 
 def test_an_empty_repetition_is_the_end_mark_alone(tiny):
     sample = read(tiny, "detect", {"img": tiny.picture(), "box": [], "name": []})
-    assert sample.tokens.tolist() == [END]
-    assert split(tiny.program("detect"), sample.tokens) == {1: [], 2: []}
+    assert sample.run.tokens.tolist() == [END]
+    assert split(tiny.program("detect"), sample.run.tokens) == {1: [], 2: []}
 
 
 def test_a_source_of_nothing_is_an_error(tiny):
@@ -139,7 +139,7 @@ def test_a_stream_longer_than_the_models_table(tiny):
     made = tiny.program("language")
     tokens = made.symbols.encode("#" * 5)
     assert len(tokens) == 5  # a piece a letter
-    assert len(read(tiny, "language", {"t": "#" * (most - 2)}).tokens) == most - 1
+    assert len(read(tiny, "language", {"t": "#" * (most - 2)}).run.tokens) == most - 1
     with pytest.raises(DataError, match=r"the target is \d+ positions long.*expected at most 128, the model's limit"):
         read(tiny, "language", {"t": "#" * (most + 1)})
     row = {"sentence": "#" * most}

@@ -63,7 +63,7 @@ def test_labels_of_every_kind(given, labels):
     read_well = 0
     for i in range(len(rows)):
         try:
-            read_well += read(task, program, "train", i, random())[1].tokens.size > 0
+            read_well += read(task, program, "train", i, random())[1].run.tokens.size > 0
         except DataError as error:
             assert (error.column, error.sample) == ("y", f"train row {i}")  # noqa: PT017
     assert read_well == len(labels)
@@ -77,7 +77,7 @@ def test_bools_are_the_same_label_in_a_list_a_frame_and_a_file(tmp_path):
         task = Task("t", KIND, data, closed_set=[True, np.bool_(False)])
         assert task.labels == {"y": ("True", "False")}
         _, program = grown(task)
-        assert read(task, program, "train", 0, random())[1].tokens.size
+        assert read(task, program, "train", 0, random())[1].run.tokens.size
 
 
 @pytest.mark.parametrize("given", [["x", ""], [[1]], [1.5], [b"x"], ["half \ud83d"], [None]])
@@ -90,7 +90,7 @@ def test_a_closed_set_of_what_is_no_label_is_refused(given):
 def test_a_fraction_is_no_label_and_a_whole_number_is(tmp_path):
     task = Task("t", KIND, [{"q": "a", "y": 1.5}, {"q": "a", "y": 2.0}], closed_set=[2])
     _, program = grown(task)
-    assert read(task, program, "train", 1, random())[1].tokens.size
+    assert read(task, program, "train", 1, random())[1].run.tokens.size
     with pytest.raises(DataError, match=r"got float '1.5'.*expected a label: a str or an integer, True or False"):
         read(task, program, "train", 0, random())
 
@@ -118,7 +118,7 @@ def test_a_list_is_any_sequence(wrap):
 def test_a_repetition_of_numbers_of_any_kind(values):
     task = Task("t", MANY, [{"q": "a", "label": values}], closed_set=[0, 1, True])
     _, program = grown(task)
-    assert read(task, program, "train", 0, random())[1].tokens.size
+    assert read(task, program, "train", 0, random())[1].run.tokens.size
 
 
 def test_a_repetition_is_no_text_and_no_dict():
@@ -156,7 +156,7 @@ def test_classes_come_with_their_names(tmp_path):
         assert source.column("many") == [["neg", "pos"], [], None, [None]]
         assert source[0] == {"q": "a", "y": "pos", "many": ["neg", "pos"], "in": {"y": ["pos"]}}
         task = Task("t", KIND, data, closed_set=["neg", "pos"])
-        assert read(task, grown(task)[1], "train", 0, random())[1].tokens.size
+        assert read(task, grown(task)[1], "train", 0, random())[1].run.tokens.size
         assert Task("t", KIND, data).labels == {"y": ("neg", "pos")}
         with pytest.raises(ConfigError, match=r"closed set of 'y' is 0, 1, but the data names its classes: neg, pos"):
             Task("t", KIND, data, closed_set=["0", "1"])

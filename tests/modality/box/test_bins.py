@@ -140,7 +140,7 @@ def test_a_box_follows_the_resize_of_its_image(tiny):
     for scale, size in ((1, 32), (3, 32), (1, 64)):
         made = flow.bind(tiny.model(), flow.plan(tiny.INSTRUCTIONS["ground"], settings={"IMAGE.size": size}), {})
         row = {"img": tiny.picture(20 * scale, 30 * scale), "phrase": "cat", "box": [c * scale for c in (2, 3, 10, 15)]}
-        tokens.append(flow.preprocess(made, row).tokens.tolist())
+        tokens.append(flow.preprocess(made, row).run.tokens.tolist())
     assert tokens[0] == tokens[1] == tokens[2]
 
 
@@ -166,7 +166,7 @@ def test_of_names_the_image(tiny):
     sample = flow.preprocess(made, row)
     assert sample.referred[2] == {"width": 100, "height": 50}
     low, _ = made.symbols.vocabulary.span("bins")
-    assert (sample.tokens - low).tolist() == [500, 500, 999, 999]
+    assert (sample.run.tokens - low).tolist() == [500, 500, 999, 999]
 
 
 def test_in_a_repetition_each_box_lies_in_the_image_of_its_turn(tiny):

@@ -187,8 +187,8 @@ def test_the_same_loss_and_figures_in_every_format(tiny, option):
         tiny.model(), flow.plan(f"[IMAGE:img] -> ([BOX:boxes{option}])* [BOX:box{option}]", settings=tiny.SETTINGS), {}
     )
     plain = flow.bind(tiny.model(), flow.plan("[IMAGE:img] -> ([BOX:boxes])* [BOX:box]", settings=tiny.SETTINGS), {})
-    expected = flow.preprocess(plain, rows[0] | {"box": corners, "boxes": [corners] * 2}).tokens
-    assert flow.preprocess(made, rows[0]).tokens.tolist() == expected.tolist()
+    expected = flow.preprocess(plain, rows[0] | {"box": corners, "boxes": [corners] * 2}).run.tokens
+    assert flow.preprocess(made, rows[0]).run.tokens.tolist() == expected.tolist()
     truth = true_values(made, rows[0])
     assert [type(one) for one in (truth["box"], *truth["boxes"])] == [Box] * 3
     assert truth["box"].pixels(20, 30) == pytest.approx(corners)

@@ -20,7 +20,7 @@ def program(tiny, text, labels=LABELS):
 
 
 def back(made, sample):
-    runs = split(made, sample.tokens)
+    runs = split(made, sample.run.tokens)
     return {
         made.plan.slots[i].column: [made.preprocessors[i].postprocess(r, _context(made, i)) for r in v]
         for i, v in runs.items()
@@ -45,7 +45,7 @@ def test_a_head_is_one_token_of_a_range_of_its_own(tiny):
     sample = flow.preprocess(made, {"q": "a", "group": "flags"})
     low, high = made.symbols.vocabulary.span(label_range(LABELS["group"]))
     assert high - low == 3
-    assert sample.tokens.tolist() == [low + 2]  # no end mark
+    assert sample.run.tokens.tolist() == [low + 2]  # no end mark
 
 
 def test_each_head_has_its_own_labels(tiny):

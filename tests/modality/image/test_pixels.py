@@ -71,7 +71,7 @@ def test_positions_in_the_stream(tiny):
 
     made = flow.bind(tiny.model(), flow.plan("see [IMAGE:img] here -> [TEXT:cap]", settings=tiny.SETTINGS), {})
     batch = flow.collate(made, [flow.preprocess(made, row) for row in tiny.ROWS["caption"]])
-    before, after = len(made.prompt("see")), len(made.prompt("here"))
+    before, after = len(made.prompts["see"]), len(made.prompts["here"])
     positions = batch.source.layout.positions[: before + 4 + after]
     image = positions[before : before + 4]
     assert positions[:before].tolist() == [[i, -1, -1] for i in range(before)]

@@ -225,8 +225,8 @@ def test_noise_and_masks_together(read):
 def test_the_target_is_never_noised(tiny):
     random = np.random.default_rng(0)
     sample = tiny.samples("infill", random=random, training=True)[0]
-    assert tiny.program("infill").symbols.decode(sample.tokens) == tiny.ROWS["infill"][0]["sentence"]
-    assert sample.tokens[-1] == END
+    assert tiny.program("infill").symbols.decode(sample.run.tokens) == tiny.ROWS["infill"][0]["sentence"]
+    assert sample.run.tokens[-1] == END
     assert MASK in np.concatenate([piece.tensors["tokens"] for _, piece in sample.source])
 
 

@@ -83,7 +83,7 @@ def test_one_set_of_patches_for_video_and_image():
     batch = flow.collate(program, [flow.preprocess(program, row) for row in rows])
     (patches,) = (entry for entry in batch.source.inputs if entry.adaptor == "image_patch_8")
     assert len(patches.tensors["patches"]) == 4 + 16 + 4 + 8
-    lead, then = 4, len(program.prompt("then"))
+    lead, then = 4, len(program.prompts["then"])
     clip = batch.source.layout.positions[lead + then : lead + then + 16].tolist()
     assert clip == [[1 + then + t, y, x] for t in range(4) for y in range(2) for x in range(2)]
 
