@@ -51,7 +51,7 @@ def main() -> None:
         found[f"status {status}" + (", with words on standard error" if said else "")] += 1
         if status or said:
             print(said, flush=True)
-    print(dict(found))
+        print(f"{found.total()} runs: {dict(found)}", flush=True)
 
 
 if __name__ == "__main__":
