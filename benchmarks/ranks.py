@@ -79,7 +79,7 @@ def work(rank: int, port: int, size: str) -> None:
                 spent = timed(lambda way=way: [pass_((model, other), way, *one) for one in mixed], ranks)
                 if number:
                     times[name].append(1000 * spent / len(mixed))
-        told = [1000 * timed(lambda: ranks.numbers([1] * 10), ranks) for _ in range(50)]
+        told = [1000 * timed(lambda: ranks.numbers("ten", [1] * 10), ranks) for _ in range(50)]
         if rank == 0:
             millions = sum(p.numel() for p in parameters) / 1e6
             print(f"{size}, {millions:.1f} million weights, median of {ROUNDS} rounds over 3 tasks, ms an update:")
@@ -97,7 +97,7 @@ def pass_(
 
 
 def timed(do: Callable[[], Any], ranks: Any) -> float:
-    ranks.numbers([0])
+    ranks.numbers("a round", ())
     began = time.perf_counter()
     do()
     return time.perf_counter() - began

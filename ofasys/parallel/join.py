@@ -49,7 +49,7 @@ def joined() -> Iterator[Ranks]:
         _log.setLevel(logging.CRITICAL)
     try:
         yield ranks
-        ranks.numbers([0])  # nobody leaves while another may still wait
+        ranks.numbers("the end", ())  # nobody leaves while another may still wait
     except BaseException as error:
         assert ranks.words is not None
         ranks.words.say(error, close)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import socket
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -29,15 +30,16 @@ def meeting_place(place: Place, environment: Mapping[str, str], seconds: float) 
     """
     host, port = environment[ADDRESS], number_of(environment, PORT)
     here = place.first and environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    until, error = time.monotonic() + seconds, RuntimeError("no time to wait")
-    while time.monotonic() < until:  # in short waits, so that Ctrl-C is heard between them
-        wait = timedelta(seconds=min(TRY, seconds))
+    until, wait = time.monotonic() + seconds, timedelta(seconds=seconds)
+    while not here:  # torch would wait where no signal is heard, and tell of each try
         try:
-            return TCPStore(host, port, place.size, here, wait, wait_for_workers=False, multi_tenant=True)
-        except RuntimeError as failed:
-            error = failed
+            socket.create_connection((host, port), min(TRY, seconds)).close()
+            break
+        except OSError as error:
+            if time.monotonic() >= until:
+                raise RuntimeError(f"nobody is there: {error}") from error
             time.sleep(PAUSE)
-    raise error
+    return TCPStore(host, port, place.size, here, wait, wait_for_workers=False, multi_tenant=True)
 
 
 def fresh_name(store: Any, place: Place, seconds: float) -> str:

@@ -15,6 +15,8 @@ from ofasys.errors import RankError
 from ofasys.parallel.last_words import LastWords
 from ofasys.parallel.place import Place
 
+FRAME, WORDS = 64, 8
+"""Whole numbers of 8 bytes that a message has, and how many of these are the word for what it is about."""
 BUCKET = 32 * 2**20
 """Bytes of gradients that are summed in one go."""
 
@@ -29,6 +31,7 @@ class Ranks:
     def __init__(self, place: Place, words: LastWords | None = None) -> None:
         self.place, self.words = place, words
         self.rank, self.size, self.first = place.rank, place.size, place.first
+        self.failed_together: Exception | None = None
 
     @property
     def several(self) -> bool:
@@ -40,11 +43,34 @@ class Ranks:
         """Whether this process has ended by an error that the first has heard of, and tells."""
         return self.words is not None and self.words.were_heard and not self.first
 
-    def numbers(self, own: Sequence[int]) -> np.ndarray:
-        """What all say, each as many whole numbers: (size, n) int64, by rank."""
+    def numbers(self, what: str, own: Sequence[int]) -> np.ndarray:
+        """What all say, each as many whole numbers: (size, n) int64, by rank. what: a word for it, the same on all.
+
+        Errors: RankError where another is at something else.
+        """
         if not self.several:
             return np.array([own], dtype=np.int64)
-        mine = torch.tensor(own, dtype=torch.int64)
+        frame = np.zeros(FRAME, dtype=np.int64)
+        word = what.encode()[: 8 * WORDS]
+        frame[:WORDS] = np.frombuffer(word.ljust(8 * WORDS, b"\0"), dtype=np.int64)
+        if len(own) <= FRAME - WORDS:
+            frame[WORDS : WORDS + len(own)] = own
+        told = self._gathered(frame)
+        self._check_at(told[:, :WORDS])
+        return told[:, WORDS : WORDS + len(own)] if len(own) <= FRAME - WORDS else self._gathered(np.array(own))
+
+    def _check_at(self, words: np.ndarray) -> None:
+        """words (size, WORDS): what each is at. Errors: RankError where that is not the same."""
+        told = [one.tobytes().rstrip(b"\0").decode(errors="replace") for one in words]
+        for rank, other in enumerate(told):
+            if other != told[self.rank]:
+                raise RankError(
+                    f"process {rank} of {self.size} is at {other!r}, and process {self.rank} at {told[self.rank]!r}; "
+                    "a callback, metric or schedule does not do the same on all of them"
+                )
+
+    def _gathered(self, own: np.ndarray) -> np.ndarray:
+        mine = torch.from_numpy(own)
         found = [torch.empty_like(mine) for _ in range(self.size)]
         with self.heard():
             dist.all_gather(found, mine)
@@ -57,23 +83,20 @@ class Ranks:
         """
         if not self.several:
             return [own]
+        self.numbers(what, ())
         found: list[Any] = [None] * self.size
         with self.heard():
-            dist.all_gather_object(found, (what, own))
-        for rank, (other, _) in enumerate(found):
-            if other != what:
-                raise RankError(
-                    f"process {rank} of {self.size} is at {other!r}, and process {self.rank} at {what!r}; a callback, "
-                    "metric or schedule does not do the same on all of them"
-                )
-        return [value for _, value in found]
+            dist.all_gather_object(found, own)
+        return found
 
     def of_first(self, what: str, make: Callable[[], Any]) -> Any:
         """What the first process makes, on all."""
         return self.objects(what, make() if self.first else None)[0]
 
     def together(self, what: str, do: Callable[[], Any]) -> list[Any]:
-        """What all make, by rank. Errors: whatever the first that failed raised, on all."""
+        """What all make, by rank. Errors: on all, what each raised, or a RankError with what the first did; it is then
+        `failed_together`.
+        """
         if not self.several:
             return [do()]
         error: Exception | None = None
@@ -83,11 +106,10 @@ class Ranks:
         except Exception as failed:
             error = failed
         told = self.objects(what, (made, None if error is None else f"{type(error).__name__}: {error}"))
-        if error is not None:
-            raise error
         for rank, (_, failed_there) in enumerate(told):
             if failed_there is not None:
-                raise RankError(f"process {rank} of {self.size} ended by {failed_there}")
+                self.failed_together = error or RankError(f"process {rank} of {self.size} ended by {failed_there}")
+                raise self.failed_together
         return [value for value, _ in told]
 
     @torch.no_grad()
@@ -98,7 +120,7 @@ class Ranks:
         """
         if not self.several:
             return
-        has = self.numbers([parameter.grad is not None for parameter in parameters]).sum(0).tolist()
+        has = self.numbers("gradients", [parameter.grad is not None for parameter in parameters]).sum(0).tolist()
         learned = [parameter for parameter, processes in zip(parameters, has, strict=True) if processes]
         with self.heard():
             under_way = [(bucket, *_summed(bucket)) for bucket in _buckets(learned)]

@@ -48,7 +48,7 @@ def check_same_weights(setup: Setup) -> None:
     """Errors: RankError where the weights of the processes are not the same to the bit any more."""
     if not setup.ranks.several:
         return
-    told = setup.ranks.numbers([_digest(setup.model)])[:, 0].tolist()
+    told = setup.ranks.numbers("a checkpoint", [_digest(setup.model)])[:, 0].tolist()
     for rank, digest in enumerate(told):
         if digest != told[0]:
             raise RankError(

@@ -40,6 +40,7 @@ class Run:
 
     def __init__(self, trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: Ranks = ALONE) -> None:
         self.trainer, self.model, self.tasks, self.ranks = trainer, model, tasks, ranks
+        self.asked: int | None = None  # the signal that all processes have agreed to heed
         self.setup = setup = set_up(trainer, model, tasks, ranks)
         self.state = setup.state
         self.view = RunView(model, setup.optimizer, tuple(tasks), setup.max_steps, setup.state.step)
@@ -99,6 +100,7 @@ class Run:
                 call("before_fit", self.view)
                 if self.due:
                     self.validation.evaluate(start)
+                    self.agree(start, interrupt)
                     self.heed(interrupt)
                 for step in range(start, self.setup.max_steps):
                     if self.state.stopped:
@@ -147,14 +149,16 @@ class Run:
         due = self.saver.due(done)
         if not self.ranks.several:
             return due
-        told = self.ranks.numbers([interrupt.asked or 0, self.view.ended is not None, due])
-        interrupt.asked = int(told[:, 0].max()) or None
+        told = self.ranks.numbers("a step", [interrupt.asked or 0, self.view.ended is not None, due])
+        self.asked = int(told[:, 0].max()) or None
         if told[:, 1].any():
             self.view.ended = next(filter(None, self.ranks.objects("end", self.view.ended)))
         return bool(told[0, 2])
 
     def heed(self, interrupt: Interrupt) -> None:
-        """Save, and end the run, where a signal asked for it."""
-        if interrupt.asked is not None:
+        """Save, and end the run, where a signal asked for it; of several processes, where all know."""
+        asked = self.asked if self.ranks.several else interrupt.asked
+        if asked is not None:
+            interrupt.asked = asked
             self.saver.save(("last",))
             raise interrupt.end()

@@ -80,12 +80,13 @@ class Steps:
 
         An instruction has as large a share of the update as it has micro-batches in it.
         """
-        if not part.judged and (part.batch is None or not part.batch.targets):
+        absent = part.batch is None or not part.batch.targets
+        if absent and not (self.ranks.several and any(part.sizes)):
             return False
         began, ticket = time.perf_counter(), part.delivery.ticket
         task, program = self.setup.tasks[ticket.task], self.setup.programs[ticket.task][part.delivery.instruction]
         window = self.windows.setdefault(ticket.task, Window())
-        if part.batch is None or not part.batch.targets:
+        if part.batch is None or absent:
             self.stand_by(program, part)
             window.count(part, part.seconds + time.perf_counter() - began)
             return part.judged

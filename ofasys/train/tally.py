@@ -26,7 +26,7 @@ class Tally:
 def tallied(ranks: Ranks, delivery: Delivery, batch: Batch | None, slots: int) -> Tally:
     """What all have. batch: of this process, None where none of its rows can be used. slots: S, of its plan."""
     counts = batch.counts if batch is not None else (0,) * slots
-    told = ranks.numbers([len(delivery.bad), batch.size if batch is not None else 0, *counts])
+    told = ranks.numbers("a micro-batch", [len(delivery.bad), batch.size if batch is not None else 0, *counts])
     bad: tuple[Bad, ...] = ()
     if told[:, 0].any():
         where = dict(zip(delivery.rows, _drawn(delivery, ranks.place), strict=True))

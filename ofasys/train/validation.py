@@ -42,6 +42,8 @@ class Validation:
         try:
             best = self.validate(step)
         except BaseException as error:  # a bad valid row, or a metric that fails, must not cost the training
+            if self.setup.ranks.several and error is not self.setup.ranks.failed_together:
+                raise  # the others are not here to save
             self.saver.save(("last",))
             if out is not None:
                 failed = isinstance(error, Exception)

@@ -22,10 +22,12 @@ from tests.parallel.test_laws import At, rows_of, same_lines, same_weights, toge
 from tests.train import tiny
 
 
-def label(rank: int, out: Path | None, *does: Any, task: dict[str, Any] | None = None, **changes: Any) -> int:
+def label(
+    rank: int, out: Path | None, *does: Any, task: dict[str, Any] | None = None, hook: str = "", **changes: Any
+) -> int:
     """A short run; the step it came to. does: what each process does after its second step."""
     settings = {"max_steps": 5, "live": False, "save_every": 2 if out else 0} | changes
-    callbacks = [At(2, does[rank])] if does else []
+    callbacks = [At(2, does[rank], hook or "after_step")] if does else []
     trainer = Trainer(out=out, callbacks=callbacks, **settings)
     trainer.fit(model=tiny.model(dropout=0.0), tasks=tiny.label_task(**(task or {})))
     return trainer.history[-1]["step"]
@@ -61,6 +63,35 @@ def test_a_signal_to_one_ends_all_at_the_same_step(number: int, tmp_path: Path) 
     assert first == second == ("Terminated: 143" if number == signal.SIGTERM else "KeyboardInterrupt: ")
     assert json.loads((tmp_path / "out/checkpoints/last.json").read_text()) == {"folder": "step-00000002"}
     assert len([p for p in (tmp_path / "out/checkpoints").iterdir() if p.is_dir()]) == 1
+
+
+def test_a_signal_in_the_midst_of_an_evaluation_waits_for_all(tmp_path: Path) -> None:
+    def told(run: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert (
+        each(on_ranks(2, label, tmp_path / "out", None, told, hook="before_evaluation", eval_every=2))
+        == ["Terminated: 143"] * 2
+    )
+    assert json.loads((tmp_path / "out/checkpoints/last.json").read_text())["folder"] == "step-00000003"
+
+
+def test_an_evaluation_that_fails_on_one_is_saved_where_all_know(tmp_path: Path) -> None:
+    """A metric fails: all hear of it, and the step is saved. A callback fails on one: the others are not there."""
+
+    def metric(answers: Any, truths: Any) -> float:
+        raise ValueError("no figure")
+
+    settings = {"metrics": [metric], "closed_set": {"label": tiny.COLOURS}}
+    first, second = each(on_ranks(2, label, tmp_path / "metric", task=settings, eval_every=2))
+    assert "no figure" in first
+    assert second.startswith("RankError: process 0 of 2 ended by ")
+    state = json.loads((tmp_path / "metric/checkpoints/step-00000002/state.json").read_text())
+    assert state["due"] == 2
+    first, second = each(on_ranks(2, label, tmp_path / "one", None, fails, hook="before_evaluation", eval_every=2))
+    assert second.startswith("PluginError: callback 'At' raised ValueError in before_evaluation at step 2")
+    assert "RankError" in first
+    assert not (tmp_path / "one/checkpoints").exists()
 
 
 def test_a_callback_that_stops_one_stops_all(tmp_path: Path) -> None:

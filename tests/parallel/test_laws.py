@@ -38,11 +38,17 @@ def mixed_tasks() -> list[Task]:
 class At(Callback):
     """Does something after a step."""
 
-    def __init__(self, step: int, do: Callable[[RunView], None] | None) -> None:
-        self.step, self.do = step, do
+    def __init__(self, step: int, do: Callable[[RunView], None] | None, hook: str = "after_step") -> None:
+        self.step, self.do, self.hook = step, do, hook
 
     def after_step(self, run: RunView) -> None:
-        if run.step == self.step and self.do is not None:
+        self._reached(run, "after_step")
+
+    def before_evaluation(self, run: RunView) -> None:
+        self._reached(run, "before_evaluation")
+
+    def _reached(self, run: RunView, hook: str) -> None:
+        if run.step == self.step and self.do is not None and hook == self.hook:
             self.do(run)
 
 
