@@ -38,6 +38,15 @@ class LastWords:
             self.store.wait(everyone, 2 * BRIEFLY if self.missed else PATIENCE)
             self.were_heard = True
 
+    @property
+    def said(self) -> bool:
+        """Whether a process has said why it ends; also where the store is gone."""
+        try:
+            found: bool = self.store.check([CAUSE])
+        except RuntimeError:
+            return True
+        return found
+
     def heard(self, error: Exception) -> RankError:
         """The error for a wait that came to nothing: why another process ended."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from ofasys.parallel.place import Place
 
 FRAME, WORDS = 64, 8
 """Whole numbers of 8 bytes that a message has, and how many of these are the word for what it is about."""
+LOOK = timedelta(seconds=1)
+"""How often a process that waits looks whether another has ended."""
 BUCKET = 32 * 2**20
 """Bytes of gradients that are summed in one go."""
 
@@ -73,8 +76,18 @@ class Ranks:
         mine = torch.from_numpy(own)
         found = [torch.empty_like(mine) for _ in range(self.size)]
         with self.heard():
-            dist.all_gather(found, mine)
+            self._wait(dist.all_gather(found, mine, async_op=True))
         return torch.stack(found).numpy()
+
+    def _wait(self, work: Any) -> None:
+        """Until it is done, or another has said why it ends: its connections may be open for a while yet."""
+        while True:
+            try:
+                work.wait(LOOK)
+                return
+            except RuntimeError:
+                if work.is_completed() or self.words is None or self.words.said:
+                    raise
 
     def objects(self, what: str, own: Any) -> list[Any]:
         """What all say, by rank: values that can be pickled. what: a word for it, the same on all.
