@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test fast check format bench install clean
+.PHONY: demo test fast check format bench torture install clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -33,6 +33,9 @@ format: $(STAMP)
 
 bench: $(STAMP)  ## side by side with the peers; takes a while, wants a quiet machine
 	$(BIN)/python -m benchmarks
+
+torture: $(STAMP)  ## all demo tasks, killed at 20 random moments, without and with data workers: the same weights to the bit
+	$(BIN)/python -m tests.laws.torture
 
 clean:
 	rm -rf .venv runs

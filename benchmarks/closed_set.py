@@ -141,7 +141,8 @@ def main() -> None:
             once = dict(steps)
             a, b, ratio = duel(ours, peers, args.rounds)
             print(
-                f"| {count} | {beams} | {seconds * 1e3:.1f} / {their_seconds * 1e3:.1f} | {a * 1e3:.0f} / {b * 1e3:.0f} "
+                f"| {count} | {beams} | {seconds * 1e3:.1f} / {their_seconds * 1e3:.1f} | {a * 1e3:.0f} / "
+                f"{b * 1e3:.0f} "
                 f"| {once['ours']} / {once['theirs']} | {ratio:.2f} | {same:.0%} |",
                 flush=True,
             )

@@ -28,7 +28,8 @@ import torch
 from ofasys import GeneralistModel, Task, flow
 from ofasys.gallery import emoji
 from ofasys.program.program import Program
-from ofasys.task.loader import Assembler, Ticket
+from ofasys.task.loader import Assembler
+from ofasys.task.ticket import Ticket
 from ofasys.types import AdaptorInput, Batch, Layout, SideBatch
 
 SIZE = "small"
@@ -137,7 +138,8 @@ def main() -> None:
         print(f"{name:14} {statistics.median(speeds[name]):8.0f} useful tokens/s   useful share {useful:.2f}")
     ratios = [a / b for a, b in zip(speeds["flat, buckets"], speeds["padded"], strict=True)]
     print(
-        f"ratio {statistics.median(ratios):.2f} (rounds: {', '.join(f'{r:.2f}' for r in ratios)}), size {SIZE}, batch {BATCH}"
+        f"ratio {statistics.median(ratios):.2f} (rounds: {', '.join(f'{r:.2f}' for r in ratios)}), size {SIZE}, batch "
+        f"{BATCH}"
     )
 
 

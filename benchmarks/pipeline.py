@@ -13,7 +13,8 @@ import torch
 
 from benchmarks.rows import LINES, rows
 from ofasys import GeneralistModel, Task, Trainer, flow
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, deliveries
+from ofasys.task.ticket import Ticket
 
 BATCH = 16
 
@@ -60,7 +61,8 @@ def main() -> None:
     for size in ("tiny", "small"):
         for workers in (0, 1, 2):
             print(
-                f"mixed run, {size}, {workers} workers: {waiting(size, workers, args.steps):.1%} of the time waited for data",
+                f"mixed run, {size}, {workers} workers: {waiting(size, workers, args.steps):.1%} of the time waited "
+                f"for data",
                 flush=True,
             )
 

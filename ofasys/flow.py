@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ from ofasys.program.batch import collate
 from ofasys.program.program import Labels, Program
 from ofasys.program.sample import Reader, Row
 from ofasys.types import Batch, Hidden, Loss, Prediction, Sample, SlotPrediction, States, Stream
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
 Streams = tuple[Stream | None, Stream | None]
 
@@ -95,13 +98,13 @@ def criterion(
     program: Program,
     predictions: Sequence[Prediction | SlotPrediction],
     batch: Batch,
-    scale: Tensor | None = None,
+    scale: Float[Tensor, "S"] | None = None,
     smoothing: float = 0.0,
 ) -> Loss:
     """Predictions -> Loss: of each slot the sum over its tokens, or whatever its criterion counts, and how many they
     are.
 
-    scale (S,): factor of each slot's sum in the total; None: its weight divided by its units. Parts of a batch with
+    scale: factor of each slot's sum in the total; None: its weight divided by its units. Parts of a batch with
     the scale of the whole add up to the whole. `model(program, batch, scale, smoothing)` is adapt, compute, emit and
     this in one.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tok
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
 from ofasys.model.sizes import SIZES
 from ofasys.model.turns import Turns
+from ofasys.packages import package_of
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
@@ -43,6 +44,9 @@ from ofasys.types import (
     TaskCard,
     TokenTargets,
 )
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
 Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training values of a slot, with their context
 
@@ -95,6 +99,8 @@ class GeneralistModel(nn.Module):
         self._turns = Turns()
         self._transposed: tuple[tuple[int, int], Tensor] | None = None
         self.used: set[str] = set()  # tags of the modalities its plans have named
+        self.packages: dict[str, str] = {}  # what of it is from outside, as `criterion focal` -> its package
+        self.brought(f"engine {self.engine_spec.name}", self.engine_spec.load)
         self.made: dict[str, dict[str, Any]] = {}  # how each adaptor was made, so that it can be made again
         self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.engine.width, tied)})
         self.criteria = nn.ModuleDict()  # weights of criteria that have some
@@ -120,7 +126,9 @@ class GeneralistModel(nn.Module):
         assert isinstance(adaptor, TokenAdaptor)
         return adaptor
 
-    def forward(self, program: Program, batch: Batch, scale: Tensor | None = None, smoothing: float = 0.0) -> Loss:
+    def forward(
+        self, program: Program, batch: Batch, scale: Float[Tensor, "S"] | None = None, smoothing: float = 0.0
+    ) -> Loss:
         """The losses of a batch of a program: what training runs, and what wraps a model (data parallel, compiled,
         hooked) wraps.
 
@@ -343,6 +351,12 @@ class GeneralistModel(nn.Module):
         """The adaptors and criteria a plan names, where they are not there yet."""
         for slot in plan.slots:
             self.used.add(slot.modality)
+            spec = self.modalities.spec(slot.modality)
+            parts = (spec.preprocess[slot.preprocess.name], spec.adaptor[slot.adaptor.name])
+            self.brought(f"modality {spec.tag}", *(part.load for part in parts))
+            for noun, record in (("criterion", slot.learned_by), ("generator", slot.made_by)):
+                if record is not None:
+                    self.brought(f"{noun} {record.name}", record.load)
             if slot.side != "label":
                 self.add_adaptor(slot.key, slot.modality, slot.adaptor.name, slot.values, self.fit_key(slot))
             for record in (slot.learned_by, slot.made_by):
@@ -350,6 +364,16 @@ class GeneralistModel(nn.Module):
                     record.resolve()  # one from outside that cannot be imported is refused here
             if slot.learned_by is not None and not slot.made_as.tokens:
                 self.add_criterion(slot.learned_by.name, slot.values)
+
+    def brought(self, what: str, *loads: str) -> None:
+        """Keep of which package a thing is, called as `criterion focal`, if one of its parts is of another."""
+        if (package := package_of(*loads)) is not None:
+            self.packages[what] = package
+
+    @property
+    def lacks(self) -> list[str]:
+        """What it was made with and is not known here, each with its package: of a model that was saved elsewhere."""
+        return [f"{what} of {package}" for what, package in self.packages.items() if not self.modalities.knows(what)]
 
     def add_adaptor(
         self, key: str, modality: str, name: str, options: Mapping[str, Any], fitted: str | None = None

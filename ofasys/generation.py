@@ -10,18 +10,19 @@ import numpy as np
 import torch
 
 from ofasys.generalist import GeneralistModel
+from ofasys.generator.check import check_hypotheses, check_labels, check_scores, check_values
 from ofasys.generator.constraint import Constraint
 from ofasys.generator.generator import SEARCH
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
-from ofasys.generator.rank import rank
 from ofasys.generator.search import Hypothesis
 from ofasys.modality import plugin
+from ofasys.planner.slot import items_of
 from ofasys.program.answer import Answer
 from ofasys.program.batch import side_batch, source_targets, sources, target_side, to_device, token_features
 from ofasys.program.program import Program, Stage, TokenStage, ValueStage
 from ofasys.program.steps import Opening, StepDecoder, ValueContinuation
-from ofasys.types import Hidden, Sample, SlotFeatures, SlotTargets, States, Stream, TokenSpan, ValueSpan
+from ofasys.types import Fixed, Hidden, OneOf, Sample, SlotFeatures, SlotTargets, States, Stream, TokenSpan, ValueSpan
 
 Part = Hypothesis | np.ndarray | None  # what a stage became
 
@@ -119,9 +120,10 @@ class Generation:
             assert slot.made_by is not None
             decode = slot.made_by.resolve()
             options = {**plan.slots[targets.slot].values, **self.options.draw}
+            lo, hi = self.program.span(slot)
             made = decode(criterion.log_probs(seen), targets.lengths.tolist(), options)
-            for i, (tokens, logprob) in enumerate(made):
-                found[i][slot.index] = np.asarray(tokens, dtype=np.int64) + self.program.span(slot)[0]
+            for i, (tokens, logprob) in enumerate(check_labels(slot.made_by, made, len(targets.lengths), hi - lo)):
+                found[i][slot.index] = np.asarray(tokens, dtype=np.int64) + lo
                 scores[i] += logprob
         if plan.views is not None:
             scores = [float(answer[plan.views.left] @ answer[plan.views.right]) for answer in found]
@@ -140,12 +142,14 @@ class Generation:
         begun = max(map(len, prefixes)) + int(decoder.order.max())
         room = model.engine.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
         options = replace(options, max_length=max(1, min(options.max_length, room)))
-        if program.plan.generator.ranks and constraint.start != constraint.accept:
-            scores = rank(decoder, constraint, prefixes, normalise=options.normalise)
+        record = program.plan.generator
+        if record.ranks and constraint.start != constraint.accept:
+            ranked = record.resolve()(decoder, constraint, prefixes, normalise=options.normalise)
+            scores = check_scores(record, ranked, len(prefixes), _labels(program))
             return [labels_by(row, program, constraint, options.n_best) for row in scores]
-        find = (SEARCH if program.plan.generator.ranks else program.plan.generator).resolve()
-        found: Sequence[Sequence[Hypothesis]] = find(decoder, constraint, prefixes, options, sources=list(self.seeds))
-        return found
+        record = SEARCH if record.ranks else record
+        found = record.resolve()(decoder, constraint, prefixes, options, sources=list(self.seeds))
+        return check_hypotheses(record, found, len(prefixes))
 
     def past(self) -> Stream | None:
         """What stands in the targets so far."""
@@ -193,7 +197,7 @@ class Generation:
             [self.seed(n, number) for n in self.seeds],
             negative,
         )
-        for i, frames in enumerate(values):
+        for i, frames in enumerate(check_values(slot.made_by, values, len(self.samples))):
             self.parts[i].append(frames)
             stands = self.program.preprocessors[slot.index].from_frames
             features = plugin.called(slot.name, stands, frames)
@@ -203,6 +207,15 @@ class Generation:
     def seed(self, number: int, stage: int) -> int:
         """What the draws of one value of a sample are a function of."""
         return ((self.options.seed * 1_000_003 + number) * 1_009 + stage) % 2**63
+
+
+def _labels(program: Program) -> int:
+    """How many labels a target has that ends in one closed set."""
+    last = program.stages[-1]
+    assert isinstance(last, TokenStage)
+    (item,) = items_of(last.steps)
+    assert isinstance(item, (OneOf, Fixed))
+    return len(program.labels[item.slot])
 
 
 def answers_of(parts: Sequence[Part], hypotheses: Sequence[Hypothesis], found: Mapping[int, Any]) -> Sequence[Answer]:

@@ -62,8 +62,10 @@ class Free:
     """Any tokens of a range until the end mark."""
 
     slot: int
+    """Its number in the plan."""
     range: str
     max_length: int | None = None
+    """Tokens, without the end mark. None: what the search allows."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Fixed:
     """
 
     slot: int
+    """Its number in the plan."""
     range: str
     count: int
     size: int | None = None
@@ -85,6 +88,7 @@ class OneOf:
     """One of a known set of token sequences (a trie), then the end mark."""
 
     slot: int
+    """Its number in the plan."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,7 @@ class Hidden:
     """What the universal model made of a stream."""
 
     states: Float[Tensor, "N D"]
+    """Of each position."""
     layout: Layout
 
 
@@ -198,7 +203,9 @@ class States:
     """The hidden states of both sides; None where a side is empty."""
 
     source: Hidden | None
+    """None: that side is empty."""
     target: Hidden | None
+    """None: that side is empty."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +226,9 @@ class ValueSpan:
     """A value of a sample's target that is no tokens."""
 
     stage: int
+    """Its number in the target."""
     slot: int
+    """Its number in the plan."""
     key: str
     """Of its adaptor."""
     features: SlotFeatures | None
@@ -264,6 +273,7 @@ class SideBatch:
     """One side of a batch: what to embed, and where it lies."""
 
     inputs: tuple[AdaptorInput, ...]
+    """One an adaptor."""
     layout: Layout
 
 
@@ -272,6 +282,7 @@ class TokenTargets:
     """n tokens to predict that choose from one list of U candidates: an emission class of the target's automaton."""
 
     stage: int
+    """Its number in the target."""
     group: int
     """The class, in the stage's automaton."""
     at: Int[Tensor, "n"]
@@ -294,6 +305,7 @@ class SlotTargets:
 
     slot: int
     side: str
+    """ "source" or "target": where its values stand."""
     criterion: str
     """Its name."""
     at: Int[Tensor, "n"]
@@ -321,7 +333,9 @@ class Batch:
     ones.
     """
     target: SideBatch | None
+    """None: that side of the instruction is empty."""
     targets: tuple[TokenTargets | SlotTargets, ...]
+    """What is predicted: the tokens of each set of candidates, and values that are no tokens."""
     counts: tuple[int, ...]
     """(S,): what each slot's loss is a sum over: tokens, or units of its criterion."""
     units: Float[Tensor, "S"]
@@ -354,6 +368,7 @@ class SlotPrediction:
     """What the model says about the values of one slot."""
 
     targets: SlotTargets
+    """What there is to predict."""
     hidden: Float[Tensor, "n D"]
     """The states at `targets.at`."""
     made: Mapping[str, Tensor]
@@ -405,3 +420,4 @@ class TaskCard:
     generate: Mapping[str, Any] = field(default_factory=dict)
     """Search options of its evaluation."""
     metrics: tuple[str, ...] = ()
+    """Their names."""

@@ -218,9 +218,12 @@ def attribution(emoji: int) -> str:
 
 | what | from | copyright | licence |
 | --- | --- | --- | --- |
-| drawings, style "noto" | Noto Emoji (https://github.com/googlefonts/noto-emoji), as packed by Iconify | Google Inc. | Apache-2.0, `LICENSE-noto.txt` |
-| drawings, style "fluent" | Fluent Emoji, flat (https://github.com/microsoft/fluentui-emoji), as packed by Iconify | Microsoft Corporation | MIT, `LICENSE-fluent-emoji.txt` |
-| names, keywords, groups, subgroups | Emojibase (https://github.com/milesj/emojibase) | Miles Johnson | MIT, `LICENSE-emojibase.txt` |
+| drawings, style "noto" | Noto Emoji (https://github.com/googlefonts/noto-emoji), as packed by Iconify | \
+Google Inc. | Apache-2.0, `LICENSE-noto.txt` |
+| drawings, style "fluent" | Fluent Emoji, flat (https://github.com/microsoft/fluentui-emoji), as packed by Iconify | \
+Microsoft Corporation | MIT, `LICENSE-fluent-emoji.txt` |
+| names, keywords, groups, subgroups | Emojibase (https://github.com/milesj/emojibase) | Miles Johnson | \
+MIT, `LICENSE-emojibase.txt` |
 
 Read from these npm packages:
 
@@ -228,9 +231,10 @@ Read from these npm packages:
 | --- | --- | --- |
 {rows}
 
-Changes made: of the base emoji (no skin tones) that both styles draw, those whose drawing is pixel for pixel that of another
-emoji were left out; each SVG was rendered at {SIDE}x{SIDE} pixels with alpha and stored as lossless WebP; mirrored aliases were
-mirrored; names were put in lower case; columns that say which drawings are for training, validation and test were added.
+Changes made: of the base emoji (no skin tones) that both styles draw, those whose drawing is pixel for pixel that of
+another emoji were left out; each SVG was rendered at {SIDE}x{SIDE} pixels with alpha and stored as lossless WebP;
+mirrored aliases were mirrored; names were put in lower case; columns that say which drawings are for training,
+validation and test were added.
 
 `scripts/build_emoji_pack.py` does all this.
 """

@@ -30,16 +30,18 @@ SCHEMA = pa.schema([("symbol", pa.string()), ("name", pa.string()), ("wav", pa.b
 
 ATTRIBUTION = """# Where the recordings come from
 
-`speech.parquet` holds 36 recordings: the digits 0 to 9 and the letters A to Z, each spoken once, in English, by one voice; 8 kHz, 8 bits, one channel,
-a quarter to three quarters of a second.
+`speech.parquet` holds 36 recordings: the digits 0 to 9 and the letters A to Z, each spoken once, in English, by one
+voice; 8 kHz, 8 bits, one channel, a quarter to three quarters of a second.
 
 | what | from | copyright | licence |
 | --- | --- | --- | --- |
-| recordings | the Python package `captcha` (https://github.com/lepture/captcha), `captcha/data/*/default.wav` | Hsiaoming Yang | BSD-3-Clause, `LICENSE-captcha.txt` |
+| recordings | the Python package `captcha` (https://github.com/lepture/captcha), `captcha/data/*/default.wav` | \
+Hsiaoming Yang | BSD-3-Clause, `LICENSE-captcha.txt` |
 
 Read from PyPI's `{package}` {version}, sha256 of the wheel `{sha256}`.
 
-Changes made: none to the recordings, which are the files byte for byte; beside each stand its symbol and the name that is said.
+Changes made: none to the recordings, which are the files byte for byte; beside each stand its symbol and the name
+that is said.
 
 `scripts/build_speech_pack.py` does all this.
 """

@@ -12,7 +12,8 @@ LINE = "[TEXT:a] -> [TEXT:b]"
     ("make", "said"),
     [
         (lambda: Task("t", LINE, batch_size=8), "task 't' has no 'batch_size'; here it is called micro_batch_size"),
-        (lambda: Task("t", LINE, micro_batchsize=8), "task 't' has no 'micro_batchsize'; did you mean micro_batch_size?"),
+        (lambda: Task("t", LINE, micro_batchsize=8),
+         "task 't' has no 'micro_batchsize'; did you mean micro_batch_size?"),
         (lambda: Task("t", LINE, shuffle="no"), "task 't' has shuffle='no'; it is True or False"),
         (lambda: Task("t", LINE, micro_batch_size=True), "micro_batch_size=True; it is a whole number"),
         (lambda: Task("t", LINE, num_beams=2), "give generate={'beam_size': ...}"),

@@ -39,6 +39,52 @@ def imports(path):
         yield from ((tuple(name[1:]), node.lineno) for name in names if name[0] == "ofasys")
 
 
+# Rooms in which a part hints at the type of its owner, which imports it: a session at its model, what prints a plan at
+# the plan, the parts of a run at its trainer. Nothing runs by it, and each part is read without its owner.
+HINTED = {"model", "planner", "train"}
+
+
+def needs(path, hints=False):
+    """The files of this package that a file imports, at once or within a function. hints: for hints alone too."""
+    tree = ast.parse(path.read_text(encoding="utf8"))
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    unused = {id(node) for block in blocks if not hints for line in block.body for node in ast.walk(line)}
+    here = list(path.relative_to(PACKAGE.parent).parts[:-1])
+    for node in ast.walk(tree):
+        if id(node) in unused or not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        above = here[: len(here) - node.level + 1] if getattr(node, "level", 0) else []
+        module = getattr(node, "module", None)
+        for name in node.names:
+            parts = [*above, *(module.split(".") if module else []), *name.name.split(".")]
+            if parts[0] == PACKAGE.name:
+                found = file_of(parts) or file_of(parts[:-1])
+                assert found, f"{path.relative_to(ROOT)}:{node.lineno} imports {'.'.join(parts)}, which is no file"
+                yield found
+
+
+def file_of(parts):
+    """The file of a module by the parts of its name; None for what is none."""
+    place = PACKAGE.parent.joinpath(*parts)
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+
+
+def circle_in(graph):
+    """A way along a graph (place -> places) that comes back to where it began; none if there is no such way."""
+    done = set()
+
+    def circle_from(place, way):
+        if place in way:
+            return [*way[way.index(place) :], place]
+        if place in done:
+            return []
+        found = next(filter(None, (circle_from(other, [*way, place]) for other in sorted(graph[place]))), [])
+        done.add(place)
+        return found
+
+    return next(filter(None, (circle_from(place, []) for place in sorted(graph))), [])
+
+
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 NAMES = {path.stem for path in PACKAGE.iterdir()} - {"__init__", "__pycache__"}
 
@@ -66,6 +112,25 @@ def test_imports_go_down_only(room):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("room", sorted({room_of(path) for path in FILES}))
+def test_no_room_imports_in_a_circle(room):
+    """Which file is to be read first has an answer.
+
+    Imports within a function count, and those for hints alone but in the rooms that are listed. A package that Python
+    runs because a module within it is asked for does not.
+    """
+    own = {path for path in FILES if room_of(path) == room}
+    for hints in (False, room not in HINTED):
+        circle = circle_in({path: {other for other in needs(path, hints) if other in own} - {path} for path in own})
+        assert not circle, " -> ".join(str(path.relative_to(PACKAGE)) for path in circle)
+
+
+def test_a_circle_is_found():
+    assert circle_in({1: {2, 3}, 2: {3}, 3: set(), 4: {1, 2}}) == []
+    assert circle_in({1: {2}, 2: {3, 4}, 3: set(), 4: {5}, 5: {2}}) == [2, 4, 5, 2]
+    assert circle_in({1: {1}}) == [1, 1]
+
+
 def test_no_modality_imports_another():
     wrong = []
     for path in (PACKAGE / "modality").rglob("*.py"):
@@ -89,20 +154,110 @@ def test_nobody_decides_by_the_name_of_a_modality():
     assert not wrong
 
 
+NAMED = {*KINDS, *CRITERIA, *GENERATORS}
+RECORDS = {name.upper() for name in (*CRITERIA, *GENERATORS)}
+TENSORS = {"tokens", "frames", "noise", "number", "reward"}  # names of tensors, parts and options too
+ABOUT = re.compile(r"kind|criterion|criteria|generator|learned_by|made_by")
+NAME = re.compile(r"\b(name|noun|what)$")
+
+
+def decisions(source):
+    """(line, text) of each place in a program that is decided by the name of a kind, a criterion or a generator."""
+    for node in ast.walk(ast.parse(source)):
+        if decides(node):
+            yield node.lineno, ast.unparse(node).partition("\n")[0]
+
+
+def decides(node):
+    match node:
+        case ast.Compare():
+            sides = [node.left, *node.comparators]
+            told = set().union(*map(words, sides))
+            names = any(NAME.search(ast.unparse(side)) for side in sides)
+            records = any(ast.unparse(side).removesuffix(".name") in RECORDS for side in sides)
+            return records or bool(told & NAMED and (names or ABOUT.search(ast.unparse(node))))
+        case ast.Match():
+            told = set().union(*(words(case.pattern) for case in node.cases))
+            subject = ast.unparse(node.subject)
+            return bool(told & (NAMED - TENSORS) or (told & NAMED and (NAME.search(subject) or ABOUT.search(subject))))
+        case ast.Dict():
+            return among([key.value for key in node.keys if isinstance(key, ast.Constant)], len(node.keys))
+        case ast.Set() | ast.List():
+            return among([one.value for one in node.elts if isinstance(one, ast.Constant)], len(node.elts))
+        case ast.Call(func=ast.Attribute(attr="startswith" | "endswith" | "get" | "pop")):
+            return bool(set().union(*map(words, node.args)) & (NAMED - TENSORS))
+        case ast.Subscript():
+            return bool(words(node.slice) & (NAMED - TENSORS))
+    return False
+
+
+def words(node):
+    return {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+
+
+def among(told, count):
+    """Whether these are names, and not words that tensors have too."""
+    known = [one for one in told if one in NAMED]
+    return bool(set(known) - TENSORS) or (count > 1 and len(known) == count)
+
+
 def test_nobody_decides_by_the_name_of_a_kind_a_criterion_or_a_generator():
     """What depends on one is a field of its record: another one from outside would be decided wrongly, in silence."""
-    names = {*KINDS, *CRITERIA, *GENERATORS}
-    wrong = []
-    for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
-            if not isinstance(node, ast.Compare):
-                continue
-            sides = [node.left, *node.comparators]
-            told = {one.value for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant)}
-            about = re.search(r"kind|criterion|criteria|generator|learned_by|made_by", ast.unparse(node))
-            if told & names and about:
-                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}")
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} {text}"
+        for path in FILES
+        for line, text in decisions(path.read_text(encoding="utf8"))
+    ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "slot.kind == 'tokens'",
+        "'ctc' != criterion",
+        "slot.learned_by.name in ('mse', 'huber')",
+        "record.name == 'ctc'",
+        "name == 'frames'",
+        "'search' is name",
+        "record is CTC",
+        "asked != CONTRAST.name",
+        "slot.made_by == SEARCH",
+        "match record.name:\n case 'frames': pass",
+        "match found:\n case 'ctc' | 'diffusion': pass",
+        "match slot:\n case Slot(kind='x', criterion='huber'): pass",
+        "{'ctc': 1, 'other': 2}",
+        "{'frames': 1, 'noise': 2}",
+        "{'mse', 'huber'}",
+        "STEPS.get('denoise')",
+        "CRITERIA['gaussian']",
+        "key.startswith('classify')",
+    ],
+)
+def test_a_decision_by_name_is_found(line):
+    assert list(decisions(line))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tensors['frames']",
+        "tensors.get('tokens')",
+        "entry.adaptor == 'tokens'",
+        "{'frames': frames, 'time': share}",
+        "{'tokens': tokens}",
+        "options['predict'] == 'noise'",
+        "slot.made_as.tokens",
+        "record.view == 'all'",
+        "name == 'text'",
+        "slot.learned_by == record",
+        "match node:\n case 'frames': pass",
+        "Defaults(criterion='ctc', criteria=('mse', 'huber'))",
+        "[one for one in ('a', 'b')]",
+    ],
+)
+def test_what_is_no_decision_is_let_be(line):
+    assert not list(decisions(line))
 
 
 def test_no_room_for_leftovers():

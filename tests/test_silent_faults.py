@@ -16,8 +16,9 @@ from ofasys.hub import OFASys
 from ofasys.language import Instruction
 from ofasys.modality import Context, lexicon
 from ofasys.planner import plan
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, deliveries
 from ofasys.task.task import Task
+from ofasys.task.ticket import Ticket
 from ofasys.train import Trainer
 from ofasys.types import TaskCard
 
@@ -288,9 +289,12 @@ def test_the_closed_set_counts_in_loss_and_inference(tiny):
 @pytest.mark.parametrize(
     "text",
     [
-        "[FOO:x] -> [TEXT:t]", "[text:x] -> [TEXT:t]", "[TEXT:] -> [TEXT:t]", "[TEXT:x is what? -> [TEXT:t]", "[IMGAE:i] -> [TEXT:t]",
-        "[TEXT:x,max_lenght=2] -> [TEXT:t]", "[IMAGE,preprocessor=image_vqgan] -> [TEXT:t]", "[TEXT:x,offset=-1] -> [TEXT:t]",
-        "[IMAGE|TEXT]", "->", "hello -> world", "[TEXT:a] → [TEXT:b]", "[TEXT:a] -> [TEXT:b] -> [TEXT:c]", "[TEXT:a]", "[TEXT:a]] -> [TEXT:b]",
+        "[FOO:x] -> [TEXT:t]", "[text:x] -> [TEXT:t]", "[TEXT:] -> [TEXT:t]", "[TEXT:x is what? -> [TEXT:t]",
+        "[IMGAE:i] -> [TEXT:t]",
+        "[TEXT:x,max_lenght=2] -> [TEXT:t]", "[IMAGE,preprocessor=image_vqgan] -> [TEXT:t]",
+        "[TEXT:x,offset=-1] -> [TEXT:t]",
+        "[IMAGE|TEXT]", "->", "hello -> world", "[TEXT:a] → [TEXT:b]", "[TEXT:a] -> [TEXT:b] -> [TEXT:c]", "[TEXT:a]",
+        "[TEXT:a]] -> [TEXT:b]",
     ],
 )  # fmt: skip
 def test_a_bracket_is_never_prose(text):
@@ -394,7 +398,8 @@ assert torch.initial_seed() or True
 
 
 def test_import_is_quick_and_without_torch():
-    script = "import sys, ofasys; print(sorted(m for m in sys.modules if m.split('.')[0] in ('torch', 'numpy', 'PIL', 'transformers')))"
+    heavy = ("torch", "numpy", "PIL", "transformers")
+    script = f"import sys, ofasys; print(sorted(m for m in sys.modules if m.split('.')[0] in {heavy}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

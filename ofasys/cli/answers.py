@@ -1,7 +1,8 @@
 """Files of answers: a record a row, as JSON lines, CSV or Parquet.
 
 Records are written as they come, as JSON lines in `NAME.part`; at the end the part is made the file asked for, in one
-move. What columns there are, and of what types, is known then, however many rows there are.
+move. What columns there are, and of what types, is known then, however many rows there are. A part that was left behind
+is taken up where the same is asked again.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ class AnswerFile:
     """A file of records, dicts of plain values. Use as a context: without an error it is complete when that ends.
 
     With an error the part stays, whole lines each, and `part` says where. `.txt` takes `lines` instead of records.
+    asked: what the answers are to, in a few digits; None: a part is not taken up. by: rows answered at a time, of which
+    a part holds whole numbers when it is taken up, so that each is answered beside the same others.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, asked: str | None = None, by: int = 1) -> None:
         self.path, self.part = path, path.with_name(f"{path.name}.part")
+        self.asked, self.by, self.about = asked, by, path.with_name(f"{path.name}.part.json")
         self.columns: dict[str, set[str]] = {}  # column -> the kinds of its values
         self.ascii = True
         self.count = 0
@@ -37,8 +41,38 @@ class AnswerFile:
 
     def __enter__(self) -> AnswerFile:
         self.columns, self.ascii, self.count = {}, True, 0
-        self.file = self.part.open("w", buffering=1, encoding="utf8", newline="\n")
+        if self.asked is not None and self._left() == self.asked:
+            self._take_up()
+        else:
+            self.part.unlink(missing_ok=True)
+            if self.asked is not None:
+                self.about.write_text(json.dumps({"asked": self.asked}) + "\n", encoding="utf8")
+        self.file = self.part.open("a", buffering=1, encoding="utf8", newline="\n")
         return self
+
+    def _left(self) -> str | None:
+        """What a part that was left behind holds answers to; None where there is none."""
+        try:
+            return str(json.loads(self.about.read_text(encoding="utf8"))["asked"]) if self.part.is_file() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _take_up(self) -> None:
+        """Go on after the whole lines that are there; the last may have been cut off."""
+        kept, whole = 0, [0]
+        with self.part.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                kept += len(line)
+                whole.append(kept)
+        self.count = (len(whole) - 1) // self.by * self.by
+        with self.part.open("rb+") as file:
+            file.truncate(whole[self.count])
+        if self.path.suffix != ".txt":
+            with self.part.open(encoding="utf8", newline="\n") as lines:
+                for text in lines:
+                    self._note(json.loads(text), text)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -48,14 +82,17 @@ class AnswerFile:
         if kind is not None:
             if not self.count:
                 self.part.unlink(missing_ok=True)
+                self.about.unlink(missing_ok=True)
             return
         if self.path.suffix in (".jsonl", ".txt"):
             os.replace(self.part, self.path)
+            self.about.unlink(missing_ok=True)
             return
         aside = self.path.with_name(f".{self.path.name}.new")
         _WRITERS[self.path.suffix](self, aside)
         os.replace(aside, self.path)
         self.part.unlink()
+        self.about.unlink(missing_ok=True)
 
     def line(self, text: str) -> None:
         """One line of a `.txt` file."""
@@ -68,13 +105,24 @@ class AnswerFile:
         assert self.file is not None
         plain = {name: _finite(value) for name, value in record.items()}
         text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
-        self.ascii = self.ascii and text.isascii()
         self.file.write(text.encode("utf8", "replace").decode("utf8") + "\n")
         self.count += 1
+        self._note(plain, text)
+
+    def _note(self, plain: Mapping[str, Any], text: str) -> None:
+        """What there is to be known of a record, and of its line, for the columns of the whole."""
+        self.ascii = self.ascii and text.isascii()
         for name, value in plain.items():
             kinds = self.columns.setdefault(name, set())
             if value is not None and value != []:
                 kinds.add(_kind(value))
+
+    def bad(self, column: str) -> int:
+        """How many rows so far could not be answered: what is wrong is in this column, or their lines are empty."""
+        if self.path.suffix != ".txt":
+            return sum(record.get(column) is not None for record in self.records())
+        with self.part.open(encoding="utf8", newline="\n") as lines:
+            return sum(line == "\n" for line in lines)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The records of the part, again."""

@@ -8,16 +8,19 @@ import platform
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from ofasys.cli import malloc
 from ofasys.cli.extras import installed, libraries, needs, optional
 from ofasys.cli.show import say
-from ofasys.errors import OfasysError
+from ofasys.errors import ConfigError, OfasysError
 from ofasys.language import Instruction
-from ofasys.modality import BUILT_IN, Modality
+from ofasys.metric import METRICS, Metric
+from ofasys.modality import BUILT_IN, Modality, Registry, registry
+from ofasys.packages import GROUPS, bringing, brought
 from ofasys.planner import Plan, plan
 
 NEEDED = libraries()[0]
@@ -27,8 +30,9 @@ INSTRUCTIONS = ("[IMAGE:img] what colour is it? -> [TEXT:colour]", "say [TEXT:wo
 
 def doctor(as_json: bool = False) -> bool:
     """Print what was found. False when something needed is missing or the self-check fails."""
-    packages, modalities, check = {name: _version(name) for name in NEEDED}, _modalities(), self_check()
-    ok = check["ok"] and None not in packages.values() and not any(m["problem"] for m in modalities)
+    packages, modalities, more = {name: _version(name) for name in NEEDED}, _modalities(), _plug_ins()
+    check = self_check()
+    ok = check["ok"] and None not in packages.values() and not any(one["problem"] for one in (*modalities, *more))
     found = {
         "ofasys": _version("ofasys"),
         "python": platform.python_version(),
@@ -37,6 +41,7 @@ def doctor(as_json: bool = False) -> bool:
         "optional": {name: _version(name) for name in OPTIONAL},
         "device": _device(),
         "modalities": modalities,
+        "plug_ins": more,
         "self_check": check,
         "ok": bool(ok),
     }
@@ -170,7 +175,7 @@ def _modalities() -> list[dict[str, Any]]:
     specs: list[tuple[str, Any]] = [("built in", modality) for modality in BUILT_IN.modalities]
     found = []
     for entry in entry_points(group="ofasys.modality"):
-        where = f"plug-in {entry.name} ({entry.value})"
+        where = f"plug-in {entry.name} ({entry.value}{_package(entry)})"
         try:
             loaded = entry.load()
         except Exception as error:  # a plug-in may fail in any way
@@ -183,6 +188,48 @@ def _modalities() -> list[dict[str, Any]]:
                 {"tag": entry.name, "from": where, "problem": f"it is a {type(loaded).__name__}, not a Modality"}
             )
     return [{"tag": spec.tag, "from": where, "problem": _problem(spec)} for where, spec in specs] + found
+
+
+def _package(entry: EntryPoint) -> str:
+    package = bringing(entry)
+    return "" if package is None else f", {package}"
+
+
+def _plug_ins() -> list[dict[str, Any]]:
+    """What installed packages bring besides modalities, of which package it is, and what is wrong with it."""
+    from ofasys.task.schedule import SCHEDULES, Schedule
+
+    kinds: dict[str, Any] = {**registry.GROUPS, "ofasys.metrics": Metric, "ofasys.schedules": Schedule}
+    known, found = _Known(BUILT_IN, {"metric": set(METRICS), "schedule": set(SCHEDULES)}), []
+    for group, noun in GROUPS.items():
+        for entry in entry_points(group=group) if kinds[group] is not Modality else ():
+            name, problem = entry.name, ""
+            try:
+                ((_, made),) = brought([entry], kinds[group], noun)
+                name = str(getattr(made, "name", name))
+                known.add(noun, name, made)
+            except Exception as error:  # a plug-in may fail in any way
+                problem = f"{type(error).__name__}: {error}"
+            found.append({"kind": noun, "name": name, "from": f"{entry.value}{_package(entry)}", "problem": problem})
+    return found
+
+
+@dataclass
+class _Known:
+    """What is registered so far: records, and the names of what is no record."""
+
+    records: Registry
+    taken: dict[str, set[str]]
+
+    def add(self, noun: str, name: str, made: Any) -> None:
+        """Errors: ConfigError for a name that is taken, and for a record that cannot be registered or does not load."""
+        if noun not in self.taken:
+            self.records = self.records.with_(made)
+            made.resolve()
+        elif name in self.taken[noun]:
+            raise ConfigError(f"{noun} {name!r} is registered already; give the new one another name")
+        else:
+            self.taken[noun].add(name)
 
 
 def _problem(spec: Modality) -> str:
@@ -219,6 +266,10 @@ def _text(found: dict[str, Any]) -> str:
     lines += [
         f"  {m['tag']:<17} {m['problem'] or 'ok'}{'' if m['from'] == 'built in' else ', ' + m['from']}"
         for m in found["modalities"]
+    ]
+    lines += ["plug-ins"] if found["plug_ins"] else []
+    lines += [
+        f"  {one['name']:<17} {one['kind']}, {one['problem'] or 'ok'}, {one['from']}" for one in found["plug_ins"]
     ]
     check = found["self_check"]
     told = (

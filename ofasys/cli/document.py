@@ -37,8 +37,10 @@ class Place:
     """Where something was written. folder: where relative paths written there start."""
 
     name: str
+    """What a person calls it: a file, or the command line."""
     folder: Path
     line: int | None = None
+    """Counted from 1; None: the whole of it."""
 
     def __str__(self) -> str:
         return self.name if self.line is None else f"{self.name}, line {self.line}"
@@ -50,6 +52,7 @@ class Document:
 
     values: dict[str, Any]
     origin: Place
+    """Of the values that have no place of their own."""
     places: dict[KeyPath, Place] = field(default_factory=dict)
 
     def place(self, *path: str) -> Place:

@@ -13,7 +13,13 @@ from ofasys.planner.explain import needed_extra
 
 _FOR_WORK = ("dev", "bench")  # extras of those who work on this package
 _USES = {
+    "sql": "rows of a database",
+    "fsspec": "files that are elsewhere, by URL",
     "hf": "rows given as datasets.Dataset",
+    "sweep": "ofasys sweep",
+    "wandb": "curves of a run in Weights & Biases",
+    "mlflow": "curves of a run in MLflow",
+    "trackio": "curves of a run in Trackio",
     "track": "curves of a run in TensorBoard",
     "struct": "tables given as pandas.DataFrame",
 }

@@ -16,11 +16,13 @@ from ofasys.cli.record import Recorder, check_columns
 from ofasys.cli.rows import STANDARD_INPUT, Rows, of_path, of_pattern, of_standard_input
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, DataError, nearest
-from ofasys.hub import OFASys, Output
+from ofasys.hub import OFASys, Output, checkpoint_in
 from ofasys.hub.output import WORDS, jsonable
+from ofasys.hub.store import MANIFEST, standing
 from ofasys.language import Instruction
 from ofasys.modality import lexicon
 from ofasys.planner import Plan, plan
+from ofasys.seeds import key_of
 
 ON_BAD = ("skip", "stop")
 
@@ -85,14 +87,26 @@ def infer(
     if rows is None:
         savers = [registry.spec(slot.modality).save for slot in planned.answered]
         if out is not None and out.suffix in KINDS and not any(part and out.suffix in part.suffixes for part in savers):
-            rows = Rows(iter([row]), "the row", 1)
+            rows = Rows(lambda first: iter([row][first:]), "the row", 1)
         else:
             _one(answerer.inference(instruction, data=row, **asked), out, as_json)
             return 0
     answers = Answering(answerer, instruction, columns.here(row, rows.root), rows, asked)
     if out is None:
         return _print(answers, as_json, shape)
-    return _write(answers, Recorder(planned, registry, out, shape.n_best, shape.every, shape.columns), shape)
+    recorder = Recorder(planned, registry, out, shape.n_best, shape.every, shape.columns)
+    told = _told(answers, checkpoint_in(folder, which), shape)
+    return _write(answers, recorder, shape, AnswerFile(out, told, batch_size))
+
+
+def _told(answers: Answering, place: Path, shape: Shape) -> str | None:
+    """What tells this question from another, in a few digits; None where its rows cannot be told."""
+    if answers.rows.told is None:
+        return None
+    manifest = (standing(place) / MANIFEST).read_text(encoding="utf8")
+    asked = {name: value for name, value in answers.asked.items() if name != "root"}
+    said = json.dumps([asked, answers.given, vars(shape)], default=str, sort_keys=True, ensure_ascii=False)
+    return f"{key_of('infer', manifest, str(answers.instruction), said, answers.rows.told):x}"
 
 
 def _check_not_read(out: Path, read: Sequence[Path]) -> None:
@@ -181,6 +195,7 @@ class Answering:
     """
 
     answerer: OFASys
+    """The model that answers."""
     instruction: Instruction
     given: Mapping[str, Any]
     rows: Rows
@@ -192,13 +207,14 @@ class Answering:
         if isinstance(prompt, Mapping):
             self.asked["negative_prompt"] = {name: _from_here(v, self.rows.root) for name, v in prompt.items()}
 
-    def answers(self, skip: bool) -> Iterator[tuple[int, Mapping[str, Any], Output | DataError]]:
-        """(number, row, its answer) in order. skip: a bad row gives its error; else it is raised.
+    def answers(self, skip: bool, first: int = 0) -> Iterator[tuple[int, Mapping[str, Any], Output | DataError]]:
+        """(number, row, its answer) in order, from row `first` on. skip: a bad row gives its error; else it is raised.
 
         Errors: DataError naming row and file.
         """
-        rows = (row if isinstance(row, DataError) else {**row, **self.given} for row in self.rows.rows)
-        for number, answer in enumerate(self.answerer.answers(self.instruction, rows, on_bad="skip", **self.asked)):
+        rows = (row if isinstance(row, DataError) else {**row, **self.given} for row in self.rows.read(first))
+        found = self.answerer.answers(self.instruction, rows, on_bad="skip", first=first, **self.asked)
+        for number, answer in enumerate(found, first):
             if answer.error is None:
                 yield number, answer.data, answer
                 continue
@@ -225,22 +241,27 @@ def _print(answers: Answering, as_json: bool, shape: Shape) -> int:
     return bad
 
 
-def _write(answers: Answering, recorder: Recorder, shape: Shape) -> int:
+def _write(answers: Answering, recorder: Recorder, shape: Shape, file: AnswerFile) -> int:
     """A record or a line an answer, into a file; what became of it is said at the end.
+
+    Rows that a part of the same question holds already are not answered again.
 
     Errors: DataError where a bad row stops, or where no row could be answered.
     """
     out, lines = recorder.out, recorder.out.suffix == ".txt"
     skip = shape.on_bad == "skip" or (shape.on_bad is None and not lines)
     first = ""
-    file = AnswerFile(out)
     try:
         with file, Progress(answers.rows.total) as progress:
-            for number, row, answer in answers.answers(skip):
+            if file.count:
+                note(f"going on after {_answers(file.count)} in {file.part}")
+                progress.take_up(file.count, file.bad("" if lines else recorder.ours["error"]))
+            begun = file.count
+            for number, row, answer in answers.answers(skip, file.count):
                 good = isinstance(answer, Output)
-                if good and not file.count:
+                if good and file.count == begun:
                     check_columns(shape.columns, row, answers.rows.name)
-                if not good and not progress.bad:
+                if not good and not first:
                     first = str(answer)
                 progress.add(good)
                 if lines:
@@ -251,11 +272,13 @@ def _write(answers: Answering, recorder: Recorder, shape: Shape) -> int:
                     file.add(recorder.record(number, row, None, str(answer)))
     except BaseException:
         if file.count:
-            note(f"stopped; {_answers(file.count)} so far are in {file.part}")
+            next_step = "; the same command goes on from there" if file.asked is not None else ""
+            note(f"stopped; {_answers(file.count)} so far are in {file.part}{next_step}")
         raise
     if progress.bad:
         where = "their lines are empty" if lines else f"why is in column {recorder.ours['error']!r}"
-        note(f"{progress.bad} of {_rows_of(progress.done)} could not be answered, {where}; the first: {first}")
+        told = f"; the first: {first}" if first else ""
+        note(f"{progress.bad} of {_rows_of(progress.done)} could not be answered, {where}{told}")
     note(f"wrote {_answers(file.count - progress.bad)} to {out}")
     if not progress.done:
         raise DataError(f"{answers.rows.name} holds no row, so {out} is empty", expected="at least one row")

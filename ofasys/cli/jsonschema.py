@@ -6,7 +6,7 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -18,16 +18,17 @@ from ofasys.cli.schema import makes, schema
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError
 from ofasys.generator.options import SearchOptions
-from ofasys.metric import METRICS
+from ofasys.metric import known_metrics
+from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.model.sizes import SIZES, ModelConfig
-from ofasys.task.schedule import SCHEDULES
+from ofasys.task.schedule import known_schedules
+from ofasys.train.track import TRACKERS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _ENUMS: dict[str, dict[str, Any]] = {
     "task": {"on_bad": ["skip", "stop"]},
     "model": {"size": list(SIZES)},
     "trainer": {
-        "schedule": list(SCHEDULES),
         "decay": ["cosine", "linear", "constant"],
         "precision": ["auto", "float32", "bfloat16"],
     },
@@ -36,7 +37,10 @@ _LEAST: dict[str, dict[str, int]] = {
     "task": {"micro_batch_size": 1, "join": 0, "leave": 0, "bad_limit": 0, "smoothing": 0},
     "model": {"text_pieces": 1},
     "trainer": dict.fromkeys(("max_steps", "accumulate", "log_every", "eval_batch_size", "eval_samples"), 1)
-    | dict.fromkeys(("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay", "warmup"), 0),
+    | dict.fromkeys(
+        ("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay", "warmup", "skip_limit"), 0
+    )
+    | {"keep_checkpoints": 2},
 }
 _MORE: dict[str, dict[str, int]] = {
     "task": {"weight": 0, "loss_weight": 0},
@@ -60,13 +64,16 @@ def print_schema(out: Path | None = None) -> None:
 def run_schema() -> dict[str, Any]:
     """The JSON Schema of a run file."""
     task, model, trainer = (_section(name) for name in ("task", "model", "trainer"))
-    task["properties"]["metrics"] = _metrics(task["properties"]["metrics"])
+    trainer["properties"]["schedule"]["enum"] = list(known_schedules())
+    task["properties"]["metrics"] = _named(task["properties"]["metrics"], known_metrics())
     task["properties"]["generate"] = _some(task["properties"]["generate"], _options())
+    trainer["properties"]["track"] = _named(trainer["properties"]["track"], TRACKERS)
     model["properties"] |= {
         "from": {"type": "string", "description": "The folder of a run or of a saved model to go on with."},
         "which": {"enum": ["best", "last"], "description": "Its checkpoint; without it the best, else the last."},
     }
     model["properties"]["config"] = _some(model["properties"]["config"], _config())
+    model["properties"]["vocabulary"] = _some(model["properties"]["vocabulary"], _plain(ForeignVocabulary))
     named = {**task, "properties": {"name": {"type": "string", "description": "Its name."}, **task["properties"]}}
     named["required"] = [*task.get("required", []), "name"]
     return {
@@ -123,8 +130,9 @@ def _bounded(kind: dict[str, Any], word: str, bound: int) -> None:
             one[word] = bound
 
 
-def _metrics(kind: Mapping[str, Any]) -> dict[str, Any]:
-    one = {"enum": sorted(METRICS)}
+def _named(kind: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """One of these names, or a list of them."""
+    one = {"enum": sorted(known)}
     return {"description": kind.get("description", ""), "anyOf": [one, {"type": "array", "items": one}], "default": []}
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ofasys.cli import malloc, tokenizer
+from ofasys.cli import malloc, runs, tokenizer
 from ofasys.cli.show import heard_warnings, note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
@@ -119,14 +119,18 @@ def explain(
 
 @app.command()
 def train(
-    file: Annotated[Path, typer.Argument(metavar="RUNFILE", help="A run file, YAML or .py.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="RUNFILE", help="A run file, YAML or .py; or the folder of a run to repeat.")
+    ],
     overrides: Overrides = None,
     check: Annotated[bool, typer.Option("--check", help="Check everything and print the run; train nothing.")] = False,
     nproc: Annotated[
         int, typer.Option("--nproc", metavar="N", help="Processes of this machine that share the run; else: torchrun.")
     ] = 1,
 ) -> None:
-    """Train what a run file says; a run that was stopped goes on where it was."""
+    """Train what a run file says; a run that was stopped goes on where it was. Of a run's folder: the same run again,
+    in NAME-again beside it.
+    """
     if nproc != 1 and not check:
         from ofasys.cli.together import train_together
 
@@ -134,6 +138,34 @@ def train(
     from ofasys.cli.train import train as begin
 
     begin(file, overrides or [], check)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="RUNFILE", help="A run file, YAML or .py.")],
+    overrides: Overrides = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over", metavar="KEY=VALUES", help="A field and what to try: LOW..HIGH, LOW..HIGH,log or A|B|C."
+        ),
+    ] = None,
+    trials: Annotated[int, typer.Option("--trials", help="Runs in all.")] = 20,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the sweep; default: runs/NAME-sweep.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of what is tried.")] = 0,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="End runs early that are worse than the median of the others.")
+    ] = False,
+) -> None:
+    """Try values of any fields of a run file, chosen by Optuna, a run each; a sweep that was stopped goes on where it
+    was.
+
+    \b
+    ofasys sweep run.yaml --over trainer.lr=1e-4..1e-2,log --over "model.size=tiny|small" --trials 12
+    """
+    from ofasys.cli.sweep import sweep as begin
+
+    begin(file, overrides or [], over or [], out, trials, seed, prune)
 
 
 @app.command()
@@ -292,7 +324,7 @@ def tasks(
 @app.command()
 def demo(
     minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Train for so long; default: at most five, fifteen with --all.")
+        float | None, typer.Option("--minutes", help="For all that is run; default: at most five, fifteen with --all.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run and its report.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option("--seed", help="Of data and weights.")] = 0,
@@ -308,16 +340,13 @@ def demo(
         raise ConfigError(f"--minutes is {minutes:g}; it is more than 0")
     if everything and page:
         raise ConfigError("--all runs every page; give --all or --page")
-    from ofasys.gallery.demo import run_demo
-    from ofasys.gallery.pages import run_all, run_pages
-    from ofasys.gallery.pages.run import make_way
+    from ofasys.gallery.demo import run_all, run_demo, run_pages
 
     if page:
         report = run_pages(out, minutes, seed, names=page)
     elif everything:
         report = run_all(out, minutes, seed)
     else:
-        make_way(out)
         report = run_demo(out, minutes, seed)
     say(f"the report is {report}")
 
@@ -357,6 +386,7 @@ def doctor(
         raise typer.Exit(1)
 
 
+app.add_typer(runs.commands, name="runs")
 app.add_typer(tokenizer.commands, name="tokenizer")
 
 

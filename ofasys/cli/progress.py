@@ -22,7 +22,7 @@ class Progress:
     ) -> None:
         self.total, self.clock = total, clock
         self.terminal = sys.stderr.isatty() if terminal is None else terminal
-        self.done = self.bad = self.shown = 0
+        self.done = self.bad = self.shown = self.before = 0
         self.began = self.last = clock()
 
     def __enter__(self) -> Progress:
@@ -33,6 +33,11 @@ class Progress:
     ) -> None:
         if self.terminal and self.shown:
             self._clear()
+
+    def take_up(self, done: int, bad: int) -> None:
+        """Rows that were counted before this call, and how many of them were bad."""
+        self.done = self.before = done
+        self.bad = bad
 
     def add(self, good: bool) -> None:
         """One row more. good: whether it was answered."""
@@ -52,7 +57,7 @@ class Progress:
 
     def line(self, now: float) -> str:
         """`1,200 of 10,000 rows, 85.0 a second, 0:01:43 left, 3 bad`."""
-        speed = self.done / max(now - self.began, 1e-9)
+        speed = (self.done - self.before) / max(now - self.began, 1e-9)
         parts = [f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} rows", f"{speed:,.1f} a second"]
         if self.total is not None:
             left = int((self.total - self.done) / speed)

@@ -39,6 +39,7 @@ class Recorder:
     names: dict[str, str] = field(default_factory=dict)
     ours: dict[str, str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    """Columns of answers, and all others that a record may have."""
 
     def __post_init__(self) -> None:
         self.slots = self.plan.answered

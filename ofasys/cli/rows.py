@@ -7,11 +7,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ofasys.errors import ConfigError, DataError, LoadingError
-from ofasys.task.source import open_source
+from ofasys.seeds import key_of
+from ofasys.task.source import fingerprint, open_source
 
 STANDARD_INPUT = "-"
 Row = dict[str, Any] | DataError  # a row, or what is wrong with it
@@ -21,13 +23,16 @@ Row = dict[str, Any] | DataError  # a row, or what is wrong with it
 class Rows:
     """Rows, read once, in order. name: what a person calls them. total: None where it is not known.
 
-    root: where relative paths inside them start; None: where we are.
+    read: the number of the first row -> the rows from there on. root: where relative paths inside them start; None:
+    where we are. told: what tells their content, in a few digits; None where that cannot be told, and where they come
+    but once.
     """
 
-    rows: Iterator[Row]
+    read: Callable[[int], Iterator[Row]]
     name: str
     total: int | None = None
     root: Path | None = None
+    told: str | None = None
 
 
 def of_path(path: Path, needed: Sequence[str]) -> Rows:
@@ -38,8 +43,8 @@ def of_path(path: Path, needed: Sequence[str]) -> Rows:
     source = open_source(path)
     column = needed[0] if path.is_dir() and len(needed) == 1 else None
 
-    def read() -> Iterator[Row]:
-        for number in range(len(source)):
+    def read(first: int) -> Iterator[Row]:
+        for number in range(first, len(source)):
             try:
                 row = source[number]
             except LoadingError:
@@ -51,7 +56,7 @@ def of_path(path: Path, needed: Sequence[str]) -> Rows:
                 row = {column: row.pop("image"), **row}
             yield row
 
-    return Rows(read(), str(path), len(source), source.root)
+    return Rows(read, str(path), len(source), source.root, fingerprint(source))
 
 
 def of_pattern(pattern: str, column: str) -> Rows:
@@ -59,7 +64,8 @@ def of_pattern(pattern: str, column: str) -> Rows:
     paths = sorted(glob.glob(pattern, recursive=True))
     if not paths:
         raise ConfigError(f"no file fits {column}={pattern}; look at the pattern, or give a path that is there")
-    return Rows(({column: path} for path in paths), pattern, len(paths))
+    told = key_of("paths", *paths)
+    return Rows(lambda first: ({column: path} for path in paths[first:]), pattern, len(paths), told=f"{told:x}")
 
 
 def of_standard_input(needed: Sequence[str], column: str | None, value: Callable[[str, str], Any]) -> Rows:
@@ -67,7 +73,7 @@ def of_standard_input(needed: Sequence[str], column: str | None, value: Callable
 
     column: the one whose values the lines are, if it was said. value: (column, text) -> the value meant.
     """
-    return Rows(_lines(needed, column, value), "standard input")
+    return Rows(lambda first: islice(_lines(needed, column, value), first, None), "standard input")
 
 
 def _lines(needed: Sequence[str], column: str | None, value: Callable[[str, str], Any]) -> Iterator[Row]:

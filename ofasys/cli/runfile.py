@@ -17,10 +17,13 @@ from ofasys.cli.schema import checked, fields
 from ofasys.errors import ConfigError, InstructionError, OfasysError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
-from ofasys.metric import METRICS
+from ofasys.metric import known_metrics
 from ofasys.modality import default_registry
+from ofasys.modality.vocabulary import ForeignVocabulary
+from ofasys.task.source import is_elsewhere
 from ofasys.task.task import SPLITS, Task
 from ofasys.train import Trainer
+from ofasys.train.track import TRACKERS, names
 
 FROM = ("from", "which")  # of a model that goes on: where it is saved, and which of its checkpoints
 SECTIONS = ("tasks", "model", "trainer")
@@ -94,7 +97,7 @@ class RunFile:
         with self._at("model"):
             model = OFASys.from_pretrained(folder, which=given.get("which")).model
         has = {"size": model.size, "seed": model.seed, "config": model.config}
-        has |= {"engine": model.engine_spec.name, "tied": model.tied}
+        has |= {"engine": model.engine_spec.name, "tied": model.tied, "vocabulary": model.foreign}
         for name, value in found.items():
             if name not in has or has[name] != value:
                 said = f", which has {name}: {has[name]}" if name in ("size", "seed") else ""
@@ -135,6 +138,10 @@ class RunFile:
         for split, written in rows.items():
             if written is not None:
                 with self._at(*path, split):
+                    if is_elsewhere(written):
+                        if split in splits:
+                            task.add_dataset(written, split)
+                        continue
                     whole, _ = self.paths[name, split] = self._path(written, *path, split)
                     if split in splits:
                         task.add_dataset(whole, split)
@@ -149,6 +156,9 @@ class RunFile:
                 engine = default_registry().engine(found.get("engine", "transformer"))
             with self._at("model", "config"):
                 found["config"] = engine.read(found["config"])
+        if found.get("vocabulary") is not None:
+            with self._at("model", "vocabulary"):
+                found["vocabulary"] = ForeignVocabulary.of(found["vocabulary"])
         return found
 
     def _path(self, written: str, *path: str) -> tuple[Path, bool]:
@@ -283,7 +293,8 @@ class _Amended:
         made = Task(old.name, **{**kept, **changes})
         for split in SPLITS:
             if rows[split] is not None:
-                made.add_dataset(run._path(rows[split], *self.path, split)[0], split)
+                given = rows[split]
+                made.add_dataset(given if is_elsewhere(given) else run._path(given, *self.path, split)[0], split)
             elif split in old.sources:
                 made.add_dataset(old.sources[split], split)
         return made
@@ -384,12 +395,15 @@ def resolved(run: RunFile, tasks: Sequence[Task], model: GeneralistModel, traine
     }
     for task in tasks:
         found = _task_fields(task)
-        found["metrics"] = [metric.name for metric in task.metrics if METRICS.get(metric.name) is metric]
+        found["metrics"] = [metric.name for metric in task.metrics if known_metrics().get(metric.name) is metric]
         for metric in task.metrics:
             if metric.name not in found["metrics"]:
                 notes.append(f"task {task.name}: metric {metric.name}, a function")
-        data = {}
+        data = dict[str, Any]()
         for split, source in task.sources.items():
+            if (given := getattr(source, "given", None)) is not None:
+                data[split] = given
+                continue
             place = run.paths.get((task.name, split)) or _path_of(source)
             if place is None:
                 notes.append(f"task {task.name}: its {split} rows, a {source.describe()}")
@@ -429,6 +443,8 @@ def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, 
         values["size"] = "tiny"
         values["config"] = model.engine_spec.written(model.config)
     values |= {"engine": model.engine_spec.name, "tied": model.tied}
+    if model.foreign is not None:
+        values["vocabulary"] = {**asdict(model.foreign), "text": list(model.foreign.text)}
     written = given.get("tokenizer") if isinstance(given, dict) else None
     if written is not None:
         values["tokenizer"] = _from(out, *run._path(written, "model", "tokenizer"))
@@ -437,7 +453,10 @@ def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, 
 
 def _trainer_values(trainer: Trainer, notes: list[str]) -> dict[str, Any]:
     values = {name: getattr(trainer, name) for name in fields("trainer")}
-    values["betas"], values["out"] = list(trainer.betas), "."
+    values["betas"], values["out"], values["track"] = list(trainer.betas), ".", names(trainer.track)
+    if own := [name for name in values["track"] if name not in TRACKERS]:
+        notes.append(f"trainer: its trackers, {', '.join(own)}")
+        values["track"] = [name for name in values["track"] if name in TRACKERS]
     if not isinstance(trainer.schedule, str):
         notes.append(f"trainer: its schedule, a {type(trainer.schedule).__name__}")
         del values["schedule"]

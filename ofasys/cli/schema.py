@@ -20,28 +20,41 @@ from ofasys.task.task import Task
 from ofasys.train import Trainer
 
 Labels = list[str | int | float]
+Rows = str | dict[Literal["sql", "url"], str] | None
 
 # What YAML can say of a field whose own type is wider.
 _IN_YAML: dict[str, dict[str, Any]] = {
     "task": {
         "instruction": str | list[str],
-        "train": str | None,
-        "valid": str | None,
-        "test": str | None,
+        "train": Rows,
+        "valid": Rows,
+        "test": Rows,
         "metrics": str | list[str],
         "closed_set": Labels | dict[str, Labels] | None,
         "references": dict[str, str] | None,
         "settings": dict[str, Any] | None,
         "generate": dict[str, Any] | None,
         "on_bad": Literal["skip", "stop"],
+        "batch_by": Literal["rows", "tokens"],
     },
-    "model": {"config": dict[str, Any] | None, "engine": str, "tokenizer": str | None},
-    "trainer": {"schedule": str, "out": str | None, "betas": Annotated[tuple[float, float], Strict(False)]},
+    "model": {
+        "config": dict[str, Any] | None,
+        "engine": str,
+        "tokenizer": str | None,
+        "vocabulary": dict[str, Any] | None,
+    },
+    "trainer": {
+        "track": str | list[str],
+        "schedule": str,
+        "out": str | None,
+        "betas": Annotated[tuple[float, float], Strict(False)],
+    },
 }
 _MAKES: dict[str, Any] = {"task": Task, "model": GeneralistModel, "trainer": Trainer}
 _CALLED = {"task": TASK_CALLED, "model": MODEL_CALLED, "trainer": TRAINER_CALLED}
 
-_NOT_IN_YAML = ("name", "modalities", "callbacks", "vocabulary")
+_NOT_IN_YAML = ("name", "modalities", "callbacks")
+_ROWS = "a path or a URL, in quotes if need be; or sql: QUERY and url: DATABASE"
 _EXPECTED = {
     "instruction": "an instruction in quotes, or a list of them",
     "metrics": "the name of a metric, or a list of them",
@@ -50,10 +63,12 @@ _EXPECTED = {
     "generate": "a mapping of search options such as beam_size: 5",
     "references": "a mapping, target column: the column that holds the list of its right answers",
     "config": "a mapping such as width: 128",
+    "vocabulary": "a mapping such as size: 50265, text: [4, 50264], end: 2",
+    "track": "the name of a tracker, or a list of them",
     "betas": "two numbers, as [0.9, 0.98]",
-    "train": "a path, in quotes if need be",
-    "valid": "a path, in quotes if need be",
-    "test": "a path, in quotes if need be",
+    "train": _ROWS,
+    "valid": _ROWS,
+    "test": _ROWS,
 }
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
 

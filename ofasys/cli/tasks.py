@@ -15,15 +15,15 @@ BESIDE = ("kind", "step", "task", "samples")  # of a line of the log, what is no
 
 
 def built_in(as_json: bool = False) -> None:
-    """Name, page of the demo, metric and instruction of the built-in tasks."""
-    from ofasys.gallery.lines import lines
+    """Name, metric and instruction of the built-in tasks: those of every page of the demo."""
+    from ofasys.gallery.pages import MAIN, PAGES
 
-    found = lines()
+    lines = [line for page in (MAIN, *PAGES) for line in page.lines]
     if as_json:
-        told = {name: {"instruction": text, "metric": metric} for name, (_, text, metric) in found.items()}
+        told = {line.name: {"instruction": line.instruction, "metric": line.metric} for line in lines}
         say(json.dumps(told, ensure_ascii=False, indent=1))
         return
-    table(("task", "metric", "instruction"), [[name, metric, text] for name, (_, text, metric) in found.items()])
+    table(("task", "metric", "instruction"), [[line.name, line.metric, line.instruction] for line in lines])
 
 
 def of_run(folder: Path, as_json: bool = False, which: str | None = None) -> None:

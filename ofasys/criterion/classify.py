@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofasys.criterion.contrast import mean_of
 from ofasys.types import LossOutput, SlotPrediction
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
 
 class Classify(nn.Module):
@@ -19,8 +22,8 @@ class Classify(nn.Module):
         super().__init__()
         self.project = nn.Linear(width, width)
 
-    def log_probs(self, seen: SlotPrediction) -> Tensor:
-        """(values, U): of each label."""
+    def log_probs(self, seen: SlotPrediction) -> Float[Tensor, "values U"]:
+        """Of each of the U labels."""
         assert seen.candidates is not None
         mean = self.project(mean_of(seen.hidden, seen.targets.lengths))
         return F.log_softmax(mean @ seen.candidates.t(), dim=-1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,10 @@ from torch.nn import functional as F
 
 from ofasys.parallel.sharing import absent, gathered
 from ofasys.types import LossOutput, SlotPrediction
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 COLDEST = 100.0  # the largest factor of the cosines, as in CLIP
 
@@ -36,8 +40,8 @@ class Contrast(nn.Module):
         self.project = nn.Linear(width, width, bias=False)
         self.scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
-    def embed(self, seen: SlotPrediction) -> Tensor:
-        """The states of one view's values -> their embeddings (B, D), each of length one."""
+    def embed(self, seen: SlotPrediction) -> Float[Tensor, "B D"]:
+        """The states of one view's values -> their embeddings, each of length one."""
         return F.normalize(self.project(mean_of(seen.hidden, seen.targets.lengths)), dim=-1)
 
     def forward(self, seen: Sequence[SlotPrediction]) -> LossOutput:
@@ -55,8 +59,8 @@ class Contrast(nn.Module):
         absent(2, self.project.out_features, self.project.weight.device)
 
 
-def mean_of(hidden: Tensor, lengths: Tensor) -> Tensor:
-    """States (n, D) of values with `lengths` (B,) positions -> their means (B, D)."""
+def mean_of(hidden: Float[Tensor, "n D"], lengths: Int[Tensor, "B"]) -> Float[Tensor, "B D"]:
+    """States of B values with `lengths` positions -> their means."""
     owner = torch.repeat_interleave(lengths, output_size=len(hidden))
     total = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add_(0, owner, hidden)
     return total / lengths[:, None].clamp(min=1)

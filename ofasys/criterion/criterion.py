@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from ofasys.criterion.ctc_options import CTCOptions
@@ -14,8 +15,12 @@ from ofasys.criterion.kind import KINDS, Kind
 from ofasys.criterion.options import ClassifyOptions, RewardOptions
 from ofasys.criterion.regress_options import GaussianOptions, HuberOptions
 from ofasys.errors import ConfigError, PluginError, nearest
+from ofasys.packages import told
+from ofasys.types import SlotFeatures
 
 if TYPE_CHECKING:
+    from typing import Annotated as Int
+
     import numpy as np
 
 Options = Mapping[str, Any]
@@ -87,30 +92,70 @@ class Criterion:
 
     def resolve(self) -> Any:
         """The function or class itself. Errors: PluginError where it cannot be imported."""
+        return self._part("load", self.load)
+
+    def prepared(
+        self, features: SlotFeatures, options: Options, random: np.random.Generator | None
+    ) -> tuple[SlotFeatures, dict[str, np.ndarray]]:
+        """Features -> (the features as they stand in the stream, arrays to learn from). random: None draws as seed 0.
+
+        Errors: PluginError where `prepare` gives anything else.
+        """
+        if self.prepare is None:
+            return features, dict(features.tensors)
+        found = self._part("prepare", self.prepare)(features, options, random or _fixed_random())
+        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], SlotFeatures)):
+            raise self._broken("prepare", self.prepare, found, "(SlotFeatures for the stream, arrays to learn from)")
+        return found[0], self._arrays("prepare", self.prepare, found[1])
+
+    def counted(self, lengths: Int[np.ndarray, "values"], arrays: Mapping[str, np.ndarray]) -> int:
+        """Units of the loss of values with `lengths` positions, and of what is learned from them.
+
+        Errors: PluginError where `units` gives no whole number of 0 or more.
+        """
+        count = self._part("units", self.units)(lengths, arrays)
+        if not isinstance(count, Integral) or isinstance(count, bool) or count < 0:
+            raise self._broken("units", self.units, count, "a whole number, 0 or more")
+        return int(count)
+
+    def joined(self, lengths: Int[np.ndarray, "values"], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What a batch of values is learned from, each array laid end to end, with what `join` adds to it.
+
+        Errors: PluginError where `join` gives no arrays by name.
+        """
+        if self.join is None:
+            return arrays
+        return self._arrays("join", self.join, self._part("join", self.join)(lengths, arrays))
+
+    def _part(self, what: str, name: str) -> Callable[..., Any]:
+        """A function of its record. Errors: PluginError where it cannot be imported."""
         try:
-            return _loaded(self.load)
+            found: Callable[..., Any] = _loaded(name)
         except (ImportError, AttributeError, ValueError) as error:
             raise PluginError(
-                f"criterion {self.name!r}: load={self.load!r} is not there ({error}); give 'module:name' of what can "
-                "be imported"
+                f"criterion {self.name!r}: {what}={name!r} is not there ({error}); give 'module:name' of what can be "
+                "imported"
             ) from error
+        return found
 
-    def preparer(self) -> Callable[..., Any] | None:
-        """The function that prepares features, if there is one."""
-        return None if self.prepare is None else _loaded(self.prepare)
+    def _arrays(self, what: str, name: str, found: Any) -> dict[str, np.ndarray]:
+        if not isinstance(found, Mapping) or not all(hasattr(one, "dtype") for one in found.values()):
+            raise self._broken(what, name, found, "numpy arrays by name")
+        return dict(found)
 
-    def counted(self, lengths: np.ndarray, arrays: Mapping[str, np.ndarray]) -> int:
-        """Units of the loss of values with `lengths` (values,) positions, and of what is learned from them."""
-        count: int = _loaded(self.units)(lengths, arrays)
-        return count
-
-    def joined(self, lengths: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What a batch of values is learned from, each array laid end to end, with what `join` adds to it."""
-        return arrays if self.join is None else _loaded(self.join)(lengths, arrays)
+    def _broken(self, what: str, name: str, found: Any, expected: str) -> PluginError:
+        shown = " ".join(repr(found).split())[:60]
+        return PluginError(f"{told('criterion', self.name, self.load)}: {what}={name!r} gave {shown}; give {expected}")
 
     def key(self, options: Options) -> str:
         """The name its weights have in a model."""
         return "_".join([self.name, *(str(options[name]).translate(KEY) for name in self.keyed)])
+
+
+def _fixed_random() -> np.random.Generator:
+    import numpy as np
+
+    return np.random.Generator(np.random.PCG64(0))
 
 
 def _built_in(name: str) -> Criterion:

@@ -7,40 +7,45 @@ that a chunk's logits are made once and forgotten. Backward only scales what for
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from typing import Annotated as Bool
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 CHUNK_BYTES = 48 * 2**20  # of one chunk's scores: below it products grow thin, above it memory grows for little
 BLOCK_BYTES = 8 * 2**20  # of the float scores a CPU goes over at once: they stay in cache from one pass to the next
 
 
 class CrossEntropy(NamedTuple):
-    """loss (): the weighted sum, with its gradient. losses (n,): each position's, unweighted, detached.
+    """What there is to say of n positions."""
 
-    correct (n,) bool: no token that may come has a higher score than the label.
-    """
-
-    loss: Tensor
-    losses: Tensor
-    correct: Tensor
+    loss: Float[Tensor, ""]
+    """With its gradient: the weighted sum."""
+    losses: Float[Tensor, "n"]
+    """Of each position, unweighted, detached."""
+    correct: Bool[Tensor, "n"]
+    """No token that may come has a higher score than the label."""
 
 
 def cross_entropy(
-    hidden: Tensor,
-    table: Tensor,
-    labels: Tensor,
+    hidden: Float[Tensor, "n D"],
+    table: Float[Tensor, "U D"],
+    labels: Int[Tensor, "n"],
     *,
-    weights: Tensor | None = None,
-    allowed: Tensor | None = None,
+    weights: Float[Tensor, "n"] | None = None,
+    allowed: Bool[Tensor, "n U"] | None = None,
     smoothing: float = 0.0,
     chunk: int | None = None,
 ) -> CrossEntropy:
-    """Cross-entropy of hidden (n, D) against table (U, D), the embeddings of the tokens that may come.
+    """Cross-entropy of hidden states against `table`, the embeddings of the U tokens that may come.
 
-    labels (n,) index into those U. weights (n,): factor of each position in the sum, 1 if None; give them divided by
-    what the sum is to be divided by, and backward has nothing left to scale. allowed (n, U) bool: False where a token
+    labels index into those U. weights: factor of each position in the sum, 1 if None; give them divided by
+    what the sum is to be divided by, and backward has nothing left to scale. allowed: False where a token
     cannot come at that place; probabilities and smoothing spread over the others alone. `table` may be a view of a
     larger table: it is not copied. chunk: rows at a time.
     """

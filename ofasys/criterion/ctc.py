@@ -8,13 +8,17 @@ the blank, label u + 1 is token u of the label column's range.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ofasys.types import LossOutput, SlotPrediction
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 
 class CTC(nn.Module):
@@ -26,8 +30,8 @@ class CTC(nn.Module):
         super().__init__()
         self.blank = nn.Parameter(torch.zeros(width))
 
-    def log_probs(self, seen: SlotPrediction) -> Tensor:
-        """(n, 1 + U), normalised over the labels."""
+    def log_probs(self, seen: SlotPrediction) -> Float[Tensor, "n labels"]:
+        """Of each position, normalised over the blank and the U labels."""
         assert seen.candidates is not None
         with torch.autocast(seen.hidden.device.type, enabled=False):
             hidden = seen.hidden.float()
@@ -48,12 +52,16 @@ class CTC(nn.Module):
 
 
 def ctc_loss(
-    log_probs: Tensor, lengths: Sequence[int], labels: Tensor, places: Tensor, counts: Sequence[int]
-) -> Tensor:
-    """(B,): each value's negative log-likelihood; 0 where there is no alignment.
+    log_probs: Float[Tensor, "n labels"],
+    lengths: Sequence[int],
+    labels: Int[Tensor, "L"],
+    places: Int[Tensor, "tokens"],
+    counts: Sequence[int],
+) -> Float[Tensor, "B"]:
+    """Each value's negative log-likelihood; 0 where there is no alignment.
 
-    log_probs (n, 1 + U) of B values of `lengths` positions end to end. labels (L,): those of the U that any value has;
-    places (sum of counts,): the values' labels end to end, as places in these.
+    log_probs: of the blank and U labels, of B values of `lengths` positions end to end. labels: those of the U that any
+    value has; places: the values' labels end to end, `counts` of each, as places in these.
     """
     own = log_probs.index_select(1, torch.cat([labels.new_zeros(1), labels + 1]))
     # All labels that nobody has as one: the rows still sum to one, as torch's gradient needs, and the product over
@@ -64,7 +72,7 @@ def ctc_loss(
     return nn.functional.ctc_loss(padded, places + 1, *sizes, blank=0, reduction="none", zero_infinity=True)  # type: ignore[arg-type]
 
 
-def join(lengths: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def join(lengths: Int[np.ndarray, "values"], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """tokens, the labels of all values end to end, and token_lengths (B,) -> the same, and
 
     labels (L,), those that any value has; places (tokens,), each token as a place in these; short (B,) bool, the values
@@ -75,13 +83,13 @@ def join(lengths: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.nda
     return {**arrays, "labels": labels, "places": places, "short": short}
 
 
-def fitting(lengths: np.ndarray, arrays: Mapping[str, np.ndarray]) -> int:
+def fitting(lengths: Int[np.ndarray, "values"], arrays: Mapping[str, np.ndarray]) -> int:
     """The labels of all values that have an alignment."""
     return int(arrays["token_lengths"][~arrays["short"]].sum())
 
 
-def needed(tokens: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(B,): the fewest positions that hold these labels: one each, and a blank between equal neighbours."""
+def needed(tokens: Int[np.ndarray, "tokens"], counts: Int[np.ndarray, "values"]) -> Int[np.ndarray, "values"]:
+    """The fewest positions that hold these labels: one each, and a blank between equal neighbours."""
     value = np.repeat(np.arange(len(counts)), counts)
     twice = (tokens[1:] == tokens[:-1]) & (value[1:] == value[:-1])
     found: np.ndarray = counts + np.bincount(value[1:][twice], minlength=len(counts))

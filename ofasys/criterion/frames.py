@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.types import LossOutput, SlotPrediction
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 
 class Frames(nn.Module):
@@ -43,7 +47,7 @@ class Frames(nn.Module):
             loss = loss + stop
         return LossOutput(loss * len(last), figures)
 
-    def _stop(self, logits: Tensor, lengths: Tensor) -> Tensor:
+    def _stop(self, logits: Float[Tensor, "n"], lengths: Int[Tensor, "values"]) -> Float[Tensor, ""]:
         last = torch.zeros_like(logits)
         last.index_fill_(0, lengths.cumsum(0) - 1, 1.0)
         weight = last * (self.stop_weight - 1) + 1

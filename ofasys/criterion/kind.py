@@ -11,6 +11,7 @@ class Kind:
 
     name: str
     about: str
+    """In a sentence, for lists."""
     tokens: bool = False
     """Predicted token by token out of the vocabulary, as the target's automaton allows."""
     embedded: bool = False

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ofasys.criterion.check import check_output, check_tokens
 from ofasys.criterion.criterion import Criterion
-from ofasys.errors import DataError, PluginError
-from ofasys.types import Batch, Loss, LossOutput, Prediction, SlotPrediction
+from ofasys.errors import DataError
+from ofasys.types import Batch, Loss, Prediction, SlotPrediction
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ def losses(
     predictions: Sequence[Prediction | SlotPrediction],
     criteria: Mapping[int, Bound],
     batch: Batch,
-    scale: Tensor | None = None,
+    scale: Float[Tensor, "S"] | None = None,
     smoothing: float = 0.0,
 ) -> Loss:
     """The losses of a batch. criteria: slot -> what it is learned by.
 
-    scale (S,): factor of each slot's sum in what is minimised; None: its weight by its units, so that the total is the
+    scale: factor of each slot's sum in what is minimised; None: its weight by its units, so that the total is the
     weighted sum of the slots' means. Parts of a batch with the scale of the whole add up to the whole, but for criteria
     that compare the samples of a batch. Errors: DataError where there is nothing to predict.
     """
@@ -55,15 +59,17 @@ def losses(
         slot = seen[0].targets.slot
         bound = criteria[slot]
         assert bound.module is not None
-        found: LossOutput = bound.module(seen if bound.record.view == "all" else seen[0])
+        found = check_output(bound.record, bound.module(seen if bound.record.view == "all" else seen[0]))
         terms.append(found.sum.float() * scale[slot])
         sums[slot] += found.sum.detach()
         figures[slot], left_out[slot] = found.figures, found.left_out
     return Loss(sum(terms[1:], terms[0]), sums, batch.units, figures, left_out)
 
 
-def _of_tokens(prediction: Prediction, bound: Bound, scale: Tensor, sums: Tensor, smoothing: float) -> Tensor:
-    """The scaled loss () of some tokens, with its gradient; their losses are added to the sums of their slots."""
+def _of_tokens(
+    prediction: Prediction, bound: Bound, scale: Float[Tensor, "S"], sums: Float[Tensor, "S"], smoothing: float
+) -> Float[Tensor, ""]:
+    """The scaled loss of some tokens, with its gradient; their losses are added to the sums of their slots."""
     targets = prediction.targets
     factors = scale[targets.slots]
     own = {"options": {name: bound.options[name] for name in bound.record.keyed}} if bound.record.keyed else {}
@@ -76,27 +82,9 @@ def _of_tokens(prediction: Prediction, bound: Bound, scale: Tensor, sums: Tensor
         smoothing=smoothing,
         **own,
     )
-    loss, each = _checked(bound.record, found, len(targets.labels))
+    loss, each = check_tokens(bound.record, found, len(targets.labels))
     sums.index_add_(0, targets.slots, each.to(sums.dtype))
     return loss
-
-
-def _checked(record: Criterion, found: Any, n: int) -> tuple[Tensor, Tensor]:
-    """(the sum, each token's loss) as a criterion over tokens gave them. Errors: PluginError for anything else."""
-    if isinstance(found, tuple) and len(found) >= 2 and all(isinstance(one, Tensor) for one in found[:2]):
-        loss, each = found[:2]
-        if loss.ndim == 0 and each.shape == (n,):
-            return loss, each.detach()
-    given = (
-        [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in found]
-        if isinstance(found, tuple)
-        else type(found).__name__
-    )
-    raise PluginError(
-        f"criterion {record.name!r} ({record.load}) gave {given} for {n} tokens; give (the weighted sum () with its "
-        "gradient, "
-        f"the loss of each token ({n},))"
-    )
 
 
 def grouped(predictions: Sequence[SlotPrediction], criteria: Mapping[int, Bound]) -> list[list[SlotPrediction]]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.types import LossOutput, SlotPrediction
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
 
 class Gaussian(nn.Module):
@@ -68,12 +71,17 @@ class Huber(nn.Module):
         return _output(nn.functional.huber_loss(mean, truth, delta=self.delta) + beside, nll, mean, truth)
 
 
-def negative_log_likelihood(mean: Tensor, spread: Tensor, truth: Tensor) -> Tensor:
-    """-log of the normal density at `truth`, elementwise: mean, spread (above 0), truth (n, 1) -> (n, 1)."""
+def negative_log_likelihood(
+    mean: Float[Tensor, "n 1"], spread: Float[Tensor, "n 1"], truth: Float[Tensor, "n 1"]
+) -> Float[Tensor, "n 1"]:
+    """-log of the normal density at `truth`, elementwise. spread: above 0."""
     return 0.5 * ((truth - mean) / spread) ** 2 + spread.log() + 0.5 * math.log(2 * math.pi)
 
 
-def _read(seen: SlotPrediction) -> tuple[Tensor, Tensor, Tensor]:
+def _read(
+    seen: SlotPrediction,
+) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n 1"], Float[Tensor, "n 1"]]:
+    """Means, spreads and the truth."""
     mean, spread = seen.made["frames"].float(), seen.made["spread"].float()
     return mean, spread, seen.targets.tensors["frames"].float().reshape(mean.shape)
 

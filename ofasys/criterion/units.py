@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from typing import Annotated as Int
 
-def positions(lengths: np.ndarray, arrays: Mapping[str, np.ndarray]) -> int:
-    """Every position of every value. lengths (values,): their positions. arrays: what their criterion learns from."""
+
+def positions(lengths: Int[np.ndarray, "values"], arrays: Mapping[str, np.ndarray]) -> int:
+    """Every position of every value. lengths: their positions. arrays: what their criterion learns from."""
     return int(lengths.sum())
 
 
-def values(lengths: np.ndarray, arrays: Mapping[str, np.ndarray]) -> int:
+def values(lengths: Int[np.ndarray, "values"], arrays: Mapping[str, np.ndarray]) -> int:
     """Every value, whatever its length."""
     return len(lengths)

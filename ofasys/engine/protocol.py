@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ofasys.types import Hidden, States, Stream
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 Ints = NDArray[np.int64]
 
@@ -76,33 +80,39 @@ class Session(Protocol):
     """R targets in the making: what each was given stays in it."""
 
     @property
-    def hidden(self) -> Tensor | None:
-        """(R, D): the state after the prefix; None without one."""
+    def hidden(self) -> Float[Tensor, "R D"] | None:
+        """The state after the prefix; None without one."""
         ...
 
-    def append(self, embedding: Tensor, positions: Tensor) -> Tensor:
-        """The next n positions of each row -> the states of the last of them (R, D).
+    def append(
+        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
+    ) -> Float[Tensor, "R D"]:
+        """The next n positions of each row -> the states of the last of them.
 
-        embedding (R, n, D). positions (R, n, 3), or (n, 3) where all rows stand at the same.
+        positions: (n, 3) where all rows stand at the same.
         """
         ...
 
-    def fill(self, embedding: Tensor, positions: Tensor) -> Tensor:
-        """As `append` -> the states of all n positions (R, n, D)."""
+    def fill(
+        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
+    ) -> Float[Tensor, "R n D"]:
+        """As `append` -> the states of all n positions."""
         ...
 
-    def reorder(self, parents: Tensor) -> None:
-        """Row r goes on from what row parents[r] was; parents (R,). A parent is of the same source as its row."""
+    def reorder(self, parents: Int[Tensor, "R"]) -> None:
+        """Row r goes on from what row parents[r] was. A parent is of the same source as its row."""
         ...
 
-    def peek(self, embedding: Tensor, positions: Tensor) -> Tensor:
-        """n positions a row that see each other and all before -> their states (R, n, D). Nothing is kept."""
+    def peek(
+        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
+    ) -> Float[Tensor, "R n D"]:
+        """n positions a row that see each other and all before -> their states. Nothing is kept."""
         ...
 
-    def branch(self, lengths: Tensor | None = None) -> Tree:
+    def branch(self, lengths: Int[Tensor, "R"] | None = None) -> Tree:
         """Ways on from the rows as they stand; the rows stay as they are.
 
-        lengths (R,): how many of the positions after the prefix each row has, the rest being padding; None: all.
+        lengths: how many of the positions after the prefix each row has, the rest being padding; None: all.
         """
         ...
 
@@ -116,10 +126,16 @@ class Tree(Protocol):
 
     count: int
 
-    def grow(self, embedding: Tensor, positions: Tensor, rows: Ints, parents: Ints) -> Tensor:
-        """New nodes, embedding (n, D), positions (n, 3) -> their states (n, D).
+    def grow(
+        self,
+        embedding: Float[Tensor, "n D"],
+        positions: Int[Tensor, "n 3"],
+        rows: Int[Ints, "n"],
+        parents: Int[Ints, "n"],
+    ) -> Float[Tensor, "n D"]:
+        """New nodes -> their states.
 
-        rows (n,): the rows they go on from, ascending. parents (n,): nodes, or -1 for the row itself. A node sees its
+        rows: the rows they go on from, ascending. parents: nodes, or -1 for the row itself. A node sees its
         source, its row, its ancestors and itself.
         """
         ...

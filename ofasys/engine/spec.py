@@ -17,6 +17,7 @@ class EngineSpec:
     name: str
     """By which a saved model names it: small letters, digits and _."""
     about: str
+    """In a sentence, for lists."""
     load: str
     """"module:class" of a `torch.nn.Module` that is an `Engine`, made of its configuration; imported when first
     asked.

@@ -50,52 +50,81 @@ def puzzle(random: Random, solution: Board, givens: int) -> Board:
 
 
 def solve(board: Sequence[Sequence[int]], most: int = 1, random: Random | None = None) -> list[Board]:
-    """Up to `most` solutions, by search from the cell with the fewest choices; in random order if `random` is given."""
-    size = len(board)
-    box = round(size**0.5)
-    if box * box != size or any(len(row) != size for row in board):
-        raise ValueError(f"a board of {size} rows is no sudoku; it has 4, 9, 16 ... rows of as many cells")
-    everything = (1 << size) - 1
-    rows, columns, boxes = [0] * size, [0] * size, [0] * size  # bit v-1: the value v is there already
-    cells = [list(row) for row in board]
-    empty = []
-    for y in range(size):
-        for x in range(size):
-            if value := cells[y][x]:
-                bit, at = 1 << (value - 1), y // box * box + x // box
-                if (rows[y] | columns[x] | boxes[at]) & bit:
-                    return []
-                rows[y], columns[x], boxes[at] = rows[y] | bit, columns[x] | bit, boxes[at] | bit
-            else:
-                empty.append((y, x))
-    found: list[Board] = []
+    """Up to `most` solutions, by search from the cell with the fewest choices; in random order if `random` is given.
 
-    def fill() -> None:
-        if not empty:
-            found.append([list(row) for row in cells])
-            return
+    Errors: ValueError for a board that is not square or whose side is no square number.
+    """
+    search = _Search(board, most, random)
+    if search.begin(board):
+        search.fill()
+    return search.found
+
+
+class _Search:
+    """A board that is being filled. What a row, column or box has is a number: its bit v - 1 is the value v."""
+
+    def __init__(self, board: Sequence[Sequence[int]], most: int, random: Random | None) -> None:
+        self.size, self.most, self.random = len(board), most, random
+        self.box = round(self.size**0.5)
+        if self.box**2 != self.size or any(len(row) != self.size for row in board):
+            raise ValueError(f"a board of {self.size} rows is no sudoku; it has 4, 9, 16 ... rows of as many cells")
+        self.cells: Board = [[0] * self.size for _ in range(self.size)]
+        self.rows, self.columns, self.boxes = [0] * self.size, [0] * self.size, [0] * self.size
+        self.empty: list[tuple[int, int]] = []
+        self.found: list[Board] = []
+
+    def begin(self, board: Sequence[Sequence[int]]) -> bool:
+        """Put down what is given; whether it goes together."""
+        for y, row in enumerate(board):
+            for x, value in enumerate(row):
+                if not value:
+                    self.empty.append((y, x))
+                elif self.free(y, x) >> (value - 1) & 1:
+                    self.cells[y][x] = value
+                    self.turn(y, x, value)
+                else:
+                    return False
+        return True
+
+    def free(self, y: int, x: int) -> int:
+        """The values that may stand in a cell, as bits."""
+        taken = self.rows[y] | self.columns[x] | self.boxes[y // self.box * self.box + x // self.box]
+        return ((1 << self.size) - 1) & ~taken
+
+    def turn(self, y: int, x: int, value: int) -> None:
+        """Take the value of a cell, or give it back."""
+        bit = 1 << (value - 1)
+        self.rows[y] ^= bit
+        self.columns[x] ^= bit
+        self.boxes[y // self.box * self.box + x // self.box] ^= bit
+
+    def fewest(self) -> tuple[int, int]:
+        """Which of the empty cells has the fewest choices, and these as bits."""
         best, choices = -1, 0
-        for i, (y, x) in enumerate(empty):
-            free = everything & ~(rows[y] | columns[x] | boxes[y // box * box + x // box])
+        for i, (y, x) in enumerate(self.empty):
+            free = self.free(y, x)
             if best < 0 or free.bit_count() < choices.bit_count():
                 best, choices = i, free
                 if free.bit_count() <= 1:
                     break
-        y, x = empty.pop(best)
-        at = y // box * box + x // box
-        values = [v for v in range(1, size + 1) if choices >> (v - 1) & 1]
-        if random is not None:
-            random.shuffle(values)
-        for value in values:
-            bit = 1 << (value - 1)
-            cells[y][x] = value
-            rows[y], columns[x], boxes[at] = rows[y] | bit, columns[x] | bit, boxes[at] | bit
-            fill()
-            rows[y], columns[x], boxes[at] = rows[y] & ~bit, columns[x] & ~bit, boxes[at] & ~bit
-            if len(found) >= most:
-                break
-        cells[y][x] = 0
-        empty.insert(best, (y, x))
+        return best, choices
 
-    fill()
-    return found
+    def fill(self) -> None:
+        """Fill the empty cells in every way, until there are enough solutions."""
+        if not self.empty:
+            self.found.append([list(row) for row in self.cells])
+            return
+        best, choices = self.fewest()
+        y, x = self.empty.pop(best)
+        values = [value for value in range(1, self.size + 1) if choices >> (value - 1) & 1]
+        if self.random is not None:
+            self.random.shuffle(values)
+        for value in values:
+            self.cells[y][x] = value
+            self.turn(y, x, value)
+            self.fill()
+            self.turn(y, x, value)
+            if len(self.found) >= self.most:
+                break
+        self.cells[y][x] = 0
+        self.empty.insert(best, (y, x))

@@ -33,8 +33,9 @@ class EmissionClass:
     candidates: Ints
     """(U,) token ids, sorted."""
     lo: int
-    """The same as a slice where the candidates are consecutive, else 0, 0."""
+    """The same as a slice, lo..hi, where the candidates are consecutive; else 0."""
     hi: int
+    """One past the last of them; else 0."""
     masked: bool
     """The states of this class differ in what they allow (a trie); otherwise each allows all candidates."""
 
@@ -63,6 +64,7 @@ class Constraint:
     """A frozen automaton over token ids. Made by `bind`."""
 
     start: int
+    """The state it begins in."""
     accept: int
     """The state of a sentence that is done; it emits nothing."""
     end: int
@@ -104,6 +106,7 @@ class Constraint:
     trie_of: Ints
     """(S,) index into `tries` of the closed set a label of which begins or goes on here; else -1."""
     classes: tuple[EmissionClass, ...]
+    """Lists of candidates, each once."""
     tries: tuple[Trie, ...] = ()
     labels: bool = False
     """All that is chosen is out of closed sets, and nothing is repeated."""

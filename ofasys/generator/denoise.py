@@ -6,7 +6,7 @@ DDIM (Song et al., 2021); with eta 1 it is the ancestral sampling of Ho et al. (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,10 @@ from torch import Tensor
 from ofasys.errors import ConfigError
 from ofasys.generator.decoder import Continuation
 from ofasys.model.noise import alpha_bar, stopping_times
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 STEPS = 50  # where nothing is said
 BLOCK = 16  # steps whose noise is drawn at once: few enough to hold, and then no loop over rows stands inside a step
@@ -27,12 +31,14 @@ class Denoiser(Protocol):
         """(n, ...): the frames to be made, by the options of the slot and of the request."""
         ...
 
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """frames (R * n, ...), time (R,), lengths (R,) -> (R * n, D)."""
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n D"]:
+        """frames (n, ...), time (R,), lengths (R,): of R values, n positions in all -> embeddings."""
         ...
 
-    def predict(self, hidden: Tensor, lengths: Tensor, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """hidden (R * n, D) and, in `tensors`, `noised` (R * n, ...) and `time` (R,) -> frames (R * n, ...)."""
+    def predict(
+        self, hidden: Float[Tensor, "n D"], lengths: Int[Tensor, "R"], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Float[Tensor, "n ..."]]:
+        """States and, in `tensors`, `noised` (n, ...) and `time` (R,) -> frames."""
         ...
 
 

@@ -76,6 +76,7 @@ class SearchOptions:
     min_length: int = 0
     max_length: int = 256
     seed: int = 0
+    """What draws are a function of, with the number of the row."""
     normalise: Literal["allowed", "vocabulary"] = "allowed"
     draw: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,10 +120,12 @@ class SearchOptions:
             raise ConfigError(f"{name} is {value!r}; expected a whole number, {least} or more")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SearchOptions:
-        """Options by name; an unknown name is an error that tells the nearest."""
+    def from_dict(cls, values: Mapping[str, Any], generators: Iterable[Generator] = ()) -> SearchOptions:
+        """Options by name; an unknown name is an error that tells the nearest. generators: those from outside, whose
+        options are known too.
+        """
         known = [entry.name for entry in fields(cls)]
-        drawing = drawing_options()
+        drawing = drawing_options(generators)
         draw = dict(values.get("draw", {}))
         for name, value in values.items():
             if name in drawing and name not in known:
@@ -210,11 +213,11 @@ def _idle(name: str, options: SearchOptions, generators: Collection[Generator], 
     return None
 
 
-def drawing_options() -> dict[str, Option]:
-    """Every option of a generator that is no search, by name."""
+def drawing_options(more: Iterable[Generator] = ()) -> dict[str, Option]:
+    """Every option of a generator that is no search, by name: of the built-in ones and `more`."""
     return {
         name: entry
-        for generator in GENERATORS.values()
+        for generator in (*GENERATORS.values(), *more)
         if generator.options is not None
         for name, entry in options_of(generator.options).items()
     }

@@ -17,7 +17,7 @@ from typing import Any
 from ofasys.errors import ConfigError, DataError, LoadingError
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, lexicon
-from ofasys.task.source import Source, open_source
+from ofasys.task.source import Source, is_elsewhere, open_source
 from ofasys.task.source.images import ImageFolder
 from ofasys.task.source.open import SUFFIXES, is_stream, streamed
 
@@ -180,7 +180,7 @@ def _named(line: Instruction, given: str | os.PathLike[Any], needed: _Needed) ->
             expected=f"{needed.expected}, or the path of a file of rows ({' '.join(SUFFIXES)}) or a folder of pictures",
         )
     try:
-        return _of_source(line, open_source(path), needed, path.name)
+        return _of_source(line, open_source(name if is_elsewhere(name) else path), needed, path.name)
     except DataError as error:
         if needed.alone is not None and not path.exists():
             raise DataError(

@@ -21,6 +21,7 @@ from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry, default_registry
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
 from ofasys.model.sizes import parameters
+from ofasys.packages import GROUPS
 from ofasys.types import TaskCard
 
 MODEL_FILES = (
@@ -56,6 +57,7 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
             "adaptors": model.made,
             "criteria": model.criteria_made,
             "modalities": sorted(model.used),
+            "packages": dict(sorted(model.packages.items())),
             "precision": model.precision,
         },
         "tokenizer.json": model.symbols.to_json(),
@@ -115,13 +117,23 @@ class Saved:
     """What `model.json` says, each of its kind."""
 
     size: str
+    """The name of the model's size."""
     seed: int
+    """What its first weights are a function of."""
     engine: str
+    """The name of what computes its streams."""
     config: Mapping[str, Any]
+    """The fields of that engine's configuration."""
     tied: bool
+    """Whether tokens are read and predicted by one table."""
     foreign: ForeignVocabulary | None
+    """The vocabulary of a backbone that its own begins with; None: it has its own alone."""
     precision: str
+    """The number format its passes were made in."""
     ranges: tuple[tuple[str, int, int], ...]
+    """Its vocabulary: (name, first id, ids) of each range, in id order."""
+    packages: Mapping[str, str]
+    """What of it is from outside, as `criterion focal` -> its package."""
 
     @classmethod
     def of(cls, data: bytes) -> Saved:
@@ -158,16 +170,21 @@ class Saved:
             _foreign(about.get("foreign")),
             precision,
             ranges,
+            _packages(about.get("packages", {})),  # models of before told none
         )
+
+    def package(self, what: str) -> str:
+        """ " of focal-loss 0.1.0", where the package of what was called so is known."""
+        return f" of {self.packages[what]}" if what in self.packages else ""
 
     def shape(self, registry: Registry) -> Any:
         """The configuration of its engine. Errors: CheckpointError where no engine of its name is known here."""
         known = [one.name for one in registry.engines]
         if self.engine not in known:
             raise CheckpointError(
-                f"the saved model has engine {self.engine!r}, which is not installed; known here: {', '.join(known)}; "
-                "install "
-                "its plug-in, or give modalities=default_registry().with_(its EngineSpec)"
+                f"the saved model has engine {self.engine!r}{self.package(f'engine {self.engine}')}, which is not "
+                f"installed; known here: {', '.join(known)}; install its plug-in, or give "
+                "modalities=default_registry().with_(its EngineSpec)"
             )
         return registry.engine(self.engine).read(self.config)
 
@@ -211,9 +228,18 @@ def _foreign(value: Any) -> ForeignVocabulary | None:
     if value is None:
         return None
     try:
-        return ForeignVocabulary(**{**value, "text": tuple(value["text"])})
-    except (TypeError, KeyError, ValueError, ConfigError) as error:
+        return ForeignVocabulary.of(dict(value))
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"foreign of model.json is no vocabulary ({error}); the file was changed") from None
+
+
+def _packages(value: Any) -> dict[str, str]:
+    """Errors: CheckpointError for what are none."""
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        _refuse("packages", value, "an object of texts")
+    if unknown := [what for what in value if what.partition(" ")[0] not in GROUPS.values()]:
+        _refuse("packages", unknown[0], f"one of {', '.join(GROUPS.values())}, and its name")
+    return value
 
 
 def _refuse(name: str, value: object, expected: str) -> NoReturn:
@@ -303,8 +329,16 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
     missing = set(map(str, about["modalities"])) - {modality.tag for modality in model.modalities.modalities}
     if missing:
         raise CheckpointError(
-            f"the saved model uses modality {min(missing)}, which is not installed; install its plug-in"
+            f"the saved model uses modality {min(missing)}{saved.package(f'modality {min(missing)}')}, which is not "
+            "installed; install its plug-in"
         )
+    for name in sorted({str(how.get("name")) for how in about["criteria"].values()}):
+        if not model.modalities.knows(f"criterion {name}"):
+            raise CheckpointError(
+                f"the saved model has weights of criterion {name!r}{saved.package(f'criterion {name}')}, which is not "
+                "installed; install its plug-in, or give modalities=default_registry().with_(its record)"
+            )
+    model.packages |= saved.packages
     model.used = set(about["modalities"])
     model.tokenizer = _tokenizer(files["tokenizer.json"])
     vocabulary = Vocabulary(tuple((name, start, size) for name, start, size in about["vocabulary"]), model.foreign)

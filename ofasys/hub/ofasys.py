@@ -20,6 +20,7 @@ from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.hub.asked import Asked, asked_for, parsed
 from ofasys.hub.device import as_device
 from ofasys.hub.folder import as_path, checkpoint_in, origin_of
+from ofasys.hub.lacking import told_lacking
 from ofasys.hub.model import load_model, model_files, model_of
 from ofasys.hub.output import Output
 from ofasys.hub.programs import Programs
@@ -38,13 +39,21 @@ class Way:
     """How rows are answered. See `OFASys.inference`."""
 
     batch_size: int
+    """Rows answered at once."""
     closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None
+    """Labels of the only slot with a set, or column -> labels; None: those of training."""
     settings: Mapping[str, Any] | None
+    """Defaults for the plan."""
     root: str | Path | None
+    """The folder that relative paths in rows start from; None: that of the file the rows are of."""
     negative_prompt: str | Mapping[str, Any] | None
+    """What guidance leads away from: source columns, or the text of the only one."""
     first: int
+    """The number of the first row, 0 or more."""
     on_bad: str
+    """ "stop" or "skip", of a row that cannot be used."""
     options: Mapping[str, Any]
+    """Of the search and of other generators, by name."""
 
     def __post_init__(self) -> None:
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
@@ -177,7 +186,8 @@ class OFASys:
         of other generators by name (`guidance_weight`, `steps`); n_best=3 alone means three beams. Errors: DataError
         for a row that is not what the slots expect; ConfigError for an unknown option.
         """
-        asked = asked_for(instruction, data, self.model.modalities)
+        with told_lacking(self.model):
+            asked = asked_for(instruction, data, self.model.modalities)
         way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)
         outputs = list(self._answered(asked, way, self._lines(asked, way)))
         if bad := [output.error for output in outputs if output.error is not None]:
@@ -204,7 +214,8 @@ class OFASys:
         Arguments and errors as of `inference`; those of the call are raised at once, those of a row at its turn.
         Nothing is warned of: an answer whose `error` is not None says so itself.
         """
-        asked = asked_for(instruction, data, self.model.modalities)
+        with told_lacking(self.model):
+            asked = asked_for(instruction, data, self.model.modalities)
         way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)
         return self._answered(asked, way, self._lines(asked, way))
 
@@ -224,7 +235,8 @@ class OFASys:
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it is at least 1")
-        asked = parsed(instruction, self.model.modalities)
+        with told_lacking(self.model):
+            asked = parsed(instruction, self.model.modalities)
         program, _ = self.programs.of(asked)
         views = program.plan.views
         if views is None:
@@ -369,7 +381,7 @@ def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Pr
     if "n_best" in asked and "beam_size" not in asked and not options.get("sampling"):
         beams, wanted = options.get("beam_size", 1), asked["n_best"]
         options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
-    search = SearchOptions.from_dict(options)
+    search = SearchOptions.from_dict(options, generators)
     check_use(asked, search, generators, str(there), free=program.plan.free)
     if asked.get("n_best", 1) > 1 and len(program.stages) != 1:
         why = "its target is made in several stages" if program.stages else "nothing is searched for"

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from ofasys import flow
 from ofasys.errors import ConfigError, DataError
 from ofasys.generalist import GeneralistModel
+from ofasys.hub.lacking import told_lacking
 from ofasys.language import Instruction
 from ofasys.modality import lexicon
 from ofasys.modality.shared.label import label_text
@@ -102,7 +103,8 @@ class Programs:
         """
         card = self._card(instruction)
         given = card.settings if card else self._common_settings(instruction)
-        planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
+        with told_lacking(self.model):
+            planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
         labels = self._labels(planned, card, closed_set)
         key = planned.fingerprint, tuple((column, _Same(names)) for column, names in sorted(labels.items()))
         program = self.kept.get(key)

@@ -26,6 +26,7 @@ class Word:
     tag: str
     options: Mapping[str, Option] = field(default_factory=dict, hash=False)
     aliases: tuple[str, ...] = ()
+    """Other spellings of the tag."""
 
     def __post_init__(self) -> None:
         for tag in (self.tag, *self.aliases):

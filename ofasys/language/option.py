@@ -38,7 +38,9 @@ class Option:
 
     name: str
     type: Kind
+    """The kind of its value."""
     default: Value | None = None
+    """Its value where the slot does not say it; None: it has none."""
     low: float | None = None
     high: float | None = None
     choices: tuple[Value, ...] = ()

@@ -26,6 +26,7 @@ class Text:
     """Prose. Blanks are one space each, none at the edges; ValueError where nothing is left."""
 
     value: str
+    """As the model reads it."""
     span: Span = field(default=(0, 0), compare=False)
 
     def __post_init__(self) -> None:
@@ -43,6 +44,7 @@ class Slot:
     """`[TYPE:name,key=value]`. `attributes` are (key, typed value), sorted by key; a name is never empty."""
 
     modality: str
+    """Its tag."""
     name: str | None = None
     attributes: tuple[tuple[str, Value], ...] = ()
     span: Span = field(default=(0, 0), compare=False)
@@ -77,7 +79,9 @@ class Contrast:
     """`[IMAGE:a|TEXT:b]`: two slots that say the same thing."""
 
     left: Slot
+    """The slot before the bar."""
     right: Slot
+    """The slot after it."""
     span: Span = field(default=(0, 0), compare=False)
 
     def __str__(self) -> str:

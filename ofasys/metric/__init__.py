@@ -4,7 +4,7 @@ from ofasys.metric.box import detection, iou, iou_accuracy
 from ofasys.metric.confusion import Confusion, precision, recall
 from ofasys.metric.image import codebook_use, psnr, ssim
 from ofasys.metric.label import accuracy, exact_match, f1, f1_binary, matthews, mean_class_accuracy, vqa_score
-from ofasys.metric.metric import METRICS, Metric, find, larger_is_better
+from ofasys.metric.metric import METRICS, Metric, find, known_metrics, larger_is_better
 from ofasys.metric.motion import frechet_distance, motion_diversity, motion_features, motion_frechet, mpjpe
 from ofasys.metric.number import calibration, mae, r2, rmse
 from ofasys.metric.retrieval import retrieval
@@ -36,6 +36,7 @@ __all__ = [
     "grid_exact",
     "iou",
     "iou_accuracy",
+    "known_metrics",
     "larger_is_better",
     "mae",
     "matthews",

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ofasys.errors import ConfigError, nearest
@@ -21,6 +24,7 @@ from ofasys.metric.speech import cer, mcd, per, wer
 from ofasys.metric.sql import execution_accuracy
 from ofasys.metric.struct import grid_exact, table_exact, table_exact_any_order, triples_f1
 from ofasys.metric.text import bleu, chrf, cider, rouge_l
+from ofasys.packages import brought
 
 Function = Callable[..., Mapping[str, float] | float]
 
@@ -278,6 +282,23 @@ METRICS: dict[str, Metric] = {
 }
 
 
+@lru_cache(maxsize=1)
+def known_metrics() -> Mapping[str, Metric]:
+    """The built-in metrics and those of installed packages, by name; theirs are entry points `ofasys.metrics`.
+
+    Errors: ConfigError naming the entry point that does not load, is no Metric, or has a name that is taken.
+    """
+    found = dict(METRICS)
+    for entry, metric in brought(entry_points(group="ofasys.metrics"), Metric, "Metric"):
+        if metric.name in found:
+            raise ConfigError(
+                f"plug-in {entry.name!r} ({entry.value}): metric {metric.name!r} is registered already; give the new "
+                "one another name"
+            )
+        found[metric.name] = metric
+    return MappingProxyType(found)
+
+
 # What a run tells beside the figures of metrics.
 OTHER_FIGURES: dict[str, bool | None] = {
     "loss": False,
@@ -291,10 +312,10 @@ def larger_is_better(figure: str, metrics: Iterable[Metric] | None = None) -> bo
     """Whether a larger value of a figure is the better one; None where neither is, or it is not known.
 
     figure: the name of a metric (its headline is meant), of one of its figures, `METRIC/figure`, or `loss` and
-    `loss/COLUMN`. metrics: those of the task, which may be of one's own; METRICS if None. The figures of a plain
-    function are not known, nor is a figure that two metrics have in opposite directions.
+    `loss/COLUMN`. metrics: those of the task, which may be of one's own; all that are known if None. The figures of a
+    plain function are not known, nor is a figure that two metrics have in opposite directions.
     """
-    own = list(METRICS.values() if metrics is None else metrics)
+    own = list(known_metrics().values() if metrics is None else metrics)
     head, slash, rest = figure.partition("/")
     by_name = {metric.name: metric for metric in own}
     if slash and head in by_name:
@@ -307,8 +328,9 @@ def larger_is_better(figure: str, metrics: Iterable[Metric] | None = None) -> bo
     return OTHER_FIGURES.get(head)
 
 
-def find(metric: str | Metric | Function, metrics: Mapping[str, Metric] = METRICS) -> Metric:
-    """The metric of that name; a Metric as it is; a plain function as one that takes a value of any kind.
+def find(metric: str | Metric | Function, metrics: Mapping[str, Metric] | None = None) -> Metric:
+    """The metric of that name, of `known_metrics` if None are given; a Metric as it is; a plain function as one that
+    takes a value of any kind.
 
     The headline of a plain function stands under its name: the number it returns, or of a dict without that key the
     first.
@@ -316,6 +338,7 @@ def find(metric: str | Metric | Function, metrics: Mapping[str, Metric] = METRIC
     if isinstance(metric, Metric):
         return metric
     if isinstance(metric, str):
+        metrics = known_metrics() if metrics is None else metrics
         if metric not in metrics:
             raise ConfigError(
                 f"unknown metric {metric!r}; {nearest(metric, metrics)}known here: {', '.join(sorted(metrics))}"

@@ -71,7 +71,9 @@ class ExecutionAccuracy:
 
     database: Database
     steps: int = STEPS
+    """Instructions of SQLite's machine a query may take."""
     rows: int = ROWS
+    """Rows a query may give."""
 
     __name__ = "execution_accuracy"
 

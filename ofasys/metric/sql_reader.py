@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -198,7 +198,7 @@ def _how(code: int) -> str:
 def _found(place: Database) -> dict[str, Any]:
     """The path of a database, or its content. Errors: DataError for a connection that cannot be copied."""
     if not isinstance(place, sqlite3.Connection):
-        return {"path": str(place), "content": None}
+        return {"path": _whole(str(place)), "content": None}
     try:
         cursor = place.cursor()
         cursor.row_factory = None
@@ -209,6 +209,13 @@ def _found(place: Database) -> dict[str, Any]:
         return {"path": None, "content": place.serialize() if pages else b""}
     except sqlite3.Error as error:
         raise DataError(f"the database cannot be read: {error}", expected=EXPECTED) from None
+
+
+def _whole(path: str) -> str:
+    """From the root: the process that reads keeps the working folder in which it was begun."""
+    with suppress(OSError):  # a working folder that is gone
+        return os.path.join(os.getcwd(), path)
+    return path
 
 
 def _text(value: str | bytes) -> str:

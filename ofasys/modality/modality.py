@@ -21,6 +21,9 @@ from ofasys.language import Grammar, Pattern, SlotOptions, Word, options_of
 from ofasys.types import Item, SlotFeatures
 
 if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
+
     import numpy as np
     from torch import Tensor
 
@@ -90,7 +93,9 @@ class Defaults:
     """What a slot of this modality gets on one side of the arrow when nothing else is said; names, each."""
 
     preprocess: str
+    """What reads its values."""
     adaptor: str
+    """What embeds them."""
     criterion: str | None = None
     """None: it is not learned on this side."""
     generator: str | None = None
@@ -196,6 +201,7 @@ class Context:
     """What a preprocessor may know besides the value: nothing of other modalities, only what the plan points out."""
 
     training: bool = False
+    """Whether noise, masks and augmentation are wanted."""
     referred: Mapping[str, Any] | None = None
     """`info` of the features its slot refers to."""
     labels: Sequence[str] | None = None
@@ -237,12 +243,12 @@ class Preprocessor(Protocol):
         """One raw value as SlotFeatures. Errors: DataError that says what was expected."""
         ...
 
-    def postprocess(self, made: np.ndarray, context: Context) -> Any:
-        """What the generator made as a raw value again: tokens (n,), or the frames (n, C) of a drawn value."""
+    def postprocess(self, made: Int[np.ndarray, "n"] | Float[np.ndarray, "n C"], context: Context) -> Any:
+        """What the generator made as a raw value again: tokens, or the frames of a drawn value."""
         ...
 
-    def from_frames(self, frames: np.ndarray) -> SlotFeatures:
-        """The features of frames (n, C) that were drawn, for what comes after them."""
+    def from_frames(self, frames: Float[np.ndarray, "n C"]) -> SlotFeatures:
+        """The features of frames that were drawn, for what comes after them."""
         ...
 
     def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
@@ -271,14 +277,14 @@ class Preprocessor(Protocol):
 class Adaptor(Protocol):
     """Tensors -> a stretch of the embedding stream; hidden states -> predictions. A torch module, one per key."""
 
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """What `collate` made -> (n, D), the positions of all pieces laid end to end."""
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n D"]:
+        """What `collate` made -> the n positions of all pieces laid end to end."""
         ...
 
-    def predict(self, hidden: Tensor, lengths: Tensor, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Of a drawn value: states (n, D) of values with `lengths` (values,) positions -> `frames` (n, ...) and the
-        like.
-        """
+    def predict(
+        self, hidden: Float[Tensor, "n D"], lengths: Int[Tensor, "values"], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Float[Tensor, "n ..."]]:
+        """Of a drawn value: states of values with `lengths` positions, n in all -> `frames` and the like."""
         ...
 
 
@@ -348,6 +354,7 @@ class Registry:
         """A modality as the language knows it."""
         sides = [side for side in (spec.source, spec.target) if side is not None]
         names = sorted({name for side in sides for name in self.learned(spec, side)})
+        names += [one.name for one in self.criteria if one.of.embedded and one.name not in names]  # of views
         return spec.word([self.criterion(name) for name in names], self.generators)
 
     def spec(self, tag: str) -> Modality:
@@ -356,6 +363,17 @@ class Registry:
             if tag == modality.tag or tag in modality.aliases:
                 return modality
         raise ConfigError(f"unknown modality {tag!r}; known here: {', '.join(m.tag for m in self.modalities)}")
+
+    def knows(self, what: str) -> bool:
+        """Whether a record is here, called as `criterion focal` or `modality TEXT`."""
+        noun, _, name = what.partition(" ")
+        names = {
+            "modality": [tag for modality in self.modalities for tag in (modality.tag, *modality.aliases)],
+            "criterion": [one.name for one in self.criteria],
+            "generator": [one.name for one in self.generators],
+            "engine": [one.name for one in self.engines],
+        }
+        return name in names.get(noun, ())
 
     def _check_options(self, what: str, one: Criterion | Generator) -> None:
         """Errors: ConfigError for options that are no dataclass, or take the name of an attribute that is there."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from ofasys.criterion import Criterion
 from ofasys.engine.spec import EngineSpec
-from ofasys.errors import ConfigError
 from ofasys.generator import Generator
 from ofasys.language import Lexicon, Pattern
 from ofasys.modality.audio import AUDIO
@@ -22,6 +21,7 @@ from ofasys.modality.phone import PHONE
 from ofasys.modality.struct import STRUCT
 from ofasys.modality.text import TEXT
 from ofasys.modality.video import VIDEO
+from ofasys.packages import brought
 
 GROUPS: dict[str, Any] = {
     "ofasys.generators": Generator,
@@ -41,18 +41,7 @@ def default_registry() -> Registry:
     """
     registry = BUILT_IN
     for group, kind in GROUPS.items():
-        for entry in entry_points(group=group):
-            try:
-                found = entry.load()
-            except Exception as error:
-                text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                raise ConfigError(
-                    f"plug-in {entry.name!r} ({entry.value}) does not load: {text}; mend it, or uninstall its package"
-                ) from error
-            if not isinstance(found, kind):
-                raise ConfigError(
-                    f"plug-in {entry.name!r} ({entry.value}) is a {type(found).__name__}, not a {kind.__name__}"
-                )
+        for _, found in brought(entry_points(group=group), kind, kind.__name__):
             registry = registry.with_(found)
     return registry
 

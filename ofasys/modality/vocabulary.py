@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
 
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, nearest
 
 PAD, BOS, MASK, END = 0, 1, 2, 3  # within the range `special`
 SPECIALS = ("<pad>", "<bos>", "<mask>", "<end>")
@@ -29,8 +29,9 @@ class ForeignVocabulary:
     end: int
     """Its end mark."""
     begin: int | None = None
-    """Its mark of the beginning, and of what is left out; None: ours, appended."""
+    """Its mark of the beginning; None: ours, appended."""
     mask: int | None = None
+    """Its mark of what is left out; None: ours, appended."""
 
     def __post_init__(self) -> None:
         lo, hi = self.text
@@ -43,6 +44,29 @@ class ForeignVocabulary:
                     f"foreign vocabulary: {name} is {value}; give one of its {self.size} ids that is not a piece, {lo} "
                     f"to {hi - 1}"
                 )
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> ForeignVocabulary:
+        """Of its fields, as a file holds them. Errors: ConfigError for what is missing, not known, or no number."""
+        known = [one.name for one in fields(cls)]
+        needed = [one.name for one in fields(cls) if one.default is MISSING]
+        for name in values:
+            if name not in known:
+                hint = nearest(name, known)
+                raise ConfigError(f"foreign vocabulary: it has no {name!r}; {hint}there are {', '.join(known)}")
+        if lacking := [name for name in needed if name not in values]:
+            raise ConfigError(f"foreign vocabulary: {lacking[0]} is missing; give {', '.join(needed)}")
+        found = dict(values)
+        text = found["text"]
+        found["text"] = tuple(text) if isinstance(text, Sequence) and len(text) == 2 else text
+        for name, value in found.items():
+            numbers = value if isinstance(value, tuple) else (value,)
+            if isinstance(value, tuple) != (name == "text") or not all(
+                type(one) is int or (one is None and name not in needed) for one in numbers
+            ):
+                what = "two ids, the first and one past the last" if name == "text" else "a whole number"
+                raise ConfigError(f"foreign vocabulary: {name} is {values[name]!r:.60}; give {what}")
+        return cls(**found)  # type: ignore[arg-type]
 
     @property
     def ranges(self) -> tuple[tuple[str, int, int], ...]:
@@ -60,6 +84,7 @@ class Vocabulary:
     """
 
     ranges: tuple[tuple[str, int, int], ...]
+    """Without gaps."""
     foreign: ForeignVocabulary | None = None
 
     @classmethod

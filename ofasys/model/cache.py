@@ -6,18 +6,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+
 
 @dataclass(frozen=True)
 class CrossCache:
-    """The source as one layer sees it: keys and values (B, H, S, K) and the layer's folded output weight (D, D)."""
+    """The source, of at most S positions, as one layer sees it."""
 
-    k: Tensor
-    v: Tensor
-    out: Tensor
+    k: Float[Tensor, "B H S K"]
+    """Keys."""
+    v: Float[Tensor, "B H S K"]
+    """Values."""
+    out: Float[Tensor, "D D"]
+    """The layer's output weight, its factors folded in."""
 
 
 class Cache:

@@ -13,6 +13,10 @@ from ofasys.model.tree import Ints, Tree
 from ofasys.types import Stream
 
 if TYPE_CHECKING:
+    from typing import Annotated as Bool
+    from typing import Annotated as Float
+    from typing import Annotated as Int
+
     from ofasys.model.universal import UniversalModel
 
 
@@ -20,14 +24,13 @@ if TYPE_CHECKING:
 class Prefix:
     """What stands in the targets before a session, in a rectangle: a row's positions end where all rows end."""
 
-    embedding: Tensor
-    """(B, P, D)."""
-    positions: Tensor
-    """(B, P, 3)."""
-    skip: Tensor
-    """(B,): a row's first places that hold nothing."""
-    blocks: Tensor | None = None
-    """(B, P): places of one number above 0 see each other both ways; None where none do."""
+    embedding: Float[Tensor, "B P D"]
+    """Zeros where a row has nothing."""
+    positions: Int[Tensor, "B P 3"]
+    skip: Int[Tensor, "B"]
+    """A row's first places that hold nothing."""
+    blocks: Int[Tensor, "B P"] | None = None
+    """Places of one number above 0 see each other both ways; None where none do."""
 
     @classmethod
     def of(cls, stream: Stream) -> Prefix:
@@ -43,8 +46,8 @@ class Prefix:
             blocks = layout.blocks.new_zeros(B * P).index_copy_(0, place, layout.blocks).view(B, P)
         return cls(filled.view(B, P, -1), positions.view(B, P, 3), skip, blocks)
 
-    def sees(self) -> Tensor | None:
-        """(B, 1, P, P) bool: what each place may see, where some see each other both ways; as in training."""
+    def sees(self) -> Bool[Tensor, "B 1 P P"] | None:
+        """What each place may see, where some see each other both ways; as in training."""
         if self.blocks is None or not bool((self.blocks > 0).any()):
             return None
         places = torch.arange(self.blocks.shape[1], device=self.blocks.device)
@@ -58,7 +61,7 @@ class CachedSession:
 
     def __init__(self, model: UniversalModel, cache: Cache, group: int, prefix: Prefix | None) -> None:
         self.model, self.cache, self.before = model, cache, 0
-        self.hidden: Tensor | None = None
+        self.hidden: Float[Tensor, "R D"] | None = None
         if prefix is None:
             return
         self.before = prefix.embedding.shape[1]
@@ -70,24 +73,30 @@ class CachedSession:
             embedding, positions, cache, None if sees is None else sees.repeat_interleave(group, 0)
         )
 
-    def append(self, embedding: Tensor, positions: Tensor) -> Tensor:
-        """The next n positions of each row -> the states of the last of them (R, D)."""
+    def append(
+        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
+    ) -> Float[Tensor, "R D"]:
+        """The next n positions of each row -> the states of the last of them."""
         return self.model.step(embedding, positions, self.cache)
 
-    def fill(self, embedding: Tensor, positions: Tensor) -> Tensor:
-        """As `append` -> the states of all n positions (R, n, D)."""
+    def fill(
+        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
+    ) -> Float[Tensor, "R n D"]:
+        """As `append` -> the states of all n positions."""
         return self.model.fill(embedding, positions, self.cache)
 
-    def reorder(self, parents: Tensor) -> None:
+    def reorder(self, parents: Int[Tensor, "R"]) -> None:
         """Row r goes on from what row parents[r] was."""
         self.cache.reorder(parents)
 
-    def peek(self, embedding: Tensor, positions: Tensor) -> Tensor:
-        """n positions that see each other and all before -> their states (R, n, D). Nothing is kept."""
+    def peek(
+        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
+    ) -> Float[Tensor, "R n D"]:
+        """n positions that see each other and all before -> their states. Nothing is kept."""
         return self.model.peek(embedding, positions, self.cache)
 
-    def branch(self, lengths: Tensor | None = None) -> CachedTree:
-        """Ways on from the rows as they stand. lengths (R,): the positions after the prefix that each row has."""
+    def branch(self, lengths: Int[Tensor, "R"] | None = None) -> CachedTree:
+        """Ways on from the rows as they stand. lengths: the positions after the prefix that each row has."""
         cache = self.cache
         if lengths is not None and bool((lengths == cache.filled - self.before).all()):
             lengths = None
@@ -117,6 +126,12 @@ class CachedTree:
     def count(self, count: int) -> None:
         self.tree.count = count
 
-    def grow(self, embedding: Tensor, positions: Tensor, rows: Ints, parents: Ints) -> Tensor:
-        """New nodes, embedding (n, D), positions (n, 3) -> their states (n, D)."""
+    def grow(
+        self,
+        embedding: Float[Tensor, "n D"],
+        positions: Int[Tensor, "n 3"],
+        rows: Int[Ints, "n"],
+        parents: Int[Ints, "n"],
+    ) -> Float[Tensor, "n D"]:
+        """New nodes -> their states."""
         return self.model.grow(embedding, positions, self.tree, rows, parents)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,11 @@ from ofasys.model.step import advance
 from ofasys.model.tree import Ints, Tree, grow
 from ofasys.types import Hidden, States, Stream
 
+if TYPE_CHECKING:
+    from typing import Annotated as Bool
+    from typing import Annotated as Float
+    from typing import Annotated as Int
+
 
 class Side(nn.Module):
     """What encoder and decoder have alike: positions, the norms at both ends, and the blocks between."""
@@ -46,8 +51,10 @@ class Side(nn.Module):
         self.blocks = nn.ModuleList([Block(config, decoder) for _ in range(layers)])
         self.final_norm = nn.LayerNorm(config.width) if config.final_norm else None
 
-    def begin(self, embedding: Tensor, positions: Tensor, top: Sequence[int] | None = None) -> Tensor:
-        """embedding (..., D), positions (..., 3) -> what the first block reads (..., D). top: as of `Layout`."""
+    def begin(
+        self, embedding: Float[Tensor, "... D"], positions: Int[Tensor, "... 3"], top: Sequence[int] | None = None
+    ) -> Float[Tensor, "... D"]:
+        """Embeddings -> what the first block reads. top: as of `Layout`."""
         added = self.positions.stream(positions, top)
         x = embedding if added is None else embedding + added
         if self.embed_norm is not None:
@@ -56,8 +63,8 @@ class Side(nn.Module):
             x = dropout(x, self.dropout)
         return x
 
-    def end(self, x: Tensor) -> Tensor:
-        """What the last block gave (..., D) -> (..., D)."""
+    def end(self, x: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
+        """What the last block gave -> the states."""
         return x if self.final_norm is None else self.final_norm(x)
 
 
@@ -185,18 +192,26 @@ class UniversalModel(nn.Module):
         )
 
     @torch.no_grad()
-    def step(self, embedding: Tensor, positions: Tensor, cache: Cache, sees: Tensor | None = None) -> Tensor:
-        """The next n positions of each row -> the states of the last of them (R, D); the cache then holds all n.
+    def step(
+        self,
+        embedding: Float[Tensor, "R n D"],
+        positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"],
+        cache: Cache,
+        sees: Bool[Tensor, "R 1 n end"] | None = None,
+    ) -> Float[Tensor, "R D"]:
+        """The next n positions of each row -> the states of the last of them; the cache then holds all n.
 
-        What a row was given before is in the cache; dropout has no place here: call `eval()` first. embedding (R, n,
-        D). positions (R, n, 3), or (n, 3) when all rows stand at the same places. sees (R, 1, n, filled + n): what each
-        may see, where that is not just what came before.
+        What a row was given before is in the cache; dropout has no place here: call `eval()` first. positions: (n, 3)
+        when all rows stand at the same places. sees: what each of the n may see of end = filled + n places, where that
+        is not just what came before.
         """
         return self.decoder.end(self._advanced(embedding, positions, cache, sees=sees)[:, -1])
 
     @torch.no_grad()
-    def fill(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """As `step`, with the states of all n positions (R, n, D)."""
+    def fill(
+        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"], cache: Cache
+    ) -> Float[Tensor, "R n D"]:
+        """As `step`, with the states of all n positions."""
         return self.decoder.end(self._advanced(embedding, positions, cache))
 
     def _advanced(
@@ -207,21 +222,26 @@ class UniversalModel(nn.Module):
         return advance(x, side.blocks, side.positions, positions, cache, together, sees)
 
     @torch.no_grad()
-    def grow(self, embedding: Tensor, positions: Tensor, tree: Tree, rows: Ints, parents: Ints) -> Tensor:
-        """New nodes of a tree, embedding (n, D), positions (n, 3) -> their states (n, D).
+    def grow(
+        self,
+        embedding: Float[Tensor, "n D"],
+        positions: Int[Tensor, "n 3"],
+        tree: Tree,
+        rows: Int[Ints, "n"],
+        parents: Int[Ints, "n"],
+    ) -> Float[Tensor, "n D"]:
+        """New nodes of a tree -> their states.
 
-        rows (n,): the rows of the cache they go on from, ascending. parents (n,): nodes, or -1 for the row itself.
+        rows: the rows of the cache they go on from, ascending. parents: nodes, or -1 for the row itself.
         """
         x = self.decoder.begin(embedding, positions)
         return self.decoder.end(grow(x, self.decoder.blocks, self.decoder.positions, positions, tree, rows, parents))
 
     @torch.no_grad()
-    def peek(self, embedding: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """n positions a row that see each other and all that the cache holds -> their states (R, n, D). Nothing is
-        kept.
-
-        embedding (R, n, D). positions (R, n, 3), or (n, 3).
-        """
+    def peek(
+        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"], cache: Cache
+    ) -> Float[Tensor, "R n D"]:
+        """n positions a row that see each other and all that the cache holds -> their states. Nothing is kept."""
         filled = cache.filled
         x = self._advanced(embedding, positions, cache, together=True)
         cache.filled = filled

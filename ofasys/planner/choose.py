@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, TypeVar, cast, get_args
 
 from ofasys.criterion import Criterion
@@ -46,6 +47,7 @@ class _Planner:
         slots = [self.slot(i, place) for i, place in enumerate(self.instruction.places)]
         slots = self.with_label_columns(slots)
         slots = [replace(slot, refers_to=self.refers_to(slot, slots)) for slot in slots]
+        _check_views([slots[view] for view in self.views])
         if unused := sorted(set(self.settings) - self.used):
             raise ConfigError(
                 f"setting {unused[0]!r} reaches no slot of {self.instruction}; {_setting_help(slots, unused[0])}"
@@ -110,16 +112,12 @@ class _Planner:
         """What a slot is learned by: of the target its default, of the source what is asked for, of a contrast that."""
         tree = place.slot
         if index in self.views:
-            if "criterion" in tree.options and tree.options["criterion"] != CONTRAST.name:
-                raise PlanError(
-                    f"{tree}: a view is learned by contrast; leave out criterion={tree.options['criterion']}"
-                )
             if "weight" in tree.options and index != min(self.views):
                 raise PlanError(
                     f"{tree}: a contrast has one loss, weighed at its first view; write "
                     f"weight={tree.options['weight']:g} there"
                 )
-            return Choice(CONTRAST.name, "default")
+            return self.of_view(tree)
         if tree.options.get("no_loss"):
             if "criterion" in tree.options:
                 _check_without_loss(tree, place.side)
@@ -140,6 +138,21 @@ class _Planner:
             near = nearest(str(name), learned)
             raise PlanError(f"{tree}: no criterion {name!r} for {spec.tag} as a {place.side}; {near}{there}")
         return Choice(name, why)
+
+    def of_view(self, tree: SlotTree) -> Choice:
+        """What both views of a contrast are learned by: the one of its kind that the first names, or the default."""
+        first = self.instruction.places[min(self.views)].slot.options
+        chosen = str(first.get("criterion", CONTRAST.name))
+        known = [one.name for one in self.registry.criteria if one.of.embedded]
+        asked = str(tree.options.get("criterion", chosen))
+        if asked not in known:
+            more = "" if len(known) == 1 else f", or name one of {', '.join(known)}"
+            raise PlanError(f"{tree}: a view is learned by contrast; leave out criterion={asked}{more}")
+        if asked != chosen:
+            raise PlanError(
+                f"{tree}: both views of a contrast have one criterion, {chosen} at its first; name it there too"
+            )
+        return Choice(chosen, "attribute" if "criterion" in first else "default")
 
     def generator(self, spec: Modality, place: Place, defaults: Defaults, criterion: Choice | None) -> Choice | None:
         """What answers a slot: one for its kind of target; a view is answered by its embedding, without one."""
@@ -317,6 +330,17 @@ _READING = {
     "closed_set",
     "max_length",
 }  # what a label column takes over besides its modality's own
+
+
+def _check_views(views: Sequence[SlotPlan]) -> None:
+    """Errors: PlanError for views of a contrast whose criterion would have other weights for each."""
+    for one, other in pairwise(views):
+        for name in one.learned_by.keyed if one.learned_by is not None else ():
+            if one.values[name] != other.values[name]:
+                raise PlanError(
+                    f"{other.name}: both views of a contrast are learned with the same {name}; write "
+                    f"{name}={one.values[name]} there too"
+                )
 
 
 def _views(instruction: Instruction) -> tuple[int, ...]:

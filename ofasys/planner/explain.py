@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Registry, default_registry
 from ofasys.model.sizes import SIZES, ModelConfig, flops, parameters
+from ofasys.packages import package_of
 from ofasys.planner.slot import Choose, Prompt, Repeat, SlotPlan, Step, Views, leaves_of
 from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
@@ -97,6 +99,7 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
         f"{pad}    adaptor     {_choice(slot.adaptor.name, slot.adaptor.why)}: {adaptor}; {slot.positions} positions",
     ]
     lines += _needs(slot, registry, pad)
+    lines += [f"{pad}    package     {package}: {', '.join(of)}" for package, of in packages(slot, registry).items()]
     if slot.no_loss:
         lines.append(f"{pad}    given       no_loss: read with the sample, neither learned nor generated")
     if slot.criterion:
@@ -129,6 +132,22 @@ def needed_extra(slot: SlotPlan, registry: Registry | None = None) -> str | None
     except ConfigError:
         return None
     return spec.preprocess[slot.preprocess.name].extra
+
+
+def packages(slot: SlotPlan, registry: Registry | None = None) -> dict[str, list[str]]:
+    """The packages that do a slot's work besides this one, as `focal-loss 0.1.0` -> what of it, `criterion focal`."""
+    chosen: list[tuple[str, str, str]] = []
+    with suppress(ConfigError):  # a modality that is not known here
+        spec = (registry or default_registry()).spec(slot.modality)
+        chosen += [("preprocess", slot.preprocess.name, spec.preprocess[slot.preprocess.name].load)]
+        chosen += [("adaptor", slot.adaptor.name, spec.adaptor[slot.adaptor.name].load)] if slot.side != "label" else []
+    for noun, record in (("criterion", slot.learned_by), ("generator", slot.made_by)):
+        chosen += [(noun, record.name, record.load)] if record is not None else []
+    found: dict[str, list[str]] = {}
+    for noun, name, load in chosen:
+        if (package := package_of(load)) is not None:
+            found.setdefault(package, []).append(f"{noun} {name}")
+    return found
 
 
 def _needs(slot: SlotPlan, registry: Registry, pad: str) -> list[str]:
@@ -296,6 +315,7 @@ def count_parameters(plan: Plan, config: ModelConfig, registry: Registry) -> tup
 def to_json(plan: Plan, size: str | None = None, registry: Registry | None = None) -> dict[str, object]:
     """`plan.to_dict()` with the estimates beside it, for `ofasys explain --json`."""
     found: dict[str, object] = plan.to_dict() | {"fingerprint": plan.fingerprint}
+    found["packages"] = {slot.column: own for slot in plan.slots if (own := packages(slot, registry))}
     found["estimate"] = {"source": length(plan, plan.source), "target": length(plan, plan.target)}
     if size is not None:
         registry = registry or default_registry()

@@ -24,6 +24,7 @@ class Plan:
     instruction: str
     """Its text."""
     slots: tuple[SlotPlan, ...]
+    """Each at its own number: `slots[i].index` is i."""
     source: tuple[Step, ...]
     """The steps of its stream, in order."""
     target: tuple[Step, ...]

@@ -29,6 +29,7 @@ class SlotPlan:
     index: int
     """Its number in the plan."""
     modality: str
+    """Its tag."""
     side: str
     """source, target, or label: a column that stands in no stream and that another slot learns from."""
     column: str
@@ -38,13 +39,17 @@ class SlotPlan:
     optional: bool
     """It stands in a pattern: a row may lack it."""
     preprocess: Choice
+    """What reads its values."""
     adaptor: Choice
+    """What embeds them, and predicts them where they are no tokens."""
     key: str
     """Of the adaptor's weights in a model: slots of one key share them."""
     positions: str
     """ "1-D", "2-D" or "3-D"."""
     criterion: Choice | None
+    """How it is learned; None: it is not."""
     generator: Choice | None
+    """How a value of it is made; None: none is."""
     kind: str | None
     """Its kind of target, by name."""
     label_slot: int | None
@@ -128,6 +133,7 @@ class Repeat:
     """Steps taken once per element of their lists."""
 
     steps: tuple[Prompt | Fill, ...]
+    """Of one element."""
     group: Group
     """Their columns, and how a row's lists are spread over them."""
 

@@ -51,6 +51,7 @@ class ValueStage:
     """One value of the target that is no tokens."""
 
     slot: int
+    """Its number in the plan."""
     chosen: bool
     """Whether it is generated, or given."""
 

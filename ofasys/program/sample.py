@@ -116,12 +116,7 @@ class Reader:
     def prepared(self, slot: SlotPlan, features: SlotFeatures) -> tuple[SlotFeatures, dict[str, np.ndarray]]:
         """The features as they stand in the stream, and what its criterion learns from."""
         assert slot.learned_by is not None
-        prepare = slot.learned_by.preparer()
-        if prepare is None:
-            return features, dict(features.tensors)
-        random = self.random or np.random.Generator(np.random.PCG64(0))
-        stands, arrays = prepare(features, slot.values, random)
-        return stands, dict(arrays)
+        return slot.learned_by.prepared(features, slot.values, self.random)
 
     def learned(self, slot: SlotPlan) -> dict[str, np.ndarray]:
         """What the criterion of a source slot learns from: the tokens of its label column, numbered within their

@@ -14,7 +14,7 @@ from ofasys.modality.shared import media
 from ofasys.planner import Plan, SlotPlan
 from ofasys.program.program import Program
 from ofasys.task.task import Task, metric_columns
-from ofasys.train.evaluate import Answered
+from ofasys.train.evaluate import Answered, column_values
 
 SHOWN = 6  # rows of a kind
 LETTERS = 400  # of a text
@@ -27,6 +27,7 @@ class Sorted:
 
     good: list[int]
     poor: list[int]
+    """The worst last."""
     heads: tuple[str, str]
     """What the two lists are called."""
     by: str
@@ -66,11 +67,9 @@ def row_figures(task: Task, program: Program, metric: Metric, answered: Answered
     columns = metric_columns(metric, program.plan)
     found = []
     for prediction, reference in zip(answered.predictions, answered.references, strict=True):
-        values = [
-            row[columns[0]] if len(columns) == 1 else tuple(row[c] for c in columns) for row in (prediction, reference)
-        ]
+        answer, truth = column_values([prediction], columns), column_values([reference], columns)
         try:
-            found.append(metric([values[0]], [values[1]], root=task.source(split).root)[metric.main])
+            found.append(metric(answer, truth, root=task.source(split).root)[metric.main])
         except Exception:  # a metric of one's own may ask for many rows
             return []
     return found if all(math.isfinite(value) for value in found) else []
@@ -135,6 +134,7 @@ class Canvas:
     root: Any
     """The folder that relative paths start from."""
     modalities: Registry
+    """What its slots are of."""
 
     def parts(self, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[str]:
         """HTML of the source, then of each answer with what is true."""

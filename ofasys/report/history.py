@@ -39,7 +39,7 @@ class History:
     def of(cls, folder: str | Path) -> History:
         """Errors: ConfigError for a folder that holds no run."""
         folder = Path(folder)
-        about = _object(folder / "run.json")
+        about = read_object(folder / "run.json")
         lines, torn = _lines(folder / "metrics.jsonl")
         bad, more = _lines(folder / "quarantine.jsonl")
         if not about and not lines:
@@ -114,8 +114,8 @@ class History:
     @property
     def _state(self) -> Mapping[str, Any]:
         """What the last checkpoint keeps of the run."""
-        last = str(_object(self.folder / "checkpoints" / "last.json").get("folder", ""))
-        return _object(self.folder / "checkpoints" / last / "state.json") if last else {}
+        last = str(read_object(self.folder / "checkpoints" / "last.json").get("folder", ""))
+        return read_object(self.folder / "checkpoints" / last / "state.json") if last else {}
 
     @property
     def best_by(self) -> str:
@@ -154,7 +154,7 @@ class History:
         return [line for line in self.quarantined if line.get("task") == task]
 
 
-def _object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """A JSON object in a file; of a file that is missing or torn, nothing."""
     try:
         found = json.loads(path.read_text(encoding="utf8"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
@@ -15,10 +15,11 @@ from PIL import Image
 from ofasys.errors import DataError, OfasysError
 from ofasys.metric import Metric
 from ofasys.program.program import Program
-from ofasys.task.loader import read
+from ofasys.task.loader import of_row
 from ofasys.task.task import Task, metric_columns
-from ofasys.train.evaluate import Answered, true_values
+from ofasys.train.evaluate import Answered, column_values, scored, true_values
 
+Row = Mapping[str, Any]
 LOOKED_AT = 300  # rows of training that trivial answers come from
 
 
@@ -33,25 +34,29 @@ class Trivial:
 
 
 def trivial(
-    task: Task, program: Program, metric: Metric, answered: Answered, split: str, seed: int = 0
+    task: Task,
+    program: Program,
+    metric: Metric,
+    answered: Answered,
+    split: str,
+    seed: int = 0,
+    looked_at: int = LOOKED_AT,
 ) -> Trivial | None:
     """The best of the trivial answers to the rows that were answered; None where no such answer can be scored.
 
-    They are made of LOOKED_AT training rows; of a task without these, of rows of the split.
+    They are made of `looked_at` training rows; of a task without these, of rows of the split.
     """
-    columns = metric_columns(metric, program.plan)
-    seen = seen_values(task, program, "train" if "train" in task.sources else split, seed)
+    columns, random = metric_columns(metric, program.plan), Random(seed)
+    seen = seen_values(task, program, "train" if "train" in task.sources else split, random, looked_at)
     seen = [row for row in seen if all(row.get(column) is not None for column in columns)]
-    if not seen or not answered.references:
+    _, _, truth = scored(program, metric, answered)
+    if not seen or not truth:
         return None
-    truth = _picked(answered.references, columns)
+    repeated = [slot.column for slot in program.plan.answered if slot.group is not None]
     best: Trivial | None = None
-    by_column = {column: trivial_answers([row[column] for row in seen], len(truth), seed) for column in columns}
-    for kind in dict.fromkeys(kind for answers in by_column.values() for kind in answers):
-        answers = [by_column[column].get(kind, by_column[column]["random"]) for column in columns]
-        joined = answers[0] if len(columns) == 1 else list(zip(*answers, strict=True))
+    for kind, answers in trivial_answers(seen, columns, len(truth), random, repeated).items():
         try:
-            value = metric(joined, truth, root=task.source(split).root)[metric.main]
+            value = metric(column_values(answers, columns), truth, root=task.source(split).root)[metric.main]
         except (OfasysError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError):
             continue  # an answer of one's own kind that this metric does not read
         if best is None or metric.better(value, best.value):
@@ -59,23 +64,47 @@ def trivial(
     return best
 
 
-def seen_values(task: Task, program: Program, split: str, seed: int = 0) -> list[dict[str, Any]]:
-    """True values of at most LOOKED_AT rows drawn from a split; rows that cannot be read are left out."""
+def seen_values(
+    task: Task, program: Program, split: str, random: Random, looked_at: int = LOOKED_AT
+) -> list[dict[str, Any]]:
+    """True values of at most `looked_at` rows drawn from a split; rows that cannot be read are left out."""
     source = task.source(split)
     found = []
-    for i in Random(seed).sample(range(len(source)), min(LOOKED_AT, len(source))):
-        with suppress(DataError):
-            row, _ = read(task, program, split, i, np.random.default_rng(0))
-            found.append(true_values(program, row, source.root))
+    for i in random.sample(range(len(source)), min(looked_at, len(source))):
+        with suppress(DataError), of_row(task, f"{split} row {i}"):
+            found.append(true_values(program, source[i], source.root))
     return found
 
 
-def trivial_answers(seen: Sequence[Any], n: int, seed: int) -> dict[str, list[Any]]:
-    """n answers of each kind: one drawn from those seen; the most frequent; of numbers, boxes and pictures the mean."""
-    random = Random(seed)
-    made = {kind: make(seen) for kind, make in _KINDS.items()}
-    found = {kind: [value] * n for kind, value in made.items() if value is not None}
+def trivial_answers(
+    seen: Sequence[Row], columns: Sequence[str], n: int, random: Random, repeated: Collection[str] = ()
+) -> dict[str, list[Row]]:
+    """Kind -> n answers, each column -> value: rows drawn at random from those seen; always the most frequent value of
+    each column; always the mean where there is one (of numbers, boxes and pictures), else the most frequent.
+
+    repeated: columns that hold a value a turn; their answer has the commonest number of turns, each turn its own value.
+    """
+    made = {
+        kind: {column: _typical(make, [row[column] for row in seen], column in repeated) for column in columns}
+        for kind, make in _KINDS.items()
+    }
+    found: dict[str, list[Row]] = {}
+    for kind, own in made.items():
+        if any(value is not None for value in own.values()):
+            whole = {
+                column: made["most frequent"][column] if own[column] is None else own[column] for column in columns
+            }
+            found[kind] = [whole] * n
     return found | {"random": [random.choice(seen) for _ in range(n)]}
+
+
+def _typical(make: Callable[[Sequence[Any]], Any], values: Sequence[Any], repeated: bool) -> Any:
+    """What `make` makes of all values; turn by turn of those with the commonest number of turns. None for nothing."""
+    if not repeated:
+        return make(values)
+    turns = Counter(map(len, values)).most_common(1)[0][0]
+    found = [make([value[i] for value in values if len(value) == turns]) for i in range(turns)]
+    return None if any(one is None for one in found) else found
 
 
 def _frequent(seen: Sequence[Any]) -> Any:
@@ -106,9 +135,3 @@ def _numbers(value: Any) -> bool:
 
 
 _KINDS: Mapping[str, Callable[[Sequence[Any]], Any]] = {"most frequent": _frequent, "mean": _mean}
-
-
-def _picked(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:
-    if len(columns) == 1:
-        return [row[columns[0]] for row in rows]
-    return [tuple(row[column] for column in columns) for row in rows]

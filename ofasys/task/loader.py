@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,25 +22,19 @@ from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.parallel.place import Place
 from ofasys.program.program import Program
 from ofasys.seeds import key_of
+from ofasys.task.cost import costs
+from ofasys.task.crew import SETTLED, Crew, crew_that_lost
 from ofasys.task.message import pack, unpack
 from ofasys.task.order import Order, sample_seed
 from ofasys.task.source import Row
 from ofasys.task.source.row import said
 from ofasys.task.source.watch import exhausted, unreadable
 from ofasys.task.task import Task
+from ofasys.task.ticket import Ticket
+from ofasys.task.watchdog import Watchdog, in_hand
 from ofasys.types import Batch, Sample
 
 ALONE = Place()
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """Micro-batch number `k` of a task, to be used at `step`, which takes `of` micro-batches in all."""
-
-    step: int
-    task: str
-    k: int
-    of: int = 1
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,10 @@ class Bad:
     """A row that could not be used."""
 
     epoch: int
+    """In which it was drawn."""
     row: int
     error: DataError
+    """Why, naming task, slot and column."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +75,23 @@ class Assembler(Dataset[Delivery]):
     ) -> None:
         self.tasks = {task.name: task for task in tasks}
         self.programs, self.seed, self.place = programs, seed, place
-        self.orders = {
-            task.name: Order(
-                len(task.source("train")), task.micro_batch_size, seed, task.name, task.shuffle, task.lengths()
-            )
-            for task in tasks
-        }
+        self.watchdog = Watchdog(list(self.tasks))
+        self.orders = {task.name: self._order(task) for task in tasks}
+
+    def _order(self, task: Task) -> Order:
+        lengths = task.lengths() if task.buckets else None
+        counted = costs(task, partial(self._tokens, task)) if task.by_tokens else None
+        rows = len(task.source("train"))
+        return Order(rows, task.micro_batch_size, self.seed, task.name, task.shuffle, lengths, costs=counted)
+
+    def _tokens(self, task: Task, row: int) -> int | None:
+        """Stream positions of a row; None of one that cannot be used."""
+        program = self.programs[task.name][0]
+        random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, f"{task.name}/cost", 0, row)))
+        try:
+            return flow.collate(program, [read(task, program, "train", row, random, training=True)[1]]).positions
+        except DataError:
+            return None
 
     def __getitem__(self, ticket: Ticket) -> Delivery:
         """Read, preprocess and collate the rows of a ticket. Whatever goes wrong is told in the Delivery."""
@@ -96,7 +105,8 @@ class Assembler(Dataset[Delivery]):
         for epoch, row in places:
             random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, task.name, epoch, row)))
             try:
-                samples.append(read(task, program, "train", row, random, training=True)[1])
+                with self.watchdog.at(task.name, epoch, row):
+                    samples.append(read(task, program, "train", row, random, training=True)[1])
             except DataError as error:
                 if task.on_bad == "stop" or isinstance(error, LoadingError):
                     return Delivery(ticket, None, chosen, places, (), error)
@@ -111,6 +121,20 @@ class Assembler(Dataset[Delivery]):
             what = f"the samples of rows {', '.join(str(row) for _, row in places)} make no batch: {_raised(error)}"
             return Delivery(ticket, None, chosen, places, (), LoadingError(what, task=task.name))
         return Delivery(ticket, batch, chosen, places, tuple(bad))
+
+    def pieces(self, delivery: Delivery, many: int) -> list[Batch]:
+        """The rows of a delivery again, those that were good, as batches of equal size but for one row: `many` of them,
+        or one a row.
+        """
+        task, bad = self.tasks[delivery.ticket.task], {(one.epoch, one.row) for one in delivery.bad}
+        program = self.programs[task.name][delivery.instruction]
+        samples = []
+        for epoch, row in delivery.rows:
+            if (epoch, row) not in bad:
+                random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, task.name, epoch, row)))
+                samples.append(read(task, program, "train", row, random, training=True)[1])
+        edges = np.linspace(0, len(samples), min(many, len(samples)) + 1).round().astype(int).tolist()
+        return [flow.collate(program, samples[start:stop]) for start, stop in pairwise(edges)]
 
 
 def read(
@@ -161,7 +185,9 @@ def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) ->
     LoadingError when data cannot be read any further, or a worker died.
     """
     made = _from_workers(assembler, tickets, workers) if workers else (assembler[ticket] for ticket in tickets)
-    with closing(made):
+    with closing(assembler.watchdog), closing(made):
+        if not workers:
+            assembler.watchdog.begin()
         for delivery in made:
             if delivery.stop is not None:
                 raise delivery.stop
@@ -170,28 +196,40 @@ def deliveries(assembler: Assembler, tickets: Iterable[Ticket], workers: int) ->
 
 def _from_workers(assembler: Assembler, tickets: Iterable[Ticket], workers: int) -> Generator[Delivery, None, None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # or tokenizers warns in every forked worker
+    crew = Crew(tickets)
     loader = DataLoader(
         _Packer(assembler),
         batch_size=None,
-        sampler=tickets,
+        sampler=crew.given(),
         num_workers=workers,
         prefetch_factor=4,
         worker_init_fn=_begin_worker,
         multiprocessing_context="fork",
     )
-    made: Any = None
     try:
-        made = iter(loader)
+        _begin(crew, loader)
         _heed_workers()
-        for packed in made:
+        assembler.watchdog.begin()
+        for packed in crew.batches():
             yield unpack(packed)
     except OfasysError:
         raise
     except Exception as error:
-        raise _ended(error, _ends(made)) from error
+        crew.lost.wait(SETTLED)
+        raise _ended(error, crew) from error
     finally:
-        if made is not None:  # at once: whoever holds the error holds the workers too
-            made._shutdown_workers()
+        crew.end()  # at once: whoever holds the error holds the workers too
+
+
+def _begin(crew: Crew, loader: DataLoader[bytes]) -> None:
+    """Errors: LoadingError where the system has no room for workers."""
+    try:
+        crew.begin(loader)
+    except OSError as error:
+        raise LoadingError(
+            f"the {loader.num_workers} workers that prepare data cannot be started: {said(error)}",
+            expected=_room(str(error)) or "fewer workers, or workers=0",
+        ) from error
 
 
 class _Packer(Dataset[bytes]):
@@ -232,19 +270,14 @@ class _Heed:
         try:
             self.before(number, frame)
         except RuntimeError as error:
-            raise _ended(error) from None
+            raise _ended(error, crew_that_lost()) from None
 
 
-def _ends(made: Any) -> str:
-    """How workers have ended that should not have."""
-    codes = [worker.exitcode for worker in getattr(made, "_workers", ())]
-    names = [signal.Signals(-code).name if code < 0 else f"exit code {code}" for code in codes if code is not None]
-    return f" ({', '.join(names)})" if names else ""
-
-
-def _ended(error: Exception, ends: str = "") -> LoadingError:
+def _ended(error: Exception, crew: Crew | None) -> LoadingError:
     """The error for a worker that died, or cannot be reached."""
+    ends, tasks = (crew.ends(), crew.lacking()) if crew is not None else ("", ())
     text = " ".join(said(error).split()) + ends
+    text += in_hand(text)
     advice = _room(text)
     if "Killed" in text or "SIGKILL" in text:
         advice = (
@@ -253,9 +286,11 @@ def _ended(error: Exception, ends: str = "") -> LoadingError:
         )
     elif "Bus error" in text or "SIGBUS" in text:
         advice = "room for shared memory (/dev/shm), and files that nobody cuts while they are read; or workers=0"
+    of = f" (with micro-batches of tasks {', '.join(map(repr, tasks))})" if len(tasks) > 1 else ""
     return LoadingError(
-        f"a worker that prepares data has ended: {text or type(error).__name__}",
+        f"a worker that prepares data{of} has ended: {text or type(error).__name__}",
         expected=advice or "workers that live as long as the run; workers=0 shows what goes wrong in them",
+        task=tasks[0] if len(tasks) == 1 else None,
     )
 
 

@@ -17,6 +17,7 @@ from ofasys.seeds import key_of
 
 Integers = NDArray[np.int64]
 
+UNITS = 1024  # of a token: costs are whole numbers of them, so that all processes cut alike
 _ROUNDS = 8
 
 
@@ -72,6 +73,9 @@ class Order:
     in windows of `window` batches; the samples of a window are sorted by length, cut into batches, and the batches
     shuffled. A batch across the border of two epochs keeps the plain order. So each epoch still draws each row exactly
     once, and every batch is full. Data shorter than one batch: a batch spans several epochs.
+
+    costs (n,): what each row's sample costs, in whole numbers. Then the samples of a window are cut into batches of as
+    much each and not of as many: each begins where it is nearest to its even share, and has one sample at least.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Order:
         shuffle: bool = True,
         lengths: Sequence[int] | NDArray[np.int64] | None = None,
         window: int = 64,
+        costs: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> None:
         for name, value in (("n", n), ("batch_size", batch_size), ("window", window)):
             if value < 1:
@@ -90,18 +95,22 @@ class Order:
         self.n, self.batch_size, self.window = int(n), int(batch_size), int(window)
         self.seed, self.task, self.shuffle = int(seed), task, shuffle
         self.lengths = None if lengths is None else np.asarray(lengths)
-        if self.lengths is not None and self.lengths.shape != (self.n,):
-            raise ConfigError(f"task {task!r} has {n} rows and lengths of shape {self.lengths.shape}; give one a row")
-        self._last: tuple[tuple[int, int], Integers] | None = None
+        self.costs = None if costs is None else np.asarray(costs)
+        for what, given in (("lengths", self.lengths), ("costs", self.costs)):
+            if given is not None and given.shape != (self.n,):
+                raise ConfigError(f"task {task!r} has {n} rows and {what} of shape {given.shape}; give one a row")
+        self._last: tuple[tuple[int, int], list[Integers]] | None = None
 
     def batch(self, k: int) -> tuple[Integers, Integers]:
-        """Batch number k: epochs (B,) and rows (B,)."""
+        """Batch number k: epochs (b,) and rows (b,); b is B but where costs say how many rows make one."""
         if k < 0:
             raise ConfigError(f"batch number {k} of task {self.task!r}; numbers begin at 0")
         start = k * self.batch_size
         epoch = start // self.n
-        if self.lengths is not None and start + self.batch_size <= (epoch + 1) * self.n:
-            return np.full(self.batch_size, epoch, dtype=np.int64), self._bucketed(k, epoch)
+        windows = self.lengths is not None or self.costs is not None
+        if windows and start + self.batch_size <= (epoch + 1) * self.n:
+            rows = self._bucketed(k, epoch)
+            return np.full(len(rows), epoch, dtype=np.int64), rows
         position = np.arange(start, start + self.batch_size, dtype=np.int64)
         epochs, rows = position // self.n, position % self.n
         if self.shuffle:
@@ -123,15 +132,27 @@ class Order:
             self._last = (epoch, number), self._sorted(epoch, number, start, min(self.window, end - start))
         return self._last[1][within].copy()
 
-    def _sorted(self, epoch: int, number: int, start: int, count: int) -> Integers:
-        """A window's rows (count, B): batches of like length, in shuffled order."""
-        assert self.lengths is not None
+    def _sorted(self, epoch: int, number: int, start: int, count: int) -> list[Integers]:
+        """The rows of each of a window's batches: of like length, where lengths are known, and in shuffled order."""
         place = start * self.batch_size - epoch * self.n
         rows = self._rows(epoch, np.arange(place, place + count * self.batch_size, dtype=np.int64))
-        batches = rows[np.argsort(self.lengths[rows], kind="stable")].reshape(count, self.batch_size)
+        if self.lengths is not None:
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+        batches = self._cut(rows, count)
         if not self.shuffle:
             return batches
-        return batches[permute(np.arange(count), count, key_of("window", self.seed, self.task, epoch, number))]
+        shuffled = permute(np.arange(count), count, key_of("window", self.seed, self.task, epoch, number))
+        return [batches[i] for i in shuffled.tolist()]
+
+    def _cut(self, rows: Integers, count: int) -> list[Integers]:
+        """Rows in so many batches, of as many or of as much each."""
+        if self.costs is None:
+            return list(rows.reshape(count, self.batch_size))
+        ends, places = self.costs[rows].cumsum(), np.arange(1, count)
+        middles = 2 * ends - self.costs[rows]  # twice the place of each row's middle: it lies in the batch it is of
+        borders = np.searchsorted(middles, 2 * (ends[-1] * places // count)) - places
+        borders = np.maximum.accumulate(np.maximum(borders, 0)) + places  # a row each, at least
+        return np.split(rows, np.minimum(borders, len(rows) - count + places))
 
 
 def sequential(n: int, batch_size: int) -> list[Integers]:

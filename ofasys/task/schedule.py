@@ -15,12 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ofasys.errors import ConfigError, nearest
+from ofasys.packages import brought
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,30 @@ class Accumulate:
 SCHEDULES: dict[str, Schedule] = {"round_robin": RoundRobin(), "accumulate": Accumulate()}
 
 
-def find(schedule: str | Schedule, schedules: Mapping[str, Schedule] = SCHEDULES) -> Schedule:
-    """The schedule of that name; an object with `turns(step, tasks)` as it is."""
+@lru_cache(maxsize=1)
+def known_schedules() -> Mapping[str, Schedule]:
+    """The built-in schedules and those of installed packages, by name; theirs are entry points `ofasys.schedules`, each
+    an object with `turns(step, tasks)` under the name of its entry.
+
+    Errors: ConfigError naming the entry point that does not load, is no schedule, or has a name that is taken.
+    """
+    found = dict(SCHEDULES)
+    for entry, schedule in brought(entry_points(group="ofasys.schedules"), Schedule, "schedule"):
+        if entry.name in found:
+            raise ConfigError(
+                f"plug-in {entry.name!r} ({entry.value}): schedule {entry.name!r} is registered already; give the new "
+                "one another name"
+            )
+        found[entry.name] = schedule
+    return MappingProxyType(found)
+
+
+def find(schedule: str | Schedule, schedules: Mapping[str, Schedule] | None = None) -> Schedule:
+    """The schedule of that name, of `known_schedules` if None are given; an object with `turns(step, tasks)` as it
+    is.
+    """
     if isinstance(schedule, str):
+        schedules = known_schedules() if schedules is None else schedules
         if schedule not in schedules:
             raise ConfigError(
                 f"unknown schedule {schedule!r}; {nearest(schedule, schedules)}known here: "

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,13 +16,16 @@ from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import is_text
 from ofasys.planner import Plan, SlotPlan
 from ofasys.program.sample import elements
-from ofasys.task.source import Source
+from ofasys.task.source import Source, index
+from ofasys.task.source.texts import Texts
 
 MOST_ROWS = 1_000_000  # rows that labels are gathered from, where each row has to be read
 MOST_LABELS = 100_000
+MOST_LENGTH = 2**31 - 1  # characters; a longer row counts as so long
+_GUESSED = 4  # characters of what is no text
 
 Slot = tuple[Plan, SlotPlan]
-Column = list[Any]
+Column = list[Any] | Texts
 
 
 class Survey:
@@ -30,7 +36,6 @@ class Survey:
 
     def __init__(self, task: str, source: Source, references: Mapping[str, str]) -> None:
         self.task, self.source, self.references = task, source, references
-        self.in_one_pass = hasattr(source, "in_pieces")  # several columns cost no more than one
 
     def pieces(self, slots: Sequence[Slot], step: int = 1) -> Iterator[list[Column | None]]:
         """Of every `step`-th row the values of each slot, some thousand rows at once where the source gives them so.
@@ -38,7 +43,7 @@ class Survey:
         None where a column costs reading every row. In a repetition a value is a list; of a row without a value it is
         all its references.
         """
-        if not self.in_one_pass:
+        if not self.in_one_pass(slots):
             found = [self.column(slot) for slot in slots]
             yield [column if column is None or step == 1 else column[::step] for column in found]
             return
@@ -47,13 +52,16 @@ class Survey:
             read = dict(zip(names, piece, strict=True))
             yield [self._chosen(slot, [read[name] for name in self._names(slot)]) for slot in slots]
 
-    def _in_pieces(self, names: Sequence[str], step: int) -> Iterator[list[Column]]:
-        try:
-            yield from self.source.in_pieces(names, step)  # type: ignore[attr-defined]
-        except LoadingError as error:
-            raise error.at(task=self.task) from None
+    def in_one_pass(self, slots: Sequence[Slot]) -> bool:
+        """Whether several columns cost no more than one: in a file, unless one of them holds bytes."""
+        heavy = getattr(self.source, "heavy", ())
+        return hasattr(self.source, "in_pieces") and not any(n in heavy for slot in slots for n in self._names(slot))
 
-    def column(self, slot: Slot) -> Column | None:
+    def _in_pieces(self, names: Sequence[str], step: int) -> Iterator[list[Column]]:
+        with _naming(self.task):
+            yield from self.source.in_pieces(names, step)  # type: ignore[attr-defined]
+
+    def column(self, slot: Slot) -> list[Any] | None:
         """A slot's values in all rows; None where that costs reading every row. Errors: DataError when no row has
         them.
         """
@@ -73,7 +81,8 @@ class Survey:
         if any(column is None for column in found):
             return None
         found += [[]] * (len(names) - len(found))
-        return self._chosen(slot, [column or [None] * len(self.source) for column in found])
+        chosen = self._chosen(slot, [column or [None] * len(self.source) for column in found])
+        return chosen if isinstance(chosen, list) else list(chosen)
 
     def _names(self, slot: Slot) -> list[str]:
         """The columns that the values of a slot may stand in, the likeliest first."""
@@ -101,7 +110,7 @@ class Survey:
             for value in self._read(slot, read) if piece is None else piece:
                 empty = empty and value is None
                 yield from self._each(slot[1], value)
-        if empty and self.in_one_pass:
+        if empty and self.in_one_pass([slot]):
             self.column(slot)
 
     def numbered(self, slot: Slot, read: int) -> Iterator[tuple[int, Any]]:
@@ -142,6 +151,31 @@ class Survey:
         The lengths (n,) are None where there are no texts or they are not at hand. Errors: DataError when no row has a
         column; of a text only where no labels are asked for. ConfigError for too many labels.
         """
+        watch = getattr(self.source, "watch", None) if self.in_one_pass([*closed, *texts]) else None
+        if watch is None:
+            return self._passed(closed, texts)
+        what = self._asked(closed, texts)
+        with _naming(self.task):
+            kept = index.load(watch, what)
+        if kept is not None:
+            return {column: set(own) for column, own in kept.facts.items()}, kept.arrays.get("lengths")
+        labels, lengths = self._passed(closed, texts)
+        facts = {column: sorted(own) for column, own in labels.items()}
+        with _naming(self.task):
+            kept = index.keep(watch, what, index.Found({} if lengths is None else {"lengths": lengths}, facts))
+        return labels, kept.arrays.get("lengths")
+
+    def _asked(self, closed: Sequence[Slot], texts: Sequence[Slot]) -> str:
+        """A name for what is asked: the same for whatever has the same answer."""
+        columns = [
+            [slot.column, self._names((p, slot)), slot.column in self.references, _place(p, slot)]
+            for p, slot in (*closed, *texts)
+        ]
+        told = json.dumps([len(closed), columns]).encode()
+        return f"labels-and-lengths-{hashlib.blake2b(told, digest_size=8).hexdigest()}"
+
+    def _passed(self, closed: Sequence[Slot], texts: Sequence[Slot]) -> tuple[dict[str, set[str]], np.ndarray | None]:
+        """As `labels_and_lengths`, by reading them."""
         labels = {slot.column: set[str]() for _, slot in closed}
         parts: list[np.ndarray] | None = [] if texts else None
         without = set(range(len(texts)))  # texts that no row had yet
@@ -154,7 +188,7 @@ class Survey:
                 continue
             columns = [column or [] for column in found]
             measured = [self._measured(slot, column) for (_, slot), column in zip(texts, columns, strict=True)]
-            parts.append(np.sum(measured, axis=0))
+            parts.append(np.sum(measured, axis=0).clip(max=MOST_LENGTH).astype(np.int32))
             without -= {i for i in without if any(value is not None for value in columns[i])}
         for slot in (*closed, *(texts[i] for i in without if not closed)):
             if not labels.get(slot[1].column):
@@ -163,6 +197,8 @@ class Survey:
 
     def _measured(self, slot: SlotPlan, column: Column) -> np.ndarray:
         """Characters of each value; of the longest where there are several references."""
+        if isinstance(column, Texts) and slot.column not in self.references:
+            return column.lengths(_GUESSED)
         if slot.column in self.references:
             column = [
                 value if (ways := elements(value)) is None else max(ways, key=_long, default=None) for value in column
@@ -172,7 +208,9 @@ class Survey:
     def _gather(self, found: set[str], slot: Slot, column: Column | None) -> None:
         """Add the labels of a column. Errors: ConfigError when there are too many."""
         values: Iterable[Any] = self._read(slot, MOST_ROWS) if column is None else column
-        if column is not None and set(map(type, column)) <= {str, type(None)}:
+        if isinstance(column, Texts):
+            values = column.distinct() - found
+        elif column is not None and set(map(type, column)) <= {str, type(None)}:
             values = set(column) - found
         for value in values:
             found.update(label for one in self._each(slot[1], value) if (label := _label(one)) is not None)
@@ -180,6 +218,15 @@ class Survey:
                 raise ConfigError(
                     f"task {self.task!r}: {slot[1].name} has more than {MOST_LABELS:,} labels; is it free text?"
                 )
+
+
+@contextmanager
+def _naming(task: str) -> Iterator[None]:
+    """Errors of a file name the task."""
+    try:
+        yield
+    except LoadingError as error:
+        raise error.at(task=task) from None
 
 
 def _label(value: Any) -> str | None:
@@ -198,6 +245,12 @@ def _group(p: Plan, slot: SlotPlan) -> Group | None:
     return next((step.group for step in p.repeats if slot.index in step.slots), None)
 
 
+def _place(p: Plan, slot: SlotPlan) -> int | None:
+    """Which of the columns of its repetition a slot is."""
+    group = _group(p, slot)
+    return None if group is None else group.columns.index(slot.column)
+
+
 def _taken(rounds: Any, at: int) -> list[Any] | None:
     """Place `at` of each of a list of tuples; None if it is not one."""
     listed = elements(rounds)
@@ -211,7 +264,7 @@ def _long(value: Any) -> int:
     try:
         return _length(value)
     except RecursionError:
-        return 4
+        return _GUESSED
 
 
 def _length(value: Any) -> int:
@@ -219,4 +272,4 @@ def _length(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
     inner = elements(value)
-    return 4 if inner is None else sum(map(_length, inner))
+    return _GUESSED if inner is None else sum(map(_length, inner))

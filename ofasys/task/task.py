@@ -25,6 +25,7 @@ from ofasys.task.source import Row, Source, open_source
 from ofasys.task.survey import Survey
 
 SPLITS = ("train", "valid", "test")
+BATCHES = ("rows", "tokens")
 MOST_TEXTS = 20_000  # rows whose text trains the tokenizer, where columns are at hand
 MOST_READ = 1_000  # the same where each row has to be read, pictures and all
 OFTEN = 100  # prompts and labels come with every row, so they weigh as text that is seen often,
@@ -57,6 +58,8 @@ class Task:
     smoothing: label smoothing.
     loss_weight: factor of its loss (a slot's is `weight=`).
     shuffle: an order of its own in each epoch; False is the order of the rows.
+    batch_by: "rows": each micro-batch has micro_batch_size of them. "tokens": it has as many as make up the tokens of
+        so many average rows, many short ones or few long ones, by the lengths of their texts.
     buckets: batches of like length where text lengths are known; None: where rows are shuffled, for else it would undo
         their order.
     """
@@ -84,6 +87,7 @@ class Task:
         loss_weight: float = 1.0,
         shuffle: bool = True,
         buckets: bool | None = None,
+        batch_by: str = "rows",
         modalities: Registry | None = None,
     ) -> None:
         if not name or not all(c.isalnum() or c in "_-." for c in name):
@@ -99,6 +103,10 @@ class Task:
             raise ConfigError(
                 f"task {name!r} has shuffle=False and buckets=True; rows sorted by length are not in their order, "
                 "leave one out"
+            )
+        if batch_by not in BATCHES:
+            raise ConfigError(
+                f"task {name!r} has batch_by={batch_by!r}; {nearest(str(batch_by), BATCHES)}it is 'rows' or 'tokens'"
             )
         self.name = name
         self.modalities = modalities or default_registry()
@@ -133,6 +141,12 @@ class Task:
         self.on_bad, self.bad_limit = on_bad, BAD_LIMIT if bad_limit is None else bad_limit
         self.smoothing, self.loss_weight = smoothing, loss_weight
         self.shuffle, self.buckets = shuffle, shuffle if buckets is None else buckets
+        self.batch_by = batch_by
+        if self.by_tokens and any(slot.made_as.embedded for p in self.plans for slot in p.slots):
+            raise ConfigError(
+                f"task {name!r} has batch_by='tokens', and a contrast, which tells apart as many rows as come "
+                "together; leave it out"
+            )
         self.sources: dict[str, Source] = {}
         self.references = self._referred(references or {})
         self.closed_set = self._named(closed_set)
@@ -151,6 +165,11 @@ class Task:
     def plan(self) -> Plan:
         """The plan of the first instruction."""
         return self.plans[0]
+
+    @property
+    def by_tokens(self) -> bool:
+        """Whether micro-batches are of as many tokens, and not of as many rows."""
+        return self.batch_by == "tokens"
 
     def add_dataset(self, rows: Any, split: str = "train", *, max_rows: int | None = None) -> Task:
         """Give the rows of a split. max_rows: how many are read of a stream (an `IterableDataset`).
@@ -293,15 +312,15 @@ class Task:
         if self._lengths is None:
             survey = self._survey()
             lengths = survey.labels_and_lengths([], texts)[1]
-            if not survey.in_one_pass:
+            if not survey.in_one_pass(texts):
                 return lengths  # rows in memory may be others the next time
             self._lengths = lengths
         return self._lengths
 
     def _measured(self) -> list[tuple[Plan, SlotPlan]]:
-        """A slot of each text column, whose values make a row long or short; none without buckets."""
+        """A slot of each text column, whose values make a row long or short; none where nobody asks."""
         columns = {s.column: (p, s) for p in self.plans for s in p.slots if s.value == "text" and not s.closed_set}
-        return list(columns.values()) if self.buckets else []
+        return list(columns.values()) if self.buckets or self.by_tokens else []
 
     def _survey(self) -> Survey:
         return Survey(self.name, self.source("train"), self.references)
@@ -314,8 +333,8 @@ class Task:
                 f"task {self.name!r}: the closed set of {slot.name} is not known; give closed_set={{{slot.column!r}: "
                 f"[...]}} or training rows"
             )
-        survey = self._survey()
-        found, lengths = survey.labels_and_lengths(closed, self._measured() if survey.in_one_pass else [])
+        survey, texts = self._survey(), self._measured()
+        found, lengths = survey.labels_and_lengths(closed, texts if survey.in_one_pass([*closed, *texts]) else [])
         for _, slot in closed:
             if not found[slot.column]:
                 raise DataError(
@@ -339,7 +358,7 @@ class Task:
             and isinstance(given.get("n_best"), int)
         ):
             given["beam_size"] = max(1, given["n_best"])  # of a ranking it is how many are shown
-        options = SearchOptions.from_dict(given)
+        options = SearchOptions.from_dict(given, generators)
         rewarded = any(slot.learned_by and slot.learned_by.rewarded for p in self.plans for slot in p.slots)
         free = any(p.free for p in self.plans)
         check_use(asked, options, generators, where, free=free, drawn=rewarded)

@@ -1,36 +1,17 @@
-"""The contract of a modality, check by check. Each raises AssertionError with a sentence; none needs a test
-framework.
-"""
+"""The contract of a modality, check by check."""
 
 from __future__ import annotations
 
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ofasys.errors import ConfigError, PluginError
 from ofasys.modality import Modality, Registry
-from ofasys.modality.plugin import reason
 from ofasys.testing import embedding, learning, spec, values
 from ofasys.testing.case import Case
+from ofasys.testing.promise import Report, kept
 from ofasys.testing.values import Same
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was checked of a modality or a record, and what could not be: (name, one line) each."""
-
-    tag: str
-    """Of the modality, or the record's name."""
-    checked: tuple[tuple[str, str], ...]
-    left_out: tuple[tuple[str, str], ...] = ()
-
-    def __str__(self) -> str:
-        lines = [f"{self.tag} keeps its contract", *(f"  {name:<12}{about}" for name, about in self.checked)]
-        return "\n".join(lines + [f"  {name:<12}left out: {why}" for name, why in self.left_out])
 
 
 def check_modality(
@@ -60,8 +41,6 @@ def check_modality(
     Errors: AssertionError for the first promise that is not kept, in a sentence that names the modality and the check.
     ConfigError under `python -O`, which takes assertions out.
     """
-    if not __debug__:
-        raise ConfigError("the checks are assertions, and `python -O` leaves them out; run without -O")
     case = Case(
         modality,
         values,
@@ -74,26 +53,7 @@ def check_modality(
         settings=settings or {},
         registry=registry,
     )
-    checked, left_out = [], []
-    for name, check in _checks(case, same):
-        try:
-            found = check()
-        except AssertionError as error:
-            raise AssertionError(f"{modality.tag}, {name}: {error}") from error.__cause__
-        except PluginError as error:
-            raise AssertionError(f"{modality.tag}, {name}: {error}") from error
-        except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"in {frame.name} ({Path(frame.filename).name}, line {frame.lineno})"
-            raise AssertionError(f"{modality.tag}, {name}: {reason(error)}, {where}") from error
-        if found.startswith(LEFT_OUT):
-            left_out.append((name, found.removeprefix(LEFT_OUT)))
-        else:
-            checked.append((name, found))
-    return Report(modality.tag, tuple(checked), tuple(left_out))
-
-
-LEFT_OUT = "left out: "
+    return kept(modality.tag, _checks(case, same))
 
 
 def _checks(case: Case, same: Same | None) -> Iterator[tuple[str, Callable[[], str]]]:

@@ -14,6 +14,7 @@ from ofasys.generator import GENERATORS
 from ofasys.language import Option, SlotOptions, options_of
 from ofasys.modality import Defaults, Modality, Part
 from ofasys.testing.case import SLOT, Case
+from ofasys.testing.promise import reads
 from ofasys.types import Continuous, Fixed, Forced, Free, Given, Loop, OneOf
 
 READS = ("preprocess", "postprocess", "from_frames", "collate", "texts", "fit", "canonical")
@@ -126,7 +127,7 @@ def check_options(case: Case) -> str:
         assert option.about or name in every_slot, f"option {name} has no about="
         if option.default is not None:
             written = str(option.default).lower() if option.type is bool else str(option.default)
-            assert _read(option, written), f"option {name} has the default {option.default!r}, but is {option.expects}"
+            assert reads(option, written), f"option {name} has the default {option.default!r}, but is {option.expects}"
         _check_in_a_sentence(case, name, option)
         _check_misspelt(case, name, set(own) | set(every_slot))
     _check_misspelt(case, "criterion", set(own) | set(every_slot))
@@ -140,13 +141,6 @@ def own_options(spec: Modality) -> dict[str, Option]:
         return {name: option for kind in kinds if kind for name, option in options_of(kind).items()}
     except TypeError as error:
         raise AssertionError(str(error)) from None
-
-
-def _read(option: Option, text: str) -> bool:
-    try:
-        return option.read(text) is not None
-    except ValueError:
-        return False
 
 
 def _sentence(case: Case, attribute: str, side: str) -> str:

@@ -36,6 +36,7 @@ class Looked:
     """What was seen of a split. rows: how many it has. read, of which bad: how many were looked at. first: why not."""
 
     task: str
+    """Its name."""
     split: str
     rows: int
     read: int

@@ -8,7 +8,7 @@ from math import isfinite, nan
 from typing import Any
 
 from ofasys.errors import ConfigError, nearest
-from ofasys.metric import METRICS, larger_is_better
+from ofasys.metric import known_metrics, larger_is_better
 from ofasys.task.task import Task
 from ofasys.train.evaluate import mean
 
@@ -101,7 +101,7 @@ def _may_have(task: Task, figure: str) -> bool:
     """Whether a task's evaluation may give this figure; what a function of one's own gives is not known before."""
     own = {name for metric in task.metrics for name in (metric.name, *metric.directions)}
     head, slash, _ = figure.partition("/")
-    foreign = any(METRICS.get(metric.name) is not metric for metric in task.metrics)
+    foreign = any(known_metrics().get(metric.name) is not metric for metric in task.metrics)
     return figure in own or figure == "loss" or bool(slash and head in own) or foreign
 
 

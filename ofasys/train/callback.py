@@ -76,10 +76,10 @@ class Callback:
         """
 
     def before_save(self, run: RunView) -> None:
-        """Before a checkpoint is written, and `state` is asked for."""
+        """Before a checkpoint is copied to be written, and `state` is asked for."""
 
     def after_save(self, run: RunView) -> None:
-        """After a checkpoint was written."""
+        """After a checkpoint was written, beside the run: steps after `before_save` if `async_save` is on."""
 
     def after_fit(self, run: RunView) -> None:
         """After the last step of a call of `fit` that was not ended by an error."""

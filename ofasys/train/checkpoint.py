@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ofasys.errors import CheckpointError
+from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import pointed_to
 from ofasys.hub.model import ANSWERING, fill, model_files, read_cards, renamed
@@ -31,22 +32,10 @@ _log = logging.getLogger("ofasys")
 POINTERS = ("last", "best", "before")  # files beside the checkpoints, each naming one
 
 
-def save(
-    out: Path,
-    model: GeneralistModel,
-    optimizer: torch.optim.Optimizer,
-    state: RunState,
-    names: Sequence[str],
-    kept: int | None = None,
-    callbacks: Callbacks | None = None,
-) -> None:
-    """Write step `state.step` as the checkpoints of these names ("last", "best"); the last one before it stays too, as
-    "before", and what no name points to is dropped.
-
-    kept: the step of the last checkpoint that is whole. Tensors are written one by one from where they are. Errors:
-    CheckpointError where it cannot be written; what was there before is whole, and nothing half written is left.
-    """
-    step, place = state.step, out / "checkpoints"
+def gathered(
+    model: GeneralistModel, optimizer: torch.optim.Optimizer, state: RunState, callbacks: Callbacks | None = None
+) -> dict[str, Any]:
+    """name -> content, for `write`: of tensors those of the run, not copies."""
     state.callbacks, tensors = callbacks.state() if callbacks is not None else ({}, {})
     files = model_files(model, model.cards)
     files["optimizer.safetensors"] = optimizer_tensors(optimizer, model)
@@ -55,6 +44,27 @@ def save(
     if callbacks is not None and (answering := callbacks.answering_weights(model)):
         files[ANSWERING] = answering
     files["state.json"] = state.to_dict()
+    return files
+
+
+def copied(files: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, with the tensors copied into memory: the run may change its own while these are written."""
+    return {
+        name: {key: tensor.detach().to("cpu", copy=True) for key, tensor in content.items()}
+        if name.endswith(".safetensors")
+        else content
+        for name, content in files.items()
+    }
+
+
+def write(out: Path, files: Mapping[str, Any], names: Sequence[str], kept: int | None = None, keep: int = 2) -> None:
+    """Write what `gathered` gave as the checkpoints of these names ("last", "best"). What no name points to is dropped,
+    but for the newest `keep`; the last one before this is one of them, as "before".
+
+    kept: the step of the last checkpoint that is whole. Tensors are written one by one from where they are. Errors:
+    CheckpointError where it cannot be written; what was there before is whole, and nothing half written is left.
+    """
+    step, best, place = files["state.json"]["step"], files["state.json"]["best"], out / "checkpoints"
     with writing(out, f"the checkpoint of step {step}", kept):
         try:
             if kept != step:  # what is there is of a run that went on from before it, as where it was torn
@@ -63,16 +73,28 @@ def save(
             if kept is not None and kept != step:
                 write_json(place / "before.json", {"folder": _folder(kept)})
             for name in names:
-                best = state.best if name == "best" else None
-                told = {key: best[key] for key in ("figure", "value", "step")} if best else {}
+                told = {key: best[key] for key in ("figure", "value", "step")} if name == "best" and best else {}
                 write_json(place / f"{name}.json", {"folder": _folder(step), **told})
-            pointed = {pointed_to(place / f"{name}.json") for name in POINTERS}
-            for path in place.iterdir():
-                if path.is_dir() and path.name not in pointed:
-                    shutil.rmtree(path)
+            _prune(place, step, keep)
         except (OSError, CheckpointError):
             _sweep(place)
             raise
+
+
+def _prune(place: Path, step: int, keep: int) -> None:
+    """Drop all checkpoints but those that are pointed to and the newest up to this step."""
+    there = [path for path in place.iterdir() if path.is_dir()]
+    stay = {pointed_to(place / f"{name}.json") for name in POINTERS}
+    stay |= set(sorted((path.name for path in there if _step(path.name) <= step), key=_step)[-keep:])
+    for path in there:
+        if path.name not in stay:
+            shutil.rmtree(path)
+
+
+def _step(name: str) -> int:
+    """The step of a checkpoint's folder; of any other folder none that a run has."""
+    number = name.removeprefix("step-")
+    return int(number) if number.isdecimal() and name.startswith("step-") else sys.maxsize
 
 
 def _folder(step: int) -> str:
@@ -92,6 +114,20 @@ def _sweep(place: Path) -> None:
 def has_run(out: Path) -> bool:
     """Whether a run was begun here that can be resumed."""
     return any((out / "checkpoints" / f"{name}.json").exists() for name in ("last", "before"))
+
+
+def check_new(out: Path) -> None:
+    """Of a folder in which no run can be resumed: nothing would be lost by a new one.
+
+    Errors: ConfigError where checkpoints lie whose pointers are gone: the first saving of a new run would drop them.
+    """
+    place = out / "checkpoints"
+    if there := sorted(path.name for path in place.glob("step-*") if path.is_dir()):
+        raise ConfigError(
+            f"{place} holds {', '.join(there[-3:])}, and neither last.json nor before.json, which say where a run was: "
+            f'a new run would drop what is there; to go on, write {{"folder": "{there[-1]}"}} into '
+            f"{place / 'last.json'}; else remove {place}, or give another `out`"
+        )
 
 
 def settle_best(out: Path, best: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ class Ending:
     """What decides when a run ends. patience: validations without a better best; 0: it does not end early."""
 
     max_steps: int
+    """Updates of the whole run."""
     patience: int
     best: str
 

@@ -82,15 +82,11 @@ def figures_of(task: Task, split: str, program: Program, answered: Answered) -> 
     found |= ways_of(program.plan, answered)
     figures = []
     for metric in task.metrics:
-        columns = metric_columns(metric, program.plan)
-        optional = [slot.column for slot in program.plan.slots if slot.optional and slot.column in columns]
-        there = [row for row in range(len(answered.rows)) if _has(answered.references[row], optional)]
+        rows, answers, truths = scored(program, metric, answered)
         try:
-            answers, truths = ([rows[row] for row in there] for rows in (answered.predictions, answered.references))
-            values = _values(answers, columns), _values(truths, columns)
-            figures.append(metric(*values, root=task.source(split).root))
+            figures.append(metric(answers, truths, root=task.source(split).root))
         except DataError as error:
-            raise _of_its_row(error, task, split, answered.rows) from error.__cause__
+            raise _of_its_row(error, task, split, rows) from error.__cause__
     return found | _named(task.metrics, figures, found)
 
 
@@ -108,9 +104,16 @@ def ways_of(plan: Plan, answered: Answered) -> dict[str, float]:
     return found
 
 
-def _has(row: Mapping[str, Any], columns: Iterable[str]) -> bool:
-    """Whether a row has a value of each: a metric of what a row may lack is over the rows that have it."""
-    return all(row.get(column) is not None for column in columns)
+def scored(program: Program, metric: Metric, answered: Answered) -> tuple[list[int], list[Any], list[Any]]:
+    """The numbers of the rows that a metric judges; what it reads of their answers; and of what is true.
+
+    A metric of what a row may lack is over the rows that have it.
+    """
+    columns = metric_columns(metric, program.plan)
+    optional = [slot.column for slot in program.plan.slots if slot.optional and slot.column in columns]
+    there = [i for i, row in enumerate(answered.references) if all(row.get(column) is not None for column in optional)]
+    answers, truths = ([rows[i] for i in there] for rows in (answered.predictions, answered.references))
+    return [answered.rows[i] for i in there], column_values(answers, columns), column_values(truths, columns)
 
 
 def classes_of(program: Program, answered: Answered) -> dict[str, Confusion]:
@@ -285,7 +288,8 @@ def true_values(program: Program, row: Mapping[str, Any], root: str | Path | Non
     return found
 
 
-def _values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:
+def column_values(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[Any]:
+    """What a metric reads of each row: the value of its column, or a tuple of those of several."""
     if len(columns) == 1:
         return [row[columns[0]] for row in rows]
     return [tuple(row[column] for column in columns) for row in rows]
@@ -370,10 +374,12 @@ __all__ = [
     "Answered",
     "answer_rows",
     "classes_of",
+    "column_values",
     "evaluate_task",
     "figures_of",
     "metric_columns",
     "predict_task",
+    "scored",
     "spread_rows",
     "true_values",
 ]

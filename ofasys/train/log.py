@@ -5,12 +5,13 @@ and elsewhere a line every so often.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -18,8 +19,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ofasys.hub.folder import log_lines
+from ofasys.train.lines import Lines
 from ofasys.train.saving import writing
+from ofasys.train.track import TensorBoard, Tracker, Trackers
 
+_log = logging.getLogger("ofasys")
+
+NAMES = ("metrics.jsonl", "quarantine.jsonl")
 RENEWED = 0.25  # seconds between two states of the table
 TOLD = 20.0  # and between two lines, where there is no terminal
 
@@ -28,6 +34,7 @@ class RunLog:
     """Writes to `out` (None: nowhere) and shows how it goes on standard error. Use as a context.
 
     live: True shows a table that renews itself, False nothing; None the table in a terminal, and lines elsewhere.
+    trackers: where figures go besides; TensorBoard where it is installed. settings: of the run, for these.
     """
 
     def __init__(
@@ -37,10 +44,15 @@ class RunLog:
         start: int,
         live: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
+        trackers: Sequence[Tracker] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.out, self.max_steps, self.start, self.step = out, max_steps, start, start
-        self.file: IO[str] | None = None
-        self.board: Any = None
+        self.metrics, self.bad_lines = (None if out is None else Lines(out / name) for name in NAMES)
+        self.trackers, self.settings = (
+            Trackers([*_if_installed(trackers), *trackers] if out is not None else ()),
+            settings or {},
+        )
         self.live = Live(console=Console(stderr=True), refresh_per_second=4) if _wanted(live) else None
         self.lines = live is None and self.live is None
         self.tasks: dict[str, dict[str, float]] = {}
@@ -49,13 +61,13 @@ class RunLog:
         self.shown = self.began
 
     def __enter__(self) -> RunLog:
-        if self.out is not None:
+        if self.out is not None and self.metrics is not None:
             with writing(self.out, "the log", self.start or None):
                 self.out.mkdir(parents=True, exist_ok=True)
-                for name in ("metrics.jsonl", "quarantine.jsonl"):
+                for name in NAMES:
                     _drop_after(self.out / name, self.start)
-                self.board = _tensorboard(self.out, self.start)
-                self.file = (self.out / "metrics.jsonl").open("a", encoding="utf8")
+                self.metrics.open()
+                self.trackers.begin(self.out, self.settings, self.start)
         if self.live:
             self.live.__enter__()
         return self
@@ -64,21 +76,20 @@ class RunLog:
         if self.live:
             self.live.update(self.table())
             self.live.__exit__(*problem)
-        if self.file:
-            self.file.close()
-        if self.board:
-            self.board.close()
+        self.trackers.end(failed=problem[0] is not None)
+        lost = [error for lines in (self.metrics, self.bad_lines) if lines and (error := lines.close()) is not None]
+        for error in lost[0 if problem[0] is not None else 1 :]:
+            _log.warning(str(error))
+        if lost and problem[0] is None:
+            raise lost[0]
 
     def write(self, kind: str, step: int, task: str | None, figures: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl. kind: "train", "valid" ..."""
-        if self.file:
+        if self.metrics:
             where = {"kind": kind, "step": step} | ({"task": task} if task else {})
-            self.file.write(json.dumps({**where, **_strict(figures)}, ensure_ascii=False, allow_nan=False) + "\n")
-            self.file.flush()
-        if self.board:
-            for name, value in figures.items():
-                if isinstance(value, (int, float)):
-                    self.board.add_scalar("/".join(filter(None, (kind, task, name))), value, step)
+            self.metrics.add(json.dumps({**where, **_strict(figures)}, ensure_ascii=False, allow_nan=False))
+        numbers = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+        self.trackers.figures(step, {"/".join(filter(None, (kind, task, n))): v for n, v in numbers.items()})
         if task:
             self.tasks.setdefault(task, {}).update(
                 {f"{kind} {n}": v for n, v in figures.items() if isinstance(v, (int, float))}
@@ -86,10 +97,9 @@ class RunLog:
 
     def quarantine(self, step: int, task: str, epoch: int, row: int, problem: str) -> None:
         """One line of quarantine.jsonl: a row that could not be used at this step."""
-        if self.out is not None:
+        if self.bad_lines:
             line = {"step": step, "task": task, "epoch": epoch, "row": row, "problem": problem}
-            with (self.out / "quarantine.jsonl").open("a", encoding="utf8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self.bad_lines.add(json.dumps(line, ensure_ascii=False))
 
     def bad(self, task: str, rows: int, first: str) -> None:
         """How many training rows of a task were left out so far, and why the first of them."""
@@ -185,9 +195,12 @@ def _drop_after(path: Path, step: int) -> None:
         raise
 
 
-def _tensorboard(out: Path, start: int) -> Any:
+def _if_installed(asked: Sequence[Tracker]) -> list[Tracker]:
+    """TensorBoard, where it is there and not asked for anyway."""
+    if any(isinstance(one, TensorBoard) for one in asked):
+        return []
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        import torch.utils.tensorboard  # noqa: F401
     except ImportError:
-        return None
-    return SummaryWriter(out / "tensorboard", purge_step=start + 1)
+        return []
+    return [TensorBoard()]

@@ -50,30 +50,6 @@ def gradient_norm(optimizer: torch.optim.Optimizer) -> torch.Tensor:
     return torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
 
 
-class Finite:
-    """Watches that gradients are finite, without asking the device at each step: from the first that is not on no step
-    changes anything, until somebody asks.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.step = torch.full((), -1, dtype=torch.int64, device=device)
-        self.norm = torch.zeros((), device=device)
-
-    def see(self, norm: torch.Tensor, step: int) -> torch.Tensor:
-        """norm (): of the gradients of a step -> () float32, 1 where it must not be taken, else 0."""
-        fine = torch.isfinite(norm) & (self.step < 0)
-        first = ~fine & (self.step < 0)
-        self.norm = torch.where(first, norm.float(), self.norm)
-        self.step = torch.where(first, step, self.step)
-        return (~fine).float()
-
-    @property
-    def broken(self) -> tuple[int, float] | None:
-        """The first step whose gradients were not finite, and their norm; None where there was none."""
-        step = int(self.step)
-        return None if step < 0 else (step, float(self.norm))
-
-
 def step_clipped(
     optimizer: torch.optim.Optimizer, norm: torch.Tensor, clip: float, skip: torch.Tensor | None = None
 ) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Collection
 from ofasys.errors import DataError
 from ofasys.task.loader import Delivery
 from ofasys.train.log import RunLog
-from ofasys.train.saving import writing
 from ofasys.train.setup import Setup
 
 _log = logging.getLogger("ofasys")
@@ -32,8 +31,7 @@ class Quarantine:
                 continue
             seen.append(bad.row)
             first = self.first.setdefault(task.name, bad.error)
-            with writing(self.setup.out, "quarantine.jsonl", self.setup.saved):
-                self.log.quarantine(step, task.name, bad.epoch, bad.row, str(bad.error))
+            self.log.quarantine(step, task.name, bad.epoch, bad.row, str(bad.error))
             self.log.bad(task.name, len(seen), self.state.first_bad.setdefault(task.name, str(first)))
             if len(seen) > task.bad_limit:
                 raise _too_many(

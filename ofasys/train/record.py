@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import log_lines
 from ofasys.task.task import Task
+from ofasys.train.provenance import provenance
+from ofasys.train.track import names
 from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
     from ofasys.train.trainer import Trainer
 
 RECORD = "run.json"
-_UNTOLD = {"out", "device", "workers", "save_every", "save_minutes", "log_every", "plans", "size"}
+_UNTOLD = {"out", "device", "track", "workers", "save_every", "save_minutes", "log_every", "plans", "size"}
 
 
 def card_of(task: Task) -> TaskCard:
@@ -38,6 +40,7 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
     settings = {f: v for f, v in vars(trainer).items() if f not in ("history", "live")} | {"max_steps": max_steps}
     if not isinstance(settings["schedule"], str):
         settings["schedule"] = repr(settings["schedule"])
+    settings["track"] = names(trainer.track)
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
     size = {"size": model.size, "seed": model.seed, "config": model.engine_spec.written(model.config)}
@@ -47,11 +50,19 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
             "plans": [p.fingerprint for p in task.plans],
             "data": {split: source.describe() for split, source in task.sources.items()},
             **asdict(task.entry()),
-            **{name: getattr(task, name) for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets")},
+            **{
+                name: getattr(task, name)
+                for name in ("on_bad", "bad_limit", "smoothing", "shuffle", "buckets", "batch_by")
+            },
         }
         for task in tasks
     ]
-    return {"trainer": settings, "model": size | {"parameters": model.parameters_count}, "tasks": found}
+    return {
+        "trainer": settings,
+        "model": size | {"parameters": model.parameters_count},
+        "tasks": found,
+        **provenance(model.device),
+    }
 
 
 def changes(out: Path, now: Mapping[str, Any]) -> list[str]:

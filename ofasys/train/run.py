@@ -14,8 +14,9 @@ import torch
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
 from ofasys.parallel.ranks import ALONE, Ranks
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, deliveries
 from ofasys.task.task import Task
+from ofasys.task.ticket import Ticket
 from ofasys.train.ahead import Looked, look_ahead
 from ofasys.train.alike import check_alike
 from ofasys.train.callback import RunView
@@ -27,7 +28,9 @@ from ofasys.train.record import RECORD, about, changes, history
 from ofasys.train.saver import Saver
 from ofasys.train.saving import writing
 from ofasys.train.setup import set_up
+from ofasys.train.skips import Skips
 from ofasys.train.steps import Steps
+from ofasys.train.track import trackers
 from ofasys.train.trial import trial_of
 from ofasys.train.validation import Validation
 
@@ -44,10 +47,17 @@ class Run:
         self.setup = setup = set_up(trainer, model, tasks, ranks)
         self.state = setup.state
         self.view = RunView(model, setup.optimizer, tuple(tasks), setup.max_steps, setup.state.step)
-        told = (setup.out, trainer.live) if ranks.first else (None, False)
-        self.log = RunLog(told[0], setup.max_steps, setup.state.step, told[1])
+        self.record = about(trainer, model, tasks, setup.max_steps) if setup.out is not None or ranks.several else {}
+        self.log = RunLog(
+            setup.out if ranks.first else None,
+            setup.max_steps,
+            setup.state.step,
+            trainer.live if ranks.first else False,
+            trackers=trackers(trainer.track) if ranks.first else [],
+            settings=self.record,
+        )
         self.quarantine = Quarantine(setup, self.log)
-        self.steps = Steps(setup, self.quarantine)
+        self.steps = Steps(setup, self.quarantine, Skips(setup, self.log, trainer.skip_limit))
         self.saver = Saver(setup, self.steps, self.view)
         self.validation = Validation(setup, self.steps, self.saver, self.log, self.view)
 
@@ -55,7 +65,7 @@ class Run:
         """Train to the end, from where the run is; the model, ready to answer."""
         setup = self.setup
         self.trainer.history.clear()
-        record = about(self.trainer, self.model, self.tasks, setup.max_steps)
+        record = self.record
         check_alike(setup, record)
         changed = changes(setup.out, record) if setup.out is not None and setup.resumed else []
         left = setup.ending.begin(setup.out, self.state, changed)
@@ -67,7 +77,9 @@ class Run:
             self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
             if setup.out is not None and self.ranks.first:
                 with writing(setup.out, RECORD, setup.saved):
-                    write_json(setup.out / RECORD, record | {"precision": self.state.precision})
+                    write_json(
+                        setup.out / RECORD, record | {"precision": self.state.precision, "rows": self.state.data}
+                    )
             self.go_on()
         elif setup.out is not None:
             self.trainer.history.extend(history(setup.out))
@@ -110,10 +122,13 @@ class Run:
                     self.close(step + 1, interrupt)
                     self.log.at(step + 1)
                     self.heed(interrupt)
+                self.saver.finish()
                 call("after_fit", self.view)
             except BaseException as error:
                 self.quarantine.tell(but=getattr(error, "task", None))
                 raise
+            finally:
+                self.saver.close()
         self.quarantine.tell()
 
     def tickets(self, start: int) -> Iterator[Ticket]:
@@ -130,11 +145,12 @@ class Run:
         self.state.step = self.view.step = done
         self.setup.callbacks.call("after_step", self.view)
         saving = self.agree(done, interrupt)
+        self.saver.settle()
         last = done == self.setup.max_steps or self.setup.ending.asked(self.state, self.view.ended)
         evaluating = last or bool(trainer.eval_every and done % trainer.eval_every == 0)
         reporting = last or done % trainer.log_every == 0
         if evaluating or reporting or saving:
-            self.steps.check_gradients()
+            self.saver.check_skipped()
         if last:
             self.steps.check_learned()
         if reporting:
@@ -161,4 +177,5 @@ class Run:
         if asked is not None:
             interrupt.asked = asked
             self.saver.save(("last",))
+            self.saver.finish()
             raise interrupt.end()

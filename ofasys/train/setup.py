@@ -43,12 +43,14 @@ class Setup:
 
     trainer: Trainer
     model: GeneralistModel
+    """As it is trained, on its device."""
     tasks: Mapping[str, Task]
     """By name."""
     programs: Mapping[str, Sequence[Program]]
     """Of each task, one an instruction."""
     optimizer: torch.optim.Optimizer
     state: RunState
+    """Where the run stands."""
     ledger: Ledger
     """Which task is drawn when."""
     choice: Choice
@@ -56,11 +58,13 @@ class Setup:
     ending: Ending
     callbacks: Callbacks
     out: Path | None
+    """The folder of the run; None: nothing is kept."""
     held: IO[str] | None
     """What tells that `out` is still the folder the run was begun in."""
     saved: int | None
     """The step of the last checkpoint."""
     resumed: bool
+    """Whether it goes on from a checkpoint."""
     ranks: Ranks
     """The processes of the run."""
 
@@ -78,8 +82,8 @@ class Setup:
 def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: Ranks = ALONE) -> Setup:
     """Everything made ready, the same on each process; a run that `out` holds is gone on with.
 
-    Errors: ConfigError for tasks or callbacks that do not go together or weights that are not finite; CheckpointError
-    for a run that cannot be gone on with.
+    Errors: ConfigError for tasks or callbacks that do not go together, weights that are not finite, or checkpoints that
+    no pointer names; CheckpointError for a run that cannot be gone on with.
     """
     by_name = {task.name: task for task in tasks}
     entries = [in_micro_steps(task.entry(), trainer.accumulate) for task in tasks]
@@ -103,6 +107,8 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
         state, moments, cards = checkpoint.restore(out, model, trainer.seed, callbacks)
         others = _go_on(out, state, by_name, cards)
     else:
+        if out is not None:
+            checkpoint.check_new(out)
         keep_labels(tasks, model.cards, grow=True)
         tell_settings(tasks, model.cards)
     state.sizes |= {task.name: _size(task) for task in tasks}
@@ -147,9 +153,9 @@ def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequenc
         here = _size(tasks[name]) if name in tasks else there
         if here != there:
             raise CheckpointError(
-                f"{out} holds a run in which task {name!r} had {there[0]} rows in micro-batches of {there[1]}, not "
-                f"{here[0]} in {here[1]}: its place in the data would be another; give another `out`, or the task a "
-                "new name"
+                f"{out} holds a run in which task {name!r} had {there[0]} rows in micro-batches of {_told(there)}, "
+                f"not {here[0]} in {_told(here)}: its place in the data would be another; give another `out`, or the "
+                "task a new name"
             )
     for card in cards:
         if card.name in tasks:
@@ -178,7 +184,12 @@ def _grown(
 
 
 def _size(task: Task) -> list[int]:
-    return [len(task.source("train")), task.micro_batch_size]
+    """By what a place in the data is known: rows, rows of a micro-batch, and a 1 where these are counted by tokens."""
+    return [len(task.source("train")), task.micro_batch_size, *([1] if task.by_tokens else [])]
+
+
+def _told(size: list[int]) -> str:
+    return f"{size[1]} by tokens" if len(size) > 2 else str(size[1])
 
 
 def in_micro_steps(entry: Entry, accumulate: int) -> Entry:

@@ -26,7 +26,7 @@ class RunState:
     windows: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Sums since the last report, by task."""
     sizes: dict[str, list[int]] = field(default_factory=dict)
-    """Rows and micro-batch size, by task: its place in the data rests on them."""
+    """Rows and micro-batch size, by task, and a 1 where tokens count: its place in the data rests on them."""
     data: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What tells the content of each split, by task."""
     best: dict[str, Any] | None = None
@@ -35,6 +35,12 @@ class RunState:
     """The step whose evaluation failed, and is to be made up for."""
     waited: int = 0
     """Validations since the best."""
+    pieces: dict[str, int] = field(default_factory=dict)
+    """In how many pieces a micro-batch is taken, by task, where the memory does not hold it whole."""
+    skipped: int = 0
+    """Updates that were left out because they were not finite."""
+    skipped_in_row: int = 0
+    """Of these, how many just now, one after the other."""
     stopped: dict[str, Any] | None = None
     """Why the run ended early, and by which settings."""
     precision: dict[str, str] | None = None
@@ -64,9 +70,12 @@ def odd(state: Any) -> tuple[str, Any] | None:
         "bad": _by_name(state.get("bad"), lambda rows: isinstance(rows, list)),
         "first_bad": _by_name(state.get("first_bad", {}), lambda text: isinstance(text, str)),
         "windows": _by_name(state.get("windows"), _window),
-        "sizes": _by_name(state.get("sizes"), _pair),
+        "sizes": _by_name(state.get("sizes"), _size),
         "data": _by_name(state.get("data", {}), lambda splits: isinstance(splits, dict)),
         "waited": _whole(state.get("waited", 0)),
+        "pieces": _by_name(state.get("pieces", {}), lambda many: _whole(many) and many > 0),
+        "skipped": _whole(state.get("skipped", 0)),
+        "skipped_in_row": _whole(state.get("skipped_in_row", 0)),
         "due": state.get("due") is None or _whole(state["due"]),
         "best": best is None
         or (
@@ -78,8 +87,8 @@ def odd(state: Any) -> tuple[str, Any] | None:
     return next(((name, state.get(name)) for name, fits in sound.items() if not fits), None)
 
 
-def _pair(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int) for one in value)
+def _size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) in (2, 3) and all(isinstance(one, int) for one in value)
 
 
 def _whole(value: Any) -> bool:

@@ -30,6 +30,7 @@ from ofasys.train.precision import check
 from ofasys.train.run import Run
 from ofasys.train.setup import in_micro_steps
 from ofasys.train.start import Model, as_given, generalist, keep_labels
+from ofasys.train.track import Tracker, trackers
 
 MAX_STEPS = 1000  # updates of a run that says neither max_steps nor epochs
 
@@ -59,6 +60,8 @@ class Trainer:
     """Of AdamW."""
     clip: float = 1.0
     """The length that gradients are shortened to, all of them as one vector."""
+    skip_limit: int = 10
+    """Updates in a row that are left out because a loss or a gradient is not finite; one more ends the run."""
     accumulate: int = 1
     """Steps of the schedule joined in one update."""
     precision: str = "auto"
@@ -74,6 +77,10 @@ class Trainer:
     """Updates between two checkpoints besides; 0: by save_minutes."""
     save_minutes: float = 10.0
     """Without save_every: how often a checkpoint is written; 0: only with evaluations."""
+    keep_checkpoints: int = 2
+    """The newest so many stay, 2 or more; the best stays besides."""
+    async_save: bool = True
+    """A checkpoint is copied in memory, and written while the run goes on; False: the run waits."""
     best: str = "loss"
     """The figure that the best checkpoint has the best of, "TASK.FIGURE" or "FIGURE", its mean over the tasks that have
     it; "max:..." or "min:..." where the direction is not known."""
@@ -89,6 +96,8 @@ class Trainer:
     """ "auto", "cpu", "cuda", or one as "cuda:0"."""
     live: bool | None = None
     """A table in the terminal that renews itself. None: if there is one, else a line every so often."""
+    track: str | Tracker | Sequence[str | Tracker] = ()
+    """Where figures go besides the log: "tensorboard", "wandb", "mlflow", "trackio", or an object: docs/trackers.md."""
     callbacks: Sequence[Callback] = ()
     """Parts of one's own, called in this order: docs/add-a-callback.md."""
     history: list[dict[str, Any]] = field(default_factory=list, init=False, repr=False)
@@ -96,7 +105,10 @@ class Trainer:
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("accumulate", "log_every", "eval_batch_size"), 1)
-        least |= dict.fromkeys(("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay"), 0)
+        least |= dict.fromkeys(
+            ("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay", "skip_limit"), 0
+        )
+        least["keep_checkpoints"] = 2
         if self.eval_samples is not None:
             least["eval_samples"] = 1
         if self.warmup is not None:
@@ -130,6 +142,8 @@ class Trainer:
             raise ConfigError(
                 f"trainer.patience is {self.patience}, and eval_every 0: there is nothing to wait for; give it"
             )
+        if trackers(self.track) and self.out is None:
+            raise ConfigError("trainer.track is given, and there is no `out`, of which a tracker is told; give one")
         find(self.schedule)
         Callbacks(self.callbacks)
         learning_rate(0, 1, self.lr, 0, self.decay)
@@ -156,9 +170,10 @@ class Trainer:
         given, an OFASys with the cards of these tasks; of a size, the model. Tasks the model knows keep the order of
         their labels. Ctrl-C, SIGTERM and SIGHUP end the step, save, and end `fit` by KeyboardInterrupt or `Terminated`;
         a second one ends at once, and so does the first before the first step. Errors: ConfigError for tasks that do
-        not go together, a folder in which a run is going on, or weights or gradients that are not finite; DataError for
-        data as each task says; CheckpointError for a run folder that is torn, cannot be written, or is of another model
-        or seed; RankError where another process has ended, saying why.
+        not go together, a folder in which a run is going on, weights, or too many gradients, that are not finite, or
+        rows that the memory does not hold; DataError for data as each task says; CheckpointError for a run folder that
+        is torn, cannot be written, or is of another model or seed; RankError where another process has ended, saying
+        why.
         """
         trained, listed = generalist(model), _listed(tasks)
         with (

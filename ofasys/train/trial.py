@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from ofasys.program.batch import to_device
-from ofasys.task.loader import Assembler, Ticket
+from ofasys.task.loader import Assembler
+from ofasys.task.ticket import Ticket
 from ofasys.train.precision import Step
 from ofasys.train.setup import Setup
 

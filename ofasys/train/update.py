@@ -5,7 +5,7 @@ log.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -94,15 +94,26 @@ class Window:
     judged: int = 0
     """Micro-batches that had any."""
     batches: int = 0
+    """Micro-batches."""
     seen: int = 0
     """Samples of the task since the run began."""
     positions: int = 0
+    """Valid stream positions, both sides."""
     padded: int = 0
+    """What they would be with padding."""
     seconds: float = 0.0
+    """Of forward, backward, and waiting for data."""
     waited: float = 0.0
+    """Of these, those spent waiting for data."""
 
-    def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float) -> None:
-        """One micro-batch more. parts: what its loss is multiplied by to be one of a whole batch."""
+    def copy(self) -> Window:
+        """The same sums, that do not change with these."""
+        return replace(self, losses=dict(self.losses), besides=dict(self.besides), left_out=dict(self.left_out))
+
+    def add(self, part: Part, loss: Loss, program: Program, parts: float, seconds: float, first: bool) -> None:
+        """One micro-batch more, or a piece of one. parts: what its loss is multiplied by to be one of a whole batch.
+        first: whether it is the first of its pieces.
+        """
         batch = part.batch
         assert batch is not None
         for slot in learned(program, batch):
@@ -122,12 +133,13 @@ class Window:
         self.seen += batch.size
         self.positions += batch.positions
         self.padded += batch.padded
-        self.count(part, seconds)
+        self.count(part, seconds, first)
 
-    def count(self, part: Part, seconds: float) -> None:
-        """One micro-batch more, of which this process may have nothing."""
-        self.judged += part.judged
-        self.batches += 1
+    def count(self, part: Part, seconds: float, first: bool) -> None:
+        """One micro-batch more, of which this process may have nothing. first: of its pieces."""
+        if first:
+            self.judged += part.judged
+            self.batches += 1
         self.seconds += seconds
         self.waited += part.waited
 

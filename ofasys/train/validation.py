@@ -10,7 +10,6 @@ from ofasys.train.evaluate import evaluate_task
 from ofasys.train.lock import check_held
 from ofasys.train.log import RunLog
 from ofasys.train.saver import Saver
-from ofasys.train.saving import writing
 from ofasys.train.setup import Setup
 from ofasys.train.steps import Steps
 from ofasys.train.update import Window
@@ -38,6 +37,7 @@ class Validation:
         """Validate and save; where that fails, the next `fit` makes up for it."""
         state, out = self.setup.state, self.setup.out
         self.saver.check_finite()
+        self.saver.settle(wait=True)  # the best so far is one that is there
         state.due = step
         try:
             best = self.validate(step)
@@ -45,6 +45,7 @@ class Validation:
             if self.setup.ranks.several and error is not self.setup.ranks.failed_together:
                 raise  # the others are not here to save
             self.saver.save(("last",))
+            self.saver.finish()
             if out is not None:
                 failed = isinstance(error, Exception)
                 _log.warning(
@@ -67,8 +68,7 @@ class Validation:
         for name, figures in found.items():
             self.tell("valid", step, name, figures)
             for column, confusion in confusions[name].items():
-                with writing(setup.out, "the log", setup.saved):
-                    self.log.write("classes", step, name, {"column": column, **confusion.line()})
+                self.log.write("classes", step, name, {"column": column, **confusion.line()})
         self.log.show(step)
         better = setup.choice.better(value, before)
         if better:
@@ -108,5 +108,4 @@ class Validation:
         setup.trainer.history.append({"kind": kind, "step": step, "task": task, **figures})
         if setup.out is not None:
             check_held(setup.out, setup.held)
-        with writing(setup.out, "the log", setup.saved):
-            self.log.write(kind, step, task, figures)
+        self.log.write(kind, step, task, figures)

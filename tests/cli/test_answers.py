@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ofasys.cli.answers import AnswerFile
+from ofasys.cli.infer import Answering
 from ofasys.cli.main import app
 from ofasys.cli.progress import EVERY, Progress
 
@@ -220,13 +221,19 @@ def test_answers_are_not_written_over_what_is_read(tmp_path, how):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["captoin", "img=data/red.png"], "no task 'captoin' in this run; did you mean caption? there are caption, entailment, ground"),
-        (["caption", "--data", "data/captions.jsonl", "--out", "data"], "--out data is a folder; give the name of a file in it"),
-        (["caption", "--data", "data/captions.jsonl", "--out", "run.yaml/a.csv"], "--out run.yaml/a.csv cannot be written"),
+        (["captoin", "img=data/red.png"],
+         "no task 'captoin' in this run; did you mean caption? there are caption, entailment, ground"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "data"],
+         "--out data is a folder; give the name of a file in it"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "run.yaml/a.csv"],
+         "--out run.yaml/a.csv cannot be written"),
         (["caption", "--data", "data/captions.jsonl", "--n-best", "2"], "--n-best is of a file of answers"),
-        (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--n-best", "0"], "--n-best is 0; it is 1 or more"),
-        (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--probabilities"], "--probabilities goes with an answer that is one label"),
-        (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--on-bad", "skp"], "--on-bad is 'skp'; did you mean skip? it is skip or stop"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--n-best", "0"],
+         "--n-best is 0; it is 1 or more"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--probabilities"],
+         "--probabilities goes with an answer that is one label"),
+        (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--on-bad", "skp"],
+         "--on-bad is 'skp'; did you mean skip? it is skip or stop"),
         (["caption", "img=-", "--data", "data/captions.jsonl"], "rows come from 2 places; give one"),
     ],
 )  # fmt: skip
@@ -286,3 +293,68 @@ def test_the_spread_of_a_number_stands_beside_it(shell):
         record = next(csv.DictReader(file))
     assert list(record) == ["row", "word", "input_price", "price", "price_spread", "score", "error"]
     assert float(record["price_spread"]) > 0
+
+
+def stopped_after(shell, monkeypatch, rows, *words):
+    """The command is killed when so many rows are written, and a bit of the next."""
+    add, written = AnswerFile.add, []
+
+    def killed(self, record):
+        if len(written) == rows:
+            self.file.write('{"row": 99, "cut o')
+            self.file.flush()
+            raise KeyboardInterrupt
+        written.append(record)
+        add(self, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AnswerFile, "add", killed)
+        patched.setattr(AnswerFile, "__exit__", lambda self, *given: self.file.close())  # as sudden as a kill
+        done = shell("infer", "runs/run", *words)
+        assert done.exit_code == 130, done.output
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_answers_that_were_cut_off_go_on_where_they_were(trained, tmp_path, monkeypatch, suffix):
+    """Drawn at random, with a bad row; no row is there twice or not at all, and all are as in one go."""
+    data = tmp_path / "rows.jsonl"
+    rows = [{"img": str(trained.folder / "data/red.png"), "n": i} for i in range(11)]
+    rows[2]["img"] = "nowhere.png"
+    data.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    asked = ["caption", "--data", str(data), "--search", "sampling=true", "--search", "seed=5", "--batch-size", "2"]
+    whole, out = tmp_path / f"whole{suffix}", tmp_path / f"a{suffix}"
+    done = trained("infer", "runs/run", *asked, "--out", str(whole))
+    assert done.exit_code == 3, done.output
+    stopped_after(trained, monkeypatch, 7, *asked, "--out", str(out))
+    assert not out.exists()
+    seen = []
+    answers = Answering.answers
+
+    def counted(self, *given):
+        for one in answers(self, *given):
+            seen.append(one[0])
+            yield one
+
+    monkeypatch.setattr(Answering, "answers", counted)
+    done = trained("infer", "runs/run", *asked, "--out", str(out))
+    assert done.exit_code == 3
+    assert seen == [6, 7, 8, 9, 10], "a whole batch at a time"
+    assert f"going on after 6 answers in {out}.part" in done.stderr
+    assert "1 of 11 rows could not be answered" in done.stderr
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["rows.jsonl", whole.name, out.name])
+
+
+@pytest.mark.parametrize("other", [["--search", "seed=6"], ["--columns", "n"], ["--batch-size", "3"], []])
+def test_a_part_of_another_question_is_begun_anew(trained, tmp_path, monkeypatch, other):
+    data = tmp_path / "rows.jsonl"
+    rows = [{"img": str(trained.folder / "data/red.png"), "n": i} for i in range(4)]
+    data.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    asked = ["caption", "--data", str(data), "--search", "sampling=true", "--out", str(tmp_path / "a.jsonl")]
+    stopped_after(trained, monkeypatch, 3, *asked, "--batch-size", "1")
+    if not other:
+        data.write_text("".join(f"{json.dumps(row | {'n': 7})}\n" for row in rows))
+    done = trained("infer", "runs/run", *asked, *(other or ["--batch-size", "1"]))
+    assert done.exit_code == 0
+    assert "going on" not in done.stderr
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4

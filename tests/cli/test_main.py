@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import types
 
 import pytest
 from typer.testing import CliRunner
@@ -36,7 +35,10 @@ def test_explain_loads_no_torch(words):
 @pytest.mark.slow
 def test_explain_is_quick():
     """Under a second of this process's own work; the clock of the wall is not asked on a busy machine."""
-    code = "import resource, sys; from ofasys.cli.main import app\ntry: app(sys.argv[1:])\nfinally:\n u = resource.getrusage(resource.RUSAGE_SELF); print('seconds', u.ru_utime + u.ru_stime)"
+    code = (
+        "import resource, sys; from ofasys.cli.main import app\ntry: app(sys.argv[1:])\nfinally:\n"
+        " u = resource.getrusage(resource.RUSAGE_SELF); print('seconds', u.ru_utime + u.ru_stime)"
+    )
     spent = []
     for _ in range(3):
         done = subprocess.run(
@@ -134,37 +136,20 @@ def test_version_and_help(shell):
 
 
 def test_tasks(shell):
-    from ofasys.gallery.demo import INSTRUCTIONS, METRICS
-    from ofasys.gallery.lines import lines as built_in
+    from ofasys.gallery.pages import MAIN, PAGES
 
+    built_in = [line for page in (MAIN, *PAGES) for line in page.lines]
     lines = shell.ok("tasks").splitlines()
-    assert len(lines) == 1 + len(built_in()) == 17
-    for line, (name, text) in zip(lines[1:7], INSTRUCTIONS.items(), strict=True):
-        assert line.split() == [name, METRICS[name], *str(text).split()]
-    assert json.loads(shell.ok("tasks", "--json"))["caption"] == {
-        "instruction": INSTRUCTIONS["caption"],
-        "metric": METRICS["caption"],
-    }
-
-
-@pytest.mark.slow
-def test_the_tasks_of_pages_are_listed_as_they_are(tmp_path):
-    from ofasys.gallery.lines import OF_PAGES
-    from ofasys.gallery.pages import PAGES
-    from ofasys.gallery.pages.page import Asked
-
-    made = {
-        t.name: (p.name, str(t.instructions[0]), t.metrics[0].name)
-        for p in PAGES
-        for t in p.tasks(Asked(tmp_path, brief=True))
-    }
-    assert made == OF_PAGES
+    assert [line.split() for line in lines[1:]] == [[o.name, o.metric, *o.instruction.split()] for o in built_in]
+    told = json.loads(shell.ok("tasks", "--json"))
+    assert told == {line.name: {"instruction": line.instruction, "metric": line.metric} for line in built_in}
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(24, "Too many open files"), "Too many open files; raise the limit of open files with ulimit -n, or use fewer workers"),
+        (OSError(24, "Too many open files"),
+         "Too many open files; raise the limit of open files with ulimit -n, or use fewer workers"),
         (OSError(28, "No space left on device", "x/y"), "x/y: No space left on device; make room on that disk"),
         (OSError("odd"), "odd"),
     ],
@@ -173,7 +158,7 @@ def test_errors_of_the_system_are_sentences(shell, monkeypatch, error, said):
     def run_demo(out, minutes, seed):
         raise error
 
-    monkeypatch.setitem(sys.modules, "ofasys.gallery.demo", types.SimpleNamespace(run_demo=run_demo))
+    monkeypatch.setattr("ofasys.gallery.demo.run_demo", run_demo)
     assert shell.wrong("demo").startswith(said)
 
 
@@ -181,7 +166,7 @@ def test_who_reads_may_have_had_enough(shell, monkeypatch):
     def run_demo(out, minutes, seed):
         raise BrokenPipeError
 
-    monkeypatch.setitem(sys.modules, "ofasys.gallery.demo", types.SimpleNamespace(run_demo=run_demo))
+    monkeypatch.setattr("ofasys.gallery.demo.run_demo", run_demo)
     done = shell("demo")
     assert done.exit_code == 141
     assert done.output == ""
@@ -194,7 +179,7 @@ def test_demo_is_told_what_was_asked(shell, monkeypatch):
         asked.append((str(out), minutes, seed))
         return out / "report.html"
 
-    monkeypatch.setitem(sys.modules, "ofasys.gallery.demo", types.SimpleNamespace(run_demo=run_demo))
+    monkeypatch.setattr("ofasys.gallery.demo.run_demo", run_demo)
     assert shell.ok("demo") == "the report is runs/demo/report.html\n"
     shell.ok("demo", "--minutes", "0.5", "--out", "elsewhere", "--seed", "3")
     assert asked == [("runs/demo", None, 0), ("elsewhere", 0.5, 3)]
@@ -204,7 +189,7 @@ def test_ctrl_c_ends_with_130(shell, monkeypatch):
     def run_demo(out, minutes, seed):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "ofasys.gallery.demo", types.SimpleNamespace(run_demo=run_demo))
+    monkeypatch.setattr("ofasys.gallery.demo.run_demo", run_demo)
     assert shell("demo").exit_code == 130
 
 
@@ -219,7 +204,7 @@ def test_errors_of_ours_are_not_hidden(monkeypatch):
     def run_demo(out, minutes, seed):
         raise ZeroDivisionError
 
-    monkeypatch.setitem(sys.modules, "ofasys.gallery.demo", types.SimpleNamespace(run_demo=run_demo))
+    monkeypatch.setattr("ofasys.gallery.demo.run_demo", run_demo)
     done = CliRunner().invoke(app, ["demo"])
     assert done.exit_code == 1
     assert isinstance(done.exception, ZeroDivisionError)

@@ -8,7 +8,10 @@ import pytest
 
 from ofasys.cli import malloc
 
-SCRIPT = "from ofasys.cli import malloc; import os, sys; malloc.begin_anew(sys.argv[1:]); print({k: v for k, v in os.environ.items() if k.startswith('MALLOC_')}, sys.argv[1:])"
+SCRIPT = (
+    "from ofasys.cli import malloc; import os, sys; malloc.begin_anew(sys.argv[1:]); "
+    "print({k: v for k, v in os.environ.items() if k.startswith('MALLOC_')}, sys.argv[1:])"
+)
 
 
 @pytest.mark.parametrize(
@@ -50,5 +53,8 @@ def test_the_process_begins_anew_once_with_its_arguments():
 
 
 def test_importing_sets_nothing():
-    code = "import os; before = dict(os.environ); import ofasys.cli.main, ofasys.cli.malloc; print(dict(os.environ) == before)"
+    code = (
+        "import os; before = dict(os.environ); import ofasys.cli.main, ofasys.cli.malloc; "
+        "print(dict(os.environ) == before)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "True\n"

@@ -2,17 +2,19 @@
 
 import inspect
 import json
+import re
 
 import pytest
 import yaml
 
 from ofasys.cli.document import dumped, parse_scalar, read_document
-from ofasys.cli.runfile import read_run
+from ofasys.cli.runfile import read_run, resolved
 from ofasys.cli.schema import fields
 from ofasys.cli.train import resolved_file
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import log_lines
+from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.task.task import Task
 from ofasys.train import Trainer
 
@@ -36,8 +38,7 @@ def checked(shell, *overrides, file="run.yaml"):
 
 def test_every_argument_is_a_field():
     assert fields("task") == [n for n in inspect.signature(Task).parameters if n not in ("name", "modalities")]
-    outside = ("modalities", "vocabulary")
-    assert fields("model") == [n for n in inspect.signature(GeneralistModel).parameters if n not in outside]
+    assert fields("model") == [n for n in inspect.signature(GeneralistModel).parameters if n != "modalities"]
     assert fields("trainer") == [n for n in inspect.signature(Trainer).parameters if n != "callbacks"]
 
 
@@ -174,30 +175,42 @@ def test_values_on_the_command_line_are_yaml_or_text(text):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("micro_batch_size: 2", "micro_batchsize: 2", "run.yaml, line 9: task 'caption' has no field 'micro_batchsize'; did you mean micro_batch_size? fields: instruction, train"),
-        ("max_steps: 3", "max_stpes: 3", "run.yaml, line 29: trainer has no field 'max_stpes'; did you mean max_steps?"),
+        ("micro_batch_size: 2", "micro_batchsize: 2",
+         "run.yaml, line 9: task 'caption' has no field 'micro_batchsize'; did you mean micro_batch_size? fields: "
+         "instruction, train"),
+        ("max_steps: 3", "max_stpes: 3",
+         "run.yaml, line 29: trainer has no field 'max_stpes'; did you mean max_steps?"),
         ("text_pieces: 300", "pieces_text: 300", "run.yaml, line 26: model has no field 'pieces_text'"),
-        ("trainer:", "trianer:", "run.yaml, line 28: a run file has no 'trianer'; did you mean trainer? it has tasks, model, trainer and include"),
-        ("micro_batch_size: 2", "micro_batch_size: two", "run.yaml, line 9: micro_batch_size of task 'caption' is 'two'; expected a whole number"),
+        ("trainer:", "trianer:",
+         "run.yaml, line 28: a run file has no 'trianer'; did you mean trainer? it has tasks, model, trainer and "
+         "include"),
+        ("micro_batch_size: 2", "micro_batch_size: two",
+         "run.yaml, line 9: micro_batch_size of task 'caption' is 'two'; expected a whole number"),
         ("micro_batch_size: 2", "micro_batch_size: 2.5", "is 2.5; expected a whole number"),
         ("micro_batch_size: 2", "micro_batch_size: true", "is True; expected a whole number"),
-        ("micro_batch_size: 2", "micro_batch_size: 0", "run.yaml, line 9: task 'caption' has micro_batch_size 0; it is a whole number of at least 1"),
+        ("micro_batch_size: 2", "micro_batch_size: 0",
+         "run.yaml, line 9: task 'caption' has micro_batch_size 0; it is a whole number of at least 1"),
         ("max_steps: 3", "max_steps: 0", "run.yaml, line 29: trainer.max_steps is 0; it is 1 or more"),
         ("warmup: 1", "schedule: round", "run.yaml, line 31: 'schedule' is given twice; keep one"),
         ("schedule: accumulate", "betas: [1]", "betas of trainer is [1]; expected two numbers"),
         ("schedule: accumulate", "schedule: [a]", "schedule of trainer is ['a']; expected text"),
         ("[exact_match]", "[exactmatch]", "unknown metric 'exactmatch'; did you mean exact_match?"),
         ("[exact_match]", "{}", "metrics of task 'caption' is {}; expected the name of a metric, or a list"),
-        ("{max_length: 6}", "{beamsize: 6}", "run.yaml, line 3, task 'caption': search has no option 'beamsize'; did you mean beam_size?"),
+        ("{max_length: 6}", "{beamsize: 6}",
+         "run.yaml, line 3, task 'caption': search has no option 'beamsize'; did you mean beam_size?"),
         ("{IMAGE.size: 32}", "{IMAGE.sise: 32}", "did you mean IMAGE.size?"),
         ("[yes, no]", "[true, false]", "closed_set of task 'entailment' is [True, False]; expected a list of labels"),
         ("data/captions.jsonl", "data/caption.jsonl", "run.yaml, line 5: there is no file"),
         ("data/captions.jsonl", "3", "run.yaml, line 5: train of task 'caption' is 3; expected a path"),
         ("width: 32", "widht: 32", "run.yaml, line 27: model has no field 'widht'; did you mean width?"),
-        ("[IMAGE:img] what does", "[IMGAE:img] what does", "run.yaml, line 4, task 'caption':\nunknown modality 'IMGAE'\n  [IMGAE:img] what does the image describe? -> [TEXT:cap]\n   ^^^^^\n"),
-        ('"[IMAGE:img] what does the image describe? -> [TEXT:cap]"', "[IMAGE:img] what -> [TEXT:cap]", "run.yaml, line 4: not YAML"),
+        ("[IMAGE:img] what does", "[IMGAE:img] what does",
+         "run.yaml, line 4, task 'caption':\nunknown modality 'IMGAE'\n  [IMGAE:img] what does the image describe? -> "
+         "[TEXT:cap]\n   ^^^^^\n"),
+        ('"[IMAGE:img] what does the image describe? -> [TEXT:cap]"', "[IMAGE:img] what -> [TEXT:cap]",
+         "run.yaml, line 4: not YAML"),
         ("model: &model", "model: 3 #", "run.yaml, line"),
-        ("  text_pieces: 300", "  text_pieces: !!python/object:os.system 300", "the tag 'tag:yaml.org,2002:python/object:os.system' is not read here"),
+        ("  text_pieces: 300", "  text_pieces: !!python/object:os.system 300",
+         "the tag 'tag:yaml.org,2002:python/object:os.system' is not read here"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_place(shell, old, new, expected):
@@ -251,7 +264,10 @@ def test_a_ring_of_includes(shell):
     shell.write("a.yaml", "include: deep/b.yaml\n")
     shell.write("deep/b.yaml", "include: c.yaml\n")
     shell.write("deep/c.yaml", "include: ../a.yaml\n")
-    expected = "files include each other: a.yaml includes deep/b.yaml includes deep/c.yaml includes a.yaml; take one of these includes out"
+    expected = (
+        "files include each other: a.yaml includes deep/b.yaml includes deep/c.yaml includes a.yaml; "
+        "take one of these includes out"
+    )
     assert said(shell, file="a.yaml") == expected
 
 
@@ -300,7 +316,7 @@ def test_wrong_overrides(shell, override, expected):
 
 def test_files_that_are_not_there(shell):
     assert said(shell, file="rum.yaml") == "the run file rum.yaml is not there; did you mean run.yaml?"
-    assert said(shell, file="data") == "the run file data is a folder, not a file"
+    assert said(shell, file="data") == "data is a folder without run.yaml: no run of `ofasys train`; give a run file"
     (shell.folder / "latin.yaml").write_bytes(b"tasks: \xe9\n")
     assert said(shell, file="latin.yaml") == "latin.yaml is not UTF-8 text; a run file is YAML, or a .py file"
 
@@ -375,6 +391,55 @@ def test_overrides_reach_the_objects(shell, monkeypatch):
     assert [metric.name for metric in task.metrics] == ["exact_match", "close"]
     assert {split: len(source) for split, source in task.sources.items()} == {"train": 3, "valid": 9, "test": 3}
     assert read_run("run.py", ["model.size=small"]).model().size == "small"
+
+
+FOREIGN = "model: {size: tiny, tokenizer: vocab.json, vocabulary: {size: 1000, text: [3, 900], end: 2}}\n"
+
+
+def test_a_model_may_have_the_vocabulary_of_another(shell, monkeypatch, tiny):
+    tiny.with_marks(tiny.tokenizer()).save(str(shell.folder / "vocab.json"))
+    shell.write("rows.jsonl", '{"word": "so", "twice": "so so"}\n')
+    shell.write("own.yaml", f"{TWICE}    train: rows.jsonl\n{FOREIGN}")
+    text = shell.ok("train", "own.yaml", "--check")
+    assert yaml.safe_load(text)["model"]["vocabulary"] == {
+        "size": 1000, "text": [3, 900], "end": 2, "begin": None, "mask": None,
+    }  # fmt: skip
+    shell.write("runs/own/run.yaml", text)
+    monkeypatch.chdir(shell.folder)
+    for file in ("own.yaml", "runs/own/run.yaml"):
+        assert read_run(file).model().foreign == ForeignVocabulary(size=1000, text=(3, 900), end=2)
+    assert read_run("own.yaml", ["model.vocabulary.begin=1"]).model().foreign.begin == 1
+    shell.write(
+        "own.py",
+        "from ofasys import GeneralistModel\nfrom ofasys.modality.vocabulary import ForeignVocabulary\n"
+        "tasks = {}\nmodel = GeneralistModel(vocabulary=ForeignVocabulary(size=9, text=(1, 9), end=0))\n",
+    )
+    run = read_run("own.py")
+    assert "  vocabulary:\n    size: 9\n" in resolved(run, [], run.model(), Trainer(max_steps=1), shell.folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("end: 2", "ende: 2",
+         "own.yaml, line 4: foreign vocabulary: it has no 'ende'; did you mean end? there are size, text"),
+        (", end: 2", "", "own.yaml, line 4: foreign vocabulary: end is missing; give size, text, end"),
+        ("end: 2", "end: two", "foreign vocabulary: end is 'two'; give a whole number"),
+        ("end: 2", "end: null", "foreign vocabulary: end is None; give a whole number"),
+        ("end: 2", "end: 2, begin: true", "foreign vocabulary: begin is True; give a whole number"),
+        ("[3, 900]", "[3]", "foreign vocabulary: text is [3]; give two ids, the first and one past the last"),
+        ("[3, 900]", "900", "foreign vocabulary: text is 900; give two ids"),
+        ("[3, 900]", "ab", "foreign vocabulary: text is 'ab'; give two ids"),
+        ("end: 2", "end: 3", "foreign vocabulary: end is 3; give one of its 1000 ids that is not a piece, 3 to 899"),
+        ("{size: 1000, text: [3, 900], end: 2}", "vocab.json",
+         "vocabulary of model is 'vocab.json'; expected a mapping such as size: 50265"),
+    ],
+)  # fmt: skip
+def test_a_vocabulary_that_cannot_be(tmp_path, old, new, expected):
+    assert old in FOREIGN
+    (tmp_path / "own.yaml").write_text(TWICE + FOREIGN.replace("tokenizer: vocab.json, ", "").replace(old, new))
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        read_run(tmp_path / "own.yaml").model()
 
 
 def test_a_python_file_may_give_plain_values(shell):

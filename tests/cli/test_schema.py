@@ -5,58 +5,20 @@ import re
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from ofasys.cli.document import Place, parsed
 from ofasys.cli.jsonschema import run_schema
 from ofasys.cli.schema import fields
 
 DOCS = Path(__file__).parents[2] / "docs"
-TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
-
-
-def is_type(value, name):
-    if name in ("integer", "number"):
-        kinds = int if name == "integer" else (int, float)
-        return isinstance(value, kinds) and not isinstance(value, bool)
-    return isinstance(value, TYPES[name])
-
-
-def problems(value, schema, root):
-    """What of JSON Schema the schema uses."""
-    if "$ref" in schema:
-        return problems(value, root["$defs"][schema["$ref"].rpartition("/")[2]], root)
-    if "anyOf" in schema:
-        tried = [problems(value, one, root) for one in schema["anyOf"]]
-        return [] if any(not found for found in tried) else tried[0]
-    if "enum" in schema and value not in schema["enum"]:
-        return [f"{value!r} is none of {schema['enum']}"]
-    if "const" in schema and value != schema["const"]:
-        return [f"{value!r} is not {schema['const']!r}"]
-    if "type" in schema and not is_type(value, schema["type"]):
-        return [f"{value!r} is no {schema['type']}"]
-    found = []
-    for word, wrong in (("minimum", lambda v, b: v < b), ("exclusiveMinimum", lambda v, b: v <= b)):
-        if word in schema and wrong(value, schema[word]):
-            found.append(f"{value!r}: {word} {schema[word]}")
-    if isinstance(value, dict):
-        found += [f"{name} is missing" for name in schema.get("required", ()) if name not in value]
-        for name, inner in value.items():
-            rest = schema.get("additionalProperties", True)
-            if name in schema.get("properties", {}):
-                found += problems(inner, schema["properties"][name], root)
-            elif rest is False:
-                found.append(f"{name} is not known")
-            elif isinstance(rest, dict):
-                found += problems(inner, rest, root)
-    if isinstance(value, list) and "items" in schema:
-        found += [problem for one in value for problem in problems(one, schema["items"], root)]
-    return found
 
 
 def told(text):
     root = json.loads(json.dumps(run_schema()))
     document = parsed(text, Place("run.yaml", Path.cwd()))
-    return problems(document.values, root, root)
+    Draft202012Validator.check_schema(root)
+    return [error.message for error in Draft202012Validator(root).iter_errors(document.values)]
 
 
 def page_files(page):

@@ -123,17 +123,21 @@ def test_no_frames(broken, frames, length, says):
 
 
 ADAPTORS = [
-    ("embed", lambda self, t: torch.zeros(2, 3, 32), r"gave float32 \(2, 3, 32\), of frames float32 .*; give a floating tensor \(2, 32\)"),
+    ("embed", lambda self, t: torch.zeros(2, 3, 32),
+     r"gave float32 \(2, 3, 32\), of frames float32 .*; give a floating tensor \(2, 32\)"),
     ("embed", lambda self, t: WaveAdaptor.embed(self, t)[:1], r"gave float32 \(1, 32\)"),
     ("embed", lambda self, t: WaveAdaptor.embed(self, t)[:, :5], r"gave float32 \(2, 5\)"),
     ("embed", lambda self, t: WaveAdaptor.embed(self, t).long(), r"gave int64 \(2, 32\)"),
     ("embed", lambda self, t: WaveAdaptor.embed(self, t).to("meta"), r"gave float32 \(2, 32\) on meta.* on cpu"),
     ("embed", lambda self, t: WaveAdaptor.embed(self, t).detach().numpy(), r"gave float32 \(2, 32\)"),
     ("embed", lambda self, t: None, "gave a NoneType, nothing"),
-    ("embed", lambda self, t: t["frames"] @ torch.zeros(7, 7), r"raised RuntimeError: .*, of frames float32 \(2, 1\); mend it"),
+    ("embed", lambda self, t: t["frames"] @ torch.zeros(7, 7),
+     r"raised RuntimeError: .*, of frames float32 \(2, 1\); mend it"),
     ("embed", lambda self, t: t["tokens"], r"raised KeyError: 'tokens', of frames float32"),
-    ("predict", lambda self, h, n, t: {"frames": h[:1, :1], "spread": h[:, :1]}, r"gave frames float32 \(1, 1\) for states float32 \(2, 32\); give a tensor \(2, ...\)"),
-    ("predict", lambda self, h, n, t: {"frames": h[:, :3], "spread": h[:, :1]}, r"gave frames float32 \(2, 3\) .*; give as many numbers as preprocess gives frames, float32 \(2, 1\)"),
+    ("predict", lambda self, h, n, t: {"frames": h[:1, :1], "spread": h[:, :1]},
+     r"gave frames float32 \(1, 1\) for states float32 \(2, 32\); give a tensor \(2, ...\)"),
+    ("predict", lambda self, h, n, t: {"frames": h[:, :3], "spread": h[:, :1]},
+     r"gave frames float32 \(2, 3\) .*; give as many numbers as preprocess gives frames, float32 \(2, 1\)"),
     ("predict", lambda self, h, n, t: h, r'gave float32 \(2, 32\) for states .*; give a dict with "frames"'),
     ("predict", lambda self, h, n, t: {"spread": h}, 'gave spread for states .*; give a dict with "frames"'),
     ("predict", lambda self, h, n, t: {"frames": [0.0, 0.0]}, "gave frames a list for states"),
@@ -177,12 +181,16 @@ def test_numbers_that_are_not_finite(broken):
     [
         ({"collate": lambda self, pieces: [p.tensors for p in pieces]}, SOURCE, "gave tensors a list for 2 values"),
         ({"collate": lambda self, pieces: {"frames": torch.zeros(2, 1)}}, SOURCE, "gave tensor 'frames' as float32"),
-        ({"collate": lambda self, pieces: {"frames": pieces[0].nothing}}, SOURCE, "raised AttributeError: .*, of 2 values"),
+        ({"collate": lambda self, pieces: {"frames": pieces[0].nothing}}, SOURCE,
+         "raised AttributeError: .*, of 2 values"),
         ({"postprocess": lambda self, made, context: made[5]}, TARGET, r"raised IndexError: .*, of float32 \(1, 2\)"),
-        ({"__init__": lambda self, options, symbols: options["nothing"]}, SOURCE, "raised KeyError: 'nothing'; mend it"),
+        ({"__init__": lambda self, options, symbols: options["nothing"]}, SOURCE,
+         "raised KeyError: 'nothing'; mend it"),
         ({"fit": staticmethod(lambda values, options, seed: next(values).nothing)}, SOURCE, "raised AttributeError"),
-        ({"fit": staticmethod(lambda values, options, seed: [3.0])}, SOURCE, "gave a list; give a dict of numpy arrays"),
-        ({"fit": staticmethod(lambda values, options, seed: {"unit": 3.0})}, SOURCE, "gave 'unit' as a float; give a numpy"),
+        ({"fit": staticmethod(lambda values, options, seed: [3.0])}, SOURCE,
+         "gave a list; give a dict of numpy arrays"),
+        ({"fit": staticmethod(lambda values, options, seed: {"unit": 3.0})}, SOURCE,
+         "gave 'unit' as a float; give a numpy"),
     ],
 )  # fmt: skip
 def test_other_methods_of_a_preprocessor(broken, methods, line, says):
@@ -207,7 +215,8 @@ def test_a_preprocessor_that_raises_its_own_errors_spoils_rows_only(broken):
     spec = broken(Scaled, preprocess=preprocess)
     with pytest.raises(AssertionError, match=r"bad input: 1.0 raises KeyError .*, not a DataError: Broken.preprocess"):
         check_modality(spec, **(GOOD | {"bad": [1.0]}))
-    says = rf"{told('preprocess')}raised KeyError: 'one', of 1.0 \(task 't', slot 'LEVEL:x', column 'x', sample 'train row 1'\)"
+    where = r"\(task 't', slot 'LEVEL:x', column 'x', sample 'train row 1'\)"
+    says = rf"{told('preprocess')}raised KeyError: 'one', of 1.0 {where}"
     with pytest.raises(DataError, match=says):
         run(spec, SOURCE)
 
@@ -291,11 +300,14 @@ def test_no_memory_is_no_fault_of_a_plug_in():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"item": lambda slot, options: None}, r"LEVEL:x: item= of its spec gave None; give Fixed, Free, OneOf or Drawn"),
-        ({"item": lambda slot, options: options["none"]}, r"LEVEL:x: item= of its spec raised KeyError: 'none'; mend it"),
+        ({"item": lambda slot, options: None},
+         r"LEVEL:x: item= of its spec gave None; give Fixed, Free, OneOf or Drawn"),
+        ({"item": lambda slot, options: options["none"]},
+         r"LEVEL:x: item= of its spec raised KeyError: 'none'; mend it"),
         ({"expected": lambda options: "1"}, r"\[LEVEL:x\]: expected= of its spec gave '1'; give a whole number"),
         ({"ranges": lambda options: ["a"]}, r"\[LEVEL:x\]: ranges= of its spec gave \['a'\]; give a dict"),
-        ({"check": lambda options: 1 / 0}, r"\[LEVEL:x\]: check= of its spec raised ZeroDivisionError: division by zero"),
+        ({"check": lambda options: 1 / 0},
+         r"\[LEVEL:x\]: check= of its spec raised ZeroDivisionError: division by zero"),
         ({"check": lambda options: True}, r"\[LEVEL:x\]: check= of its spec gave True; give a sentence, or None"),
     ],
 )  # fmt: skip

@@ -1,13 +1,22 @@
 """Contrast: the loss by hand, values of any length, and one batch over several processes."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from ofasys import GeneralistModel, OFASys, PlanError, Task, Trainer, plan
+from ofasys.criterion import CRITERIA
 from ofasys.criterion.contrast import Contrast, mean_of
+from ofasys.language import option
+from ofasys.modality import BUILT_IN
 from ofasys.parallel.join import joined
 from ofasys.parallel.sharing import sharing
-from ofasys.types import SlotPrediction, SlotTargets
+from ofasys.testing import check_criterion
+from ofasys.types import LossOutput, SlotPrediction, SlotTargets
+from tests.laws.test_accumulate import CONFIG
 from tests.parallel.processes import on_ranks
 
 D = 8
@@ -88,3 +97,70 @@ def test_two_processes_share_one_batch(cut):
         loss, grad = ended.value
         assert float(loss) == pytest.approx(float(whole.detach()), rel=1e-5)
         np.testing.assert_allclose(grad, made.project.weight.grad.numpy(), atol=1e-5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarginOptions:
+    margin: float = option(0.5, low=0, about="how far apart others are to be")
+
+
+class Margin(nn.Module):
+    """Hinge on the cosine of each left view and the right view beside its own."""
+
+    def __init__(self, options, width):
+        super().__init__()
+        self.margin = options["margin"]
+        self.project = nn.Linear(width, width)
+
+    def embed(self, seen):
+        return nn.functional.normalize(self.project(mean_of(seen.hidden, seen.targets.lengths)), dim=-1)
+
+    def forward(self, seen):
+        left, right = map(self.embed, seen)
+        own, other = (left * right).sum(1), (left * right.roll(1, 0)).sum(1)
+        return LossOutput((self.margin - own + other).clamp(min=0).sum())
+
+
+def weights_of(options, width):
+    return width * width + width
+
+
+MARGIN = replace(
+    CRITERIA["contrast"],
+    name="margin",
+    about="a margin between the own other view and one beside it",
+    load=f"{__name__}:Margin",
+    options=MarginOptions,
+    keyed=("margin",),
+    cost=weights_of,
+)
+
+
+def test_a_contrast_from_outside():
+    registry = BUILT_IN.with_(MARGIN)
+    line = "[IMAGE:img,size=16,patch=8,criterion=margin,margin=0.3|TEXT:cap,margin=0.3] ->"
+    made = plan(line, modalities=registry)
+    assert [slot.learned_by for slot in made.slots] == [MARGIN, MARGIN]
+    check_criterion(MARGIN, registry=registry)
+    rows = [{"img": np.full((16, 16, 3), 60 * i, np.uint8), "cap": "abcd"[i]} for i in range(4)]
+    task = Task("t", line, train=rows, modalities=registry, micro_batch_size=4)
+    model = GeneralistModel(config=CONFIG, text_pieces=300, modalities=registry)
+    Trainer(max_steps=2, live=False).fit(model=model, tasks=task)
+    found = OFASys(model).embed(line, rows)
+    assert {name: vectors.shape for name, vectors in found.items()} == {"img": (4, 32), "cap": (4, 32)}
+    assert list(model.criteria) == ["margin_0%2E3"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[IMAGE:i,criterion=margin|TEXT:t,margin=0.3] ->", "TEXT:t: both views .* the same margin; write margin=0.5"),
+        ("[IMAGE:i|TEXT:t,criterion=margin] ->", "both views of a contrast have one criterion, contrast at its first"),
+        ("[IMAGE:i,criterion=ctc|TEXT:t] ->", "leave out criterion=ctc, or name one of contrast, margin"),
+    ],
+)
+def test_views_that_would_be_learned_apart(line, said):
+    with pytest.raises(PlanError, match=said):
+        plan(line, modalities=BUILT_IN.with_(MARGIN))
+    with pytest.raises(PlanError, match=r"a view is learned by contrast; leave out criterion=ctc$"):
+        plan("[IMAGE:i,criterion=ctc|TEXT:t] ->", modalities=BUILT_IN)

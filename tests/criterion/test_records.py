@@ -14,12 +14,14 @@ import torch
 from ofasys import ConfigError, GeneralistModel, InstructionError, OFASys, PlanError, Task, Trainer, plan
 from ofasys.criterion import CRITERIA, Criterion
 from ofasys.criterion.cross_entropy import cross_entropy
-from ofasys.errors import PluginError
+from ofasys.criterion.regress import SquaredError as Squares
+from ofasys.errors import CheckpointError, PluginError
 from ofasys.flow import collate, preprocess
 from ofasys.generator import GENERATORS, Generator
 from ofasys.language import option
 from ofasys.modality import BUILT_IN
 from ofasys.modality import registry as room
+from ofasys.planner import to_json
 from tests.laws.test_accumulate import CONFIG
 
 HERE = __name__
@@ -44,6 +46,10 @@ def plain(*args, **named):
     return cross_entropy(*args, **named)
 
 
+class Own(Squares):
+    pass
+
+
 def odd(*args, **named):
     return 3.0
 
@@ -66,8 +72,8 @@ PLAIN = Criterion(name="plain", about="plain", kind="tokens", load=f"{HERE}:plai
 OWN = BUILT_IN.with_(FOCAL, PLAIN)
 
 
-def grown(line, registry=OWN, **settings):
-    task = Task("t", line, train=ROWS, modalities=registry, **settings)
+def grown(line, registry=OWN, rows=ROWS, **settings):
+    task = Task("t", line, train=rows, modalities=registry, **settings)
     model = GeneralistModel(config=CONFIG, text_pieces=300, modalities=registry)
     model.grow([(p, task.labels) for p in task.plans], task.texts, task.examples)
     return model, model.bind(task.plan, task.labels)
@@ -102,10 +108,38 @@ def test_it_trains_is_saved_and_wants_its_package(tmp_path):
     given = {"data": ROWS[0], "max_length": 4}
     answer = OFASys.from_pretrained(tmp_path, modalities=OWN).inference(line, **given).text
     assert answer == OFASys(model).inference(line, **given).text
-    with pytest.raises(InstructionError, match="gamma"):
-        OFASys.from_pretrained(tmp_path).inference(line, **given)
-    with pytest.raises(PlanError, match=r"no criterion 'focal' for TEXT as a target; .*cross_entropy"):
-        OFASys.from_pretrained(tmp_path).inference("[TEXT:q] -> [TEXT:a,criterion=focal]", **given)
+    bare = OFASys.from_pretrained(tmp_path)
+    assert bare.model.lacks == ["criterion focal of module tests"]
+    said = "the model was trained with criterion focal of module tests, which is not installed here: install it, or"
+    with pytest.raises(InstructionError, match="gamma") as refused:
+        bare.inference(line, **given)
+    assert said in str(refused.value)
+    with pytest.raises(PlanError, match=r"no criterion 'focal' for TEXT as a target; .*cross_entropy") as unplanned:
+        bare.inference("[TEXT:q] -> [TEXT:a,criterion=focal]", **given)
+    assert said in str(unplanned.value)
+    bare.save_pretrained(tmp_path / "again")
+    assert OFASys.from_pretrained(tmp_path / "again").model.lacks == bare.model.lacks
+    with pytest.raises(InstructionError, match="gama") as plain:
+        OFASys.from_pretrained(tmp_path, modalities=OWN).inference("[TEXT:q] -> [TEXT:a,gama=1]", **given)
+    assert "installed" not in str(plain.value)
+
+
+def test_weights_of_a_criterion_that_is_not_there_say_of_which_package(tmp_path):
+    own = replace(CRITERIA["mse"], name="own", load=f"{HERE}:Own")
+    model, _ = grown("[TEXT:q] -> [NUMBER:n,criterion=own]", BUILT_IN.with_(own), rows=[{"q": "x", "n": 1.0}] * 2)
+    OFASys(model).save_pretrained(tmp_path / "model")
+    assert not OFASys.from_pretrained(tmp_path / "model", modalities=BUILT_IN.with_(own)).model.lacks
+    said = "the saved model has weights of criterion 'own' of module tests, which is not installed; install its plug-in"
+    with pytest.raises(CheckpointError, match=said):
+        OFASys.from_pretrained(tmp_path / "model")
+
+
+def test_a_plan_says_what_is_of_another_package():
+    said = str(plan("[TEXT:q] -> [TEXT:a,criterion=focal]", modalities=OWN))
+    assert "    package     module tests: criterion focal\n" in said
+    assert "package" not in str(plan("[TEXT:q] -> [TEXT:a]", modalities=OWN))
+    found = to_json(plan("[TEXT:q] -> [TEXT:a,criterion=focal]", modalities=OWN), registry=OWN)
+    assert found["packages"] == {"a": {"module tests": ["criterion focal"]}}
 
 
 def test_plans_of_outside_criteria_are_values():
@@ -163,7 +197,7 @@ def test_what_cannot_be_imported_is_refused_when_a_model_grows(load):
 
 def test_a_return_value_that_is_none_is_refused_at_the_first_step():
     registry = BUILT_IN.with_(replace(PLAIN, name="odd", load=f"{HERE}:odd"))
-    with pytest.raises(PluginError, match=r"criterion 'odd' .* gave float for 27 tokens; give \(the weighted sum"):
+    with pytest.raises(PluginError, match=r"criterion 'odd' .* gave a float for 27 tokens; give the weighted sum"):
         loss("[TEXT:q] -> [TEXT:a,criterion=odd]", registry=registry)
 
 

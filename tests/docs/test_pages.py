@@ -23,6 +23,10 @@ SLOW = {
     "add-a-modality.md",
     "add-a-criterion.md",
     "add-a-generator.md",
+    "add-a-page.md",
+    "add-a-metric.md",
+    "add-a-schedule.md",
+    "add-an-attribute.md",
     "add-an-engine.md",
     "add-a-pattern.md",
     "reports.md",
@@ -58,13 +62,21 @@ def _one_thread():
 )
 def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
     pages.run(page)
 
 
 @pytest.mark.parametrize(
     ("page", "file"),
-    [("add-a-criterion.md", "focal.py"), ("add-a-generator.md", "bayes.py"), ("add-an-engine.md", "recurrent.py")],
+    [
+        ("add-a-criterion.md", "focal.py"),
+        ("add-a-generator.md", "bayes.py"),
+        ("add-a-metric.md", "overlap.py"),
+        ("add-a-schedule.md", "blocks.py"),
+        ("add-an-attribute.md", "pinball.py"),
+        ("add-an-engine.md", "recurrent.py"),
+    ],
 )
 def test_a_page_shows_the_file_it_speaks_of(page, file):
     code = (ROOT / "docs" / "examples" / file).read_text().partition("\n\n")[2]

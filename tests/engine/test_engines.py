@@ -339,7 +339,8 @@ def changed(files: dict[str, bytes], **values: Any) -> dict[str, bytes]:
 
 def test_a_model_whose_engine_is_not_there_is_told(files: dict[str, dict[str, bytes]]) -> None:
     with pytest.raises(
-        CheckpointError, match="here: the saved model has engine 'causal', which is not installed; known"
+        CheckpointError,
+        match="here: the saved model has engine 'causal' of module tests, which is not installed; known",
     ):
         model_of(files["causal"], "here")
     model, _ = model_of(files["causal"], "here", BUILT_IN.with_(CAUSAL))

@@ -37,6 +37,7 @@ def test_there_are_288_boards_of_four():
 
 def test_boards_without_a_solution():
     assert solve([[1, 1, 0, 0], [0] * 4, [0] * 4, [0] * 4]) == []
+    assert solve([[9, 0, 0, 0], [0] * 4, [0] * 4, [0] * 4]) == []
     with pytest.raises(ValueError, match="a board of 5 rows is no sudoku"):
         solve([[0] * 5] * 5)
     with pytest.raises(ValueError, match="different puzzles of size 4 with 16 givens"):

@@ -96,17 +96,29 @@ def test_filled(read, text, values, named, data):
     ("text", "values", "named", "message"),
     [
         (CAPTION, (), {}, "no value was given (slot '[IMAGE:img]', column 'img'); expected a value for each of img"),
-        (CAPTION, (), {"cap": "c"}, "no value was given (slot '[IMAGE:img]', column 'img'); expected a value for each of img"),
-        (PROMPT, ("a",), {}, "no value was given (slot '[TEXT:sent2,no_loss]', column 'sent2'); expected a value for each of sent1, sent2"),
+        (CAPTION, (), {"cap": "c"},
+         "no value was given (slot '[IMAGE:img]', column 'img'); expected a value for each of img"),
+        (PROMPT, ("a",), {},
+         "no value was given (slot '[TEXT:sent2,no_loss]', column 'sent2'); expected a value for each of sent1, sent2"),
         (CAPTION, (1, 2, 3), {}, "3 values were given; expected at most 2, one for each of [IMAGE:img], [TEXT:cap]"),
-        (CAPTION, ("i",), {"img": "j"}, "two values were given, one by position and one by name (slot '[IMAGE:img]', column 'img')"),
+        (CAPTION, ("i",), {"img": "j"},
+         "two values were given, one by position and one by name (slot '[IMAGE:img]', column 'img')"),
         (CAPTION, ("i",), {"imgs": "j"}, "no slot is called 'imgs'; expected did you mean img? one of img, cap"),
-        (DETECT, ("i", []), {"box": []}, "two values were given, one by position and one by name (slot '( [BOX] [TEXT] )*', column 'box')"),
-        (DETECT, ("i",), {"box": [], "box_text": []}, "two values were given: one in 'box' and one in 'box_text' (slot '( [BOX] [TEXT] )*', column 'box')"),
-        (DETECT, ("i", "b"), {}, "str is not a list (slot '( [BOX] [TEXT] )*', column 'box_text'); expected a list, a value per round of the repetition"),
-        (DETECT, ("i", [("b", "t"), "bt"]), {}, "round 1 of the list does not hold 2 values (slot '( [BOX] [TEXT] )*', column 'box_text'); expected a list of tuples (box, text)"),
-        (NAMED, ("i", ["b"], ["t", "u"]), {}, "2 values, and 1 in 'box' (slot '[TEXT:label]', column 'label'); expected lists of one length, a value per round of the repetition"),
-        (NAMED, ("i", 3, ["t"]), {}, "int is not a list (slot '[BOX:box]', column 'box'); expected a list, a value per round of the repetition"),
+        (DETECT, ("i", []), {"box": []},
+         "two values were given, one by position and one by name (slot '( [BOX] [TEXT] )*', column 'box')"),
+        (DETECT, ("i",), {"box": [], "box_text": []},
+         "two values were given: one in 'box' and one in 'box_text' (slot '( [BOX] [TEXT] )*', column 'box')"),
+        (DETECT, ("i", "b"), {},
+         "str is not a list (slot '( [BOX] [TEXT] )*', column 'box_text'); expected a list, a value per round of the "
+         "repetition"),
+        (DETECT, ("i", [("b", "t"), "bt"]), {},
+         "round 1 of the list does not hold 2 values (slot '( [BOX] [TEXT] )*', column 'box_text'); expected a list of "
+         "tuples (box, text)"),
+        (NAMED, ("i", ["b"], ["t", "u"]), {},
+         "2 values, and 1 in 'box' (slot '[TEXT:label]', column 'label'); expected lists of one length, a value per "
+         "round of the repetition"),
+        (NAMED, ("i", 3, ["t"]), {},
+         "int is not a list (slot '[BOX:box]', column 'box'); expected a list, a value per round of the repetition"),
     ],
 )  # fmt: skip
 def test_wrongly_filled(read, text, values, named, message):

@@ -148,7 +148,7 @@ def test_what_cannot_stand_in_a_pattern_is_refused_when_it_is_planned(line, mess
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", [CHOICE, MAYBE])
 def test_the_examples_keep_their_contract(pattern):
-    assert str(check_pattern(pattern)).startswith(f"{pattern.name} keeps its contract")
+    assert str(check_pattern(pattern)).startswith(f"pattern {pattern.name} keeps its contract")
 
 
 @pytest.mark.parametrize(

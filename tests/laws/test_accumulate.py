@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -170,3 +172,41 @@ def test_every_criterion_is_under_law() -> None:
     """A contrast tells each sample from its neighbours, and a reward draws answers of its own: no parts of a whole."""
     judged = {"cross_entropy", "frames", "diffusion", "ctc", "classify", "gaussian", "mse", "huber"}
     assert judged | {"contrast", "reward"} == set(CRITERIA)
+
+
+def too_small(monkeypatch: pytest.MonkeyPatch, rows: int) -> list[int]:
+    """A memory that holds batches of so many rows; the sizes that were tried."""
+    forward, tried = GeneralistModel.forward, list[int]()
+
+    def limited(self: GeneralistModel, program: Any, batch: Any, *rest: Any) -> Any:
+        nonlocal tried
+        tried += [batch.size] if self.training else []  # and not where it is asked what it has learned
+        if batch.size > rows:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {batch.size} GiB.")
+        return forward(self, program, batch, *rest)
+
+    monkeypatch.setattr(GeneralistModel, "forward", limited)
+    return tried
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_pieces_for_a_small_memory_add_up_to_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = gradient(monkeypatch, task(LINES[name], 4))
+    for rows, sizes in ((2, [4, 2, 2]), (1, [4, 2, 1, 1, 1, 1])):
+        with monkeypatch.context() as patched:
+            tried = too_small(patched, rows)
+            assert alike(whole, gradient(patched, task(LINES[name], 4)))
+            assert tried == sizes
+
+
+def test_what_was_added_up_before_the_memory_was_full_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first micro-batch fits, and the second does not: it alone is halved, and both count once."""
+
+    def tasks() -> list[Task]:
+        short = Task("short", LINES["cross_entropy"], train=ROWS, micro_batch_size=2, shuffle=False, buckets=False)
+        return [short, task(LINES["two slots"], 4)]
+
+    whole = gradient(monkeypatch, tasks(), schedule="accumulate")
+    tried = too_small(monkeypatch, 2)
+    assert alike(whole, gradient(monkeypatch, tasks(), schedule="accumulate"))
+    assert tried == [2, 4, 2, 2, 2]

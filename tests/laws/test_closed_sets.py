@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from ofasys import GeneralistModel, OFASys, Task
 from ofasys.flow import parse, plan
 from ofasys.train.evaluate import evaluate_task
+from tests.engine.causal import CAUSAL, CausalConfig
 
 SETS = {
     "prefixes": ["cat", "cat dog", "cat dog mouse", "c", "ca", "dog"],
@@ -37,9 +39,17 @@ WAYS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.fixture(scope="module", params=["transformer", "causal"])
+def new(request: pytest.FixtureRequest, tiny: Any) -> Callable[[], GeneralistModel]:
+    """Makes a model: with the engine that opens on states of a source, and with one that opens on its stream."""
+    causal: dict[str, Any] = {"engine": CAUSAL, "config": CausalConfig(max_positions=256)}
+    own = {"transformer": {"config": tiny.CONFIG}, "causal": causal}[request.param]
+    return lambda: GeneralistModel(text_pieces=300, **own)
+
+
 @pytest.fixture(scope="module")
-def served(tiny: Any) -> OFASys:
-    model = GeneralistModel(config=tiny.CONFIG, text_pieces=300)
+def served(new: Callable[[], GeneralistModel]) -> OFASys:
+    model = new()
     plans = [(plan(parse(line)), {"y": labels}) for line in [*ENDING, *GOING_ON] for labels in SETS.values()]
     model.grow(plans, lambda: [*SETS["prefixes"], *SETS["short and long"], "what it is"])
     with torch.no_grad():  # first values say almost the same of all labels
@@ -117,9 +127,9 @@ def test_reading_few_of_many_answers_makes_few(served: OFASys) -> None:
 @pytest.mark.parametrize(
     "line", ["[TEXT:t] -> [AUDIO:a,no_loss] is [CATEGORY:y]", "-> [AUDIO:a,no_loss] is [TEXT:u,no_loss] [CATEGORY:y]"]
 )
-def test_after_a_value_that_is_no_tokens(tiny: Any, line: str) -> None:
+def test_after_a_value_that_is_no_tokens(new: Callable[[], GeneralistModel], line: str) -> None:
     """What is given before the label is of another length in each row."""
-    model = GeneralistModel(config=tiny.CONFIG, text_pieces=300)
+    model = new()
     model.grow([(plan(parse(line)), {"y": SETS["prefixes"]})], lambda: ["what it is"])
     served = OFASys(model)
     sound = np.random.default_rng(0).normal(size=2400).astype(np.float32) / 10

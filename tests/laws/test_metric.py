@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from ofasys.metric import METRICS, bleu, cer, chrf, cider, exact_match, rouge_l, wer
 from ofasys.metric.word import pieces, words
 
-SCRIPTS = "aZé ñß e\u0301 किताबढ़ مَكَ שָׁ ที่นี่ ខ្មែ 猫犬が か\u3099 한글 ёЙ Ωά 9٣ '-.,!?\u2019\u00a0\u3000\u200b\u200c\n\U00020bb7👍🏽\ufe0f"
+SCRIPTS = (
+    "aZé ñß e\u0301 किताबढ़ مَكَ שָׁ ที่นี่ ខ្មែ 猫犬が か\u3099 한글 "
+    "ёЙ Ωά 9٣ '-.,!?\u2019\u00a0\u3000\u200b\u200c\n\U00020bb7👍🏽\ufe0f"
+)
 texts = st.text(st.sampled_from(SCRIPTS) | st.characters(exclude_categories=("Cs",)), max_size=24)
 english = st.text("abc dE.F',9-_ ", max_size=24)
 values: st.SearchStrategy[Any] = st.recursive(

@@ -11,48 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ofasys import GeneralistModel, Task, Trainer
+from ofasys.testing.questions import questions
 from ofasys.train import steps as room
 from tests.laws.test_accumulate import CONFIG, LINES, ROWS
-
-# What brings a number to Python, or gives a tensor whose shape depends on numbers. `numpy` is not among them: of a
-# tensor on a GPU it is an error.
-ASKS = {"item", "tolist", "cpu", "__bool__", "__int__", "__float__", "__index__", "__len__ of values"}
-SHAPED = {"aten::_local_scalar_dense", "aten::nonzero", "aten::_unique2", "aten::unique_dim", "aten::bincount"}
-SHAPED |= {"aten::masked_select", "aten::equal", "aten::is_nonzero", "aten::unique_consecutive"}
-
-
-class Functions(TorchFunctionMode):
-    def __init__(self, found: Counter[str]) -> None:
-        super().__init__()
-        self.found = found
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(function, "__name__", "")
-        if name in ASKS:
-            self.found[name] += 1
-        return function(*args, **(kwargs or {}))
-
-
-class Operations(TorchDispatchMode):
-    def __init__(self, found: Counter[str]) -> None:
-        super().__init__()
-        self.found = found
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = function._schema.name
-        masks = (
-            [index for index in args[1] if index is not None]
-            if name.startswith("aten::index") and len(args) > 1 and isinstance(args[1], (list, tuple))
-            else []
-        )
-        unsized = name == "aten::repeat_interleave" and not (kwargs or {}).get("output_size")
-        if name in SHAPED or unsized or any(getattr(mask, "dtype", None) == torch.bool for mask in masks):
-            self.found[name] += 1
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.fixture
@@ -63,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         step = getattr(room.Steps, name)
 
         def counted(*args: Any, _step: Any = step, **given: Any) -> Any:
-            with Functions(found), Operations(found):
+            with questions(found):
                 return _step(*args, **given)
 
         monkeypatch.setattr(room.Steps, name, counted)
@@ -72,7 +35,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 OWN = LINES | {
     "contrast": "[IMAGE:img|TEXT:q] ->",
-    "pictures": "[IMAGE:img,size=16,patch=8,adaptor=resnet] [NUMBER:n] -> [CATEGORY:kind] [CATEGORY:q,adaptor=head] [TEXT:b]",
+    "pictures": "[IMAGE:img,size=16,patch=8,adaptor=resnet] [NUMBER:n] -> [CATEGORY:kind] [CATEGORY:q,adaptor=head] "
+    "[TEXT:b]",
     "smoothed": "[TEXT:q] -> [TEXT:a]",
     "negative": "[TEXT:q] -> [MOTION:m,fps=10,frames=12,drop=0.5]",
 }

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ofasys.errors import ConfigError
 from ofasys.task.order import Order, permute
 
 
@@ -86,3 +87,61 @@ def test_each_epoch_is_shuffled_anew_and_tasks_differ():
         assert len(set(epochs)) == 5
         assert pairs(order, range(8)) != pairs(Order(64, 8, 0, "b", lengths=lengths), range(8))
         assert pairs(order, range(8)) != pairs(Order(64, 8, 1, "a", lengths=lengths), range(8))
+
+
+# --- batches of as many tokens ----------------------------------------------------------------------------------------
+
+
+@given(
+    costs=st.lists(st.integers(1, 500), min_size=1, max_size=300),
+    size=st.integers(1, 9),
+    seed=st.integers(0, 3),
+    sort=st.booleans(),
+    shuffle=st.booleans(),
+)
+def test_batches_by_cost_draw_each_row_once_an_epoch(costs, size, seed, sort, shuffle):
+    """Over as many batches as there would be of as many rows; at once, however far, and however they are asked for."""
+    n = len(costs)
+    given_lengths = costs if sort and shuffle else None
+
+    def order():
+        return Order(n, size, seed, "t", shuffle, given_lengths, window=4, costs=costs)
+
+    count = -(-3 * n // size)
+    made = list(map(order().batch, range(count)))
+    drawn = [(e, row) for epochs, rows in made for e, row in zip(epochs.tolist(), rows.tolist(), strict=True)]
+    for epoch in range(3):
+        assert sorted(row for e, row in drawn if e == epoch) == list(range(n))
+    assert all(len(rows) >= 1 for _, rows in made)
+    for k in reversed(range(0, count, 5)):
+        epochs, rows = order().batch(k)
+        assert (epochs.tolist(), rows.tolist()) == (made[k][0].tolist(), made[k][1].tolist())
+
+
+@given(costs=st.lists(st.integers(1, 500), min_size=40, max_size=300), size=st.integers(1, 9))
+def test_a_batch_by_cost_holds_its_share_but_for_a_row(costs, size):
+    costs = costs[: len(costs) // size * size]
+    order = Order(len(costs), size, 0, "t", lengths=costs, window=10**6, costs=costs)
+    count = len(costs) // size
+    share = sum(costs) / count
+    for k in range(count):
+        held = [costs[row] for row in order.batch(k)[1]]
+        assert len(held) == 1 or sum(held) <= share + max(held)
+    if max(costs) <= share:  # else a row that is a batch of its own leaves others less
+        assert all(sum(costs[r] for r in order.batch(k)[1]) >= share - max(costs) for k in range(count))
+
+
+def test_rows_that_cost_the_same_are_cut_as_without_costs():
+    plain = Order(100, 8, 0, "t", lengths=[5] * 100)
+    counted = Order(100, 8, 0, "t", lengths=[5] * 100, costs=[7] * 100)
+    assert all(plain.batch(k)[1].tolist() == counted.batch(k)[1].tolist() for k in range(40))
+
+
+def test_without_shuffling_the_order_is_kept():
+    costs = [1 + i % 7 for i in range(60)]
+    order = Order(60, 5, 0, "t", shuffle=False, costs=costs)
+    batches = [order.batch(k)[1].tolist() for k in range(12)]
+    assert [row for batch in batches for row in batch] == list(range(60))
+    assert len({len(batch) for batch in batches}) > 1
+    with pytest.raises(ConfigError, match="60 rows and costs of shape"):
+        Order(60, 5, 0, "t", costs=costs[1:])

@@ -28,7 +28,8 @@ import json, sys
 from ofasys import plan
 plans = [plan(text, settings=settings) for text, settings in json.load(sys.stdin)]
 [str(p) for p in plans]
-print(json.dumps([[p.fingerprint for p in plans], sorted(m for m in sys.modules if m in ("torch", "PIL", "tokenizers"))]))
+loaded = sorted(m for m in sys.modules if m in ("torch", "PIL", "tokenizers"))
+print(json.dumps([[p.fingerprint for p in plans], loaded]))
 """
 
 

@@ -18,7 +18,8 @@ from ofasys.metric.sql_process import Refused, Result, open_read_only, run
 pytestmark = pytest.mark.slow
 
 CARS = """CREATE TABLE cars(id INTEGER PRIMARY KEY, name TEXT, price REAL, photo BLOB);
-INSERT INTO cars VALUES (1, 'Fiat', 1.5, x'00'), (2, 'Kia', 2.5, NULL), (3, 'Seat', NULL, NULL), (4, 'Fiat', 3.5, NULL)"""
+INSERT INTO cars VALUES
+(1, 'Fiat', 1.5, x'00'), (2, 'Kia', 2.5, NULL), (3, 'Seat', NULL, NULL), (4, 'Fiat', 3.5, NULL)"""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,10 @@ def test_results_are_compared(cars, prediction, truth, right):
     assert score(prediction, truth, cars) == right
 
 
-ORDERS = "CREATE TABLE o(id INT, day INT, sum REAL); INSERT INTO o VALUES (10000001, 20240131, 1e7), (10000002, 20240201, 1e7 + 1)"
+ORDERS = (
+    "CREATE TABLE o(id INT, day INT, sum REAL); "
+    "INSERT INTO o VALUES (10000001, 20240131, 1e7), (10000002, 20240201, 1e7 + 1)"
+)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +350,9 @@ def test_what_is_not_run_to_its_end(cars, sql, says):
     assert execution_accuracy([sql], [("SELECT 1", cars)]) == {"execution_accuracy": 0, "executable": 0}
 
 
-@pytest.mark.parametrize("sql", [ENDLESS + "SELECT count(*) FROM t", "SELECT count(*) FROM " + ", ".join(f"cars c{i}" for i in range(16))])  # fmt: skip
+@pytest.mark.parametrize("sql",
+    [ENDLESS + "SELECT count(*) FROM t",
+     "SELECT count(*) FROM " + ", ".join(f"cars c{i}" for i in range(16))])  # fmt: skip
 def test_work_is_counted(cars, sql):
     connection = open_read_only(cars)
     with pytest.raises(Refused, match="it does not end in time"):
@@ -372,7 +378,7 @@ def test_limits_are_those_of_the_query_alone(cars):
 
 # --- the process -----------------------------------------------------------------------------------------------------
 
-SLOW = "SELECT count(*) FROM cars a, cars b, cars c, cars d, cars e, cars f, cars g, cars h, cars i, cars j, cars k, cars l, cars m, cars n, cars o, cars p"
+SLOW = f"SELECT count(*) FROM {', '.join(f'cars {name}' for name in 'abcdefghijklmnop')}"
 
 
 def test_a_query_that_nothing_else_ends_is_ended_by_the_clock(cars):
@@ -389,6 +395,20 @@ def test_a_process_that_somebody_else_ended_is_begun_anew(cars):
         number = reader.open(cars)
         reader.process.kill()
         assert reader.run(number, "SELECT count(*) FROM cars", 10_000, 10).rows == ((4,),)
+
+
+def test_a_relative_path_starts_in_the_folder_of_who_asks(cars, monkeypatch, tmp_path_factory):
+    with SqlReader() as reader:
+        reader.open(cars)  # its process is begun
+        monkeypatch.chdir(cars.parent)
+        number = reader.open(cars.name)
+        monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        reader.process.kill()
+        assert reader.run(number, "SELECT count(*) FROM cars", 10_000, 10).rows == ((4,),), (
+            "it is the same when begun anew"
+        )
+        with pytest.raises(DataError, match="no file"):
+            reader.open(cars.name)
 
 
 def test_values_are_those_of_sqlite(cars):

@@ -18,7 +18,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 DOCUMENTED = {
     "caption": "[IMAGE:img] what does the image describe? -> [TEXT:cap]",
     "entailment": "can text1 [TEXT:sent1] imply text2 [TEXT:sent2]? -> [TEXT:label,closed_set]",
-    "entailment_prompted": "-> can text1 [TEXT:sent1,no_loss] imply text2 [TEXT:sent2,no_loss]? [TEXT:label,closed_set]",
+    "entailment_prompted": "-> can text1 [TEXT:sent1,no_loss] imply text2 [TEXT:sent2,no_loss]? "
+    "[TEXT:label,closed_set]",
     "detection_unnamed": "[IMAGE:img] detect the objects in the image. -> [[BOUNDING_BOX] [TEXT]]*",
     "region_unnamed": "[IMAGE] what does the region describe in the image? region: [BOUNDING_BOX] -> [TEXT]",
     "infilling": 'what is the complete text of " [TEXT:sentence,mask_ratio=0.3] "? -> [TEXT:sentence]',
@@ -45,7 +46,8 @@ DOCUMENTED = {
     "motion_caption": "[MOTION:m] what does the person do? -> [TEXT:cap]",
     "table_question": "[STRUCT:table] [TEXT:question] -> [TEXT:answer]",
     "text_to_sql": "[STRUCT:db,preprocess=database] [TEXT:question] -> [TEXT:sql]",
-    "sudoku": "[STRUCT:puzzle,preprocess=grid,rows=9,columns=9] solve it -> [STRUCT:solution,preprocess=grid,rows=9,columns=9]",
+    "sudoku": "[STRUCT:puzzle,preprocess=grid,rows=9,columns=9] solve it -> "
+    "[STRUCT:solution,preprocess=grid,rows=9,columns=9]",
     "alignment_with_phones": "[AUDIO:wav,criterion=ctc,ctc_target=p] -> [PHONE:p,inventory=ipa]",
     "contrast_nested": "[[AUDIO:wav]|[TEXT:text]] ->",
     "number": "[CATEGORY:kind] of [NUMBER:size,lo=0] -> [TEXT:verdict] for [NUMBER:price,scale=log]",

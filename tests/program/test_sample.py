@@ -15,7 +15,9 @@ def read(tiny, name, row, **more):
 
 BAD = [
     # name, change of the first row, what the error says
-    ("caption", {"img": ...}, r"the column is missing \(slot 'IMAGE:img', column 'img', sample 'row 3'\); expected a column 'img'; the row has cap"),
+    ("caption", {"img": ...},
+     r"the column is missing \(slot 'IMAGE:img', column 'img', sample 'row 3'\); expected a column 'img'; the row has "
+     r"cap"),
     ("caption", {"cap": ...}, r"the column is missing \(slot 'TEXT:cap', column 'cap'.*the row has img"),
     ("caption", {"img": None}, r"the value is missing \(None\) \(slot 'IMAGE:img'.*expected a value of kind image"),
     ("caption", {"cap": None}, r"the value is missing \(None\) \(slot 'TEXT:cap'"),
@@ -23,7 +25,8 @@ BAD = [
     ("caption", {"cap": 3j}, r"got complex 3j \(slot 'TEXT:cap'.*expected a str"),
     ("caption", {"img": 3}, r"got int '3' \(slot 'IMAGE:img'"),
     ("caption", {"img": b"x"}, r"no picture that can be read.*slot 'IMAGE:img'"),
-    ("entail", {"label": "perhaps"}, r"'perhaps' is not in the closed set of 3 \(slot 'TEXT:label'.*'yes', 'no', 'not sure'"),
+    ("entail", {"label": "perhaps"},
+     r"'perhaps' is not in the closed set of 3 \(slot 'TEXT:label'.*'yes', 'no', 'not sure'"),
     ("entail", {"label": 1}, r"label '1' is not in the closed set of 3 \(slot 'TEXT:label'"),
     ("entail", {"label": 1.5}, r"got float '1.5' \(slot 'TEXT:label'"),
     ("prompted", {"sent1": ...}, r"the column is missing \(slot 'TEXT:sent1'"),
@@ -40,7 +43,8 @@ BAD = [
     ("detect", {"name": ["cat"]}, r"1 values, and 2 in 'box'.*column 'name'.*lists of one length"),
     ("detect", {"name": ["cat", b"5"]}, r"got bytes b'5' \(slot 'TEXT:name'"),
     ("detect", {"name": ["cat", None]}, r"TEXT:name"),
-    ("bare", {"box_text": [([1, 2, 20, 25], "cat"), ([0, 0, 4, 3],)]}, r"round 1 of the list does not hold 2 values.*column 'box_text'"),
+    ("bare", {"box_text": [([1, 2, 20, 25], "cat"), ([0, 0, 4, 3],)]},
+     r"round 1 of the list does not hold 2 values.*column 'box_text'"),
     ("bare", {"box_text": ["ab"]}, r"round 0 of the list does not hold 2 values"),
     ("bare", {"box_text": "ab"}, r"str is not a list"),
     ("bare", {"box_text": ...}, r"the column is missing.*column 'box'"),

@@ -6,6 +6,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -104,9 +105,13 @@ def test_a_run_and_its_tasks(run, tmp_path):
 
 
 def test_the_headline_stands_beside_the_trivial_answer(run, tmp_path):
-    page = write_report(run, [label()], names=["label"], out=tmp_path / "p.html").read_text(encoding="utf8")
+    red = label(train=[label().source("train")[0]] * 12)
+    page = write_report(run, [red], names=["label"], out=tmp_path / "p.html").read_text(encoding="utf8")
     figures = json.loads([line for line in (run / "metrics.jsonl").read_text().splitlines() if '"valid"' in line][-2])
-    row = re.search(r"<tr><td>label</td><td>accuracy</td><td><b>([\d.]+)</b></td><td>([\d.]+)</td><td>6</td>", page)
+    row = re.search(
+        r"<tr><td>label</td><td>accuracy</td><td><b>([\d.]+)</b></td><td>([\d.]+)</td><td>6</td><td>valid</td><td>(.*?)</td>",
+        page,
+    )
     best = History.of(run).checkpoint("best")
     own = next(
         line
@@ -115,7 +120,8 @@ def test_the_headline_stands_beside_the_trivial_answer(run, tmp_path):
     )
     assert figures["kind"] == "valid"
     assert float(row[1]) == pytest.approx(own["accuracy"], abs=1e-4)
-    assert float(row[2]) == pytest.approx(2 / 6, abs=1e-4)  # six rows of four colours, in turn
+    assert float(row[2]) == pytest.approx(2 / 6, abs=1e-4)  # of six rows of four colours, in turn
+    assert row[3] == "most frequent"
 
 
 def test_without_rows_it_says_so(run, tmp_path):
@@ -295,8 +301,52 @@ def test_many_labels_are_bounded():
     assert "1 of 1 a answered as (no answer)" in one
 
 
+def answers_of(values, n=1):
+    """Kind -> n trivial answers of one column."""
+    found = trivial_answers([{"x": value} for value in values], ["x"], n, Random(0))
+    return {kind: [answer["x"] for answer in answers] for kind, answers in found.items()}
+
+
+def test_a_trivial_answer_of_pictures_is_their_mean_and_of_sounds_one_of_them():
+    black, white = (Image.new("RGB", (2, 2), colour) for colour in ("black", "white"))
+    (mean,) = answers_of([black, white])["mean"]
+    assert mean.getpixel((0, 0)) == (128, 128, 128)
+    assert set(answers_of([np.zeros(3)])) == {"random"}
+
+
+def test_a_random_answer_is_a_row_and_the_same_for_a_seed():
+    seen = [{"box": [float(i)], "label": str(i)} for i in range(9)]
+    first, again = (trivial_answers(seen, ["box", "label"], 20, Random(3))["random"] for _ in range(2))
+    assert first == again
+    assert len({answer["label"] for answer in first}) > 3
+    assert all(answer in seen for answer in first)
+
+
+def test_a_column_without_a_mean_has_its_most_frequent_value_beside_the_mean_of_others():
+    seen = [{"size": 1.0, "label": "a"}, {"size": 2.0, "label": "b"}, {"size": 6.0, "label": "b"}]
+    found = trivial_answers(seen, ["size", "label"], 1, Random(0))
+    assert found["mean"] == [{"size": 3.0, "label": "b"}]
+    assert found["most frequent"] == [{"size": 1.0, "label": "b"}]
+
+
+def test_a_repetition_has_the_commonest_number_of_turns_each_its_own():
+    seen = [
+        {"box": [[0.0, 2.0], [4.0, 4.0]], "label": ["a", "b"]},
+        {"box": [[2.0, 4.0], [6.0, 8.0]], "label": ["a", "c"]},
+        {"box": [[4.0, 6.0], [8.0, 12.0]], "label": ["d", "c"]},
+        {"box": [[50.0, 50.0]], "label": ["e"]},
+    ]
+    found = trivial_answers(seen, ["box", "label"], 1, Random(0), ["box", "label"])
+    assert found["mean"] == [{"box": [[2.0, 4.0], [6.0, 8.0]], "label": ["a", "c"]}]
+    assert found["most frequent"] == [{"box": [[0.0, 2.0], [4.0, 4.0]], "label": ["a", "c"]}]
+    none = trivial_answers([{"x": []}, {"x": []}, {"x": ["a"]}], ["x"], 1, Random(0), ["x"])
+    assert none["most frequent"] == [{"x": []}]
+
+
 def test_trivial_answers_of_numbers():
-    assert trivial_answers([1.0, 2.0, 2.0], 2, 0)["most frequent"] == [2.0, 2.0]
-    assert trivial_answers([1.0, 3.0], 1, 0)["mean"] == [2.0]
-    assert "mean" not in trivial_answers([True, False], 1, 0)
-    assert trivial_answers([[0.0, 1.0], [2.0, 3.0]], 1, 0)["mean"] == [[1.0, 2.0]]
+    assert answers_of(["a", "b", "b"], n=2)["most frequent"] == ["b", "b"]
+    assert answers_of([1.0, 2.0, 2.0], n=2)["most frequent"] == [2.0, 2.0]
+    assert answers_of([1.0, 3.0])["mean"] == [2.0]
+    assert "mean" not in answers_of([True, False])
+    assert answers_of([[0.0, 1.0], [2.0, 3.0]])["mean"] == [[1.0, 2.0]]
+    assert answers_of([[[1, 2]], [[3, 4]], [[1, 2]]])["most frequent"] == [[[1, 2]]]

@@ -3,8 +3,11 @@
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import sys
+import threading
+from multiprocessing import connection
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +19,10 @@ from PIL import Image
 from ofasys import DataError, Task, Trainer, flow
 from ofasys.errors import LoadingError
 from ofasys.task import loader
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, deliveries
 from ofasys.task.source import fingerprint, open_source
 from ofasys.task.survey import Survey
+from ofasys.task.ticket import Ticket
 from tests.train import tiny
 
 LINE = "say [TEXT:a] -> [TEXT:b]"
@@ -313,6 +317,81 @@ def test_a_worker_that_dies_ends_a_run(deed, message):
     with pytest.raises(LoadingError, match=message):
         list(deliveries(assembled(task), _tickets(100), 2))
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("where", ["main", "thread"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_worker_that_is_killed_while_it_hands_over_a_batch_ends_a_run(monkeypatch, share, where):
+    """It leaves some of its message in the queue, and the queue locked for the other worker."""
+    here, sent, send = os.getpid(), [], connection.Connection._send
+
+    def killed(self, sending, write=os.write):
+        if os.getpid() != here:
+            sent.append(sending)
+            if len(sent) == 3:
+                os.write(self.fileno(), bytes(sending)[: int(share * len(sending))])
+                os.kill(os.getpid(), signal.SIGKILL)
+        return send(self, sending, write)
+
+    def run():
+        try:
+            list(deliveries(assembled(task), _tickets(100), 2))
+        except LoadingError as error:
+            told.append(str(error))
+
+    monkeypatch.setattr(connection.Connection, "_send", killed)
+    task, told = Task("t", LINE, ROWS, micro_batch_size=2, shuffle=False), []
+    if where == "main":
+        run()
+    else:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive(), "it waits for what will not come"
+    (said,) = told
+    assert re.search(r"has ended: .*(Killed|SIGKILL).*\(task 't'\); expected memory for all workers .*workers=0", said)
+    assert not multiprocessing.active_children()
+
+
+def test_the_tasks_of_a_worker_that_dies_are_named():
+    tasks = [Task(name, LINE, Rows(lambda: os._exit(3)), micro_batch_size=2, shuffle=False) for name in ("a", "b")]
+    programs = {task.name: assembled(task).programs[task.name] for task in tasks}
+    tickets = [Ticket(i, "ab"[i % 2], i // 2) for i in range(100)]
+    with pytest.raises(
+        LoadingError, match=r"prepares data \(with micro-batches of tasks 'a', 'b'\) has ended: .*code 3"
+    ):
+        list(deliveries(Assembler(tasks, programs, 0), tickets, 1))
+
+
+def test_full_shared_memory_is_told_with_the_task(monkeypatch):
+    def full(size):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2>: No space left on device (28)")
+
+    monkeypatch.setattr("ofasys.task.message.IN_THE_MESSAGE", 0)
+    monkeypatch.setattr("ofasys.task.message._shared", full)
+    task = Task("t", LINE, ROWS, micro_batch_size=2)
+    with pytest.raises(
+        LoadingError, match=r"No space left .*\(task 't'\); expected room for shared memory \(/dev/shm\)"
+    ):
+        list(deliveries(assembled(task), _tickets(3), 2))
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(28, "No space left on device"), r"room for shared memory \(/dev/shm\)"),
+        (OSError(12, "Cannot allocate memory"), "memory for the workers"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "fewer workers, or workers=0"),
+    ],
+)
+def test_workers_for_which_there_is_no_room_are_told(monkeypatch, error, expected):
+    monkeypatch.setattr(loader.DataLoader, "__iter__", lambda self: _raise(error))
+    task = Task("t", LINE, ROWS, micro_batch_size=2)
+    with pytest.raises(
+        LoadingError, match=f"the 2 workers that prepare data cannot be started: .*; expected {expected}"
+    ):
+        list(deliveries(assembled(task), _tickets(3), 2))
 
 
 def test_what_cannot_be_sent_from_a_worker_is_told(tiny, monkeypatch):

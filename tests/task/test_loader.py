@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from ofasys import DataError, Task
-from ofasys.task.loader import Assembler, Ticket, deliveries
+from ofasys.task.loader import Assembler, deliveries
+from ofasys.task.ticket import Ticket
 from tests.train import tiny
 
 

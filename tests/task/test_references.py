@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ofasys import ConfigError, DataError, Task
-from ofasys.task.loader import Assembler, Ticket, read
+from ofasys.task.loader import Assembler, read
+from ofasys.task.ticket import Ticket
 from ofasys.train.evaluate import evaluate_task, predict_task
 from tests.train import tiny
 

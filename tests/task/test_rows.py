@@ -15,9 +15,10 @@ import torch
 
 from ofasys import ConfigError, DataError, Task
 from ofasys.modality.audio.read_audio import read_audio
-from ofasys.task.loader import Assembler, Ticket, read
+from ofasys.task.loader import Assembler, read
 from ofasys.task.source import open_source
 from ofasys.task.source.columns import values
+from ofasys.task.ticket import Ticket
 from ofasys.train.evaluate import evaluate_task, predict_task
 from ofasys.types import NamedBytes
 from tests.train import tiny
@@ -390,7 +391,8 @@ def test_a_frame_of_pandas_gives_what_it_holds():
         "nullable": 1, "arrow": [1, 2], "kind": "a", "when": day, "nested": None, "list": ["x", "y"], "true": True,
     }  # fmt: skip
     assert source[1] == {
-        "nullable": None, "arrow": None, "kind": None, "when": None, "nested": [1, None, 3], "list": [1, 2], "true": None,
+        "nullable": None, "arrow": None, "kind": None, "when": None, "nested": [1, None, 3], "list": [1, 2],
+        "true": None,
     }  # fmt: skip
     assert [type(source[0][name]) for name in ("nullable", "when", "true")] == [int, datetime.datetime, bool]
     assert [np.asarray(source[i][name]).dtype for i, name in ((0, "arrow"), (1, "list"))] == [np.int16, np.int16]

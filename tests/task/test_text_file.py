@@ -49,7 +49,8 @@ FAULTS = {
     "long integer": (f'{{"q": "a", "y": "b", "n": {LONG}}}', r"a.jsonl, line 3: .*\(4300 digits\)"),
     "deep long integer": (f'{{"q": "a", "y": "b", "n": [{{"m": -{LONG}}}]}}', r"a.jsonl, line 3: .*4300 digits"),
     "one name twice": ('{"q": "a", "y": "b", "q": "c"}', "a.jsonl, line 3: two fields of one object are named 'q'"),
-    "one name twice, spelled otherwise": (r'{"q": "a", "\u0071": "c"}', "line 3: two fields of one object are named 'q'"),
+    "one name twice, spelled otherwise": (r'{"q": "a", "\u0071": "c"}',
+        "line 3: two fields of one object are named 'q'"),
     "one name twice, deep": ('{"q": "a", "y": [{"z": 1, "z": 2}]}', "a.jsonl, line 3: two fields .* named 'z'"),
     "not UTF-8": (b'{"q": "a", "y": "\xff"}', r"a.jsonl, line 3: not UTF-8 \(invalid start byte at byte 17\)"),
     "half a character in UTF-8": (b'{"q": "a", "y": "\xed\xa0\xbd"}', "a.jsonl, line 3: not UTF-8"),
@@ -66,7 +67,8 @@ def test_what_is_wrong_with_a_line_is_that_rows(tmp_path, fault, place):
     line, message = FAULTS[fault]
     lines = [GOOD.encode()] * 2
     lines.insert(place, line if isinstance(line, bytes) else line.encode())
-    source = opened(tmp_path, "a.jsonl", b"\n\n" + b"\n".join(lines) if place == 0 else b"\n" * (2 - place) + b"\n".join(lines))  # fmt: skip
+    source = opened(tmp_path, "a.jsonl",
+        b"\n\n" + b"\n".join(lines) if place == 0 else b"\n" * (2 - place) + b"\n".join(lines))  # fmt: skip
     assert len(source) == 3
     assert [source[i] for i in range(3) if i != place] == [{"q": "a", "y": "b"}] * 2
     with pytest.raises(DataError, match=message):
@@ -137,8 +139,10 @@ JSON = st.recursive(
 LINES = st.lists(
     st.one_of(
         st.dictionaries(st.sampled_from("abc"), JSON).map(json.dumps),
-        st.dictionaries(st.sampled_from("abc"), JSON, max_size=2).map(lambda row: json.dumps(row, indent="\t").replace("\n", "\r")),
-        st.sampled_from(["", " ", "\r", '{"a": 1}{"a": 2}', '{"a": 1, "a": 1}', "{", "[1]", '{"a": tru}', '{"a": 01}', f'{{"b": {LONG}}}']),
+        st.dictionaries(st.sampled_from("abc"), JSON,
+            max_size=2).map(lambda row: json.dumps(row, indent="\t").replace("\n", "\r")),
+        st.sampled_from(["", " ", "\r", '{"a": 1}{"a": 2}', '{"a": 1, "a": 1}', "{", "[1]", '{"a": tru}', '{"a": 01}',
+            f'{{"b": {LONG}}}']),
     ),
     max_size=8,
 )  # fmt: skip
@@ -173,7 +177,8 @@ def test_a_column_is_that_of_the_rows(tmp_path_factory, lines, end, ended):
 
 
 def test_a_file_that_changes_under_a_task_says_so(tmp_path):
-    for name, content in (("a.csv", "a,b\n" + "".join(f"zero {i},{i}\n" for i in range(100))), ("a.jsonl", f"{GOOD}\n" * 9)):  # fmt: skip
+    for name, content in (("a.csv", "a,b\n" + "".join(f"zero {i},{i}\n" for i in range(100))),
+        ("a.jsonl", f"{GOOD}\n" * 9)):  # fmt: skip
         source = opened(tmp_path, name, content)
         assert source[5]
         (tmp_path / name).write_text(content[:-1])
@@ -238,7 +243,8 @@ FORMS = {
     "names with commas, unquoted": ("a, b;c;d\n1;2;3\n", [{"a, b": "1", "c": "2", "d": "3"}]),
     "names with bars": ("a|b,c\n1,2\n", [{"a|b": "1", "c": "2"}]),
     "names with semicolons": ("id,a;b\n1,x; y\n", [{"id": "1", "a;b": "x; y"}]),
-    "decimal commas": ("n;m;o\n1,5;2,5;3\n2;3;4\n", [{"n": "1,5", "m": "2,5", "o": "3"}, {"n": "2", "m": "3", "o": "4"}]),
+    "decimal commas": ("n;m;o\n1,5;2,5;3\n2;3;4\n",
+        [{"n": "1,5", "m": "2,5", "o": "3"}, {"n": "2", "m": "3", "o": "4"}]),
     "one column": ("text\nplain\n", [{"text": "plain"}]),
     "one column of sentences": ("text\nwell; so\nno | yes\n", [{"text": "well; so"}, {"text": "no | yes"}]),
     "one column in quotes": ('"text"\n"well, so"\n', [{"text": "well, so"}]),
@@ -253,12 +259,16 @@ FORMS = {
     "a mark before sep=": ("\ufeffsep=;\na;b\n1;2\n", [{"a": "1", "b": "2"}]),
     "empty lines": ("\n\na,b\n\n1,2\n\r\n\n3,4\n\n", [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]),
     "old line ends": ("a;b\r1;2\r\r3;4", [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]),
-    "line ends of all kinds": ("a,b\r\n1,2\n3,4\r5,6", [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}, {"a": "5", "b": "6"}]),
-    "breaks of all kinds in quotes": ('a,b\r\n"1\r2","3\r\n4\n"\r\n5,6', [{"a": "1\r2", "b": "3\r\n4\n"}, {"a": "5", "b": "6"}]),
+    "line ends of all kinds": ("a,b\r\n1,2\n3,4\r5,6",
+        [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}, {"a": "5", "b": "6"}]),
+    "breaks of all kinds in quotes": ('a,b\r\n"1\r2","3\r\n4\n"\r\n5,6',
+        [{"a": "1\r2", "b": "3\r\n4\n"}, {"a": "5", "b": "6"}]),
     "spaces kept": ("a, b\n 1 ,\t2 \n", [{"a": " 1 ", " b": "\t2 "}]),
-    "quotes inside": ('a,b\n"x ""y"" z","""1"""\n5\' 6",6"\n', [{"a": 'x "y" z', "b": '"1"'}, {"a": "5' 6\"", "b": '6"'}]),
+    "quotes inside": ('a,b\n"x ""y"" z","""1"""\n5\' 6",6"\n',
+        [{"a": 'x "y" z', "b": '"1"'}, {"a": "5' 6\"", "b": '6"'}]),
     "empty cells": ('a,b,c\n,"",x\n', [{"a": None, "b": None, "c": "x"}]),
-    "what other libraries take for missing": ("a,b\nNA,null\nnan,None\n", [{"a": "NA", "b": "null"}, {"a": "nan", "b": "None"}]),
+    "what other libraries take for missing": ("a,b\nNA,null\nnan,None\n",
+        [{"a": "NA", "b": "null"}, {"a": "nan", "b": "None"}]),
     "codes": ("a,b,c\n007,12e4,1_000\n", [{"a": "007", "b": "12e4", "c": "1_000"}]),
     "NUL and other rare characters": ("a,b\nx\0y,\x1c\u2028\x85\x0b\n", [{"a": "x\0y", "b": "\x1c\u2028\x85\x0b"}]),
 }  # fmt: skip
@@ -336,7 +346,8 @@ def test_other_libraries_read_the_same(tmp_path):
     assert frame.to_dict("records") == rows(source)
     parse = pyarrow.csv.ParseOptions(delimiter=";", newlines_in_values=True)
     convert = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(("id", "a;b", "note"), pyarrow.string()))
-    assert pyarrow.csv.read_csv(tmp_path / "a.csv", parse_options=parse, convert_options=convert).to_pylist() == rows(source)  # fmt: skip
+    assert pyarrow.csv.read_csv(tmp_path / "a.csv", parse_options=parse,
+        convert_options=convert).to_pylist() == rows(source)  # fmt: skip
 
 
 # --- TSV --------------------------------------------------------------------------------------------------------------
@@ -355,7 +366,8 @@ def test_tsv_has_no_quotes(tmp_path, end):
         'classic"\t0',
     ]
     expected = [
-        ('"It was fine', "1"), ("no plot", None), ('"a ""b"" c"', '"0"'), ('"', '""'), ("x;y,z|", " 0 "), ('classic"', "0")
+        ('"It was fine', "1"), ("no plot", None), ('"a ""b"" c"', '"0"'), ('"', '""'), ("x;y,z|", " 0 "),
+        ('classic"', "0")
     ]  # fmt: skip
     source = opened(tmp_path, "a.tsv", end.join(lines))
     assert rows(source) == [{'te"xt': text, "label": label} for text, label in expected]

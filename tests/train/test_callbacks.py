@@ -36,7 +36,7 @@ class Told(Callback):
 
 def test_they_are_called_around_everything_in_order(tmp_path):
     told, other = Told(), Told("other")
-    fit(tmp_path, [told, other], max_steps=3, eval_every=2, save_every=1)
+    fit(tmp_path, [told, other], max_steps=3, eval_every=2, save_every=1, async_save=False)
     assert told.calls == other.calls
     saved = [("before_save", 1, False), ("after_save", 1, False)]
     assert told.calls == [
@@ -150,8 +150,9 @@ def test_one_that_raises_names_itself_and_nothing_saved_is_lost(hook, step, kept
     told = (
         rf"callback 'Broken' raised ZeroDivisionError in {hook} at step {step}: by zero; the last checkpoint is whole"
     )
+    callbacks = [type("Broken", (Callback,), {hook: broken})()]
     with pytest.raises(PluginError, match=told):
-        fit(tmp_path, [type("Broken", (Callback,), {hook: broken})()], save_every=1 if step < 2 else 2)
+        fit(tmp_path, callbacks, save_every=1 if step < 2 else 2, async_save=False)
     pointer = tmp_path / "checkpoints/last.json"
     assert (json.loads(pointer.read_text())["folder"] == f"step-{kept:08d}") if kept else not pointer.exists()
     _, model = fit(tmp_path)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -172,25 +173,19 @@ def test_a_run_killed_between_its_two_pointers_keeps_its_best(tmp_path, monkeypa
     assert (best["step"], best["value"], best["folder"]) == (4, 1.0, "step-00000004")
 
 
-@pytest.mark.parametrize("name", [".metrics.jsonl.new", "quarantine.jsonl"])
-def test_a_disk_that_is_full_for_the_logs_is_told(tmp_path, monkeypatch, name):
-    tasks = tiny.label_task(train=tiny.label_rows(bad=(2, 5)))
-    fit(tmp_path, max_steps=1, tasks=tasks)
-    opened = Path.open
+def test_a_disk_that_is_full_for_the_logs_at_the_start_is_told(tmp_path, monkeypatch):
+    fit(tmp_path, max_steps=1)
 
-    def full(path, mode="r", *args, **named):
-        if path.name == name and mode != "r":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        return opened(path, mode, *args, **named)
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", full)
-        patched.setattr(Path, "write_bytes", lambda path, data: full(path, "wb").write(data))
+        patched.setattr(Path, "write_bytes", full)
         with pytest.raises(
             CheckpointError, match=r"could not be written \(No space.*the checkpoint of step 1 is whole"
         ):
-            fit(tmp_path, tasks=tasks)
-    assert fit(tmp_path, tasks=tasks).history[-1]["step"] == 4
+            fit(tmp_path)
+    assert fit(tmp_path).history[-1]["step"] == 4
 
 
 def test_a_folder_that_is_removed_or_moved_while_a_run_goes_on_ends_it(tmp_path):
@@ -310,6 +305,31 @@ def test_other_rows_of_the_same_number_are_told(tmp_path, caplog):
     fit(tmp_path / "run", tasks=task("new"), max_steps=6)
     assert "task 'label': the train rows" in caplog.text
     assert "are not those this run was trained on so far" in caplog.text
+
+
+@pytest.mark.parametrize("gone", [("last", "before"), ("last", "before", "best")])
+def test_checkpoints_whose_pointers_are_gone_are_told_and_kept(tmp_path, monkeypatch, gone):
+    scored(monkeypatch, [1.0, 3.0, 2.0])
+    fit(tmp_path, max_steps=4, eval_every=2)
+    place = tmp_path / "checkpoints"
+    for name in gone:
+        (place / f"{name}.json").unlink()
+    there = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
+    said = r"holds step-00000002, step-00000004, and neither last.json nor .* new run would drop .* another `out`"
+    with pytest.raises(ConfigError, match=said) as told:
+        fit(tmp_path)
+    assert {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()} == there
+    content, pointer = re.search(r"write (\{.*\}) into (\S+);", str(told.value)).groups()
+    Path(pointer).write_text(content)
+    trainer = fit(tmp_path, max_steps=6)
+    assert [line["step"] for line in trainer.history if line["kind"] == "train"] == [5, 6]
+
+
+def test_a_folder_whose_checkpoints_were_removed_begins_anew(tmp_path):
+    fit(tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints")
+    (tmp_path / "checkpoints/.step-00000002.new").mkdir(parents=True)  # what a killed saving leaves
+    assert fit(tmp_path).history[-1]["step"] == 4
 
 
 @pytest.mark.parametrize("content", ["[]", '{"folder": 3}', '{"folder": "../../x"}', "{", '{"folder": ""}'])

@@ -11,8 +11,9 @@
 from __future__ import annotations
 
 from ofasys.gallery.emoji.pack import GROUPS, STYLES, Drawing, drawings, load
-from ofasys.gallery.emoji.rows import Rows, caption, detection, grounded_caption, grounding, group, vqa
+from ofasys.gallery.emoji.rows import caption, detection, grounded_caption, grounding, group, vqa
 from ofasys.gallery.emoji.scenes import OBJECTS, Scene, compose
+from ofasys.gallery.rows import Rows
 
 __all__ = [
     "GROUPS",

@@ -36,15 +36,22 @@ class Drawing:
     """One emoji in one style. Two drawings are equal when emoji and style are."""
 
     hexcode: str
+    """Its code points, in hexadecimal, joined by hyphens."""
     style: str
     emoji: str = field(compare=False)
     name: str = field(compare=False)
     keywords: tuple[str, ...] = field(compare=False)
+    """Words it is found by."""
     group: str = field(compare=False)
+    """As Unicode has it: smileys & emotion, ..."""
     subgroup: str = field(compare=False)
-    caption_split: str = field(compare=False)  # train, valid, test, none
-    emoji_split: str = field(compare=False)  # train, valid, test
-    encoded: bytes = field(compare=False, repr=False)  # lossless WebP, 64x64, with alpha
+    """As Unicode has it: face-smiling, ..."""
+    caption_split: str = field(compare=False)
+    """train, valid, test or none: where its name may be asked for."""
+    emoji_split: str = field(compare=False)
+    """train, valid or test: of all drawings of this emoji."""
+    encoded: bytes = field(compare=False, repr=False)
+    """Lossless WebP, 64x64, with alpha."""
 
     @cached_property
     def image(self) -> Image.Image:

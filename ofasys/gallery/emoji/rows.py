@@ -6,55 +6,27 @@ their own: what is tested is finding and counting, not recognising a new drawing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from random import Random
-from typing import Any, overload
+from typing import Any
 
 from PIL import Image
 
 from ofasys.errors import ConfigError, nearest
 from ofasys.gallery.emoji.pack import SIDE, Drawing, drawings
 from ofasys.gallery.emoji.scenes import NAMES, Backdrop, Item, Scene, compose
+from ofasys.gallery.rows import Row, Rows
 
-Row = dict[str, Any]
 SPLITS = ("train", "valid", "test")
 SCENES = {"train": 20_000, "valid": 200, "test": 400}  # rows of a task on scenes
-# Groups whose names captioning asks for, by split: things, rather than faces and signs. Few for valid, since each of
-# its
-# emoji is one more name to learn.
+# Groups whose names captioning asks for, by split: things, rather than faces and signs. Few for valid, since each emoji
+# of it is one more name to learn.
 CAPTIONED = {
     "valid": ("animals & nature", "food & drink"),
     "test": ("animals & nature", "food & drink", "travel & places", "activities", "objects"),
 }
 VIEWS = 8  # how many ways a training drawing is shown
-
-
-class Rows(Sequence[Row]):
-    """`length` rows, row i made by `make(i)` when asked for. Picklable when `make` is."""
-
-    def __init__(self, make: Callable[[int], Row], length: int) -> None:
-        self.make, self.length = make, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [self.make(i) for i in range(*index.indices(self.length))]
-        if not -self.length <= index < self.length:
-            raise IndexError(f"row {index} of {self.length}")
-        return self.make(int(index) % self.length)
-
-    def __iter__(self) -> Iterator[Row]:
-        return (self.make(i) for i in range(self.length))
-
-    def __repr__(self) -> str:
-        return f"Rows({self.length})"
 
 
 def caption(split: str, *, size: int = SIDE, seed: int = 0) -> Rows:

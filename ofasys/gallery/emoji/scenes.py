@@ -41,9 +41,13 @@ class Backdrop:
     """A pale background: plain, a gradient, or a gradient with a light texture."""
 
     first: tuple[int, int, int] = (255, 255, 255)
+    """RGB, 0..255, where the gradient begins."""
     last: tuple[int, int, int] = (255, 255, 255)
-    direction: int = 0  # of the gradient: right, down, or one of the two diagonals
-    texture: int | None = None  # which of the ready-made textures
+    """RGB, 0..255, where it ends; the same as `first` where it is plain."""
+    direction: int = 0
+    """Of the gradient: right, down, or one of the two diagonals."""
+    texture: int | None = None
+    """Which of the ready-made textures; None: none."""
 
     @classmethod
     def random(cls, rng: Random, *, textured: bool = True) -> Backdrop:
@@ -71,7 +75,8 @@ class Item:
     name: str
     style: str
     box: Box
-    side: int  # the size asked for, which picks the sprite
+    side: int
+    """The size asked for, in pixels, which picks the sprite."""
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -85,6 +90,7 @@ class Scene:
     """Objects on a background. Boxes do not overlap; items stand in the order left to right (x1, then y1)."""
 
     size: int
+    """Height and width, in pixels."""
     backdrop: Backdrop
     items: tuple[Item, ...]
 

@@ -1,12 +1,13 @@
-"""Pages of the demo beside its main one: a kind of data each, in and out. `ofasys demo --all`, `ofasys demo --page
-g2p`.
+"""The pages of the demo, each the built-in tasks of one kind of data. A page is a file here and its place below.
+
+`ofasys demo` runs MAIN, `ofasys demo --all` that and PAGES, `ofasys demo --page g2p` one of them.
 """
 
 from ofasys.gallery.pages.draw import PAGE as DRAW
 from ofasys.gallery.pages.g2p import PAGE as G2P
 from ofasys.gallery.pages.motion import PAGE as MOTION
-from ofasys.gallery.pages.page import Page
-from ofasys.gallery.pages.run import run_all, run_pages
+from ofasys.gallery.pages.page import Line, Page
+from ofasys.gallery.pages.pictures import PAGE as MAIN
 from ofasys.gallery.pages.speech import PAGE as SPEECH
 from ofasys.gallery.pages.sudoku import PAGE as SUDOKU
 from ofasys.gallery.pages.table import PAGE as TABLE
@@ -14,4 +15,4 @@ from ofasys.gallery.pages.video import PAGE as VIDEO
 
 PAGES: tuple[Page, ...] = (G2P, SPEECH, VIDEO, SUDOKU, TABLE, DRAW, MOTION)
 
-__all__ = ["PAGES", "Page", "run_all", "run_pages"]
+__all__ = ["MAIN", "PAGES", "Line", "Page"]

@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image
 
 from ofasys.gallery.emoji.pack import drawings
-from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.gallery.pages.page import Asked, Line, Page, Shown
 from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
     from ofasys.task.task import Task
 
 SIDE = 32
+LINE = Line("draw", "[TEXT:name] -> [IMAGE:img]", "psnr")
 # Things of one bold shape, so that one can tell at 32 pixels what was meant.
 THINGS = (
     "red heart",
@@ -68,17 +69,12 @@ def rows() -> list[dict[str, Any]]:
 
 
 def _tasks(asked: Asked) -> Sequence[Task]:
-    from ofasys.task.task import Task
-
     train = rows()
     test = train[::3]
     return [
-        Task(
-            "draw",
-            "[TEXT:name] -> [IMAGE:img]",
+        LINE.task(
             train[: asked.some(len(train))],
             test=test[: asked.some(len(test), 4)],
-            metrics=["psnr"],
             micro_batch_size=asked.some(16, 4),
             settings={"IMAGE.size": SIDE, "IMAGE.patch": 8, "IMAGE.fit_steps": asked.some(350, 3)},
         )
@@ -118,6 +114,7 @@ PAGE = Page(
     "first. They are drawn by heart: the test is on a "
     "third of the very pictures of training, from their names. The figure is the peak signal-to-noise ratio; the "
     "trivial answer is the mean picture.",
+    (LINE,),
     _tasks,
     _show,
     minutes=1.5,

@@ -7,13 +7,14 @@ from functools import cache
 from random import Random
 from typing import TYPE_CHECKING
 
-from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.gallery.pages.page import Asked, Line, Page, Shown
 from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
     from ofasys.task.task import Task
 
 TEST = 300
+LINE = Line("g2p", "[TEXT:word] -> [PHONE:phones]", "per")
 
 
 def rows(split: str, count: int, seed: int = 0) -> list[dict[str, str]]:
@@ -38,15 +39,10 @@ def _known() -> dict[str, list[str]]:
 
 
 def _tasks(asked: Asked) -> Sequence[Task]:
-    from ofasys.task.task import Task
-
     return [
-        Task(
-            "g2p",
-            "[TEXT:word] -> [PHONE:phones]",
+        LINE.task(
             rows("train", asked.some(60_000), asked.seed),
             test=rows("test", asked.some(TEST), asked.seed),
-            metrics=["per"],
             micro_batch_size=asked.some(24, 4),
             generate={"max_length": 16},
         )
@@ -68,6 +64,7 @@ PAGE = Page(
     "Words of cmudict, letter by letter, to phones without stress. Tested on words that are not in training; many have "
     "a relative there "
     "(a plural, a name with another ending). The figure is the share of wrong phones.",
+    (LINE,),
     _tasks,
     _show,
     needs={"cmudict": "phone"},

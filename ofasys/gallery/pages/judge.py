@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from random import Random
 from typing import TYPE_CHECKING
 
-from ofasys.gallery.pages.page import Judged
-from ofasys.report.trivial import trivial_answers
+from ofasys.errors import ConfigError
+from ofasys.gallery.pages.page import Judged, Judging
 
 if TYPE_CHECKING:
     from ofasys.generalist import GeneralistModel
     from ofasys.task.task import Task
 
-LOOKED_AT = 500  # training rows that trivial answers come from
 
+def judge(
+    model: GeneralistModel, task: Task, seed: int, judging: Judging | None = None, limit: int | None = None
+) -> Judged:
+    """The task's first metric on its test rows (at most `limit`, evenly spread), for the model and for the best trivial
+    answer.
 
-def judge(model: GeneralistModel, task: Task, seed: int, limit: int | None = None) -> Judged:
-    """The task's first metric on its test rows (at most `limit`, evenly spread), for the model and for the better
-    trivial answer.
+    Values are canonical, as answers hold them. Errors: ConfigError for a metric that can score no trivial answer.
     """
     from ofasys import flow
-    from ofasys.train.evaluate import metric_columns, predict_task, spread_rows, true_values
+    from ofasys.report.trivial import trivial
+    from ofasys.train.evaluate import answer_rows, scored
 
+    how = Judging() if judging is None else judging
     program = flow.bind(model, task.plan, task.labels)
-    metric = task.metrics[0]
-    (column,) = metric_columns(metric, task.plan)
-    test, train = task.source("test"), task.source("train")
-    rows = [test[int(i)] for i in spread_rows(len(test), limit)]
-    predictions, references, _ = predict_task(model, task, "test", program, 32, limit)
-    truth = [row[column] for row in references]
-    some = Random(seed).sample(range(len(train)), min(LOOKED_AT, len(train)))
-    seen = [true_values(program, train[i])[column] for i in some]
-    best: tuple[float, str] | None = None
-    for kind, answers in trivial_answers(seen, len(truth), seed).items():
-        value = metric(answers, truth)[metric.main]
-        if best is None or metric.better(value, best[0]):
-            best = value, kind
-    assert best is not None
-    figures = metric([row[column] for row in predictions], truth)
-    return Judged(task, metric.main, metric.higher_is_better, figures, *best, rows, predictions, references)
+    metric, test = task.metrics[0], task.source("test")
+    answered = answer_rows(model, task, "test", program, how.batch_size, limit)
+    best = trivial(task, program, metric, answered, "test", seed, how.looked_at)
+    if best is None:
+        raise ConfigError(
+            f"task {task.name!r}: metric {metric.name} can score none of the answers given without looking; judge the "
+            f"task first by a metric that reads the values of its rows"
+        )
+    _, answers, truths = scored(program, metric, answered)
+    figures = metric(answers, truths, root=test.root)
+    rows = [test[i] for i in answered.rows]
+    return Judged(
+        task,
+        metric.main,
+        metric.higher_is_better,
+        figures,
+        best.value,
+        best.kind,
+        rows,
+        answered.predictions,
+        answered.references,
+    )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ofasys.gallery.emoji.rows import Rows
 from ofasys.gallery.pages.bodies import FRAMES, MOVES, motion
-from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from ofasys.task.task import Task
 
 TEST = 42
-MAKE = f"a body is to [TEXT:what] -> [MOTION:m,frames={FRAMES},stride=2,steps=25]"
-NAME = f"what does the body do? [MOTION:m,frames={FRAMES},stride=2] -> [TEXT:what,closed_set]"
+MAKE = Line("make_motion", f"a body is to [TEXT:what] -> [MOTION:m,frames={FRAMES},stride=2,steps=25]", "mpjpe")
+NAME = Line(
+    "name_motion",
+    f"what does the body do? [MOTION:m,frames={FRAMES},stride=2] -> [TEXT:what,closed_set]",
+    "accuracy",
+)
 
 
 def rows(split: str, count: int, seed: int = 0) -> Rows:
@@ -36,21 +40,11 @@ def _row(index: int, *, split: str, seed: int) -> dict[str, Any]:
 
 
 def _tasks(asked: Asked) -> Sequence[Task]:
-    from ofasys.task.task import Task
-
     train = list(rows("train", asked.some(1500), asked.seed))
     test = list(rows("test", asked.some(TEST, 3), asked.seed))
     return [
-        Task("make_motion", MAKE, train, test=test, metrics=["mpjpe"], micro_batch_size=asked.some(32, 4)),
-        Task(
-            "name_motion",
-            NAME,
-            train,
-            test=test,
-            metrics=["accuracy"],
-            closed_set={"what": tuple(MOVES)},
-            micro_batch_size=asked.some(16, 4),
-        ),
+        MAKE.task(train, test=test, micro_batch_size=asked.some(32, 4)),
+        NAME.task(train, test=test, closed_set={"what": tuple(MOVES)}, micro_batch_size=asked.some(16, 4)),
     ]
 
 
@@ -102,6 +96,7 @@ PAGE = Page(
     "reach. Made: by diffusion, from noise; the figure is the mean distance of joints from "
     "those of a true motion of that name, in metres with the hips at one place, and the trivial answer a motion of "
     "training with any name. Named: motions that are not in training.",
+    (MAKE, NAME),
     _tasks,
     _show,
     text_pieces=400,

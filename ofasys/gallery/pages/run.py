@@ -1,10 +1,11 @@
-"""Running pages: each trains its own tiny model for a bounded time, is judged, saved, loaded and asked; one report
-shows all.
+"""Running pages: each trains its own tiny model for a bounded time, is judged, saved, loaded, asked and shown.
+
+This is the only way a page is run, the main one of the demo too.
 """
 
 from __future__ import annotations
 
-import json
+import copy
 import math
 import shutil
 import time
@@ -13,146 +14,107 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ofasys.errors import ConfigError, nearest
-from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.errors import ConfigError
+from ofasys.gallery.pages import folder
+from ofasys.gallery.pages.page import Asked, Judged, Page, Shown
 
 if TYPE_CHECKING:
     from ofasys.generalist import GeneralistModel
+    from ofasys.hub import OFASys
     from ofasys.task.task import Task
 
-MAIN_MINUTES = 4.0  # the training of the main demo beside the pages
-WARM_STEPS, PROBE_STEPS = 8, 12
+WARM_STEPS = 8  # before steps are timed: the first rows of a page take longer than the others
+PROBE_STEPS = 4  # of each task, that are timed; 12 at least
+EVALUATIONS = 4  # of a run whose tasks have valid rows
+EVALUATED = 64  # valid rows
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Training:
-    """What `begin` found: a model that is not trained yet, with its vocabulary and what its slots fit; how many steps;
-    how long one takes.
-    """
+    """How a page is trained, found before."""
 
     model: GeneralistModel
+    """Not trained yet, with its vocabulary and what its slots fit."""
     steps: int
-    seconds_a_step: float
+    """How many it will take."""
 
 
-def run_all(out: str | Path = "runs/demo", minutes: float | None = None, seed: int = 0, say: Say = print) -> Path:
-    """The main demo and every page, in one report; its path. minutes: in all, shared as by default; 13 or so if
-    None.
-    """
-    from ofasys.gallery.demo import run_demo
-    from ofasys.gallery.pages import PAGES
-
-    of_pages = sum(page.minutes for page in PAGES)
-    factor = 1.0 if minutes is None else minutes / (MAIN_MINUTES + of_pages)
-    make_way(out)
-    run_demo(out, MAIN_MINUTES * factor, seed, say)
-    return run_pages(out, of_pages * factor, seed, say)
-
-
-def run_pages(
-    out: str | Path = "runs/demo",
+def run_each(
+    pages: Sequence[Page],
+    out: str | Path,
     minutes: float | None = None,
     seed: int = 0,
     say: Say = print,
-    names: Sequence[str] = (),
     *,
+    anew: bool = False,
     steps: int | None = None,
 ) -> Path:
-    """Run pages (all, or those named) and add them to the report in `out`; its path.
+    """Run pages and add them to the report in `out`; its path.
 
-    minutes: for all of them together, shared as by default. steps: instead of as many as fit, so many, on as little
-    data as will do: a test. A page that lacks a library is left out, and `say` told what to install. Errors:
-    ConfigError for an unknown page, for a folder that holds something else, and if every page lacks something.
+    minutes: for all of them together, shared as by default. say: is told what happens; of a page that lacks a library
+    and is left out, what to install. anew: instead of what an earlier demo left there. steps: instead of as many as
+    fit, so many, on as little data as will do: a test.
+
+    Errors: ConfigError for no page or no time, for a folder that holds something else, and if every page lacks
+    something.
     """
-    from ofasys.gallery.report import write_pages
+    from ofasys.gallery.report import write_report
 
-    pages = chosen(names)
-    out = Path(out)
-    if out.exists() and any(out.iterdir()) and not _is_demo(out):
-        raise ConfigError(f"{out} holds something that is not of an earlier demo; give a new folder: --out FOLDER")
-    sentences = {page.name: page.lacks() for page in pages}
-    able = [page for page in pages if sentences[page.name] is None]
-    if not able:
-        raise ConfigError("; ".join(str(sentence) for sentence in sentences.values()))
-    out.mkdir(parents=True, exist_ok=True)
-    _note(out, "", {}, {})  # from here on the folder is known as a demo's
+    out, sentences = Path(out), {page.name: page.lacks() for page in pages}
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ConfigError(f"minutes is {minutes:g}; it is more than 0")
+    if not pages:
+        raise ConfigError("there is no page to run; give one at least")
+    if all(sentences.values()):
+        raise ConfigError("; ".join(map(str, sentences.values())))
+    folder.prepare(out, anew=anew)
     factor = 1.0 if minutes is None else minutes / sum(page.minutes for page in pages)
     for page in pages:
         if sentence := sentences[page.name]:
             say(f"left out: {sentence}")
             continue
         seconds = 60 * page.minutes * factor
-        say(f"page {page.name}: {page.title[0].lower()}{page.title[1:]}; about {seconds:.0f} seconds")
+        long = f"about {seconds:.0f} seconds" if steps is None else f"{steps} steps on a few rows"
+        say(f"page {page.name}: {page.title[0].lower()}{page.title[1:]}; {long}")
         run_page(page, out, seconds, seed, say, steps)
-        write_pages(out)
+        write_report(out)
     return out / "report.html"
 
 
-def chosen(names: Sequence[str]) -> list[Page]:
-    """The pages of these names, in their own order; all for no names. Errors: ConfigError for one that is not known."""
-    from ofasys.gallery.pages import PAGES
-
-    known = {page.name: page for page in PAGES}
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"no page {name!r}; {nearest(name, known)}there are {', '.join(known)}")
-    return [page for page in PAGES if not names or page.name in names]
-
-
-def make_way(out: str | Path) -> None:
-    """Take away an earlier report that holds pages alone, which the main demo would not know as its own."""
-    out = Path(out)
-    if out.is_dir() and not (out / "run.json").exists() and _is_demo(out):
-        shutil.rmtree(out / "pages", ignore_errors=True)
-        for name in ("report.json", "report.html"):
-            (out / name).unlink(missing_ok=True)
-
-
 def run_page(page: Page, out: Path, seconds: float, seed: int, say: Say, steps: int | None = None) -> None:
-    """One page: its run in out/pages/NAME, its figures in out/report.json."""
+    """Train, evaluate, draw, write: the page's run, its section of the report, its figures in report.json."""
     from ofasys.gallery.pages.judge import judge
     from ofasys.gallery.report import write_section
     from ofasys.hub import OFASys
-    from ofasys.train import Trainer
 
-    began = time.monotonic()
-    folder = out / "pages" / page.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    tasks = list(page.tasks(Asked(folder, seed, brief=steps is not None)))
+    began, own = time.monotonic(), folder.of_page(out, page.name)
+    run = out if page.at_root else own / "run"
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir(parents=True)
+    tasks = list(page.tasks(Asked(own, seed, brief=steps is not None)))
     training = begin(page, tasks, began + seconds * page.share, seed, steps)
-    model = training.model
-    Trainer(
-        max_steps=training.steps,
-        out=folder / "run",
-        lr=page.lr,
-        log_every=max(1, training.steps // 40),
-        seed=seed,
-    ).fit(model=model, tasks=tasks)
+    _train(page, tasks, training, run, seed)
     say(f"  trained {training.steps} steps in {time.monotonic() - began:.0f} s; answering the test rows")
-    loaded = OFASys.from_pretrained(folder / "run", which="last")
-    judged = {task.name: judge(loaded.model, task, seed) for task in tasks}
-    for name, found in judged.items():
-        say(
-            f"  {name:17} {found.metric:17} {found.value:.3f}   baseline {found.baseline:.3f} ({found.baseline_kind})"
-            f"{'' if found.higher_is_better else '   less is better'}"
-        )
+    loaded = OFASys.from_pretrained(run, which="last")
+    judged = {task.name: judge(loaded.model, task, seed, page.judging) for task in tasks}
+    _say_figures(judged, say)
     _say_one(loaded, tasks[0], say)
-    shown = page.show(Shown(judged, loaded, folder))
+    shown = page.show(Shown(judged, loaded))
     about = {
-        "parameters": model.parameters_count,
+        "title": page.title,
+        "parameters": training.model.parameters_count,
         "steps": training.steps,
         "minutes": round((time.monotonic() - began) / 60, 2),
         "seed": seed,
     }
-    write_section(folder, page, judged, shown, about)
-    _note(out, page.name, {name: found.summary() for name, found in judged.items()}, about)
+    write_section(own, page, judged, shown, about, run)
+    folder.note(out, page.name, {name: found.summary() for name, found in judged.items()}, about)
 
 
 def begin(page: Page, tasks: Sequence[Task], until: float, seed: int, steps: int | None = None) -> Training:
-    """A model ready to be trained, and the steps that fit until then (of `time.monotonic`).
+    """A model ready to be trained, and the steps that fit until then (of `time.monotonic`), or those that are given.
 
     They are timed on a model that is thrown away; what it learned before training (tokenizers, statistics) is handed
     on.
@@ -161,43 +123,59 @@ def begin(page: Page, tasks: Sequence[Task], until: float, seed: int, steps: int
     from ofasys.train import Trainer
 
     probe = GeneralistModel(size="tiny", seed=seed, text_pieces=page.text_pieces)
-    warm = WARM_STEPS if steps is None else 0  # the first rows of a page take longer than the others
-    Trainer(max_steps=len(tasks) + warm, warmup=1, live=False).fit(model=probe, tasks=tasks)
-    seconds = 0.0
+    timed = _without_valid(tasks)  # an evaluation is no step
+    warm = WARM_STEPS if steps is None else 0
+    Trainer(max_steps=len(tasks) + warm, warmup=1, live=False).fit(model=probe, tasks=timed)
     if steps is None:
-        began = time.monotonic()
-        Trainer(max_steps=PROBE_STEPS, warmup=1, live=False).fit(model=probe, tasks=tasks)
-        seconds = (time.monotonic() - began) / PROBE_STEPS
+        many, began = max(12, PROBE_STEPS * len(tasks)), time.monotonic()
+        Trainer(max_steps=many, warmup=1, live=False).fit(model=probe, tasks=timed)
+        seconds = (time.monotonic() - began) / many
         steps = max(2 * len(tasks), math.floor((until - time.monotonic()) / seconds))
     model = GeneralistModel(size="tiny", seed=seed, text_pieces=page.text_pieces)
     model.tokenizer, model.fitted = probe.tokenizer, dict(probe.fitted)
-    return Training(model, steps, seconds)
+    return Training(model, steps)
 
 
-def _say_one(model: Any, task: Task, say: Say) -> None:
+def _train(page: Page, tasks: Sequence[Task], training: Training, run: Path, seed: int) -> None:
+    from ofasys.train import Trainer
+
+    steps = training.steps
+    valid = any("valid" in task.sources for task in tasks)
+    Trainer(
+        max_steps=steps,
+        out=run,
+        lr=page.lr,
+        eval_every=math.ceil(steps / EVALUATIONS) if valid else 0,
+        eval_samples=EVALUATED,
+        log_every=max(1, steps // 40),
+        seed=seed,
+    ).fit(model=training.model, tasks=tasks)
+
+
+def _without_valid(tasks: Sequence[Task]) -> list[Task]:
+    found = [copy.copy(task) for task in tasks]
+    for task in found:
+        task.sources = {"train": task.sources["train"]}
+    return found
+
+
+def _say_figures(judged: Mapping[str, Judged], say: Say) -> None:
+    for name, found in judged.items():
+        say(
+            f"  {name:17} {found.metric:17} {found.value:.3f}   baseline {found.baseline:.3f} ({found.baseline_kind})"
+            f"{'' if found.higher_is_better else '   less is better'}"
+        )
+
+
+def _say_one(model: OFASys, task: Task, say: Say) -> None:
     """One test row, asked as a user would."""
     row = task.source("test")[0]
-    answer = model.inference(str(task.instructions[0]), data={s.column: row[s.column] for s in task.plan.on("source")})
-    said = ", ".join(repr(row[s.column]) for s in task.plan.on("source") if isinstance(row[s.column], str))
-    value = answer[task.plan.answered[-1].column]
+    answer: Any = model.inference(
+        str(task.instructions[0]), data={slot.column: row[slot.column] for slot in task.plan.on("source")}
+    )
+    said = ", ".join(repr(row[slot.column]) for slot in task.plan.on("source") if isinstance(row[slot.column], str))
+    column = task.plan.answered[-1].column
+    value, true = answer[column], row[column]
     shown = f"a picture of {value.width} x {value.height}" if hasattr(value, "getpixel") else str(value)[:100]
-    say(f"  asked: {task.instructions[0]}{f' with {said}' if said else ''} -> {shown}")
-
-
-def _note(out: Path, name: str, tasks: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    report = {"tasks": {}, "pages": {}} | _report(out)
-    report["tasks"] |= tasks
-    report["pages"] |= {name: {**about, "tasks": list(tasks)}} if about else {}
-    (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf8")
-
-
-def _is_demo(out: Path) -> bool:
-    return (out / "run.json").is_file() or "pages" in _report(out)
-
-
-def _report(out: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((out / "report.json").read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    truth = f" (truth: {true[:100]})" if isinstance(true, str) else ""
+    say(f"  asked: {task.instructions[0]}{f' with {said}' if said else ''} -> {shown}{truth}")

@@ -7,8 +7,8 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from ofasys.gallery.emoji.rows import Rows
-from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.gallery.speech import DIGITS, NAMES, RATE, recording, spoken
 from ofasys.modality.shared import media
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 TEST = 144
 SAID = tuple(NAMES.values())
-HEAR = (
-    f"[AUDIO:wav,rate={RATE},mels=40,criterion=ctc,ctc_target=said,weight=0.5] what is said? -> [TEXT:name,closed_set]"
+HEAR = Line(
+    "hear",
+    f"[AUDIO:wav,rate={RATE},mels=40,criterion=ctc,ctc_target=said,weight=0.5] what is said? -> [TEXT:name,closed_set]",
+    "accuracy",
 )
-SAY = f"say [TEXT:name] -> [AUDIO:wav,rate={RATE},mels=40,reduction=4,max_length=24]"
+SAY = Line("say", f"say [TEXT:name] -> [AUDIO:wav,rate={RATE},mels=40,reduction=4,max_length=24]", "mcd")
 
 
 def heard(split: str, count: int, seed: int = 0) -> Rows:
@@ -42,27 +44,15 @@ def to_say(names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _tasks(asked: Asked) -> Sequence[Task]:
-    from ofasys.task.task import Task
-
-    hear = Task(
-        "hear",
-        HEAR,
+    hear = HEAR.task(
         heard("train", asked.some(20_000), asked.seed),
         test=heard("test", asked.some(TEST, 4), asked.seed),
-        metrics=["accuracy"],
         closed_set={"name": SAID},
         weight=1.5,
         micro_batch_size=asked.some(24, 4),
     )
     digits = to_say(DIGITS)
-    say = Task(
-        "say",
-        SAY,
-        digits,
-        test=digits[: asked.some(len(digits), 2)],
-        metrics=["mcd"],
-        micro_batch_size=asked.some(10, 4),
-    )
+    say = SAY.task(digits, test=digits[: asked.some(len(digits), 2)], micro_batch_size=asked.some(10, 4))
     return [hear, say]
 
 
@@ -79,7 +69,7 @@ def _show(shown: Shown) -> str:
         f"{letters / len(hear.rows):.1%} are right.</p>{media.row(cards)}"
     ]
     made = [answer["wav"] for answer in say.predictions]
-    again = shown.model.inference(HEAR, data=[{"wav": (wav.samples, wav.rate)} for wav in made])
+    again = shown.model.inference(HEAR.instruction, data=[{"wav": (wav.samples, wav.rate)} for wav in made])
     cards = []
     for row, wav, back in zip(say.rows, made, again, strict=True):
         true, name = row["wav"], row["name"]
@@ -110,6 +100,7 @@ PAGE = Page(
     "changes that are not in training, of the same recordings. Said: the ten digits by heart, so the test is on what "
     "was learned; the figure is the mel-cepstral distortion, in dB, from "
     "the recording, and the trivial answer another digit.",
+    (HEAR, SAY),
     _tasks,
     _show,
     minutes=1.3,

@@ -9,8 +9,8 @@ from itertools import permutations
 from random import Random
 from typing import TYPE_CHECKING
 
-from ofasys.gallery.emoji.rows import Rows
-from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.gallery.sudoku import Board, puzzle, solve
 from ofasys.modality.shared import media
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Puzzle = tuple[Board, Board]  # with its solution
 TEST = 200
 GIVEN = 8  # of 16 cells
+GRID = "preprocess=grid,rows=4,columns=4,values=5"
+LINE = Line("sudoku", f"[STRUCT:puzzle,{GRID}] -> [STRUCT:solution,{GRID}]", "grid_exact")
 RENAMED = tuple(permutations((1, 2, 3, 4)))
 
 
@@ -55,16 +57,10 @@ def _row(index: int, *, made: tuple[Puzzle, ...]) -> dict[str, Board]:
 
 
 def _tasks(asked: Asked) -> Sequence[Task]:
-    from ofasys.task.task import Task
-
-    grid = "preprocess=grid,rows=4,columns=4,values=5"
     return [
-        Task(
-            "sudoku",
-            f"[STRUCT:puzzle,{grid}] -> [STRUCT:solution,{grid}]",
+        LINE.task(
             rows("train", asked.some(24_000, 24), asked.seed),
             test=rows("test", asked.some(TEST), asked.seed),
-            metrics=["grid_exact"],
             micro_batch_size=asked.some(16, 4),
         )
     ]
@@ -105,6 +101,7 @@ PAGE = Page(
     "are called; there are only 288 solved boards, so those are. "
     "What was given is in bold; of the answer, green cells are right and red ones wrong. The figure is the share of "
     "boards right throughout.",
+    (LINE,),
     _tasks,
     _show,
     lr=1.2e-3,

@@ -10,8 +10,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ofasys.gallery.emoji.pack import Drawing, load
-from ofasys.gallery.emoji.rows import Rows
-from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ LINES = 3  # of a table
 TEST = 200
 ASKED = ("animals & nature", "food & drink", "travel & places", "activities")  # kinds whose families are asked for
 WIDEST = 9  # letters of a name in a table
+QUESTION = Line("table_question", "[STRUCT:table] [TEXT:q] -> [TEXT:a]", "exact_match")
+SQL = Line("sql", "[STRUCT:db,preprocess=database,samples=0] [TEXT:q] -> [TEXT:sql]", "execution_accuracy")
 
 # A question and its SQL; {column} is `kind` or `family`, {value} one of its values.
 TEMPLATES = {
@@ -139,23 +141,17 @@ def _family(drawing: Drawing) -> str:
 
 def _tasks(asked: Asked) -> Sequence[Task]:
     from ofasys.metric import ExecutionAccuracy
-    from ofasys.task.task import Task
 
     database = make_database(asked.folder / "emoji.db")
     return [
-        Task(
-            "table_question",
-            "[STRUCT:table] [TEXT:q] -> [TEXT:a]",
+        QUESTION.task(
             table_rows("train", asked.some(20_000), asked.seed),
             test=table_rows("test", asked.some(TEST, 4), asked.seed),
-            metrics=["exact_match"],
             micro_batch_size=asked.some(8, 4),
             weight=3,
             generate={"max_length": 12},
         ),
-        Task(
-            "sql",
-            "[STRUCT:db,preprocess=database,samples=0] [TEXT:q] -> [TEXT:sql]",
+        SQL.task(
             sql_rows("train", asked.some(20_000), database, asked.seed),
             test=sql_rows("test", asked.some(TEST, 4), database, asked.seed),
             metrics=[ExecutionAccuracy(database)],
@@ -215,6 +211,7 @@ PAGE = Page(
     "the answer has to be read. And a database of all emoji: "
     "tested on pairs of a question and a value that are not in training. The figures are the share of answers right "
     "word for word, and of queries whose result is the true one.",
+    (QUESTION, SQL),
     _tasks,
     _show,
     minutes=1.7,

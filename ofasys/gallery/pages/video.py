@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ofasys.gallery.emoji.pack import STYLES
-from ofasys.gallery.emoji.rows import Rows
 from ofasys.gallery.emoji.scenes import NAMES, sprite
-from ofasys.gallery.pages.page import Asked, Page, Shown
+from ofasys.gallery.pages.page import Asked, Line, Page, Shown
+from ofasys.gallery.rows import Rows
 from ofasys.modality.shared import media
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SIDE, FRAMES = 32, 4
 EVENTS = ("moves left", "moves right", "moves up", "moves down", "appears", "disappears")
 TEST = 192
+LINE = Line("video", f"[VIDEO:clip,frames={FRAMES},size={SIDE},patch=16] what happens? -> [TEXT:cap]", "exact_match")
 
 
 def clip(name: str, event: str, random: Random, size: int = SIDE) -> list[Image.Image]:
@@ -69,15 +70,10 @@ def _begin(random: Random, room: int, path: int, step: int) -> int:
 
 
 def _tasks(asked: Asked) -> Sequence[Task]:
-    from ofasys.task.task import Task
-
     return [
-        Task(
-            "video",
-            f"[VIDEO:clip,frames={FRAMES},size={SIDE},patch=16] what happens? -> [TEXT:cap]",
+        LINE.task(
             rows("train", asked.some(20_000), asked.seed),
             test=rows("test", asked.some(TEST, 8), asked.seed),
-            metrics=["exact_match"],
             micro_batch_size=asked.some(8, 4),
             generate={"max_length": 12},
         )
@@ -100,6 +96,7 @@ PAGE = Page(
     "sizes, "
     "ways and backgrounds of the same eight things and six events. The figure is the share of captions right word for "
     "word.",
+    (LINE,),
     _tasks,
     _show,
     minutes=1.7,

@@ -1,10 +1,10 @@
 """The demo's sound: the digits and the letters, each spoken once by one voice, and ways to make each sound a little
 different.
 
-from ofasys.gallery import speech
+    from ofasys.gallery import speech
 
-speech.recording("seven")            # (samples (n,) float32, 8000) speech.spoken(["seven", "b"], seed)  # the same
-rate: one after the other, each at another speed, pitch and loudness, in noise
+    speech.recording("seven")            # (samples (n,) float32, 8000)
+    speech.spoken(["seven", "b"], seed)  # the same, one after the other, each at another speed and pitch, in noise
 """
 
 from __future__ import annotations

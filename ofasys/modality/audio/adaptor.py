@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.modality.modality import Options
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 DROPOUT = 0.5  # of frames that are read back, in training: or the model copies them and hears nothing else
 
@@ -28,8 +33,8 @@ class ConvAdaptor(nn.Module):
         self.second = nn.Conv1d(width, width, 3, stride=2)
         self.norm = nn.LayerNorm(width)
 
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """frames (T, C), counts (values,), half and quarter: the value of each frame that is left -> (n, D)."""
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n D"]:
+        """frames (T, C), counts (values,), half and quarter: the value of each frame that is left -> embeddings."""
         x, counts = tensors["frames"], tensors["counts"]
         for layer, left in ((self.first, "half"), (self.second, "quarter")):
             x = nn.functional.gelu(convolve(x, counts, layer, tensors[left]))
@@ -41,8 +46,8 @@ class FramesAdaptor(nn.Module):
     """Frames read back through a bottleneck with dropout, and predicted in two goes, as in Tacotron 2 (Shen et al.,
     2018).
 
-    embed: frames (n * r, C) -> (n, D). predict: hidden (n, D) -> `coarse` and `frames` (n, r, C), before and after the
-    postnet, and `stop` (n,), the logit that this position is the last.
+    What is predicted: `coarse` and `frames` (n, r, C), before and after the postnet, and `stop` (n,), the logit that
+    this position is the last.
     """
 
     def __init__(self, options: Options, width: int) -> None:
@@ -56,28 +61,30 @@ class FramesAdaptor(nn.Module):
         self.stop = nn.Linear(width, 1)
         self.postnet = Postnet(self.mels, min(width, 256))
 
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """frames (n * r, C) -> (n, D)."""
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n D"]:
+        """frames (n * r, C) -> embeddings."""
         x = tensors["frames"].reshape(-1, self.reduction * self.mels)
         for layer in self.prenet:
             x = nn.functional.dropout(torch.relu(layer(x)), DROPOUT, self.training)
         return self.norm(self.project(x)) * self.norm.normalized_shape[0] ** -0.5
 
-    def predict(self, hidden: Tensor, lengths: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """hidden (n, D) of values of `lengths` (values,) positions -> coarse, frames (n, r, C), stop (n,)."""
+    def predict(
+        self, hidden: Float[Tensor, "n D"], lengths: Int[Tensor, "values"], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Float[Tensor, "n ..."]]:
+        """States of values of `lengths` positions -> coarse, frames (n, r, C), stop (n,)."""
         made = self.ahead(hidden)
         coarse = made["coarse"]
         frames = coarse.flatten(0, 1)  # (n * r, C)
         frames = frames + self.postnet(frames, lengths * self.reduction)
         return made | {"frames": frames.view(coarse.shape)}
 
-    def ahead(self, hidden: Tensor) -> dict[str, Tensor]:
+    def ahead(self, hidden: Float[Tensor, "n D"]) -> dict[str, Float[Tensor, "n ..."]]:
         """What a step needs of `predict`: coarse (n, r, C) and stop (n,)."""
         return {"coarse": self.coarse(hidden).view(-1, self.reduction, self.mels), "stop": self.stop(hidden)[:, 0]}
 
 
 class Postnet(nn.Module):
-    """frames (T, C) -> what to add to them (T, C), each seeing 6 frames to both sides within its value.
+    """Frames -> what to add to them, each seeing 6 frames to both sides within its value.
 
     Three convolutions instead of five, and LayerNorm for batch norm, which would make a value depend on its batch. Adds
     nothing at first.
@@ -93,19 +100,21 @@ class Postnet(nn.Module):
         if self.last.bias is not None:
             nn.init.zeros_(self.last.bias)
 
-    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """frames (T, C) of values of `lengths` (values,) frames -> (T, C)."""
+    def forward(self, frames: Float[Tensor, "T C"], lengths: Int[Tensor, "values"]) -> Float[Tensor, "T C"]:
+        """frames: of values of `lengths` frames."""
         x = frames
         for convolution, norm in zip((self.first, self.second), self.norms, strict=True):
             x = torch.tanh(norm(convolve(x, lengths, convolution)))
         return convolve(x, lengths, self.last)
 
 
-def convolve(x: Tensor, lengths: Tensor, layer: nn.Conv1d, owner: Tensor | None = None) -> Tensor:
-    """x (N, C): values of `lengths` (values,) rows end to end -> (M, W), ceil(length / stride) rows each.
+def convolve(
+    x: Float[Tensor, "N C"], lengths: Int[Tensor, "values"], layer: nn.Conv1d, owner: Int[Tensor, "M"] | None = None
+) -> Float[Tensor, "M W"]:
+    """x: values of `lengths` rows end to end -> ceil(length / stride) rows each.
 
     What a plain convolution with zeros around each value gives. One product over all rows: each gathers the `kernel`
-    rows it sees, and a row of zeros where its value has none. owner (M,): the value of each output row, where stride is
+    rows it sees, and a row of zeros where its value has none. owner: the value of each output row, where stride is
     more than 1.
     """
     (size,), (stride,) = layer.kernel_size, layer.stride
@@ -116,10 +125,10 @@ def convolve(x: Tensor, lengths: Tensor, layer: nn.Conv1d, owner: Tensor | None 
     return nn.functional.linear(seen, layer.weight.transpose(1, 2).flatten(1), layer.bias)
 
 
-def windows(lengths: Tensor, owner: Tensor, size: int, stride: int) -> Tensor:
-    """(M, size): which of the N rows each output row sees; N, one past the last, where there is none.
+def windows(lengths: Int[Tensor, "values"], owner: Int[Tensor, "M"], size: int, stride: int) -> Int[Tensor, "M size"]:
+    """Which of the N rows each output row sees; N, one past the last, where there is none.
 
-    owner (M,): the value of each output row.
+    owner: the value of each output row.
     """
     out = (lengths + stride - 1) // stride
     start, begin = lengths.cumsum(0) - lengths, out.cumsum(0) - out

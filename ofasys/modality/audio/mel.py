@@ -30,6 +30,7 @@ class MelSpec:
     window: int
     hop: int
     mels: int
+    """Bands of a frame."""
     fmin: float
     fmax: float
 

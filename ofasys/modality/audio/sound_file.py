@@ -46,6 +46,7 @@ class Sound:
     """
 
     blocks: Iterator[np.ndarray]
+    """One after the other, each (n,)."""
     rate: int
     spare: float = 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from ofasys.modality.image.cost import channels
 from ofasys.modality.modality import Options
 from ofasys.modality.shared.patch import scaled
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
 
 class ResNetAdaptor(nn.Module):
@@ -32,7 +36,7 @@ class ResNetAdaptor(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.project = nn.Linear(into, width)
 
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n D"]:
         """Images of one shape run together; the result keeps the order of the patches."""
         patches, side = tensors["patches"], self.patch
         found = patches.new_empty(len(patches), self.project.out_features, dtype=self.project.weight.dtype)

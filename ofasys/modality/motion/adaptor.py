@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.modality.modality import Options
 from ofasys.modality.motion.preprocess import features_of
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 WAVES = 64
 
@@ -33,16 +38,18 @@ class FrameAdaptor(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """frames (n, C), time (values,), lengths (values,) -> (n, D)."""
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n D"]:
+        """frames (n, C), time (values,), lengths (values,) -> embeddings."""
         frames = tensors["frames"].to(self.project.weight.dtype)
         when = self.when(waves(tensors["time"]).to(frames.dtype))
         when = when.repeat_interleave(tensors["lengths"], 0, output_size=len(frames))
         width = self.norm.normalized_shape[0]
         return self.norm(self.project(frames) + when) * width**-0.5
 
-    def predict(self, hidden: Tensor, lengths: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """hidden (n, D); in `tensors` noised (n, C) and time (values,) -> frames (n, C)."""
+    def predict(
+        self, hidden: Float[Tensor, "n D"], lengths: Int[Tensor, "values"], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Float[Tensor, "n channels"]]:
+        """States, and in `tensors` noised (n, C) and time (values,) -> frames."""
         through = self.through(waves(tensors["time"]).to(hidden.dtype))
         through = through.repeat_interleave(lengths, 0, output_size=len(hidden))
         return {"frames": self.frames(hidden) + through * tensors["noised"].to(hidden.dtype)}
@@ -53,8 +60,8 @@ class FrameAdaptor(nn.Module):
         return min(-(-frames // self.stride), int(options.get("max_length") or frames)), self.channels
 
 
-def waves(time: Tensor) -> Tensor:
-    """time (...) from 0 to 1 -> (..., WAVES): cosines and sines of it, from slow to fast (Vaswani et al., 2017)."""
+def waves(time: Float[Tensor, "..."]) -> Float[Tensor, "... 64"]:
+    """time from 0 to 1 -> WAVES numbers each: cosines and sines of it, from slow to fast (Vaswani et al., 2017)."""
     rates = 1000.0 * torch.exp(-math.log(10_000.0) * torch.arange(WAVES // 2, device=time.device) / (WAVES // 2))
     angles = time.float()[..., None] * rates
     return torch.cat([angles.cos(), angles.sin()], -1)

@@ -26,7 +26,9 @@ class Skeleton:
     """
 
     names: tuple[str, ...]
+    """(J,), each once."""
     parents: tuple[int, ...]
+    """(J,): of each joint its parent's number, -1 of the root."""
     offsets: tuple[Triple, ...]
     channels: tuple[tuple[str, ...], ...]
     ends: tuple[tuple[int, Triple], ...] = ()

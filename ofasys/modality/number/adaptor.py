@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.modality.modality import Options
 from ofasys.modality.number.options import WAVES
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 LEAST = 1e-3  # of the scale's unit: a spread is no smaller, so that no row outweighs all others
 
@@ -34,16 +39,18 @@ class WaveAdaptor(nn.Module):
         with torch.no_grad():
             self.after.bias.copy_(torch.tensor([0.0, math.log(math.expm1(1.0 - LEAST))]))
 
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """frames (n, 1) -> (n, D)."""
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n D"]:
+        """frames (n, 1) -> embeddings."""
         place = torch.asinh(tensors["frames"].float())
         with torch.autocast(place.device.type, enabled=False):  # bfloat16 does not tell 256 from 257
             angles = 2 * math.pi * place * self.frequencies.float()
             seen = torch.cat([place, angles.sin(), angles.cos()], -1).to(self.first.weight.dtype)
             return self.norm(self.second(torch.relu(self.first(seen)))) * self.norm.normalized_shape[0] ** -0.5
 
-    def predict(self, hidden: Tensor, lengths: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """hidden (n, D) -> frames (n, 1) and spread (n, 1), LEAST or more."""
+    def predict(
+        self, hidden: Float[Tensor, "n D"], lengths: Int[Tensor, "values"], tensors: Mapping[str, Tensor]
+    ) -> dict[str, Float[Tensor, "n 1"]]:
+        """States -> frames and spread, LEAST or more."""
         with torch.autocast(hidden.device.type, enabled=False):
             inside = nn.functional.gelu(self.before(hidden.to(self.before.weight.dtype)))
             place, spread = self.after(inside).float().split(1, -1)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
-def scaled(pixels: Tensor) -> Tensor:
+
+def scaled(pixels: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
     """uint8 0..255 -> float -1..1."""
     return pixels.float().mul_(1 / 127.5).sub_(1)
 
@@ -21,6 +25,6 @@ class PatchAdaptor(nn.Module):
         self.project = nn.Linear(3 * options["patch"] ** 2, width)
         self.norm = nn.LayerNorm(width)
 
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """patches (n, 3pp) -> (n, D)."""
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n D"]:
+        """patches (n, 3 * p * p) uint8 -> embeddings."""
         return self.norm(self.project(scaled(tensors["patches"]))) * self.norm.normalized_shape[0] ** -0.5

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.seeds import key_of
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
 
 
 class TokenAdaptor(nn.Module):
@@ -25,12 +29,12 @@ class TokenAdaptor(nn.Module):
         self.head = None if tied else nn.Parameter(torch.empty(0, width))
 
     @property
-    def output(self) -> Tensor:
-        """The output rows (V, D)."""
+    def output(self) -> Float[Tensor, "V width"]:
+        """The output rows."""
         return self.weight if self.head is None else self.head
 
-    def embed(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """tokens (n,) int64 -> (n, D)."""
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n width"]:
+        """tokens (n,) int64 -> their rows."""
         return nn.functional.embedding(tensors["tokens"], self.weight)
 
     def grow(self, vocabulary: Vocabulary, seed: int, ordered: Collection[str] = ()) -> None:

@@ -44,7 +44,9 @@ class Column:
 
     name: str
     type: str
+    """As declared, in small letters; empty where nothing is."""
     key: bool
+    """Whether it is part of the primary key."""
     refers: str | None
     samples: tuple[str, ...]
 

@@ -26,6 +26,7 @@ class PositionScheme:
 
     name: str
     about: str
+    """In a sentence, for lists."""
     load: str
     """ "module:class", a `Positions`, one a side of the model; imported when a model is made."""
     cost: Callable[[ModelConfig, bool], int] = lambda config, decoder: 0

@@ -5,7 +5,7 @@ offsets, never an open file. `open.py` says what is opened by which of the other
 """
 
 from ofasys.task.source.fingerprint import fingerprint
-from ofasys.task.source.open import open_source
+from ofasys.task.source.open import is_elsewhere, open_source
 from ofasys.task.source.row import Row, Source
 
-__all__ = ["Row", "Source", "fingerprint", "open_source"]
+__all__ = ["Row", "Source", "fingerprint", "is_elsewhere", "open_source"]

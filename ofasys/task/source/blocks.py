@@ -12,7 +12,9 @@ import numpy as np
 from ofasys.errors import DataError
 from ofasys.task.source.cache import Shelf, share_of_memory, workers
 from ofasys.task.source.columns import check_fields, class_names, convert, holds_bytes, simple
+from ofasys.task.source.mapped import mapped
 from ofasys.task.source.row import Row, Rows, no_column
+from ofasys.task.source.texts import Texts, texts
 from ofasys.task.source.value import cell, named
 from ofasys.task.source.watch import Watch
 
@@ -23,12 +25,17 @@ CACHE_BYTES = share_of_memory()  # of decoded blocks that a process keeps, of al
 SPAN_BYTES = 4 * 2**20  # of small blocks that are decoded together, where all of the table can be kept
 FEW_BYTES = SPAN_BYTES // 16  # the same where it cannot, and a row may cost decoding as much
 SPAN_ROWS = 2**16
+PIECE_ROWS = 2**15  # of columns that are read whole, at once
 _MAGIC = 8  # bytes of Arrow's file format before what is as in its stream format
 _SAMPLED = 3  # blocks that are decoded to see how large a row is
 
 
+Values = list[Any] | Texts
+
+
 class Blocks(Rows):
-    """A table read block by block. Kept in memory: the last blocks used, up to CACHE_BYTES (and at least one).
+    """A table read block by block. Kept of it, mapped from files without a name: the last blocks used, up to
+    CACHE_BYTES (and at least one).
 
     Blocks of a few rows are read together, in spans. A subclass opens it and loads blocks; it calls `_lay` with what
     they hold.
@@ -107,22 +114,40 @@ class Blocks(Rows):
             raise no_column(name, self.names, self.describe())
         if name in self.heavy:
             return None
-        values: list[Any] = []
-        with nullcontext() if self.watch is None else self.watch:
-            reader = self._reader_of(name)
-            while (block := int(self.starts.searchsorted(len(values), side="right")) - 1) < len(self.starts) - 1:
-                values += map(cell, self._column_of(reader, block, name))
-        return values
+        return [value for (piece,) in self.in_pieces([name]) for value in piece]
 
-    def _column_of(self, reader: Any, block: int, name: str) -> list[Any]:
-        """A column of the span that begins with a block; None where it is damaged, as is said of the rows
-        themselves."""
-        table = self._table(reader, block, [name])
-        if isinstance(table, str):
-            return [None] * self._size(block, block + 1)
-        if name not in table.column_names:
-            return [None] * table.num_rows
-        return self._values(table.schema.field(name), table.column(name))
+    def in_pieces(self, names: Sequence[str], step: int = 1) -> Iterator[list[Values]]:
+        """Several columns in one pass, some thousand rows at once: values for each name. step: of every `step`-th row.
+
+        None where a row lacks a column or its block is damaged, which is said when the row itself is read. None of the
+        columns may be one of those that hold bytes. Errors: LoadingError when the file has changed.
+        """
+        known = [name for name in names if name in self.names]
+        reader, start = None, 0
+        while (block := int(self.starts.searchsorted(start, side="right")) - 1) < len(self.starts) - 1:
+            with nullcontext() if self.watch is None else self.watch:
+                reader = self._reader_of(known) if reader is None else reader
+                table = self._table(reader, block, known)
+            rows = self._size(block, block + 1) if isinstance(table, str) else table.num_rows
+            for place in range(0, rows, PIECE_ROWS):
+                chosen = range(place + -(start + place) % step, min(rows, place + PIECE_ROWS), step)
+                yield [self._chosen(table, name, chosen) for name in names]
+            start += rows
+
+    def _chosen(self, table: pa.Table | str, name: str, rows: range) -> Values:
+        """A column of a table in some of its rows."""
+        import pyarrow as pa
+
+        if isinstance(table, str) or name not in table.column_names:
+            return [None] * len(rows)
+        field, column = table.schema.field(name), table.column(name)
+        if rows.step == 1:
+            column = column[rows.start : rows.stop]
+        else:
+            column = pa.chunked_array([column.slice(i, 1).chunk(0) for i in rows], column.type)
+        if rows.step == 1 and name not in self.odd and (found := texts(column)) is not None:
+            return found
+        return list(map(cell, self._values(field, column)))
 
     def _size(self, start: int, end: int) -> int:
         return int(self.starts[end] - self.starts[start])
@@ -130,10 +155,13 @@ class Blocks(Rows):
     def _decoded(self, block: int) -> tuple[pa.Table | str, int]:
         with nullcontext() if self.watch is None else self.watch:
             found = self._table(self._reader(), block)
-        return found, 0 if isinstance(found, str) else self._weight(found)
+        if isinstance(found, str):
+            return found, 0
+        weight = self._weight(found)
+        return mapped(found) if weight >= found.nbytes else found, weight
 
     def _weight(self, table: pa.Table) -> int:
-        """Bytes of memory that a table takes."""
+        """Bytes that a table takes, in memory or in a file that is mapped."""
         return int(table.nbytes)
 
     def _table(self, reader: Any, block: int, columns: list[str] | None = None) -> pa.Table | str:
@@ -204,8 +232,8 @@ class Blocks(Rows):
             self._opened = self._open()
         return self._opened
 
-    def _reader_of(self, column: str) -> Any:
-        """The same, where one column of all blocks is wanted."""
+    def _reader_of(self, columns: list[str]) -> Any:
+        """The same, where some columns of all blocks are wanted."""
         return self._reader()
 
     def _forget(self) -> None:
@@ -323,12 +351,12 @@ class Arrow(_TableFile):
         with self.watch:
             return self._row(i)
 
-    def _reader_of(self, column: str) -> Any:
+    def _reader_of(self, columns: list[str]) -> Any:
         import pyarrow as pa
 
         reader = self._reader()
         schema = reader[0].schema if isinstance(reader, list) else reader.schema
-        return self._batches(pa.OSFile(str(self.watch.path)), [schema.get_field_index(column)])
+        return self._batches(pa.OSFile(str(self.watch.path)), [schema.get_field_index(column) for column in columns])
 
     def _load(self, reader: Any, start: int, end: int, columns: list[str] | None = None) -> pa.Table:
         import pyarrow as pa
@@ -339,14 +367,18 @@ class Arrow(_TableFile):
         )
 
     def _weight(self, table: pa.Table) -> int:
-        """Without what lies in the mapping."""
-        start, end = self.mapped.address, self.mapped.address + self.mapped.size
-        chunks = [chunk for column in table.columns for chunk in column.chunks]
-        buffers = [buffer for chunk in chunks for buffer in chunk.buffers() if buffer is not None]
-        return sum(buffer.size for buffer in buffers if not start <= buffer.address < end) + 512 * len(chunks)
+        return beyond(self.mapped, table)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "mapped"}
+
+
+def beyond(mapping: pa.Buffer, table: pa.Table) -> int:
+    """Bytes that a table takes besides what lies in a mapping."""
+    start, end = mapping.address, mapping.address + mapping.size
+    chunks = [chunk for column in table.columns for chunk in column.chunks]
+    buffers = [buffer for chunk in chunks for buffer in chunk.buffers() if buffer is not None]
+    return sum(buffer.size for buffer in buffers if not start <= buffer.address < end) + 512 * len(chunks)
 
 
 def lengths(stream: pa.Buffer) -> Iterator[int]:

@@ -17,6 +17,23 @@ def open_folder(path: Path) -> Source:
     try:
         if path.is_file() or is_yolo(path):
             return open_yolo(path)
-        return SavedDataset(path) if is_saved(path) else ImageFolder(path)
+        if is_saved(path):
+            return SavedDataset(path)
+        _check_own(path)
+        return ImageFolder(path)
     except OSError as error:
         raise DataError(f"{path} cannot be opened: {error.strerror or error}") from None
+
+
+def _check_own(path: Path) -> None:
+    """Errors: DataError for a folder of another library, whose files are no pictures."""
+    if (path / "_versions").is_dir() and (path / "data").is_dir():
+        what = "Lance, whose library does not survive the fork by which workers begin"
+    elif (path / "index.json").is_file() and next(path.glob("*.mds*"), None) is not None:
+        what = "MosaicML Streaming, whose library does not go with the others here"
+    else:
+        return
+    raise DataError(
+        f"{path} is a data set of {what}",
+        expected="its rows in .parquet or .arrow files, or a data set that gives them",
+    )

@@ -14,7 +14,9 @@ from ofasys.task.source.columns import Frame, from_arrow, from_polars
 from ofasys.task.source.folder import open_folder
 from ofasys.task.source.hub_dataset import HubDataset, classes, undecoded
 from ofasys.task.source.memory import Listed, MapStyle
-from ofasys.task.source.row import Source, said
+from ofasys.task.source.remote import fetched, is_remote
+from ofasys.task.source.row import Rows, Source, said
+from ofasys.task.source.sql import Query, is_query
 from ofasys.task.source.stream import Stream
 from ofasys.task.source.tar import Tar
 from ofasys.task.source.text_file import Csv, Jsonl, Tsv
@@ -63,6 +65,11 @@ def _shown(data: Any) -> str:
     return repr(os.fspath(data)) if isinstance(data, str | os.PathLike) else f"a {type(data).__name__}"
 
 
+def is_elsewhere(data: Any) -> bool:
+    """Whether data are given by what is no path: the URL of a file, or a query to a database."""
+    return is_remote(data) or is_query(data)
+
+
 def is_stream(data: Any) -> bool:
     """Whether it is a data set that gives its rows one after the other."""
     return _is_a(data, "torch.IterableDataset") or _is_a(data, "datasets.IterableDataset")
@@ -91,6 +98,11 @@ def streamed(data: Iterable[Any]) -> Iterator[Any]:
 
 def _open(data: Any) -> Source:
     kind = type(data).__name__
+    if is_remote(data):
+        source = _open_path(fetched(data))
+        if isinstance(source, Rows):
+            source.given = data
+        return source
     if isinstance(data, str | os.PathLike):
         return _open_path(Path(data).expanduser())
     if isinstance(data, Source):
@@ -107,6 +119,8 @@ def _open(data: Any) -> Source:
         return from_polars(data)
     if hasattr(type(data), "__arrow_c_stream__") and hasattr(type(data), "__len__"):
         return from_arrow(data, f"{type(data).__module__.partition('.')[0]} {kind}")
+    if is_query(data):
+        return Query(data)
     if isinstance(data, Mapping):
         if _is_a(data, "datasets.DatasetDict") or _is_a(data, "datasets.IterableDatasetDict"):
             raise ConfigError(f"the data is a {kind}; choose one of its splits: {', '.join(data)}")

@@ -42,11 +42,13 @@ class Source(Protocol):
 class Rows:
     """Rows by number: a subclass says how many, and reads one.
 
-    watch: of the file that they are read from, if there is one; each row is read inside it.
+    watch: of the file that they are read from, if there is one; each row is read inside it. given: the URL or the query
+    that they are of, if they are.
     """
 
     root: Path | None = None
     watch: Watch | None = None
+    given: str | dict[str, str] | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ofasys.errors import ConfigError, DataError, LoadingError
+from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
 from ofasys.task.source import written
-from ofasys.task.source.blocks import Blocks
+from ofasys.task.source.blocks import Blocks, Values, beyond
 from ofasys.task.source.row import Row, no_row, said
+from ofasys.task.source.texts import Texts
 from ofasys.task.source.value import cell, named
 
 if TYPE_CHECKING:
@@ -44,14 +45,19 @@ class Stream(Blocks):
     """The rows of a stream, read to its end and copied to a file below the system's folder for temporary files.
 
     name: what a person would call the stream. max_rows: only so many are read; None: all, and MOST_ROWS of them or more
-    are an error. classes: column -> what its classes are called, see `named`. The file goes when the source does, or
-    with the process that made it. Each block of it is an Arrow stream of its own, so rows may differ in their columns,
-    and a column in its kind. Errors: DataError for a row that is no dict or holds what cannot be written to a file, or
-    when the stream itself raises; ConfigError for too many rows.
+    are an error, unless the stream is known to end. classes: column -> what its classes are called, see `named`. The
+    file goes when the source does, or with the process that made it. Each block of it is an Arrow stream of its own, so
+    rows may differ in their columns, and a column in its kind. Errors: DataError for a row that is no dict or holds
+    what cannot be written to a file, or when the stream itself raises; ConfigError for too many rows.
     """
 
     def __init__(
-        self, data: Iterable[Any], name: str, max_rows: int | None = None, classes: Mapping[str, Any] | None = None
+        self,
+        data: Iterable[Any],
+        name: str,
+        max_rows: int | None = None,
+        classes: Mapping[str, Any] | None = None,
+        endless: bool = True,
     ) -> None:
         if max_rows is not None and max_rows < 1:
             raise ConfigError(f"max_rows is {max_rows}; it is at least 1")
@@ -62,14 +68,14 @@ class Stream(Blocks):
             folder = Path(tempfile.mkdtemp(prefix="ofasys-stream-"))
             weakref.finalize(self, _remove, folder, os.getpid())
             self.file = folder / "rows.arrows"
-            most = f"{MOST_ROWS if max_rows is None else max_rows:,}"
+            most = MOST_ROWS if max_rows is None and endless else max_rows
             _log.warning(
-                f"reading {name} (at most {most} rows) into {folder}, which is removed afterwards: rows are drawn by "
-                "number and a stream has no numbers. To read it once and for all write it to a .parquet file and give "
-                "the path"
+                f"reading {name} ({'all' if most is None else f'at most {most:,}'} rows) into {folder}, which is "
+                "removed afterwards: rows are drawn by number and a stream has no numbers. To read it once and for all "
+                "write it to a .parquet file and give the path"
             )
             with open(self.file, "wb") as file:
-                for table in _tables(_kept(_numbered(data, name, max_rows), name, classes or {})):
+                for table in _tables(_kept(_numbered(data, name, max_rows, endless), name, classes or {})):
                     ends.append(_append(file, table))
                     sizes.append(table.num_rows)
                     schemas[table.schema] = None
@@ -89,10 +95,9 @@ class Stream(Blocks):
     def _row(self, i: int) -> Row:
         return {name: value for name, value in super()._row(i).items() if value is not _NO_VALUE}
 
-    def column(self, name: str) -> list[Any] | None:
-        """All values of a column; None where it holds bytes, pictures and the like."""
-        found = super().column(name)
-        return None if found is None else [None if value is _NO_VALUE else value for value in found]
+    def _chosen(self, table: pa.Table | str, name: str, rows: range) -> Values:
+        found = super()._chosen(table, name, rows)
+        return found if isinstance(found, Texts) else [None if value is _NO_VALUE else value for value in found]
 
     def _values(self, field: pa.Field, column: Any) -> list[Any]:
         if field.metadata is None:
@@ -124,6 +129,9 @@ class Stream(Blocks):
         table = pa.ipc.open_stream(reader.slice(first, last - first)).read_all()
         return table if columns is None else table.select([name for name in columns if name in table.column_names])
 
+    def _weight(self, table: pa.Table) -> int:
+        return beyond(self._reader(), table)
+
     def _row_bytes(self) -> float:
         return 0.0  # blocks may differ in their columns, and are of BLOCK_ROWS
 
@@ -143,7 +151,7 @@ def _append(file: Any, table: pa.Table) -> int:
     return int(file.tell())
 
 
-def _numbered(data: Iterable[Any], name: str, max_rows: int | None) -> Iterator[tuple[int, Row]]:
+def _numbered(data: Iterable[Any], name: str, max_rows: int | None, endless: bool) -> Iterator[tuple[int, Row]]:
     """(number, row) of each row, checked to be one."""
     rows: Iterator[Any] | None = None
     i = 0
@@ -153,9 +161,11 @@ def _numbered(data: Iterable[Any], name: str, max_rows: int | None) -> Iterator[
             row = next(rows)
         except StopIteration:
             return
+        except OfasysError:
+            raise
         except (Exception, SystemExit) as error:
             raise DataError(f"{name} raised {type(error).__name__} after {i} rows: {said(error)}") from error
-        if i >= MOST_ROWS and max_rows is None:
+        if i >= MOST_ROWS and max_rows is None and endless:
             raise ConfigError(
                 f"{name} gives more than {MOST_ROWS:,} rows, or has no end; take the first of them with "
                 "add_dataset(stream, split, max_rows=N), or write it to a .parquet file and give the path"

@@ -5,11 +5,11 @@ whole.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
-from array import array
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from json.scanner import make_scanner
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ofasys.errors import DataError
 from ofasys.modality.shared.separated import LOOKED_AT, TSV, Form, form_of_csv, not_utf8, records
+from ofasys.task.source import index
 from ofasys.task.source.memory import Listed
 from ofasys.task.source.row import Row, Rows, cell, no_column, no_row
 from ofasys.task.source.watch import Watch
@@ -36,26 +37,59 @@ Integers = NDArray[np.int64]
 
 
 class TextFile(Rows):
-    """A file of records. Kept in memory: where each begins, and at which line where that is not told by its number."""
+    """A file of records. Known of it: where each begins, and at which line where that is not told by its number; of a
+    large file this is kept beside it, see `index.py`."""
 
     watch: Watch
 
     def __init__(self, path: Path) -> None:
         self.path, self.root, self.watch = path, path.parent, Watch(path)
-        with self.watch, open(self.watch.path, "rb") as file:
-            start = file.read(64)
-            if (encoding := not_utf8(start)) is not None:
-                raise DataError(f"{path.name} is {encoding}", expected="UTF-8 text: save it anew, encoding UTF-8")
-            self.first = len(_BOM) if start.startswith(_BOM) else 0
-            file.seek(self.first)
-            starts, lines = self._scan(file)
-        self.starts = starts.astype(np.uint32 if self.watch.size < 2**32 else np.int64)
-        ahead = lines - np.arange(len(lines))
-        self.leaps = np.flatnonzero(np.diff(ahead, prepend=-1))  # records before which the line is not one more
-        self.ahead = ahead[self.leaps]
+        kind = f"records-of-{type(self).__name__.lower()}"
+        found = index.load(self.watch, kind)
+        if found is None:
+            found = index.keep(self.watch, kind, self._found())
+        self.starts, self.leaps, self.ahead = (found.arrays[name] for name in ("starts", "leaps", "ahead"))
+        self._take(found.facts)
 
-    def _scan(self, file: BinaryIO) -> tuple[Integers, Integers]:
-        """Where each record begins, and at which line. file: open at its first byte of text."""
+    def _found(self) -> index.Found:
+        """Where the records are, as reading all of the file says; and what `_facts` says of it."""
+        kind = np.uint32 if self.watch.size < 2**32 else np.int64
+        parts, leaps, ahead, count, last = [np.zeros(0, kind)], list[int](), list[int](), 0, -1
+        with self.watch, open(self.watch.path, "rb") as file:
+            self.first = self._begin(file)
+            for starts, lines in self._scan(file):
+                before = lines - np.arange(count, count + len(lines))
+                for i in np.flatnonzero(np.diff(before, prepend=last)).tolist():
+                    leaps.append(count + i)
+                    ahead.append(int(before[i]))
+                parts.append(starts.astype(kind))
+                count, last = count + len(lines), int(before[-1]) if len(lines) else last
+        arrays = {
+            "starts": np.concatenate(parts),
+            "leaps": np.array(leaps, np.int64),
+            "ahead": np.array(ahead, np.int64),
+        }
+        return index.Found(arrays, self._facts())
+
+    def _begin(self, file: BinaryIO) -> int:
+        """Bytes before the first of the text, past which the file is. Errors: DataError for what is not UTF-8."""
+        start = file.read(64)
+        if (encoding := not_utf8(start)) is not None:
+            raise DataError(f"{self.path.name} is {encoding}", expected="UTF-8 text: save it anew, encoding UTF-8")
+        first = len(_BOM) if start.startswith(_BOM) else 0
+        file.seek(first)
+        return first
+
+    def _facts(self) -> dict[str, Any]:
+        """What else `_scan` found."""
+        return {"first": self.first}
+
+    def _take(self, facts: Mapping[str, Any]) -> None:
+        """Be as `_scan` left it."""
+        self.first = int(facts["first"])
+
+    def _scan(self, file: BinaryIO) -> Iterator[tuple[Integers, Integers]]:
+        """Where each record begins, and at which line; some thousands at once. file: open at its first byte of text."""
         raise NotImplementedError
 
     def _parse(self, record: bytes, line: int) -> Row:
@@ -177,13 +211,8 @@ class Jsonl(TextFile):
         with self.watch:
             self._try()
 
-    def _scan(self, file: BinaryIO) -> tuple[Integers, Integers]:
-        found = [np.zeros((2, 0), dtype=np.int64), *self._begun(file)]
-        starts, lines = np.concatenate(found, axis=1)
-        return starts, lines
-
-    def _begun(self, file: BinaryIO) -> Iterator[Integers]:
-        """(2, n): the starts and numbers of the lines that are not empty, of one block after the other."""
+    def _scan(self, file: BinaryIO) -> Iterator[tuple[Integers, Integers]]:
+        """The lines that are not empty, of one block after the other."""
         offset, line, begun = file.tell(), 1, True  # begun: a line begins with the first byte of the block
         while block := file.read(BLOCK_BYTES):
             data = np.frombuffer(block, dtype=np.uint8)
@@ -193,7 +222,7 @@ class Jsonl(TextFile):
             kept = data[starts] > ord(" ")
             for i in np.flatnonzero(~kept & (data[starts] != ord("\n"))):
                 kept[i] = self._holds(offset + int(starts[i]))
-            yield np.stack([starts[kept] + offset, lines[kept]])
+            yield starts[kept] + offset, lines[kept]
             offset, line, begun = offset + len(block), line + len(starts), block.endswith(b"\n")
 
     def _holds(self, start: int) -> bool:
@@ -287,10 +316,23 @@ class Csv(TextFile):
     def _form(self, lines: Sequence[str]) -> Form:
         return form_of_csv(lines)
 
-    def _scan(self, file: BinaryIO) -> tuple[Integers, Integers]:
+    def _facts(self) -> dict[str, Any]:
+        return super()._facts() | {"names": self.names, "form": dataclasses.asdict(self.form)}
+
+    def _take(self, facts: Mapping[str, Any]) -> None:
+        super()._take(facts)
+        self.names, self.form = list(facts["names"]), Form(**facts["form"])
+
+    def _scan(self, file: BinaryIO) -> Iterator[tuple[Integers, Integers]]:
         self.form = self._form([self._text(line, n) for n, line in enumerate(islice(_lines(file), LOOKED_AT), 1)])
         file.seek(self.first)
-        starts, numbers = array("q"), array("q")
+        found = self._records(file)
+        while piece := list(islice(found, PIECE_ROWS)):
+            starts, lines = np.array(piece, dtype=np.int64).T
+            yield starts, lines
+
+    def _records(self, file: BinaryIO) -> Iterator[tuple[int, int]]:
+        """Where each record begins, and at which line; the first is the header, and is taken as such."""
         end, line = self.first, 0
 
         def lines() -> Iterator[str]:
@@ -307,10 +349,8 @@ class Csv(TextFile):
                 self.names = self._header(cells, first)
             elif cells:
                 self._check(cells, first)
-                starts.append(start)
-                numbers.append(first)
+                yield start, first
             start, first = end, line + 1
-        return np.array(starts, dtype=np.int64), np.array(numbers, dtype=np.int64)
 
     def _next(self, reader: Iterator[list[str]], line: int) -> list[str] | None:
         try:

@@ -70,7 +70,8 @@ CUT = {("mp4", "aac"), ("ipod", "aac"), ("mov", "aac"), ("mp4", "libmp3lame")}  
 OPUS = {("ogg", "libopus"), ("webm", "libopus"), ("matroska", "libopus"), ("mp4", "libopus")}
 PIPED = {("wav", "pcm_s16le"), ("wav", "pcm_s24le"), ("flac", "flac"), ("mp3", "libmp3lame"), ("aiff", "pcm_s16be"),
          ("au", "pcm_s16be"), ("caf", "pcm_s16be"), ("ogg", "libopus"), ("ogg", "flac"), ("matroska", "pcm_s16le"),
-         ("webm", "libopus"), ("adts", "aac"), ("mpegts", "aac"), ("flv", "aac"), ("avi", "pcm_s16le"), ("wv", "wavpack")}  # fmt: skip
+         ("webm", "libopus"), ("adts", "aac"), ("mpegts", "aac"), ("flv", "aac"), ("avi", "pcm_s16le"),
+         ("wv", "wavpack")}  # fmt: skip
 APE = b"APETAGEX" + struct.pack("<IIII", 2000, 56, 1, 0xA0000000) + bytes(8)
 APE += struct.pack("<II", 16, 0) + b"Title\0" + b"a" * 16 + b"\0\0"
 APE += b"APETAGEX" + struct.pack("<IIII", 2000, 56, 1, 0x80000000) + bytes(8)

@@ -84,7 +84,10 @@ def test_the_face_loads_no_torch_and_names_parts_that_are_there():
     import subprocess
     import sys
 
-    code = "import sys; from ofasys.modality.motion import MOTION; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    code = (
+        "import sys; from ofasys.modality.motion import MOTION; "
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     for part in (*MOTION.preprocess.values(), *MOTION.adaptor.values(), MOTION.save):
         assert part.resolve()

@@ -149,7 +149,10 @@ def test_what_is_no_bvh(text):
 
 
 def test_nothing_moves_without_channels():
-    text = "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\nCHANNELS 0\nEnd Site\n{\nOFFSET 1 0 0\n}\n}\nMOTION\nFrames: 1\nFrame Time: 1\n\n"
+    text = (
+        "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\nCHANNELS 0\nEnd Site\n{\nOFFSET 1 0 0\n}\n}\n"
+        "MOTION\nFrames: 1\nFrame Time: 1\n\n"
+    )
     with pytest.raises(DataError, match="no joint has channels"):
         read_bvh(text)
 

@@ -24,7 +24,7 @@ def test_any_place_is_embedded_and_neighbours_change_nothing(adaptor):
 
 
 def test_before_anything_was_learned_it_says_what_is_known(adaptor):
-    made = adaptor.predict(torch.randn(4, 16), torch.ones(4), {})
+    made = adaptor.predict(torch.randn(4, 16), torch.ones(4, dtype=torch.long), {})
     assert torch.equal(made["frames"], torch.zeros(4, 1))
     torch.testing.assert_close(made["spread"], torch.ones(4, 1))
 
@@ -32,23 +32,26 @@ def test_before_anything_was_learned_it_says_what_is_known(adaptor):
 def test_a_spread_is_never_nothing(adaptor):
     with torch.no_grad():
         adaptor.after.bias[1] = -1e4
-    made = adaptor.predict(torch.randn(4, 16), torch.ones(4), {})
+    made = adaptor.predict(torch.randn(4, 16), torch.ones(4, dtype=torch.long), {})
     assert float(made["spread"].detach().min()) == pytest.approx(LEAST)
 
 
 def test_half_precision(adaptor):
     half = adaptor.to(torch.bfloat16)
     assert half.embed({"frames": torch.ones(2, 1)}).dtype == torch.bfloat16
-    assert half.predict(torch.ones(2, 16, dtype=torch.bfloat16), torch.ones(2), {})["frames"].dtype == torch.float32
+    assert (
+        half.predict(torch.ones(2, 16, dtype=torch.bfloat16), torch.ones(2, dtype=torch.long), {})["frames"].dtype
+        == torch.float32
+    )
 
 
 def test_training_in_half_precision_leaves_numbers_whole(adaptor):
     torch.nn.init.normal_(adaptor.after.weight)
     places, hidden = {"frames": torch.randn(5, 1)}, torch.randn(5, 16)
-    embedded, made = adaptor.embed(places), adaptor.predict(hidden, torch.ones(5), {})
+    embedded, made = adaptor.embed(places), adaptor.predict(hidden, torch.ones(5, dtype=torch.long), {})
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(adaptor.embed(places), embedded)
-        assert torch.equal(adaptor.predict(hidden, torch.ones(5), {})["frames"], made["frames"])
+        assert torch.equal(adaptor.predict(hidden, torch.ones(5, dtype=torch.long), {})["frames"], made["frames"])
 
 
 def test_the_plan_counts_its_weights():

@@ -31,13 +31,14 @@ CREATE TABLE cars(
 CREATE TABLE empty(a, b DECIMAL(10, 2));
 CREATE VIEW cheap AS SELECT name, price FROM cars WHERE price < 2;
 INSERT INTO makers VALUES (1, 'Fiat'), (2, 'Kia''s'), (3, 'a long name, longer than forty characters'), (4, '');
-INSERT INTO cars VALUES (10, 'Uno', 1.5, 1, x'00ff', NULL), (11, 'Uno', 2, 1, NULL, 'x'), (12, NULL, 1e300, 2, NULL, 'y|z');
+INSERT INTO cars VALUES
+(10, 'Uno', 1.5, 1, x'00ff', NULL), (11, 'Uno', 2, 1, NULL, 'x'), (12, NULL, 1e300, 2, NULL, 'y|z');
 """
 
 WRITTEN = """\
  makers : id integer key = 1 , 2 , 3 | name text = 'Fiat' , 'Kia''s' , ''
- cars : id integer key = 10 , 11 , 12 | name text = 'Uno' | price real = 1.5 , 2.0 , 1e+300 | maker integer -> makers.id \
-= 1 , 2 | photo blob | "order" varchar(9) = 'x' , 'y|z'
+ cars : id integer key = 10 , 11 , 12 | name text = 'Uno' | price real = 1.5 , 2.0 , 1e+300 | \
+maker integer -> makers.id = 1 , 2 | photo blob | "order" varchar(9) = 'x' , 'y|z'
  empty : a | b decimal(10, 2)
  cheap : name text | price real"""
 
@@ -142,7 +143,8 @@ def test_large_databases(symbols, tmp_path):
         connection.execute(f"CREATE TABLE t{number}(a, b)")
     connection.execute("INSERT INTO t0 SELECT zeroblob(20000000), 'x'")
     connection.execute("INSERT INTO t1 SELECT 'x' || hex(zeroblob(5000000)), 'short'")
-    connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO t2 SELECT i, NULL FROM n")  # fmt: skip
+    connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO t2 "
+                       "SELECT i, NULL FROM n")  # fmt: skip
     connection.commit()
     connection.close()
     tables = read_schema(path, 3)
@@ -175,7 +177,8 @@ def test_odd_tables_do_not_matter(tmp_path):
         INSERT INTO t VALUES (CAST(x'ff41' AS TEXT)), ('two
 lines'), (9e999);
         CREATE VIEW broken AS SELECT * FROM gone;
-        CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS n FROM n;
+        CREATE VIEW endless AS
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS n FROM n;
         CREATE VIRTUAL TABLE words USING fts5(word);
     """)
     connection.close()

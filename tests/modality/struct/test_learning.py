@@ -14,7 +14,8 @@ from ofasys.modality.struct.notation import Malformed
 from ofasys.modality.struct.table import Table
 from ofasys.model.sizes import ModelConfig
 
-TINY = ModelConfig(width=32, heads=4, ffn=64, encoder_layers=1, decoder_layers=1, dropout=0.0, max_grid=16, max_positions=128)  # fmt: skip
+TINY = ModelConfig(width=32, heads=4, ffn=64, encoder_layers=1, decoder_layers=1, dropout=0.0, max_grid=16,
+    max_positions=128)  # fmt: skip
 SQUARE = "preprocess=grid,rows=3,columns=3,values=3"
 TURN = f"[STRUCT:a,{SQUARE}] -> [STRUCT:b,{SQUARE}]"
 KNOWN = "what is known of [TEXT:who]? -> [STRUCT:known]"
@@ -97,7 +98,8 @@ def test_sql_is_learned_and_run(tmp_path):
     rows = [row | {"db": str(path), "true": [(row["sql"], str(path))]} for row in rows]
     tasks = [
         Task("one", ASK, train=rows, valid=rows, metrics=[ExecutionAccuracy(path)], micro_batch_size=2),
-        Task("many", ASK, train=rows, valid=rows, metrics=["execution_accuracy"], references={"sql": "true"}, micro_batch_size=2),
+        Task("many", ASK, train=rows, valid=rows, metrics=["execution_accuracy"], references={"sql": "true"},
+            micro_batch_size=2),
     ]  # fmt: skip
     model, figures, loaded = trained(tasks, 80, tmp_path / "run")
     for task in ("one", "many"):
@@ -108,9 +110,12 @@ def test_sql_is_learned_and_run(tmp_path):
 
 def test_a_model_that_knows_nothing_answers_all_the_same(tmp_path):
     tasks = [
-        Task("known", KNOWN, train=PEOPLE, valid=PEOPLE, metrics=["table_exact", "exact_match"], generate={"max_length": 20}, micro_batch_size=3),
-        Task("facts", FACTS, train=PEOPLE, valid=PEOPLE, metrics=["triples_f1"], generate={"max_length": 20}, micro_batch_size=3),
-        Task("shape", SHAPE, train=SHAPES, valid=SHAPES, metrics=["grid_exact"], generate={"max_length": 20}, micro_batch_size=3),
+        Task("known", KNOWN, train=PEOPLE, valid=PEOPLE, metrics=["table_exact", "exact_match"],
+            generate={"max_length": 20}, micro_batch_size=3),
+        Task("facts", FACTS, train=PEOPLE, valid=PEOPLE, metrics=["triples_f1"], generate={"max_length": 20},
+            micro_batch_size=3),
+        Task("shape", SHAPE, train=SHAPES, valid=SHAPES, metrics=["grid_exact"], generate={"max_length": 20},
+            micro_batch_size=3),
     ]  # fmt: skip
     model, figures, _ = trained(tasks, 1, tmp_path / "run")
     assert all(value["samples"] == 3 for value in figures.values())

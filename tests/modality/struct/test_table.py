@@ -55,7 +55,8 @@ def test_a_table_comes_back(symbols, value):
     back = tables(symbols).postprocess(piece.tensors["tokens"], Context())
     assert back == value
     assert back.columns == value.columns
-    assert all(same(a, b) for ours, theirs in zip(back, value, strict=True) for a, b in zip(ours.values(), theirs.values(), strict=True))  # fmt: skip
+    assert all(same(a, b) for ours, theirs in zip(back, value, strict=True) for a,
+        b in zip(ours.values(), theirs.values(), strict=True))  # fmt: skip
     assert piece.length == len(piece.tensors["tokens"])
     assert piece.info == {"kept": len(value), "dropped": 0}
 
@@ -65,11 +66,13 @@ FORMS = {
     "columns": {"name": ["Ann", "Bob"], "born": [1931, None], "city": [None, "1931"]},
     "lists": [["name", "born", "city"], ["Ann", 1931, None], ("Bob", None, "1931")],
     "arrow": pyarrow.table({"name": ["Ann", "Bob"], "born": [1931, None], "city": [None, "1931"]}),
-    "pandas": pandas.DataFrame({"name": ["Ann", "Bob"], "born": pandas.array([1931, None], "Int64"), "city": [None, "1931"]}),
+    "pandas": pandas.DataFrame({"name": ["Ann", "Bob"], "born": pandas.array([1931, None], "Int64"),
+        "city": [None, "1931"]}),
     "json rows": '[{"name": "Ann", "born": 1931, "city": null}, {"name": "Bob", "born": null, "city": "1931"}]',
     "json columns": ' {"name": ["Ann", "Bob"], "born": [1931, null], "city": [null, "1931"]}',
     "table": Table(ROWS),
-    "objects": {"name": np.array(["Ann", "Bob"]), "born": np.array([1931, None]), "city": pandas.Series([None, "1931"])},
+    "objects": {"name": np.array(["Ann", "Bob"]), "born": np.array([1931, None]),
+        "city": pandas.Series([None, "1931"])},
 }  # fmt: skip
 
 
@@ -103,8 +106,10 @@ BARE = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
 CODES = [
-    "12e4", "1234e56", "123e4567", "1e5", "1E5", "1e+5", "1e-7", "12e-4", "0e0", "2e400", "007", "00", "-0", "-007", "+5",
-    "1.10", "2.50", "1.", ".5", "-.5", "0x1F", "0b1", "1_000", "1,000", "1 000", " 1", "1 ", "٣", "1٣", "½", "1/2", "50%",
+    "12e4", "1234e56", "123e4567", "1e5", "1E5", "1e+5", "1e-7", "12e-4", "0e0", "2e400", "007", "00", "-0", "-007",
+    "+5",
+    "1.10", "2.50", "1.", ".5", "-.5", "0x1F", "0b1", "1_000", "1,000", "1 000", " 1", "1 ", "٣", "1٣", "½", "1/2",
+    "50%",
     "$5", "Inf", "Infinity", "infinity", "nan", "NaN", "NA", "null", "None", "N/A", "tRUE", "yes", "t", "1931-05-01",
     "12:30", "1931-05-01 12:30:00", "1.2.3", "1e", "e5", "9" * 301, "0.1000000000000000055511151231257827", "1j", "--1",
 ]  # fmt: skip
@@ -454,7 +459,8 @@ def test_what_is_saved_is_read_back_or_refused(tmp_path_factory, data, suffix):
     back = whole(read_table(path))
     assert back.columns == tuple(names)
     assert [[*row.values()] for row in back] == rows
-    assert all(same(a, b) for ours, theirs in zip(back, rows, strict=True) for a, b in zip(ours.values(), theirs, strict=True))  # fmt: skip
+    assert all(same(a, b) for ours, theirs in zip(back, rows, strict=True) for a,
+        b in zip(ours.values(), theirs, strict=True))  # fmt: skip
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])

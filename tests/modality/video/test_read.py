@@ -247,7 +247,8 @@ def bad(mp4, folder):
         "sound only": (sound_only(), "there is no film in it"),
         "half a GIF": (gif[: len(gif) // 2], "cannot be read"),
         "a WebP cut short": (clips.animation("WEBP")[:-40], "cannot be read"),
-        "a play list": (f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:3,\n{clip}\n#EXT-X-ENDLIST\n".encode(), "cannot be read"),
+        "a play list": (f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:3,\n{clip}\n#EXT-X-ENDLIST\n".encode(),
+            "cannot be read"),
         "a list of files": (f"ffconcat version 1.0\nfile {clip}\n".encode(), "cannot be read"),
         "an address": ("http://example.invalid/a.mp4", "no file"),
         "a folder": (folder, "no file"),
@@ -267,9 +268,12 @@ def bad(mp4, folder):
 
 
 BAD = (
-    "no bytes", "an empty file", "text", "a broken index", "an index, but half the frames", "no frame", "an array of no frame",
-    "frames of no pixel", "sound only", "half a GIF", "a WebP cut short", "a play list", "a list of files", "an address",
-    "a folder", "a NUL in the name", "a number", "None", "frames of numbers", "NaN", "channels first", "five axes", "one axis",
+    "no bytes", "an empty file", "text", "a broken index", "an index, but half the frames", "no frame",
+    "an array of no frame",
+    "frames of no pixel", "sound only", "half a GIF", "a WebP cut short", "a play list", "a list of files",
+    "an address",
+    "a folder", "a NUL in the name", "a number", "None", "frames of numbers", "NaN", "channels first", "five axes",
+    "one axis",
     "huge frames", "a rate of nothing", "a rate that is no number", "a mapping of something else",
 )  # fmt: skip
 
