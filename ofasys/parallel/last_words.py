@@ -27,7 +27,7 @@ class LastWords:
 
     def say(self, error: BaseException, close: Callable[[], None]) -> None:
         """This process ends by an error: say so, close what others wait at, and stay until they have heard it."""
-        said = {"rank": self.place.rank, "why": f"{type(error).__name__}: {error}".removesuffix(": ")}
+        said = {"process": self.place.rank, "why": f"{type(error).__name__}: {error}".removesuffix(": ")}
         with suppress(RuntimeError):  # the store is gone with the process that held it
             if not (self.known or self.missed):
                 self.store.compare_set(CAUSE, "", json.dumps(said))
@@ -60,4 +60,4 @@ class LastWords:
                 "them again, and the run goes on from its last checkpoint"
             )
         self.known = True
-        return RankError(f"process {said['rank']} of {self.place.size} ended by {said['why']}")
+        return RankError(f"process {said['process']} of {self.place.size} ended by {said['why']}")
