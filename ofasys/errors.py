@@ -50,6 +50,10 @@ class CheckpointError(OfasysError):
     """A folder does not hold a checkpoint that can be loaded: torn, of another version, or not ours."""
 
 
+class RankError(OfasysError, RuntimeError):
+    """Another process of a run has ended, or does not do what the others do: says which, and why."""
+
+
 class DataError(OfasysError, ValueError):
     """A value of a row is not what its slot expects. Names task, slot, column and sample, as far as they are known.
 

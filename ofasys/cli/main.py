@@ -124,10 +124,17 @@ def train(
     ],
     overrides: Overrides = None,
     check: Annotated[bool, typer.Option("--check", help="Check everything and print the run; train nothing.")] = False,
+    nproc: Annotated[
+        int, typer.Option("--nproc", metavar="N", help="Processes of this machine that share the run; else: torchrun.")
+    ] = 1,
 ) -> None:
     """Train what a run file says; a run that was stopped goes on where it was. Of a run's folder: the same run again,
     in NAME-again beside it.
     """
+    if nproc != 1 and not check:
+        from ofasys.cli.together import train_together
+
+        raise typer.Exit(train_together(file, overrides or [], nproc))
     from ofasys.cli.train import train as begin
 
     begin(file, overrides or [], check)

@@ -11,19 +11,42 @@ from ofasys.cli.document import shown
 from ofasys.cli.repeat import begun
 from ofasys.cli.runfile import RESOLVED, read_run, resolved
 from ofasys.cli.show import figure, note, say, table
+from ofasys.errors import OfasysError
 from ofasys.hub.folder import log_lines, step_of
+from ofasys.parallel.join import joined
+from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.train import one_run
 from ofasys.train.record import RECORD
+
+USER_ERROR = 2  # the exit status of a command that says what is wrong
 
 
 def train(path: Path, overrides: Sequence[str], check: bool = False) -> None:
     """Train what a run file says, or once more what a run's folder holds. check: read and check everything, print the
     resolved run, train nothing.
+
+    Of several processes each does so, and the first speaks for all.
     """
-    path, overrides, repeat = begun(path, overrides)
+    ranks = ALONE
+    try:
+        with joined() as ranks:
+            _train(path, overrides, check, ranks)
+    except OfasysError:
+        if not ranks.spoken_for:
+            raise
+        raise SystemExit(USER_ERROR) from None
+
+
+def _train(path: Path, overrides: Sequence[str], check: bool, ranks: Ranks) -> None:
+    path, overrides, repeat = ranks.of_first("the run", lambda: begun(path, overrides))
+    first = ranks.first
     run = read_run(path, overrides)
     tasks, trainer = run.tasks(), run.trainer()
     model = run.model()
+    if not first:
+        if not check:
+            trainer.fit(model=model, tasks=tasks)
+        return
     out = Path(trainer.out or "")
     text = resolved(run, tasks, model, trainer, out)
     if check:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ofasys.parallel.sharing import absent, gathered
 from ofasys.types import LossOutput, SlotPrediction
 
 if TYPE_CHECKING:
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from typing import Annotated as Int
 
 COLDEST = 100.0  # the largest factor of the cosines, as in CLIP
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A criterion that compares the samples of a batch over the processes that share it."""
+
+    def absent(self) -> None:
+        """What a process does that has none of these samples: the others wait for it as often as they gather."""
+        ...
 
 
 class Contrast(nn.Module):
@@ -44,43 +54,13 @@ class Contrast(nn.Module):
         figures = {"accuracy": hit, "scale": self.scale.detach().exp()}
         return LossOutput(loss * len(seen[0].targets.sizes["lengths"]), figures)
 
+    def absent(self) -> None:
+        """Two views are gathered."""
+        absent(2, self.project.out_features, self.project.weight.device)
+
 
 def mean_of(hidden: Float[Tensor, "n D"], lengths: Int[Tensor, "B"]) -> Float[Tensor, "B D"]:
     """States of B values with `lengths` positions -> their means."""
     owner = torch.repeat_interleave(lengths, output_size=len(hidden))
     total = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add_(0, owner, hidden)
     return total / lengths[:, None].clamp(min=1)
-
-
-def gathered(embeddings: Float[Tensor, "B D"]) -> Float[Tensor, "all D"]:
-    """Embeddings of this process -> those of all processes, by rank, with gradients, where there are several.
-
-    B may differ from process to process.
-    """
-    dist = torch.distributed
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return embeddings
-    counts = [torch.zeros(1, dtype=torch.int64, device=embeddings.device) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, counts[0].new_tensor([len(embeddings)]))
-    made: Tensor = _Gathered.apply(embeddings, torch.cat(counts).tolist())
-    return made
-
-
-class _Gathered(torch.autograd.Function):
-    """Every process uses every embedding, so the gradient of one is the sum of what all of them have for it."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor, counts: list[int]) -> Tensor:
-        padded = own.new_zeros(max(counts), own.shape[1])
-        padded[: len(own)] = own
-        parts = [torch.empty_like(padded) for _ in counts]
-        torch.distributed.all_gather(parts, padded)
-        first = sum(counts[: torch.distributed.get_rank()])
-        ctx.mine = slice(first, first + len(own))
-        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        total = gradients[0].contiguous().clone()
-        torch.distributed.all_reduce(total)
-        return total[ctx.mine], None

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ofasys import flow
 from ofasys.errors import ConfigError, DataError, LoadingError, OfasysError
+from ofasys.parallel.place import Place
 from ofasys.program.program import Program
 from ofasys.seeds import key_of
 from ofasys.task.cost import costs
@@ -38,6 +39,7 @@ from ofasys.types import Batch, Sample
 
 AHEAD = 4  # micro-batches that each worker prepares before they are asked for
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
+ALONE = Place()
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Bad:
 class Delivery:
     """What a ticket gave. batch is None when every row of it was bad. instruction: which of the task's it is.
 
-    rows: (epoch, row) of each that was drawn. stop: the error that ends the run: of a task that stops at bad rows, of
-    data that cannot be read any further, or of a setting or library that no row can be read with.
+    rows: (epoch, row) of each that was drawn for this process. stop: the error that ends the run: of a task that stops
+    at bad rows, of data that cannot be read any further, or of a setting or library that no row can be read with.
     """
 
     ticket: Ticket
@@ -68,11 +70,16 @@ class Delivery:
 
 
 class Assembler(Dataset[Delivery]):
-    """ticket -> Delivery. Everything random is a function of (seed, task, epoch, row)."""
+    """ticket -> Delivery. Everything random is a function of (seed, task, epoch, row).
 
-    def __init__(self, tasks: Sequence[Task], programs: Mapping[str, Sequence[Program]], seed: int) -> None:
+    place: of several processes that share each micro-batch, which one this is.
+    """
+
+    def __init__(
+        self, tasks: Sequence[Task], programs: Mapping[str, Sequence[Program]], seed: int, place: Place = ALONE
+    ) -> None:
         self.tasks = {task.name: task for task in tasks}
-        self.programs, self.seed = programs, seed
+        self.programs, self.seed, self.place = programs, seed, place
         self.watchdog = Watchdog(list(self.tasks))
         self.orders = {task.name: self._order(task) for task in tasks}
 
@@ -98,7 +105,7 @@ class Assembler(Dataset[Delivery]):
         chosen = key_of("instruction", self.seed, ticket.task, ticket.k) % len(programs)
         program = programs[chosen]
         epochs, rows = self.orders[ticket.task].batch(ticket.k)
-        places = tuple(zip(epochs.tolist(), rows.tolist(), strict=True))
+        places = tuple(self.place.share(list(zip(epochs.tolist(), rows.tolist(), strict=True))))
         samples, bad = [], []
         for epoch, row in places:
             random = np.random.Generator(np.random.PCG64(sample_seed(self.seed, task.name, epoch, row)))

@@ -18,6 +18,8 @@ from ofasys.errors import DataError, LoadingError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.metric import Confusion, Metric
 from ofasys.modality import Context
+from ofasys.parallel.place import Place
+from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.planner import Choose, Plan
 from ofasys.program.answer import Answer
 from ofasys.program.batch import to_device
@@ -41,6 +43,7 @@ def evaluate_task(
     instruction: int = 0,
     program: Program | None = None,
     classes: dict[str, Confusion] | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """loss (as in training: per slot its mean times its weight), samples, and the figures of the task's metrics, on one
     split.
@@ -51,13 +54,24 @@ def evaluate_task(
     headline excepted: ["per", "wer"] give `per`, `wer`, `per/substitutions` and `wer/substitutions`.
 
     limit: rows at most, spread over the split. classes: is given, by column, what the labels of closed sets are taken
-    for. Errors: DataError at the first bad row, naming it.
+    for. ranks: processes that all call this, each of which answers a share of the batches; the figures are those of
+    one. Errors: DataError at the first bad row, naming it; what fails on one process fails on all.
     """
     program = program or flow.bind(model, task.plans[instruction], task.labels)
-    answered = answer_rows(model, task, split, program, batch_size, limit)
+
+    def answer() -> Answered:
+        return answer_rows(model, task, split, program, batch_size, limit, place=ranks.place)
+
+    def judge() -> tuple[dict[str, float], dict[str, Confusion]] | None:
+        if not ranks.first:
+            return None
+        return figures_of(task, split, program, answered), classes_of(program, answered)
+
+    answered = Answered.joined(ranks.together(f"the answers of {task.name!r}", answer))
+    figures, confusions = ranks.together(f"the figures of {task.name!r}", judge)[0]
     if classes is not None:
-        classes |= classes_of(program, answered)
-    return figures_of(task, split, program, answered)
+        classes |= confusions
+    return figures
 
 
 def figures_of(task: Task, split: str, program: Program, answered: Answered) -> dict[str, float]:
@@ -147,6 +161,24 @@ class Answered:
     references: list[dict[str, Any]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     bad: list[tuple[int, DataError]] = field(default_factory=list)
+    batches: list[tuple[int, Answered]] = field(default_factory=list)
+    """What it is made of, each with its number, where others have the rest."""
+
+    @classmethod
+    def joined(cls, shares: Sequence[Answered]) -> Answered:
+        """What several processes answered, in the order of the batches."""
+        if len(shares) == 1:
+            return shares[0]
+        whole = cls(Judged())
+        for _, batch in sorted((one for share in shares for one in share.batches), key=lambda one: one[0]):
+            whole.take(batch)
+        return whole
+
+    def take(self, other: Answered) -> None:
+        """The rows of `other` too, after its own."""
+        self.judged.take(other.judged)
+        for name in ("rows", "predictions", "references", "answers", "bad"):
+            getattr(self, name).extend(getattr(other, name))
 
 
 def predict_task(
@@ -167,35 +199,19 @@ def answer_rows(
     limit: int | None = None,
     *,
     stop: bool = True,
+    place: Place = ALONE.place,
 ) -> Answered:
     """Answer the rows of a split, `limit` of them evenly spread. stop: whether a bad row is an error; else it is
-    counted in `bad`.
+    counted in `bad`. place: of several processes that answer a share of the batches each, which one this is.
     """
     rows = spread_rows(len(task.source(split)), limit)
     found, columns = Answered(Judged()), set[str]()
-    with model.answering(), model.computing():
-        for numbers in sequential(len(rows), batch_size):
-            samples, good = [], []
-            for row in rows[numbers].tolist():
-                try:
-                    values, sample, truth = _read_true(task, program, split, row)
-                except DataError as error:
-                    if stop or isinstance(error, LoadingError):
-                        raise
-                    found.bad.append((row, error))
-                    continue
-                columns.update(values)
-                samples.append(sample)
-                good.append(row)
-                found.references.append(truth)
-            if not samples:
-                continue
-            memory = found.judged.add(model, program, samples)
-            answers = flow.generate(model, program, samples, task.generate, good, memory)
-            found.rows += good
-            for sample, ways in zip(samples, answers, strict=True):
-                found.answers.append(ways[0])
-                found.predictions.append(flow.postprocess(program, sample, ways[0]))
+    with model.answering():
+        for number, numbers in place.share(list(enumerate(sequential(len(rows), batch_size)))):
+            own = _answered(model, task, split, program, rows[numbers].tolist(), columns, stop)
+            found.take(own)
+            if place.size > 1:
+                found.batches.append((number, own))
     for column, other in task.references.items():
         if columns and other not in columns:
             _log.warning(
@@ -203,6 +219,39 @@ def answer_rows(
                 "scored "
                 f"against {column!r} alone; {nearest(other, columns)}the rows have {', '.join(sorted(columns))}"
             )
+    return found
+
+
+def _answered(
+    model: GeneralistModel,
+    task: Task,
+    split: str,
+    program: Program,
+    rows: Sequence[int],
+    columns: set[str],
+    stop: bool,
+) -> Answered:
+    """Some rows of a split, answered as one batch. columns: those that rows have are added."""
+    found, samples = Answered(Judged()), list[Sample]()
+    for row in rows:
+        try:
+            values, sample, truth = _read_true(task, program, split, row)
+        except DataError as error:
+            if stop or isinstance(error, LoadingError):
+                raise
+            found.bad.append((row, error))
+            continue
+        columns.update(values)
+        samples.append(sample)
+        found.rows.append(row)
+        found.references.append(truth)
+    if samples:
+        with model.computing():  # rows are read in the precision they always are
+            memory = found.judged.add(model, program, samples)
+        answers = flow.generate(model, program, samples, task.generate, found.rows, memory)
+        found.answers = [ways[0] for ways in answers]
+        made = zip(samples, found.answers, strict=True)
+        found.predictions = [flow.postprocess(program, sample, answer) for sample, answer in made]
     return found
 
 
@@ -263,13 +312,26 @@ class Judged:
         states = flow.compute(model, flow.adapt(model, batch))
         loss = flow.criterion(model, program, flow.emit(model, program, states, batch), batch)
         for slot in learned(program, batch):
-            before, counted = self.slots.get(slot, (0.0, 0))
-            self.slots[slot] = (before + float(loss.sums[slot]), counted + batch.counts[slot])
+            self._add(slot, float(loss.sums[slot]), batch.counts[slot])
         for slot, reasons in loss.left_out.items():
-            own = self.left_out.setdefault(slot, {})
-            for why, values in reasons.items():
-                own[why] = own.get(why, 0) + int(values)
+            self._leave_out(slot, {why: int(values) for why, values in reasons.items()})
         return states.source
+
+    def take(self, other: Judged) -> None:
+        """What was found of other samples too."""
+        for slot, (value, count) in other.slots.items():
+            self._add(slot, value, count)
+        for slot, reasons in other.left_out.items():
+            self._leave_out(slot, reasons)
+
+    def _add(self, slot: int, value: float, count: int) -> None:
+        before, counted = self.slots.get(slot, (0.0, 0))
+        self.slots[slot] = (before + value, counted + count)
+
+    def _leave_out(self, slot: int, reasons: Mapping[str, int]) -> None:
+        own = self.left_out.setdefault(slot, {})
+        for why, values in reasons.items():
+            own[why] = own.get(why, 0) + values
 
     def loss(self, program: Program) -> float:
         """Per slot its mean times its weight, summed; NaN where nothing was judged."""

@@ -26,7 +26,9 @@ class Pieces:
     @cached_property
     def assembler(self) -> Assembler:
         """Reads rows anew: what was delivered is one batch."""
-        return Assembler(list(self.setup.tasks.values()), self.setup.programs, self.setup.trainer.seed)
+        return Assembler(
+            list(self.setup.tasks.values()), self.setup.programs, self.setup.trainer.seed, self.setup.ranks.place
+        )
 
     def of(self, part: Part) -> list[Batch]:
         """What a micro-batch is computed in: itself, or its pieces, of its rows in their order."""

@@ -15,10 +15,12 @@ import torch
 from ofasys.errors import ConfigError, LoadingError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.store import write_json
+from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.task.loader import Assembler, Delivery, Feed, deliveries
 from ofasys.task.task import Task
 from ofasys.task.ticket import Ticket
 from ofasys.train.ahead import Looked, look_ahead
+from ofasys.train.alike import check_alike
 from ofasys.train.callback import RunView
 from ofasys.train.engine_modes import compiling, recomputing
 from ofasys.train.forecast import Forecast, forecast
@@ -47,18 +49,19 @@ _log = logging.getLogger("ofasys")
 class Run:
     """One call of `fit`."""
 
-    def __init__(self, trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> None:
-        self.trainer, self.model, self.tasks = trainer, model, tasks
-        self.setup = setup = set_up(trainer, model, tasks)
+    def __init__(self, trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: Ranks = ALONE) -> None:
+        self.trainer, self.model, self.tasks, self.ranks = trainer, model, tasks, ranks
+        self.asked: int | None = None  # the signal that all processes have agreed to heed
+        self.setup = setup = set_up(trainer, model, tasks, ranks)
         self.state = setup.state
         self.view = RunView(model, setup.optimizer, tuple(tasks), setup.max_steps, setup.state.step)
-        self.record = about(trainer, model, tasks, setup.max_steps) if setup.out is not None else {}
+        self.record = about(trainer, model, tasks, setup.max_steps) if setup.out is not None or ranks.several else {}
         self.log = RunLog(
-            setup.out,
+            setup.out if ranks.first else None,
             setup.max_steps,
             setup.state.step,
-            trainer.live,
-            trackers=trackers(trainer.track),
+            trainer.live if ranks.first else False,
+            trackers=trackers(trainer.track) if ranks.first else [],
             settings=self.record,
         )
         self.quarantine = Quarantine(setup, self.log)
@@ -73,14 +76,15 @@ class Run:
         setup = self.setup
         self.trainer.history.clear()
         record = self.record
+        check_alike(setup, record)
         changed = changes(setup.out, record) if setup.out is not None and setup.resumed else []
         left = setup.ending.begin(setup.out, self.state, changed)
         if left or self.due:
             looked = self.look_ahead()
             self.choose_precision()
-            if self.trainer.foretell is not None:
+            if self.trainer.foretell is not None and self.ranks.first:
                 self.trainer.foretell(forecast(setup, looked))
-            if setup.out is not None:
+            if setup.out is not None and self.ranks.first:
                 with writing(setup.out, RECORD, setup.saved):
                     write_json(
                         setup.out / RECORD, record | {"precision": self.state.precision, "rows": self.state.data}
@@ -95,7 +99,9 @@ class Run:
 
     def choose_precision(self) -> None:
         """The number format that all passes are made in, from now on."""
-        chosen = choose(self.trainer.precision, self.setup, lambda: trial_of(self.setup))
+        chosen = self.ranks.of_first(
+            "precision", lambda: choose(self.trainer.precision, self.setup, lambda: trial_of(self.setup))
+        )
         self.model.precision, self.state.precision = chosen.name, chosen.to_dict()
         self.steps.compute_in(chosen.name)
 
@@ -117,7 +123,7 @@ class Run:
     def go_on(self) -> None:
         """The steps that are left, and an evaluation that is due."""
         start, call = self.state.step, self.setup.callbacks.call
-        assembler = Assembler(self.tasks, self.setup.programs, self.trainer.seed)
+        assembler = Assembler(self.tasks, self.setup.programs, self.trainer.seed, self.ranks.place)
         cuda = [self.setup.device] if self.setup.device.type == "cuda" else []
         with (
             closing(
@@ -134,6 +140,7 @@ class Run:
                 call("before_fit", self.view)
                 if self.due:
                     self.validation.evaluate(start)
+                    self.agree(start, interrupt)
                     self.heed(interrupt)
                 for step in range(start, self.setup.max_steps):
                     if self.state.stopped:
@@ -143,7 +150,7 @@ class Run:
                         self.turnover.changed = False
                     call("before_step", self.view)
                     self.update(step, stream)
-                    self.close(step + 1)
+                    self.close(step + 1, interrupt)
                     self.log.at(step + 1)
                     self.heed(interrupt)
                 self.saver.finish()
@@ -182,18 +189,18 @@ class Run:
             for task, k in draws:
                 yield Ticket(step, task, k, len(draws))
 
-    def close(self, done: int) -> None:
+    def close(self, done: int, interrupt: Interrupt) -> None:
         """What follows an update: callbacks, log, validation, checkpoint, as they are due."""
         trainer = self.trainer
         self.state.step = self.view.step = done
         self.setup.callbacks.call("after_step", self.view)
         self.setup.follow.after(done)
         self.turnover.updated(done)
+        saving = self.agree(done, interrupt)
         self.saver.settle()
         last = done == self.setup.max_steps or self.setup.ending.asked(self.state, self.view.ended)
         evaluating = last or bool(trainer.eval_every and done % trainer.eval_every == 0)
         reporting = last or done % trainer.log_every == 0
-        saving = self.saver.due(done)
         if evaluating or reporting or saving:
             self.saver.check_skipped()
         if last:
@@ -205,9 +212,22 @@ class Run:
         elif saving:
             self.saver.save(("last",))
 
+    def agree(self, done: int, interrupt: Interrupt) -> bool:
+        """Whether a checkpoint is due. What a signal or a callback asked of one process is asked of all of them."""
+        due = self.saver.due(done)
+        if not self.ranks.several:
+            return due
+        told = self.ranks.numbers("a step", [interrupt.asked or 0, self.view.ended is not None, due])
+        self.asked = int(told[:, 0].max()) or None
+        if told[:, 1].any():
+            self.view.ended = next(filter(None, self.ranks.objects("end", self.view.ended)))
+        return bool(told[0, 2])
+
     def heed(self, interrupt: Interrupt) -> None:
-        """Save, and end the run, where a signal asked for it."""
-        if interrupt.asked is not None:
+        """Save, and end the run, where a signal asked for it; of several processes, where all know."""
+        asked = self.asked if self.ranks.several else interrupt.asked
+        if asked is not None:
+            interrupt.asked = asked
             self.saver.save(("last",))
             self.saver.finish()
             raise interrupt.end()

@@ -10,6 +10,7 @@ from typing import Any
 
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.train import checkpoint
+from ofasys.train.alike import check_same_weights
 from ofasys.train.callback import RunView
 from ofasys.train.lock import check_held
 from ofasys.train.saving import Clock, is_sound, not_finite
@@ -52,9 +53,11 @@ class Saver:
         return bool(every and step % every == 0) or self.clock.due
 
     def save(self, names: Sequence[str]) -> None:
-        """Begin to write the checkpoints of these names, when the one before is written.
+        """Begin to write the checkpoints of these names, when the one before is written; of several processes the first
+        does, and all call it.
 
-        Errors: ConfigError for weights that are not finite, and too many gradients.
+        Errors: ConfigError for weights that are not finite, and too many gradients; RankError where the weights of the
+        processes differ.
         """
         setup = self.setup
         self.settle(wait=True)
@@ -63,12 +66,17 @@ class Saver:
         if setup.out is None:
             return
         check_held(setup.out, setup.held)
+        check_same_weights(setup)
         setup.callbacks.call("before_save", self.view)
-        setup.state.windows = {name: window.to_dict() for name, window in self.steps.windows.items()}
+        setup.state.windows = {name: window.to_dict() for name, window in self.steps.whole_windows().items()}
         setup.state.balance = setup.kept_of_balancing()
         setup.state.follow = setup.follow.state()
         scale = self.steps.loss_scale
         setup.state.loss_scale = None if scale is None else scale.to_dict()
+        if not setup.ranks.first:
+            setup.saved = setup.state.step
+            self.clock.saved()
+            return
         files = checkpoint.gathered(setup.model, setup.optimizer, setup.state, setup.callbacks)
         if setup.trainer.async_save:
             files = checkpoint.copied(files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +17,14 @@ from ofasys.types import Batch, TokenTargets
 
 
 def self_critical(
-    model: GeneralistModel, program: Program, batch: Batch, options: SearchOptions
+    model: GeneralistModel, program: Program, batch: Batch, options: SearchOptions, seeds: Sequence[int] | None = None
 ) -> tuple[Batch, dict[str, float]]:
     """A batch -> the batch of answers drawn to it, weighted by how much better each is than the greedy one; mean
     rewards.
 
     Self-critical sequence training (Rennie et al., 2017): an answer is drawn and one is made greedily, the slot's
-    metric scores both against the truth, and the tokens of the drawn one are weighted by the difference.
+    metric scores both against the truth, and the tokens of the drawn one are weighted by the difference. seeds: as of
+    `flow.generate`.
     """
     slot = program.plan.rewarded
     assert slot is not None
@@ -30,7 +32,8 @@ def self_critical(
     bare = [replace(s, target=(replace(s.run, tokens=None, states=None),)) for s in batch.samples]
     greedy = replace(options, sampling=False, beam_size=1, n_best=1)
     drawn, best = (
-        [found[0] for found in flow.generate(model, program, bare, o)] for o in (replace(greedy, sampling=True), greedy)
+        [found[0] for found in flow.generate(model, program, bare, o, seeds)]
+        for o in (replace(greedy, sampling=True), greedy)
     )
     rewards = np.empty((2, len(bare)), dtype=np.float32)
     for i, sample in enumerate(bare):

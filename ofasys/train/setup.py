@@ -13,6 +13,7 @@ import torch
 from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
+from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.program.program import Program
 from ofasys.task.schedule import Ledger, Measured
 from ofasys.task.task import Task
@@ -78,6 +79,8 @@ class Setup:
     """The step of the last checkpoint."""
     resumed: bool
     """Whether it goes on from a checkpoint."""
+    ranks: Ranks
+    """The processes of the run."""
 
     @property
     def max_steps(self) -> int:
@@ -100,8 +103,8 @@ class Setup:
         return self.model.device
 
 
-def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup:
-    """Everything made ready; a run that `out` holds is gone on with.
+def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: Ranks = ALONE) -> Setup:
+    """Everything made ready, the same on each process; a run that `out` holds is gone on with.
 
     Errors: ConfigError for tasks or callbacks that do not go together, weights that are not finite, or checkpoints to
     which no pointer leads; CheckpointError for a run that cannot be gone on with.
@@ -173,6 +176,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task]) -> Setup
         held,
         saved,
         resumed,
+        ranks,
     )
 
 

@@ -49,7 +49,7 @@ class Skips:
         and the loss () of each.
         """
         losses = [loss for _, loss in parts]
-        broken = ~(torch.isfinite(norm) & torch.isfinite(torch.stack(losses)).all())
+        broken = ~torch.isfinite(torch.stack([norm, *losses])).all()
         over = self.in_row > self.limit
         self.in_row = torch.where(over, self.in_row, torch.where(broken, self.in_row + 1, 0))
         named = [(part.delivery.ticket.task, _rows(part), loss) for part, loss in parts]

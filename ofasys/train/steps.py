@@ -10,8 +10,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ofasys.criterion.contrast import Comparing
 from ofasys.errors import ConfigError
+from ofasys.parallel.sharing import sharing
 from ofasys.program.batch import to_device
+from ofasys.program.program import Program
 from ofasys.seeds import key_of
 from ofasys.task.loader import Delivery
 from ofasys.task.ticket import Ticket
@@ -26,6 +29,7 @@ from ofasys.train.quarantine import Quarantine
 from ofasys.train.self_critical import self_critical
 from ofasys.train.setup import Setup
 from ofasys.train.skips import Skips
+from ofasys.train.tally import places_of, tallied
 from ofasys.train.update import Combined, Part, Window
 from ofasys.types import Loss
 
@@ -38,7 +42,9 @@ class Steps:
     def __init__(self, setup: Setup, quarantine: Quarantine, skips: Skips, view: RunView) -> None:
         self.setup, self.quarantine, self.skips, self.view = setup, quarantine, skips, view
         self.model, self.optimizer, self.trainer = setup.model, setup.optimizer, setup.trainer
-        self.windows = {n: Window(**sums) for n, sums in setup.state.windows.items() if n in setup.tasks}
+        self.ranks = setup.ranks
+        known = {n: sums for n, sums in setup.state.windows.items() if n in setup.tasks}
+        self.windows = {n: Window(**sums) if self.ranks.first else Window() for n, sums in known.items()}
         self.freezing = Freezing(setup.groups)
         self.loss_scale: LossScale | None = None
         self.idle: set[str] = set()  # tasks that were told to learn nothing
@@ -60,7 +66,8 @@ class Steps:
     def update(self, step: int, stream: Iterator[Delivery]) -> None:
         """All micro-batches of the step, then the optimizer; no step where nothing in them can be judged.
 
-        The micro-batches of one instruction are parts of one batch: their losses are divided by what all of them count.
+        The micro-batches of one instruction are parts of one batch: their losses are divided by what all of them count,
+        on all processes, and their gradients summed over these.
         """
         self.freezing.at(step)
         self.model.train()
@@ -71,7 +78,8 @@ class Steps:
         while not self.learn(step, parts, wholes):
             pass
         self.view.gradients = {}
-        if self.learned:
+        if any(part.judged for part in parts) if self.ranks.several else self.learned:
+            self.ranks.sum_gradients([p for group in self.optimizer.param_groups for p in group["params"]])
             self.balanced.finish(step)
             self.descend(step)
             self.told(wholes, len(parts))
@@ -140,7 +148,8 @@ class Steps:
 
     def seed(self, ticket: Ticket) -> None:
         """Of the dropout in a micro-batch."""
-        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k) % 2**63)
+        own = (self.ranks.rank,) if self.ranks.rank else ()
+        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k, *own) % 2**63)
 
     def parts(self, step: int, stream: Iterator[Delivery]) -> list[Part]:
         """The micro-batches of one update; of a task that learns from a reward, of the model's own answers.
@@ -157,42 +166,53 @@ class Steps:
         """A micro-batch that was drawn, counted. waited: seconds for its data."""
         began, ticket, batch, figures = time.perf_counter(), delivery.ticket, delivery.batch, dict[str, float]()
         self.setup.state.drawn[ticket.task] = ticket.k + 1
-        self.quarantine.take(step + 1, delivery)
         program = self.setup.programs[ticket.task][delivery.instruction]
         if batch is not None and program.plan.rewarded is not None:
             draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
             options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
-            batch, figures = self_critical(self.model, program, batch, options)
-        return Part(delivery, batch, figures, waited + time.perf_counter() - began, waited)
+            seeds = places_of(delivery, self.ranks.place)
+            batch, figures = self_critical(self.model, program, batch, options, seeds)
+        tally = tallied(self.ranks, delivery, batch, len(program.plan.slots))
+        self.quarantine.take(step + 1, replace(delivery, bad=tally.bad))
+        spent = waited + time.perf_counter() - began
+        return Part(delivery, batch, figures, spent, waited, tally.counts, tally.sizes)
 
     def backward(self, part: Part, whole: Combined, of: int) -> bool:
         """Forward and backward of one of the `of` micro-batches of an update; whether anything in it was judged.
 
         An instruction has as large a share of the update as it has micro-batches in it.
         """
-        if part.batch is None or not part.batch.targets:
+        absent = part.batch is None or not part.batch.targets
+        if absent and not (self.ranks.several and any(part.sizes)):
             return False
         began, ticket = time.perf_counter(), part.delivery.ticket
+        program = self.setup.programs[ticket.task][part.delivery.instruction]
+        if absent:
+            self.stand_by(program, part)
+            window = self.windows.setdefault(ticket.task, Window())
+            window.count(part, part.seconds + time.perf_counter() - began, first=True)
+            return part.judged
         self.seed(ticket)
         share = self.share(part, whole, of)
         pieces = [replace(part, batch=batch) for batch in self.pieces.of(part)]
         pieces[1:] = [replace(piece, seconds=0.0, waited=0.0) for piece in pieces[1:]]
-        judged = False
-        for piece in pieces:
-            self.piece(piece, whole, share, began, first=piece.judged and not judged)
-            began, judged = time.perf_counter(), judged or piece.judged
-        return judged
+        for number, piece in enumerate(pieces):
+            self.piece(piece, whole, share, began, first=number == 0)
+            began = time.perf_counter()
+        return part.judged
 
     def piece(self, part: Part, whole: Combined, share: float, began: float, first: bool) -> None:
-        """Forward and backward of a micro-batch, or of a piece of one. first: with anything to judge, of its pieces."""
+        """Forward and backward of a micro-batch, or of a piece of one. first: of its pieces."""
         ticket = part.delivery.ticket
         program = self.setup.programs[ticket.task][part.delivery.instruction]
         times = 1.0 if self.loss_scale is None else self.loss_scale.scale
-        loss = self.forward(part, whole, share)
-        if part.judged and self.learns(ticket.task, loss):
-            self.learned.append((part, loss.total.detach()))
-            self.balanced.weighed(part.key, share, loss.total).backward()
-            self.balanced.watch(ticket.task)
+        assert part.batch is not None
+        with sharing(self.ranks, part.sizes):
+            loss = self.forward(part, whole, share)
+            if any(part.batch.counts) and self.learns(ticket.task, loss):
+                self.learned.append((part, loss.total.detach()))
+                self.balanced.weighed(part.key, share, loss.total).backward()
+                self.balanced.watch(ticket.task)
         window = self.windows.setdefault(ticket.task, Window())
         parts = whole.judged / share / times
         window.add(part, loss, program, parts, part.seconds + time.perf_counter() - began, first)
@@ -213,9 +233,29 @@ class Steps:
             scale = scale * self.loss_scale.scale
         return self.model(program, batch, scale, task.smoothing)
 
+    def stand_by(self, program: Program, part: Part) -> None:
+        """What is left to do for a process that has nothing of a micro-batch of which others have something."""
+        modules = {bound.module for bound in self.model.criteria_of(program).values()}
+        with sharing(self.ranks, part.sizes):
+            for module in modules:
+                if isinstance(module, Comparing):
+                    module.absent()
+
+    def whole_windows(self) -> dict[str, Window]:
+        """The sums of all processes, by task."""
+        if not self.ranks.several:
+            return self.windows
+        told = self.ranks.objects("windows", {name: window.to_dict() for name, window in self.windows.items()})
+        return {name: Window.joined([each[name] for each in told]) for name in told[0]}
+
     def descend(self, step: int) -> None:
         """The optimizer, with the gradients clipped; nothing where a loss or a gradient is not finite."""
-        self.length = norm = gradient_norm(self.optimizer)
+        norm = gradient_norm(self.optimizer)
+        if self.ranks.several:  # a loss that is not finite on one process is an update that none takes
+            losses = [loss for _, loss in self.learned]
+            own = torch.stack(losses).sum() if losses else torch.zeros((), device=self.setup.device)
+            norm = norm + 0.0 * self.ranks.sum_rows(own)
+        self.length = norm
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step) * group["factor"]
         if self.loss_scale is None:
@@ -236,7 +276,7 @@ class Steps:
 
     def check_learned(self) -> None:
         """Errors: DataError for a task none of whose rows could be used."""
-        seen = {name for name, window in self.windows.items() if window.seen}
+        seen = {name for name, window in self.whole_windows().items() if window.seen}
         self.quarantine.check_used(seen)
 
     def advice(self) -> str:

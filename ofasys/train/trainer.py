@@ -16,6 +16,8 @@ from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.ofasys import OFASys
 from ofasys.model.low_rank import merged_after
+from ofasys.parallel.join import joined
+from ofasys.parallel.place import Place
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
@@ -196,23 +198,28 @@ class Trainer:
     def fit(self, *, model: Model, tasks: Sequence[Task] | Task) -> GeneralistModel | OFASys:
         """Train `model` on `tasks` and leave it trained; what the run was is in `out`. Resumes a run found there.
 
+        Of several processes (torchrun, `ofasys train --nproc`) each calls it, with the same of everything: they share
+        each micro-batch, and learn what one alone learns. The first writes and tells.
+
         model: a new one, one that is trained, what `OFASys.from_pretrained` returns, or a size. Returned is what was
         given, an OFASys with the cards of these tasks; of a size, the model. Tasks the model knows keep the order of
         their labels. Ctrl-C, SIGTERM and SIGHUP end the step, save, and end `fit` by KeyboardInterrupt or `Terminated`;
         a second one ends at once, and so does the first before the first step. Errors: ConfigError for tasks that do
         not go together, a folder in which a run is going on, weights, or too many gradients, that are not finite, or
         rows that the memory does not hold; DataError for data as each task says; CheckpointError for a run folder that
-        is torn, cannot be written, or is of another model or seed.
+        is torn, cannot be written, or is of another model or seed; RankError where another process has ended, saying
+        why.
         """
         trained, listed = generalist(model), _listed(tasks)
         with (
             at_once(),
-            one_run(self.out, training=True),
+            joined() as ranks,
+            one_run(self.out if ranks.first else None, training=True),
             trained.being_trained(),
             as_given(listed),
             merged_after(trained),
         ):
-            Run(self, trained, listed).fit()
+            Run(self, trained, listed, ranks).fit()
         return OFASys(trained, trained.cards) if isinstance(model, OFASys) else trained
 
     def check(self, *, model: Model, tasks: Sequence[Task] | Task) -> list[Looked]:
@@ -266,10 +273,14 @@ class Trainer:
         """The device meant. Errors: ConfigError for one that is not there."""
         cuda = torch.cuda.is_available()
         device = torch.device(("cuda" if cuda else "cpu") if self.device == "auto" else self.device)
+        if device.type == "cuda" and device.index is None and (place := Place.told()).size > 1:
+            device = torch.device("cuda", place.local)
         if device.type == "cuda" and not cuda:
             raise ConfigError(f"trainer.device is {self.device!r}, and torch finds no GPU here; use 'auto' or 'cpu'")
         if device.index is not None and device.index >= (there := torch.cuda.device_count()):
-            raise ConfigError(f"trainer.device is {self.device!r}; the last GPU here is 'cuda:{there - 1}'")
+            raise ConfigError(
+                f"trainer.device is {self.device!r}, {device} of this process; the last GPU here is 'cuda:{there - 1}'"
+            )
         return device
 
 

@@ -21,7 +21,7 @@ def trial_of(setup: Setup) -> Step | None:
     model = setup.model
     names = list(setup.tasks)
     some = [names[i * len(names) // min(TASKS, len(names))] for i in range(min(TASKS, len(names)))]
-    assembler = Assembler([setup.tasks[name] for name in some], setup.programs, setup.trainer.seed)
+    assembler = Assembler([setup.tasks[name] for name in some], setup.programs, setup.trainer.seed, setup.ranks.place)
     few = [Ticket(setup.state.step, name, setup.state.drawn.get(name, 0)) for name in some]
     found = [(d.ticket.task, d.instruction, d.batch) for d in map(assembler.__getitem__, few)]
     usable = [(setup.programs[task][number], batch) for task, number, batch in found if batch and batch.targets]

@@ -4,7 +4,7 @@ log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -31,6 +31,10 @@ class Part:
     """What it took so far."""
     waited: float
     """Of these, for data."""
+    counts: tuple[int, ...] = ()
+    """(S,): units of each slot's loss, on all processes of the run."""
+    sizes: tuple[int, ...] = ()
+    """Samples of each process."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -39,8 +43,13 @@ class Part:
 
     @property
     def judged(self) -> bool:
-        """Whether there is anything that can be judged."""
-        return self.batch is not None and any(self.batch.counts)
+        """Whether there is anything that can be judged, on any process."""
+        return any(self.counts)
+
+    @property
+    def here(self) -> float:
+        """The share of its samples that this process has."""
+        return self.batch.size / sum(self.sizes) if self.batch is not None else 0.0
 
 
 @dataclass
@@ -48,7 +57,7 @@ class Combined:
     """What the micro-batches of one instruction are together in an update."""
 
     counts: np.ndarray | None = None
-    """(S,): units of each slot's loss."""
+    """(S,): units of each slot's loss, on all processes."""
     drawn: int = 0
     """Micro-batches."""
     judged: int = 0
@@ -58,8 +67,8 @@ class Combined:
         """One more of them."""
         self.drawn += 1
         self.judged += part.judged
-        if part.batch is not None:
-            own = np.array(part.batch.counts, dtype=np.float32)
+        if any(part.sizes):
+            own = np.array(part.counts, dtype=np.float32)
             self.counts = own if self.counts is None else self.counts + own
 
     def scale(self, weights: Tensor, share: float) -> Tensor:
@@ -89,7 +98,7 @@ class Window:
     updates: int = 0
     """Of these, how many."""
     batches: int = 0
-    """Micro-batches, or pieces of them."""
+    """Micro-batches."""
     seen: int = 0
     """Samples of the task since the run began."""
     positions: int = 0
@@ -107,7 +116,7 @@ class Window:
 
     def add(self, part: Part, loss: Loss, program: Program, parts: float | Tensor, seconds: float, first: bool) -> None:
         """One micro-batch more, or a piece of one. parts: what its loss is multiplied by to be one of a whole batch.
-        first: whether it is the first of its pieces with anything to judge.
+        first: whether it is the first of its pieces.
         """
         batch = part.batch
         assert batch is not None
@@ -116,20 +125,25 @@ class Window:
             before, counted = self.losses.get(name, (0.0, 0))
             self.losses[name] = (before + loss.sums[slot].double(), counted + batch.counts[slot])
         for slot, figures in loss.figures.items():
-            self._besides(figures, logged(program, slot))
+            self._besides(figures, logged(program, slot), part.here)
         if program.plan.rewarded is not None:
-            self._besides(part.figures, logged(program, program.plan.rewarded.index))
+            self._besides(part.figures, logged(program, program.plan.rewarded.index), part.here)
         for slot, reasons in loss.left_out.items():
             for why, values in reasons.items():
                 key = f"{why}/{logged(program, slot)}"
                 self.left_out[key] = self.left_out.get(key, 0) + values
         if part.judged:
             self.total = self.total + loss.total.detach().double() * parts
-            self.judged += first
-        self.batches += 1
         self.seen += batch.size
         self.positions += batch.positions
         self.padded += batch.padded
+        self.count(part, seconds, first)
+
+    def count(self, part: Part, seconds: float, first: bool) -> None:
+        """One micro-batch more, of which this process may have nothing. first: of its pieces."""
+        if first:
+            self.judged += part.judged
+            self.batches += 1
         self.seconds += seconds
         self.waited += part.waited
 
@@ -138,10 +152,11 @@ class Window:
         self.length = self.length + length.double()
         self.updates += 1
 
-    def _besides(self, figures: Mapping[str, float | Tensor], of: str) -> None:
+    def _besides(self, figures: Mapping[str, float | Tensor], of: str, share: float) -> None:
         for name, value in figures.items():
             key = f"{name}/{of}"
-            self.besides[key] = self.besides.get(key, 0.0) + (value.double() if isinstance(value, Tensor) else value)
+            own = value.double() if isinstance(value, Tensor) else value
+            self.besides[key] = self.besides.get(key, 0.0) + own * share
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as Python numbers; the sums of this window too are such then."""
@@ -150,6 +165,25 @@ class Window:
         self.left_out = {name: int(value) for name, value in self.left_out.items()}
         self.total, self.length = float(self.total), float(self.length)
         return asdict(self)
+
+    @classmethod
+    def joined(cls, told: Sequence[Mapping[str, Any]]) -> Window:
+        """The windows of all processes as one, each as `to_dict` gave it: sums over them; of times the mean."""
+        whole = cls(judged=told[0]["judged"], batches=told[0]["batches"])
+        for own in told:
+            for name, (value, count) in own["losses"].items():
+                before, counted = whole.losses.get(name, (0.0, 0))
+                whole.losses[name] = (before + value, counted + count)
+            for of in ("besides", "left_out"):
+                sums = getattr(whole, of)
+                sums |= {name: sums.get(name, 0) + value for name, value in own[of].items()}
+            for of in ("total", "seen", "positions", "padded"):
+                setattr(whole, of, getattr(whole, of) + own[of])
+            whole.seconds += own["seconds"] / len(told)
+            whole.waited += own["waited"] / len(told)
+        most = max(told, key=lambda own: own["updates"])
+        whole.length, whole.updates = most["length"], most["updates"]
+        return whole
 
     def figures(self) -> dict[str, float]:
         """loss: as minimised. loss/COLUMN: mean a token, or a unit of its criterion, whose own figures follow.

@@ -31,7 +31,7 @@ class Validation:
     def report(self, step: int) -> None:
         """A line per task over the steps since the last; none for a task that had no batch in them."""
         weights = self.setup.balancing.weights()
-        for name, window in self.steps.windows.items():
+        for name, window in self.steps.whole_windows().items():
             if window.batches:
                 bad = len(self.setup.state.bad.get(name, ()))
                 figures = window.figures() | {"lr": self.steps.rate(step - 1), "bad": bad}
@@ -39,7 +39,7 @@ class Validation:
                 if self.steps.loss_scale is not None:
                     figures |= {f"loss_scale/{k}": v for k, v in self.steps.loss_scale.to_dict().items() if k != "good"}
                 self.tell("train", step, name, figures)
-                self.steps.windows[name] = Window(seen=window.seen)
+                self.steps.windows[name] = Window(seen=self.steps.windows[name].seen)
         self.log.show(step)
 
     def evaluate(self, step: int) -> None:
@@ -51,6 +51,8 @@ class Validation:
         try:
             best = self.validate(step)
         except BaseException as error:  # a bad valid row, or a metric that fails, must not cost the training
+            if self.setup.ranks.several and error is not self.setup.ranks.failed_together:
+                raise  # the others are not here to save
             self.saver.save(("last",))
             self.saver.finish()
             if out is not None:
@@ -106,6 +108,7 @@ class Validation:
                         limit=trainer.eval_samples,
                         program=setup.programs[task.name][0],
                         classes=confusions[task.name],
+                        ranks=setup.ranks,
                     )
             self.view.figures = found
         return found, confusions

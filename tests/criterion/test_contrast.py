@@ -5,16 +5,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from torch import multiprocessing, nn
+from torch import nn
 
 from ofasys import GeneralistModel, OFASys, PlanError, Task, Trainer, plan
 from ofasys.criterion import CRITERIA
 from ofasys.criterion.contrast import Contrast, mean_of
 from ofasys.language import option
 from ofasys.modality import BUILT_IN
+from ofasys.parallel.join import joined
+from ofasys.parallel.sharing import sharing
 from ofasys.testing import check_criterion
 from ofasys.types import LossOutput, SlotPrediction, SlotTargets
 from tests.laws.test_accumulate import CONFIG
+from tests.parallel.processes import on_ranks
 
 D = 8
 LENGTHS = ((2, 1, 3, 1), (1, 1, 2, 4))
@@ -67,35 +70,33 @@ def test_the_factor_stays_in_bounds():
     assert torch.isfinite(made([view(left, LENGTHS[0], 0), view(right, LENGTHS[1], 1)]).sum)
 
 
-def worker(rank, store, out, cut):
-    """cut: how many of the four samples the first process has."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+def share(rank, cut):
+    """The loss and gradient that all processes have. cut: how many of the four samples the first has."""
     made = module()
     mine = slice(0, cut) if rank == 0 else slice(cut, 4)
-    own = [torch.cat(s.split(lengths)[mine]) for s, lengths in zip(states(), LENGTHS, strict=True)]
-    loss = made([view(s, n[mine], i) for i, (s, n) in enumerate(zip(own, LENGTHS, strict=True))]).sum / len(
-        own[0].split(LENGTHS[0][mine])
-    )
-    loss.backward()
-    grad = made.project.weight.grad
-    torch.distributed.all_reduce(grad)
-    np.savez(f"{out}.{rank}.npz", loss=loss.detach().numpy(), grad=(grad / 2).numpy())
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    own = [torch.cat(s.split(lengths)[mine] or [s[:0]]) for s, lengths in zip(states(), LENGTHS, strict=True)]
+    with joined() as ranks:
+        with sharing(ranks, [cut, 4 - cut]):
+            if len(own[0]):
+                loss = made([view(s, n[mine], i) for i, (s, n) in enumerate(zip(own, LENGTHS, strict=True))]).sum / 4
+                loss.backward()
+            else:
+                loss = torch.zeros(())
+                made.absent()
+        ranks.sum_gradients(list(made.parameters()))
+        return ranks.sum_rows(loss.detach()).numpy(), made.project.weight.grad.numpy()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cut", [2, 1])
-def test_two_processes_share_one_batch(tmp_path, cut):
+@pytest.mark.parametrize("cut", [2, 1, 4])
+def test_two_processes_share_one_batch(cut):
     made = module()
     whole = made([view(s, n, i) for i, (s, n) in enumerate(zip(states(), LENGTHS, strict=True))]).sum / 4
     whole.backward()
-    multiprocessing.spawn(worker, (str(tmp_path / "store"), str(tmp_path / "out"), cut), nprocs=2)
-    for rank in range(2):
-        found = np.load(tmp_path / f"out.{rank}.npz")
-        assert float(found["loss"]) == pytest.approx(float(whole.detach()), rel=1e-5)
-        np.testing.assert_allclose(found["grad"], made.project.weight.grad.numpy(), atol=1e-5)
+    for ended in on_ranks(2, share, cut):
+        assert ended.error == ""
+        loss, grad = ended.value
+        assert float(loss) == pytest.approx(float(whole.detach()), rel=1e-5)
+        np.testing.assert_allclose(grad, made.project.weight.grad.numpy(), atol=1e-5)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,18 +4,18 @@ forward.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from torch import multiprocessing
+import torch._dynamo  # which DistributedDataParallel imports: once here, and not in each process
 from torch.nn.parallel import DistributedDataParallel
 
 from ofasys import GeneralistModel
 from ofasys.flow import collate, preprocess
+from ofasys.parallel.join import joined
 from ofasys.program.program import Program
 from tests.laws.test_accumulate import CONFIG, LINES, ROWS, task
+from tests.parallel.processes import on_ranks
 
 NAMES = ("two slots", "repetition", "both sides", "gaussian")
 
@@ -30,31 +30,26 @@ def gradients(model: torch.nn.Module) -> dict[str, np.ndarray]:
     return {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def worker(rank: int, name: str, folder: str) -> None:
+def share(rank: int, name: str) -> dict[str, np.ndarray]:
     torch.set_num_threads(1)
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     model, program = grown(name)
     samples = [preprocess(program, row) for row in ROWS]
     whole = collate(program, samples)
     scale = whole.weights / whole.units.clamp(min=1)
     mine = samples[:1] if rank == 0 else samples[1:]
-    shared = DistributedDataParallel(model, find_unused_parameters=True)
-    (shared(program, collate(program, mine), 2 * scale).total).backward()  # it takes the mean of both
-    np.savez(f"{folder}/{rank}.npz", **gradients(model))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    with joined():
+        shared = DistributedDataParallel(model, find_unused_parameters=True)
+        (shared(program, collate(program, mine), 2 * scale).total).backward()  # it takes the mean of both
+        return gradients(model)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_two_processes_are_one(name: str, tmp_path: Path) -> None:
-    multiprocessing.spawn(worker, (name, str(tmp_path)), nprocs=2)
+def test_two_processes_are_one(name: str) -> None:
     model, program = grown(name)
     model(program, collate(program, [preprocess(program, row) for row in ROWS])).total.backward()
     expected = gradients(model)
-    for rank in range(2):
-        with np.load(tmp_path / f"{rank}.npz") as found:
-            assert set(expected) <= set(found)
-            for key, value in expected.items():
-                np.testing.assert_allclose(found[key], value, rtol=1e-3, atol=1e-5 * np.abs(value).max() + 1e-8)
+    for ended in on_ranks(2, share, name):
+        assert ended.error == ""
+        assert set(expected) <= set(ended.value)
+        for key, value in expected.items():
+            np.testing.assert_allclose(ended.value[key], value, rtol=1e-3, atol=1e-5 * np.abs(value).max() + 1e-8)

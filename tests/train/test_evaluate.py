@@ -193,3 +193,14 @@ def test_rows_that_cannot_be_read_are_counted_where_asked_for(trained):
     assert len(found.predictions) == len(found.references) == len(found.answers) == 4
     with pytest.raises(DataError, match="valid row 2"):
         answer_rows(model, task, "valid", program)
+
+
+def test_rows_are_read_as_they_are_whatever_is_computed_in():
+    """A sound is made frames in float32, in the midst of an evaluation in bfloat16 too."""
+    wave = (np.sin(np.arange(800) / 9).astype(np.float32), 8000)
+    rows = [{"t": "hum", "wav": wave}]
+    task = Task("say", "[TEXT:t] -> [AUDIO:wav,rate=8000,mels=16]", train=rows, valid=rows, generate={"max_length": 2})
+    model = tiny.model()
+    Trainer(max_steps=1, precision="bfloat16", live=False).fit(model=model, tasks=task)
+    assert model.precision == "bfloat16"
+    assert np.isfinite(evaluate_task(model, task, "valid")["loss"])

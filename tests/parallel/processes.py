@@ -1,0 +1,76 @@
+"""Processes of a run, forked from the one that tests: they begin at once, and what each gave comes back."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+from ofasys.errors import OfasysError
+
+SECONDS = 60  # after which a process that still waits is a failure of the test
+
+
+@dataclass
+class Ended:
+    """How a process ended. value: what it gave; error: what it raised, its kind first; code: of its end."""
+
+    value: Any = None
+    error: str = ""
+    code: int | None = None
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def on_ranks(size: int, do: Callable[..., Any], *args: Any, **settings: Any) -> list[Ended]:
+    """do(rank, *args, **settings) in `size` processes that find each other as torchrun's do.
+
+    One that hangs is ended.
+    """
+    context, port = get_context("fork"), str(free_port())
+    environment = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    begun = []
+    for rank in range(size):
+        mine, theirs = context.Pipe(duplex=False)
+        own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OFASYS_RANK_TIMEOUT": str(SECONDS / 2)}
+        process = context.Process(target=_begin, args=(theirs, own, partial(do, rank, *args, **settings)))
+        process.start()
+        theirs.close()
+        begun.append((process, mine))
+    return [_end(process, pipe) for process, pipe in begun]
+
+
+def _begin(pipe: Any, environment: dict[str, str], do: Callable[[], Any]) -> None:
+    os.environ.update(environment)
+    faulthandler.dump_traceback_later(SECONDS - 5, file=sys.__stderr__)  # one that hangs says where
+    try:
+        pipe.send(Ended(do()))
+    except BaseException as error:
+        pipe.send(Ended(error=f"{type(error).__name__}: {error}"))
+        if not isinstance(error, OfasysError | SystemExit | KeyboardInterrupt):
+            traceback.print_exc()
+        raise SystemExit(1) from None
+
+
+def _end(process: Any, pipe: Any) -> Ended:
+    try:
+        found = pipe.recv() if pipe.poll(SECONDS) else Ended(error="it hung")
+    except EOFError:
+        found = Ended(error="it was killed")
+    process.join(10)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    found.code = process.exitcode
+    return found
