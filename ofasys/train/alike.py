@@ -45,13 +45,13 @@ def check_alike(setup: Setup, record: Mapping[str, Any]) -> None:
             )
     if type(setup.balancing) is not Balancing:
         raise ConfigError(
-            f"trainer.balance={setup.trainer.balance!r} is for one process, and there are {ranks.size}; leave it out, or "
-            "start one"
+            f"trainer.balance={setup.trainer.balance!r} is for one process, and there are {ranks.size}; leave it out, "
+            "or start one"
         )
     if setup.follow.schedule is not None:
         raise ConfigError(
-            f"trainer.schedule={setup.trainer.schedule!r} goes by the losses of one process, and there are {ranks.size}; "
-            "give a schedule by step, or start one process"
+            f"trainer.schedule={setup.trainer.schedule!r} goes by the losses of one process, and there are "
+            f"{ranks.size}; give a schedule by step, or start one process"
         )
 
 
