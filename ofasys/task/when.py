@@ -46,6 +46,7 @@ class Epochs:
     """So many epochs of a task are done."""
 
     count: float
+    """As many; part of one counts."""
     task: str
     figure: ClassVar[None] = None
     directed: ClassVar[bool] = False
@@ -62,6 +63,7 @@ class Reached:
     figure: str
     """TASK.FIGURE."""
     above: bool
+    """Whether it is to be at least the bound, or at most."""
     bound: float
     directed: ClassVar[bool] = False
 

@@ -37,6 +37,7 @@ class Expected:
     rows: int
     """Of its training split."""
     samples: int
+    """That it will draw."""
     tokens: float
     """Stream positions, as of the few rows that were read."""
     share: float
@@ -54,6 +55,7 @@ class Forecast:
     """Of a run, before its first step; prints as a table."""
 
     tasks: tuple[Expected, ...]
+    """In the order of the run."""
     steps: int
     """Updates that are left."""
     looked: tuple[Looked, ...]

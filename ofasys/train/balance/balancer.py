@@ -22,7 +22,9 @@ class Begun:
     shared: frozenset[nn.Parameter]
     """Weights that all tasks go through: those of the engine."""
     device: torch.device
+    """Of the model."""
     seed: int
+    """Of the run."""
 
 
 @runtime_checkable
