@@ -38,6 +38,10 @@ def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(
+    "OFASYS_TORTURE" not in os.environ,
+    reason="make torture runs it: torchrun may give a process that it starts again an address of the round before",
+)
 def test_two_machines_of_which_a_process_is_killed(tmp_path: Path) -> None:
     """torchrun starts both again, and the run ends as one that nobody killed: the same rows, the same weights."""
     where = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.2:{free_port()}", "--rdzv-id", "run"]
