@@ -50,7 +50,7 @@ class ModelConfig:
     activation: Literal["gelu", "relu", "silu"] = "gelu"
     """Of the feed-forward."""
     positions: str = "learned"
-    """How positions are told apart: "learned", "relative", "alibi" or "rotary"."""
+    """How positions are told apart, a name in `SCHEMES`: "learned", "relative", "alibi", "rotary"."""
     buckets: int = 32
     """Of relative positions: how many distances have a bias of their own."""
     farthest: int = 128

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ofasys import GeneralistModel, OFASys, Task, Trainer
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, PluginError
 from ofasys.model import ModelConfig, UniversalModel
 from ofasys.model.attention import attend, biased
 from ofasys.model.positions import SCHEMES, PositionScheme
@@ -145,6 +145,34 @@ def test_neighbours_and_padding_change_nothing(kind: str) -> None:
     for i, states in enumerate(together):
         own = m.decode(alone(target, i), m.encode(alone(source, i))).states
         torch.testing.assert_close(states, own, atol=1e-5, rtol=1e-4)
+
+
+@every
+@torch.no_grad()
+def test_where_a_position_stands_matters(kind: str) -> None:
+    m = made(kind)
+    x = of_width(m, stream([6]))
+    order = torch.tensor([0, 7, 2, 9, 4, 1])
+    moved = torch.stack([order, torch.full((6,), -1), torch.full((6,), -1)], 1)
+    states = [m.encode(Stream(x.embedding, layout([6], places))).states for places in (moved, moved.flip(0))]
+    assert (states[0] - states[1]).abs().max() > 1e-3
+
+
+class Silent(Positions):
+    """Nothing is said of where a position stands."""
+
+
+@torch.no_grad()
+def test_a_method_of_a_scheme_is_called_because_it_is_there() -> None:
+    assert (Positions.biased, Waves.biased, Waves.rotates) == (False, False, False)
+    told = type("Told", (Silent,), {"bias": lambda self, layer, queries, keys: keys})
+    assert (told.biased, told.rotates, type("Inner", (told,), {}).biased) == (True, False, True)
+
+
+def test_a_scheme_that_cannot_be_imported_is_named() -> None:
+    lost = PositionScheme(name="lost", about="nowhere", load="nowhere_at_all:Lost")
+    with pytest.raises(PluginError, match="position scheme 'lost': load='nowhere_at_all:Lost' is not there"):
+        lost.resolve()
 
 
 @every

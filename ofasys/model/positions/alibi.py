@@ -14,7 +14,6 @@ from ofasys.model.sizes import ModelConfig
 class Alibi(Positions):
     """bias = -slope x distance: places of the sentence apart, and rows and columns where both stand in a grid."""
 
-    biased = True
     slopes: Tensor
 
     def __init__(self, config: ModelConfig, decoder: bool) -> None:

@@ -7,6 +7,7 @@ samples, `T` query and `S` key positions, `H` heads, `K` head width, `D` width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +21,15 @@ class Positions(nn.Module):
     """The positions of one side of a model. decoder: whether keys after a query are hidden from it."""
 
     biased = False
-    """Whether `bias` has anything to say."""
+    """Whether there is a `bias`; found when the class is made."""
     rotates = False
-    """Whether queries and keys are turned, by `turns`."""
+    """Whether queries and keys are turned, as there is a `turns`; found when the class is made."""
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        """A method that is there is called."""
+        super().__init_subclass__(**named)
+        cls.biased = cls.bias is not Positions.bias
+        cls.rotates = cls.turns is not Positions.turns
 
     def __init__(self, config: ModelConfig, decoder: bool) -> None:
         super().__init__()

@@ -18,8 +18,6 @@ from ofasys.model.sizes import ModelConfig
 class Relative(Positions):
     """bias = order[bucket(key - query)] + y[rows apart] + x[columns apart], the latter where both stand in a grid."""
 
-    biased = True
-
     def __init__(self, config: ModelConfig, decoder: bool) -> None:
         super().__init__(config, decoder)
         self.buckets, self.farthest, self.grid = config.buckets, config.farthest, config.max_grid

@@ -19,7 +19,6 @@ class Rotary(Positions):
     of their picture on, so what has no grid stands at its order on every axis.
     """
 
-    rotates = True
     rates: Tensor
 
     def __init__(self, config: ModelConfig, decoder: bool) -> None:

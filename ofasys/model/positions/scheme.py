@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ofasys.errors import PluginError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -35,9 +37,15 @@ class PositionScheme:
     """What is wrong with a configuration for this scheme, as a sentence; None: nothing."""
 
     def resolve(self) -> Any:
-        """The class itself."""
+        """The class itself. Errors: PluginError where it cannot be imported."""
         module, _, attribute = self.load.partition(":")
-        return getattr(import_module(module), attribute)
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise PluginError(
+                f"position scheme {self.name!r}: load={self.load!r} is not there ({error}); give 'module:class' of "
+                "what can be imported"
+            ) from error
 
 
 def positions_of(scheme: PositionScheme, config: ModelConfig, decoder: bool) -> Any:
