@@ -70,20 +70,20 @@ def padded(batch: Batch) -> Batch:
         size = old.batch * old.length
         positions = torch.full((size, 3), -1)
         positions[:, 0] = torch.arange(size) % old.length
-        positions[old.place] = old.positions
+        positions[old.padded_index] = old.positions
         rows = torch.ones(size, dtype=torch.bool)
-        rows[old.place] = False
+        rows[old.padded_index] = False
         pads = rows.nonzero()[:, 0]
-        stretches = [replace(s, rows=old.place[s.rows]) for s in half.stretches]
+        inputs = [replace(s, rows=old.padded_index[s.rows]) for s in half.inputs]
         if len(pads):
-            stretches.append(AdaptorInput("tokens", {"tokens": torch.zeros(len(pads), dtype=torch.int64)}, pads))
+            inputs.append(AdaptorInput("tokens", {"tokens": torch.zeros(len(pads), dtype=torch.int64)}, pads))
         layout = Layout(old.batch, old.length, torch.arange(size), positions, old.lengths, full=True)
-        return SideBatch(tuple(stretches), layout)
+        return SideBatch(tuple(inputs), layout)
 
     assert batch.target is not None
     place = batch.target.layout.padded_index
-    goals = tuple(replace(goal, at=place[goal.at]) for goal in batch.goals)
-    return replace(batch, source=side(batch.source), target=side(batch.target), goals=goals)
+    targets = tuple(replace(one, at=place[one.at]) for one in batch.targets)
+    return replace(batch, source=side(batch.source), target=side(batch.target), targets=targets)
 
 
 def train_on(model: GeneralistModel, optimizer: torch.optim.Optimizer, work: list[tuple[Program, Batch]]) -> float:
@@ -91,8 +91,8 @@ def train_on(model: GeneralistModel, optimizer: torch.optim.Optimizer, work: lis
     start = time.perf_counter()
     for program, batch in work:
         optimizer.zero_grad(set_to_none=True)
-        hidden = flow.compute(model, flow.adapt(model, batch))
-        flow.criterion(flow.emit(model, program, hidden, batch)).total.backward()
+        scale = batch.weights / batch.units.clamp(min=1)
+        model(program, batch, scale).total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
     return time.perf_counter() - start
