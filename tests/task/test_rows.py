@@ -247,7 +247,6 @@ def test_paths_start_at_the_folder_of_the_rows(tmp_path, monkeypatch):
 
 
 def test_a_database_in_references_starts_at_the_folder_of_the_rows(tmp_path, monkeypatch):
-    pytest.importorskip("sqlglot")
     monkeypatch.chdir(tmp_path.parent)
     connection = sqlite3.connect(tmp_path / "a.db")
     connection.executescript("create table t(a int)")

@@ -171,11 +171,11 @@ def _say_one(model: OFASys, task: Task, say: Say) -> None:
     """One test row, asked as a user would."""
     row = task.source("test")[0]
     answer: Any = model.inference(
-        str(task.instructions[0]), data={slot.column: row[slot.column] for slot in task.plan.on("source")}
+        str(task.instructions[0]), data={s.column: row[s.column] for s in task.plan.on("source") if s.column in row}
     )
-    said = ", ".join(repr(row[slot.column]) for slot in task.plan.on("source") if isinstance(row[slot.column], str))
+    said = ", ".join(repr(row[s.column]) for s in task.plan.on("source") if isinstance(row.get(s.column), str))
     column = task.plan.answered[-1].column
-    value, true = answer[column], row[column]
+    value, true = answer[column], row.get(column)
     shown = f"a picture of {value.width} x {value.height}" if hasattr(value, "getpixel") else str(value)[:100]
     truth = f" (truth: {true[:100]})" if isinstance(true, str) else ""
     say(f"  asked: {task.instructions[0]}{f' with {said}' if said else ''} -> {shown}{truth}")
