@@ -22,10 +22,12 @@ from ofasys.errors import CheckpointError, ConfigError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+SHARDED = "optimizer-"  # begins the names of files that processes wrote each by itself, and that are read in part
 
 
 def write_folder(folder: str | Path, files: Mapping[str, Any]) -> None:
-    """Write a folder whole. files: name -> tensors (`.safetensors`), text (str), or a JSON value.
+    """Write a folder whole. files: name -> tensors (`.safetensors`), text (str), a JSON value, or the path of a file
+    that is written already, which is moved.
 
     A reader, or a crash at any moment, sees the old folder or the new one. Errors: ConfigError where the folder holds
     something that is not of an earlier writing, for the folder is replaced whole.
@@ -58,7 +60,8 @@ def _write_whole(folder: Path, files: Mapping[str, Any]) -> None:
         aside.mkdir()
         sums = {}
         for name, value in files.items():
-            sums[name] = _write(aside / name, _chunks(name, value))
+            written = isinstance(value, Path)
+            sums[name] = _take(aside / name, value) if written else _write(aside / name, _chunks(name, value))
         _write(aside / MANIFEST, [_json({"ofasys": FORMAT, "files": sums})])
         _sync(aside)
     except OSError:
@@ -105,7 +108,8 @@ def standing(folder: str | Path) -> Path:
 
 
 def read_folder(folder: str | Path, names: Collection[str] | None = None) -> dict[str, bytes]:
-    """The files of a folder, each checked; of `names` those that it has, and no other is opened.
+    """The files of a folder, each checked; of `names` those that it has, and no other is opened. Of those that are
+    `SHARDED`, nothing but their names.
 
     Errors: CheckpointError when one of them is torn, or the folder of another version, or not ours.
     """
@@ -141,6 +145,9 @@ def _read_whole(folder: Path, names: Collection[str] | None) -> dict[str, bytes]
         if names is not None and name not in names:
             continue
         path = folder / Path(name).name
+        if name.startswith(SHARDED) and path.is_file() and _sum(path) == {"sha256": digest, "bytes": size}:
+            found[name] = b""
+            continue
         data = path.read_bytes() if path.is_file() else None
         if data is None or hashlib.sha256(data).hexdigest() != digest:
             state = "is missing" if data is None else f"holds {len(data)} bytes that are not the {size} written"
@@ -235,6 +242,19 @@ def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> dict[str, Any]:
         file.flush()
         os.fsync(file.fileno())
     return {"sha256": digest.hexdigest(), "bytes": size}
+
+
+def _take(path: Path, written: Path) -> dict[str, Any]:
+    """Move a file -> its checksum and size."""
+    written.rename(path)
+    _sync(path)
+    return _sum(path)
+
+
+def _sum(path: Path) -> dict[str, Any]:
+    """The checksum and size of a file, read part by part."""
+    with path.open("rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
 
 
 def _sync(folder: Path) -> None:

@@ -114,6 +114,11 @@ class UniversalModel(nn.Module):
                 elif name.endswith("ffn.down"):
                     module.weight.mul_(shrink)
 
+    @property
+    def shard_units(self) -> list[nn.Module]:
+        """The blocks: in training each is called as a module, one after the other."""
+        return [block for side in (self.encoder, self.decoder) for block in side.blocks]
+
     def encode(self, stream: Stream) -> Hidden:
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout

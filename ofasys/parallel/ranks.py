@@ -106,6 +106,10 @@ class Ranks:
         """What the first process makes, on all."""
         return self.objects(what, make() if self.first else None)[0]
 
+    def of_any(self, what: str, own: Any) -> Any:
+        """What the first process that has anything but None has, on all; None where nobody has."""
+        return next((one for one in self.objects(what, own) if one is not None), None)
+
     def together(self, what: str, do: Callable[[], Any]) -> list[Any]:
         """What all make, by rank. Errors: on all, what each raised, or a RankError with what the first did; it is then
         `failed_together`.
@@ -167,6 +171,19 @@ class Ranks:
             raise
         except RuntimeError as error:  # of torch's backends, and of their sockets
             if self.words is None:
+                raise
+            raise self.words.heard(error) from error
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Within it something is computed for which processes wait for each other. Errors: RankError where another has
+        ended; whatever else goes wrong, as it is.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            torn = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+            if self.words is None or isinstance(error, RankError) or not (torn or self.words.said):
                 raise
             raise self.words.heard(error) from error
 

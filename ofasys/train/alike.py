@@ -9,9 +9,9 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from torch import nn
 
 from ofasys.errors import ConfigError, RankError
+from ofasys.parallel.digest import digest
 from ofasys.train.balance import Balancing
 from ofasys.train.setup import Setup
 from ofasys.train.start import fingerprints
@@ -56,12 +56,12 @@ def check_alike(setup: Setup, record: Mapping[str, Any]) -> None:
 
 
 def check_same_weights(setup: Setup) -> None:
-    """Errors: RankError where the weights of the processes are not the same to the bit any more."""
+    """Errors: RankError where the weights that each process has whole are not the same to the bit any more."""
     if not setup.ranks.several:
         return
-    told = setup.ranks.numbers("a checkpoint", [_digest(setup.model)])[:, 0].tolist()
-    for rank, digest in enumerate(told):
-        if digest != told[0]:
+    told = setup.ranks.numbers("a checkpoint", [digest(setup.model)])[:, 0].tolist()
+    for rank, own in enumerate(told):
+        if own != told[0]:
             raise RankError(
                 f"the weights of process {rank} of {len(told)} are not those of process 0 at step {setup.state.step}; "
                 "they are not saved: a callback changes them otherwise there, or a machine computes wrongly; start all "
@@ -85,19 +85,8 @@ def _identity(setup: Setup, record: Mapping[str, Any]) -> Iterator[tuple[str, An
         yield from ((f"task {name!r}: the content of its {split} rows", found) for split, found in splits.items())
     assert setup.model.tokenizer is not None
     yield "the tokenizer", hashlib.blake2b(setup.model.tokenizer.to_str().encode(), digest_size=8).hexdigest()
-    yield "the sum of all weights", _digest(setup.model)
+    yield "the sum of all weights", setup.digest
 
 
 def _kind(schedule: object) -> str:
     return schedule if isinstance(schedule, str) else type(schedule).__qualname__
-
-
-@torch.no_grad()
-def _digest(model: nn.Module) -> int:
-    """The bits of all weights, read as whole numbers and added up: the same on any machine, in any order of adding."""
-    total = torch.zeros((), dtype=torch.int64)
-    for place, tensor in enumerate(model.state_dict().values()):
-        bits = tensor.contiguous().reshape(-1).view(torch.uint8)
-        words = bits.view(torch.int32) if bits.numel() % 4 == 0 else bits
-        total += words.sum(dtype=torch.int64).cpu() * (2 * place + 1)
-    return int(total)

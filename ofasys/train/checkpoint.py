@@ -20,7 +20,7 @@ from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.folder import pointed_to
 from ofasys.hub.model import ANSWERING, fill, model_files, read_cards, renamed
-from ofasys.hub.store import read_folder, standing, tensors, write_folder, write_json
+from ofasys.hub.store import SHARDED, read_folder, standing, tensors, write_folder, write_json
 from ofasys.train.callback import Callbacks
 from ofasys.train.optimizer import optimizer_tensors
 from ofasys.train.saving import writing
@@ -154,8 +154,9 @@ def settle_best(out: Path, best: Mapping[str, Any]) -> bool:
 
 def restore(
     out: Path, model: GeneralistModel, seed: int, callbacks: Callbacks | None = None
-) -> tuple[RunState, dict[str, torch.Tensor], tuple[TaskCard, ...]]:
-    """Fill `model` from the last checkpoint: (state, the optimizer's tensors, the cards of its tasks).
+) -> tuple[RunState, dict[str, torch.Tensor] | Path, tuple[TaskCard, ...]]:
+    """Fill `model` from the last checkpoint: (state, the optimizer's tensors, or the folder that has them in pieces,
+    the cards of its tasks).
 
     Where the last is torn, that is told, and the one before it is gone on with. seed: of the run to go on. Errors:
     CheckpointError when no checkpoint is whole, or it is of another model or seed; as of `Callbacks.restore`.
@@ -181,7 +182,7 @@ def restore(
         raise CheckpointError(f"{folder} cannot be read ({type(error).__name__}: {error}); {_OTHER}") from None
     kept = RunState.of(state)
     (callbacks or Callbacks(())).restore(kept.callbacks, found["callbacks"])
-    return kept, found["moments"], found["cards"]
+    return kept, folder if found["moments"] is None else found["moments"], found["cards"]
 
 
 def _read_newest(out: Path) -> tuple[dict[str, Any], Path]:
@@ -214,7 +215,8 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         found = {name: json.loads(files[name]) for name in ("model.json", "state.json")}
         found |= {"files": files, "cards": read_cards(files)}
-        found["moments"] = renamed(tensors(files["optimizer.safetensors"]))
+        sharded = any(name.startswith(SHARDED) for name in files)
+        found["moments"] = None if sharded else renamed(tensors(files["optimizer.safetensors"]))
         kept = tensors(files["callbacks.safetensors"]) if "callbacks.safetensors" in files else {}
         found["callbacks"] = renamed(kept)
         [tuple(one) for one in found["model.json"]["vocabulary"]]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
+from ofasys.parallel.sharded import Shards
 
 _log = logging.getLogger("ofasys")
 
@@ -44,14 +45,17 @@ def recomputing(model: GeneralistModel, wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def compiling(model: GeneralistModel, wanted: bool) -> Iterator[None]:
-    """Within it the blocks of the engine are compiled, if wanted; where that fails it is told, and they are not."""
+def compiling(model: GeneralistModel, wanted: bool, shards: Shards | None = None) -> Iterator[None]:
+    """Within it the blocks of the engine are compiled, if wanted; where that fails it is told, and they are not.
+
+    shards: of weights that lie in pieces.
+    """
     engine: Any = model.engine
     if not wanted:
         yield
         return
     try:
-        with model.computing():
+        with nullcontext() if shards is None else shards.whole(), model.computing():
             engine.compile_blocks(BACKEND)
     except Exception as error:
         why = next(iter(str(error).strip().splitlines()), "")

@@ -59,6 +59,17 @@ class Pieces:
             torch.cuda.empty_cache()
 
 
+def no_room(part: Part) -> ConfigError:
+    """What is told where the weights lie in pieces: the other processes wait in the midst of a pass, so that it cannot
+    be made again.
+    """
+    assert part.batch is not None
+    return ConfigError(
+        f"task {part.key[0]!r}: a micro-batch of {part.batch.size} rows does not fit the memory, with the weights in "
+        "pieces; give the task a smaller micro_batch_size, recompute=True, or the run more processes"
+    )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is what torch raises where there is no memory left, on any device."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ofasys.errors import ConfigError, PluginError
+from ofasys.parallel.sharded import placed_as
 from ofasys.train.groups import groups_of
 from ofasys.train.optimizers import ADAMW
 
@@ -124,7 +125,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, saved:
         elif not value.ndim:
             optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
         else:
-            optimizer.state[parameter][kind] = _grown(value, parameter).to(parameter.device)
+            optimizer.state[parameter][kind] = placed_as(_grown(value, parameter), parameter)
 
 
 def _grown(value: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:

@@ -33,6 +33,7 @@ _UNTOLD = {
     "log_every",
     "plans",
     "size",
+    "shard",
 }
 
 

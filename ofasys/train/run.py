@@ -82,8 +82,7 @@ class Run:
         if left or self.due:
             looked = self.look_ahead()
             self.choose_precision()
-            if self.trainer.foretell is not None and self.ranks.first:
-                self.trainer.foretell(forecast(setup, looked))
+            self.foretell(looked)
             if setup.out is not None and self.ranks.first:
                 with writing(setup.out, RECORD, setup.saved):
                     write_json(
@@ -96,6 +95,13 @@ class Run:
             setup.callbacks.call("after_fit", self.view)
         self.model.eval()
         return self.model
+
+    def foretell(self, looked: list[Looked]) -> None:
+        """Tell the forecast, if it is asked for; where weights lie in pieces, a pass is made by all processes."""
+        if self.trainer.foretell is not None and (self.ranks.first or self.setup.shards is not None):
+            found = forecast(self.setup, looked)
+            if self.ranks.first:
+                self.trainer.foretell(found)
 
     def choose_precision(self) -> None:
         """The number format that all passes are made in, from now on."""
@@ -132,7 +138,7 @@ class Run:
             torch.random.fork_rng(cuda),
             self.steps.freezing,
             recomputing(self.model, self.trainer.recompute),
-            compiling(self.model, self.trainer.compile),
+            compiling(self.model, self.trainer.compile, self.setup.shards),
             self.log,
             Interrupt() as interrupt,
         ):

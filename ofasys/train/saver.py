@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ofasys.errors import CheckpointError, ConfigError
-from ofasys.train import checkpoint
+from ofasys.train import checkpoint, shard_files
 from ofasys.train.alike import check_same_weights
 from ofasys.train.callback import RunView
 from ofasys.train.lock import check_held
@@ -54,7 +56,7 @@ class Saver:
 
     def save(self, names: Sequence[str]) -> None:
         """Begin to write the checkpoints of these names, when the one before is written; of several processes the first
-        does, and all call it.
+        does, and all call it; where weights lie in pieces, each writes its own.
 
         Errors: ConfigError for weights that are not finite, and too many gradients; RankError where the weights of the
         processes differ.
@@ -73,19 +75,25 @@ class Saver:
         setup.state.follow = setup.follow.state()
         scale = self.steps.loss_scale
         setup.state.loss_scale = None if scale is None else scale.to_dict()
-        if not setup.ranks.first:
+        if not setup.ranks.first and setup.shards is None:
             setup.saved = setup.state.step
             self.clock.saved()
             return
         files = checkpoint.gathered(setup.model, setup.optimizer, setup.state, setup.callbacks)
-        if setup.trainer.async_save:
-            files = checkpoint.copied(files)
-        done = self.beside.submit(
-            checkpoint.write, setup.out, files, tuple(names), setup.saved, setup.trainer.keep_checkpoints
-        )
+        done = self._submit(setup.out, files, tuple(names))
         self.begun = Begun(setup.state.step, setup.state.best, done)
         self.clock.saved()
         self.settle(wait=not setup.trainer.async_save)
+
+    def _submit(self, out: Path, files: dict[str, Any], names: tuple[str, ...]) -> Future[None]:
+        """Begin to write, in the thread beside the run."""
+        setup, keep = self.setup, self.setup.trainer.keep_checkpoints
+        if setup.shards is not None:
+            pieces = shard_files.copied(files, setup.shards)
+            return self.beside.submit(shard_files.write, out, pieces, names, setup.saved, keep, setup.shards)
+        if setup.trainer.async_save:
+            files = checkpoint.copied(files)
+        return self.beside.submit(checkpoint.write, out, files, names, setup.saved, keep)
 
     def settle(self, wait: bool = False) -> None:
         """Note what became of the checkpoint that is being written, if that is over. wait: until it is."""
@@ -122,13 +130,20 @@ class Saver:
         self.settle(wait=True)
         return self.steps.advice()
 
-    def check_finite(self) -> None:
-        """Errors: ConfigError for weights, moments, or the loss they give, that are not finite: they are not saved."""
+    def what_is_not_finite(self) -> str | None:
+        """The name of what this process finds to be no number; None: all is well."""
         setup, probe = self.setup, self.steps.skips.probe
         what = not_finite(setup.model, setup.optimizer)
-        if what is None and probe is not None and probe.batch is not None:
-            program = setup.programs[probe.delivery.ticket.task][probe.delivery.instruction]
-            what = None if is_sound(setup.model, program, probe.batch) else "the losses"
+        with setup.shards.whole() if setup.shards is not None else nullcontext():
+            if what is None and probe is not None and probe.batch is not None:
+                program = setup.programs[probe.delivery.ticket.task][probe.delivery.instruction]
+                what = None if is_sound(setup.model, program, probe.batch) else "the losses"
+        return what
+
+    def check_finite(self) -> None:
+        """Errors: ConfigError for weights, moments, or the loss they give, that are not finite: they are not saved."""
+        setup = self.setup
+        what = setup.ranks.of_any("finite", self.what_is_not_finite()) if setup.shards else self.what_is_not_finite()
         if what is not None:
             advice = self.advice()
             since = f"since a step after {setup.saved}" if setup.saved is not None else "since a step of this run"

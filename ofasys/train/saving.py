@@ -12,6 +12,7 @@ from torch import nn
 
 from ofasys.errors import CheckpointError
 from ofasys.generalist import GeneralistModel
+from ofasys.parallel.sharded import local
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
 from ofasys.types import Batch
@@ -37,14 +38,17 @@ class Clock:
 
 @torch.no_grad()
 def not_finite(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> str | None:
-    """What of a model, or of its optimizer, holds a number that is none: the name of the first; None if all is well."""
+    """What of a model, or of its optimizer, holds a number that is none: the name of the first; None if all is well.
+
+    Of what lies in pieces, those of this process.
+    """
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and not bool(torch.isfinite(local(tensor)).all()):
             return f"the weights {name}"
     for parameter, state in optimizer.state.items() if optimizer is not None else ():
         for kind, tensor in state.items():
-            if torch.is_tensor(tensor) and not bool(torch.isfinite(tensor).all()):
+            if torch.is_tensor(tensor) and not bool(torch.isfinite(local(tensor)).all()):
                 return f"the optimizer's {kind} of {names[parameter]}"
     return None
 

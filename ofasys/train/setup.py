@@ -13,7 +13,9 @@ import torch
 from ofasys import flow
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
+from ofasys.parallel.digest import digest
 from ofasys.parallel.ranks import ALONE, Ranks
+from ofasys.parallel.sharded import Shards
 from ofasys.program.program import Program
 from ofasys.task.schedule import Ledger, Measured
 from ofasys.task.task import Task
@@ -26,13 +28,15 @@ from ofasys.train.callback import Callbacks
 from ofasys.train.ending import Ending
 from ofasys.train.engine_modes import check_modes
 from ofasys.train.follow import Follow
-from ofasys.train.groups import Group, give_changes, groups_of, read_rules, table
+from ofasys.train.groups import Group, GroupRule, give_changes, groups_of, read_rules, table
 from ofasys.train.learnable import check_choice
 from ofasys.train.lock import holding
 from ofasys.train.optimizer import restore_optimizer
 from ofasys.train.record import card_of
 from ofasys.train.saving import not_finite
 from ofasys.train.scheduling import balanced, check_balance, check_followed, in_micro_steps, scheduled
+from ofasys.train.shard_files import Moments
+from ofasys.train.shares import in_pieces
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
 from ofasys.train.state import RunState
 from ofasys.train.tokens import tokens_of_a_row
@@ -81,6 +85,10 @@ class Setup:
     """Whether it goes on from a checkpoint."""
     ranks: Ranks
     """The processes of the run."""
+    digest: int
+    """Of the weights before the first step."""
+    shards: Shards | None
+    """The weights in pieces. None: each process has all of them."""
 
     @property
     def max_steps(self) -> int:
@@ -109,6 +117,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
     Errors: ConfigError for tasks or callbacks that do not go together, weights that are not finite, or checkpoints to
     which no pointer leads; CheckpointError for a run that cannot be gone on with.
     """
+    sharding = in_pieces(trainer, ranks)
     by_name = {task.name: task for task in tasks}
     for task in tasks:
         task.source("train")
@@ -129,7 +138,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
     if out is not None:
         checkpoint.settle_last(out)
     resumed = out is not None and checkpoint.has_run(out)
-    moments: dict[str, torch.Tensor] = {}
+    moments: dict[str, torch.Tensor] | Path = {}
     state = RunState(trainer.seed)
     if out is not None and resumed:
         state, moments, cards = checkpoint.restore(out, model, trainer.seed, callbacks)
@@ -145,13 +154,18 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
     entries = [in_micro_steps(entry, trainer.accumulate) for entry in entries_now(tasks, state)]
     ledger, follow = scheduled(trainer, entries, state, max_steps)
     check_balance(trainer, ledger, state.step)
-    programs = _grown(trainer, model, tasks, others)
+    programs = _grown(trainer, model, tasks, others, here=not sharding)
     if isinstance(ledger.schedule, Measured) and ledger.schedule.needs_tokens:
         new = [task for task in tasks if task.name not in state.tokens]
         state.tokens |= {task.name: tokens_of_a_row(task, programs[task.name], trainer.seed) for task in new}
         entries = [replace(entry, tokens=state.tokens[entry.name]) for entry in entries]
         ledger, follow = scheduled(trainer, entries, state, max_steps)
-    groups = _groups(trainer, model)
+    rules = read_rules(trainer.groups)
+    give_changes(model, rules, model.seed)
+    before = digest(model) if ranks.several else 0
+    units = getattr(model.engine, "shard_units", ())
+    shards = Shards(model, model.get_submodule("engine"), units, ranks, trainer.on()) if sharding else None
+    groups = _groups(trainer, model, rules)
     optimizer = _optimizer(trainer, model, groups, state, moments)
     if (what := not_finite(model, optimizer)) is not None:
         raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
@@ -177,13 +191,13 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
         saved,
         resumed,
         ranks,
+        before,
+        shards,
     )
 
 
-def _groups(trainer: Trainer, model: GeneralistModel) -> list[Group]:
+def _groups(trainer: Trainer, model: GeneralistModel, rules: Sequence[GroupRule]) -> list[Group]:
     """The groups of the model's parameters, told where the run names any."""
-    rules = read_rules(trainer.groups)
-    give_changes(model, rules, model.seed)
     groups = groups_of(model, trainer.weight_decay, rules, trainer.peak)
     if rules:
         _log.warning(f"parameters by group:\n{table(groups, trainer.peak)}")
@@ -195,7 +209,7 @@ def _optimizer(
     model: GeneralistModel,
     groups: Sequence[Group],
     state: RunState,
-    moments: Mapping[str, torch.Tensor],
+    moments: Mapping[str, torch.Tensor] | Path,
 ) -> torch.optim.Optimizer:
     """The optimizer, with the state it had; another than the run was trained with so far begins with none."""
     spec = trainer.optimizer_spec
@@ -203,7 +217,7 @@ def _optimizer(
     if moments and state.optimizer != spec.name:
         _log.warning(f"the run was trained with {state.optimizer} so far; {spec.name} begins with no state of its own")
     else:
-        restore_optimizer(made, model, moments)
+        restore_optimizer(made, model, Moments(moments).near(model) if isinstance(moments, Path) else moments)
     state.optimizer = spec.name
     return made
 
@@ -228,9 +242,9 @@ def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequenc
 
 
 def _grown(
-    trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], others: Sequence[TaskCard]
+    trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], others: Sequence[TaskCard], here: bool
 ) -> dict[str, list[Program]]:
-    """The model with room for all tasks, on its device; the programs of each."""
+    """The model with room for all tasks, on its device if it is to be `here` whole; the programs of each."""
     known = set(model.symbols.vocabulary.spans) if model.symbols else set[str]()
     model.grow(
         [(p, t.labels) for t in tasks for p in t.plans],
@@ -239,7 +253,9 @@ def _grown(
     )
     carry_over(model, known, tasks, model.cards)
     model.cards = (*map(card_of, tasks), *others)
-    model.to(trainer.on())
+    device = trainer.on()
+    if here:
+        model.to(device)
     programs = {task.name: [flow.bind(model, p, task.labels) for p in task.plans] for task in tasks}
     for task in tasks:
         for program in programs[task.name]:

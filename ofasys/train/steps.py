@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from ofasys.criterion.contrast import Comparing
 from ofasys.errors import ConfigError
+from ofasys.parallel.place import Place
+from ofasys.parallel.ranks import ALONE
 from ofasys.parallel.sharing import sharing
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
@@ -23,15 +26,16 @@ from ofasys.train.balance.update import Balanced, totals_of
 from ofasys.train.callback import RunView
 from ofasys.train.freezing import Freezing
 from ofasys.train.loss_scale import LossScale
-from ofasys.train.memory import Pieces, is_out_of_memory
-from ofasys.train.optimizer import gradient_norm, learning_rate, step_clipped
+from ofasys.train.memory import Pieces, is_out_of_memory, no_room
+from ofasys.train.optimizer import gradient_norm, gradients, learning_rate, step_clipped
 from ofasys.train.quarantine import Quarantine
 from ofasys.train.self_critical import self_critical
 from ofasys.train.setup import Setup
+from ofasys.train.shares import Shares
 from ofasys.train.skips import Skips
 from ofasys.train.tally import places_of, tallied
 from ofasys.train.update import Combined, Part, Window
-from ofasys.types import Loss
+from ofasys.types import Batch, Loss
 
 _log = logging.getLogger("ofasys")
 
@@ -42,7 +46,8 @@ class Steps:
     def __init__(self, setup: Setup, quarantine: Quarantine, skips: Skips, view: RunView) -> None:
         self.setup, self.quarantine, self.skips, self.view = setup, quarantine, skips, view
         self.model, self.optimizer, self.trainer = setup.model, setup.optimizer, setup.trainer
-        self.ranks = setup.ranks
+        self.ranks, self.shards = setup.ranks, setup.shards
+        self.shares = Shares(setup) if setup.shards is not None else None
         known = {n: sums for n, sums in setup.state.windows.items() if n in setup.tasks}
         self.windows = {n: Window(**sums) if self.ranks.first else Window() for n, sums in known.items()}
         self.freezing = Freezing(setup.groups)
@@ -79,7 +84,10 @@ class Steps:
             pass
         self.view.gradients = {}
         if any(part.judged for part in parts) if self.ranks.several else self.learned:
-            self.ranks.sum_gradients([p for group in self.optimizer.param_groups for p in group["params"]])
+            if self.shards is None:
+                self.ranks.sum_gradients([p for group in self.optimizer.param_groups for p in group["params"]])
+            else:
+                self.ranks.sum_gradients(self.shards.plain)
             self.balanced.finish(step)
             self.descend(step)
             self.told(wholes, len(parts))
@@ -101,6 +109,8 @@ class Steps:
                 except Exception as error:
                     if not is_out_of_memory(error):
                         raise
+                    if self.shards is not None:
+                        raise no_room(part) from error
                 else:
                     continue
                 # The error is gone, and with it what it held.
@@ -143,8 +153,9 @@ class Steps:
         return totals_of(totals)
 
     def share(self, part: Part, whole: Combined, of: int) -> float:
-        """Of its instruction in an update of `of` micro-batches."""
-        return self.setup.tasks[part.key[0]].loss_weight * whole.drawn / of
+        """Of its instruction in an update of `of` micro-batches, on this process."""
+        times = self.ranks.size if part.whole else 1
+        return self.setup.tasks[part.key[0]].loss_weight * whole.drawn / of / times
 
     def seed(self, ticket: Ticket) -> None:
         """Of the dropout in a micro-batch."""
@@ -164,18 +175,34 @@ class Steps:
 
     def part(self, step: int, delivery: Delivery, waited: float) -> Part:
         """A micro-batch that was drawn, counted. waited: seconds for its data."""
-        began, ticket, batch, figures = time.perf_counter(), delivery.ticket, delivery.batch, dict[str, float]()
+        began, ticket = time.perf_counter(), delivery.ticket
         self.setup.state.drawn[ticket.task] = ticket.k + 1
         program = self.setup.programs[ticket.task][delivery.instruction]
-        if batch is not None and program.plan.rewarded is not None:
-            draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
-            options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
-            seeds = places_of(delivery, self.ranks.place)
-            batch, figures = self_critical(self.model, program, batch, options, seeds)
+        batch, figures = self.learned_from(program, delivery, self.ranks.place)
         tally = tallied(self.ranks, delivery, batch, len(program.plan.slots))
         self.quarantine.take(step + 1, replace(delivery, bad=tally.bad))
+        counts, sizes, whole = tally.counts, tally.sizes, False
+        if self.shares is not None and not self.shares.alike(batch):
+            batch, figures = self.learned_from(program, self.shares.whole(ticket), ALONE.place)
+            assert batch is not None
+            counts, sizes, whole = tuple(batch.counts), (batch.size,), True
         spent = waited + time.perf_counter() - began
-        return Part(delivery, batch, figures, spent, waited, tally.counts, tally.sizes)
+        return Part(delivery, batch, figures, spent, waited, counts, sizes, whole)
+
+    def learned_from(self, program: Program, delivery: Delivery, place: Place) -> tuple[Batch | None, dict[str, float]]:
+        """(the batch of a delivery, or where its task learns from a reward that of the model's own answers; rewards).
+
+        place: whose share of the micro-batch was delivered.
+        """
+        batch, ticket = delivery.batch, delivery.ticket
+        if program.plan.rewarded is None:
+            return batch, {}
+        draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
+        options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
+        with self.shards.whole() if self.shards is not None else nullcontext():
+            if batch is None:
+                return None, {}
+            return self_critical(self.model, program, batch, options, places_of(delivery, place))
 
     def backward(self, part: Part, whole: Combined, of: int) -> bool:
         """Forward and backward of one of the `of` micro-batches of an update; whether anything in it was judged.
@@ -194,7 +221,7 @@ class Steps:
             return part.judged
         self.seed(ticket)
         share = self.share(part, whole, of)
-        pieces = [replace(part, batch=batch) for batch in self.pieces.of(part)]
+        pieces = [replace(part, batch=batch) for batch in self.pieces.of(part)] if self.shards is None else [part]
         pieces[1:] = [replace(piece, seconds=0.0, waited=0.0) for piece in pieces[1:]]
         for number, piece in enumerate(pieces):
             self.piece(piece, whole, share, began, first=number == 0)
@@ -207,22 +234,36 @@ class Steps:
         program = self.setup.programs[ticket.task][part.delivery.instruction]
         times = 1.0 if self.loss_scale is None else self.loss_scale.scale
         assert part.batch is not None
-        with sharing(self.ranks, part.sizes):
+        with sharing(ALONE if part.whole else self.ranks, part.sizes), self.ranks.computing():
             loss = self.forward(part, whole, share)
-            if any(part.batch.counts) and self.learns(ticket.task, loss):
+            if (total := self.learnable(part, loss)) is not None:
                 self.learned.append((part, loss.total.detach()))
-                self.balanced.weighed(part.key, share, loss.total).backward()
+                self.balanced.weighed(part.key, share, total).backward()
                 self.balanced.watch(ticket.task)
         window = self.windows.setdefault(ticket.task, Window())
+        if part.whole and not self.ranks.first:  # the first tells of all of it
+            window.count(part, part.seconds + time.perf_counter() - began, first)
+            return
         parts = whole.judged / share / times
         window.add(part, loss, program, parts, part.seconds + time.perf_counter() - began, first)
 
-    def learns(self, task: str, loss: Loss) -> bool:
-        """Whether a loss depends on anything that is not frozen; told once of each task of which it does not."""
-        if not loss.total.requires_grad and task not in self.idle:
+    def learnable(self, part: Part, loss: Loss) -> Tensor | None:
+        """What gradients are of (); None where there is none: nothing was judged, or all is frozen, which is told once
+        of each task.
+        """
+        assert part.batch is not None
+        total, task = loss.total, part.key[0]
+        judged = any(part.batch.counts) if self.shards is None else part.judged
+        if judged and self.shards is not None:
+            total = self.shards.joined(total)
+        if judged and not total.requires_grad and task not in self.idle:
             self.idle.add(task)
             _log.warning(f"task {task!r} learns nothing: all parameters that its loss depends on are frozen")
-        return loss.total.requires_grad
+        if judged and total.requires_grad:
+            return total
+        if self.shards is not None:
+            self.shards.rest()
+        return None
 
     def forward(self, part: Part, whole: Combined, share: float) -> Loss:
         """The loss of a micro-batch, or of a piece of one, as it is minimised."""
@@ -250,7 +291,7 @@ class Steps:
 
     def descend(self, step: int) -> None:
         """The optimizer, with the gradients clipped; nothing where a loss or a gradient is not finite."""
-        norm = gradient_norm(self.optimizer)
+        norm = gradient_norm(self.optimizer) if self.shards is None else self.shards.length(gradients(self.optimizer))
         if self.ranks.several:  # a loss that is not finite on one process is an update that none takes
             losses = [loss for _, loss in self.learned]
             own = torch.stack(losses).sum() if losses else torch.zeros((), device=self.setup.device)

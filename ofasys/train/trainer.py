@@ -18,6 +18,7 @@ from ofasys.hub.ofasys import OFASys
 from ofasys.model.low_rank import merged_after
 from ofasys.parallel.join import joined
 from ofasys.parallel.place import Place
+from ofasys.parallel.sharded import whole_after
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked
@@ -88,6 +89,9 @@ class Trainer:
     numbers."""
     compile: bool = False
     """What blocks do position by position is compiled by torch.compile: docs/speed-and-memory.md."""
+    shard: bool = False
+    """Of several processes: weights, gradients and moments lie in pieces on them, each with its part, for models that
+    one device does not hold: docs/several-machines.md."""
     seed: int = 0
     """Of data order and dropout."""
     workers: int = 0
@@ -218,6 +222,7 @@ class Trainer:
             trained.being_trained(),
             as_given(listed),
             merged_after(trained),
+            whole_after(trained),
         ):
             Run(self, trained, listed, ranks).fit()
         return OFASys(trained, trained.cards) if isinstance(model, OFASys) else trained

@@ -14,10 +14,13 @@ TASKS = 16  # whose micro-batches are looked at
 
 
 def trial_of(setup: Setup) -> Step | None:
-    """Forward and backward of the largest of the tasks' next micro-batches, in a number format; None if there is none.
+    """Forward and backward of the largest of the tasks' next micro-batches, in a number format; None if there is none,
+    or where the weights lie in pieces, so that one process alone makes no pass.
 
     Of many tasks, those of a few, evenly spread, are looked at.
     """
+    if setup.shards is not None:
+        return None
     model = setup.model
     names = list(setup.tasks)
     some = [names[i * len(names) // min(TASKS, len(names))] for i in range(min(TASKS, len(names)))]

@@ -35,6 +35,8 @@ class Part:
     """(S,): units of each slot's loss, on all processes of the run."""
     sizes: tuple[int, ...] = ()
     """Samples of each process."""
+    whole: bool = False
+    """Whether each process takes all of it, so that it counts as many times less on each."""
 
     @property
     def key(self) -> tuple[str, int]:

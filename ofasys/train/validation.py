@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 
 from ofasys.metric import Confusion
 from ofasys.model.low_rank import unchanging
@@ -96,7 +97,8 @@ class Validation:
         found: dict[str, dict[str, float]] = {}
         confusions: dict[str, dict[str, Confusion]] = {}
         self.view.figures = {}
-        with setup.callbacks.evaluating(self.view), unchanging():
+        whole = nullcontext() if setup.shards is None else setup.shards.whole()
+        with setup.callbacks.evaluating(self.view), whole, unchanging():
             for task in setup.tasks.values():
                 if "valid" in task.sources:
                     confusions[task.name] = {}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.errors import ConfigError
+from ofasys.parallel.sharded import gathered_whole, placed_as
 from ofasys.train.callback import Callback, RunView
 
 
@@ -61,9 +62,10 @@ class EMA(Callback):
             self.aside = None
 
     def after_fit(self, run: RunView) -> None:
-        """The average as the model's weights, where that is wanted."""
+        """The average as the model's weights, where that is wanted; whole, where it lay in pieces as they did."""
         if self.keep:
             self._put(run.model, self._listed(run.model))
+        self.average = {name: gathered_whole(one) for name, one in self.average.items()}
 
     @contextmanager
     def averaged(self, model: nn.Module) -> Iterator[None]:
@@ -101,9 +103,9 @@ class EMA(Callback):
         before, self.average = self.average, {}
         for name, parameter in _weights(model):
             new, old = parameter.detach().float().clone(), before.get(name)
-            if old is not None:
-                new[: len(old)] = old.to(new.device) if old.ndim else old
-            self.average[name] = new
+            if old is not None and old.ndim and len(old) < len(new):
+                old = torch.cat([old, gathered_whole(new)[len(old) :].to(old.device)])
+            self.average[name] = new if old is None else placed_as(old.float(), new)
 
     def _listed(self, model: nn.Module) -> list[Tensor]:
         return [self.average[name] for name, _ in _weights(model)]

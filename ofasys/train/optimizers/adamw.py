@@ -16,4 +16,4 @@ def make(model: nn.Module, groups: Sequence[Group], lr: float, betas: tuple[floa
     return torch.optim.AdamW(for_torch(groups), lr=lr, betas=betas, fused=True)
 
 
-ADAMW = OptimizerSpec("adamw", "AdamW, fused: two moments a parameter.", make, lr=1e-3)
+ADAMW = OptimizerSpec("adamw", "AdamW, fused: two moments a parameter.", make, lr=1e-3, shards=True)

@@ -77,4 +77,6 @@ def _only(group: Group, names: set[str]) -> Group:
     return replace(group, parameters={name: one for name, one in group.parameters.items() if name in names})
 
 
-MUON = OptimizerSpec("muon", "Muon for hidden matrices, AdamW for all else: one moment a matrix.", make, lr=1e-3)
+MUON = OptimizerSpec(
+    "muon", "Muon for hidden matrices, AdamW for all else: one moment a matrix.", make, lr=1e-3, shards=True
+)

@@ -28,6 +28,8 @@ class OptimizerSpec:
     `param_groups`, and leaves alone what has no gradient."""
     lr: float
     """The highest learning rate of a run that gives none."""
+    shards: bool = False
+    """Whether it learns parameters that lie in pieces on several processes (DTensor) as it learns whole ones."""
 
     def optimizer(
         self, model: nn.Module, groups: Sequence[Group], lr: float, betas: tuple[float, float]
