@@ -144,6 +144,8 @@ class Run:
         ):
             try:
                 call("before_fit", self.view)
+                if self.setup.shards is not None:
+                    self.log.write("shards", start, None, self.setup.shards.held.to_dict())
                 if self.due:
                     self.validation.evaluate(start)
                     self.agree(start, interrupt)

@@ -64,6 +64,7 @@ def write(
     with writing(out, f"the checkpoint of step {step}", kept):
         try:
             _agreed(shards, partial(_emptied, aside), first=True)
+            _agreed(shards, partial(_check_there, aside, shards))
             _agreed(shards, partial(_save, aside / "joined", flat, shards))
             if moments:
                 _agreed(shards, partial(_save, aside / "optimizer", moments, shards))
@@ -83,13 +84,17 @@ def _emptied(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _save(folder: Path, pieces: Mapping[str, Tensor], shards: Shards) -> None:
-    """Write the pieces of all processes. Errors: OSError, or RuntimeError, of the first that failed."""
-    if not folder.parent.is_dir():
+def _check_there(folder: Path, shards: Shards) -> None:
+    """Errors: CheckpointError for a folder that the first process has made, and this one does not see."""
+    if not folder.is_dir():
         raise CheckpointError(
-            f"{folder.parent} is not there on process {shards.ranks.rank}; where weights lie in pieces each process "
-            "writes its own: give an `out` that all machines share"
+            f"{folder} is not there on process {shards.ranks.rank}; where weights lie in pieces each process writes "
+            "its own: give an `out` that all machines share"
         )
+
+
+def _save(folder: Path, pieces: Mapping[str, Tensor], shards: Shards) -> None:
+    """Write the pieces of all processes. Errors, on each: what the first that failed raised."""
     try:
         dcp.save(
             dict(pieces),

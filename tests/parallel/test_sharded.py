@@ -1,0 +1,307 @@
+"""Two processes with the weights in pieces learn what one alone learns, save it, and go on from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+from torch.distributed.tensor import DTensor
+
+from ofasys import Callback, GeneralistModel, OFASys, Task, Trainer
+from ofasys.modality.audio import adaptor as audio_adaptor
+from ofasys.modality.registry import BUILT_IN
+from ofasys.parallel.sharded import gathered_whole, local
+from ofasys.train.callback import RunView
+from ofasys.train.callbacks import EMA, Conflict
+from tests.laws import test_accumulate as kinds
+from tests.parallel.processes import on_ranks
+from tests.parallel.test_ends import each
+from tests.parallel.test_laws import At, alike, mixed_tasks, same_weights, terminated, together
+from tests.train import tiny
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
+from patterns import CHOICE
+
+GROUPS = {
+    "low rank": [{"match": "engine.*", "lora": 4, "dora": True}],
+    "frozen for a while": [{"match": "engine.encoder.*", "freeze": 3}],
+    "frozen engine": [{"match": "engine.*", "freeze": True}],
+}
+
+
+class Seen(Callback):
+    """Of what a process holds: numbers of its weights, its gradients and its moments."""
+
+    def after_fit(self, run: RunView) -> None:
+        weights = list(run.model.parameters())
+        gradients = [one.grad for one in weights if one.grad is not None]
+        moments = [one for kept in run.optimizer.state.values() for one in kept.values() if one.ndim]
+        assert all(isinstance(one, DTensor) for one in (*weights, *gradients, *moments) if one.ndim)
+        self.held = [sum(local(one).numel() for one in own) for own in (weights, gradients, moments)]
+
+
+def train(rank: int, out: Path | None, shard: bool = True, stop: int = 0, **changes: Any) -> dict[str, Any]:
+    """A run of tasks of many kinds, and what came of it. stop: the step after which the first process is signalled."""
+    settings = {"max_steps": 8, "warmup": 2, "lr": 2e-3, "log_every": 4, "accumulate": 2} | changes
+    seen, given = Seen(), settings.pop("callbacks", ())
+    callbacks = [*given, *([seen] if shard else []), At(stop, terminated if rank == 0 else None)]
+    trainer = Trainer(out=out, shard=shard, live=False, callbacks=callbacks, **settings)
+    model = tiny.model(dropout=0.0)
+    trainer.fit(model=model, tasks=mixed_tasks())
+    assert type(model) is GeneralistModel
+    history = [{k: v for k, v in line.items() if k not in tiny.TIMES} for line in trainer.history]
+    weights = {k: v.numpy() for k, v in tiny.weights(model).items()}
+    averages = {k: v.numpy() for one in given for k, v in one.average.items()}
+    return {"history": history, "weights": weights, "held": getattr(seen, "held", None), "average": averages}
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Any]:
+    return train(0, None, shard=False)
+
+
+def test_two_in_pieces_are_one(tmp_path: Path) -> None:
+    """The same rows, figures and weights, and each holds about half of weights, gradients and moments."""
+    whole = train(0, tmp_path / "one", shard=False, eval_every=4)
+    first, second = together(on_ranks(2, train, tmp_path / "two", eval_every=4))
+    alike(whole, first)
+    assert first["history"] == second["history"]
+    assert all(np.array_equal(value, second["weights"][name]) for name, value in first["weights"].items())
+    numbers = sum(value.size for value in whole["weights"].values())
+    for held in (first["held"], second["held"]):
+        assert held[0] < 0.6 * numbers and held[1] <= held[0] and held[2] <= 2 * held[0]
+    assert first["held"][0] + second["held"][0] <= numbers + 8
+    logs = [tiny.lines(tmp_path / name / "quarantine.jsonl") for name in ("one", "two")]
+    assert logs[0] == logs[1] != []
+    (told,) = [line for line in tiny.lines(tmp_path / "two" / "metrics.jsonl") if line["kind"] == "shards"]
+    assert told["weights"] == numbers and told["weights_here"] == first["held"][0] and told["processes"] == 2
+
+
+def test_a_run_in_pieces_leaves_an_ordinary_model(tmp_path: Path) -> None:
+    first, _ = together(on_ranks(2, train, tmp_path / "run"))
+    folder = tmp_path / "run/checkpoints/step-00000008"
+    saved = load_file(folder / "model.safetensors")
+    assert saved.keys() == first["weights"].keys()
+    assert all(np.array_equal(value, saved[name].numpy()) for name, value in first["weights"].items())
+    assert {path.name for path in folder.glob("optimizer*")} == {
+        f"optimizer-0000{i}-of-00002.safetensors" for i in "12"
+    }
+    assert not list(folder.parent.glob(".*"))
+    rows = tiny.label_rows(3)
+    answers = OFASys.from_pretrained(tmp_path / "run").inference(tiny.LABEL, data=rows)
+    assert len(answers) == 3
+
+
+@pytest.mark.parametrize("begun, went_on", [((2, True), (1, False)), ((1, False), (2, True)), ((3, True), (2, False))])
+def test_saved_by_some_gone_on_with_by_others(
+    begun: tuple[int, bool], went_on: tuple[int, bool], alone: dict[str, Any], tmp_path: Path
+) -> None:
+    """In pieces or not, the weights are those of a run that was never stopped."""
+    out = tmp_path / "out"
+    assert each(on_ranks(begun[0], train, out, begun[1], 5)) == ["Terminated: 143"] * begun[0]
+    for found in together(on_ranks(went_on[0], train, out, went_on[1])):
+        same_weights(alone["weights"], found["weights"])
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_groups_of_parameters_learn_as_on_one(name: str, tmp_path: Path) -> None:
+    settings = {"groups": GROUPS[name], "max_steps": 5, "recompute": name == "frozen for a while"}
+    whole = train(0, None, shard=False, **settings)
+    for found in together(on_ranks(2, train, None, **settings)):
+        same_weights(whole["weights"], found["weights"])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"optimizer": "muon"}, {"precision": "float16"}, {"precision": "bfloat16"}], ids=str
+)
+def test_what_rounds_is_near(settings: dict[str, Any]) -> None:
+    """Muon makes matrices orthogonal in bfloat16; halves of a sum are rounded apart."""
+    whole = train(0, None, shard=False, max_steps=4, **settings)
+    for found in together(on_ranks(2, train, None, max_steps=4, **settings)):
+        for name, value in whole["weights"].items():
+            if not name.endswith(("qkv.bias", "kv.bias")):
+                assert np.abs(found["weights"][name] - value).mean() < 3e-4, name
+
+
+def test_an_average_is_kept_evaluated_and_gone_on_with(tmp_path: Path) -> None:
+    """The one of the whole run, where two in pieces began and one goes on, and what its saved model answers with."""
+    whole = train(0, tmp_path / "one", shard=False, callbacks=[EMA(0.5)])
+    out = tmp_path / "out"
+    assert each(on_ranks(2, train, out, stop=5, callbacks=[EMA(0.5)])) == ["Terminated: 143"] * 2
+    for found in together(on_ranks(2, train, out, callbacks=[EMA(0.5)])):
+        same_weights(whole["average"], found["average"])
+    models = [OFASys.from_pretrained(tmp_path / name).model.state_dict() for name in ("one", "out")]
+    same_weights(*({name: value.numpy() for name, value in one.items()} for one in models))
+
+
+class Gradient(Callback):
+    """The gradient of the only update, by name."""
+
+    def after_step(self, run: RunView) -> None:
+        named = run.model.named_parameters()
+        self.found = {n: None if p.grad is None else gathered_whole(p.grad).numpy().copy() for n, p in named}
+
+
+def gradient(rank: int, task: Callable[[], Task], model: Callable[[], GeneralistModel], shard: bool) -> dict[str, Any]:
+    audio_adaptor.DROPOUT = 0.0
+    torch.set_num_threads(1)
+    seen = Gradient()
+    Trainer(max_steps=1, live=False, callbacks=[seen], shard=shard).fit(model=model(), tasks=task())
+    return seen.found
+
+
+def same_gradient(whole: dict[str, Any], found: dict[str, Any]) -> None:
+    """Within rounding; None where nobody learned."""
+    most = max(np.abs(value).max() for value in whole.values() if value is not None)
+    for name, value in whole.items():
+        assert (value is None) == (found[name] is None), name
+        if value is not None:
+            np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-5 * most, err_msg=name)
+
+
+@pytest.mark.parametrize("name", [*kinds.LINES, "contrast", "reward"])
+def test_every_kind_of_target_has_the_gradient_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = kinds.LINES | {
+        "contrast": "[TEXT:q|TEXT:a] ->",
+        "reward": "[TEXT:q] -> [TEXT:b,criterion=reward,reward=cer]",
+    }
+    monkeypatch.setattr(audio_adaptor, "DROPOUT", 0.0)
+
+    def task() -> Task:
+        return kinds.task(lines[name], 4, generate={"max_length": 4} if name == "reward" else {})
+
+    def model() -> GeneralistModel:
+        return GeneralistModel(config=kinds.CONFIG, text_pieces=300)
+
+    whole = gradient(0, task, model, False)
+    for found in together(on_ranks(2, gradient, task, model, True)):
+        same_gradient(whole, found)
+
+
+HEADS = "{[NUMBER:a]|[NUMBER:b]} and {[NUMBER:c]|[TEXT:d]} -> [TEXT:y]"
+NUMBERS = [
+    {("a", "b")[i % 2]: float(i), ("c", "d")[i % 2]: (float(i), "some text")[i % 2], "y": "yes no"[: 3 - i % 2]}
+    for i in range(8)
+]
+
+
+@pytest.mark.parametrize("freeze", [False, True], ids=["all", "frozen engine and table"])
+def test_heads_of_equal_shape_keep_their_own_gradients(freeze: bool) -> None:
+    """Process 0 has the even rows, with heads that process 1 has not: FSDP2 by itself gives one the other's gradient."""
+    groups = [{"match": "*", "freeze": True}, {"match": "adaptors.number*"}] if freeze else []
+
+    def found(rank: int, shard: bool) -> dict[str, Any]:
+        seen = Gradient()
+        task = Task("t", HEADS, train=NUMBERS, micro_batch_size=4, shuffle=False, buckets=False, modalities=REGISTRY)
+        trainer = Trainer(max_steps=1, live=False, callbacks=[seen], shard=shard, groups=groups)
+        trainer.fit(model=GeneralistModel(config=kinds.CONFIG, text_pieces=300, modalities=REGISTRY), tasks=task)
+        return seen.found
+
+    whole = found(0, False)
+    heads = [name for name, value in whole.items() if name.startswith("adaptors.number") and value is not None]
+    assert len({name.split(".")[1] for name in heads}) == 3
+    for own in together(on_ranks(2, found, True)):
+        same_gradient(whole, own)
+
+
+REGISTRY = BUILT_IN.with_(CHOICE)
+
+
+def test_three_of_which_some_have_bad_rows_alone(tmp_path: Path) -> None:
+    """Four rows a micro-batch: those who have none to learn from take a part in the passes of the others."""
+
+    def run(rank: int, shard: bool) -> dict[str, np.ndarray]:
+        label = tiny.label_task(train=tiny.label_rows(12, bad=(0, 1, 2, 5, 6, 9)), bad_limit=9, valid=None)
+        pairs = [{"left": None if i % 3 else f"{word} {i}", "right": f"is {word}"} for i, word in enumerate(tiny.WORDS)]
+        contrast = Task("pairs", "[TEXT:left|TEXT:right] ->", train=pairs, micro_batch_size=4, bad_limit=9)
+        model = tiny.model(dropout=0.0)
+        Trainer(max_steps=8, lr=2e-3, live=False, shard=shard).fit(model=model, tasks=[label, contrast])
+        return {k: v.numpy() for k, v in tiny.weights(model).items()}
+
+    whole = run(0, False)
+    for found in together(on_ranks(3, run, True)):
+        same_weights(whole, found)
+
+
+def label(rank: int, out: Path | None, *does: Any, steps: int = 4, **changes: Any) -> int:
+    """A short run; the step it came to. does: what each process does after its second step."""
+    settings = {"save_every": 2 if out else 0, "shard": True} | changes
+    callbacks = [At(2, does[rank])] if does else []
+    trainer = Trainer(max_steps=steps, out=out, live=False, callbacks=settings.pop("callbacks", callbacks), **settings)
+    trainer.fit(model=tiny.model(dropout=0.0), tasks=tiny.label_task(valid=None))
+    return trainer.history[-1]["step"]
+
+
+def test_what_does_not_go_with_pieces_is_refused_by_all() -> None:
+    def differs(rank: int) -> None:
+        label(rank, None, shard=rank == 0)
+
+    first, second = each(on_ranks(2, label, None, optimizer="adafactor"))
+    assert first == second and "optimizer 'adafactor' does not learn parameters that lie in pieces" in first
+    first, second = each(on_ranks(2, label, None, callbacks=[Conflict()]))
+    assert first == second and "callback 'Conflict' looks at each task's whole gradient" in first
+    first, second = each(on_ranks(2, differs))
+    assert first == second and "trainer.shard is True on process 0 and False on process 1" in first
+    assert label(0, None, optimizer="adafactor") == 4  # alone nothing lies in pieces
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_process_that_cannot_write_spoils_no_checkpoint(who: int, tmp_path: Path) -> None:
+    """The one before stays, whole; the run ends by telling all."""
+
+    def run(rank: int) -> None:
+        write = HuggingFaceStorageWriter.write_data
+
+        def full(self: Any, *plan: Any) -> Any:
+            if rank == who and ".step-00000004" in str(self.path):
+                raise OSError(28, "No space left on device")
+            return write(self, *plan)
+
+        HuggingFaceStorageWriter.write_data = full  # in this process, which ends with the run
+        label(rank, tmp_path / "out")
+
+    errors = each(on_ranks(2, run))
+    assert "No space left on device" in errors[who] and "the checkpoint of step 2 is whole" in errors[who]
+    assert errors[1 - who].startswith(("CheckpointError", "RankError"))
+    place = tmp_path / "out/checkpoints"
+    assert {path.name for path in place.iterdir()} == {"step-00000002", "last.json"}
+    assert [one.value for one in on_ranks(2, label, tmp_path / "out")] == [4, 4]
+    assert json.loads((place / "last.json").read_text()) == {"folder": "step-00000004"}
+
+
+def test_a_torn_piece_is_named_and_the_one_before_gone_on_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    together(on_ranks(2, label, out))
+    piece = out / "checkpoints/step-00000004/optimizer-00002-of-00002.safetensors"
+    piece.write_bytes(piece.read_bytes()[:-9])
+    assert label(0, out, steps=6) == 6
+    assert "is torn: optimizer-00002-of-00002.safetensors" in caplog.text
+    assert "going on from the checkpoint before it, of step 2" in caplog.text
+
+
+def fails(run: Any) -> None:
+    raise ValueError("out of luck")
+
+
+def killed(run: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_an_end_of_one_is_heard_in_the_midst_of_a_pass() -> None:
+    first, second = each(on_ranks(2, label, None, None, fails))
+    assert first.startswith("RankError: process 1 of 2 ended by PluginError") and second.startswith("PluginError")
+    other, dead = on_ranks(2, label, None, None, killed)
+    assert dead.code == -signal.SIGKILL
+    assert other.error.startswith("RankError: another of the 2 processes has ended or cannot be reached")
