@@ -97,11 +97,15 @@ class Run:
         return self.model
 
     def foretell(self, looked: list[Looked]) -> None:
-        """Tell the forecast, if it is asked for; where weights lie in pieces, a pass is made by all processes."""
-        if self.trainer.foretell is not None and (self.ranks.first or self.setup.shards is not None):
+        """Tell the forecast, if the first process is asked for it; where weights lie in pieces all make its passes."""
+        tell = self.trainer.foretell if self.ranks.first else None
+        wanted = tell is not None
+        if self.setup.shards is not None:
+            wanted = bool(self.ranks.of_first("a forecast", lambda: wanted))
+        if wanted:
             found = forecast(self.setup, looked)
-            if self.ranks.first:
-                self.trainer.foretell(found)
+            if tell is not None:
+                tell(found)
 
     def choose_precision(self) -> None:
         """The number format that all passes are made in, from now on."""
