@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,11 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.tensor import DTensor
 
 from ofasys import Callback, GeneralistModel, OFASys, Task, Trainer
+from ofasys.errors import ConfigError
 from ofasys.modality.audio import adaptor as audio_adaptor
 from ofasys.modality.registry import BUILT_IN
 from ofasys.parallel.sharded import gathered_whole, local
+from ofasys.train import engine_modes
 from ofasys.train.callback import RunView
 from ofasys.train.callbacks import EMA, Conflict
 from tests.laws import test_accumulate as kinds
@@ -31,12 +32,6 @@ from tests.train import tiny
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
 from patterns import CHOICE
-
-GROUPS = {
-    "low rank": [{"match": "engine.*", "lora": 4, "dora": True}],
-    "frozen for a while": [{"match": "engine.encoder.*", "freeze": 3}],
-    "frozen engine": [{"match": "engine.*", "freeze": True}],
-}
 
 
 class Seen(Callback):
@@ -77,32 +72,37 @@ def test_two_in_pieces_are_one(tmp_path: Path) -> None:
     alike(whole, first)
     assert first["history"] == second["history"]
     assert all(np.array_equal(value, second["weights"][name]) for name, value in first["weights"].items())
+    leaves_an_ordinary_model(tmp_path / "two", first["weights"])
     numbers = sum(value.size for value in whole["weights"].values())
     for held in (first["held"], second["held"]):
-        assert held[0] < 0.6 * numbers and held[1] <= held[0] and held[2] <= 2 * held[0]
+        assert held[0] < 0.6 * numbers
+        assert held[1] <= held[0]
+        assert held[2] <= 2 * held[0]
     assert first["held"][0] + second["held"][0] <= numbers + 8
     logs = [tiny.lines(tmp_path / name / "quarantine.jsonl") for name in ("one", "two")]
     assert logs[0] == logs[1] != []
     (told,) = [line for line in tiny.lines(tmp_path / "two" / "metrics.jsonl") if line["kind"] == "shards"]
-    assert told["weights"] == numbers and told["weights_here"] == first["held"][0] and told["processes"] == 2
+    assert told["weights"] == numbers
+    assert told["weights_here"] == first["held"][0]
+    assert told["processes"] == 2
 
 
-def test_a_run_in_pieces_leaves_an_ordinary_model(tmp_path: Path) -> None:
-    first, _ = together(on_ranks(2, train, tmp_path / "run"))
-    folder = tmp_path / "run/checkpoints/step-00000008"
+def leaves_an_ordinary_model(out: Path, weights: dict[str, np.ndarray]) -> None:
+    """The weights to the bit, in a file that answers; moments in a file of each process; nothing half written."""
+    folder = out / "checkpoints/step-00000008"
     saved = load_file(folder / "model.safetensors")
-    assert saved.keys() == first["weights"].keys()
-    assert all(np.array_equal(value, saved[name].numpy()) for name, value in first["weights"].items())
+    assert saved.keys() == weights.keys()
+    assert all(np.array_equal(value, saved[name].numpy()) for name, value in weights.items())
     assert {path.name for path in folder.glob("optimizer*")} == {
         f"optimizer-0000{i}-of-00002.safetensors" for i in "12"
     }
     assert not list(folder.parent.glob(".*"))
-    rows = tiny.label_rows(3)
-    answers = OFASys.from_pretrained(tmp_path / "run").inference(tiny.LABEL, data=rows)
-    assert len(answers) == 3
+    assert len(OFASys.from_pretrained(out).inference(tiny.LABEL, data=tiny.label_rows(3))) == 3
 
 
-@pytest.mark.parametrize("begun, went_on", [((2, True), (1, False)), ((1, False), (2, True)), ((3, True), (2, False))])
+@pytest.mark.parametrize(
+    ("begun", "went_on"), [((2, True), (1, False)), ((1, False), (2, True)), ((3, True), (2, False))]
+)
 def test_saved_by_some_gone_on_with_by_others(
     begun: tuple[int, bool], went_on: tuple[int, bool], alone: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -113,24 +113,37 @@ def test_saved_by_some_gone_on_with_by_others(
         same_weights(alone["weights"], found["weights"])
 
 
-@pytest.mark.parametrize("name", GROUPS)
-def test_groups_of_parameters_learn_as_on_one(name: str, tmp_path: Path) -> None:
-    settings = {"groups": GROUPS[name], "max_steps": 5, "recompute": name == "frozen for a while"}
-    whole = train(0, None, shard=False, **settings)
-    for found in together(on_ranks(2, train, None, **settings)):
-        same_weights(whole["weights"], found["weights"])
+def runs(rank: int, shard: bool, settings: list[dict[str, Any]]) -> list[dict[str, np.ndarray]]:
+    """The weights of several runs, one after the other in the same processes."""
+    return [train(rank, None, shard, **one)["weights"] for one in settings]
 
 
-@pytest.mark.parametrize(
-    "settings", [{"optimizer": "muon"}, {"precision": "float16"}, {"precision": "bfloat16"}], ids=str
-)
-def test_what_rounds_is_near(settings: dict[str, Any]) -> None:
+def test_every_way_to_learn_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes of low rank, parameters that are frozen, blocks that are computed again or compiled."""
+    monkeypatch.setattr(engine_modes, "BACKEND", "eager")
+    settings: list[dict[str, Any]] = [
+        {"groups": [{"match": "engine.*", "lora": 4, "dora": True}]},
+        {"groups": [{"match": "engine.encoder.*", "freeze": 2}], "recompute": True},
+        {"groups": [{"match": "engine.*", "freeze": True}]},
+        {"compile": True},
+    ]
+    settings = [{"max_steps": 3} | one for one in settings]
+    whole = runs(0, False, settings)
+    for found in together(on_ranks(2, runs, True, settings)):
+        for one, other in zip(whole, found, strict=True):
+            same_weights(one, other)
+
+
+def test_what_rounds_is_near() -> None:
     """Muon makes matrices orthogonal in bfloat16; halves of a sum are rounded apart."""
-    whole = train(0, None, shard=False, max_steps=4, **settings)
-    for found in together(on_ranks(2, train, None, max_steps=4, **settings)):
-        for name, value in whole["weights"].items():
-            if not name.endswith(("qkv.bias", "kv.bias")):
-                assert np.abs(found["weights"][name] - value).mean() < 3e-4, name
+    settings: list[dict[str, Any]] = [{"optimizer": "muon"}, {"precision": "float16"}, {"precision": "bfloat16"}]
+    settings = [{"max_steps": 2} | one for one in settings]
+    whole = runs(0, False, settings)
+    for found in together(on_ranks(2, runs, True, settings)):
+        for how, one, other in zip(settings, whole, found, strict=True):
+            for name in one:
+                if not name.endswith(("qkv.bias", "kv.bias")):
+                    assert np.abs(other[name] - one[name]).mean() < 3e-4, (how, name)
 
 
 def test_an_average_is_kept_evaluated_and_gone_on_with(tmp_path: Path) -> None:
@@ -152,11 +165,10 @@ class Gradient(Callback):
         self.found = {n: None if p.grad is None else gathered_whole(p.grad).numpy().copy() for n, p in named}
 
 
-def gradient(rank: int, task: Callable[[], Task], model: Callable[[], GeneralistModel], shard: bool) -> dict[str, Any]:
-    audio_adaptor.DROPOUT = 0.0
+def gradient(model: GeneralistModel, task: Task, shard: bool, **settings: Any) -> dict[str, Any]:
     torch.set_num_threads(1)
     seen = Gradient()
-    Trainer(max_steps=1, live=False, callbacks=[seen], shard=shard).fit(model=model(), tasks=task())
+    Trainer(max_steps=1, live=False, callbacks=[seen], shard=shard, **settings).fit(model=model, tasks=task)
     return seen.found
 
 
@@ -169,23 +181,26 @@ def same_gradient(whole: dict[str, Any], found: dict[str, Any]) -> None:
             np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-5 * most, err_msg=name)
 
 
-@pytest.mark.parametrize("name", [*kinds.LINES, "contrast", "reward"])
-def test_every_kind_of_target_has_the_gradient_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = kinds.LINES | {
+def test_every_kind_of_target_has_the_gradient_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = ("two slots", "repetition", "frames", "gaussian", "huber", "both sides", "classify")
+    lines = {name: kinds.LINES[name] for name in some} | {
         "contrast": "[TEXT:q|TEXT:a] ->",
         "reward": "[TEXT:q] -> [TEXT:b,criterion=reward,reward=cer]",
     }
     monkeypatch.setattr(audio_adaptor, "DROPOUT", 0.0)
 
-    def task() -> Task:
-        return kinds.task(lines[name], 4, generate={"max_length": 4} if name == "reward" else {})
+    def gradients(rank: int, shard: bool) -> dict[str, dict[str, Any]]:
+        found = {}
+        for name, line in lines.items():
+            model = GeneralistModel(config=kinds.CONFIG, text_pieces=300)
+            task = kinds.task(line, 4, generate={"max_length": 4} if name == "reward" else {})
+            found[name] = gradient(model, task, shard)
+        return found
 
-    def model() -> GeneralistModel:
-        return GeneralistModel(config=kinds.CONFIG, text_pieces=300)
-
-    whole = gradient(0, task, model, False)
-    for found in together(on_ranks(2, gradient, task, model, True)):
-        same_gradient(whole, found)
+    whole = gradients(0, False)
+    for found in together(on_ranks(2, gradients, True)):
+        for name, own in whole.items():
+            same_gradient(own, found[name])
 
 
 HEADS = "{[NUMBER:a]|[NUMBER:b]} and {[NUMBER:c]|[TEXT:d]} -> [TEXT:y]"
@@ -195,23 +210,30 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize("freeze", [False, True], ids=["all", "frozen engine and table"])
-def test_heads_of_equal_shape_keep_their_own_gradients(freeze: bool) -> None:
-    """Process 0 has the even rows, with heads that process 1 has not: FSDP2 by itself gives one the other's gradient."""
-    groups = [{"match": "*", "freeze": True}, {"match": "adaptors.number*"}] if freeze else []
+def test_heads_of_equal_shape_keep_their_own_gradients() -> None:
+    """Process 0 has the even rows, with heads that process 1 has not: FSDP2 by itself gives one the other's gradient.
 
-    def found(rank: int, shard: bool) -> dict[str, Any]:
-        seen = Gradient()
-        task = Task("t", HEADS, train=NUMBERS, micro_batch_size=4, shuffle=False, buckets=False, modalities=REGISTRY)
-        trainer = Trainer(max_steps=1, live=False, callbacks=[seen], shard=shard, groups=groups)
-        trainer.fit(model=GeneralistModel(config=kinds.CONFIG, text_pieces=300, modalities=REGISTRY), tasks=task)
-        return seen.found
+    So too where nothing but heads is learned, and the gradient of one process alone runs through the encoder.
+    """
+    frozen = [{"match": "*", "freeze": True}, {"match": "adaptors.number*"}]
 
-    whole = found(0, False)
-    heads = [name for name, value in whole.items() if name.startswith("adaptors.number") and value is not None]
-    assert len({name.split(".")[1] for name in heads}) == 3
-    for own in together(on_ranks(2, found, True)):
-        same_gradient(whole, own)
+    def gradients(rank: int, shard: bool) -> list[dict[str, Any]]:
+        found = []
+        for groups in ([], frozen):
+            model = GeneralistModel(config=kinds.CONFIG, text_pieces=300, modalities=REGISTRY)
+            task = Task(
+                "t", HEADS, train=NUMBERS, micro_batch_size=4, shuffle=False, buckets=False, modalities=REGISTRY
+            )
+            found.append(gradient(model, task, shard, groups=groups))
+        return found
+
+    whole = gradients(0, False)
+    heads = {name.split(".")[1] for name, own in whole[1].items() if own is not None}
+    assert len(heads) == 3
+    assert all("number" in name for name in heads)
+    for found in together(on_ranks(2, gradients, True)):
+        for one, other in zip(whole, found, strict=True):
+            same_gradient(one, other)
 
 
 REGISTRY = BUILT_IN.with_(CHOICE)
@@ -220,17 +242,19 @@ REGISTRY = BUILT_IN.with_(CHOICE)
 def test_three_of_which_some_have_bad_rows_alone(tmp_path: Path) -> None:
     """Four rows a micro-batch: those who have none to learn from take a part in the passes of the others."""
 
-    def run(rank: int, shard: bool) -> dict[str, np.ndarray]:
+    def run(rank: int, shard: bool) -> dict[str, Any]:
         label = tiny.label_task(train=tiny.label_rows(12, bad=(0, 1, 2, 5, 6, 9)), bad_limit=9, valid=None)
         pairs = [{"left": None if i % 3 else f"{word} {i}", "right": f"is {word}"} for i, word in enumerate(tiny.WORDS)]
         contrast = Task("pairs", "[TEXT:left|TEXT:right] ->", train=pairs, micro_batch_size=4, bad_limit=9)
         model = tiny.model(dropout=0.0)
-        Trainer(max_steps=8, lr=2e-3, live=False, shard=shard).fit(model=model, tasks=[label, contrast])
-        return {k: v.numpy() for k, v in tiny.weights(model).items()}
+        trainer = Trainer(max_steps=8, lr=2e-3, live=False, shard=shard, log_every=4)
+        trainer.fit(model=model, tasks=[label, contrast])
+        history = [{k: v for k, v in line.items() if k not in tiny.TIMES} for line in trainer.history]
+        return {"history": history, "weights": {k: v.numpy() for k, v in tiny.weights(model).items()}}
 
     whole = run(0, False)
     for found in together(on_ranks(3, run, True)):
-        same_weights(whole, found)
+        alike(whole, found)
 
 
 def label(rank: int, out: Path | None, *does: Any, steps: int = 4, **changes: Any) -> int:
@@ -243,16 +267,34 @@ def label(rank: int, out: Path | None, *does: Any, steps: int = 4, **changes: An
 
 
 def test_what_does_not_go_with_pieces_is_refused_by_all() -> None:
-    def differs(rank: int) -> None:
-        label(rank, None, shard=rank == 0)
+    def refused(rank: int) -> list[str]:
+        said = []
+        for settings in ({"optimizer": "adafactor"}, {"callbacks": [Conflict()]}, {"shard": rank == 0}):
+            with pytest.raises(ConfigError) as error:
+                label(rank, None, **settings)
+            said.append(str(error.value))
+        return said
 
-    first, second = each(on_ranks(2, label, None, optimizer="adafactor"))
-    assert first == second and "optimizer 'adafactor' does not learn parameters that lie in pieces" in first
-    first, second = each(on_ranks(2, label, None, callbacks=[Conflict()]))
-    assert first == second and "callback 'Conflict' looks at each task's whole gradient" in first
-    first, second = each(on_ranks(2, differs))
-    assert first == second and "trainer.shard is True on process 0 and False on process 1" in first
+    first, second = together(on_ranks(2, refused))
+    assert first == second
+    assert "optimizer 'adafactor' does not learn parameters that lie in pieces" in first[0]
+    assert "callback 'Conflict' looks at each task's whole gradient" in first[1]
+    assert "trainer.shard is True on process 0 and False on process 1" in first[2]
     assert label(0, None, optimizer="adafactor") == 4  # alone nothing lies in pieces
+
+
+def test_a_forecast_is_made_by_all_and_told_by_the_first() -> None:
+    def told(rank: int) -> list[str]:
+        found: list[str] = []
+        trainer = Trainer(max_steps=2, live=False, shard=True)
+        trainer.foretell = (lambda one: found.append(str(one))) if rank == 0 else None
+        trainer.fit(model=tiny.model(dropout=0.0), tasks=tiny.label_task(valid=None))
+        return found
+
+    first, second = together(on_ranks(2, told))
+    assert len(first) == 1
+    assert "label" in first[0]
+    assert second == []
 
 
 @pytest.mark.parametrize("who", [0, 1])
@@ -271,7 +313,8 @@ def test_a_process_that_cannot_write_spoils_no_checkpoint(who: int, tmp_path: Pa
         label(rank, tmp_path / "out")
 
     errors = each(on_ranks(2, run))
-    assert "No space left on device" in errors[who] and "the checkpoint of step 2 is whole" in errors[who]
+    assert "No space left on device" in errors[who]
+    assert "the checkpoint of step 2 is whole" in errors[who]
     assert errors[1 - who].startswith(("CheckpointError", "RankError"))
     place = tmp_path / "out/checkpoints"
     assert {path.name for path in place.iterdir()} == {"step-00000002", "last.json"}
@@ -301,7 +344,8 @@ def killed(run: Any) -> None:
 
 def test_an_end_of_one_is_heard_in_the_midst_of_a_pass() -> None:
     first, second = each(on_ranks(2, label, None, None, fails))
-    assert first.startswith("RankError: process 1 of 2 ended by PluginError") and second.startswith("PluginError")
+    assert first.startswith("RankError: process 1 of 2 ended by PluginError")
+    assert second.startswith("PluginError")
     other, dead = on_ranks(2, label, None, None, killed)
     assert dead.code == -signal.SIGKILL
     assert other.error.startswith("RankError: another of the 2 processes has ended or cannot be reached")
