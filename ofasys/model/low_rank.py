@@ -110,7 +110,8 @@ def merge(model: nn.Module) -> None:
         layer = model.get_submodule(name.removesuffix(".weight"))
         made = _parametrization(layer)
         learned = made is None or bool(made.get_parameter("original").requires_grad)
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+        there = not layer.get_parameter("parametrizations.weight.original").is_meta  # or there is nothing to join
+        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=there)
         layer.get_parameter("weight").requires_grad_(learned)
 
 

@@ -7,10 +7,11 @@ them, and are in pieces again after it; what is in no unit is whole from the beg
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,7 @@ class Shards:
         self.states: list[Tensor] = []
         self.depth = 0
         self.watched = engine.register_forward_hook(self._see)
+        _made[model] = self
         whole = sum(parameter.numel() for parameter in model.parameters())
         here = sum(local(parameter).numel() for parameter in model.parameters())
         largest = max(*sizes, whole - sum(sizes)) if sizes else whole
@@ -160,14 +162,17 @@ class Shards:
         return [module for module in self.model.modules() if isinstance(module, FSDPModule)]
 
 
+_made: WeakKeyDictionary[nn.Module, Shards] = WeakKeyDictionary()  # of models that lie in pieces now
+
+
 def local(tensor: Tensor) -> Tensor:
     """What this process has of a tensor: the rows of one that lies in pieces, all of any other."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def gathered_whole(tensor: Tensor) -> Tensor:
-    """A tensor whole, on every process; all call it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    """A tensor whole, on every process; all call it. One that lay in pieces is in the CPU's memory then."""
+    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
 
 
 def placed_as(value: Tensor, like: Tensor) -> Tensor:
@@ -193,18 +198,21 @@ def whole_after(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _dissolve(model: nn.Module, value_of: Any) -> None:
+def _dissolve(model: nn.Module, value_of: Callable[[Tensor], Tensor]) -> None:
     """Make plain parameters of those in pieces, one after the other. value_of: of each its value."""
-    if not isinstance(model, FSDPModule):
+    shards = _made.pop(model, None)
+    if shards is None:
         return
-    model.reset_iter_state()
+    shards.watched.remove()
+    shards.rest()
     model.zero_grad(set_to_none=True)
     made: dict[nn.Parameter, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in list(module._parameters.items()):
             if parameter is not None:
                 if parameter not in made:
-                    made[parameter] = nn.Parameter(value_of(parameter.detach()), parameter.requires_grad)
+                    with shards.ranks.heard():
+                        made[parameter] = nn.Parameter(value_of(parameter.detach()), parameter.requires_grad)
                 module._parameters[name] = made[parameter]
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else buffer.cpu()
@@ -222,6 +230,7 @@ def _release(module: nn.Module) -> None:
     for group in state._fsdp_param_groups:
         handles += group._module_to_pre_save_state_dict_hook_handle.values()
         handles += group._module_to_pre_load_state_dict_hook_handle.values()
+        handles += [parameter._post_load_hook_handle for parameter in group.fsdp_params]
     for handle in handles:
         handle.remove()
     for key in (STATE_KEY, REGISTRY_KEY):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.tensor import DTensor
 
 from ofasys import Callback, GeneralistModel, OFASys, Task, Trainer
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, OfasysError
 from ofasys.modality.audio import adaptor as audio_adaptor
 from ofasys.modality.registry import BUILT_IN
 from ofasys.parallel.sharded import gathered_whole, local
@@ -54,6 +55,7 @@ def train(rank: int, out: Path | None, shard: bool = True, stop: int = 0, **chan
     model = tiny.model(dropout=0.0)
     trainer.fit(model=model, tasks=mixed_tasks())
     assert type(model) is GeneralistModel
+    assert tiny.same_weights(tiny.weights(copy.deepcopy(model)), tiny.weights(model))
     history = [{k: v for k, v in line.items() if k not in tiny.TIMES} for line in trainer.history]
     weights = {k: v.numpy() for k, v in tiny.weights(model).items()}
     averages = {k: v.numpy() for one in given for k, v in one.average.items()}
@@ -343,9 +345,20 @@ def killed(run: Any) -> None:
 
 
 def test_an_end_of_one_is_heard_in_the_midst_of_a_pass() -> None:
-    first, second = each(on_ranks(2, label, None, None, fails))
-    assert first.startswith("RankError: process 1 of 2 ended by PluginError")
-    assert second.startswith("PluginError")
+    """What was in pieces has no weights then, and is a plain model all the same."""
+
+    def ends(rank: int) -> tuple[str, str, str]:
+        model = tiny.model(dropout=0.0)
+        settings = {"callbacks": [At(2, fails if rank else None)], "groups": [{"match": "engine.*", "lora": 2}]}
+        trainer = Trainer(max_steps=4, live=False, shard=True, **settings)
+        with pytest.raises(OfasysError) as error:
+            trainer.fit(model=model, tasks=tiny.label_task(valid=None))
+        return f"{type(error.value).__name__}: {error.value}", type(model).__name__, model.table.device.type
+
+    first, second = together(on_ranks(2, ends))
+    assert first[0].startswith("RankError: process 1 of 2 ended by PluginError")
+    assert second[0].startswith("PluginError")
+    assert first[1:] == second[1:] == ("GeneralistModel", "meta")
     other, dead = on_ranks(2, label, None, None, killed)
     assert dead.code == -signal.SIGKILL
     assert other.error.startswith("RankError: another of the 2 processes has ended or cannot be reached")
