@@ -1,5 +1,8 @@
 """Two processes, one model: what summing gradients costs, beside DistributedDataParallel.
 
+`python -m benchmarks.ranks memory` trains models of some sizes for a few steps with one process, with two, and with two
+that hold the weights in pieces, and tells the most memory that one of them took in the last step for it.
+
 `python -m benchmarks.ranks` trains a model of two text tasks and a picture task in two processes of this machine, in
 turns: forward and backward alone; those and our sum in flat buckets; DistributedDataParallel, which has to look for
 unused parameters, since no batch uses those of all tasks. Also what processes tell each other in an update besides.
@@ -13,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -21,10 +25,11 @@ import torch
 from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
-from ofasys import GeneralistModel, Task
+from ofasys import Callback, GeneralistModel, Task, Trainer
 from ofasys.flow import collate, preprocess
 from ofasys.parallel.join import joined
 from ofasys.program.program import Program
+from ofasys.train.callback import RunView
 from ofasys.types import Batch
 
 ROUNDS = 12
@@ -103,9 +108,59 @@ def timed(do: Callable[[], Any], ranks: Any) -> float:
     return time.perf_counter() - began
 
 
-if __name__ == "__main__":
+class Most(Callback):
+    """The most memory that this process has taken in the last step, in MiB, beside what it had before the model."""
+
+    def __init__(self) -> None:
+        self.before = resident("VmRSS")
+
+    def before_step(self, run: RunView) -> None:
+        if run.step == run.max_steps - 1:
+            Path("/proc/self/clear_refs").write_text("5")  # begin anew to look for the most
+
+    def after_step(self, run: RunView) -> None:
+        self.found = resident("VmHWM") - self.before
+
+
+def resident(what: str) -> float:
+    """MiB of this process, as Linux calls them."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(what)).split()[1]) / 1024
+
+
+def remember(rank: int, found: Any, port: int, size: str, processes: int, shard: bool) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OFASYS_PRECISION": "float32"}
+    torch.set_num_threads(1)
+    rows = [{"q": " ".join(WORDS[i % 6 :]), "a": " ".join(WORDS[: 3 + i % 6])} for i in range(16)]
+    task = Task("t", "[TEXT:q] -> [TEXT:a]", train=rows, micro_batch_size=4)
+    most = Most()
+    trainer = Trainer(max_steps=3, live=False, shard=shard, callbacks=[most])
+    trainer.fit(model=GeneralistModel(size=size, text_pieces=400), tasks=task)
+    found[rank] = most.found
+
+
+def memory(size: str) -> None:
+    weights = GeneralistModel(size=size).parameters_count
+    print(f"{size}, {weights / 1e6:.1f} million weights; the most memory a process took for it in a step, MiB:")
+    for name, processes, shard in (("one", 1, False), ("two", 2, False), ("two, in pieces", 2, True)):
+        with multiprocessing.Manager() as manager:
+            found = manager.dict()
+            multiprocessing.spawn(remember, (found, free_port(), size, processes, shard), nprocs=processes)
+            print(f"  {name:16} {max(found.values()):8.0f}", flush=True)
+
+
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+        port: int = found.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["memory"]:
+        for size in sys.argv[2:] or ("small", "base"):
+            memory(size)
+        sys.exit()
     for size in sys.argv[1:] or ("tiny", "small"):
-        multiprocessing.spawn(work, (port, size), nprocs=2)
+        multiprocessing.spawn(work, (free_port(), size), nprocs=2)

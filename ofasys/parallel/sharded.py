@@ -30,6 +30,7 @@ class Held:
     """What a process holds of the weights between two passes."""
 
     processes: int
+    """Of the run."""
     weights: int
     """Numbers of the whole model."""
     here: int
