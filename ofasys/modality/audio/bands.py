@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import read_array
 
 from ofasys.errors import DataError
 from ofasys.modality.audio.preprocess import Seen
@@ -57,9 +58,7 @@ def read_bands(value: Any, mels: int, root: str | Path | None = None) -> np.ndar
 
 def _file(path: Path, said: str, expected: str) -> np.ndarray:
     try:
-        loaded: np.ndarray = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            return read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{said!r} is not read: {error}", expected=expected) from None
-    if not isinstance(loaded, np.ndarray):
-        raise DataError(f"{said!r} holds several arrays", expected=expected)
-    return loaded

@@ -61,7 +61,7 @@ def test_a_file_that_holds_code_is_not_run(tmp_path):
     np.savez(tmp_path / "b.npz", a=FRAMES, b=FRAMES)
     with pytest.raises(DataError, match=r"'a\.npy' is not read: Object arrays cannot be loaded"):
         seen("a.npy", tmp_path)
-    with pytest.raises(DataError, match=r"'b\.npz' holds several arrays"):
+    with pytest.raises(DataError, match=r"'b\.npz' is not read: the magic string is not correct"):
         seen("b.npz", tmp_path)
 
 
