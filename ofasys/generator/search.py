@@ -33,7 +33,7 @@ class Hypothesis:
     """One answer. tokens (n,): generated, the prefix not among them. states (n,): the automaton's state before each.
 
     logprob: sum over the tokens that were chosen or had to come. score: logprob / length ** length_penalty, a label of
-    a closed set being one of the length; the logprob where nothing but labels was chosen.
+    a closed set being one of the length; the logprob where nothing but labels, and which of them stand, was chosen.
     finished: False if a text had to be closed at the very end because max_length was reached.
     """
 
