@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofasys import DataError, GeneralistModel, Task, flow
+from ofasys import DataError, GeneralistModel, OFASys, Task, flow
 from ofasys.generator.options import SearchOptions
 from ofasys.modality import BUILT_IN
 from tests.train import tiny
@@ -73,3 +73,17 @@ def test_a_box_without_its_picture_is_a_bad_row(line):
     assert flow.preprocess(program, BOXES[0])
     with pytest.raises(DataError, match=r"lacks IMAGE:img, which it lies in \(slot 'BOX:box'.* 'img' too"):
         flow.preprocess(program, {"q": "a", "box": BOX})
+
+
+def test_the_value_alone_of_a_line_that_takes_no_other():
+    """Whether a row may lack it or not; with two that it may have, a value alone says too little."""
+    one, two = "[TEXT:a]? -> [CATEGORY:c]", "{[TEXT:a]|[NUMBER:n]} -> [CATEGORY:c]"
+    rows = [{"a": "so", "c": "x"}, {"n": 2.0, "c": "y"}]
+    model, _ = grown(task(two, rows), task(one, rows[:1]))
+    asking = OFASys(model)
+    labels = {"closed_set": {"c": ["x", "y"]}}
+    assert asking.inference(one, "so", **labels) == asking.inference(one, {"a": "so"}, **labels)
+    assert asking.inference(two, {"n": 2.0}, **labels)["c"] in ("x", "y")
+    for value in ("so", 2.0):
+        with pytest.raises(DataError, match=r"expected a dict with columns of \{\[TEXT:a\]\|\[NUMBER:n\]\}, or a list"):
+            asking.inference(two, value, **labels)
