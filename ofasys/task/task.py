@@ -315,7 +315,8 @@ class Task:
         if "train" in self.sources:
             root = self.sources["train"].root
             for value in self._survey().values((p, slot), MOST_EXAMPLES, MOST_EXAMPLES):
-                yield value, Context(root=root)
+                if value is not None or not slot.optional:
+                    yield value, Context(root=root)
 
     def lengths(self) -> np.ndarray | None:
         """A length per training row for bucketing: characters of its text columns; None where they are not at hand."""
@@ -352,7 +353,8 @@ class Task:
             if not found[slot.column]:
                 raise DataError(
                     "no training row holds a label",
-                    expected="a str or an integer, True or False",
+                    expected="a str or an integer, True or False; or the labels as "
+                    f"closed_set={{{slot.column!r}: [...]}} of the task",
                     task=self.name,
                     slot=slot.name,
                     column=slot.column,
