@@ -1,5 +1,6 @@
 """What a row may lack, with every kind of value it may be: read, learned, answered, scored."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from ofasys import DataError, GeneralistModel, OFASys, Task, flow
 from ofasys.generator.options import SearchOptions
 from ofasys.modality import BUILT_IN
+from ofasys.train.evaluate import answer_rows, figures_of
 from tests.train import tiny
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
@@ -87,3 +89,32 @@ def test_the_value_alone_of_a_line_that_takes_no_other():
     for value in ("so", 2.0):
         with pytest.raises(DataError, match=r"expected a dict with columns of \{\[TEXT:a\]\|\[NUMBER:n\]\}, or a list"):
             asking.inference(two, value, **labels)
+
+
+@pytest.mark.parametrize(
+    ("slot", "value", "metric", "figure"),
+    [
+        ("[TEXT:v]?", "so", "bleu", 0.0),
+        ("[TEXT:v]?", "so", "wer", 1.0),
+        ("[TEXT:v]?", "so", "exact_match", 0.0),
+        ("[TEXT:v,closed_set]?", "so", "accuracy", 0.0),
+        ("[CATEGORY:v]?", "so", "f1", 0.0),
+        ("[BOX:v]?", BOX, "iou_accuracy", 0.0),
+        ("[PHONE:v]?", "AH K", "per", 1.0),
+        ("[STRUCT:v,preprocess=table]?", [["a", "b"], ["c", "d"]], "table_exact", 0.0),
+        ("[STRUCT:v,preprocess=triples]?", [["a", "b", "c"]], "triples_f1", 0.0),
+        ("[STRUCT:v,preprocess=grid]?", [[0, 1], [1, 0]], "grid_exact", 0.0),
+    ],
+)
+def test_an_answer_that_leaves_out_what_the_row_has_is_wrong_and_scored(slot, value, metric, figure):
+    """By every kind of metric, over the rows that have it; of rows none of which has it there is no figure."""
+    line, rows = f"[IMAGE:img] [TEXT:q] -> {slot}", [BOXES[1] | {"v": value}, BOXES[1], BOXES[1] | {"v": value}]
+    made = task(line, rows, metrics=[metric])
+    model, program = grown(made)
+    answered = answer_rows(model, made, "train", program)
+    answered.predictions = [{"v": None}] * 3
+    found = figures_of(made, "train", program, answered)
+    assert (found[made.metrics[0].main], found["maybe"]) == (figure, pytest.approx(1 / 3))
+    answered.predictions = [{"v": true} for true in ("of", None, "another")]
+    answered.references = [{"v": None}] * 3
+    assert math.isnan(figures_of(made, "train", program, answered)[made.metrics[0].main])
