@@ -101,6 +101,23 @@ def test_ways_that_are_none_name_the_pattern(ways, why):
         ("[TEXT:a]? -> [TEXT:a]", (0, 8), "the name 'a' stands inside a pattern", "choose another name"),
         ("[{[TEXT:a]|[TEXT:b]] -> [TEXT]", (19, 20), "this bracket closes nothing", r"\]"),
         ("{[ [TEXT:a]|[TEXT:b]} -> [TEXT]", (1, 2), "this bracket is not closed", "close it with ]"),
+        ("{[TEXT:a],[TEXT:b]} -> [TEXT]", (0, 19), "at least 2 parts, and here is 1", "| between its parts"),
+        ("{[TEXT:a]|[TEXT:b]}? -> [TEXT]", (19, 20), "a ? right after a choice", "a maybe is one slot, [TYPE:name]?;"),
+        (
+            "{[TEXT:a]|[TEXT:b]}* -> [TEXT]",
+            (19, 20),
+            "a * right after a choice",
+            "it is not repeated; for the character",
+        ),
+        ("[TEXT:a]?* -> [TEXT]", (9, 10), "a * right after a maybe", "leave a blank before it"),
+        ("[TEXT:a]?? -> [TEXT]", (9, 10), "a ? right after a maybe", "leave a blank before it"),
+        ("([TEXT:a])*? -> [TEXT]", (11, 12), "a ? right after a repetition", "a maybe is one slot"),
+        (
+            "[TEXT:a?] -> [TEXT]",
+            (6, 8),
+            "the name 'a?' is not made of word",
+            "for a maybe write [TEXT:a]?; else write it in",
+        ),
         ("{" + "|".join(["[TEXT]"] * 17) + "} -> [TEXT:q]", (0, 120), "at most 16", "{...|...}"),
     ],
 )
@@ -124,6 +141,8 @@ def test_prose_keeps_their_characters_behind_a_backslash_or_a_blank():
     made = Instruction(r"a set \{x\} | of [TEXT:a] ? what? -> [TEXT:b]", WORDS)
     assert [str(s) for s in made.source.segments] == [r"a set {x} | of", "[TEXT:a]", "? what?"]
     assert str(made) == r"a set \{x\} | of [TEXT:a] ? what? -> [TEXT:b]"
+    spaced = "{[TEXT:a]|[TEXT:b]} * or ? ([TEXT:d])* ? [TEXT:e]? ? -> [TEXT:c]"
+    assert str(Instruction(spaced, WORDS)) == spaced.replace("([TEXT:d])", "( [TEXT:d] )")
     assert (
         str(Instruction("a set {x} of [TEXT:a]? -> [TEXT:b]", lexicon(BUILT_IN)))
         == "a set {x} of [TEXT:a] ? -> [TEXT:b]"
