@@ -157,11 +157,25 @@ def test_prose_keeps_their_characters_behind_a_backslash_or_a_blank():
         ("[TEXT:q] -> {[AUDIO:a]|[TEXT:b]}", "AUDIO:a: a value that is no tokens inside a pattern of the target"),
         ("[TEXT:q] -> {[TEXT:a,closed_set,generator=rank]|[TEXT:b]}", "generator=rank answers one closed set"),
         ("[TEXT:q] -> [TEXT:a,criterion=reward,reward=cider]?", "criterion=reward learns one value"),
+        (
+            "[AUDIO:w,criterion=ctc,ctc_target=t] -> [TEXT:t]?",
+            "AUDIO:w: ctc_target=t names what a row may lack; take it",
+        ),
+        ("{[IMAGE:i] a|[BOX:x] b} -> [TEXT:t]", "BOX:x: it lies in IMAGE:i, and no row has both; write both into one"),
+        ("{[IMAGE:i]|[IMAGE:j]} -> [BOX:x]", "BOX:x: it could lie in any of i, j; say which: [BOX:x,of=i]"),
     ],
 )
 def test_what_cannot_stand_in_a_pattern_is_refused_when_it_is_planned(line, message):
     with pytest.raises(PlanError, match=re.escape(message)):
         plan(line, modalities=REGISTRY)
+
+
+def test_a_box_lies_in_the_picture_of_its_own_part():
+    made = plan("{[IMAGE:i] at [BOX:x]|[IMAGE:j] at [BOX:y]} -> [TEXT:t]", modalities=REGISTRY)
+    assert {slot.column: slot.refers_to for slot in made.slots if slot.modality == "BOX"} == {"x": 0, "y": 2}
+    both = replace(CHOICE, ways=lambda n: [(0,), (1,), (1, 0)])
+    made = plan("{[IMAGE:i] a|[BOX:x] b} -> [TEXT:t]", modalities=BUILT_IN.with_(both))
+    assert made.slots[1].refers_to == 0
 
 
 @pytest.mark.slow
