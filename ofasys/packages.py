@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
 from typing import Any
 
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, PluginError
 
 OWN = __name__.partition(".")[0]
 GROUPS = {
@@ -42,6 +43,20 @@ def brought(entries: Iterable[EntryPoint], kind: Any, noun: str) -> list[tuple[E
             )
         found.append((entry, made))
     return found
+
+
+def loaded(whose: str, what: str, name: str) -> Any:
+    """What "module:name" names. whose, what: the record it is of, as `criterion 'focal'`, and the field it stands in.
+
+    Errors: PluginError where it cannot be imported.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PluginError(
+            f"{whose}: {what}={name!r} is not there ({error}); give 'module:name' of what can be imported"
+        ) from error
 
 
 def bringing(entry: EntryPoint) -> str | None:
