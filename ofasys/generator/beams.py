@@ -41,11 +41,13 @@ class Continuations:
     spot: Ints
     """Its place among the candidates of that row."""
     token: Ints
+    """What that row is continued with."""
     counted: Ints
     """Its length, as scores count it."""
     cut: Bools
     """The budget leaves nothing but the last end mark: done, free of charge."""
     done: Bools
+    """The sentence ends here."""
     going: Floats
     """`total` of those that are not done, else -inf."""
 
