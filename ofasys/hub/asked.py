@@ -83,11 +83,11 @@ class _Needed:
 
     def __init__(self, line: Instruction, registry: Registry, columns: str | None) -> None:
         grouped = {column for group in line.groups for column in group.columns}
-        own = line.needed or tuple(place.column for place in line.places if place.side == "source")
-        self.alone = own[0] if len(own) == 1 and own[0] not in grouped else None
+        single = len(line.asked) == 1 and line.asked[0] not in grouped
+        self.alone = line.asked[0] if single else None
         tags = [place.slot.modality for place in line.places if place.column == self.alone]
         self.spec = registry.spec(tags[0]) if tags else None
-        ways = [f"columns of {parts.alternatives}" for parts in line.parts if parts.side == "source"]
+        ways = [f"columns of {parts.alternatives}" for parts in line.source_parts]
         self.one = f"a dict with {columns or ', '.join([*line.needed, *ways]) or 'no column'}" + (
             f", or the value of {self.alone!r} alone" if self.alone else ""
         )

@@ -247,6 +247,14 @@ def test_a_row_of_no_way_is_a_bad_row(caplog):
     assert "1 of its 17 training rows were left out as bad, the first: the row has none of its columns" in caplog.text
 
 
+def test_what_a_row_is_asked_for():
+    line = Instruction("[IMAGE:i]? {[TEXT:a]|[AUDIO:b]} -> [TEXT:c] [TEXT:d]?", WORDS)
+    assert (line.needed, line.asked) == ((), ("i", "a", "b"))
+    assert [str(parts.alternatives) for parts in line.source_parts] == ["[IMAGE:i]?", "{[TEXT:a]|[AUDIO:b]}"]
+    line = Instruction("[IMAGE:i]? [TEXT:q] -> [TEXT:c]", WORDS)
+    assert (line.needed, line.asked) == (("q",), ("q",))
+
+
 def test_format_fills_by_position_and_by_name():
     line = Instruction("[IMAGE:i]? {[TEXT:a]|[AUDIO:b]} [TEXT:q] -> [TEXT:c]", WORDS)
     assert line.needed == ("q",)
