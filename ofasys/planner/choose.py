@@ -196,6 +196,11 @@ class _Planner:
                     f"{slot.name}: criterion={criterion.name} needs the column it learns from; write "
                     f"{criterion.label_column}=column"
                 )
+            if any(place.optional and place.column == column for place in self.instruction.places):
+                raise PlanError(
+                    f"{slot.name}: {criterion.label_column}={column} names what a row may lack; take it out of its "
+                    "pattern, or give its loss a task of its own"
+                )
             label = self.label(len(found), slot, criterion, str(column))
             found[slot.index] = replace(slot, label_slot=label.index)
             found.append(label)
@@ -288,6 +293,12 @@ class _Planner:
             if not able:
                 raise PlanError(f"{slot.name}: of={of} names no slot with a {kind}")
         tags = " or ".join(m.tag for m in self.registry.modalities if m.provides == kind)
+        beside = [s for s in able if self.together(slot.column, s.column)]
+        if able and not beside:
+            raise PlanError(
+                f"{slot.name}: it lies in {able[0].name}, and no row has both; write both into one part of the pattern"
+            )
+        able = beside
         if not able:
             raise PlanError(f"{slot.name}: nothing for it to lie in; the instruction needs a slot of {tags}")
         if len({s.column for s in able}) > 1:
@@ -296,6 +307,14 @@ class _Planner:
                 f"{slot.name}: it could lie in any of {names}; say which: [{slot.name},of={able[0].column}]"
             )
         return able[0].index
+
+    def together(self, *columns: str) -> bool:
+        """Whether a row may have all of these columns: no pattern holds them in parts that never stand together."""
+        for parts in self.instruction.parts:
+            here = {part for part, own in enumerate(parts.columns) if not set(own).isdisjoint(columns)}
+            if here and not any(here <= set(way) for way in parts.alternatives.ways):
+                return False
+        return True
 
     def steps(self, sentence: Sentence, side: str, numbers: Iterator[int]) -> tuple[Step, ...]:
         groups = (group for group in self.instruction.groups if group.side == side)
