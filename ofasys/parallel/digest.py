@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
+
+from ofasys.parallel.placed import lies_in_pieces
 
 
 @torch.no_grad()
@@ -15,7 +16,7 @@ def digest(model: nn.Module) -> int:
     """
     total = torch.zeros((), dtype=torch.int64)
     for place, tensor in enumerate(model.state_dict().values()):
-        if isinstance(tensor, DTensor):
+        if lies_in_pieces(tensor):
             continue
         bits = tensor.contiguous().reshape(-1).view(torch.uint8)
         words = bits.view(torch.int32) if bits.numel() % 4 == 0 else bits

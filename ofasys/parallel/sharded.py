@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +19,9 @@ from torch.distributed._composable.contract import REGISTRY_KEY, STATE_KEY
 from torch.distributed._composable_state import _module_state_mapping
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
+from ofasys.parallel.placed import dissolved_by, local
 from ofasys.parallel.ranks import Ranks
 
 
@@ -81,7 +81,7 @@ class Shards:
         self.states: list[Tensor] = []
         self.depth = 0
         self.watched = engine.register_forward_hook(self._see)
-        _made[model] = self
+        dissolved_by[model] = self.dissolve
         whole = sum(parameter.numel() for parameter in model.parameters())
         here = sum(local(parameter).numel() for parameter in model.parameters())
         largest = max(*sizes, whole - sum(sizes)) if sizes else whole
@@ -159,65 +159,26 @@ class Shards:
             dist.all_gather_object(found, own, group=self.side)
         return found
 
+    @torch.no_grad()
+    def dissolve(self, value_of: Callable[[Tensor], Tensor]) -> None:
+        """Make plain parameters of those in pieces, one after the other. value_of: of each its value."""
+        self.watched.remove()
+        self.rest()
+        self.model.zero_grad(set_to_none=True)
+        made: dict[nn.Parameter, nn.Parameter] = {}
+        for module in self.model.modules():
+            for name, parameter in list(module._parameters.items()):
+                if parameter is not None:
+                    if parameter not in made:
+                        with self.ranks.heard():
+                            made[parameter] = nn.Parameter(value_of(parameter.detach()), parameter.requires_grad)
+                    module._parameters[name] = made[parameter]
+            for name, buffer in module._buffers.items():
+                module._buffers[name] = None if buffer is None else buffer.cpu()
+            _release(module)
+
     def _units(self) -> list[FSDPModule]:
         return [module for module in self.model.modules() if isinstance(module, FSDPModule)]
-
-
-_made: WeakKeyDictionary[nn.Module, Shards] = WeakKeyDictionary()  # of models that lie in pieces now
-
-
-def local(tensor: Tensor) -> Tensor:
-    """What this process has of a tensor: the rows of one that lies in pieces, all of any other."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def gathered_whole(tensor: Tensor) -> Tensor:
-    """A tensor whole, on every process; all call it. One that lay in pieces is in the CPU's memory then."""
-    return tensor.full_tensor().cpu() if isinstance(tensor, DTensor) else tensor
-
-
-def placed_as(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor -> this process's rows of it, if `like`, of as many rows, lies in pieces. Nobody is waited for."""
-    if not isinstance(like, DTensor) or isinstance(value, DTensor):
-        return value.to(like.device)
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
-
-
-@contextmanager
-def whole_after(model: nn.Module) -> Iterator[None]:
-    """After it a model is whole on every process, and nothing of FSDP2 is left in it: on the CPU, where it was in
-    pieces.
-
-    After an error, when the others may be gone, one that was in pieces has no weights: they are on the device "meta".
-    """
-    try:
-        yield
-    except BaseException:
-        _dissolve(model, lambda parameter: torch.empty(parameter.shape, dtype=parameter.dtype, device="meta"))
-        raise
-    _dissolve(model, lambda parameter: gathered_whole(parameter).cpu())
-
-
-@torch.no_grad()
-def _dissolve(model: nn.Module, value_of: Callable[[Tensor], Tensor]) -> None:
-    """Make plain parameters of those in pieces, one after the other. value_of: of each its value."""
-    shards = _made.pop(model, None)
-    if shards is None:
-        return
-    shards.watched.remove()
-    shards.rest()
-    model.zero_grad(set_to_none=True)
-    made: dict[nn.Parameter, nn.Parameter] = {}
-    for module in model.modules():
-        for name, parameter in list(module._parameters.items()):
-            if parameter is not None:
-                if parameter not in made:
-                    with shards.ranks.heard():
-                        made[parameter] = nn.Parameter(value_of(parameter.detach()), parameter.requires_grad)
-                module._parameters[name] = made[parameter]
-        for name, buffer in module._buffers.items():
-            module._buffers[name] = None if buffer is None else buffer.cpu()
-        _release(module)
 
 
 def _release(module: nn.Module) -> None:

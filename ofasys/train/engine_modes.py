@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
-from ofasys.parallel.sharded import Shards
+
+if TYPE_CHECKING:
+    from ofasys.parallel.sharded import Shards
 
 _log = logging.getLogger("ofasys")
 

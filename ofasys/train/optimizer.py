@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ofasys.errors import ConfigError, PluginError
-from ofasys.parallel.sharded import placed_as
+from ofasys.parallel.placed import placed_as
 from ofasys.train.groups import groups_of
 from ofasys.train.optimizers import ADAMW
 

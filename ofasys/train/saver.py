@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ofasys.errors import CheckpointError, ConfigError
-from ofasys.train import checkpoint, shard_files
+from ofasys.train import checkpoint
 from ofasys.train.alike import check_same_weights
 from ofasys.train.callback import RunView
 from ofasys.train.lock import check_held
@@ -89,6 +89,8 @@ class Saver:
         """Begin to write, in the thread beside the run."""
         setup, keep = self.setup, self.setup.trainer.keep_checkpoints
         if setup.shards is not None:
+            from ofasys.train import shard_files
+
             pieces = shard_files.copied(files, setup.shards)
             return self.beside.submit(shard_files.write, out, pieces, names, setup.saved, keep, setup.shards)
         if setup.trainer.async_save:

@@ -12,7 +12,7 @@ from torch import nn
 
 from ofasys.errors import CheckpointError
 from ofasys.generalist import GeneralistModel
-from ofasys.parallel.sharded import local
+from ofasys.parallel.placed import local
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
 from ofasys.types import Batch

@@ -15,7 +15,6 @@ from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
 from ofasys.parallel.digest import digest
 from ofasys.parallel.ranks import ALONE, Ranks
-from ofasys.parallel.sharded import Shards
 from ofasys.program.program import Program
 from ofasys.task.schedule import Ledger, Measured
 from ofasys.task.task import Task
@@ -35,7 +34,6 @@ from ofasys.train.optimizer import restore_optimizer
 from ofasys.train.record import card_of
 from ofasys.train.saving import not_finite
 from ofasys.train.scheduling import balanced, check_balance, check_followed, in_micro_steps, scheduled
-from ofasys.train.shard_files import Moments
 from ofasys.train.shares import in_pieces
 from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
 from ofasys.train.state import RunState
@@ -44,6 +42,7 @@ from ofasys.train.turnover import check_conditions, entries_now
 from ofasys.types import TaskCard
 
 if TYPE_CHECKING:
+    from ofasys.parallel.sharded import Shards
     from ofasys.train.trainer import Trainer
 
 _log = logging.getLogger("ofasys")
@@ -163,8 +162,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
     rules = read_rules(trainer.groups)
     give_changes(model, rules, model.seed)
     before = digest(model) if ranks.several else 0
-    units = getattr(model.engine, "shard_units", ())
-    shards = Shards(model, model.get_submodule("engine"), units, ranks, trainer.on()) if sharding else None
+    shards = _sharded(trainer, model, ranks) if sharding else None
     groups = _groups(trainer, model, rules)
     optimizer = _optimizer(trainer, model, groups, state, moments)
     if (what := not_finite(model, optimizer)) is not None:
@@ -196,6 +194,14 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
     )
 
 
+def _sharded(trainer: Trainer, model: GeneralistModel, ranks: Ranks) -> Shards:
+    """The model's weights in pieces."""
+    from ofasys.parallel.sharded import Shards
+
+    units = getattr(model.engine, "shard_units", ())
+    return Shards(model, model.get_submodule("engine"), units, ranks, trainer.on())
+
+
 def _groups(trainer: Trainer, model: GeneralistModel, rules: Sequence[GroupRule]) -> list[Group]:
     """The groups of the model's parameters, told where the run names any."""
     groups = groups_of(model, trainer.weight_decay, rules, trainer.peak)
@@ -217,9 +223,16 @@ def _optimizer(
     if moments and state.optimizer != spec.name:
         _log.warning(f"the run was trained with {state.optimizer} so far; {spec.name} begins with no state of its own")
     else:
-        restore_optimizer(made, model, Moments(moments).near(model) if isinstance(moments, Path) else moments)
+        restore_optimizer(made, model, _near(model, moments) if isinstance(moments, Path) else moments)
     state.optimizer = spec.name
     return made
+
+
+def _near(model: GeneralistModel, folder: Path) -> dict[str, torch.Tensor]:
+    """The moments in a checkpoint whose weights lay in pieces."""
+    from ofasys.train.shard_files import Moments
+
+    return Moments(folder).near(model)
 
 
 def _go_on(out: Path, state: RunState, tasks: Mapping[str, Task], cards: Sequence[TaskCard]) -> list[TaskCard]:

@@ -18,7 +18,7 @@ from ofasys.hub.ofasys import OFASys
 from ofasys.model.low_rank import merged_after
 from ofasys.parallel.join import joined
 from ofasys.parallel.place import Place
-from ofasys.parallel.sharded import whole_after
+from ofasys.parallel.placed import whole_after
 from ofasys.task.schedule import Schedule, find
 from ofasys.task.task import Task
 from ofasys.train.ahead import Looked

@@ -21,7 +21,7 @@ from ofasys import Callback, GeneralistModel, OFASys, Task, Trainer
 from ofasys.errors import ConfigError, OfasysError
 from ofasys.modality.audio import adaptor as audio_adaptor
 from ofasys.modality.registry import BUILT_IN
-from ofasys.parallel.sharded import gathered_whole, local
+from ofasys.parallel.placed import gathered_whole, local
 from ofasys.train import engine_modes
 from ofasys.train.callback import RunView
 from ofasys.train.callbacks import EMA, Conflict

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.errors import ConfigError
-from ofasys.parallel.sharded import gathered_whole, placed_as
+from ofasys.parallel.placed import gathered_whole, placed_as
 from ofasys.train.callback import Callback, RunView
 
 
