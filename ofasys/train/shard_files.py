@@ -30,6 +30,7 @@ from ofasys.train import checkpoint
 from ofasys.train.saving import writing
 
 OPTIMIZER = "optimizer.safetensors"
+PIECES = ".pieces.new"  # ends the name of the folder that pieces are written into
 
 
 def copied(files: Mapping[str, Any], shards: Shards) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def write(
     CheckpointError, on each, where any of them cannot write; what was there before is whole.
     """
     step = files["state.json"]["step"]
-    aside = out / "checkpoints" / f".step-{step:08d}.pieces.new"
+    aside = out / "checkpoints" / f".step-{step:08d}{PIECES}"
     pieces = {name: content for name, content in files.items() if _in_pieces(content)}
     rest = {name: content for name, content in files.items() if name not in pieces}
     moments = pieces.pop(OPTIMIZER, {})
@@ -79,8 +80,9 @@ def _in_pieces(content: Any) -> bool:
 
 
 def _emptied(folder: Path) -> None:
-    """A folder of this name in which nothing is."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """A folder of this name in which nothing is; those of savings that were cut off are dropped."""
+    for left in folder.parent.glob(f".*{PIECES}"):
+        shutil.rmtree(left, ignore_errors=True)
     folder.mkdir(parents=True)
 
 

@@ -21,10 +21,12 @@ from ofasys import Callback, GeneralistModel, OFASys, Task, Trainer
 from ofasys.errors import ConfigError, OfasysError
 from ofasys.modality.audio import adaptor as audio_adaptor
 from ofasys.modality.registry import BUILT_IN
+from ofasys.model.universal import UniversalModel
 from ofasys.parallel.placed import gathered_whole, local
 from ofasys.train import engine_modes
 from ofasys.train.callback import RunView
 from ofasys.train.callbacks import EMA, Conflict
+from ofasys.train.optimizers.spec import OptimizerSpec, for_torch
 from tests.laws import test_accumulate as kinds
 from tests.parallel.processes import on_ranks
 from tests.parallel.test_ends import each
@@ -134,6 +136,19 @@ def test_every_way_to_learn_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> N
     for found in together(on_ranks(2, runs, True, settings)):
         for one, other in zip(whole, found, strict=True):
             same_weights(one, other)
+
+
+def test_an_engine_that_names_no_units_and_an_optimizer_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is one group; the optimizer says that it goes with pieces."""
+
+    def sgd(model: Any, groups: Any, lr: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(for_torch(groups), lr=lr, momentum=betas[0])
+
+    monkeypatch.delattr(UniversalModel, "shard_units")
+    settings = [{"max_steps": 3, "optimizer": OptimizerSpec("sgd", "SGD.", sgd, lr=0.05, shards=True), "lr": 0.05}]
+    (whole,) = runs(0, False, settings)
+    for (found,) in together(on_ranks(2, runs, True, settings)):
+        same_weights(whole, found)
 
 
 def test_what_rounds_is_near() -> None:
@@ -314,6 +329,7 @@ def test_a_process_that_cannot_write_spoils_no_checkpoint(who: int, tmp_path: Pa
         HuggingFaceStorageWriter.write_data = full  # in this process, which ends with the run
         label(rank, tmp_path / "out")
 
+    (tmp_path / "out/checkpoints/.step-00000009.pieces.new").mkdir(parents=True)  # as where a process was killed
     errors = each(on_ranks(2, run))
     assert "No space left on device" in errors[who]
     assert "the checkpoint of step 2 is whole" in errors[who]
