@@ -27,6 +27,7 @@ from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
 from ofasys.model.sizes import SIZES
 from ofasys.model.turns import Turns
 from ofasys.packages import package_of
+from ofasys.parallel.placed import dissolved_by
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
@@ -244,7 +245,8 @@ class GeneralistModel(nn.Module):
     def computing(self) -> AbstractContextManager[None]:
         """Within it everything is computed in the model's precision: every pass is made so, in training and after."""
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.precision)
-        return torch.autocast(self.device.type, half or torch.bfloat16, enabled=half is not None)
+        kept = False if self in dissolved_by else None  # halves would outlive the block whose weights are whole
+        return torch.autocast(self.device.type, half or torch.bfloat16, enabled=half is not None, cache_enabled=kept)
 
     def answering(self) -> AbstractContextManager[None]:
         """Within it the model is in evaluation mode, in any number of threads. Errors: ConfigError while another thread

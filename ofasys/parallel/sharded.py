@@ -131,7 +131,7 @@ class Shards:
         self.depth += 1
         try:
             if self.depth == 1:
-                with self.ranks.heard():
+                with self.ranks.computing():
                     for unit in self._units():
                         unit.set_reshard_after_forward(False, recurse=False)
                         unit.unshard()
@@ -170,7 +170,7 @@ class Shards:
             for name, parameter in list(module._parameters.items()):
                 if parameter is not None:
                     if parameter not in made:
-                        with self.ranks.heard():
+                        with self.ranks.computing():
                             made[parameter] = nn.Parameter(value_of(parameter.detach()), parameter.requires_grad)
                     module._parameters[name] = made[parameter]
             for name, buffer in module._buffers.items():
