@@ -104,9 +104,7 @@ def leaves_an_ordinary_model(out: Path, weights: dict[str, np.ndarray]) -> None:
     assert len(OFASys.from_pretrained(out).inference(tiny.LABEL, data=tiny.label_rows(3))) == 3
 
 
-@pytest.mark.parametrize(
-    ("begun", "went_on"), [((2, True), (1, False)), ((1, False), (2, True)), ((3, True), (2, False))]
-)
+@pytest.mark.parametrize(("begun", "went_on"), [((3, True), (1, False)), ((1, False), (2, True))])
 def test_saved_by_some_gone_on_with_by_others(
     begun: tuple[int, bool], went_on: tuple[int, bool], alone: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -314,15 +312,14 @@ def test_a_forecast_is_made_by_all_and_told_by_the_first() -> None:
     assert second == []
 
 
-@pytest.mark.parametrize("who", [0, 1])
-def test_a_process_that_cannot_write_spoils_no_checkpoint(who: int, tmp_path: Path) -> None:
+def test_a_process_that_cannot_write_spoils_no_checkpoint(tmp_path: Path) -> None:
     """The one before stays, whole; the run ends by telling all."""
 
     def run(rank: int) -> None:
         write = HuggingFaceStorageWriter.write_data
 
         def full(self: Any, *plan: Any) -> Any:
-            if rank == who and ".step-00000004" in str(self.path):
+            if rank == 1 and ".step-00000004" in str(self.path):
                 raise OSError(28, "No space left on device")
             return write(self, *plan)
 
@@ -331,9 +328,9 @@ def test_a_process_that_cannot_write_spoils_no_checkpoint(who: int, tmp_path: Pa
 
     (tmp_path / "out/checkpoints/.step-00000009.pieces.new").mkdir(parents=True)  # as where a process was killed
     errors = each(on_ranks(2, run))
-    assert "No space left on device" in errors[who]
-    assert "the checkpoint of step 2 is whole" in errors[who]
-    assert errors[1 - who].startswith(("CheckpointError", "RankError"))
+    assert "No space left on device" in errors[1]
+    assert "the checkpoint of step 2 is whole" in errors[1]
+    assert errors[0].startswith(("CheckpointError", "RankError"))
     place = tmp_path / "out/checkpoints"
     assert {path.name for path in place.iterdir()} == {"step-00000002", "last.json"}
     assert [one.value for one in on_ranks(2, label, tmp_path / "out")] == [4, 4]
