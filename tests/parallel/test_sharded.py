@@ -162,7 +162,7 @@ def test_what_rounds_is_near() -> None:
 
 
 def test_an_average_is_kept_evaluated_and_gone_on_with(tmp_path: Path) -> None:
-    """The one of the whole run, where two in pieces began and one goes on, and what its saved model answers with."""
+    """The one of the whole run, where two in pieces began and two go on, and what its saved model answers with."""
     whole = train(0, tmp_path / "one", shard=False, callbacks=[EMA(0.5)])
     out = tmp_path / "out"
     assert each(on_ranks(2, train, out, stop=5, callbacks=[EMA(0.5)])) == ["Terminated: 143"] * 2
