@@ -141,7 +141,8 @@ class Shards:
             if not self.depth:
                 for unit in self._units():
                     unit.set_reshard_after_forward(unit is not self.root, recurse=False)
-                self.root.reset_iter_state()  # forgets, too, which units passes have called: a backward gathers ahead by that
+                # forgets, too, which units passes have called: a backward gathers ahead by that
+                self.root.reset_iter_state()
 
     def copied(self, tensor: Tensor) -> Tensor:
         """A copy in the CPU's memory of what this process has of a tensor; it lies in pieces as that does."""
