@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofasys import DataError, GeneralistModel, OFASys, Task, flow
+from ofasys import ConfigError, DataError, GeneralistModel, OFASys, Task, flow
 from ofasys.generator.options import SearchOptions
 from ofasys.modality import BUILT_IN
+from ofasys.train.best import choose
 from ofasys.train.evaluate import answer_rows, figures_of
 from tests.train import tiny
 
@@ -118,3 +119,22 @@ def test_an_answer_that_leaves_out_what_the_row_has_is_wrong_and_scored(slot, va
     answered.predictions = [{"v": true} for true in ("of", None, "another")]
     answered.references = [{"v": None}] * 3
     assert math.isnan(figures_of(made, "train", program, answered)[made.metrics[0].main])
+
+
+def test_the_share_of_right_ways_is_a_figure_like_others():
+    """Each pattern of the target has a name for it, by which the best checkpoint is chosen, and tasks join and leave."""
+    line = "[TEXT:q]? -> [TEXT:t]? [CATEGORY:c]? {[TEXT:a]|[PHONE:p]}"
+    rows = [{"q": "a", "t": "so", "c": "x", "a": "b"}, {"q": "b", "p": "AH"}]
+    made = task(line, rows, metrics=["accuracy"], leave="choice >= 0.9")
+    assert list(made.plan.ways) == ["maybe/t", "maybe/c", "choice"]
+    found = choose("t.maybe/c", [made], "trainer.best")
+    assert (found.figure, found.larger) == ("maybe/c", True)
+    told = {name: made.larger_is_better(name) for name in ("choice", "accuracy", "loss", "other")}
+    assert told == {"choice": True, "accuracy": True, "loss": False, "other": None}
+    with pytest.raises(ConfigError, match=r"no figure 'maybe'; did you mean maybe/.\? there are accuracy, choice,"):
+        choose("t.maybe", [made], "trainer.best")
+    model, program = grown(made)
+    answered = answer_rows(model, made, "train", program)
+    answered.predictions = [{"t": "no", "c": None, "a": "b", "p": None}] * 2
+    figures = figures_of(made, "train", program, answered)
+    assert {name: figures[name] for name in made.plan.ways} == {"maybe/t": 0.5, "maybe/c": 0.5, "choice": 0.5}
