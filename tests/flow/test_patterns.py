@@ -122,7 +122,7 @@ def test_an_answer_that_leaves_out_what_the_row_has_is_wrong_and_scored(slot, va
 
 
 def test_the_share_of_right_ways_is_a_figure_like_others():
-    """Each pattern of the target has a name for it, by which the best checkpoint is chosen, and tasks join and leave."""
+    """Each pattern of the target has a name for it, by which a best checkpoint is chosen, and tasks join and leave."""
     line = "[TEXT:q]? -> [TEXT:t]? [CATEGORY:c]? {[TEXT:a]|[PHONE:p]}"
     rows = [{"q": "a", "t": "so", "c": "x", "a": "b"}, {"q": "b", "p": "AH"}]
     made = task(line, rows, metrics=["accuracy"], leave="choice >= 0.9")
