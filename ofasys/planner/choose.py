@@ -62,7 +62,7 @@ class _Planner:
         tree, side = place.slot, place.side
         spec = self.registry.spec(tree.modality)
         defaults = self.defaults(spec, side, tree)
-        preprocess = self.choice("preprocess", spec, place, defaults.preprocess, spec.preprocess)
+        preprocess = self.preprocess(spec, place, defaults)
         reads = spec.preprocess[preprocess.name].adaptor or defaults.adaptor
         adaptor = self.choice("adaptor", spec, place, reads, spec.adaptor)
         criterion = self.criterion(index, spec, place, defaults)
@@ -107,6 +107,24 @@ class _Planner:
             learned_by=learned_by,
             made_by=made_by,
         )
+
+    def preprocess(self, spec: Modality, place: Place, defaults: Defaults) -> Choice:
+        """What reads a slot's values: what is asked for, else the default; unless the slot names an adaptor that only
+        another one is read by.
+        """
+        name = defaults.preprocess
+        asked, why = self.value("adaptor", spec, place, spec.preprocess[name].adaptor or defaults.adaptor)
+        readers = [reader for reader, part in spec.preprocess.items() if part.adaptor == asked]
+        if name not in readers and len(readers) == 1:
+            name = readers[0]
+        chosen = self.choice("preprocess", spec, place, name, spec.preprocess)
+        only = spec.preprocess[chosen.name].side
+        if only not in (None, place.side):
+            raise PlanError(
+                f"{place.slot}: preprocess={chosen.name}, which adaptor={asked} reads, is for the {only} alone, and "
+                f"this is the {place.side}; leave both out"
+            )
+        return Choice(name, why) if chosen.why == "default" and name != defaults.preprocess else chosen
 
     def criterion(self, index: int, spec: Modality, place: Place, defaults: Defaults) -> Choice | None:
         """What a slot is learned by: of the target its default, of the source what is asked for, of a contrast that."""
