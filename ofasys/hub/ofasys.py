@@ -112,8 +112,8 @@ class OFASys:
             model, cards, _ = load_model(found, modalities)
         if patterns := [one for one in model.lacks if one.startswith("pattern ")]:
             _log.warning(
-                f"{folder} was trained with {', '.join(patterns)}, which is not installed here: lines are read without, "
-                "their characters as prose, and ask another question; install it, or give modalities="
+                f"{folder} was trained with {', '.join(patterns)}, which is not installed here: lines are read "
+                "without, their characters as prose, and ask another question; install it, or give modalities="
             )
         made = cls(model.eval(), cards)
         made.origin = origin_of(folder, found)

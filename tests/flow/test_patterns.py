@@ -138,3 +138,15 @@ def test_the_share_of_right_ways_is_a_figure_like_others():
     answered.predictions = [{"t": "no", "c": None, "a": "b", "p": None}] * 2
     figures = figures_of(made, "train", program, answered)
     assert {name: figures[name] for name in made.plan.ways} == {"maybe/t": 0.5, "maybe/c": 0.5, "choice": 0.5}
+
+
+def test_room_is_kept_for_the_longest_way_and_not_for_all():
+    """After a value that is no tokens: what comes before it may be as long as the model takes."""
+    codes = "[IMAGE:{},size=16,patch=4,codes=64,fit_steps=1]"
+    choice = f"{{{'|'.join(codes.format(name) for name in 'abc')}|[TEXT:d]}}"
+    row = {"q": "what", "n": 1.0, "a": PICTURE[:, :16], "d": None}
+    rows = [row | {"a": None, name: row["a"]} for name in "abc"]
+    _, one = grown(task(f"[TEXT:q] -> [NUMBER:n] {codes.format('a')}", rows[:1]))
+    _, several = grown(task(f"[TEXT:q] -> [NUMBER:n] {choice}", [*rows, {"q": "what", "n": 1.0, "d": "so"}]))
+    assert several.reserved(1) == one.reserved(1) + 1  # the token that says the way
+    assert several.reserved(2) == one.reserved(2) == 0
