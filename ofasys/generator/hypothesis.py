@@ -13,7 +13,8 @@ class Hypothesis:
     """One answer. tokens (n,): generated, the prefix not among them. states (n,): the automaton's state before each.
 
     logprob: sum over the tokens that were chosen or had to come. score: logprob / length ** length_penalty, a label of
-    a closed set being one of the length; the logprob where nothing but labels, and which of them stand, was chosen.
+    a closed set being one of the length; the logprob where nothing but labels, and which of them stand, was chosen,
+    though not by beams over the whole vocabulary, which weigh lengths as `transformers` does.
     finished: False if a text had to be closed at the very end because max_length was reached.
     """
 
@@ -28,8 +29,8 @@ class Hypothesis:
         cls, constraint: Constraint, tokens: Ints, logprob: float, length: int, finished: bool, options: SearchOptions
     ) -> Hypothesis:
         """The hypothesis of these tokens, `length` of which count in its score."""
-        penalty = 0.0 if constraint.labels and by_label(options) else options.length_penalty
-        score = logprob / max(length, 1) ** penalty
+        alone = constraint.labels and (options.normalise == "allowed" or options.beam_size == 1)
+        score = logprob if alone else logprob / max(length, 1) ** options.length_penalty
         return cls(tokens.copy(), constraint.walk(tokens), float(logprob), float(score), finished)
 
 

@@ -50,8 +50,8 @@ class SearchOptions:
     """Greedy (beam_size 1), beam search, or sampling.
 
     A label of a closed set is chosen as a whole, the likeliest of all, unless it is drawn or normalise is "vocabulary":
-    where an answer is such labels alone its score is its log-probability, and where it is one label beam_size and
-    length_penalty change nothing.
+    where an answer is one such label beam_size and length_penalty change nothing. Where it is labels alone its score is
+    its log-probability, drawn or not; only beams over the vocabulary divide that by the length too.
 
     length_penalty: a finished answer scores sum(log p) / length ** length_penalty; a label counts as one token.
     n_best: answers a source; beams give their best ones, sampling draws as many. early_stopping: False stops when the

@@ -438,7 +438,7 @@ class _Parser:
             name = self.text[start : self.pos]
             if (odd := _ODD_NAME.match(self.text, self.pos)) and self.is_closed(self.pos):
                 whole = self.text[start : odd.end()]
-                hint = f"write it in quotes: [{word.tag}:{quote(whole)}]"
+                hint = f"write it in quotes: [{word.tag}:{_quoted(whole)}]"
                 if after := self.grammar.after.get(whole[-1]):
                     hint = f"for a {after.name} write [{word.tag}:{whole[:-1]}]{whole[-1]}; else {hint}"
                 self.fail(f"the name {whole!r} is not made of word characters", (start, odd.end()), hint)
@@ -494,7 +494,7 @@ class _Parser:
         value = self.text[start : self.pos]
         if (odd := _ODD_VALUE.match(self.text, self.pos)) and self.is_closed(self.pos):
             whole = self.text[start : odd.end()]
-            hint = f"write it in quotes: {option.name}={quote(whole)}"
+            hint = f"write it in quotes: {option.name}={_quoted(whole)}"
             self.fail(f"the value {whole!r} holds other than word characters and . + - /", (start, odd.end()), hint)
         if not value:
             if self.peek() not in ("]", ",", "|"):
@@ -580,6 +580,12 @@ class _Parser:
         end = len(self.text.rstrip())
         hint = "an instruction is source -> target; either side may be empty, not both"
         self.fail("there is no arrow", (end, end + 1), hint)
+
+
+def _quoted(whole: str) -> str:
+    """In the quotes of the language, in place of single ones."""
+    single = len(whole) > 2 and whole[0] == whole[-1] == "'"
+    return quote(whole[1:-1] if single else whole)
 
 
 def _span(segments: tuple[Segment, ...]) -> Span:

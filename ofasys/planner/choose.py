@@ -79,6 +79,8 @@ class _Planner:
         none = (str, type(None))
         if problem := plugin.asked(str(tree), "check", spec.check, [values], none, "a sentence, or None"):
             raise PlanError(f"{tree}: {problem}")
+        if spec.labelled and tree.get("closed_set") is False:
+            raise PlanError(f"{tree}: {spec.tag} is one of a known set always; leave out closed_set=false")
         if values["max_length"] is not None and not spec.limited:
             raise PlanError(f"{tree}: {spec.tag} does not take max_length; leave it out")
         if criterion is None:
@@ -289,9 +291,11 @@ class _Planner:
         able = [s for s in slots if self.registry.spec(s.modality).provides == kind and s.group in (None, slot.group)]
         of = slot.values.get("of")
         if of is not None:
+            known = [s.column for s in able]
             able = [s for s in able if s.column == of]
             if not able:
-                raise PlanError(f"{slot.name}: of={of} names no slot with a {kind}")
+                there = f"there are {', '.join(dict.fromkeys(known))}" if known else "there is none"
+                raise PlanError(f"{slot.name}: of={of} names no slot with a {kind}; {nearest(str(of), known)}{there}")
         tags = " or ".join(m.tag for m in self.registry.modalities if m.provides == kind)
         beside = [s for s in able if self.together(slot.column, s.column)]
         if able and not beside:

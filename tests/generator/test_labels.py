@@ -210,6 +210,20 @@ def test_draws_and_scores_over_the_vocabulary_go_token_by_token() -> None:
         assert answer.score == pytest.approx(row[LABELS.index(answer.tokens[:-1].tolist())], abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    "options", [{"sampling": True, "n_best": 20}, {"normalise": "vocabulary"}, {"normalise": "vocabulary", "n_best": 3}]
+)
+def test_a_label_that_goes_token_by_token_scores_its_log_probability_too(options: dict[str, Any]) -> None:
+    """However many tokens spell it. Of beams over the vocabulary, as `transformers` ranks them, the length counts."""
+    toy, beams = Toy(V, [0, 1]), {"beam_size": 3} if options.get("n_best") == 3 else {}
+    _, found = whole(toy, [OneOf(2)], **options, **beams)
+    lengths = {len(answer.tokens) for answers in found for answer in answers}
+    for answer in (answer for answers in found for answer in answers):
+        divided = len(answer.tokens) if beams else 1
+        assert answer.score == pytest.approx(answer.logprob / divided)
+    assert lengths != {1}
+
+
 def test_elements_on_demand_are_made_once_and_when_asked() -> None:
     made: list[int] = []
     found: OnDemand[int] = OnDemand(5, lambda i: made.append(i) or i * i)

@@ -44,6 +44,8 @@ WRONG = [
      "write [TEXT:name], or [TEXT] for a slot without a name"),
     ("[TEXT:«my-name»] -> [TEXT]", '[TEXT:"my-name"] -> [TEXT]', "the name 'my-name' is not made of word characters",
      'write it in quotes: [TEXT:"my-name"]'),
+    ("[TEXT:«'name'»] -> [TEXT]", '[TEXT:"name"] -> [TEXT]', "the name \"'name'\" is not made of word characters",
+     'write it in quotes: [TEXT:"name"]'),
     ("[TEXT:my «name»] -> [TEXT]", '[TEXT:"my name"] -> [TEXT]', "'name' is not expected in a slot", ODD),
     ("[TEXT:«\"»x] -> [TEXT]", '[TEXT:"x"] -> [TEXT]', "this quote is not closed",
      r'close it with "; a quote within is \"'),
@@ -83,6 +85,8 @@ WRONG = [
      "did you mean square? shape: what becomes of the sides"),
     ("[TEXT:x,lang=«a:b»] -> [TEXT]", '[TEXT:x,lang="a:b"] -> [TEXT]',
      "the value 'a:b' holds other than word characters and . + - /", 'write it in quotes: lang="a:b"'),
+    ("[TEXT:x,lang=«'b'»] -> [TEXT]", '[TEXT:x,lang="b"] -> [TEXT]',
+     "the value \"'b'\" holds other than word characters and . + - /", 'write it in quotes: lang="b"'),
     ("[TEXT:x,lang=a «b»] -> [TEXT]", '[TEXT:x,lang="a b"] -> [TEXT]', "'b' is not expected in a slot", ODD),
     # side
     ("[TEXT:x] -> [TEXT:y,«mask_ratio»=0.1]", "[TEXT:x,mask_ratio=0.1] -> [TEXT:y]",
