@@ -50,7 +50,8 @@ class Steps:
         self.idle: set[str] = set()  # tasks that were told to learn nothing
         self.pieces = Pieces(setup)
         self.learned: list[tuple[Part, Tensor]] = []  # of the last update, each with its loss
-        self.length = torch.zeros((), device=setup.device)  # of the last update's gradients
+        self.length = torch.zeros((), device=setup.device)  # of the last update's gradients, in no scale
+        self.counted = torch.ones((), device=setup.device)  # 0 where they overflowed, and have no length
         self.balanced = Balanced(setup.balancing, setup.model.parameters(), setup.balancer)
 
     def compute_in(self, precision: str) -> None:
@@ -126,7 +127,7 @@ class Steps:
             self.setup.follow.add(ticket.task, mean, first=ticket not in seen)
             seen.add(ticket)
         for task in {part.key[0] for part, _ in self.learned}:
-            self.windows[task].descended(self.length)
+            self.windows[task].descended(self.length, self.counted)
         self.view.gradients = self.balanced.watched or {}
 
     def again(self, wholes: Mapping[tuple[str, int], Combined], of: int) -> dict[str, Tensor]:
@@ -210,7 +211,8 @@ class Steps:
         with sharing(self.ranks, part.sizes):
             loss = self.forward(part, whole, share)
             if any(part.batch.counts) and self.learns(ticket.task, loss):
-                self.learned.append((part, loss.total.detach()))
+                own = loss.total.detach() if self.loss_scale is None else loss.total.detach() / times
+                self.learned.append((part, own))
                 self.balanced.weighed(part.key, share, loss.total).backward()
                 self.balanced.watch(ticket.task)
         window = self.windows.setdefault(ticket.task, Window())
@@ -255,15 +257,16 @@ class Steps:
             losses = [loss for _, loss in self.learned]
             own = torch.stack(losses).sum() if losses else torch.zeros((), device=self.setup.device)
             norm = norm + 0.0 * self.ranks.sum_rows(own)
-        self.length = norm
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step) * group["factor"]
         if self.loss_scale is None:
+            self.length, self.counted = norm, torch.ones_like(norm)
             step_clipped(self.optimizer, norm, self.trainer.clip, self.skips.see(step + 1, norm, self.learned))
             return
         scale = self.loss_scale.scale
         norm, over = self.loss_scale.see(norm)
-        learned = [(part, torch.where(over > 0, 0.0, loss / scale)) for part, loss in self.learned]
+        self.length, self.counted = norm, 1 - over
+        learned = [(part, torch.where(over > 0, 0.0, loss)) for part, loss in self.learned]
         skip = torch.maximum(self.skips.see(step + 1, norm, learned), over)
         step_clipped(self.optimizer, norm, self.trainer.clip, skip, scale)
         self.loss_scale.update(over)

@@ -75,12 +75,7 @@ class Validation:
         found, confusions = self.figures()
         setup.follow.evaluated(found)
         value, before = setup.choice.value(found), setup.choice.known(state.best)
-        for name, figures in found.items():
-            self.tell("valid", step, name, figures)
-            for column, confusion in confusions[name].items():
-                self.log.write("classes", step, name, {"column": column, **confusion.line()})
-        self.log.show(step)
-        self.turnover.evaluated(step, found)
+        turnover = self.turnover.evaluated(step, found)
         better = setup.choice.better(value, before)
         if better:
             names = sorted(setup.choice.tasks)
@@ -88,6 +83,12 @@ class Validation:
         waited = bool(found) and setup.ending.wait(state, better)
         if setup.ending.asked(state, self.view.ended) or waited:
             self.report(step)
+        for name, figures in found.items():
+            self.tell("valid", step, name, figures)
+            for column, confusion in confusions[name].items():
+                self.log.write("classes", step, name, {"column": column, **confusion.line()})
+        self.log.show(step)
+        self.turnover.tell(step, turnover)
         return better
 
     def figures(self) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Confusion]]]:
