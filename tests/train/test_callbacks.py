@@ -355,6 +355,15 @@ def test_whatever_ends_a_run_at_an_evaluation_its_line_of_training_comes_first(t
     assert kinds == ["train", "valid", "classes", "turnover"]
 
 
+def test_they_see_the_loss_of_each_step():
+    seen = []
+    watch = hooked(after_step=lambda self, run: seen.append({task: float(one) for task, one in run.losses.items()}))
+    trainer, _ = fit(callbacks=[watch], task=[tiny.label_task(loss_weight=3.0), tiny.fill_task()], log_every=1)
+    trained = [line for line in trainer.history if line["kind"] == "train"]
+    assert [list(losses) for losses in seen] == [[line["task"]] for line in trained]
+    assert [next(iter(losses.values())) for losses in seen] == pytest.approx([line["loss"] for line in trained])
+
+
 def test_the_first_reason_to_end_is_the_one_that_is_told(caplog):
     fit(callbacks=[Stops()], task=tiny.label_task(), max_steps=9, eval_every=1, patience=1, lr=1e-30)
     assert caplog.text.count("the run ends early") == 1
