@@ -73,6 +73,7 @@ class Validation:
         """
         setup, state = self.setup, self.setup.state
         found, confusions = self.figures()
+        self.view.ended = setup.ending.agreed(setup.ranks, self.view.ended)
         setup.follow.evaluated(found)
         value, before = setup.choice.value(found), setup.choice.known(state.best)
         turnover = self.turnover.evaluated(step, found)
