@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from ofasys import Callback, GeneralistModel, Task, Trainer
 from ofasys.train import loss_scale
+from ofasys.train.steps import Steps
 from tests.parallel.processes import on_ranks
 from tests.parallel.test_ends import each
 from tests.parallel.test_laws import same_lines, same_weights, together
@@ -90,6 +92,35 @@ def test_a_scale_is_found_and_gone_on_with_together(tmp_path: Path) -> None:
     same_bits(whole["weights"], parts["weights"])
     assert parts["state"]["loss_scale"] == whole["state"]["loss_scale"]
     assert 0 < whole["state"]["loss_scale"]["skipped"] < 8
+
+
+def test_rows_whose_loss_is_not_finite_are_named_by_all(tmp_path: Path) -> None:
+    """Those of the process that had them, in an update that none takes."""
+
+    def run(rank: int) -> tuple[list[list[int]], dict[str, Any]]:
+        rows: list[list[int]] = []
+        piece = Steps.piece
+
+        def broken(steps: Steps, part: Any, *rest: Any, **given: Any) -> None:
+            rows.append(sorted(row for _, row in part.delivery.rows))
+            with pytest.MonkeyPatch.context() as patch:
+                if (rank, len(rows)) == (1, 3):
+                    forward = GeneralistModel.forward
+                    patch.setattr(GeneralistModel, "forward", lambda *own: nan(forward(*own)))
+                piece(steps, part, *rest, **given)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Steps, "piece", broken)
+            return rows, train([tiny.label_task()], tmp_path / "out", decay="constant")
+
+    def nan(loss: Any) -> Any:
+        return replace(loss, total=loss.total * torch.nan)
+
+    first, second = together(on_ranks(2, run))
+    same_bits(first[1]["weights"], second[1]["weights"])
+    assert first[1]["state"]["skipped"] == 1
+    lines = [line for line in tiny.lines(tmp_path / "out/metrics.jsonl") if line["kind"] == "skipped"]
+    assert [(line["step"], line["task"], sorted(line["rows"])) for line in lines] == [(3, "label", second[0][2])]
 
 
 # --- tasks that join and leave --------------------------------------------------------------------------------------
