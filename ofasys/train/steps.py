@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -102,14 +102,10 @@ class Steps:
                 [missed, *(part.delivery.ticket in learned for part in own)],
             )
             if told[:, 0].any():
-                self.forget()
-                self.windows = {
-                    name: before.get(name, one)
-                    for name, one in self.windows.items()
-                    if name in before or name not in tasks
-                }
-                for number in sorted({*told[:, 0].tolist()} - {0}):
-                    self.pieces.halve(step + 1, own[number - 1])
+                self.start_over(before, tasks)
+                too_large = [own[number - 1] for number in told[:, 0].tolist() if number]
+                for part in {part.key[0]: part for part in too_large}.values():
+                    self.pieces.halve(step + 1, part)
                 return False
             taken = [part for part, processes in zip(own, told[:, 1:].sum(0), strict=True) if processes]
             shares = {part.key: self.share(part, wholes[part.key], len(parts)) for part in taken}
@@ -136,6 +132,13 @@ class Steps:
             if missed:  # the error is gone, and with it what it held
                 self.forget()
         return missed
+
+    def start_over(self, before: Mapping[str, Window], tasks: Collection[str]) -> None:
+        """An update of these tasks is as if it had not begun. before: their windows then, of those that had one."""
+        self.forget()
+        self.windows = {
+            name: before.get(name, one) for name, one in self.windows.items() if name in before or name not in tasks
+        }
 
     def forget(self) -> None:
         """No gradient, and nothing that one would be of."""

@@ -195,7 +195,7 @@ def short(rank: int, out: Path, where: tuple[int, ...], of: str, rows: int = 1, 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GeneralistModel, "forward", limited)
-        label = tiny.label_task(train=tiny.label_rows(12, bad=(3, 7)), bad_limit=5)
+        label = tiny.label_task(train=tiny.label_rows(12, bad=(3, 7)), bad_limit=5, weight=2)
         found = train([pairs(), label, tiny.box_task(), pairs(name="again")], out, **changes)
     return found | {"tried": tried}
 
