@@ -34,7 +34,7 @@ format: $(STAMP)
 bench: $(STAMP)  ## side by side with the peers; takes a while, wants a quiet machine
 	$(BIN)/python -m benchmarks
 
-torture: $(STAMP)  ## all demo tasks, killed at 20 random moments, without and with data workers: the same weights to the bit
+torture: $(STAMP)  ## all demo tasks, killed at 20 random moments, in 1 and 2 processes, without and with data workers: the same weights to the bit
 	$(BIN)/python -m tests.laws.torture
 	OFASYS_TORTURE=1 $(BIN)/python -m pytest -n 0 tests/parallel/test_machines.py
 

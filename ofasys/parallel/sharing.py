@@ -54,7 +54,8 @@ def absent(views: int, width: int, device: torch.device) -> None:
     """What a process does that has no sample of a shared batch: it waits where the others wait for it."""
     own = [torch.zeros(0, width, device=device, requires_grad=True) for _ in range(views)]
     made = [gathered(one) for one in own]
-    torch.cat(made).sum().mul(0.0).backward()
+    if torch.is_grad_enabled():
+        torch.cat(made).sum().mul(0.0).backward()
 
 
 class _Gathered(torch.autograd.Function):

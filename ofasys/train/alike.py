@@ -12,11 +12,11 @@ import torch
 
 from ofasys.errors import ConfigError, RankError
 from ofasys.parallel.digest import digest
-from ofasys.train.balance import Balancing
 from ofasys.train.setup import Setup
 from ofasys.train.start import fingerprints
 
 OWN = {"out", "device", "workers", "data"}  # what each process may have of its own
+OBJECTS = {"schedule", "balance"}  # what may be an object
 
 
 def check_alike(setup: Setup, record: Mapping[str, Any]) -> None:
@@ -43,16 +43,6 @@ def check_alike(setup: Setup, record: Mapping[str, Any]) -> None:
                 f"task {task.name!r} has micro_batch_size {task.micro_batch_size}, which {ranks.size} processes are to "
                 f"share; give it {ranks.size} or more, or start fewer processes"
             )
-    if type(setup.balancing) is not Balancing:
-        raise ConfigError(
-            f"trainer.balance={setup.trainer.balance!r} is for one process, and there are {ranks.size}; leave it out, "
-            "or start one"
-        )
-    if setup.follow.schedule is not None:
-        raise ConfigError(
-            f"trainer.schedule={setup.trainer.schedule!r} goes by the losses of one process, and there are "
-            f"{ranks.size}; give a schedule by step, or start one process"
-        )
 
 
 def check_same_weights(setup: Setup) -> None:
@@ -76,7 +66,7 @@ def _identity(setup: Setup, record: Mapping[str, Any]) -> Iterator[tuple[str, An
     yield "the step of the run in `out`", setup.state.step
     for key, value in record["trainer"].items():
         if key not in OWN:
-            yield f"trainer.{key}", value if key != "schedule" else _kind(setup.trainer.schedule)
+            yield f"trainer.{key}", _comparable(getattr(setup.trainer, key)) if key in OBJECTS else value
     yield from ((f"model.{key}", value) for key, value in record["model"].items())
     for task in record["tasks"]:
         yield from ((f"task {task['name']!r}: {key}", value) for key, value in task.items() if key not in OWN)
@@ -88,5 +78,6 @@ def _identity(setup: Setup, record: Mapping[str, Any]) -> Iterator[tuple[str, An
     yield "the sum of all weights", setup.digest
 
 
-def _kind(schedule: object) -> str:
-    return schedule if isinstance(schedule, str) else type(schedule).__qualname__
+def _comparable(given: object) -> object:
+    """A schedule or a balancer: an object by its class, for what it is printed as may be another on each process."""
+    return given if isinstance(given, str | Mapping) else type(given).__qualname__

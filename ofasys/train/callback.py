@@ -39,6 +39,10 @@ class RunView:
     """Why the run is to end after this step, if it is."""
     gradients: Mapping[str, Mapping[torch.nn.Parameter, torch.Tensor]] = field(default_factory=dict)
     """Task -> its own gradient in the update that was just taken, where a callback `wants_gradients`; else nothing."""
+    losses: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """Task -> () its mean loss in the update that was just taken, of all processes and without weights. It is where the
+    model is: to read its number is to wait until the device has finished the step.
+    """
     log: Callable[[str, int, str | None, Mapping[str, float]], None] | None = None
     """Writes a line of the log."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from ofasys.parallel.ranks import Ranks
 from ofasys.train.state import RunState
 
 _log = logging.getLogger("ofasys")
@@ -67,6 +68,10 @@ class Ending:
         if why is not None and state.step < self.max_steps:
             self.stop(state, why)
         return why is not None
+
+    def agreed(self, ranks: Ranks, why: str | None) -> str | None:
+        """Why the run ends, of all processes the first that says so: what a callback asks of one, it asks of all."""
+        return next(filter(None, ranks.objects("end", why)), None)
 
     def stop(self, state: RunState, why: str) -> None:
         """The run ends at the step it is at, for the first reason that there is."""

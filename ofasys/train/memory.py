@@ -8,7 +8,6 @@ from functools import cached_property
 import torch
 
 from ofasys.errors import ConfigError
-from ofasys.program.program import Program
 from ofasys.task.loader import Assembler
 from ofasys.train.setup import Setup
 from ofasys.train.update import Part
@@ -36,24 +35,32 @@ class Pieces:
         many = self.setup.state.pieces.get(part.delivery.ticket.task, 1)
         return [part.batch] if many == 1 else self.assembler.pieces(part.delivery, many)
 
-    def halve(self, step: int, part: Part, program: Program) -> None:
-        """Twice as many pieces for this task from now on. step: the number of the update.
+    def check(self, step: int, part: Part) -> None:
+        """Of what this process has no memory for. step: the number of the update.
 
-        Errors: ConfigError where there can be no more.
+        Errors: ConfigError where it cannot be in more pieces.
         """
-        state, task = self.setup.state, part.delivery.ticket.task
+        task, plan = part.key[0], self.setup.programs[part.key[0]][part.key[1]].plan
         assert part.batch is not None
-        many, rows = state.pieces.get(task, 1), part.batch.size
-        what = f"task {task!r}: a micro-batch of {rows} rows does not fit the memory at step {step}"
-        if program.plan.views is not None or program.plan.rewarded is not None:
-            why = "its views are told from each other" if program.plan.rewarded is None else "its answers are compared"
+        many, rows = self.setup.state.pieces.get(task, 1), part.batch.size
+        what = f"{_told(task, rows)} at step {step}"
+        if plan.views is not None or plan.rewarded is not None:
+            why = "its views are told from each other" if plan.rewarded is None else "its answers are compared"
             raise ConfigError(f"{what}, and it is learned whole, for {why}; give the task a smaller micro_batch_size")
         if many >= rows:
             raise ConfigError(f"{what}, not even row by row; shorten what its rows hold, or take a smaller model")
+
+    def halve(self, step: int, part: Part) -> None:
+        """Twice as many pieces for this task from now on, on all processes, as one of them has no memory for it.
+
+        step: the number of the update.
+        """
+        state, task, rows = self.setup.state, part.key[0], max(part.sizes)
+        many = state.pieces.get(task, 1)
         state.pieces[task] = min(2 * many, rows)
         _log.warning(
-            f"{what}{f' in {many} pieces' if many > 1 else ''}; from now on it is taken in {state.pieces[task]}, whose "
-            "rows this process reads itself; an update is of as many rows as before"
+            f"{_told(task, rows)} at step {step}{f' in {many} pieces' if many > 1 else ''}; from now on it is taken in "
+            f"{state.pieces[task]}, whose rows this process reads itself; an update is of as many rows as before"
         )
         if self.setup.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -65,9 +72,13 @@ def no_room(part: Part) -> ConfigError:
     """
     assert part.batch is not None
     return ConfigError(
-        f"task {part.key[0]!r}: a micro-batch of {part.batch.size} rows does not fit the memory, with the weights in "
-        "pieces; give the task a smaller micro_batch_size, recompute=True, or the run more processes"
+        f"{_told(part.key[0], part.batch.size)}, with the weights in pieces; give the task a smaller micro_batch_size, "
+        "recompute=True, or the run more processes"
     )
+
+
+def _told(task: str, rows: int) -> str:
+    return f"task {task!r}: a micro-batch of {rows} rows does not fit the memory"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -232,7 +232,7 @@ class Run:
         told = self.ranks.numbers("a step", [interrupt.asked or 0, self.view.ended is not None, due])
         self.asked = int(told[:, 0].max()) or None
         if told[:, 1].any():
-            self.view.ended = next(filter(None, self.ranks.objects("end", self.view.ended)))
+            self.view.ended = self.setup.ending.agreed(self.ranks, self.view.ended)
         return bool(told[0, 2])
 
     def heed(self, interrupt: Interrupt) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import GeneralistModel
+from ofasys.parallel.ranks import Ranks
 from ofasys.task.loader import AHEAD
 from ofasys.task.schedule import Entry, Follows, Ledger, find
 from ofasys.task.task import Task
@@ -38,7 +39,9 @@ def check_followed(trainer: Trainer, tasks: Sequence[Task]) -> None:
         )
 
 
-def scheduled(trainer: Trainer, entries: Sequence[Entry], state: RunState, max_steps: int) -> tuple[Ledger, Follow]:
+def scheduled(
+    trainer: Trainer, entries: Sequence[Entry], state: RunState, max_steps: int, ranks: Ranks
+) -> tuple[Ledger, Follow]:
     """Who draws when, and what tells the schedule of the run. Errors: ConfigError for what does not go together."""
     schedule, every = find(trainer.schedule), 1
     if isinstance(schedule, Follows):
@@ -60,7 +63,7 @@ def scheduled(trainer: Trainer, entries: Sequence[Entry], state: RunState, max_s
         state.step if state.stopped is not None else max(state.step, max_steps)
     )  # a run may have ended for want of tasks
     ledger = Ledger(schedule, entries, end * trainer.accumulate, origin)
-    return ledger, Follow(ledger, every, state.follow)
+    return ledger, Follow(ledger, every, state.follow, ranks)
 
 
 def balanced(trainer: Trainer, ledger: Ledger, model: GeneralistModel, state: RunState) -> Balancing:

@@ -151,14 +151,14 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
         tell_data(state.data, now, tasks)
         state.data |= now
     entries = [in_micro_steps(entry, trainer.accumulate) for entry in entries_now(tasks, state)]
-    ledger, follow = scheduled(trainer, entries, state, max_steps)
+    ledger, follow = scheduled(trainer, entries, state, max_steps, ranks)
     check_balance(trainer, ledger, state.step)
     programs = _grown(trainer, model, tasks, others, here=not sharding)
     if isinstance(ledger.schedule, Measured) and ledger.schedule.needs_tokens:
         new = [task for task in tasks if task.name not in state.tokens]
         state.tokens |= {task.name: tokens_of_a_row(task, programs[task.name], trainer.seed) for task in new}
         entries = [replace(entry, tokens=state.tokens[entry.name]) for entry in entries]
-        ledger, follow = scheduled(trainer, entries, state, max_steps)
+        ledger, follow = scheduled(trainer, entries, state, max_steps, ranks)
     rules = read_rules(trainer.groups)
     give_changes(model, rules, model.seed)
     before = digest(model) if ranks.several else 0

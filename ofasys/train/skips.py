@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -73,26 +74,32 @@ class Skips:
             state = self.setup.state
             state.skipped_in_row = state.skipped_in_row + 1 if skipped else 0
             if skipped:
-                self._tell(one, norm, losses, advice)
+                own = [(task, rows, loss) for (task, rows, _), loss in zip(one.parts, losses, strict=True)]
+                every = self.setup.ranks.objects("an update that is left out", own)
+                self._tell(one.step, norm, list(chain(*every)), advice)
         if not skipped:
             self.probe = latest
 
-    def _tell(self, one: Watched, norm: float, losses: Sequence[float], advice: Callable[[], str]) -> None:
-        """One update that was left out. Errors: ConfigError where there were too many of them in a row."""
+    def _tell(
+        self, step: int, norm: float, parts: Sequence[tuple[str, tuple[int, ...], float]], advice: Callable[[], str]
+    ) -> None:
+        """One update that was left out. parts: of all processes, as of `Watched`.
+
+        Errors: ConfigError where there were too many of them in a row.
+        """
         state = self.setup.state
         state.skipped += 1
-        guilty = [i for i, loss in enumerate(losses) if not math.isfinite(loss)] or range(len(losses))
-        for i in guilty:
-            task, rows, _ = one.parts[i]
-            self.log.write("skipped", one.step, task, {"loss": losses[i], "gradient": norm, "rows": list(rows)})
-        named = "; ".join(f"task {one.parts[i][0]!r}, rows {_listed(one.parts[i][1])}" for i in guilty)
+        guilty = [part for part in parts if not math.isfinite(part[2])] or parts
+        for task, rows, loss in guilty:
+            self.log.write("skipped", step, task, {"loss": loss, "gradient": norm, "rows": list(rows)})
+        named = "; ".join(f"task {task!r}, rows {_listed(rows)}" for task, rows, _ in guilty)
         what = f"the gradient is {norm}" if not math.isfinite(norm) else "the loss is not finite"
         if state.skipped_in_row > self.limit:
             many = f", as of {self.limit} updates before it" if self.limit else ""
             raise ConfigError(
-                f"{what} at step {one.step}{many} ({named}); {advice()}; the weights are those of before that step"
+                f"{what} at step {step}{many} ({named}); {advice()}; the weights are those of before that step"
             )
-        _log.warning(f"{what} at step {one.step}, which is left out ({named}); look at these rows, or lower lr")
+        _log.warning(f"{what} at step {step}, which is left out ({named}); look at these rows, or lower lr")
 
 
 def _rows(part: Part) -> tuple[int, ...]:

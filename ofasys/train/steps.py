@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -55,8 +55,17 @@ class Steps:
         self.idle: set[str] = set()  # tasks that were told to learn nothing
         self.pieces = Pieces(setup)
         self.learned: list[tuple[Part, Tensor]] = []  # of the last update, each with its loss
-        self.length = torch.zeros((), device=setup.device)  # of the last update's gradients
-        self.balanced = Balanced(setup.balancing, setup.model.parameters(), setup.balancer)
+        self.passed: list[tuple[Part, bool]] = []  # of the last update, each with whether this process learned from it
+        self.taken: list[Part] = []  # of the last update, those that any process learned from
+        self.length = torch.zeros((), device=setup.device)  # of the last update's gradients, in no scale
+        self.counted = torch.ones((), device=setup.device)  # 0 where they overflowed, and have no length
+        self.balanced = Balanced(
+            setup.balancing,
+            setup.model.parameters(),
+            setup.balancer,
+            setup.ranks,
+            None if setup.shards is None else setup.shards.plain,
+        )
 
     def compute_in(self, precision: str) -> None:
         """In float16, losses have a scale. Errors: ConfigError beside a balancer, which goes by losses without one."""
@@ -82,80 +91,115 @@ class Steps:
             wholes.setdefault(part.key, Combined()).add(part)
         while not self.learn(step, parts, wholes):
             pass
-        self.view.gradients = {}
-        if any(part.judged for part in parts) if self.ranks.several else self.learned:
-            if self.shards is None:
-                self.ranks.sum_gradients([p for group in self.optimizer.param_groups for p in group["params"]])
-            else:
-                self.ranks.sum_gradients(self.shards.plain)
+        self.view.gradients, self.view.losses = {}, {}
+        if self.taken:
             self.balanced.finish(step)
             self.descend(step)
             self.told(wholes, len(parts))
             self.balanced.after(lambda: self.again(wholes, len(parts)))
 
     def learn(self, step: int, parts: Sequence[Part], wholes: Mapping[tuple[str, int], Combined]) -> bool:
-        """The gradients of an update. False where the memory did not hold a micro-batch: it is in more pieces then, and
-        nothing is added up yet.
+        """The gradients of an update. False where the memory of a process did not hold a micro-batch: it is in more
+        pieces then, on all processes, and nothing is added up yet.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        self.learned = []
         self.balanced.begin(watched=self.setup.callbacks.want_gradients(self.view))
-        tasks = {part.key[0] for part in parts}
+        self.taken, tasks = [], {part.key[0] for part in parts}
         before = {name: self.windows[name].copy() for name in tasks if name in self.windows}
+        self.forget()
         for task, own in self.balanced.by_task(parts):
-            for part in own:
-                try:
-                    self.backward(part, wholes[part.key], len(parts))
-                except Exception as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    if self.shards is not None:
-                        raise no_room(part) from error
-                else:
-                    continue
-                # The error is gone, and with it what it held.
-                self.windows = {
-                    name: before.get(name, one)
-                    for name, one in self.windows.items()
-                    if name in before or name not in tasks
-                }
-                self.learned = []
-                self.optimizer.zero_grad(set_to_none=True)
-                ticket = part.delivery.ticket
-                self.pieces.halve(step + 1, part, self.setup.programs[ticket.task][part.delivery.instruction])
+            missed = self.pass_back(step, own, wholes, len(parts))
+            learned = {part.delivery.ticket for part, _ in self.learned}
+            told = self.ranks.numbers(
+                "an update" if self.balanced.watched is None else "an update whose gradients are wanted",
+                [missed, *(part.delivery.ticket in learned for part in own)],
+            )
+            if told[:, 0].any():
+                self.start_over(before, tasks)
+                too_large = [own[number - 1] for number in told[:, 0].tolist() if number]
+                for part in {part.key[0]: part for part in too_large}.values():
+                    self.pieces.halve(step + 1, part)
                 return False
-            self.balanced.close(task)
+            taken = [part for part, processes in zip(own, told[:, 1:].sum(0), strict=True) if processes]
+            shares = {part.key: self.share(part, wholes[part.key], len(parts)) for part in taken}
+            self.balanced.close(task, shares)
+            self.taken += taken
         return True
+
+    def pass_back(self, step: int, parts: Sequence[Part], wholes: Mapping[tuple[str, int], Combined], of: int) -> int:
+        """Forward and backward of some of the `of` micro-batches of an update; the number, from 1 on, of the first that
+        the memory did not hold, after which this process waits where others do. 0: it held all.
+        """
+        missed = 0
+        for number, part in enumerate(parts, 1):
+            if missed:
+                self.stand_by(part)
+                continue
+            try:
+                self.backward(part, wholes[part.key], of)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.shards is not None:
+                    raise no_room(part) from error
+                self.pieces.check(step + 1, part)
+                missed = number
+            if missed:  # the error is gone, and with it what it held
+                self.forget()
+        return missed
+
+    def start_over(self, before: Mapping[str, Window], tasks: Collection[str]) -> None:
+        """An update of these tasks is as if it had not begun. before: their windows then, of those that had one."""
+        self.forget()
+        self.windows = {
+            name: before.get(name, one) for name, one in self.windows.items() if name in before or name not in tasks
+        }
+
+    def forget(self) -> None:
+        """No gradient, and nothing that one would be of."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.learned, self.passed = [], []
 
     def told(self, wholes: Mapping[tuple[str, int], Combined], of: int) -> None:
         """What an update that is over tells the schedule, the log and the callbacks."""
-        seen = set[Ticket]()
+        follow, seen = self.setup.follow, set[Ticket]()
         for part, loss in self.learned:
             ticket, whole = part.delivery.ticket, wholes[part.key]
             mean = loss * (whole.judged / self.share(part, whole, of))
-            self.setup.follow.add(ticket.task, mean, first=ticket not in seen)
+            follow.add(ticket.task, mean, first=ticket not in seen)
             seen.add(ticket)
-        for task in {part.key[0] for part, _ in self.learned}:
-            self.windows[task].descended(self.length)
-        self.view.gradients = self.balanced.watched or {}
+        for part in self.taken:
+            if part.delivery.ticket not in seen:  # others learned from it
+                follow.add(part.key[0], torch.zeros((), device=self.setup.device))
+        for task in self.balanced.losses:
+            self.windows[task].descended(self.length, self.counted)
+        self.view.gradients, self.view.losses = self.balanced.watched or {}, self.balanced.losses
 
     def again(self, wholes: Mapping[tuple[str, int], Combined], of: int) -> dict[str, Tensor]:
-        """Task -> () the sum of the losses of what the last update learned from, with the weights as they are now."""
+        """Task -> () the sum of the losses of what the last update learned from here, with the weights as they are."""
         totals: list[tuple[str, Tensor]] = []
         last: Ticket | None = None
         with torch.no_grad():
-            for part, _ in self.learned:
+            for part, learned in self.passed:
                 ticket, whole = part.delivery.ticket, wholes[part.key]
+                if is_absent(part):
+                    self.stand_by(part)
+                    continue
                 if ticket != last:
                     self.seed(ticket)
                 last = ticket
-                totals.append((ticket.task, self.forward(part, whole, self.share(part, whole, of)).total))
+                with sharing(ALONE if part.whole else self.ranks, part.sizes):
+                    loss = self.forward(part, whole, self.share_here(part, whole, of))
+                if learned:
+                    totals.append((ticket.task, loss.total))
         return totals_of(totals)
 
     def share(self, part: Part, whole: Combined, of: int) -> float:
-        """Of its instruction in an update of `of` micro-batches, on this process."""
-        times = self.ranks.size if part.whole else 1
-        return self.setup.tasks[part.key[0]].loss_weight * whole.drawn / of / times
+        """Of its instruction in an update of `of` micro-batches."""
+        return self.setup.tasks[part.key[0]].loss_weight * whole.drawn / of
+
+    def share_here(self, part: Part, whole: Combined, of: int) -> float:
+        """As `share`; of a micro-batch that every process computes whole, what falls to each."""
+        return self.share(part, whole, of) / (self.ranks.size if part.whole else 1)
 
     def seed(self, ticket: Ticket) -> None:
         """Of the dropout in a micro-batch."""
@@ -209,18 +253,18 @@ class Steps:
 
         An instruction has as large a share of the update as it has micro-batches in it.
         """
-        absent = part.batch is None or not part.batch.targets
+        absent = is_absent(part)
         if absent and not (self.ranks.several and any(part.sizes)):
             return False
         began, ticket = time.perf_counter(), part.delivery.ticket
-        program = self.setup.programs[ticket.task][part.delivery.instruction]
         if absent:
-            self.stand_by(program, part)
+            self.passed.append((part, False))
+            self.stand_by(part)
             window = self.windows.setdefault(ticket.task, Window())
             window.count(part, part.seconds + time.perf_counter() - began, first=True)
             return part.judged
         self.seed(ticket)
-        share = self.share(part, whole, of)
+        share = self.share_here(part, whole, of)
         pieces = [replace(part, batch=batch) for batch in self.pieces.of(part)] if self.shards is None else [part]
         pieces[1:] = [replace(piece, seconds=0.0, waited=0.0) for piece in pieces[1:]]
         for number, piece in enumerate(pieces):
@@ -236,9 +280,12 @@ class Steps:
         assert part.batch is not None
         with sharing(ALONE if part.whole else self.ranks, part.sizes), self.ranks.computing():
             loss = self.forward(part, whole, share)
-            if (total := self.learnable(part, loss)) is not None:
-                self.learned.append((part, loss.total.detach()))
-                self.balanced.weighed(part.key, share, total).backward()
+            total = self.learnable(part, loss)
+            self.passed.append((part, total is not None))
+            if total is not None:
+                own = loss.total.detach() if self.loss_scale is None else loss.total.detach() / times
+                self.learned.append((part, own))
+                self.balanced.weighed(ticket.task, total, own).backward()
                 self.balanced.watch(ticket.task)
         window = self.windows.setdefault(ticket.task, Window())
         if part.whole and not self.ranks.first:  # the first tells of all of it
@@ -274,8 +321,11 @@ class Steps:
             scale = scale * self.loss_scale.scale
         return self.model(program, batch, scale, task.smoothing)
 
-    def stand_by(self, program: Program, part: Part) -> None:
-        """What is left to do for a process that has nothing of a micro-batch of which others have something."""
+    def stand_by(self, part: Part) -> None:
+        """What is left to do for a process that learns nothing from a micro-batch of which others have something."""
+        if not (self.ranks.several and any(part.sizes)):
+            return
+        program = self.setup.programs[part.key[0]][part.key[1]]
         modules = {bound.module for bound in self.model.criteria_of(program).values()}
         with sharing(self.ranks, part.sizes):
             for module in modules:
@@ -293,18 +343,17 @@ class Steps:
         """The optimizer, with the gradients clipped; nothing where a loss or a gradient is not finite."""
         norm = gradient_norm(self.optimizer) if self.shards is None else self.shards.length(gradients(self.optimizer))
         if self.ranks.several:  # a loss that is not finite on one process is an update that none takes
-            losses = [loss for _, loss in self.learned]
-            own = torch.stack(losses).sum() if losses else torch.zeros((), device=self.setup.device)
-            norm = norm + 0.0 * self.ranks.sum_rows(own)
-        self.length = norm
+            norm = norm + 0.0 * torch.stack(list(self.balanced.losses.values())).sum()
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step) * group["factor"]
         if self.loss_scale is None:
+            self.length, self.counted = norm, torch.ones_like(norm)
             step_clipped(self.optimizer, norm, self.trainer.clip, self.skips.see(step + 1, norm, self.learned))
             return
         scale = self.loss_scale.scale
         norm, over = self.loss_scale.see(norm)
-        learned = [(part, torch.where(over > 0, 0.0, loss / scale)) for part, loss in self.learned]
+        self.length, self.counted = norm, 1 - over
+        learned = [(part, torch.where(over > 0, 0.0, loss)) for part, loss in self.learned]
         skip = torch.maximum(self.skips.see(step + 1, norm, learned), over)
         step_clipped(self.optimizer, norm, self.trainer.clip, skip, scale)
         self.loss_scale.update(over)
@@ -331,3 +380,8 @@ class Steps:
         """Tell which updates were left out. Errors: ConfigError, with the advice, for too many of them in a row."""
         self.skips.check(self.learned[-1][0] if self.learned else None, advice)
         self.balanced.check()
+
+
+def is_absent(part: Part) -> bool:
+    """Whether this process has nothing of a micro-batch."""
+    return part.batch is None or not part.batch.targets

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ofasys")
 
 JOIN, LEAVE = "join", "leave"
+Event = tuple[str, str, str]  # a task, whether it joins or leaves, and why
 
 
 def entries_now(tasks: Sequence[Task], state: RunState) -> list[Entry]:
@@ -103,26 +104,25 @@ class Turnover:
 
     def updated(self, done: int) -> None:
         """After an update, the `done`-th: conditions of epochs."""
-        self._look(done, self.of_epochs)
+        self.tell(done, self._look(done, self.of_epochs))
 
-    def evaluated(self, done: int, found: Mapping[str, Mapping[str, float]]) -> None:
-        """After an evaluation that found these figures: conditions of figures."""
+    def evaluated(self, done: int, found: Mapping[str, Mapping[str, float]]) -> list[Event]:
+        """After an evaluation that found these figures: conditions of figures. What has happened is not told yet."""
         self.found = found
         for name, choice in self.choices.items():
             value, before = choice.value(found), self.state.plateaus.get(name, {"best": None, "waited": 0})
             better = choice.better(value, before["best"])
             kept = {"best": value, "waited": 0} if better else {**before, "waited": before["waited"] + 1}
             self.state.plateaus[name] = kept
-        self._look(done, self.of_figures)
+        return self._look(done, self.of_figures)
 
-    def _look(self, done: int, conditions: Sequence[Condition]) -> None:
+    def _look(self, done: int, conditions: Sequence[Condition]) -> list[Event]:
         """Who joins or leaves now. A task that has not joined does not leave."""
         if not conditions:
-            return
-        events, active = (
-            [],
-            {entry.name: entry.active(done * self.setup.trainer.accumulate) for entry in self.setup.ledger.entries},
-        )
+            return []
+        events: list[Event] = []
+        per = self.setup.trainer.accumulate
+        active = {entry.name: entry.active(done * per) for entry in self.setup.ledger.entries}
         for task in self.tasks:
             here = active[task.name]
             for field, condition in task.conditions.items():
@@ -133,10 +133,11 @@ class Turnover:
                     self.state.turnover.setdefault(task.name, {})[field] = event
                     events.append((task.name, field, why))
         if events:
-            self._tell(done, events)
             self._reschedule(done)
+        return events
 
-    def _tell(self, done: int, events: Sequence[tuple[str, str, str]]) -> None:
+    def tell(self, done: int, events: Sequence[Event]) -> None:
+        """Lines of the log, and warnings, of who has joined or left after `done` updates."""
         for name, field, why in events:
             _log.warning(f"task {name!r} {field}s at step {done}: {why}")
             with writing(self.setup.out, "the log", self.setup.saved):

@@ -97,7 +97,7 @@ class Window:
     """Micro-batches that had any."""
     length: float | Tensor = 0.0
     """Sum of the lengths of the gradients of its updates."""
-    updates: int = 0
+    updates: int | Tensor = 0
     """Of these, how many."""
     batches: int = 0
     """Micro-batches."""
@@ -149,10 +149,12 @@ class Window:
         self.seconds += seconds
         self.waited += part.waited
 
-    def descended(self, length: Tensor) -> None:
-        """An update of which the task had a part. length (): of the gradients of all its parts together."""
+    def descended(self, length: Tensor, counted: Tensor) -> None:
+        """An update of which the task had a part. length (): of the gradients of all its parts together. counted ():
+        0 where they overflowed, and the length is 0; else 1.
+        """
         self.length = self.length + length.double()
-        self.updates += 1
+        self.updates = self.updates + counted.long()
 
     def _besides(self, figures: Mapping[str, float | Tensor], of: str, share: float) -> None:
         for name, value in figures.items():
@@ -165,7 +167,7 @@ class Window:
         self.losses = {name: (float(value), count) for name, (value, count) in self.losses.items()}
         self.besides = {name: float(value) for name, value in self.besides.items()}
         self.left_out = {name: int(value) for name, value in self.left_out.items()}
-        self.total, self.length = float(self.total), float(self.length)
+        self.total, self.length, self.updates = float(self.total), float(self.length), int(self.updates)
         return asdict(self)
 
     @classmethod
@@ -199,7 +201,7 @@ class Window:
         found |= {name: value / self.batches for name, value in told["besides"].items()}
         found |= {name: values for name, values in told["left_out"].items() if values}
         found |= {
-            "gradient_norm": mean(told["length"], self.updates),
+            "gradient_norm": mean(told["length"], told["updates"]),
             "tokens_per_second": self.positions / max(self.seconds, 1e-9),
             "useful": self.positions / max(self.padded, 1),
             "waiting": self.waited / max(self.seconds, 1e-9),

@@ -74,14 +74,10 @@ class Validation:
         """
         setup, state = self.setup, self.setup.state
         found, confusions = self.figures()
+        self.view.ended = setup.ending.agreed(setup.ranks, self.view.ended)
         setup.follow.evaluated(found)
         value, before = setup.choice.value(found), setup.choice.known(state.best)
-        for name, figures in found.items():
-            self.tell("valid", step, name, figures)
-            for column, confusion in confusions[name].items():
-                self.log.write("classes", step, name, {"column": column, **confusion.line()})
-        self.log.show(step)
-        self.turnover.evaluated(step, found)
+        turnover = self.turnover.evaluated(step, found)
         better = setup.choice.better(value, before)
         if better:
             names = sorted(setup.choice.tasks)
@@ -89,6 +85,12 @@ class Validation:
         waited = bool(found) and setup.ending.wait(state, better)
         if setup.ending.asked(state, self.view.ended) or waited:
             self.report(step)
+        for name, figures in found.items():
+            self.tell("valid", step, name, figures)
+            for column, confusion in confusions[name].items():
+                self.log.write("classes", step, name, {"column": column, **confusion.line()})
+        self.log.show(step)
+        self.turnover.tell(step, turnover)
         return better
 
     def figures(self) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Confusion]]]:

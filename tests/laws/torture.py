@@ -1,11 +1,12 @@
 """Runs that are killed again and again, at random moments and inside saves too, must end as if nothing had happened.
 
-python -m tests.laws.torture             # the demo's six tasks on pictures, 20 kills, without and with data workers
+python -m tests.laws.torture             # the demo's six tasks on pictures, 20 kills each: 1 and 2 processes, each
+                                         # without and with data workers
 
-A moment is the n-th of what a run does: a micro-batch, a part of a file of a checkpoint, a pointer, a line of a log.
-Which n, is drawn from the seed. The process ends itself there by SIGKILL, as a machine that goes down does; the same
-run is then started again. In the end weights, moments, log and quarantine are those of a run that was never
-killed, to the bit.
+A moment is the n-th of what a process does: a micro-batch, a part of a file of a checkpoint, a pointer, a line of a
+log. Which n, and of which process, is drawn from the seed. The process ends itself there by SIGKILL, as a machine that
+goes down does; others that train with it must end by themselves, and say that they miss it. The same run is then
+started again. In the end weights, moments, log and quarantine are those of a run that was never killed, to the bit.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,10 +32,12 @@ from ofasys.hub import store
 from ofasys.hub.store import read_folder
 from ofasys.train import checkpoint, lines
 from ofasys.train import steps as room
+from tests.parallel.processes import free_port
 from tests.train import tiny
 
 ROOT = Path(__file__).parents[2]
 KEPT = ("model.safetensors", "optimizer.safetensors")
+MISSED = 120  # seconds in which a process must have missed one that was killed, and ended
 
 
 def tiny_tasks() -> list[Task]:
@@ -91,8 +96,8 @@ class Moments:
         store._write = lambda path, chunks: write(path, parted(chunks))  # type: ignore[assignment]
 
 
-def child(out: Path, kind: str, workers: int, last: int) -> None:
-    """One process of a run, which ends at a moment (0: it does not)."""
+def child(out: Path, kind: str, workers: int, last: int) -> int:
+    """One process of a run, which ends at a moment of its own (0: it does not); how many it had."""
     moments = Moments(last)
     moments.watch(room.Steps, "backward")
     moments.watch(checkpoint, "write_json")
@@ -103,24 +108,44 @@ def child(out: Path, kind: str, workers: int, last: int) -> None:
     Trainer(out=out, workers=workers, warmup=2, live=False, precision="float32", device="cpu", **settings).fit(
         model=model(), tasks=tasks()
     )
-    print("moments", moments.count)
+    return moments.count
 
 
-def launch(out: Path, kind: str, workers: int, last: int) -> int | None:
-    """Run `child` in a process of its own: how many moments it had, None where it was killed."""
+Launch = Callable[[Path, str, int, Sequence[int]], list[int] | None]
+
+
+def launch(out: Path, kind: str, workers: int, lasts: Sequence[int]) -> list[int] | None:
+    """Run `child` in a process for each of `lasts`, the moments at which they end: how many moments each had, None
+    where one was killed.
+    """
     words = ["-m", "tests.laws.torture", "--child", str(out), "--kind", kind, "--workers", str(workers)]
-    done = subprocess.run(
-        [sys.executable, *words, "--last", str(last)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == -signal.SIGKILL:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    if len(lasts) > 1:
+        environment |= {"WORLD_SIZE": str(len(lasts)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    begun = [
+        subprocess.Popen(
+            [sys.executable, *words, "--last", str(last)],
+            cwd=ROOT,
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, last in enumerate(lasts)
+    ]
+    killed = [process.wait() == -signal.SIGKILL for process, last in zip(begun, lasts, strict=True) if last]
+    try:
+        said = [process.communicate(timeout=MISSED if any(killed) else None) for process in begun]
+    finally:
+        for process in begun:
+            process.kill()
+    codes = [process.returncode for process in begun]
+    if any(killed):
+        left = [(code, told) for code, (_, told) in zip(codes, said, strict=True) if code != -signal.SIGKILL]
+        assert all(code == 1 and "RankError: another of the" in told for code, told in left), left
         return None
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout.split()[-1])
+    assert not any(codes), said
+    return [int(told.split()[-1]) for told, _ in said]
 
 
 def ended(out: Path) -> tuple[dict[str, bytes], list[dict[str, Any]], list[dict[str, Any]]]:
@@ -129,22 +154,35 @@ def ended(out: Path) -> tuple[dict[str, bytes], list[dict[str, Any]], list[dict[
     return read_folder(place, KEPT), tiny.lines(out / "metrics.jsonl"), tiny.lines(out / "quarantine.jsonl")
 
 
-def torture(place: Path, kind: str, kills: int, workers: int, seed: int, say: Callable[[str], None]) -> None:
-    """Errors: AssertionError where a run that was killed ends otherwise than one that was not."""
-    draw = Random(f"torture {kind} {workers} {seed}")
-    whole = launch(place / "whole", kind, workers, 0)
+def torture(
+    place: Path,
+    kind: str,
+    kills: int,
+    workers: int,
+    seed: int,
+    say: Callable[[str], None],
+    ranks: int = 1,
+    launch: Launch = launch,
+) -> None:
+    """Errors: AssertionError where a run that was killed ends otherwise than one that was not, or a process does not
+    end when it misses another.
+    """
+    draw = Random(f"torture {kind} {workers} {seed}" + (f" {ranks}" if ranks > 1 else ""))
+    whole = launch(place / "whole", kind, workers, [0] * ranks)
     assert whole is not None
-    say(f"{kind}, {workers} workers: {whole} moments; killed at")
+    say(f"{kind}, {ranks} processes, {workers} workers: {whole} moments; killed at")
     killed, runs = 0, 0
     while killed < kills:
         runs, left = runs + 1, True
         while left and killed < kills:
-            last = draw.randint(1, whole // 2)
-            left = launch(place / f"cut-{runs}", kind, workers, last) is None
+            rank = draw.randrange(ranks) if ranks > 1 else 0
+            last = draw.randint(1, whole[rank] // 2)
+            lasts = [last if one == rank else 0 for one in range(ranks)]
+            left = launch(place / f"cut-{runs}", kind, workers, lasts) is None
             killed += left
-            say(f"  run {runs}: moment {last} of this process{'' if left else ', which had ended before'}")
+            say(f"  run {runs}: moment {last} of process {rank}{'' if left else ', which had ended before'}")
         if left:
-            assert launch(place / f"cut-{runs}", kind, workers, 0) is not None
+            assert launch(place / f"cut-{runs}", kind, workers, [0] * ranks) is not None
         for name, one, other in zip(
             ("weights and moments", "log", "quarantine"),
             ended(place / "whole"),
@@ -161,16 +199,18 @@ def main() -> None:
     parser.add_argument("--kind", choices=list(RUNS), default="demo")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--last", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child is not None:
-        child(given.child, given.kind, given.workers[0], given.last)
+        print("moments", child(given.child, given.kind, given.workers[0], given.last))
         return
-    for workers in given.workers:
+    for ranks, workers in product(given.ranks, given.workers):
         with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-            torture(Path(folder), given.kind, given.kills, workers, given.seed, lambda text: print(text, flush=True))
+            say = partial(print, flush=True)
+            torture(Path(folder), given.kind, given.kills, workers, given.seed, say, ranks)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(
     "OFASYS_TORTURE" not in os.environ,
-    reason="make torture runs it: torchrun may give a process that it starts again an address of the round before",
+    reason="make torture runs it: two agents of torchrun take a minute on a busy machine",
 )
 def test_two_machines_of_which_a_process_is_killed(tmp_path: Path) -> None:
     """torchrun starts both again, and the run ends as one that nobody killed: the same rows, the same weights."""

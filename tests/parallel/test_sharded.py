@@ -284,7 +284,12 @@ def label(rank: int, out: Path | None, *does: Any, steps: int = 4, **changes: An
 def test_what_does_not_go_with_pieces_is_refused_by_all() -> None:
     def refused(rank: int) -> list[str]:
         said = []
-        for settings in ({"optimizer": "adafactor"}, {"callbacks": [Conflict()]}, {"shard": rank == 0}):
+        for settings in (
+            {"optimizer": "adafactor"},
+            {"callbacks": [Conflict()]},
+            {"balance": "pcgrad"},
+            {"shard": rank == 0},
+        ):
             with pytest.raises(ConfigError) as error:
                 label(rank, None, **settings)
             said.append(str(error.value))
@@ -294,7 +299,8 @@ def test_what_does_not_go_with_pieces_is_refused_by_all() -> None:
     assert first == second
     assert "optimizer 'adafactor' does not learn parameters that lie in pieces" in first[0]
     assert "callback 'Conflict' looks at each task's whole gradient" in first[1]
-    assert "trainer.shard is True on process 0 and False on process 1" in first[2]
+    assert "balance='pcgrad' looks at each task's whole gradient" in first[2]
+    assert "trainer.shard is True on process 0 and False on process 1" in first[3]
     assert label(0, None, optimizer="adafactor") == 4  # alone nothing lies in pieces
 
 

@@ -363,6 +363,12 @@ def test_nothing_to_balance_is_refused_before_the_first_step(changes, message):
     fit(balance="pcgrad", max_steps=1, schedule="round_robin", accumulate=3)
 
 
+def test_float16_is_refused_beside_a_balancer():
+    with pytest.raises(ConfigError, match=r"balance='dwa' does not go with precision='float16'.*bfloat16 or float32"):
+        fit(balance="dwa", precision="float16", max_steps=1)
+    fit(balance="sum", precision="float16", max_steps=1)
+
+
 def test_a_task_that_joins_later_is_there_to_be_balanced():
     fit(tasks=[tiny.label_task(valid=None), tiny.fill_task(join=2)], balance="gradnorm", max_steps=3)
 

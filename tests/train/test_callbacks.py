@@ -338,10 +338,30 @@ def test_they_may_end_the_run_at_the_step_that_was_evaluated(tmp_path, caplog):
     stops = hooked(after_evaluation=lambda self, run: run.stop("good enough"))
     trainer, _ = fit(tmp_path, [stops], max_steps=9, eval_every=2)
     assert max(line["step"] for line in trainer.history) == 2
-    assert [line["step"] for line in trainer.history if line["kind"] == "train"] == [2]
+    assert [(line["kind"], line["step"]) for line in trainer.history] == [("train", 2), ("valid", 2)]
     assert caplog.text.count("the run ends early at step 2 of 9: good enough") == 1
     state = json.loads((tmp_path / "checkpoints/step-00000002/state.json").read_text())
     assert state["stopped"]["why"] == "good enough"
+
+
+def test_whatever_ends_a_run_at_an_evaluation_its_line_of_training_comes_first(tmp_path):
+    settings = {"max_steps": 9, "eval_every": 1, "log_every": 5}
+    trainer, _ = fit(tmp_path / "patience", patience=1, lr=1e-30, **settings)
+    assert [line["kind"] for line in trainer.history][-2:] == ["train", "valid"]
+    leaving = tiny.label_task(leave="accuracy >= 0.0")
+    trainer, _ = fit(tmp_path / "nobody", task=leaving, **settings)
+    assert [(line["kind"], line["step"]) for line in trainer.history] == [("train", 1), ("valid", 1)]
+    kinds = [line["kind"] for line in tiny.lines(tmp_path / "nobody" / "metrics.jsonl")]
+    assert kinds == ["train", "valid", "classes", "turnover"]
+
+
+def test_they_see_the_loss_of_each_step():
+    seen = []
+    watch = hooked(after_step=lambda self, run: seen.append({task: float(one) for task, one in run.losses.items()}))
+    trainer, _ = fit(callbacks=[watch], task=[tiny.label_task(loss_weight=3.0), tiny.fill_task()], log_every=1)
+    trained = [line for line in trainer.history if line["kind"] == "train"]
+    assert [list(losses) for losses in seen] == [[line["task"]] for line in trained]
+    assert [next(iter(losses.values())) for losses in seen] == pytest.approx([line["loss"] for line in trained])
 
 
 def test_the_first_reason_to_end_is_the_one_that_is_told(caplog):

@@ -9,6 +9,7 @@ import torch
 
 from ofasys import CheckpointError, ConfigError, OFASys, Trainer
 from ofasys.hub.store import read_folder, tensors, write_folder
+from ofasys.task.schedule import adaptive
 from ofasys.train import loss_scale, steps
 from ofasys.train.loss_scale import LossScale
 from ofasys.train.optimizers import OPTIMIZERS
@@ -118,6 +119,30 @@ def test_losses_in_the_log_are_those_of_the_other_formats(monkeypatch):
         assert model.precision == precision
     assert told["float16"] == pytest.approx(told["float32"], rel=0.01)
     assert told["float16"] != told["float32"]
+
+
+def test_lengths_of_gradients_are_without_the_scale_and_without_overflows(monkeypatch):
+    told = {}
+    for precision, start in (("float32", 1.0), ("float16", 256.0)):
+        monkeypatch.setattr(loss_scale, "START", start)
+        trainer, _ = fit(max_steps=3, precision=precision, tasks=tiny.label_task())
+        told[precision] = [line["gradient_norm"] for line in trainer.history if line["kind"] == "train"]
+    assert told["float16"] == pytest.approx(told["float32"], rel=0.02)
+    monkeypatch.setattr(loss_scale, "START", 2.0**40)
+    history = fit(max_steps=40, lr=1e-9, tasks=tiny.label_task(), log_every=40)[0].history
+    (line,) = (line for line in history if line["kind"] == "train")
+    assert 0 < line["loss_scale/skipped"] < 40
+    assert line["gradient_norm"] == pytest.approx(told["float32"][0], rel=0.5)
+
+
+def test_a_schedule_that_follows_losses_is_told_them_without_the_scale(monkeypatch):
+    monkeypatch.setattr(loss_scale, "START", 256.0)
+    told = []
+    following = adaptive.Adapted.told
+    monkeypatch.setattr(adaptive.Adapted, "told", lambda own, *given: told.append(given) or following(own, *given))
+    trainer, _ = fit(max_steps=2, schedule={"name": "adaptive", "every": 1}, tasks=tiny.label_task())
+    losses = [line["loss"] for line in trainer.history if line["kind"] == "train"]
+    assert [figures["label"]["loss"] for kind, figures in told if kind == "train"] == pytest.approx(losses, rel=1e-5)
 
 
 def test_what_is_loaded_answers_in_it(tmp_path):

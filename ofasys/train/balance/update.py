@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.errors import ConfigError
+from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.train.balance.balancer import Balancing, Gradient, Losses
 from ofasys.train.update import Part
 
 
 class Balanced:
-    """Gathers the losses of an update for a balancer, and hands it each task's gradient where it wants that."""
+    """Gathers the losses of an update for a balancer, and hands it each task's gradient where it wants that.
 
-    def __init__(self, balancing: Balancing, parameters: Iterable[nn.Parameter], name: str = "") -> None:
-        """name: of the balancer, for errors."""
+    Of several processes, losses and gradients are summed over all before a balancer sees them, so that each process
+    decides the same.
+    """
+
+    def __init__(
+        self,
+        balancing: Balancing,
+        parameters: Iterable[nn.Parameter],
+        name: str = "",
+        ranks: Ranks = ALONE,
+        summed: Iterable[nn.Parameter] | None = None,
+    ) -> None:
+        """name: of the balancer, for errors. summed: the parameters whose gradients are to be summed over processes;
+        None: all.
+        """
         self.balancing, self.parameters = balancing, list(parameters)
-        self.name = name
+        self.summed = self.parameters if summed is None else list(summed)
+        self.name, self.ranks = name, ranks
         self.least: dict[str, Tensor] = {}  # () the lowest loss of each task, where none may be below 0
         self.begin()
 
@@ -27,7 +42,8 @@ class Balanced:
         self.watched: dict[str, Gradient] | None = {} if watched else None
         self._before: Gradient = {}
         self.balancing.forget()
-        self.totals: dict[str, Tensor] = {}  # () sums of the losses of each task's parts, as they are minimised
+        self.totals: dict[str, Tensor] = {}  # () sums of the losses of each task's parts here, as they are minimised
+        self.losses: dict[str, Tensor] = {}  # () means over the update, of the tasks that any process learned from
         self.shares: dict[tuple[str, int], float] = {}
 
     def by_task(self, parts: Sequence[Part]) -> list[tuple[str | None, list[Part]]]:
@@ -37,14 +53,9 @@ class Balanced:
         names = dict.fromkeys(part.key[0] for part in parts)
         return [(name, [part for part in parts if part.key[0] == name]) for name in names]
 
-    def weighed(self, key: tuple[str, int], share: float, total: Tensor) -> Tensor:
-        """() what is to be passed back for a part. key: its task and instruction. share: of that in the update.
-        total: its loss.
-        """
-        task = key[0]
-        own = total.detach()
+    def weighed(self, task: str, total: Tensor, own: Tensor) -> Tensor:
+        """() what is to be passed back for a part of a task. total (): its loss. own (): the same in no scale."""
         self.totals[task] = self.totals[task] + own if task in self.totals else own
-        self.shares[key] = share
         factor = self.balancing.factor(task)
         return total if factor is None else total * factor
 
@@ -59,27 +70,38 @@ class Balanced:
         own.update((one, own[one] + value if one in own else value) for one, value in added.items())
         self._before = now
 
-    def close(self, task: str | None) -> None:
-        """All parts of a task have been passed back. None: of all tasks, whose gradients stay where they are."""
-        if task is not None and task in self.totals:
-            gradient = {one: one.grad for one in self.parameters if one.grad is not None}
-            self._put({})
-            if self.watched is not None:
-                self.watched[task] = {one: value.clone() for one, value in gradient.items()}
-            self.balancing.take(task, self._mean(task), gradient)
+    def close(self, task: str | None, shares: Mapping[tuple[str, int], float]) -> None:
+        """All parts of a task have been passed back on all processes. None: of all tasks, whose gradients stay where
+        they are. shares: of the update, by task and instruction, of what any process learned from.
+        """
+        if not shares:
+            return
+        self.shares |= shares
+        self.losses |= self._means(self.totals, list(dict.fromkeys(name for name, _ in shares)))
+        self.ranks.sum_gradients(self.summed)
+        if task is None:
+            self._sum_watched()
+            return
+        gradient = self._taken()
+        self._put({})
+        if self.watched is not None:
+            self.watched[task] = {one: value.clone() for one, value in gradient.items()}
+        self.balancing.take(task, self.losses[task], gradient)
 
     def finish(self, step: int) -> None:
         """All tasks have been passed back: the gradient to descend is where the optimizer looks for it."""
         if self.balancing.apart:
             self._put(self.balancing.gradient(step))
-        losses = {task: self._mean(task) for task in self.totals}
+        losses = self.losses
         if self.balancing.positive:
             self.least |= {task: torch.minimum(self.least.get(task, loss), loss) for task, loss in losses.items()}
         self.balancing.finish(losses, {task: self._share(task) for task in losses})
 
     def after(self, again: Callable[[], Losses]) -> None:
-        """The step has been taken. again: sums of the losses of each task's parts, as they would be minimised now."""
-        self.balancing.after(lambda: {task: total / self._share(task) for task, total in again().items()})
+        """The step has been taken. again: sums of the losses of each task's parts here, as they would be minimised
+        now.
+        """
+        self.balancing.after(lambda: self._means(again(), list(self.losses)))
 
     def check(self) -> None:
         """Errors: ConfigError for a loss that the balancer makes no sense of."""
@@ -94,8 +116,27 @@ class Balanced:
         for parameter in self.parameters:
             parameter.grad = gradient.get(parameter)
 
-    def _mean(self, task: str) -> Tensor:
-        return self.totals[task] / self._share(task)
+    def _taken(self) -> Gradient:
+        return {one: one.grad for one in self.parameters if one.grad is not None}
+
+    def _sum_watched(self) -> None:
+        """What each task has added to the gradients on this process becomes what it has added on all."""
+        if self.watched is None or not self.ranks.several:
+            return
+        whole, here, self.watched = self._taken(), self.watched, {}
+        for task in self.losses:
+            self._put(here.get(task, {}))
+            self.ranks.sum_gradients(self.parameters)
+            self.watched[task] = self._taken()
+        self._put(whole)
+
+    def _means(self, totals: Losses, tasks: Sequence[str]) -> dict[str, Tensor]:
+        """Task -> () its mean loss over all processes. totals (): sums of the parts here."""
+        if self.ranks.several:
+            nothing = torch.zeros((), device=self.parameters[0].device)
+            summed = self.ranks.sum_rows(torch.stack([totals.get(task, nothing).float() for task in tasks]))
+            totals = dict(zip(tasks, summed.unbind(), strict=True))
+        return {task: totals[task] / self._share(task) for task in tasks}
 
     def _share(self, task: str) -> float:
         return sum(share for (name, _), share in self.shares.items() if name == task)
