@@ -97,7 +97,7 @@ class Block(nn.Module):
         if memory is not None and source is not None:
 
             def across(h: Tensor) -> Tensor:
-                return self.cross_attention(h, sight.layout, memory, source, mask, group)
+                return self.cross_attention(h, sight, memory, source, mask, group)
 
         return self.layer(x, lambda h: self.self_attention(h, sight, layer), across)
 

@@ -118,7 +118,7 @@ class UniversalModel(nn.Module):
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), causal=False)
+        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.config.head)
         for i, block in enumerate(self.encoder.blocks):
             x = self._through(block, x, sight, i)
         return Hidden(self.encoder.end(x), layout)
@@ -140,7 +140,7 @@ class UniversalModel(nn.Module):
                 )
             mask = key_mask(source)
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), causal=True)
+        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), True, self.config.head, source)
         for i, block in enumerate(self.decoder.blocks):
             x = self._through(block, x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import traceback
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from ofasys import Callback, GeneralistModel, Task, Trainer
 from ofasys.errors import PluginError
+from ofasys.model import attention
 from ofasys.train import run as loop
 from ofasys.train import setup as room
 from ofasys.train.callbacks import EMA
@@ -41,10 +43,12 @@ class Crossings(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.seen = Counter[str]()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name, out = function._schema.name, function(*args, **kwargs)
+        self.seen[name] += 1
         if name in ("aten::_to_copy", "aten::copy_"):
             source, goal = (args[0], out) if name == "aten::_to_copy" else (args[1], args[0])
             waits = not (kwargs.get("non_blocking") or (name == "aten::copy_" and args[2:3] == (True,)))
@@ -134,6 +138,18 @@ def test_wherever_positions_come_from(positions: str, crossings: Crossings, monk
     monkeypatch.setattr("tests.laws.test_other_device.DROPPED", replace(DROPPED, positions=positions))
     updates([Task("t", OWN["pictures"], train=ROWS, micro_batch_size=2)])
     assert not crossings.found
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_without_rectangles(positions: str, crossings: Crossings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's own operation, forward and backward, in what it is given and gives."""
+    pytest.importorskip("torch.nn.attention.varlen")
+    monkeypatch.setattr(attention, "packs", lambda device, width: True)
+    monkeypatch.setattr("tests.laws.test_other_device.DROPPED", replace(DROPPED, positions=positions))
+    updates([Task("t", "[TEXT:a] -> [TEXT:b]", train=ROWS, micro_batch_size=4)])
+    assert not crossings.found
+    assert crossings.seen["torch_attn::_varlen_attn"] == 9  # each update: both sides, and across
+    assert crossings.seen["torch_attn::_varlen_attn_backward"] == 9
 
 
 def test_what_crosses_is_noted(crossings: Crossings, monkeypatch: pytest.MonkeyPatch) -> None:
