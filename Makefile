@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test fast check format bench torture install clean
+.PHONY: demo test fast check format bench gpu torture install clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -33,6 +33,10 @@ format: $(STAMP)
 
 bench: $(STAMP)  ## side by side with the peers; takes a while, wants a quiet machine
 	$(BIN)/python -m benchmarks
+
+gpu: $(STAMP)    ## what a GPU computes against what a CPU does, then its speed and memory; on a machine with one
+	$(BIN)/python -m pytest -n 0 -rs tests/gpu
+	$(BIN)/python -m benchmarks.gpu
 
 torture: $(STAMP)  ## all demo tasks, killed at 20 random moments, without and with data workers: the same weights to the bit
 	$(BIN)/python -m tests.laws.torture
