@@ -40,7 +40,7 @@ gpu: $(STAMP)    ## what a GPU computes against what a CPU does, then its speed 
 
 torture: $(STAMP)  ## all demo tasks, killed at 20 random moments, without and with data workers: the same weights to the bit
 	$(BIN)/python -m tests.laws.torture
-	OFASYS_TORTURE=1 $(BIN)/python -m pytest -n 0 tests/parallel/test_machines.py
+	OFASYS_TORTURE=1 $(BIN)/python -m pytest -n 0 tests/parallel/test_machines.py tests/parallel/test_hosts.py
 
 clean:
 	rm -rf .venv runs
