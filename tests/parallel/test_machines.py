@@ -57,6 +57,8 @@ def killed_and_started_again(two: hosts.Hosts, tmp_path: Path) -> None:
     begun = []
     for name, address in zip(two.names, two.addresses, strict=True):
         own = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "2", "--local-addr", address]
+        if two.apart:  # their names do not say whose address it is
+            own += ["--rdzv-conf", f"is_host={int(address == two.addresses[0])}"]
         command = [sys.executable, "-m", "torch.distributed.run", *where, *own, "-m", "tests.parallel.elastic"]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         if two.apart:
