@@ -24,22 +24,23 @@ def norm(by: nn.LayerNorm | None, x: Tensor) -> Tensor:
     return x if by is None else torch.layer_norm(x, by.normalized_shape, by.weight, by.bias, by.eps)
 
 
+def folded(weight: Tensor, scale: Tensor | None) -> Tensor:
+    """(D, D) whose columns have the factors (H,) of their heads; None: all are 1."""
+    return weight if scale is None else (weight.view(len(weight), len(scale), -1) * scale[:, None]).view_as(weight)
+
+
 class Output(nn.Module):
     """What the heads give, (N, D), mixed: a learned factor per head, a projection, a LayerNorm."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads = config.heads
         self.project = nn.Linear(config.width, config.width)
         self.scale = nn.Parameter(torch.ones(config.heads)) if config.head_scale else None
         self.norm = nn.LayerNorm(config.width) if config.attention_norm else None
 
     def weight(self) -> Tensor:
         """The projection (D, D) with the factors of the heads folded into its columns: D*D products, not N*D."""
-        weight = self.project.weight
-        if self.scale is None:
-            return weight
-        return (weight.view(weight.shape[0], self.heads, -1) * self.scale[:, None]).view_as(weight)
+        return folded(self.project.weight, self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D) -> (N, D)."""
