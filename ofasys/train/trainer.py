@@ -87,7 +87,7 @@ class Trainer:
     """Blocks of the model are computed a second time for their gradients instead of being kept: less memory, the same
     numbers."""
     compile: bool = False
-    """What blocks do position by position is compiled by torch.compile: docs/speed-and-memory.md."""
+    """All that blocks do but the products of attention is compiled by torch.compile: docs/speed-and-memory.md."""
     seed: int = 0
     """Of data order and dropout."""
     workers: int = 0
