@@ -48,7 +48,7 @@ def attend_packed(q: Tensor, k: Tensor, v: Tensor, queries: Runs, keys: Runs, ca
 
     causal: queries see no later key; both are the same positions then.
     """
-    from torch.nn.attention.varlen import varlen_attn  # of torch 2.11 and later
+    from torch.nn.attention.varlen import varlen_attn  # an older torch has none
 
     ends = (queries.starts, keys.starts, queries.longest, keys.longest)
     return cast(Tensor, varlen_attn(q, k, v, *ends, window_size=(-1, 0) if causal else (-1, -1)))
