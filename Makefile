@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test fast check format bench torture install clean
+.PHONY: demo test fast check format bench gpu torture install clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -34,9 +34,13 @@ format: $(STAMP)
 bench: $(STAMP)  ## side by side with the peers; takes a while, wants a quiet machine
 	$(BIN)/python -m benchmarks
 
+gpu: $(STAMP)    ## what a GPU computes against what a CPU does, then its speed and memory; on a machine with one
+	$(BIN)/python -m pytest -n 0 -rs tests/gpu
+	$(BIN)/python -m benchmarks.gpu
+
 torture: $(STAMP)  ## all demo tasks, killed at 20 random moments, in 1 and 2 processes, without and with data workers: the same weights to the bit
 	$(BIN)/python -m tests.laws.torture
-	OFASYS_TORTURE=1 $(BIN)/python -m pytest -n 0 tests/parallel/test_machines.py
+	OFASYS_TORTURE=1 $(BIN)/python -m pytest -n 0 tests/parallel/test_machines.py tests/parallel/test_hosts.py
 
 clean:
 	rm -rf .venv runs

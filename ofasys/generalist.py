@@ -30,6 +30,7 @@ from ofasys.packages import package_of
 from ofasys.parallel.placed import dissolved_by
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
+from ofasys.program.batch import to_device
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
 from ofasys.seeds import key_of
 from ofasys.types import (
@@ -209,7 +210,7 @@ class GeneralistModel(nn.Module):
         if group.contiguous:
             rows = self.head[group.lo : group.hi]
         else:
-            rows = self.head.index_select(0, torch.from_numpy(group.candidates).to(self.device))
+            rows = self.head.index_select(0, to_device(torch.from_numpy(group.candidates), self.device))
         return Prediction(targets, states.target.states.index_select(0, targets.at), rows)
 
     def values_at(self, program: Program, states: States, targets: SlotTargets) -> SlotPrediction:

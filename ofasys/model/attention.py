@@ -1,7 +1,7 @@
 """Self- and cross-attention over flat streams.
 
-Projections run on the N valid positions; the product alone sees a (B, H, T, K) rectangle. `D` width, `H` heads,
-`K` head width, `S` source and `T` target length.
+Projections run on the N valid positions; the product alone sees a (B, H, T, K) rectangle, and on a GPU in half
+precision not even that. `D` width, `H` heads, `K` head width, `S` source and `T` target length.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ofasys.model.packed import Runs, attend_packed, packs
 from ofasys.model.positions.positions import Positions, Turns, guarded, rotate
 from ofasys.model.rectangle import to_flat, to_rectangle
 from ofasys.model.sizes import ModelConfig
@@ -23,22 +24,23 @@ def norm(by: nn.LayerNorm | None, x: Tensor) -> Tensor:
     return x if by is None else torch.layer_norm(x, by.normalized_shape, by.weight, by.bias, by.eps)
 
 
+def folded(weight: Tensor, scale: Tensor | None) -> Tensor:
+    """(D, D) whose columns have the factors (H,) of their heads; None: all are 1."""
+    return weight if scale is None else (weight.view(len(weight), len(scale), -1) * scale[:, None]).view_as(weight)
+
+
 class Output(nn.Module):
     """What the heads give, (N, D), mixed: a learned factor per head, a projection, a LayerNorm."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads = config.heads
         self.project = nn.Linear(config.width, config.width)
         self.scale = nn.Parameter(torch.ones(config.heads)) if config.head_scale else None
         self.norm = nn.LayerNorm(config.width) if config.attention_norm else None
 
     def weight(self) -> Tensor:
         """The projection (D, D) with the factors of the heads folded into its columns: D*D products, not N*D."""
-        weight = self.project.weight
-        if self.scale is None:
-            return weight
-        return (weight.view(weight.shape[0], self.heads, -1) * self.scale[:, None]).view_as(weight)
+        return folded(self.project.weight, self.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D) -> (N, D)."""
@@ -83,28 +85,46 @@ def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a side's self-attention sees, prepared once for all its layers.
+    """What a side's attention sees, prepared once for all its layers.
 
     mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. places (B, T, 3): the positions in
-    a rectangle, where the scheme asks for them in each layer. turns: as of `Positions.turns`.
+    a rectangle, where the scheme asks for them in each layer. turns: as of `Positions.turns`. runs: the samples of the
+    flat stream, where its product is made without a rectangle; turns are (1, 1, N, K / 2) then. crossed: those of both
+    sides, where the product across is made so.
     """
 
     layout: Layout
     scheme: Positions
     mask: Tensor | None
     causal: bool
-    places: Tensor | None
+    places: Tensor | None = None
     turns: Turns | None = None
+    runs: Runs | None = None
+    crossed: tuple[Runs, Runs] | None = None
 
     @classmethod
-    def of(cls, layout: Layout, scheme: Positions, mask: Tensor | None, causal: bool) -> Sight:
-        """Of one side of a batch."""
+    def of(
+        cls,
+        layout: Layout,
+        scheme: Positions,
+        mask: Tensor | None,
+        causal: bool,
+        head: int,
+        source: Layout | None = None,
+    ) -> Sight:
+        """Of one side of a batch. head: numbers of a head. source: of the side whose states it sees, row by row."""
+        able = packs(layout.positions.device, head)
+        across = able and source is not None and not (layout.full and source.full)
+        crossed = (Runs.of(layout), Runs.of(source)) if across and source is not None else None
+        if able and not layout.full and layout.blocks is None and not scheme.biased:
+            turns = scheme.turns(layout.positions[None]) if scheme.rotates else None
+            return cls(layout, scheme, None, causal, turns=turns, runs=Runs.of(layout), crossed=crossed)
         places = None
         if scheme.biased or scheme.rotates:
             rows = layout.positions.new_zeros(layout.batch * layout.length, 3)
             places = rows.index_copy_(0, layout.padded_index, layout.positions).view(layout.batch, layout.length, 3)
         turns = scheme.turns(places) if scheme.rotates and places is not None else None
-        return cls(layout, scheme, mask, causal and mask is None, places, turns)
+        return cls(layout, scheme, mask, causal and mask is None, places, turns, crossed=crossed)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q, k, v (B, H, T, K) of one layer -> (B, H, T, K)."""
@@ -116,6 +136,12 @@ class Sight:
             return attend(q, k, v, self.mask, self.causal)
         bias = self.scheme.bias(layer, self.places, self.places)
         return attend(q, k, v, biased(bias, self.mask, self.causal))
+
+    def attend_flat(self, runs: Runs, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q, k, v (N, H, K) -> (N, H, K)."""
+        if self.turns is not None:
+            q, k = (rotate(x.transpose(0, 1)[None], self.turns)[0].transpose(0, 1) for x in (q, k))
+        return attend_packed(q, k, v, runs, runs, self.causal)
 
 
 class SelfAttention(nn.Module):
@@ -129,12 +155,19 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, sight: Sight, layer: int) -> Tensor:
         """x (N, D) -> (N, D)."""
-        layout, D = sight.layout, x.shape[1]
+        return self.out(self.product(self.qkv(x), sight, layer))
+
+    def product(self, qkv: Tensor, sight: Sight, layer: int) -> Tensor:
+        """Queries, keys and values (N, 3 D) -> what the heads give (N, D)."""
+        layout, D = sight.layout, qkv.shape[1] // 3
+        if sight.runs is not None:
+            parts = qkv.view(len(qkv), 3, self.heads, -1).unbind(1)  # each (N, H, K)
+            return sight.attend_flat(sight.runs, *parts).reshape(-1, D)
         B, T = layout.batch, layout.length
-        qkv = to_rectangle(self.qkv(x), layout).view(B, T, 3, self.heads, -1)
-        q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # each (B, H, T, K)
+        rectangle = to_rectangle(qkv, layout).view(B, T, 3, self.heads, -1)
+        q, k, v = (part.transpose(1, 2) for part in rectangle.unbind(2))  # each (B, H, T, K)
         y = sight.attend(layer, q, k, v)
-        return self.out(to_flat(y.transpose(1, 2).reshape(B * T, D), layout))
+        return to_flat(y.transpose(1, 2).reshape(B * T, D), layout)
 
 
 class CrossAttention(nn.Module):
@@ -154,12 +187,21 @@ class CrossAttention(nn.Module):
         return k, v
 
     def forward(
-        self, x: Tensor, layout: Layout, memory: Tensor, source: Layout, mask: Tensor | None, group: int
+        self, x: Tensor, sight: Sight, memory: Tensor, source: Layout, mask: Tensor | None, group: int
     ) -> Tensor:
         """x (N, D), memory (N', D) -> (N, D). Row r of x attends to source r // group, whose keys are not repeated."""
-        D = x.shape[1]
+        return self.out(self.product(self.query(x), sight, memory, source, mask, group))
+
+    def product(
+        self, q: Tensor, sight: Sight, memory: Tensor, source: Layout, mask: Tensor | None, group: int
+    ) -> Tensor:
+        """Queries (N, D), memory (N', D) -> what the heads give (N, D)."""
+        layout, D = sight.layout, q.shape[1]
+        if sight.crossed is not None and group == 1:
+            k, v = self.kv(memory).view(len(memory), 2, self.heads, -1).unbind(1)  # each (N', H, K)
+            return attend_packed(q.view(len(q), self.heads, -1), k, v, *sight.crossed, causal=False).reshape(-1, D)
         k, v = self.keys(memory, source)
-        q = to_rectangle(self.query(x), layout)  # the queries of a group stand end to end: (B, group * T, H, K)
+        q = to_rectangle(q, layout)  # the queries of a group stand end to end: (B, group * T, H, K)
         q = q.view(source.batch, group * layout.length, self.heads, -1).transpose(1, 2)
         y = attend(q, k, v, mask)
-        return self.out(to_flat(y.transpose(1, 2).reshape(-1, D), layout))
+        return to_flat(y.transpose(1, 2).reshape(-1, D), layout)

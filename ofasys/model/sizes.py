@@ -92,6 +92,11 @@ class ModelConfig:
         if self.activation not in ("gelu", "relu", "silu"):
             raise ConfigError(f"model.activation is {self.activation!r}; expected 'gelu', 'relu' or 'silu'")
 
+    @property
+    def head(self) -> int:
+        """K."""
+        return self.width // self.heads
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
         return asdict(self)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ofasys.model.attention import CrossAttention, Output, Sight
-from ofasys.model.block import Block, Feed, feed
+from ofasys.model.block import Block, Pieces, feed, mix, project
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
 from ofasys.model.positions import SCHEMES
@@ -32,7 +32,7 @@ from ofasys.model.session import CachedSession, Prefix
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.step import advance
 from ofasys.model.tree import Ints, Tree, grow
-from ofasys.types import Hidden, States, Stream
+from ofasys.types import Hidden, Layout, States, Stream
 
 if TYPE_CHECKING:
     from typing import Annotated as Bool
@@ -123,7 +123,7 @@ class UniversalModel(nn.Module):
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), causal=False)
+        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.config.head)
         for i, block in enumerate(self.encoder.blocks):
             x = self._through(block, x, sight, i)
         return Hidden(self.encoder.end(x), layout)
@@ -145,7 +145,7 @@ class UniversalModel(nn.Module):
                 )
             mask = key_mask(source)
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), causal=True)
+        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), True, self.config.head, source)
         for i, block in enumerate(self.decoder.blocks):
             x = self._through(block, x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
@@ -157,24 +157,35 @@ class UniversalModel(nn.Module):
         return cast(Tensor, block(x, *rest))
 
     def compile_blocks(self, backend: str | Callable[..., Any] | None) -> None:
-        """Compile what blocks do position by position in training: their feed-forward branches. None: no more.
+        """Compile what blocks do in training but for their products of attention. None: no more.
 
-        The number of positions is left open, so one graph is for all blocks and all batches. backend: as of
+        The number of positions is left open, so the same few graphs are for all blocks and all batches. backend: as of
         `torch.compile`. Errors: whatever it raises, here and not in a step; nothing is compiled then.
         """
-        blocks = [cast(Block, block) for side in (self.encoder, self.decoder) for block in side.blocks]
+        sides = (self.encoder, self.decoder)
+        blocks = [cast(Block, block) for side in sides for block in side.blocks]
         for block in blocks:
             block.compiled = None
-        if backend is None or not blocks:
+        if backend is None:
             return
-        compiled = cast(Feed, torch.compile(feed, dynamic=True, backend=backend))
-        first, x = blocks[0], next(self.parameters()).new_zeros(3, self.width).requires_grad_()
-        keep = torch.ones_like(x).detach() if first.dropout > 0.0 else None
-        outer = (first.ffn_norm.weight, first.ffn_norm.bias, first.ffn_norm.eps)
-        y = compiled(x, keep, outer, first.ffn.weights(), first.ffn.activation, first.pre)
-        torch.autograd.grad(y.sum(), x)
+        pieces = Pieces(*(torch.compile(piece, dynamic=True, backend=backend) for piece in (project, mix, feed)))
+        for side in sides:
+            if side.blocks:
+                self._try(pieces, side)
         for block in blocks:
-            block.compiled = compiled
+            block.compiled = pieces
+
+    def _try(self, pieces: Pieces, side: Side) -> None:
+        """A pass of three positions through the first block of a side, forward and backward: it compiles its pieces."""
+        x = next(self.parameters()).new_zeros(3, self.width).requires_grad_()
+        places = torch.arange(3, device=x.device)
+        layout = Layout(1, 3, places, places[:, None].expand(3, 3), places[:1] + 3, full=True)
+        decoder = side is self.decoder
+        memory, source = (x.detach(), layout) if decoder else (None, None)
+        sight = Sight.of(layout, side.positions, None, decoder, self.config.head, source)
+        with torch.random.fork_rng([x.device] if x.is_cuda else []):
+            y = cast(Block, side.blocks[0]).pieced(pieces, x, sight, 0, memory, source, None, 1)
+        torch.autograd.grad(y.sum(), x)
 
     def forward(self, source: Stream | None, target: Stream | None) -> States:
         """Both sides at once, either of which may be missing."""

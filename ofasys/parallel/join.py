@@ -15,7 +15,8 @@ from torch import distributed as dist
 from ofasys.errors import ConfigError
 from ofasys.parallel.last_words import LastWords
 from ofasys.parallel.meeting import fresh_name, meeting_place
-from ofasys.parallel.place import ADDRESS, PORT, Place
+from ofasys.parallel.network import on_card_to
+from ofasys.parallel.place import ADDRESS, PORT, Place, number_of
 from ofasys.parallel.ranks import ALONE, Ranks
 
 TIMEOUT = "OFASYS_RANK_TIMEOUT"
@@ -75,9 +76,10 @@ def _meet(place: Place) -> Ranks:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(place.local % torch.cuda.device_count())
-        dist.init_process_group(
-            backend, store=dist.PrefixStore("group", store), rank=place.rank, world_size=place.size, timeout=wait
-        )
+        with on_card_to(os.environ[ADDRESS], number_of(os.environ, PORT)):
+            dist.init_process_group(
+                backend, store=dist.PrefixStore("group", store), rank=place.rank, world_size=place.size, timeout=wait
+            )
     except RuntimeError as error:
         raise ConfigError(
             f"process {place.rank} of {place.size} did not meet the others at {os.environ[ADDRESS]} port "

@@ -113,8 +113,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, saved: Mapping[str, torch.Tensor]) -> None:
-    """Put the state back; parameters that had none then start fresh, as do rows that have been added since."""
+    """Put the state back; parameters that had none then start fresh, as do rows that have been added since.
+
+    As in torch, an optimizer counts its steps where its parameters are if it is fused or capturable, else on the host.
+    """
     parameters = dict(model.named_parameters())
+    counting = [group for group in optimizer.param_groups if group.get("fused") or group.get("capturable")]
+    beside = {p for group in counting for p in group["params"]}
     for key, value in saved.items():
         kind, _, name = key.partition("/")
         if name not in parameters:
@@ -123,7 +128,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, saved:
         if kind.endswith(NUMBER):
             optimizer.state[parameter][kind.removesuffix(NUMBER)] = value.item()
         elif not value.ndim:
-            optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+            there = kind != "step" or parameter in beside
+            optimizer.state[parameter][kind] = value.to(parameter.device) if there else value
         else:
             optimizer.state[parameter][kind] = placed_as(_grown(value, parameter), parameter)
 

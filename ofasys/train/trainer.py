@@ -88,7 +88,7 @@ class Trainer:
     """Blocks of the model are computed a second time for their gradients instead of being kept: less memory, the same
     numbers."""
     compile: bool = False
-    """What blocks do position by position is compiled by torch.compile: docs/speed-and-memory.md."""
+    """All that blocks do but the products of attention is compiled by torch.compile: docs/speed-and-memory.md."""
     shard: bool = False
     """Of several processes: weights, gradients and moments lie in pieces on them, each with its part, for models that
     one device does not hold: docs/several-machines.md."""

@@ -47,7 +47,7 @@ def train(out: Path) -> None:
     finally:
         room.Steps.backward = backward
     if rank == "0":
-        np.savez(out.with_suffix(".npz"), **{name: value.numpy() for name, value in tiny.weights(model).items()})
+        np.savez(out.with_suffix(".npz"), **{name: value.cpu().numpy() for name, value in tiny.weights(model).items()})
 
 
 if __name__ == "__main__":

@@ -44,14 +44,14 @@ def on_ranks(size: int, do: Callable[..., Any], *args: Any, **settings: Any) -> 
     for rank in range(size):
         mine, theirs = context.Pipe(duplex=False)
         own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OFASYS_RANK_TIMEOUT": str(SECONDS / 2)}
-        process = context.Process(target=_begin, args=(theirs, own, partial(do, rank, *args, **settings)))
+        process = context.Process(target=begin, args=(theirs, own, partial(do, rank, *args, **settings)))
         process.start()
         theirs.close()
         begun.append((process, mine))
-    return [_end(process, pipe) for process, pipe in begun]
+    return [end(process, pipe) for process, pipe in begun]
 
 
-def _begin(pipe: Any, environment: dict[str, str], do: Callable[[], Any]) -> None:
+def begin(pipe: Any, environment: dict[str, str], do: Callable[[], Any]) -> None:
     os.environ.update(environment)
     faulthandler.dump_traceback_later(SECONDS - 5, file=sys.__stderr__)  # one that hangs says where
     try:
@@ -63,7 +63,7 @@ def _begin(pipe: Any, environment: dict[str, str], do: Callable[[], Any]) -> Non
         raise SystemExit(1) from None
 
 
-def _end(process: Any, pipe: Any) -> Ended:
+def end(process: Any, pipe: Any) -> Ended:
     try:
         found = pipe.recv() if pipe.poll(SECONDS) else Ended(error="it hung")
     except EOFError:

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.parallel import elastic, exits
+from tests.parallel import elastic, exits, hosts
 from tests.parallel.processes import free_port
 from tests.parallel.test_laws import same_weights
 
@@ -42,14 +43,28 @@ def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
     "OFASYS_TORTURE" not in os.environ,
     reason="make torture runs it: two agents of torchrun take a minute on a busy machine",
 )
-def test_two_machines_of_which_a_process_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("networks", ["of their own", "loopback"])
+def test_two_machines_of_which_a_process_is_killed(networks: str, tmp_path: Path) -> None:
     """torchrun starts both again, and the run ends as one that nobody killed: the same rows, the same weights."""
-    where = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.2:{free_port()}", "--rdzv-id", "run"]
+    if networks == "of their own" and (why := hosts.why_not()) is not None:
+        pytest.skip(why)
+    with hosts.namespaces() if networks == "of their own" else nullcontext(hosts.LOOPBACK) as two:
+        killed_and_started_again(two, tmp_path)
+
+
+def killed_and_started_again(two: hosts.Hosts, tmp_path: Path) -> None:
+    where = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{two.addresses[0]}:{free_port()}", "--rdzv-id", "run"]
     begun = []
-    for machine in (2, 3):
-        own = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "2", "--local-addr", f"127.0.0.{machine}"]
+    for name, address in zip(two.names, two.addresses, strict=True):
+        own = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "2", "--local-addr", address]
+        if two.apart:  # their names do not say whose address it is
+            own += ["--rdzv-conf", f"is_host={int(address == two.addresses[0])}"]
         command = [sys.executable, "-m", "torch.distributed.run", *where, *own, "-m", "tests.parallel.elastic"]
-        environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        if two.apart:
+            command = ["ip", "netns", "exec", name, *command]
+        else:
+            environment["GLOO_SOCKET_IFNAME"] = "lo"
         begun.append(
             subprocess.Popen([*command, str(tmp_path / "two")], env=environment, stderr=subprocess.PIPE, text=True)
         )

@@ -1,4 +1,4 @@
-"""Blocks that are compiled: one graph for a mixed stream, the same numbers, and a word where it cannot be."""
+"""Blocks that are compiled: a few graphs for a mixed stream, the same numbers, and a word where it cannot be."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import torch
 from torch._dynamo.utils import counters
 
 from ofasys import Callback, ConfigError, Trainer
+from ofasys.model.block import Block
 from ofasys.train import engine_modes
 from tests.train import tiny
+
+GRAPHS = 4  # projections to queries, keys and values, and to queries; what attention ends with; the feed-forward
 
 
 def fit(max_steps=5, tasks=None, callbacks=(), **settings):
@@ -30,8 +33,8 @@ def anew(monkeypatch):
     torch._dynamo.reset()
 
 
-def test_a_mixed_stream_has_one_graph():
-    """No recompilation after the first hundred steps, nor in them: lengths, tasks and blocks share what is compiled."""
+def test_a_mixed_stream_has_a_few_graphs():
+    """None is compiled in a step, the first or one after a hundred: lengths, tasks and blocks share what there is."""
 
     class Counts(Callback):
         def __init__(self):
@@ -40,10 +43,14 @@ def test_a_mixed_stream_has_one_graph():
         def after_step(self, run):
             self.graphs.append(counters["stats"]["unique_graphs"])
 
+        def before_fit(self, run):
+            self.after_step(run)
+
     counts = Counts()
-    tasks = [tiny.label_task(), tiny.fill_task(), tiny.box_task(micro_batch_size=3)]
+    one = tiny.label_task("one", micro_batch_size=1)
+    tasks = [tiny.label_task(), tiny.fill_task(), tiny.box_task(micro_batch_size=3), one]
     fit(120, tasks, [counts])
-    assert counts.graphs[0] == counts.graphs[-1] == 1
+    assert counts.graphs[0] == counts.graphs[-1] == GRAPHS
     assert not counters["graph_break"]
     assert not counters["recompile_limit"]
 
@@ -61,10 +68,25 @@ def test_a_mixed_stream_has_one_graph():
 def test_it_learns_what_it_learns_without(settings):
     """The same dropout is drawn; the numbers differ by rounding alone."""
     compiled, plain = fit(optimizer="adafactor", **settings), fit(optimizer="adafactor", compile=False, **settings)
-    assert counters["stats"]["unique_graphs"] == (2 if "groups" in settings else 1)  # one more of what is frozen
+    assert counters["stats"]["unique_graphs"] == (2 * GRAPHS if "groups" in settings else GRAPHS)  # of what is frozen
+    assert not counters["recompile_limit"]
     near = 2e-2 if settings.get("precision") else 1e-4
     for name, weight in tiny.weights(plain).items():
         torch.testing.assert_close(tiny.weights(compiled)[name], weight, rtol=near, atol=near)
+
+
+def test_a_run_that_is_gone_on_with_ends_with_the_same_bits(tmp_path):
+    once = fit(4, out=tmp_path / "once", save_every=2)
+    fit(2, out=tmp_path / "twice", save_every=2)
+    assert tiny.same_weights(tiny.weights(once), tiny.weights(fit(4, out=tmp_path / "twice", save_every=2)))
+
+
+def test_evaluations_and_answers_are_computed_without(monkeypatch):
+    """Blocks are in pieces where gradients are wanted, and nowhere else: the run has an evaluation with answers."""
+    called, pieced = [], Block.pieced
+    monkeypatch.setattr(Block, "pieced", lambda self, *args: called.append(self) or pieced(self, *args))
+    fit(2, [tiny.label_task()])
+    assert len(called) == 2 + 2 * 4  # one of each side as they are compiled, and two steps of four blocks
 
 
 def test_where_it_cannot_be_that_is_told_and_nothing_else_changes(monkeypatch, caplog):
@@ -87,6 +109,6 @@ def test_an_engine_that_cannot_be_compiled_is_refused(monkeypatch):
 def test_compiled_to_machine_code_it_learns_the_same(monkeypatch):
     monkeypatch.setattr(engine_modes, "BACKEND", "inductor")
     compiled, plain = fit(optimizer="adafactor"), fit(optimizer="adafactor", compile=False)
-    assert counters["stats"]["unique_graphs"] == 1
+    assert counters["stats"]["unique_graphs"] == GRAPHS
     for name, weight in tiny.weights(plain).items():
         torch.testing.assert_close(tiny.weights(compiled)[name], weight, rtol=1e-4, atol=1e-4)
