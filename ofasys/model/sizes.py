@@ -92,6 +92,11 @@ class ModelConfig:
         if self.activation not in ("gelu", "relu", "silu"):
             raise ConfigError(f"model.activation is {self.activation!r}; expected 'gelu', 'relu' or 'silu'")
 
+    @property
+    def score_scale(self) -> float | None:
+        """What scores of attention are multiplied by. None: K ** -0.5."""
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
         return asdict(self)

@@ -20,19 +20,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ofasys.model.attention import CrossAttention, Output, Sight
+from ofasys.model.attention import CrossAttention, Output, Sight, biased
 from ofasys.model.block import Block, Feed, feed
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
 from ofasys.model.positions import SCHEMES
 from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
-from ofasys.model.rectangle import block_mask, key_mask
+from ofasys.model.rectangle import block_mask, in_rectangle, key_mask
 from ofasys.model.session import CachedSession, Prefix
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.step import advance
 from ofasys.model.tree import Ints, Tree, grow
-from ofasys.types import Hidden, States, Stream
+from ofasys.types import Hidden, Layout, States, Stream
 
 if TYPE_CHECKING:
     from typing import Annotated as Bool
@@ -46,11 +46,20 @@ class Side(nn.Module):
     def __init__(self, config: ModelConfig, decoder: bool) -> None:
         super().__init__()
         self.dropout = config.dropout
-        self.positions: Positions = positions_of(SCHEMES[config.positions], config, decoder)
+        self.positions = self.placed(config, decoder)
         self.embed_norm = nn.LayerNorm(config.width) if config.embed_norm else None
         layers = config.decoder_layers if decoder else config.encoder_layers
-        self.blocks = nn.ModuleList([Block(config, decoder) for _ in range(layers)])
+        self.blocks = nn.ModuleList([self.block(config, decoder) for _ in range(layers)])
         self.final_norm = nn.LayerNorm(config.width) if config.final_norm else None
+
+    def placed(self, config: ModelConfig, decoder: bool) -> Positions:
+        """How it knows where a position stands."""
+        found: Positions = positions_of(SCHEMES[config.positions], config, decoder)
+        return found
+
+    def block(self, config: ModelConfig, decoder: bool) -> Block:
+        """One layer."""
+        return Block(config, decoder)
 
     def begin(
         self, embedding: Float[Tensor, "... D"], positions: Int[Tensor, "... 3"], top: Sequence[int] | None = None
@@ -82,9 +91,17 @@ class UniversalModel(nn.Module):
         super().__init__()
         self.config = config
         self.width, self.max_positions = config.width, config.max_positions
-        self.encoder = Side(config, decoder=False)
-        self.decoder = Side(config, decoder=True)
+        self.encoder = self.side(config, decoder=False)
+        self.decoder = self.side(config, decoder=True)
         self.initialise()
+
+    def side(self, config: ModelConfig, decoder: bool) -> Side:
+        """The encoder, or the decoder."""
+        return Side(config, decoder)
+
+    def across(self, memory: Hidden) -> Tensor | None:
+        """What its source is to the positions of a decoder (B, H, S, K), as of `Positions.across`; None: nothing."""
+        return None
 
     @torch.no_grad()
     def initialise(self) -> None:
@@ -138,12 +155,20 @@ class UniversalModel(nn.Module):
                     f"{layout.batch} target rows do not belong to {source.batch} sources in groups of {group}; "
                     f"expected {source.batch * group} rows"
                 )
-            mask = key_mask(source)
+            mask = self._over(layout, memory, group)
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
         sight = Sight.of(layout, self.decoder.positions, block_mask(layout), causal=True)
         for i, block in enumerate(self.decoder.blocks):
             x = self._through(block, x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
+
+    def _over(self, layout: Layout, memory: Hidden, group: int) -> Tensor | None:
+        """What a target sees of its source, as of `attend`; (B, 1, 1, S), or where positions matter (B, H, T, S)."""
+        mask, keys = key_mask(memory.layout), self.across(memory)
+        if keys is None:
+            return mask
+        places = in_rectangle(layout).view(-1, group * layout.length, 3)
+        return biased(self.decoder.positions.across(places, keys), mask, False)
 
     def _through(self, block: nn.Module, x: Tensor, *rest: Any) -> Tensor:
         """x (N, D) -> what a block makes of it (N, D). Random draws are the same when it is computed again."""
@@ -219,6 +244,7 @@ class UniversalModel(nn.Module):
             None if memory is None else key_mask(memory.layout),
             group,
             places if self.decoder.positions.biased else None,
+            None if memory is None else self.across(memory),
         )
 
     @torch.no_grad()

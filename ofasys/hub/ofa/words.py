@@ -1,0 +1,130 @@
+"""The original's dictionary as a vocabulary that ours begins with, and its byte-level BPE as a tokenizer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from ofasys.errors import CheckpointError, ConfigError
+from ofasys.modality.box.options import BINS
+from ofasys.modality.vocabulary import ForeignVocabulary
+
+MARKS = ("<s>", "<pad>", "</s>", "<unk>")
+MASK = "<mask>"
+TEXT = re.compile(r"^<text>_(.+)$")
+PAIRS = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
+"""Names of the two files of GPT-2's BPE: as OFASys has them, and as Hugging Face has them."""
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """The symbols of a checkpoint, in the order of their ids."""
+
+    symbols: tuple[str, ...]
+
+    @classmethod
+    def of(cls, indices: Mapping[str, int]) -> Dictionary:
+        """Of `global_dict_indices`. Errors: CheckpointError where ids are not 0, 1, 2 ..., each once."""
+        order = sorted(indices, key=lambda symbol: indices[symbol])
+        if [indices[symbol] for symbol in order] != list(range(len(order))):
+            raise CheckpointError("the dictionary's ids are not 0, 1, 2 ..., each once; it is not of this checkpoint")
+        return cls(tuple(order))
+
+    def __post_init__(self) -> None:
+        if self.symbols[:4] != MARKS:
+            raise CheckpointError(
+                f"the dictionary begins with {', '.join(self.symbols[:4])}, and OFASys's with {', '.join(MARKS)}; give "
+                "the dictionary of the checkpoint"
+            )
+        if not self.pieces:
+            raise CheckpointError("the dictionary has no <text>_... symbols; give the dictionary of the checkpoint")
+
+    @property
+    def pieces(self) -> dict[str, int]:
+        """Number of a piece of GPT-2's BPE, or a made-up word -> its id."""
+        return {match[1]: number for number, symbol in enumerate(self.symbols) if (match := TEXT.match(symbol))}
+
+    def vocabulary(self, beyond: int = 0) -> ForeignVocabulary:
+        """Our view of it: pieces, marks, and the ranges that are known here by name.
+
+        Errors: CheckpointError where pieces do not stand together.
+        """
+        ids = sorted(self.pieces.values())
+        lo, hi = ids[0], ids[-1] + 1
+        if hi - lo != len(ids):
+            raise CheckpointError(f"the dictionary's text symbols do not stand together: ids {lo} to {hi - 1}")
+        mask = self.symbols.index(MASK) if MASK in self.symbols else None
+        named = ((name, start, size) for name, start, size in self.ranges() if start >= hi)
+        return ForeignVocabulary(len(self.symbols), (lo, hi), 2, 0, mask, tuple(named), wraps=True, beyond=beyond)
+
+    def ranges(self) -> list[tuple[str, int, int]]:
+        """Runs of numbered symbols: (name here, first id, ids); of bins `bins`, where there are as many as BOX has."""
+        found: list[tuple[str, int, int]] = []
+        for name in ("code", "bin"):
+            own = [
+                number
+                for number, symbol in enumerate(self.symbols)
+                if symbol == f"<{name}>_{number - _first(self.symbols, name)}"
+            ]
+            if own and own[-1] - own[0] + 1 == len(own):
+                known = "bins" if name == "bin" and len(own) == BINS else f"ofa.{name}s"
+                found.append((known, own[0], len(own)))
+        return sorted(found, key=lambda one: one[1])
+
+
+def _first(symbols: Sequence[str], name: str) -> int:
+    first = f"<{name}>_0"
+    return symbols.index(first) if first in symbols else len(symbols)
+
+
+def bpe_beside(folder: Path) -> tuple[Path, Path] | None:
+    """The two files of GPT-2's BPE in a folder; None where they are not there."""
+    for pair in PAIRS:
+        encoder, merges = (folder / name for name in pair)
+        if encoder.is_file() and merges.is_file():
+            return encoder, merges
+    return None
+
+
+def tokenizer_of(dictionary: Dictionary, encoder: Path, merges: Path) -> tuple[Tokenizer, int]:
+    """GPT-2's BPE with the dictionary's ids for numbers, each text read as ' ' and the text without blanks at its ends;
+    and how many of its pieces have no id.
+
+    encoder: piece -> number of GPT-2, or, of Hugging Face's OFA, id. Errors: ConfigError for files that are none,
+    CheckpointError for those of another vocabulary.
+    """
+    try:
+        numbers: dict[str, int] = json.loads(encoder.read_text(encoding="utf8"))
+        lines = merges.read_text(encoding="utf8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{encoder} and {merges} are not the files of GPT-2's BPE: {error}") from None
+    pairs = [
+        (first, second)
+        for line in lines
+        if not line.startswith("#version")
+        for first, _, second in [line.partition(" ")]
+        if second
+    ]
+    ids = dictionary.pieces
+    known = {piece: ids[str(number)] for piece, number in numbers.items() if str(number) in ids}
+    real = sum(name.isdecimal() for name in ids)
+    if len(known) < real:
+        raise CheckpointError(
+            f"{encoder} has {len(known)} of the {real} pieces of the checkpoint's dictionary, to which it does not belong; give "
+            " GPT-2's encoder.json and vocab.bpe"
+        )
+    vocabulary = dict(known)
+    for number, piece in enumerate(piece for piece in numbers if piece not in known):
+        vocabulary[piece] = len(dictionary.symbols) + number
+    vocabulary |= {name: number for name, number in ids.items() if not name.isdecimal()}  # made-up words fill the table
+    able = [(a, b) for a, b in pairs if a in vocabulary and b in vocabulary and a + b in vocabulary]
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=able))
+    made.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Replace(Regex("^(?=.)"), " ")])
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    return made, len(vocabulary) - len(known) - (len(ids) - real)
