@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from ofa_cases import OUTSIDE, OWN, PAD, cases_below, close, model_of
 
-from ofasys.engine.ofa.places import source_places, target_places
+from ofasys.engine.ofa.places import MARK, source_places, target_places
+from ofasys.generator.constraint import UNLIMITED, Constraint, EmissionClass, bind
+from ofasys.generator.fairseq import fairseq
+from ofasys.generator.options import SearchOptions
 from ofasys.hub.ofa.names import home, idle
 from ofasys.model.rectangle import in_rectangle
 from ofasys.program.batch import layout
-from ofasys.types import Stream
+from ofasys.program.steps import Opening, StepDecoder
+from ofasys.types import OneOf, Stream
 
 CASES = [*cases_below(OWN), *cases_below(OUTSIDE)]
 
@@ -21,6 +27,11 @@ def test_there_are_cases() -> None:
     assert cases_below(OWN), "the small case that comes with the tests is gone"
     if not cases_below(OUTSIDE):
         pytest.skip(f"no case folders below {OUTSIDE}; OFASYS_FIXTURES names another folder")
+
+
+def drawn(slot):
+    """Whether a slot of the target is the codes of a picture."""
+    return "adaptor=image_vqgan" in (slot["attributes"] or ())
 
 
 def segments(case, model, tensors, source):
@@ -170,3 +181,129 @@ def test_losses_and_gradients(made):
             continue
         grad = weights[place.name].grad.chunk(place.parts)[place.part]
         close(grad.norm(), torch.tensor(want), f"gradient of {key}")
+
+
+# --- what is generated -----------------------------------------------------------------------------------------------
+
+
+def text_of(allowed, end):
+    """The automaton of a text of the tokens `allowed`, closed by `end`."""
+    tokens = np.array(sorted({*allowed, end}), dtype=np.int64)
+    one = np.zeros(2, dtype=np.int64)
+    return Constraint(
+        start=0,
+        accept=1,
+        end=end,
+        lo=one,
+        hi=one,
+        next=one - 1,
+        first=np.array([0, len(tokens), len(tokens)]),
+        token=tokens,
+        to=np.where(tokens == end, 1, 0),
+        slot_of=one - 1,
+        class_of=np.array([0, -1]),
+        single=one - 1,
+        stoppable=np.array([True, False]),
+        loops=one > 0,
+        forks=one > 0,
+        text=np.array([True, False]),
+        limit=one + UNLIMITED,
+        reserve=one,
+        inside=np.array([1, 0]),
+        trie_of=one - 1,
+        classes=(EmissionClass(tokens, 0, 0, True),),
+    )
+
+
+def labels_of(labels):
+    """The automaton of one of these labels."""
+    return bind([OneOf(0)], encode=list, ranges={}, end=END, closed={0: labels})
+
+
+class CodeDecoder(StepDecoder):
+    """Every token stands in a grid of `width` columns, after the mark it begins with."""
+
+    width = 1
+
+    def step(self, tokens, parents, grid=None):
+        place = torch.arange(self.done, self.done + tokens.shape[1]) - 1
+        cells = torch.stack([place // self.width, place % self.width], 1)
+        cells[place < 0] = MARK
+        return super().step(tokens, parents, cells.expand(len(tokens), -1, -1))
+
+
+def decoder_of(found, symbols):
+    """What a case's model goes on from."""
+    opening = Opening(found.model.engine, None, found.states.source, found.source.layout.batch)
+    codes = any(not slot["is_src"] and drawn(slot) for slot in found.case.about["slots"])
+    made = (CodeDecoder if codes else StepDecoder)(opening, found.model.table[:symbols], found.model.head[:symbols])
+    if codes:
+        made.width = math.isqrt(found.target.layout.length - 1)
+    return made
+
+
+def options_of(settings, count):
+    """Settings of the original as options of ours; count: tokens of a prefix, which it counts in a length."""
+    return SearchOptions(
+        beam_size=settings["beam"],
+        n_best=settings["return_n_best"],
+        max_length=settings["max_len"] - count,
+        min_length=settings.get("min_len", 1) if not count else 0,
+        length_penalty=settings.get("lenpen", 1.0) if settings.get("normalize_scores") else 0.0,
+        temperature=settings.get("temperature", 1.0),
+        no_repeat_ngram_size=settings.get("no_repeat_ngram_size", 0),
+    )
+
+
+def same(got, want, before=0):
+    """got: hypotheses of each source; want: those of the original, which begin with `before` tokens of a prefix."""
+    for answers, truths in zip(got, want, strict=True):
+        assert [answer.tokens.tolist() for answer in answers] == [truth["tokens"][before:] for truth in truths]
+        for answer, truth in zip(answers, truths, strict=True):
+            score = truth["score"] - sum(truth["positional_scores"][:before])
+            assert answer.score == pytest.approx(score, abs=1e-3)
+
+
+BEGIN, END, UNKNOWN = 0, 2, 3
+
+
+def test_generations(made):
+    about = made.case.about
+    V = made.tensors["logits"].shape[-1]
+    for run in about.get("generations", ()):
+        settings = run["settings"]
+        allowed = set(range(V))
+        if "constraint_range" in settings:
+            lo, hi = map(int, settings["constraint_range"].strip("()").split(","))
+            allowed = {*range(4), *range(lo, hi)}
+        penalties = {PAD: math.inf, UNKNOWN: settings.get("unkpen", 0.0)}
+        got = fairseq(
+            decoder_of(made, V),
+            text_of(allowed, END),
+            [np.array([BEGIN])] * made.source.layout.batch,
+            options_of(settings, 0),
+            penalties=penalties,
+        )
+        same(got, run["hypotheses"])
+
+
+def test_forced_prefix(made):
+    about, V = made.case.about, made.tensors["logits"].shape[-1]
+    if "prefix_generation" not in about:
+        pytest.skip("the case has no forced prefix")
+    run = about["prefix_generation"]
+    prefixes = [np.array([BEGIN, *tokens]) for tokens in run["prefix_tokens"]]
+    count = len(run["prefix_tokens"][0])
+    text = text_of(range(V), END)
+    got = fairseq(decoder_of(made, V), text, prefixes, options_of(run["settings"], count), penalties={PAD: math.inf})
+    same(got, run["hypotheses"], count)
+
+
+def test_closed_set(made):
+    about, V = made.case.about, made.tensors["logits"].shape[-1]
+    if "closed_set_generation" not in about:
+        pytest.skip("the case has no closed set")
+    run = about["closed_set_generation"]
+    labels = list(run["labels"].values()) if "labels" in run else run["settings"]["labels"]
+    prefixes = [np.array([BEGIN])] * made.source.layout.batch
+    same(fairseq(decoder_of(made, V), labels_of(labels), prefixes, options_of(run["settings"], 0)), run["hypotheses"])

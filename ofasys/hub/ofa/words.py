@@ -115,8 +115,8 @@ def tokenizer_of(dictionary: Dictionary, encoder: Path, merges: Path) -> tuple[T
     real = sum(name.isdecimal() for name in ids)
     if len(known) < real:
         raise CheckpointError(
-            f"{encoder} has {len(known)} of the {real} pieces of the checkpoint's dictionary, to which it does not belong; give "
-            " GPT-2's encoder.json and vocab.bpe"
+            f"{encoder} has {len(known)} of the {real} pieces of the checkpoint's dictionary, to which it does not "
+            "belong; give GPT-2's encoder.json and vocab.bpe"
         )
     vocabulary = dict(known)
     for number, piece in enumerate(piece for piece in numbers if piece not in known):
