@@ -15,6 +15,7 @@ from ofasys.generator.constraint import UNLIMITED, Constraint, EmissionClass, bi
 from ofasys.generator.fairseq import fairseq
 from ofasys.generator.options import SearchOptions
 from ofasys.hub.ofa.names import home, idle
+from ofasys.modality.shared.cut import raster
 from ofasys.model.rectangle import in_rectangle
 from ofasys.program.batch import layout
 from ofasys.program.steps import Opening, StepDecoder
@@ -43,7 +44,18 @@ def segments(case, model, tensors, source):
 
 def segment(model, slot, tensors, source):
     """One slot -> what it is in each sample."""
-    return [token_part(model, slot, ids[ids != PAD]) for ids in slot_value(slot, tensors, source)]
+    value = slot_value(slot, tensors, source)
+    if slot["modality"] == "IMAGE" and source:
+        return [picture_part(model, pixels[None]) for pixels in value]
+    return [token_part(slot, model, ids[ids != PAD]) for ids in value]
+
+
+def picture_part(model, pixels):
+    """Pixels (1, 3, H, W) through the model's own network."""
+    (front,) = [adaptor for key, adaptor in model.adaptors.items() if key.startswith("image_ofa")]
+    cell = 16 if not hasattr(front, "patch") else front.patch
+    h, w = (side // cell for side in pixels.shape[-2:])
+    return front.of_pixels(pixels)[0], torch.from_numpy(raster(h, w))
 
 
 def slot_value(slot, tensors, source):
@@ -52,8 +64,13 @@ def slot_value(slot, tensors, source):
     return tensors[name] if name in tensors else tensors["src_tokens" if source else "prev_output_tokens"]
 
 
-def token_part(model, slot, ids):
-    return model.tokens.embed({"tokens": ids}), torch.full((len(ids), 2), -1)
+def token_part(slot, model, ids):
+    """Tokens; those of a picture, after the mark they begin with, stand in a square."""
+    places = torch.full((len(ids), 2), -1)
+    if drawn(slot):
+        width = math.isqrt(len(ids) - 1)
+        places = torch.cat([torch.full((1, 2), MARK), torch.from_numpy(raster(width, width))])
+    return model.tokens.embed({"tokens": ids}), places
 
 
 def stream_of(samples):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ofasys.errors import CheckpointError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.ofa.names import placed
-from ofasys.hub.ofa.settings import shape_of
+from ofasys.hub.ofa.settings import Front, fronts_of, shape_of
 from ofasys.hub.ofa.words import Dictionary
 from ofasys.modality import Registry
 from ofasys.modality.vocabulary import Vocabulary
@@ -50,15 +50,26 @@ def converted(
     Errors: CheckpointError for what this engine has not, and for a weight that is missing or of another shape.
     """
     config = shape_of(original.config, original.weights)
-    weights, left = placed(original.weights, {})
+    fronts = fronts_of(original.config, original.weights)
     foreign = original.dictionary.vocabulary(beyond)
     model = GeneralistModel(
         engine="ofa", config=config, tied=HEAD not in original.weights, vocabulary=foreign, modalities=modalities
     )
     model.tokenizer = tokenizer
     model.set_vocabulary(Vocabulary.assemble({}, foreign))
+    keys = {front.original: _added(model, front) for front in fronts}
+    weights, left = placed(original.weights, keys)
     _fill(model, weights, len(original.dictionary.symbols))
     return Imported(model.eval(), left)
+
+
+def _added(model: GeneralistModel, front: Front) -> str:
+    """The key of a front's adaptor, which is made."""
+    part = model.modalities.spec(front.modality).adaptor[front.name]
+    key = part.key(front.modality, front.name, front.options)
+    model.add_adaptor(key, front.modality, front.name, front.options)
+    model.used.add(front.modality)
+    return key
 
 
 @torch.no_grad()

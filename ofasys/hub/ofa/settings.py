@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from ofasys.engine.ofa.config import Kind, OFAConfig
 from ofasys.errors import CheckpointError
 from ofasys.hub.ofa.names import KIND_OF
+from ofasys.modality.image.ofa_options import BLOCKS
 
 Values = Mapping[str, Any]
 
@@ -225,7 +227,62 @@ def _whole(values: Values, name: str, default: int | None = None) -> int:
         raise CheckpointError(f"the model's configuration has {name}={found!r:.40}; a whole number is wanted") from None
 
 
-def depth_of(config: Values) -> str:
-    """The residual network of the original's pictures: "resnet50" and so on."""
-    name = str(config.get("arch") or "")
-    return _LARGE[name][4] if name in _LARGE else str(_adaptor(config, "image_resnet").get("resnet_type") or "resnet50")
+@dataclass(frozen=True)
+class Front:
+    """A network that values go through before the engine."""
+
+    original: str
+    """The adaptor of the original."""
+    modality: str
+    """Its tag."""
+    name: str
+    """Of our adaptor."""
+    options: Mapping[str, Any]
+    """What it is made of."""
+
+
+def fronts_of(config: Values, weights: Mapping[str, Tensor]) -> list[Front]:
+    """The networks of a checkpoint. Errors: CheckpointError for one of another kind."""
+    found = []
+    if "encoder.adaptor.image_resnet.image_proj.weight" in weights:
+        found.append(Front("image_resnet", "IMAGE", "ofa_resnet", _resnet(config)))
+    elif "encoder.adaptor.image_vit.image_proj.weight" in weights:
+        found.append(Front("image_vit", "IMAGE", "ofa_vit", _vit(config, weights)))
+    return found
+
+
+def _resnet(config: Values) -> dict[str, Any]:
+    arch, own = str(config.get("arch") or ""), _adaptor(config, "image_resnet")
+    name = _LARGE[arch][4] if arch in _LARGE else str(own.get("resnet_type") or "resnet50")
+    depth = name.removeprefix("resnet")
+    if depth not in map(str, BLOCKS):
+        known = ", ".join(f"resnet{n}" for n in BLOCKS)
+        raise CheckpointError(f"the model has adaptor.image_resnet.resnet_type={name!r}; there are {known} here")
+    return {"depth": int(depth), "norm_eps": 1e-3 if own.get("sync_bn") else 1e-5}
+
+
+_HEADS = {"vit_base": (768, 12), "vit_large": (1024, 16), "vit_large_336": (1024, 16), "vit_huge": (1280, 16)}
+
+
+def _vit(config: Values, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """By the shapes of its weights; only its heads are not to be seen there."""
+    at = "encoder.adaptor.image_vit.embed_images"
+    width, _, patch, _ = weights[f"{at}.conv1.weight"].shape
+    side = math.isqrt(len(weights[f"{at}.positional_embedding"]) - 1)
+    blocks = {key.split(".")[6] for key in weights if key.startswith(f"{at}.transformer.resblocks.")}
+    own = _adaptor(config, "image_vit")
+    known, heads = _HEADS.get(str(own.get("vit_type")), (0, 0))
+    said = next((own[name] for name in ("vit_heads", "heads", "num_heads", "n_head") if own.get(name)), None)
+    if said is None and known != width and width % 64:
+        raise CheckpointError(
+            f"the vision transformer is {width} wide, which is none of OFASys's, and how many heads it has is not "
+            "said; add vit_heads to adaptor.image_vit of its configuration"
+        )
+    heads = int(said) if said else heads if known == width else width // 64
+    return {
+        "patch": patch,
+        "vit_width": width,
+        "vit_layers": len(blocks),
+        "vit_heads": heads,
+        "vit_size": side * patch,
+    }

@@ -6,6 +6,7 @@ It is read as pixels, or as the codes of an image tokenizer; it is made of codes
 from __future__ import annotations
 
 from ofasys.modality.image.levels import LEVELS, code_range
+from ofasys.modality.image.ofa_options import STRIDE, OFAResNetOptions, OFAViTOptions
 from ofasys.modality.image.options import CodesOptions, PixelsOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.modality.shared.part import TOKENS
@@ -19,6 +20,10 @@ def _check(options: Options) -> str | None:
         return f"size={size} is not a multiple of patch={patch}"
     if of_codes != (options["adaptor"] == "tokens"):
         return "preprocess=codes and adaptor=tokens go together; say both, or neither"
+    if patch == 14 and options["adaptor"] not in ("ofa_vit", "patch"):
+        return f"adaptor={options['adaptor']} halves a picture again and again, and patch=14 is no power of two"
+    if options["adaptor"] == "ofa_resnet" and patch != STRIDE:
+        return f"adaptor=ofa_resnet gives a position for {STRIDE} pixels, and patch={patch}; say patch={STRIDE}"
     if of_codes and options["tokenizer"] is None and options["codes"] not in LEVELS:
         known = ", ".join(map(str, LEVELS))
         return f"there is no tokenizer of codes={options['codes']} to train; there are {known}; or name a tokenizer="
@@ -39,6 +44,20 @@ def _resnet_cost(options: Options, width: int) -> tuple[int, int]:
     from ofasys.modality.image.cost import resnet_cost
 
     return resnet_cost(options["patch"], width)
+
+
+def _ofa_resnet_cost(options: Options, width: int) -> tuple[int, int]:
+    from ofasys.modality.image.cost import ofa_resnet_cost
+
+    return ofa_resnet_cost(options["depth"], width)
+
+
+def _ofa_vit_cost(options: Options, width: int) -> tuple[int, int]:
+    inside, layers = options["vit_width"], options["vit_layers"]
+    pixels = 3 * options["patch"] ** 2
+    products = pixels * inside + layers * 12 * inside**2 + inside * width
+    places = (options["vit_size"] // options["patch"]) ** 2 + 1
+    return products + layers * 13 * inside + (places + 2) * inside + width, 2 * products
 
 
 IMAGE = Modality(
@@ -68,6 +87,20 @@ IMAGE = Modality(
             about="a small residual convolution network",
             keyed=("patch",),
             cost=_resnet_cost,
+        ),
+        "ofa_resnet": Part(
+            "ofasys.modality.image.ofa_resnet:OFAResNetAdaptor",
+            options=OFAResNetOptions,
+            about="three stages of a ResNet, as OFA has them",
+            keyed=("depth", "norm_eps"),
+            cost=_ofa_resnet_cost,
+        ),
+        "ofa_vit": Part(
+            "ofasys.modality.image.ofa_vit:OFAViTAdaptor",
+            options=OFAViTOptions,
+            about="the lower layers of a vision transformer, as OFASys has them",
+            keyed=("patch", "vit_width", "vit_layers", "vit_heads", "vit_size"),
+            cost=_ofa_vit_cost,
         ),
         "tokens": TOKENS,
     },

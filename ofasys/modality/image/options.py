@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ofasys.language import option
 
 SMALLEST, LARGEST = 8, 1024
-PATCHES = (4, 8, 16, 32)
+PATCHES = (4, 8, 14, 16, 32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class PixelsOptions:
     )
     patch: int = option(16, choices=PATCHES, about="pixels of a patch's side; one position a patch")
     keep_aspect: bool = option(False, about="keep the image's shape; otherwise it becomes a square")
+    resample: str = option("bilinear", choices=("bilinear", "bicubic"), about="how pixels are resized")
 
 
 @dataclass(frozen=True, kw_only=True)

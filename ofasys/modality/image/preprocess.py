@@ -19,12 +19,13 @@ class Pixels(Concatenate):
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.size, self.patch, self.keep_aspect = options["size"], options["patch"], options["keep_aspect"]
+        self.resample = options["resample"]
 
     def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value is no picture, is empty or too large."""
         image = read_image(value, context.root)
         h, w = shape_in_patches(image.width, image.height, self.size, self.patch, self.keep_aspect)
-        tensors = {"patches": cut(image, h, w, self.patch), "shapes": np.array([[h, w]], dtype=np.int64)}
+        tensors = {"patches": cut(image, h, w, self.patch, self.resample), "shapes": np.array([[h, w]], dtype=np.int64)}
         return SlotFeatures(tensors, h * w, raster(h, w), orders=1, info={"width": image.width, "height": image.height})
 
     def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:

@@ -15,14 +15,16 @@ def shape_in_patches(width: int, height: int, size: int, patch: int, keep_aspect
     return max(1, round(most * height / longest)), max(1, round(most * width / longest))
 
 
-def resized(image: Image.Image, width: int, height: int) -> np.ndarray:
-    """RGB pixels (height, width, 3) uint8."""
+def resized(image: Image.Image, width: int, height: int, resample: str = "bilinear") -> np.ndarray:
+    """RGB pixels (height, width, 3) uint8. resample: "bilinear", or "bicubic", which looks at all pixels."""
+    if resample == "bicubic":
+        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
-def cut(image: Image.Image, h: int, w: int, patch: int) -> np.ndarray:
+def cut(image: Image.Image, h: int, w: int, patch: int, resample: str = "bilinear") -> np.ndarray:
     """An RGB image as h x w patches: (h * w, 3 * patch * patch) uint8, channel first, in raster order."""
-    pixels = resized(image, w * patch, h * patch)
+    pixels = resized(image, w * patch, h * patch, resample)
     patches = pixels.reshape(h, patch, w, patch, 3).transpose(0, 2, 4, 1, 3).reshape(h * w, -1)
     return np.ascontiguousarray(patches)
 
