@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.engine.ofa.config import KINDS, OFAConfig
-from ofasys.engine.ofa.places import FRAME, GRID, source_places, target_places
+from ofasys.engine.ofa.places import CODES, FRAME, GRID, source_places, target_places
 from ofasys.engine.ofa.positions import OFAPositions
 from ofasys.errors import DataError
 from ofasys.model.block import Block
@@ -104,7 +104,10 @@ class OFAModel(UniversalModel):
         return Hidden(super().encode(Stream(stream.embedding, placed)).states, stream.layout)
 
     def decode(self, stream: Stream, memory: Hidden | None, group: int = 1) -> Hidden:
-        """The target stream (N, D) -> its states (N, D)."""
+        """The target stream (N, D) -> its states (N, D). Errors: DataError for codes where none were learned."""
+        top = stream.layout.top
+        if top is not None and top[1] >= 0 and KINDS[CODES] not in self.config.target:
+            raise DataError("a target has codes of a picture", expected="a model that was trained to make pictures")
         placed = replace(stream.layout, positions=target_places(stream.layout.positions))
         return Hidden(super().decode(Stream(stream.embedding, placed), memory, group).states, stream.layout)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.modality.box.options import BINS
@@ -124,7 +124,7 @@ def tokenizer_of(dictionary: Dictionary, encoder: Path, merges: Path) -> tuple[T
     vocabulary |= {name: number for name, number in ids.items() if not name.isdecimal()}  # made-up words fill the table
     able = [(a, b) for a, b in pairs if a in vocabulary and b in vocabulary and a + b in vocabulary]
     made = Tokenizer(models.BPE(vocab=vocabulary, merges=able))
-    made.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Replace(Regex("^(?=.)"), " ")])
+    made.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Prepend(" ")])
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     return made, len(vocabulary) - len(known) - (len(ids) - real)

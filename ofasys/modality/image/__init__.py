@@ -71,6 +71,12 @@ IMAGE = Modality(
             about="resized RGB, cut into patches",
             adaptor="patch",
         ),
+        "bicubic": Part(
+            "ofasys.modality.image.preprocess:BicubicPixels",
+            options=PixelsOptions,
+            about="RGB resized by bicubic curves, cut into patches",
+            adaptor="ofa_resnet",
+        ),
         "codes": Part(
             "ofasys.modality.image.codes:Codes",
             options=CodesOptions,

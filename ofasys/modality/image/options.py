@@ -19,7 +19,6 @@ class PixelsOptions:
     )
     patch: int = option(16, choices=PATCHES, about="pixels of a patch's side; one position a patch")
     keep_aspect: bool = option(False, about="keep the image's shape; otherwise it becomes a square")
-    resample: str = option("bilinear", choices=("bilinear", "bicubic"), about="how pixels are resized")
 
 
 @dataclass(frozen=True, kw_only=True)

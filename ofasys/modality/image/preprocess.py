@@ -17,9 +17,10 @@ from ofasys.types import SlotFeatures
 class Pixels(Concatenate):
     """A picture -> patches (n, 3 * p * p) uint8 in raster order, channel first, and shapes (1, 2) in patches."""
 
+    resample = "bilinear"
+
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.size, self.patch, self.keep_aspect = options["size"], options["patch"], options["keep_aspect"]
-        self.resample = options["resample"]
 
     def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value is no picture, is empty or too large."""
@@ -46,3 +47,9 @@ class Pixels(Concatenate):
     def postprocess(self, tokens: np.ndarray, context: Context) -> Any:
         """Pixels are read, not made; pictures are made of codes."""
         raise NotImplementedError("IMAGE is made by preprocess=codes, not by preprocess=pixels")
+
+
+class BicubicPixels(Pixels):
+    """The same, resized as OFA's pictures were."""
+
+    resample = "bicubic"

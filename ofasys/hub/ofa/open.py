@@ -1,0 +1,85 @@
+"""Checkpoints of OFA and OFASys, opened as models of ours with the cards of their tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ofasys.errors import CheckpointError, OfasysError
+from ofasys.generalist import GeneralistModel
+from ofasys.hub.ofa.container import is_checkpoint, original_in
+from ofasys.hub.ofa.convert import Original, converted
+from ofasys.hub.ofa.settings import fronts_of
+from ofasys.hub.ofa.words import PAIRS, bpe_beside, tokenizer_of
+from ofasys.language import Instruction
+from ofasys.modality import Registry, default_registry, lexicon
+from ofasys.modality.image.ofa_options import STRIDE
+from ofasys.planner import plan
+from ofasys.types import TaskCard
+
+SIDE = 480  # pixels of a picture's side, as the original resized them
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint as ours."""
+
+    model: GeneralistModel
+    """In evaluation mode."""
+    cards: tuple[TaskCard, ...]
+    """Of its tasks, as far as their lines are lines of ours."""
+    left: Mapping[str, str]
+    """A weight or a task of the original -> why it is no part of the model."""
+
+
+def is_original(path: Path) -> bool:
+    """Whether there may be a checkpoint of OFA or OFASys."""
+    return is_checkpoint(path)
+
+
+def opened(path: Path, modalities: Registry | None = None) -> Opened:
+    """Errors: CheckpointError for what is none, or has what is not here; nothing is half loaded."""
+    try:
+        original, lines = original_in(path)
+        pair = bpe_beside(path.parent)
+        if pair is None:
+            names = " or ".join(" and ".join(names) for names in PAIRS)
+            raise CheckpointError(f"GPT-2's byte pairs are not in a checkpoint; put {names} beside it")
+        tokenizer, beyond = tokenizer_of(original.dictionary, *pair)
+        made = converted(original, tokenizer, beyond, modalities)
+    except OfasysError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    cards, refused = cards_of(original, lines, modalities or default_registry())
+    made.model.cards = cards
+    return Opened(made.model, cards, {**made.left, **refused})
+
+
+def settings_of(original: Original) -> dict[str, Any]:
+    """What slots need so that their values go the way they went in the original."""
+    found: dict[str, Any] = {}
+    for front in fronts_of(original.config, original.weights):
+        size = SIDE - SIDE % int(front.options.get("patch", STRIDE))
+        own = {"preprocess": "bicubic", "adaptor": front.name, "size": size, "patch": STRIDE, **front.options}
+        found |= {f"{front.modality}.{name}": value for name, value in own.items()}
+    return found
+
+
+def cards_of(
+    original: Original, lines: Mapping[str, str], modalities: Registry
+) -> tuple[tuple[TaskCard, ...], dict[str, str]]:
+    """A card for each task whose line can be planned here, and of the others why not."""
+    settings, cards, left = settings_of(original), [], {}
+    lines = {**lines, **({"ofa": "[IMAGE:image] [TEXT:question] -> [TEXT:answer]"} if settings else {})}
+    for name, line in lines.items():
+        try:
+            instruction = Instruction(line, lexicon(modalities))
+            tags = {slot.modality for slot in instruction.slots}
+            own = {key: value for key, value in settings.items() if key.split(".")[0] in tags}
+            plan(instruction, modalities=modalities, settings=own)
+        except OfasysError as error:
+            left[f"task {name}"] = f"its line cannot be read here: {error}"
+            continue
+        cards.append(TaskCard(name, (str(instruction),), own))
+    return tuple(cards), left
