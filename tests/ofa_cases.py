@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load, load_file
 from tokenizers import Tokenizer, models
 
+from ofasys.hub.ofa.container import original_in
 from ofasys.hub.ofa.convert import Original, converted
 from ofasys.hub.ofa.words import Dictionary
 
@@ -54,6 +55,12 @@ def weights_of(folder):
     return None
 
 
+def checkpoint_in(folder):
+    """A checkpoint that the original wrote; None where there is none."""
+    files = sorted(folder.glob("*.pt"), key=lambda path: (path.name != "checkpoint_last.pt", path.name))
+    return files[0] if files else None
+
+
 def cases_in(folder):
     """The cases of a folder that has a model."""
     found = [Case(folder, "case")] if (folder / "case.safetensors").is_file() else []
@@ -65,17 +72,20 @@ def cases_in(folder):
 
 def cases_below(root):
     """Every case of the folders below a root that have a model."""
-    folders = sorted({path.parent for path in root.rglob("config.json")})
+    folders = sorted({path.parent for name in ("case.safetensors", "cases.json") for path in root.rglob(name)})
     return [case for folder in folders if has_weights(folder) for case in cases_in(folder)]
 
 
 def has_weights(folder):
     """Whether a folder has weights."""
-    return any((folder / name).is_file() for name in ("weights.safetensors", "weights.safetensors.gz"))
+    names = ("weights.safetensors", "weights.safetensors.gz")
+    return checkpoint_in(folder) is not None or any((folder / name).is_file() for name in names)
 
 
 def original_of(folder):
     """A folder's model as the original has it."""
+    if (path := checkpoint_in(folder)) is not None:
+        return original_in(path)[0]
     config = json.loads((folder / "config.json").read_text())
     symbols = json.loads((folder / "dictionary.json").read_text())["symbols"]
     return Original(config.get("model", config), weights_of(folder), Dictionary(tuple(symbols)))

@@ -30,6 +30,17 @@ def test_there_are_cases() -> None:
         pytest.skip(f"no case folders below {OUTSIDE}; OFASYS_FIXTURES names another folder")
 
 
+TEXTS = [
+    {"index": 0, "modality": "TEXT", "is_src": True, "attributes": None},
+    {"index": 1, "modality": "TEXT", "is_src": False, "attributes": None},
+]
+
+
+def slots_of(about):
+    """The slots of a case; a case that says none has a text on each side."""
+    return about.get("slots", TEXTS)
+
+
 def drawn(slot):
     """Whether a slot of the target is the codes of a picture."""
     return "adaptor=image_vqgan" in (slot["attributes"] or ())
@@ -37,7 +48,7 @@ def drawn(slot):
 
 def segments(case, model, tensors, source):
     """Of each sample the parts of one side: (embedding (n, D), y and x (n, 2))."""
-    slots = [slot for slot in case.about["slots"] if slot["is_src"] == source]
+    slots = [slot for slot in slots_of(case.about) if slot["is_src"] == source]
     parts = [segment(model, slot, tensors, source) for slot in slots]
     return [list(row) for row in zip(*parts, strict=True)]
 
@@ -252,7 +263,7 @@ class CodeDecoder(StepDecoder):
 def decoder_of(found, symbols):
     """What a case's model goes on from."""
     opening = Opening(found.model.engine, None, found.states.source, found.source.layout.batch)
-    codes = any(not slot["is_src"] and drawn(slot) for slot in found.case.about["slots"])
+    codes = any(not slot["is_src"] and drawn(slot) for slot in slots_of(found.case.about))
     made = (CodeDecoder if codes else StepDecoder)(opening, found.model.table[:symbols], found.model.head[:symbols])
     if codes:
         made.width = math.isqrt(found.target.layout.length - 1)
@@ -302,6 +313,28 @@ def test_generations(made):
             penalties=penalties,
         )
         same(got, run["hypotheses"])
+
+
+def test_inference(made):
+    """What the original's own `inference` gave, whose beams never repeat three tokens."""
+    about, V = made.case.about, made.tensors["logits"].shape[-1]
+    if "inference" not in about:
+        pytest.skip("the case has no inference")
+    for asked in about["inference"]:
+        call = asked["call"]
+        beam, n_best = call.get("beam_size", 5), call.get("return_n_best", 1)
+        settings = {"beam": beam, "return_n_best": n_best, "max_len": call["max_len"]}
+        settings["no_repeat_ngram_size"] = 3 if beam > 1 else 0
+        got = fairseq(
+            decoder_of(made, V),
+            text_of(range(V), END),
+            [np.array([BEGIN])] * made.source.layout.batch,
+            options_of(settings, 0),
+            penalties={PAD: math.inf},
+        )
+        for answers, truths in zip(got, asked["results"], strict=True):
+            assert [answer.tokens.tolist() for answer in answers] == [truth["tokens"] for truth in truths]
+            assert [answer.score for answer in answers] == pytest.approx([t["score"] for t in truths], abs=1e-3)
 
 
 def test_forced_prefix(made):
