@@ -90,7 +90,7 @@ def test_it_goes_on_with_a_new_task(tmp_path: Path) -> None:
     before = model.model.table.detach().clone()
     line = "what is the color of [TEXT:what] -> [TEXT:colour,closed_set]"
     rows = [{"what": what, "colour": colour} for what, colour in [("the sky", "blue"), ("the red dog", "red")] * 4]
-    trainer = Trainer(max_steps=60, lr=1e-2, warmup=5, out=tmp_path / "run", live=False, precision="float32")
+    trainer = Trainer(max_steps=60, lr=3e-3, warmup=10, out=tmp_path / "run", live=False, precision="float32")
     trainer.fit(model=model, tasks=Task("colours", line, train=rows, micro_batch_size=4))
     again = OFASys.from_pretrained(tmp_path / "run")
     assert not torch.equal(before, again.model.table)
