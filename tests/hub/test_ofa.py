@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 from ofa_cases import OWN
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from ofasys import OFASys, Task, Trainer, flow
 from ofasys.cli.main import app
 from ofasys.errors import CheckpointError
-from ofasys.hub.ofa.container import read_file
+from ofasys.hub.ofa.container import original_in, read_file
+from ofasys.hub.ofa.huggingface import name_of
+from ofasys.hub.ofa.names import BUFFERS
 from ofasys.language import Instruction
 from ofasys.planner import explain, plan
 
@@ -100,6 +102,82 @@ def test_it_goes_on_with_a_new_task(tmp_path: Path) -> None:
 def test_a_plan_is_that_of_any_model(opened: OFASys) -> None:
     said = explain(plan("[IMAGE:img,preprocess=bicubic] what is it? -> [TEXT:t]"))
     assert "ofa_resnet" in said
+
+
+# --- the form of Hugging Face ----------------------------------------------------------------------------------------
+
+NAMES = json.loads((OWN / "hugging_face_names.json").read_text())
+
+
+def test_names_of_hugging_face() -> None:
+    for ours, theirs in NAMES.items():
+        if isinstance(theirs, str) and not BUFFERS.search(ours):
+            assert name_of(theirs) == ours
+
+
+def hugging_face(folder: Path, shards: int = 1) -> Path:
+    """The checkpoint as Hugging Face has it, in so many files."""
+    folder.mkdir()
+    original, _ = original_in(CHECKPOINT)
+    weights = {
+        theirs: original.weights[ours].clone()
+        for ours, theirs in NAMES.items()
+        if isinstance(theirs, str) and ours in original.weights
+    }
+    weights["encoder.type_embedding.weight"] = original.weights["encoder.adaptor.text.type_embedding.weight"].clone()
+    del weights["decoder.embed_tokens.weight"]
+    names = sorted(weights)
+    if shards == 1:
+        save_file(weights, folder / "model.safetensors")
+    else:
+        where = {name: f"model-{i % shards}.safetensors" for i, name in enumerate(names)}
+        for shard in set(where.values()):
+            save_file({name: weights[name] for name in names if where[name] == shard}, folder / shard)
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    config = {"model_type": "ofa", "d_model": 32, "resnet_type": "resnet50", "max_position_embeddings": 32}
+    for side in ("encoder", "decoder"):
+        config |= {f"{side}_layers": 2, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    pieces = {number: piece for piece, number in json.loads((CHECKPOINT.parent / "encoder.json").read_text()).items()}
+    vocab = {}
+    for number, symbol in enumerate(original.dictionary.symbols):
+        name = symbol.removeprefix("<text>_")
+        vocab[pieces[int(name)] if name.isdecimal() else name] = number
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    shutil.copy(CHECKPOINT.parent / "vocab.bpe", folder / "merges.txt")
+    return folder
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_hugging_face_s_form_is_the_same_model(opened: OFASys, tmp_path: Path, shards: int) -> None:
+    theirs = OFASys.from_pretrained(hugging_face(tmp_path / "ofa", shards))
+    for name, tensor in opened.model.state_dict().items():
+        assert torch.equal(tensor, theirs.model.state_dict()[name]), name
+
+
+def test_a_missing_shard(tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path / "ofa", 3)
+    (folder / "model-1.safetensors").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"lacks model-1\.safetensors, which model\.safetensors\.index\.json names"
+    ):
+        OFASys.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "model.safetensors"])
+def test_a_missing_file(tmp_path: Path, name: str) -> None:
+    folder = hugging_face(tmp_path / "ofa")
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=f"has no {name}"):
+        OFASys.from_pretrained(folder)
+
+
+def test_a_vocabulary_of_another_size(tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path / "ofa")
+    vocab = json.loads((folder / "vocab.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps(dict(list(vocab.items())[:-1])))
+    with pytest.raises(CheckpointError, match="76 pieces and the model 77 tokens"):
+        OFASys.from_pretrained(folder)
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from ofasys.errors import CheckpointError, OfasysError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.ofa.container import is_checkpoint, original_in
 from ofasys.hub.ofa.convert import Original, converted
+from ofasys.hub.ofa.huggingface import is_hugging_face, original_of
 from ofasys.hub.ofa.settings import fronts_of
 from ofasys.hub.ofa.words import PAIRS, bpe_beside, tokenizer_of
 from ofasys.language import Instruction
@@ -36,24 +39,33 @@ class Opened:
 
 def is_original(path: Path) -> bool:
     """Whether there may be a checkpoint of OFA or OFASys."""
-    return is_checkpoint(path)
+    return is_checkpoint(path) or is_hugging_face(path)
 
 
 def opened(path: Path, modalities: Registry | None = None) -> Opened:
     """Errors: CheckpointError for what is none, or has what is not here; nothing is half loaded."""
     try:
-        original, lines = original_in(path)
-        pair = bpe_beside(path.parent)
-        if pair is None:
-            names = " or ".join(" and ".join(names) for names in PAIRS)
-            raise CheckpointError(f"GPT-2's byte pairs are not in a checkpoint; put {names} beside it")
-        tokenizer, beyond = tokenizer_of(original.dictionary, *pair)
+        original, lines, tokenizer, beyond = _parts(path)
         made = converted(original, tokenizer, beyond, modalities)
     except OfasysError as error:
         raise CheckpointError(f"{path}: {error}") from None
     cards, refused = cards_of(original, lines, modalities or default_registry())
     made.model.cards = cards
     return Opened(made.model, cards, {**made.left, **refused})
+
+
+def _parts(path: Path) -> tuple[Original, dict[str, str], Tokenizer, int]:
+    """The model, its tasks' lines, its tokenizer, and how many of its pieces have no id."""
+    if path.is_dir():
+        original, tokenizer = original_of(path)
+        return original, {}, tokenizer, 0
+    original, lines = original_in(path)
+    pair = bpe_beside(path.parent)
+    if pair is None:
+        names = " or ".join(" and ".join(names) for names in PAIRS)
+        raise CheckpointError(f"GPT-2's byte pairs are not in a checkpoint; put {names} beside it")
+    tokenizer, beyond = tokenizer_of(original.dictionary, *pair)
+    return original, lines, tokenizer, beyond
 
 
 def settings_of(original: Original) -> dict[str, Any]:

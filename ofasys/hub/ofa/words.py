@@ -18,7 +18,7 @@ MARKS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK = "<mask>"
 TEXT = re.compile(r"^<text>_(.+)$")
 PAIRS = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
-"""Names of the two files of GPT-2's BPE: as OFASys has them, and as Hugging Face has them."""
+"""Names of the two files of GPT-2's BPE: as OFASys has them, and as Hugging Face's GPT-2 has them."""
 
 
 @dataclass(frozen=True)
@@ -92,39 +92,46 @@ def bpe_beside(folder: Path) -> tuple[Path, Path] | None:
 
 
 def tokenizer_of(dictionary: Dictionary, encoder: Path, merges: Path) -> tuple[Tokenizer, int]:
-    """GPT-2's BPE with the dictionary's ids for numbers, each text read as ' ' and the text without blanks at its ends;
-    and how many of its pieces have no id.
+    """GPT-2's BPE with the dictionary's ids for numbers, and how many of its pieces have no id.
 
-    encoder: piece -> number of GPT-2, or, of Hugging Face's OFA, id. Errors: ConfigError for files that are none,
-    CheckpointError for those of another vocabulary.
+    encoder: piece -> number of GPT-2. Errors: ConfigError for files that are none, CheckpointError for those of another
+    vocabulary.
     """
     try:
         numbers: dict[str, int] = json.loads(encoder.read_text(encoding="utf8"))
-        lines = merges.read_text(encoding="utf8").splitlines()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{encoder} and {merges} are not the files of GPT-2's BPE: {error}") from None
-    pairs = [
-        (first, second)
-        for line in lines
-        if not line.startswith("#version")
-        for first, _, second in [line.partition(" ")]
-        if second
-    ]
-    ids = dictionary.pieces
-    known = {piece: ids[str(number)] for piece, number in numbers.items() if str(number) in ids}
+        ids = dictionary.pieces
+        known = {piece: ids[str(number)] for piece, number in numbers.items() if str(number) in ids}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{encoder} is not a file of GPT-2's BPE: {error}") from None
     real = sum(name.isdecimal() for name in ids)
     if len(known) < real:
         raise CheckpointError(
             f"{encoder} has {len(known)} of the {real} pieces of the checkpoint's dictionary, to which it does not "
             "belong; give GPT-2's encoder.json and vocab.bpe"
         )
-    vocabulary = dict(known)
-    for number, piece in enumerate(piece for piece in numbers if piece not in known):
-        vocabulary[piece] = len(dictionary.symbols) + number
-    vocabulary |= {name: number for name, number in ids.items() if not name.isdecimal()}  # made-up words fill the table
-    able = [(a, b) for a, b in pairs if a in vocabulary and b in vocabulary and a + b in vocabulary]
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=able))
+    others = [piece for piece in numbers if piece not in known]
+    beyond = {piece: len(dictionary.symbols) + number for number, piece in enumerate(others)}
+    made_up = {name: number for name, number in ids.items() if not name.isdecimal()}  # they fill the table
+    return assembled({**known, **beyond, **made_up}, pairs_in(merges)), len(beyond)
+
+
+def pairs_in(merges: Path) -> list[tuple[str, str]]:
+    """The pairs of pieces that are joined, in their order. Errors: ConfigError for a file that is none."""
+    try:
+        lines = merges.read_text(encoding="utf8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{merges} is not a file of GPT-2's BPE: {error}") from None
+    parts = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+    if not all(len(pair) == 2 for pair in parts):
+        raise ConfigError(f"{merges} is not a file of GPT-2's BPE: each line is two pieces with a blank between them")
+    return [(first, second) for first, second in parts]
+
+
+def assembled(pieces: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> Tokenizer:
+    """A tokenizer that reads each text as ' ' and the text without blanks at its ends, as the original did."""
+    able = [(a, b) for a, b in pairs if a in pieces and b in pieces and a + b in pieces]
+    made = Tokenizer(models.BPE(vocab=dict(pieces), merges=able))
     made.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Prepend(" ")])
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
-    return made, len(vocabulary) - len(known) - (len(ids) - real)
+    return made
