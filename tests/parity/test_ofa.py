@@ -10,7 +10,8 @@ import pytest
 import torch
 from ofa_cases import OUTSIDE, OWN, PAD, cases_below, close, model_of
 
-from ofasys.engine.ofa.places import MARK, source_places, target_places
+from ofasys.engine.ofa.config import FRAME, MARK, WAVE
+from ofasys.engine.ofa.places import source_places, target_places
 from ofasys.generator.constraint import UNLIMITED, Constraint, EmissionClass, bind
 from ofasys.generator.fairseq import fairseq
 from ofasys.generator.options import SearchOptions
@@ -58,6 +59,11 @@ def segment(model, slot, tensors, source):
     value = slot_value(slot, tensors, source)
     if slot["modality"] == "IMAGE" and source:
         return [picture_part(model, pixels[None]) for pixels in value]
+    if slot["modality"] == "VIDEO":
+        return [film_part(model, clip.transpose(0, 1)) for clip in value]
+    if slot["modality"] == "AUDIO":
+        frames, lengths = (tensors[f"slot_{slot['index']}_{name}"] for name in ("fbank", "fbank_lengths"))
+        return sound_parts(model, frames, lengths.tolist())
     return [token_part(slot, model, ids[ids != PAD]) for ids in value]
 
 
@@ -69,9 +75,29 @@ def picture_part(model, pixels):
     return front.of_pixels(pixels)[0], torch.from_numpy(raster(h, w))
 
 
+def film_part(model, frames):
+    """Frames (t, 3, H, W), those that are zero throughout left out."""
+    seen = [number for number, frame in enumerate(frames) if frame.any()]
+    parts = [picture_part(model, frames[number][None]) for number in seen]
+    grids = [grid + torch.tensor([FRAME * (number + 1), 0]) for number, (_, grid) in zip(seen, parts, strict=True)]
+    return torch.cat([part for part, _ in parts]), torch.cat(grids)
+
+
+def sound_parts(model, frames, lengths):
+    """Frames (B, T, C) of values padded with zeros, cut to the lengths the original gives them."""
+    (front,) = [adaptor for key, adaptor in model.adaptors.items() if key.startswith("audio_ofa")]
+    made = front.of_frames(frames)
+    for _ in range(2):
+        lengths = [int((n - 1) / 2 + 1) for n in lengths]
+    parts = [row[:n] for row, n in zip(made, lengths, strict=True)]
+    return [(part, torch.full((len(part), 2), WAVE)) for part in parts]
+
+
 def slot_value(slot, tensors, source):
     """The ids, pixels or frames of a slot."""
     name = f"slot_{slot['index']}"
+    if f"{name}_fbank" in tensors:
+        return tensors[f"{name}_fbank"]
     return tensors[name] if name in tensors else tensors["src_tokens" if source else "prev_output_tokens"]
 
 
@@ -112,6 +138,8 @@ def run(case):
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
 def made(request):
+    if any(slot["modality"] == "AUDIO" and not slot["is_src"] for slot in slots_of(request.param.about)):
+        pytest.skip("a target of sound is not taken over: see docs/ofa-checkpoints.md")
     found = run(request.param)
     found.case = request.param
     found.kept = {

@@ -12,6 +12,14 @@ from ofasys.model.sizes import ModelConfig
 KINDS = ("line", "grid", "wave", "film", "codes")
 """Of places: a text, the patches of a picture, sound, the patches of a video, the codes of a picture."""
 
+# y of a position that stands in no picture, or in a frame of a film, as a stream says it; -1 is a line.
+MARK = -2
+"""The mark that codes of a picture begin with."""
+WAVE = -3
+"""Sound."""
+FRAME = 1024
+"""y of a film is FRAME * (frame + 1) + row."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ofasys.engine.ofa.config import KINDS, OFAConfig
-from ofasys.engine.ofa.places import CODES, FRAME, GRID, source_places, target_places
+from ofasys.engine.ofa.config import FRAME, KINDS, OFAConfig
+from ofasys.engine.ofa.places import CODES, GRID, source_places, target_places
 from ofasys.engine.ofa.positions import OFAPositions
 from ofasys.errors import DataError
 from ofasys.model.block import Block

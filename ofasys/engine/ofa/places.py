@@ -12,14 +12,11 @@ import math
 import torch
 from torch import Tensor
 
-from ofasys.engine.ofa.config import KINDS
+from ofasys.engine.ofa.config import FRAME, KINDS, MARK, WAVE
 from ofasys.types import Layout
 
 LINE, GRID, WAVE_KIND, FILM, CODES = range(len(KINDS))
 KIND_BITS = 8  # run * 8 + kind
-MARK = -2
-WAVE = -3
-FRAME = 1024  # y of a film is FRAME * (frame + 1) + row
 
 
 def kind_of(places: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.engine.ofa.config import KINDS, Kind, OFAConfig
-from ofasys.engine.ofa.places import CODES, FILM, FRAME, GRID, buckets, kind_of
+from ofasys.engine.ofa.config import FRAME, KINDS, Kind, OFAConfig
+from ofasys.engine.ofa.places import CODES, FILM, GRID, buckets, kind_of
 from ofasys.model.positions.positions import Bias, Positions
 
 

@@ -18,11 +18,14 @@ from ofasys.hub.ofa.settings import fronts_of
 from ofasys.hub.ofa.words import PAIRS, bpe_beside, tokenizer_of
 from ofasys.language import Instruction
 from ofasys.modality import Registry, default_registry, lexicon
-from ofasys.modality.image.ofa_options import STRIDE
+from ofasys.modality.shared.ofa_resnet_part import STRIDE
 from ofasys.planner import plan
 from ofasys.types import TaskCard
 
 SIDE = 480  # pixels of a picture's side, as the original resized them
+FRAME_SIDE = 224  # of a frame of a video
+READ_AS = {"ofa_resnet": "bicubic", "ofa_vit": "bicubic", "ofa_conv": "ofa_fbank"}
+"""Adaptor -> the preprocessor that reads values for it."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,17 @@ def _parts(path: Path) -> tuple[Original, dict[str, str], Tokenizer, int]:
     return original, lines, tokenizer, beyond
 
 
-def settings_of(original: Original) -> dict[str, Any]:
-    """What slots need so that their values go the way they went in the original."""
-    found: dict[str, Any] = {}
+def settings_of(original: Original) -> dict[str, dict[str, Any]]:
+    """Tag -> what its slots need so that their values go the way they went in the original."""
+    found: dict[str, dict[str, Any]] = {}
     for front in fronts_of(original.config, original.weights):
-        size = SIDE - SIDE % int(front.options.get("patch", STRIDE))
-        own = {"preprocess": "bicubic", "adaptor": front.name, "size": size, "patch": STRIDE, **front.options}
-        found |= {f"{front.modality}.{name}": value for name, value in own.items()}
+        own = {"preprocess": READ_AS[front.name], "adaptor": front.name, **front.options}
+        if front.modality == "IMAGE":
+            own = {"patch": STRIDE, **own}
+            own["size"] = SIDE - SIDE % int(own["patch"])
+        found[front.modality] = own
+    if "encoder.adaptor.video_image_sequence.embed_frame_positions.weight" in original.weights and "IMAGE" in found:
+        found["VIDEO"] = {**found["IMAGE"], "preprocess": "film", "size": FRAME_SIDE}
     return found
 
 
@@ -83,12 +90,13 @@ def cards_of(
 ) -> tuple[tuple[TaskCard, ...], dict[str, str]]:
     """A card for each task whose line can be planned here, and of the others why not."""
     settings, cards, left = settings_of(original), [], {}
-    lines = {**lines, **({"ofa": "[IMAGE:image] [TEXT:question] -> [TEXT:answer]"} if settings else {})}
+    asked = {f"ofa_{tag.lower()}": f"[{tag}:{tag.lower()}] [TEXT:question] -> [TEXT:answer]" for tag in settings}
+    lines = {**asked, **lines}
     for name, line in lines.items():
         try:
             instruction = Instruction(line, lexicon(modalities))
             tags = {slot.modality for slot in instruction.slots}
-            own = {key: value for key, value in settings.items() if key.split(".")[0] in tags}
+            own = {f"{tag}.{name}": value for tag in tags & set(settings) for name, value in settings[tag].items()}
             plan(instruction, modalities=modalities, settings=own)
         except OfasysError as error:
             left[f"task {name}"] = f"its line cannot be read here: {error}"

@@ -13,7 +13,7 @@ from torch import Tensor
 from ofasys.engine.ofa.config import Kind, OFAConfig
 from ofasys.errors import CheckpointError
 from ofasys.hub.ofa.names import KIND_OF
-from ofasys.modality.image.ofa_options import BLOCKS
+from ofasys.modality.shared.ofa_resnet_part import BLOCKS
 
 Values = Mapping[str, Any]
 
@@ -248,6 +248,9 @@ def fronts_of(config: Values, weights: Mapping[str, Tensor]) -> list[Front]:
         found.append(Front("image_resnet", "IMAGE", "ofa_resnet", _resnet(config)))
     elif "encoder.adaptor.image_vit.image_proj.weight" in weights:
         found.append(Front("image_vit", "IMAGE", "ofa_vit", _vit(config, weights)))
+    if "encoder.adaptor.audio_fbank.subsample.conv.0.weight" in weights:
+        bands = _whole(_adaptor(config, "audio_fbank"), "output_frame_dim", 80)
+        found.append(Front("audio_fbank", "AUDIO", "ofa_conv", {"mels": bands}))
     return found
 
 

@@ -14,6 +14,8 @@ GUESS = 5.0  # seconds, where nothing is known
 def _check(options: Options) -> str | None:
     if (options["preprocess"] == "frames") != (options["adaptor"] == "frames"):
         return "preprocess=frames and adaptor=frames go together; say both, or neither"
+    if (options["preprocess"] == "ofa_fbank") != (options["adaptor"] == "ofa_conv"):
+        return "preprocess=ofa_fbank and adaptor=ofa_conv go together; say both, or neither"
     if options["hop"] > options["window"]:
         return f"hop={options['hop']:g} is longer than window={options['window']:g}; samples would be lost"
     fmax, half = options["fmax"], options["rate"] / 2
@@ -34,6 +36,14 @@ def _positions(options: Options) -> int:
 def _conv_cost(options: Options, width: int) -> tuple[int, int]:
     first, second = 3 * options["mels"] * width, 3 * width * width
     return first + second + 4 * width, 2 * (2 * first + second)
+
+
+def _ofa_conv_cost(options: Options, width: int) -> tuple[int, int]:
+    bands = options["mels"]
+    once = (bands - 1) // 2
+    left = (once - 1) // 2
+    first, second, out = 9 * width, 9 * width * width, width * left * width
+    return first + second + out + 3 * width, 2 * (2 * once * first + left * second + out)
 
 
 def _frames_cost(options: Options, width: int) -> tuple[int, int]:
@@ -57,6 +67,13 @@ AUDIO = Modality(
             about="log-mel frames, normalised; some hidden in training",
             extra="audio",
         ),
+        "ofa_fbank": Part(
+            "ofasys.modality.audio.ofa_frames:OFAFbank",
+            options=FbankOptions,
+            about="log-mel frames, whose positions stand where OFASys's do",
+            extra="audio",
+            adaptor="ofa_conv",
+        ),
         "frames": Part(
             "ofasys.modality.audio.preprocess:Frames",
             options=FramesOptions,
@@ -70,6 +87,12 @@ AUDIO = Modality(
             about="two convolutions over time, each of which halves it",
             keyed=("rate", "mels"),
             cost=_conv_cost,
+        ),
+        "ofa_conv": Part(
+            "ofasys.modality.audio.ofa_conv:OFAConvAdaptor",
+            about="two convolutions over time and bands, as OFASys has them",
+            keyed=("mels",),
+            cost=_ofa_conv_cost,
         ),
         "frames": Part(
             "ofasys.modality.audio.adaptor:FramesAdaptor",

@@ -6,9 +6,10 @@ It is read as pixels, or as the codes of an image tokenizer; it is made of codes
 from __future__ import annotations
 
 from ofasys.modality.image.levels import LEVELS, code_range
-from ofasys.modality.image.ofa_options import STRIDE, OFAResNetOptions, OFAViTOptions
+from ofasys.modality.image.ofa_options import OFAViTOptions
 from ofasys.modality.image.options import CodesOptions, PixelsOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
+from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
 from ofasys.modality.shared.part import TOKENS
 from ofasys.modality.shared.patch_part import PATCH
 from ofasys.types import Continuous, Fixed, Item
@@ -44,12 +45,6 @@ def _resnet_cost(options: Options, width: int) -> tuple[int, int]:
     from ofasys.modality.image.cost import resnet_cost
 
     return resnet_cost(options["patch"], width)
-
-
-def _ofa_resnet_cost(options: Options, width: int) -> tuple[int, int]:
-    from ofasys.modality.image.cost import ofa_resnet_cost
-
-    return ofa_resnet_cost(options["depth"], width)
 
 
 def _ofa_vit_cost(options: Options, width: int) -> tuple[int, int]:
@@ -94,13 +89,7 @@ IMAGE = Modality(
             keyed=("patch",),
             cost=_resnet_cost,
         ),
-        "ofa_resnet": Part(
-            "ofasys.modality.image.ofa_resnet:OFAResNetAdaptor",
-            options=OFAResNetOptions,
-            about="three stages of a ResNet, as OFA has them",
-            keyed=("depth", "norm_eps"),
-            cost=_ofa_resnet_cost,
-        ),
+        "ofa_resnet": OFA_RESNET,
         "ofa_vit": Part(
             "ofasys.modality.image.ofa_vit:OFAViTAdaptor",
             options=OFAViTOptions,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.modality.image.cost import channels
-from ofasys.modality.image.whole import through_pictures
 from ofasys.modality.modality import Options
+from ofasys.modality.shared.whole_pictures import through_pictures
 
 if TYPE_CHECKING:
     from typing import Annotated as Float

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ofasys.modality.modality import Concatenate, Context, Options
-from ofasys.modality.shared.cut import cut, raster, shape_in_patches
+from ofasys.modality.shared.cut import cut, pictures, raster, shape_in_patches
 from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.symbols import Symbols
 from ofasys.types import SlotFeatures
@@ -35,14 +35,7 @@ class Pixels(Concatenate):
 
         A shape stands in a name, so that a network over whole pictures need not ask a device what to run.
         """
-        found: dict[str, list[np.ndarray]] = {}
-        start = 0
-        for part in parts:
-            h, w = part.tensors["shapes"][0].tolist()
-            found.setdefault(f"grid {h}x{w}", []).append(np.arange(start, start + part.length))
-            start += part.length
-        grids = {name: np.stack(rows) for name, rows in sorted(found.items())}
-        return {"patches": np.concatenate([part.tensors["patches"] for part in parts]), **grids}
+        return pictures(parts)
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> Any:
         """Pixels are read, not made; pictures are made of codes."""

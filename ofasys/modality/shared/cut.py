@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
+
+from ofasys.types import SlotFeatures
 
 
 def shape_in_patches(width: int, height: int, size: int, patch: int, keep_aspect: bool) -> tuple[int, int]:
@@ -32,3 +36,16 @@ def cut(image: Image.Image, h: int, w: int, patch: int, resample: str = "bilinea
 def raster(h: int, w: int) -> np.ndarray:
     """(h * w, 2): the (y, x) of places in rows of w."""
     return np.stack(np.meshgrid(np.arange(h), np.arange(w), indexing="ij"), -1).reshape(-1, 2)
+
+
+def pictures(parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
+    """patches (n, 3 * p * p) of values whose `shapes` are those of their pictures, and of each shape (h, w) `grid HxW`
+    (pictures, h * w): their rows.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    start = 0
+    for h, w in (shape for part in parts for shape in part.tensors["shapes"].tolist()):
+        found.setdefault(f"grid {h}x{w}", []).append(np.arange(start, start + h * w))
+        start += h * w
+    grids = {name: np.stack(rows) for name, rows in sorted(found.items())}
+    return {"patches": np.concatenate([part.tensors["patches"] for part in parts]), **grids}

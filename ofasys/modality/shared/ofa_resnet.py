@@ -1,4 +1,4 @@
-"""IMAGE: pixels -> embeddings through three stages of a ResNet (He et al., 2016), as OFA has them."""
+"""Pixels -> embeddings through three stages of a ResNet (He et al., 2016), as OFA has them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.modality.image.ofa_options import BLOCKS, STRIDE
-from ofasys.modality.image.whole import through_pictures
 from ofasys.modality.modality import Options
+from ofasys.modality.shared.ofa_resnet_part import BLOCKS, STRIDE
+from ofasys.modality.shared.whole_pictures import through_pictures
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
