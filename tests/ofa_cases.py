@@ -87,8 +87,30 @@ def original_of(folder):
     if (path := checkpoint_in(folder)) is not None:
         return original_in(path)[0]
     config = json.loads((folder / "config.json").read_text())
+    front = (config.get("model", config).get("adaptor") or {}).get("image_vit")
+    if front is not None and (heads := heads_said(folder)) is not None:
+        front["vit_heads"] = heads
     symbols = json.loads((folder / "dictionary.json").read_text())["symbols"]
     return Original(config.get("model", config), weights_of(folder), Dictionary(tuple(symbols)))
+
+
+def heads_said(folder):
+    """How many heads the vision transformer of a folder has, where one of its files says so; weights do not."""
+    for path in sorted(folder.glob("*.json")):
+        if (found := _heads_in(json.loads(path.read_text()), "vit" in str(path.stem).lower())) is not None:
+            return found
+    return None
+
+
+def _heads_in(value, of_vit):
+    if isinstance(value, list):
+        return next((found for one in value if (found := _heads_in(one, of_vit)) is not None), None)
+    for key, one in value.items() if isinstance(value, dict) else ():
+        if of_vit and key.lower().endswith(("heads", "head")) and key != "num_attention_heads" and type(one) is int:
+            return one
+        if (found := _heads_in(one, of_vit or "vit" in key.lower())) is not None:
+            return found
+    return None
 
 
 def plain_tokenizer(dictionary):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofasys.errors import ConfigError
 from ofasys.generator.constraint import Bools, Constraint, Ints
 from ofasys.generator.decoder import Decoder
 from ofasys.generator.ngram import repeats
@@ -37,9 +38,11 @@ def fairseq(
 
     A length_penalty of 0 leaves scores as they are. penalties: token -> what is taken off its log-probability, which
     counts for the others all the same; infinite: it never comes. sources: as of `search`, which draws; nothing here
-    does.
+    does. Errors: ConfigError for sampling.
     """
     options = options or SearchOptions()
+    if options.sampling:
+        raise ConfigError("generator=fairseq draws nothing, and sampling is True; use generator=search for samples")
     if constraint.start == constraint.accept:
         nothing = np.zeros(0, dtype=np.int64)
         return [[Hypothesis(nothing, nothing, 0.0, 0.0, True)] for _ in prefixes]
