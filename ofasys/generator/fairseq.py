@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofasys.errors import ConfigError
 from ofasys.generator.constraint import Bools, Constraint, Ints
 from ofasys.generator.decoder import Decoder
 from ofasys.generator.ngram import repeats
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rows import Rows
-from ofasys.generator.search import Hypothesis
+from ofasys.generator.search import Hypothesis, search
 
 Floats = np.ndarray
 
@@ -37,12 +36,11 @@ def fairseq(
     """The best `n_best` answers of each source, best first.
 
     A length_penalty of 0 leaves scores as they are. penalties: token -> what is taken off its log-probability, which
-    counts for the others all the same; infinite: it never comes. sources: as of `search`, which draws; nothing here
-    does. Errors: ConfigError for sampling.
+    counts for the others all the same; infinite: it never comes. Samples are those of `search`, by `sources`.
     """
     options = options or SearchOptions()
     if options.sampling:
-        raise ConfigError("generator=fairseq draws nothing, and sampling is True; use generator=search for samples")
+        return search(decoder, constraint, prefixes, options, sources=sources)
     if constraint.start == constraint.accept:
         nothing = np.zeros(0, dtype=np.int64)
         return [[Hypothesis(nothing, nothing, 0.0, 0.0, True)] for _ in prefixes]
