@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -14,18 +13,12 @@ from ofasys.generalist import GeneralistModel
 from ofasys.hub.ofa.container import is_checkpoint, original_in
 from ofasys.hub.ofa.convert import Original, converted
 from ofasys.hub.ofa.huggingface import is_hugging_face, original_of
-from ofasys.hub.ofa.settings import fronts_of
+from ofasys.hub.ofa.settings import slots_of
 from ofasys.hub.ofa.words import PAIRS, bpe_beside, tokenizer_of
 from ofasys.language import Instruction
 from ofasys.modality import Registry, default_registry, lexicon
-from ofasys.modality.shared.ofa_resnet_part import STRIDE
 from ofasys.planner import plan
 from ofasys.types import TaskCard
-
-SIDE = 480  # pixels of a picture's side, as the original resized them
-FRAME_SIDE = 224  # of a frame of a video
-READ_AS = {"ofa_resnet": "bicubic", "ofa_vit": "bicubic", "ofa_conv": "ofa_fbank"}
-"""Adaptor -> the preprocessor that reads values for it."""
 
 
 @dataclass(frozen=True)
@@ -71,25 +64,11 @@ def _parts(path: Path) -> tuple[Original, dict[str, str], Tokenizer, int]:
     return original, lines, tokenizer, beyond
 
 
-def settings_of(original: Original) -> dict[str, dict[str, Any]]:
-    """Tag -> what its slots need so that their values go the way they went in the original."""
-    found: dict[str, dict[str, Any]] = {}
-    for front in fronts_of(original.config, original.weights):
-        own = {"preprocess": READ_AS[front.name], "adaptor": front.name, **front.options}
-        if front.modality == "IMAGE":
-            own = {"patch": STRIDE, **own}
-            own["size"] = SIDE - SIDE % int(own["patch"])
-        found[front.modality] = own
-    if "encoder.adaptor.video_image_sequence.embed_frame_positions.weight" in original.weights and "IMAGE" in found:
-        found["VIDEO"] = {**found["IMAGE"], "preprocess": "film", "size": FRAME_SIDE}
-    return found
-
-
 def cards_of(
     original: Original, lines: Mapping[str, str], modalities: Registry
 ) -> tuple[tuple[TaskCard, ...], dict[str, str]]:
     """A card for each task whose line can be planned here, and of the others why not."""
-    settings, cards, left = settings_of(original), [], {}
+    settings, cards, left = slots_of(original.config, original.weights), [], {}
     asked = {f"ofa_{tag.lower()}": f"[{tag}:{tag.lower()}] [TEXT:question] -> [TEXT:answer]" for tag in settings}
     lines = {**asked, **lines}
     for name, line in lines.items():

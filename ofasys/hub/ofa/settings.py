@@ -13,7 +13,7 @@ from torch import Tensor
 from ofasys.engine.ofa.config import Kind, OFAConfig
 from ofasys.errors import CheckpointError
 from ofasys.hub.ofa.names import KIND_OF
-from ofasys.modality.shared.ofa_resnet_part import BLOCKS
+from ofasys.modality.shared.ofa_resnet_part import BLOCKS, STRIDE
 
 Values = Mapping[str, Any]
 
@@ -33,6 +33,8 @@ _LARGE = {
 
 FRAMES_FAR = 1024  # of a video, whatever the configuration says
 WAVE_FAR = 4096  # of sound, likewise
+SIDE = 480  # pixels of a picture's side, as the original resized them
+FRAME_SIDE = 224  # of a frame of a video
 
 REFUSED = {
     "use_self_attn_bias": (True, "attention without biases"),
@@ -239,18 +241,34 @@ class Front:
     """Of our adaptor."""
     options: Mapping[str, Any]
     """What it is made of."""
+    read: Mapping[str, Any]
+    """How values are read for it: attributes of a slot."""
 
 
 def fronts_of(config: Values, weights: Mapping[str, Tensor]) -> list[Front]:
     """The networks of a checkpoint. Errors: CheckpointError for one of another kind."""
     found = []
     if "encoder.adaptor.image_resnet.image_proj.weight" in weights:
-        found.append(Front("image_resnet", "IMAGE", "ofa_resnet", _resnet(config)))
+        read = {"preprocess": "bicubic", "patch": STRIDE, "size": SIDE}
+        found.append(Front("image_resnet", "IMAGE", "ofa_resnet", _resnet(config), read))
     elif "encoder.adaptor.image_vit.image_proj.weight" in weights:
-        found.append(Front("image_vit", "IMAGE", "ofa_vit", _vit(config, weights)))
+        options = _vit(config, weights)
+        read = {"preprocess": "bicubic", "size": SIDE - SIDE % options["patch"]}
+        found.append(Front("image_vit", "IMAGE", "ofa_vit", options, read))
     if "encoder.adaptor.audio_fbank.subsample.conv.0.weight" in weights:
         bands = _whole(_adaptor(config, "audio_fbank"), "output_frame_dim", 80)
-        found.append(Front("audio_fbank", "AUDIO", "ofa_conv", {"mels": bands}))
+        found.append(Front("audio_fbank", "AUDIO", "ofa_conv", {"mels": bands}, {"preprocess": "ofa_fbank"}))
+    return found
+
+
+def slots_of(config: Values, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Tag -> what its slots need so that their values go the way they went in the original."""
+    fronts = fronts_of(config, weights)
+    found = {front.modality: {**front.read, "adaptor": front.name, **front.options} for front in fronts}
+    if "encoder.adaptor.video_image_sequence.embed_frame_positions.weight" in weights:
+        film = {"preprocess": "film", "patch": STRIDE, "size": FRAME_SIDE}
+        networks = [front for front in fronts if "depth" in front.options]  # its frames go through that of pictures
+        found |= {"VIDEO": {**networks[0].options, "adaptor": networks[0].name, **film}} if networks else {}
     return found
 
 
