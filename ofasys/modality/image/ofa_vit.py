@@ -50,7 +50,7 @@ class ViT(nn.Module):
 
     def __init__(self, patch: int, width: int, layers: int, heads: int, size: int) -> None:
         super().__init__()
-        self.side, self.size = size // patch, size
+        self.side = size // patch
         self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=False)
         self.positional_embedding = nn.Parameter(width**-0.5 * torch.randn(self.side**2 + 1, width))
         self.ln_pre = nn.LayerNorm(width)
@@ -58,17 +58,17 @@ class ViT(nn.Module):
         self.transformer.add_module("resblocks", nn.Sequential(*[ViTBlock(width, heads) for _ in range(layers)]))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """See the class. Positions are stretched to pictures of another height."""
+        """See the class. Positions are stretched to pictures of another size."""
         x = self.conv1(pixels)
         h, w = x.shape[-2:]
-        x = x.flatten(2).transpose(1, 2) + self.places(h, w, pixels.shape[-2])
+        x = x.flatten(2).transpose(1, 2) + self.places(h, w)
         states: Tensor = self.transformer.get_submodule("resblocks")(self.ln_pre(x))
         return states
 
-    def places(self, h: int, w: int, height: int) -> Tensor:
+    def places(self, h: int, w: int) -> Tensor:
         """Embeddings of h x w places (h * w, W); the first row of the table is of a mark that is not used."""
         known = self.positional_embedding[1:]
-        if height == self.size:
+        if h == w == self.side:
             return known
         square = known.T.reshape(1, -1, self.side, self.side)
         return F.interpolate(square, size=(h, w), mode="bilinear").flatten(2)[0].T
