@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ofasys.engine.ofa.model import OFAModel
 from ofasys.engine.ofa.places import buckets, kind_of, source_places, target_places
 from ofasys.errors import ConfigError, DataError
 from ofasys.program.batch import layout
+from ofasys.testing.questions import questions
 from ofasys.types import Stream
 
 LINE = Kind(rows=34, near=8, far=32)
@@ -112,6 +114,16 @@ def test_the_mark_of_codes_has_biases_of_its_own() -> None:
     assert torch.equal(bias[0, 0], table[-1])
     assert torch.equal(bias[1, 0], table[-2])
     assert torch.equal(bias[0, 1], table[-3])
+
+
+def test_a_pass_asks_its_device_for_nothing() -> None:
+    model, found = made().train(), Counter[str]()
+    source, target = stream(*ROWS[:3]), stream(*[[(MARK, MARK), *PICTURE], WORDS, WORDS])
+    with questions(found):
+        states = model(source, target)
+        states.target.states.square().sum().backward()
+    assert not found
+    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
 
 
 WRONG = {
