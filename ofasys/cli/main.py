@@ -119,11 +119,14 @@ def explain(
 
 @app.command("import")
 def bring(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A .pt file of OFASys, or a folder of OFA from Hugging Face.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="A .pt file of OFASys, or a folder of OFA from Hugging Face.")
+    ],
     to: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write; new, or of an earlier model.")],
 ) -> None:
-    """Write a checkpoint of OFA or OFASys as a model of ours, and list what has no place in it. GPT-2's encoder.json
-    and vocab.bpe lie beside a .pt file.
+    """Write a checkpoint of OFA or OFASys as a model of ours, and list what has no place in it.
+
+    GPT-2's encoder.json and vocab.bpe lie beside a .pt file.
     """
     from ofasys.hub.ofa.open import opened
     from ofasys.hub.ofasys import OFASys

@@ -93,15 +93,14 @@ def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
 class Sight:
     """What a side's self-attention sees, prepared once for all its layers.
 
-    mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. places (B, T, 3): the positions in
-    a rectangle, where the scheme asks for them. turns: as of `Positions.turns`. bias: as of `Positions.biases`.
+    mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. turns: as of `Positions.turns`.
+    bias: as of `Positions.biases`.
     """
 
     layout: Layout
     scheme: Positions
     mask: Tensor | None
     causal: bool
-    places: Tensor | None
     turns: Turns | None = None
     bias: Bias | None = None
 
@@ -113,7 +112,7 @@ class Sight:
             places = in_rectangle(layout)
         turns = scheme.turns(places) if scheme.rotates and places is not None else None
         bias = scheme.biases(places, places) if scheme.biased and places is not None else None
-        return cls(layout, scheme, mask, causal and mask is None, places, turns, bias)
+        return cls(layout, scheme, mask, causal and mask is None, turns, bias)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
         """q, k, v (B, H, T, K) of one layer -> (B, H, T, K). scale: as of `attend`."""

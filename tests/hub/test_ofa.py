@@ -22,7 +22,9 @@ from ofasys.errors import CheckpointError
 from ofasys.hub.ofa.container import original_in, read_file
 from ofasys.hub.ofa.huggingface import name_of
 from ofasys.hub.ofa.names import BUFFERS
+from ofasys.hub.ofa.words import Dictionary
 from ofasys.language import Instruction
+from ofasys.modality.vocabulary import Vocabulary
 from ofasys.planner import explain, plan
 
 CHECKPOINT = OWN / "checkpoint" / "multitask.pt"
@@ -102,6 +104,36 @@ def test_it_goes_on_with_a_new_task(tmp_path: Path) -> None:
 def test_a_plan_is_that_of_any_model(opened: OFASys) -> None:
     said = explain(plan("[IMAGE:img,preprocess=bicubic] what is it? -> [TEXT:t]"))
     assert "ofa_resnet" in said
+
+
+MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<text>_7", "<text>_3", "<mask>")
+CODES, BINS = (tuple(f"<{name}>_{i}" for i in range(count)) for name, count in (("code", 20), ("bin", 1000)))
+
+
+def test_ranges_are_those_of_the_dictionary() -> None:
+    """Bins before codes, or after, as tasks came in."""
+    for symbols, named in (
+        (MARKS + CODES + BINS, (("ofa.codes", 7, 20), ("bins", 27, 1000))),
+        (MARKS + BINS + CODES, (("bins", 7, 1000), ("ofa.codes", 1007, 20))),
+        (MARKS + BINS[:32], (("ofa.bins", 7, 32),)),
+        (MARKS, ()),
+    ):
+        found = Dictionary(symbols).vocabulary()
+        assert (found.text, found.mask, found.named) == ((4, 6), 6, named)
+        assert Vocabulary.assemble({}, found).size == len(symbols) + 4
+
+
+@pytest.mark.parametrize(
+    ("symbols", "message"),
+    [
+        (MARKS[1:], "begins with <pad>"),
+        (MARKS[:4], "no <text>_"),
+        ((*MARKS, "<text>_8"), "do not stand together"),
+    ],
+)
+def test_a_dictionary_that_is_none(symbols: tuple[str, ...], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        Dictionary(symbols).vocabulary()
 
 
 # --- the form of Hugging Face ----------------------------------------------------------------------------------------

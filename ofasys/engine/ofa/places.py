@@ -16,12 +16,12 @@ from ofasys.engine.ofa.config import FRAME, KINDS, MARK, WAVE
 from ofasys.types import Layout
 
 LINE, GRID, WAVE_KIND, FILM, CODES = range(len(KINDS))
-KIND_BITS = 8  # run * 8 + kind
+KIND_ROOM = 8  # a place begins with run * 8 + kind
 
 
 def kind_of(places: Tensor) -> Tensor:
     """Places (..., 3) -> numbers of their kinds (...)."""
-    return places[..., 0] % KIND_BITS
+    return places[..., 0] % KIND_ROOM
 
 
 def source_places(layout: Layout) -> Tensor:
@@ -38,7 +38,7 @@ def source_places(layout: Layout) -> Tensor:
     number = torch.arange(len(y), device=y.device)
     within = number - torch.where(begins, number, 0).cummax(0).values if len(y) else number
     run = begins.cumsum(0)
-    return torch.stack([run * KIND_BITS + kind, torch.where(drawn, y, within), x], 1)
+    return torch.stack([run * KIND_ROOM + kind, torch.where(drawn, y, within), x], 1)
 
 
 def target_places(positions: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def target_places(positions: Tensor) -> Tensor:
     order, y, x = positions.unbind(-1)
     coded = (y >= 0) | (y == MARK)
     kind = torch.where(coded, CODES, torch.where(y == WAVE, WAVE_KIND, LINE))
-    return torch.stack([KIND_BITS + kind, torch.where(coded, y, order), x], -1)
+    return torch.stack([KIND_ROOM + kind, torch.where(coded, y, order), x], -1)
 
 
 def buckets(size: int, limit: int, most: int) -> Tensor:

@@ -17,7 +17,7 @@ from ofasys.modality.shared.ofa_resnet_part import BLOCKS, STRIDE
 
 Values = Mapping[str, Any]
 
-_LARGE = {
+_ARCHITECTURES = {
     "tiny": (256, 4, 4, 4, "resnet50"),
     "medium": (512, 4, 4, 8, "resnet101"),
     "base": (768, 6, 6, 12, "resnet101"),
@@ -60,8 +60,8 @@ def shape_of(config: Values, weights: Mapping[str, Tensor]) -> OFAConfig:
     _refuse(config)
     encoder, decoder = _side(config, "encoder"), _side(config, "decoder")
     name = str(config.get("arch") or "")
-    if name and name not in _LARGE:
-        raise CheckpointError(f"the model is of arch={name!r}; there are {', '.join(_LARGE)}")
+    if name and name not in _ARCHITECTURES:
+        raise CheckpointError(f"the model is of arch={name!r}; there are {', '.join(_ARCHITECTURES)}")
     width, layers, heads, ffn = _sizes(name, encoder, decoder)
     bias_shared = bool(config.get("share_attn_bias"))
     entangled = bool(config.get("entangle_position_embedding"))
@@ -117,7 +117,7 @@ def _refuse(config: Values) -> None:
 def _sizes(name: str, encoder: Values, decoder: Values) -> tuple[int, tuple[int, int], int, int]:
     """Width, layers of both sides, heads, width of the feed-forward. Errors: CheckpointError where sides differ."""
     if name:
-        width, first, second, heads, _ = _LARGE[name]
+        width, first, second, heads, _ = _ARCHITECTURES[name]
         return width, (first, second), heads, 2048 if name == "asr_small" else 4 * width
     for ours in ("embed_dim", "attention_heads", "ffn_embed_dim"):
         if _whole(encoder, ours) != _whole(decoder, ours):
@@ -274,7 +274,7 @@ def slots_of(config: Values, weights: Mapping[str, Tensor]) -> dict[str, dict[st
 
 def _resnet(config: Values) -> dict[str, Any]:
     arch, own = str(config.get("arch") or ""), _adaptor(config, "image_resnet")
-    name = _LARGE[arch][4] if arch in _LARGE else str(own.get("resnet_type") or "resnet50")
+    name = _ARCHITECTURES[arch][4] if arch in _ARCHITECTURES else str(own.get("resnet_type") or "resnet50")
     depth = name.removeprefix("resnet")
     if depth not in map(str, BLOCKS):
         known = ", ".join(f"resnet{n}" for n in BLOCKS)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count as count_up
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -65,21 +66,14 @@ class Dictionary:
     def ranges(self) -> list[tuple[str, int, int]]:
         """Runs of numbered symbols: (name here, first id, ids); of bins `bins`, where there are as many as BOX has."""
         found: list[tuple[str, int, int]] = []
+        ids = {symbol: number for number, symbol in enumerate(self.symbols)}
         for name in ("code", "bin"):
-            own = [
-                number
-                for number, symbol in enumerate(self.symbols)
-                if symbol == f"<{name}>_{number - _first(self.symbols, name)}"
-            ]
-            if own and own[-1] - own[0] + 1 == len(own):
-                known = "bins" if name == "bin" and len(own) == BINS else f"ofa.{name}s"
-                found.append((known, own[0], len(own)))
+            if (first := ids.get(f"<{name}>_0")) is None:
+                continue
+            count = next(n for n in count_up() if self.symbols[first + n : first + n + 1] != (f"<{name}>_{n}",))
+            known = "bins" if name == "bin" and count == BINS else f"ofa.{name}s"
+            found.append((known, first, count))
         return sorted(found, key=lambda one: one[1])
-
-
-def _first(symbols: Sequence[str], name: str) -> int:
-    first = f"<{name}>_0"
-    return symbols.index(first) if first in symbols else len(symbols)
 
 
 def bpe_beside(folder: Path) -> tuple[Path, Path] | None:
