@@ -98,7 +98,6 @@ class Sight:
     """
 
     layout: Layout
-    scheme: Positions
     mask: Tensor | None
     causal: bool
     turns: Turns | None = None
@@ -112,7 +111,7 @@ class Sight:
             places = in_rectangle(layout)
         turns = scheme.turns(places) if scheme.rotates and places is not None else None
         bias = scheme.biases(places, places) if scheme.biased and places is not None else None
-        return cls(layout, scheme, mask, causal and mask is None, turns, bias)
+        return cls(layout, mask, causal and mask is None, turns, bias)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
         """q, k, v (B, H, T, K) of one layer -> (B, H, T, K). scale: as of `attend`."""

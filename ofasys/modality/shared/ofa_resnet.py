@@ -34,8 +34,8 @@ class FrozenNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same."""
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Of each channel."""
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
 
 
@@ -53,8 +53,8 @@ class Bottleneck(nn.Module):
         if stride != 1 or into != out:
             self.downsample = nn.Sequential(nn.Conv2d(into, out, 1, stride=stride, bias=False), FrozenNorm(out, eps))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, into, H, W) -> (B, out, H / stride, W / stride)."""
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B out h w"]:
+        """h = H / stride and w = W / stride, rounded up."""
         y = torch.relu(self.bn1(self.conv1(x)))
         y = self.bn3(self.conv3(torch.relu(self.bn2(self.conv2(y)))))
         return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
@@ -75,7 +75,7 @@ class ResNet(nn.Module):
             rest = [Bottleneck(into, channels, 1, eps) for _ in range(count - 1)]
             self.add_module(f"layer{stage}", nn.Sequential(first, *rest))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """See the class."""
         x = self.pool(torch.relu(self.bn1(self.conv1(x))))
         for stage in range(1, len(CHANNELS) + 1):

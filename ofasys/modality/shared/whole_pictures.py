@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ofasys.modality.shared.patch import scaled
 
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+
+
+Network = Callable[[Tensor], Tensor]
+
 
 def through_pictures(
-    tensors: Mapping[str, Tensor], side: int, width: int, network: Callable[[Tensor], Tensor]
-) -> Tensor:
+    tensors: Mapping[str, Tensor], side: int, width: int, network: Network
+) -> Float[Tensor, "n width"]:
     """patches (n, 3 * side * side) uint8 and `grid HxW` (pictures, h * w), their rows -> (n, width).
 
     network: pixels (pictures, 3, h * side, w * side) of -1..1 -> (pictures, h * w, width). Pictures of one shape run
