@@ -307,7 +307,7 @@ class GeneralistModel(nn.Module):
         assert self.tokenizer is not None
         if self.foreign is None:
             return text_ids(self.tokenizer)
-        if text_ids(self.tokenizer) > self.foreign.size:
+        if text_ids(self.tokenizer) > self.foreign.size + self.foreign.beyond:
             raise ConfigError(
                 f"the tokenizer has {text_ids(self.tokenizer)} ids and the foreign vocabulary {self.foreign.size}; "
                 "give the "

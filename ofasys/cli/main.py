@@ -117,6 +117,27 @@ def explain(
     say(json.dumps(to_json(found, size), ensure_ascii=False, indent=1) if as_json else explained(found, size))
 
 
+@app.command("import")
+def bring(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="A .pt file of OFASys, or a folder of OFA from Hugging Face.")
+    ],
+    to: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write; new, or of an earlier model.")],
+) -> None:
+    """Write a checkpoint of OFA or OFASys as a model of ours, and list what has no place in it.
+
+    GPT-2's encoder.json and vocab.bpe lie beside a .pt file.
+    """
+    from ofasys.hub.ofa.open import opened
+    from ofasys.hub.ofasys import OFASys
+
+    found = opened(source)
+    for name, why in sorted(found.left.items()):
+        say(f"left out  {name}: {why}")
+    OFASys(found.model, found.cards).save_pretrained(to)
+    say(f"{found.model.parameters_count:,} parameters, {len(found.cards)} tasks written to {to}")
+
+
 @app.command()
 def train(
     file: Annotated[

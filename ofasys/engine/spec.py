@@ -68,4 +68,10 @@ TRANSFORMER = EngineSpec(
     load="ofasys.model.universal:UniversalModel",
     config="ofasys.model.sizes:ModelConfig",
 )
-ENGINES = {TRANSFORMER.name: TRANSFORMER}
+OFA = EngineSpec(
+    name="ofa",
+    about="the encoder and decoder of OFA and OFASys (2022), to go on with their checkpoints",
+    load="ofasys.engine.ofa.model:OFAModel",
+    config="ofasys.engine.ofa.config:OFAConfig",
+)
+ENGINES = {one.name: one for one in (TRANSFORMER, OFA)}

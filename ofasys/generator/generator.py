@@ -50,6 +50,12 @@ RANK = Generator(
     load="ofasys.generator.rank:rank",
     ranks=True,
 )
+FAIRSEQ = Generator(
+    name="fairseq",
+    about="beam search as OFA and OFASys did it: what has ended is kept, and as many as beams are enough",
+    load="ofasys.generator.fairseq:fairseq",
+    searches=True,
+)
 
 CLASSIFY = Generator(
     name="classify",
@@ -92,6 +98,7 @@ GENERATORS: dict[str, Generator] = {
     for generator in (
         SEARCH,
         RANK,
+        FAIRSEQ,
         CLASSIFY,
         DENOISE,
         CTC,

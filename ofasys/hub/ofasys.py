@@ -22,6 +22,7 @@ from ofasys.hub.device import as_device
 from ofasys.hub.folder import as_path, checkpoint_in, origin_of
 from ofasys.hub.lacking import told_lacking
 from ofasys.hub.model import load_model, model_files, model_of
+from ofasys.hub.ofa.open import is_original, opened
 from ofasys.hub.output import Output
 from ofasys.hub.programs import Programs
 from ofasys.hub.store import encoded, write_model
@@ -90,7 +91,8 @@ class OFASys:
         modalities: Registry | None = None,
         precision: str | None = None,
     ) -> OFASys:
-        """Load a saved model, or a run: its best checkpoint, else its last; or the one named by `which`.
+        """Load a saved model, or a run: its best checkpoint, else its last; or the one named by `which`. Or a
+        checkpoint of OFASys, a `.pt` file with GPT-2's `encoder.json` and `vocab.bpe` beside it.
 
         device: where its weights go, as "cuda"; the CPU if None. precision: what it computes in, "float32" or
         "bfloat16"; None: what it was trained in. Of a run the optimizer's file is not read. Errors: CheckpointError
@@ -101,6 +103,10 @@ class OFASys:
                 f"precision is {precision!r}; it is 'float32', 'bfloat16' or 'float16', or None for that of training"
             )
         place = as_device("cpu" if device is None else device)
+        path = as_path(folder)
+        if which is None and is_original(path):
+            original = opened(path, modalities)
+            return cls._placed(original.model, original.cards, str(path), place, precision)
         found = checkpoint_in(folder, which)
         try:
             model, cards, _ = load_model(found, modalities)
@@ -115,8 +121,19 @@ class OFASys:
                 f"{folder} was trained with {', '.join(patterns)}, which is not installed here: lines are read "
                 "without, their characters as prose, and ask another question; install it, or give modalities="
             )
+        return cls._placed(model, cards, origin_of(folder, found), place, precision)
+
+    @classmethod
+    def _placed(
+        cls,
+        model: GeneralistModel,
+        cards: Sequence[TaskCard],
+        origin: str,
+        place: torch.device,
+        precision: str | None,
+    ) -> OFASys:
         made = cls(model.eval(), cards)
-        made.origin = origin_of(folder, found)
+        made.origin = origin
         model.precision = precision or model.precision
         return made.to(place)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 
 from ofasys.errors import ConfigError, nearest
 
@@ -32,6 +32,12 @@ class ForeignVocabulary:
     """Its mark of the beginning; None: ours, appended."""
     mask: int | None = None
     """Its mark of what is left out; None: ours, appended."""
+    named: tuple[tuple[str, int, int], ...] = ()
+    """Ranges behind its pieces that are known by name here, in id order: (name, first id, ids)."""
+    wraps: bool = False
+    """Whether each run of text in a source stands between its marks of the beginning and the end."""
+    beyond: int = 0
+    """Pieces its tokenizer has and it has not: their numbers follow its ids, and stand for nothing."""
 
     def __post_init__(self) -> None:
         lo, hi = self.text
@@ -44,6 +50,18 @@ class ForeignVocabulary:
                     f"foreign vocabulary: {name} is {value}; give one of its {self.size} ids that is not a piece, {lo} "
                     f"to {hi - 1}"
                 )
+        last = hi
+        for name, start, size in self.named:
+            if start < last or size < 1 or start + size > self.size:
+                raise ConfigError(
+                    f"foreign vocabulary: {name} is {size} ids from {start} on; give ranges that follow its pieces and "
+                    f"each other, within its {self.size} ids"
+                )
+            last = start + size
+        if self.wraps and self.begin is None:
+            raise ConfigError("foreign vocabulary: wraps is True and begin is None; give the mark runs begin with")
+        if self.beyond < 0:
+            raise ConfigError(f"foreign vocabulary: beyond is {self.beyond}; give 0 or more")
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> ForeignVocabulary:
@@ -59,6 +77,9 @@ class ForeignVocabulary:
         found = dict(values)
         text = found["text"]
         found["text"] = tuple(text) if isinstance(text, Sequence) and len(text) == 2 else text
+        more = {name: found.pop(name) for name in ("named", "wraps") if name in found}
+        if not isinstance(more.get("wraps", False), bool):
+            raise ConfigError(f"foreign vocabulary: wraps is {more['wraps']!r:.60}; give true or false")
         for name, value in found.items():
             numbers = value if isinstance(value, tuple) else (value,)
             if isinstance(value, tuple) != (name == "text") or not all(
@@ -66,14 +87,38 @@ class ForeignVocabulary:
             ):
                 what = "two ids, the first and one past the last" if name == "text" else "a whole number"
                 raise ConfigError(f"foreign vocabulary: {name} is {values[name]!r:.60}; give {what}")
-        return cls(**found)  # type: ignore[arg-type]
+        return cls(named=_named(more.get("named", ())), wraps=bool(more.get("wraps")), **found)  # type: ignore[arg-type]
 
     @property
     def ranges(self) -> tuple[tuple[str, int, int], ...]:
         """Its ids as ranges: what is before its pieces, these, what is after them."""
         lo, hi = self.text
-        found = (("foreign.before", 0, lo), ("text", lo, hi - lo), ("foreign.after", hi, self.size - hi))
+        found, last = [("foreign.before", 0, lo), ("text", lo, hi - lo)], hi
+        for number, (name, start, size) in enumerate(self.named):
+            found += [(f"foreign.after.{number}", last, start - last), (name, start, size)]
+            last = start + size
+        found.append(("foreign.after", last, self.size - last))
         return tuple(one for one in found if one[2])
+
+    def written(self) -> dict[str, object]:
+        """Its fields as a file holds them: those that are not as they are by default."""
+        usual = {"named": (), "wraps": False, "beyond": 0}
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in found.items() if name not in usual or value != usual[name]}
+
+
+def _named(values: object) -> tuple[tuple[str, int, int], ...]:
+    """Errors: ConfigError for what are no ranges."""
+    ranges = (
+        [tuple(one) if isinstance(one, Sequence) else one for one in values] if isinstance(values, Sequence) else []
+    )
+    sound = isinstance(values, Sequence) and all(
+        isinstance(one, tuple) and len(one) == 3 and isinstance(one[0], str) and type(one[1]) is type(one[2]) is int
+        for one in ranges
+    )
+    if not sound:
+        raise ConfigError(f"foreign vocabulary: named is {values!r:.60}; give [name, first id, ids] for each range")
+    return tuple(ranges)
 
 
 @dataclass(frozen=True)
@@ -147,5 +192,5 @@ class Vocabulary:
     @property
     def fingerprint(self) -> str:
         """A hash of the layout; it stands in the checkpoint."""
-        layout = self.ranges if self.foreign is None else (self.ranges, asdict(self.foreign))
+        layout = self.ranges if self.foreign is None else (self.ranges, self.foreign.written())
         return hashlib.sha256(json.dumps(layout).encode()).hexdigest()[:16]

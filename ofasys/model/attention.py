@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofasys.model.packed import Runs, attend_packed, packs
-from ofasys.model.positions.positions import Positions, Turns, guarded, rotate
-from ofasys.model.rectangle import to_flat, to_rectangle
+from ofasys.model.positions.positions import Bias, Positions, Turns, guarded, rotate
+from ofasys.model.rectangle import in_rectangle, to_flat, to_rectangle
 from ofasys.model.sizes import ModelConfig
 from ofasys.types import Layout
 
@@ -53,20 +53,28 @@ class Output(nn.Module):
         return norm(self.norm, F.linear(x, weight, self.project.bias))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False, whole: bool = True) -> Tensor:
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool = False,
+    whole: bool = True,
+    scale: float | None = None,
+) -> Tensor:
     """q (B, H, T, K), k and v (B, H, S, K) -> (B, H, T, K): the one product of attention there is.
 
     mask (B or 1, H or 1, T, S): True where a key may be seen, or what is added to the scores, -inf where it may not.
     whole: of a whole side, in training and after, which a CPU does in float32: the half kernel's backward is 7 times
-    slower.
+    slower. scale: what scores are multiplied by; None: K ** -0.5.
     """
     if q.device.type != "cpu" or q.dtype == torch.float32 or not whole:
         mask = mask if mask is None or mask.dtype in (torch.bool, q.dtype) else mask.to(q.dtype)
-        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=scale)
     if q.dtype in (torch.bfloat16, torch.float16):
         q, k, v = q.float(), k.float(), v.float()
     with torch.autocast("cpu", enabled=False):  # autocast would turn them back
-        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=scale)
 
 
 def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
@@ -87,18 +95,16 @@ def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
 class Sight:
     """What a side's attention sees, prepared once for all its layers.
 
-    mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. places (B, T, 3): the positions in
-    a rectangle, where the scheme asks for them in each layer. turns: as of `Positions.turns`. runs: the samples of the
-    flat stream, where its product is made without a rectangle; turns are (1, 1, N, K / 2) then. crossed: those of both
-    sides, where the product across is made so.
+    mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. turns: as of `Positions.turns`.
+    bias: as of `Positions.biases`. runs: the samples of the flat stream, where its product is made without a
+    rectangle; turns are (1, 1, N, K / 2) then. crossed: those of both sides, where the product across is made so.
     """
 
     layout: Layout
-    scheme: Positions
     mask: Tensor | None
     causal: bool
-    places: Tensor | None = None
     turns: Turns | None = None
+    bias: Bias | None = None
     runs: Runs | None = None
     crossed: tuple[Runs, Runs] | None = None
 
@@ -109,33 +115,32 @@ class Sight:
         scheme: Positions,
         mask: Tensor | None,
         causal: bool,
-        head: int,
+        head: int | None,
         source: Layout | None = None,
     ) -> Sight:
-        """Of one side of a batch. head: numbers of a head. source: of the side whose states it sees, row by row."""
-        able = packs(layout.positions.device, head)
+        """Of one side of a batch. head: numbers of a head, where scores are scaled as is usual; else None. source: of
+        the side whose states it sees, row by row.
+        """
+        able = head is not None and packs(layout.positions.device, head)
         across = able and source is not None and not (layout.full and source.full)
         crossed = (Runs.of(layout), Runs.of(source)) if across and source is not None else None
         if able and not layout.full and layout.blocks is None and not scheme.biased:
             turns = scheme.turns(layout.positions[None]) if scheme.rotates else None
-            return cls(layout, scheme, None, causal, turns=turns, runs=Runs.of(layout), crossed=crossed)
+            return cls(layout, None, causal, turns=turns, runs=Runs.of(layout), crossed=crossed)
         places = None
         if scheme.biased or scheme.rotates:
-            rows = layout.positions.new_zeros(layout.batch * layout.length, 3)
-            places = rows.index_copy_(0, layout.padded_index, layout.positions).view(layout.batch, layout.length, 3)
+            places = in_rectangle(layout)
         turns = scheme.turns(places) if scheme.rotates and places is not None else None
-        return cls(layout, scheme, mask, causal and mask is None, places, turns, crossed=crossed)
+        bias = scheme.biases(places, places) if scheme.biased and places is not None else None
+        return cls(layout, mask, causal and mask is None, turns, bias, crossed=crossed)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q, k, v (B, H, T, K) of one layer -> (B, H, T, K)."""
-        if self.places is None:
-            return attend(q, k, v, self.mask, self.causal)
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
+        """q, k, v (B, H, T, K) of one layer -> (B, H, T, K). scale: as of `attend`."""
         if self.turns is not None:
             q, k = rotate(q, self.turns), rotate(k, self.turns)
-        if not self.scheme.biased:
-            return attend(q, k, v, self.mask, self.causal)
-        bias = self.scheme.bias(layer, self.places, self.places)
-        return attend(q, k, v, biased(bias, self.mask, self.causal))
+        if self.bias is None:
+            return attend(q, k, v, self.mask, self.causal, scale=scale)
+        return attend(q, k, v, biased(self.bias(layer), self.mask, self.causal), scale=scale)
 
     def attend_flat(self, runs: Runs, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q, k, v (N, H, K) -> (N, H, K)."""
@@ -149,7 +154,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.scale = config.heads, config.score_scale
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.out = Output(config)
 
@@ -166,7 +171,7 @@ class SelfAttention(nn.Module):
         B, T = layout.batch, layout.length
         rectangle = to_rectangle(qkv, layout).view(B, T, 3, self.heads, -1)
         q, k, v = (part.transpose(1, 2) for part in rectangle.unbind(2))  # each (B, H, T, K)
-        y = sight.attend(layer, q, k, v)
+        y = sight.attend(layer, q, k, v, self.scale)
         return to_flat(y.transpose(1, 2).reshape(B * T, D), layout)
 
 
@@ -175,7 +180,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.heads, self.scale = config.heads, config.score_scale
         self.query = nn.Linear(config.width, config.width)
         self.kv = nn.Linear(config.width, 2 * config.width)
         self.out = Output(config)
@@ -189,7 +194,10 @@ class CrossAttention(nn.Module):
     def forward(
         self, x: Tensor, sight: Sight, memory: Tensor, source: Layout, mask: Tensor | None, group: int
     ) -> Tensor:
-        """x (N, D), memory (N', D) -> (N, D). Row r of x attends to source r // group, whose keys are not repeated."""
+        """x (N, D), memory (N', D) -> (N, D). Row r of x attends to source r // group, whose keys are not repeated.
+
+        mask: as of `attend`, T being group * the target's length.
+        """
         return self.out(self.product(self.query(x), sight, memory, source, mask, group))
 
     def product(
@@ -203,5 +211,5 @@ class CrossAttention(nn.Module):
         k, v = self.keys(memory, source)
         q = to_rectangle(q, layout)  # the queries of a group stand end to end: (B, group * T, H, K)
         q = q.view(source.batch, group * layout.length, self.heads, -1).transpose(1, 2)
-        y = attend(q, k, v, mask)
+        y = attend(q, k, v, mask, scale=self.scale)
         return to_flat(y.transpose(1, 2).reshape(-1, D), layout)

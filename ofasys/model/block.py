@@ -160,7 +160,11 @@ class Block(nn.Module):
             q = by.project(x, before, cross.query.weight, cross.query.bias, pre)
             y = cross.product(q, sight, memory, source, mask, group)
             x = self.mixed(by, x, y, cross.out, self.cross_norm)
-        return by.feed(x, self.kept(x), known(self.ffn_norm), self.ffn.weights(), self.ffn.activation, pre)
+        return self.fed(by, x)
+
+    def fed(self, by: Pieces, x: Tensor) -> Tensor:
+        """`feed` in a piece (n, D)."""
+        return by.feed(x, self.kept(x), known(self.ffn_norm), self.ffn.weights(), self.ffn.activation, self.pre)
 
     def mixed(self, by: Pieces, x: Tensor, y: Tensor, out: Output, outer: nn.LayerNorm) -> Tensor:
         """The stream (N, D) after what the heads gave, y (N, D)."""
@@ -180,6 +184,10 @@ class Block(nn.Module):
         x = self.join(x, own(self.enter(x, self.self_norm)), self.self_norm)
         if across is not None:
             x = self.join(x, across(self.enter(x, self.cross_norm)), self.cross_norm)
+        return self.feed(x)
+
+    def feed(self, x: Tensor) -> Tensor:
+        """The stream after the feed-forward branch (n, D)."""
         return self.join(x, self.ffn.forward(self.enter(x, self.ffn_norm)), self.ffn_norm)
 
     def enter(self, x: Tensor, by: nn.LayerNorm) -> Tensor:

@@ -31,7 +31,8 @@ class Cache:
     """The state of one decoding of R rows. `filled` positions are in it; `self_kv` is (layers, 2, R, L, H, K).
 
     skip (R,): a row's first places that hold nothing, where rows began at different lengths; None where all are full.
-    positions (R, L, 3): where they stand, for schemes that bias scores; None for others.
+    positions (R, L, 3): where they stand, for schemes that bias scores; None for others. source (B, H, S, K): as of
+    `Positions.across`, for schemes that bias scores over the source; None for others.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Cache:
         mask: Tensor | None,
         group: int,
         positions: Tensor | None = None,
+        source: Tensor | None = None,
     ) -> None:
         self.self_kv = self_kv
         self.self_out = self_out
@@ -49,6 +51,7 @@ class Cache:
         self.mask = mask
         self.group = group
         self.positions = positions
+        self.source = source
         self.filled = 0
         self.skip: Tensor | None = None
 
@@ -96,5 +99,6 @@ class Cache:
         self.positions = None if self.positions is None else self.positions[rows]
         if self.cross is not None:
             self.cross = [CrossCache(c.k[sources], c.v[sources], c.out) for c in self.cross]
+        self.source = None if self.source is None else self.source[sources]
         if self.mask is not None:
             self.mask = self.mask[sources]

@@ -53,6 +53,12 @@ def to_flat(rectangle: Tensor, layout: Layout) -> Tensor:
     return rectangle if layout.full else _Pick.apply(rectangle, layout.padded_index)
 
 
+def in_rectangle(layout: Layout) -> Tensor:
+    """The positions (B, T, 3); zeros at the padding."""
+    rows = layout.positions.new_zeros(layout.batch * layout.length, 3)
+    return rows.index_copy_(0, layout.padded_index, layout.positions).view(layout.batch, layout.length, 3)
+
+
 def key_mask(layout: Layout) -> Tensor | None:
     """(B, 1, 1, T) bool, True where a key is: what attention over a whole padded side needs. None when all are."""
     if layout.full:

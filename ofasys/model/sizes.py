@@ -97,6 +97,11 @@ class ModelConfig:
         """K."""
         return self.width // self.heads
 
+    @property
+    def score_scale(self) -> float | None:
+        """What scores of attention are multiplied by. None: K ** -0.5."""
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
         return asdict(self)

@@ -45,6 +45,10 @@ def advance(
     turns = scheme.turns(here) if scheme.rotates else None
     if cache.positions is not None:
         cache.positions[:, filled:end] = here
+    bias = None if cache.positions is None else scheme.biases(here, cache.positions[:, :end])
+    over = cache.mask
+    if cache.source is not None:
+        over = biased(scheme.across(here.reshape(-1, cache.group * n, 3), cache.source), cache.mask, False)
     x = x.reshape(R * n, D)
     for i, module in enumerate(blocks):
         block = cast(Block, module)
@@ -59,10 +63,10 @@ def advance(
                 q = rotate(q, turns)
                 past[0, :, filled:] = rotate(past[0, :, filled:].transpose(1, 2), turns).transpose(1, 2)
             k, v = past.transpose(2, 3).unbind(0)  # each (R, H, end, K)
-            if cache.positions is None:
-                y = attend(q, k, v, mask, causal, whole=False)
+            if bias is None:
+                y = attend(q, k, v, mask, causal, whole=False, scale=attention.scale)
             else:
-                y = attend(q, k, v, biased(scheme.bias(i, here, cache.positions[:, :end]), mask, causal), whole=False)
+                y = attend(q, k, v, biased(bias(i), mask, causal), whole=False, scale=attention.scale)
             return attention.out.mix(y.transpose(1, 2).reshape(R * n, D), cache.self_out[i])
 
         def across(h: Tensor, i: int = i, block: Block = block) -> Tensor:
@@ -70,7 +74,7 @@ def advance(
             seen, cross = cache.cross[i], block.cross_attention
             q = F.linear(h, cross.query.weight, cross.query.bias)
             q = q.view(R // cache.group, cache.group * n, cross.heads, -1).transpose(1, 2)
-            y = attend(q, seen.k, seen.v, cache.mask, whole=False)
+            y = attend(q, seen.k, seen.v, over, whole=False, scale=cross.scale)
             return cross.out.mix(y.transpose(1, 2).reshape(R * n, D), seen.out)
 
         x = block.layer(x, own, None if cache.cross is None else across)

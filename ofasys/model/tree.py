@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.model.attention import attend
+from ofasys.model.attention import attend, biased
 from ofasys.model.block import Block
 from ofasys.model.cache import Cache
 from ofasys.model.positions.positions import Positions, guarded, rotate
@@ -104,13 +104,17 @@ def grow(
     absent = torch.from_numpy(path < 0).to(device)[:, None, :]  # (n, 1, a)
     seen = None if tree.seen is None else ~tree.seen[past.which][:, None, None, :]
     mask = None if cache.mask is None or across is None else cache.mask[across.which]
-    keys, turns = None, scheme.turns(positions[:, None]) if scheme.rotates else None
+    if cache.source is not None and across is not None:
+        asks = across.spread(positions[:, None])[:, 0]
+        mask = biased(scheme.across(asks, cache.source[across.which]), mask, False)
+    bias, turns = None, scheme.turns(positions[:, None]) if scheme.rotates else None
     if cache.positions is not None:
         tree.positions[new] = positions
         above = tree.positions[place].view(n, -1, 3)
         keys = torch.cat(
             [cache.positions[torch.from_numpy(rows).to(device), : cache.filled], above, positions[:, None]], 1
         )
+        bias = scheme.biases(positions[:, None], keys)
     for i, module in enumerate(blocks):
         block = cast(Block, module)
 
@@ -120,7 +124,7 @@ def grow(
             q, k, v = qkv.unbind(1)  # each (n, H, K)
             if turns is not None:
                 q, k = (rotate(part[:, :, None], turns)[:, :, 0] for part in (q, k))
-            q = q * q.shape[-1] ** -0.5
+            q = q * (q.shape[-1] ** -0.5 if attention.scale is None else attention.scale)
             tree.kv[i, 0, new], tree.kv[i, 1, new] = k, v
             row_k, row_v = cache.self_kv[i, :, past.which, : cache.filled].transpose(2, 3).unbind(0)  # (G, H, F, K)
             on_row = past.spread(q) @ row_k.transpose(2, 3)
@@ -130,8 +134,8 @@ def grow(
             on_path = torch.einsum("nhk,nahk->nha", q, up_k).masked_fill(absent, -torch.inf)
             on_self = (q * k).sum(-1, keepdim=True)
             scores = torch.cat([past.back(on_row), on_path, on_self], 2)
-            if keys is not None:
-                scores = scores + guarded(scheme.bias(i, positions[:, None], keys)[:, :, 0])
+            if bias is not None:
+                scores = scores + guarded(bias(i)[:, :, 0])
             w_row, w_path, w_self = torch.softmax(scores, 2).split([cache.filled, path.shape[1], 1], 2)
             y = past.back(past.spread(w_row) @ row_v) + torch.einsum("nha,nahk->nhk", w_path, up_v) + w_self * v
             return attention.out.mix(y.reshape(n, -1), cache.self_out[i])
@@ -141,7 +145,7 @@ def grow(
             assert across is not None
             memory, cross = cache.cross[i], block.cross_attention
             q = across.spread(F.linear(h, cross.query.weight, cross.query.bias).view(n, cross.heads, -1))
-            y = attend(q, memory.k[across.which], memory.v[across.which], mask, whole=False)
+            y = attend(q, memory.k[across.which], memory.v[across.which], mask, whole=False, scale=cross.scale)
             return cross.out.mix(across.back(y).reshape(n, -1), memory.out)
 
         x = block.layer(x, own, None if across is None else over)

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ofasys.model.attention import CrossAttention, Output, Sight
+from ofasys.model.attention import CrossAttention, Output, Sight, biased
 from ofasys.model.block import Block, Pieces, feed, mix, project
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
 from ofasys.model.positions import SCHEMES
 from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
-from ofasys.model.rectangle import block_mask, key_mask
+from ofasys.model.rectangle import block_mask, in_rectangle, key_mask
 from ofasys.model.session import CachedSession, Prefix
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.step import advance
@@ -46,11 +46,20 @@ class Side(nn.Module):
     def __init__(self, config: ModelConfig, decoder: bool) -> None:
         super().__init__()
         self.dropout = config.dropout
-        self.positions: Positions = positions_of(SCHEMES[config.positions], config, decoder)
+        self.positions = self.placed(config, decoder)
         self.embed_norm = nn.LayerNorm(config.width) if config.embed_norm else None
         layers = config.decoder_layers if decoder else config.encoder_layers
-        self.blocks = nn.ModuleList([Block(config, decoder) for _ in range(layers)])
+        self.blocks = nn.ModuleList([self.block(config, decoder) for _ in range(layers)])
         self.final_norm = nn.LayerNorm(config.width) if config.final_norm else None
+
+    def placed(self, config: ModelConfig, decoder: bool) -> Positions:
+        """How it knows where a position stands."""
+        found: Positions = positions_of(SCHEMES[config.positions], config, decoder)
+        return found
+
+    def block(self, config: ModelConfig, decoder: bool) -> Block:
+        """One layer."""
+        return Block(config, decoder)
 
     def begin(
         self, embedding: Float[Tensor, "... D"], positions: Int[Tensor, "... 3"], top: Sequence[int] | None = None
@@ -82,9 +91,17 @@ class UniversalModel(nn.Module):
         super().__init__()
         self.config = config
         self.width, self.max_positions = config.width, config.max_positions
-        self.encoder = Side(config, decoder=False)
-        self.decoder = Side(config, decoder=True)
+        self.encoder = self.side(config, decoder=False)
+        self.decoder = self.side(config, decoder=True)
         self.initialise()
+
+    def side(self, config: ModelConfig, decoder: bool) -> Side:
+        """The encoder, or the decoder."""
+        return Side(config, decoder)
+
+    def across(self, memory: Hidden) -> Tensor | None:
+        """What its source is to the positions of a decoder (B, H, S, K), as of `Positions.across`; None: nothing."""
+        return None
 
     @torch.no_grad()
     def initialise(self) -> None:
@@ -115,6 +132,11 @@ class UniversalModel(nn.Module):
                     module.weight.mul_(shrink)
 
     @property
+    def head(self) -> int | None:
+        """Numbers of a head, K, where scores are K ** -0.5 of their products; else None."""
+        return self.config.head if self.config.score_scale is None else None
+
+    @property
     def shard_units(self) -> list[nn.Module]:
         """The blocks: in training each is called as a module, one after the other."""
         return [block for side in (self.encoder, self.decoder) for block in side.blocks]
@@ -123,7 +145,7 @@ class UniversalModel(nn.Module):
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.config.head)
+        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head)
         for i, block in enumerate(self.encoder.blocks):
             x = self._through(block, x, sight, i)
         return Hidden(self.encoder.end(x), layout)
@@ -143,12 +165,21 @@ class UniversalModel(nn.Module):
                     f"{layout.batch} target rows do not belong to {source.batch} sources in groups of {group}; "
                     f"expected {source.batch * group} rows"
                 )
-            mask = key_mask(source)
+            mask = self._over(layout, memory, group)
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), True, self.config.head, source)
+        plain = mask is None or mask.dtype == torch.bool
+        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), True, self.head, source if plain else None)
         for i, block in enumerate(self.decoder.blocks):
             x = self._through(block, x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
+
+    def _over(self, layout: Layout, memory: Hidden, group: int) -> Tensor | None:
+        """What a target sees of its source, as of `attend`; (B, 1, 1, S), or where positions matter (B, H, T, S)."""
+        mask, keys = key_mask(memory.layout), self.across(memory)
+        if keys is None:
+            return mask
+        places = in_rectangle(layout).view(-1, group * layout.length, 3)
+        return biased(self.decoder.positions.across(places, keys), mask, False)
 
     def _through(self, block: nn.Module, x: Tensor, *rest: Any) -> Tensor:
         """x (N, D) -> what a block makes of it (N, D). Random draws are the same when it is computed again."""
@@ -182,7 +213,7 @@ class UniversalModel(nn.Module):
         layout = Layout(1, 3, places, places[:, None].expand(3, 3), places[:1] + 3, full=True)
         decoder = side is self.decoder
         memory, source = (x.detach(), layout) if decoder else (None, None)
-        sight = Sight.of(layout, side.positions, None, decoder, self.config.head, source)
+        sight = Sight.of(layout, side.positions, None, decoder, self.head, source)
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
             y = cast(Block, side.blocks[0]).pieced(pieces, x, sight, 0, memory, source, None, 1)
         torch.autograd.grad(y.sum(), x)
@@ -235,6 +266,7 @@ class UniversalModel(nn.Module):
             None if memory is None else key_mask(memory.layout),
             group,
             places if self.decoder.positions.biased else None,
+            None if memory is None else self.across(memory),
         )
 
     @torch.no_grad()

@@ -69,12 +69,18 @@ class Reader:
         """
         plan = self.program.plan
         stream: list[tuple[str, SlotFeatures]] = []
-        spans, length = {}, 0
+        spans, length, foreign = {}, 0, self.program.symbols.vocabulary.foreign
+        inside = False
         for slot, features in self.all_features(plan.source, view=view):
+            if foreign is not None and foreign.wraps and inside != (text := _is_text(slot, features)):
+                stream.append(self.mark(text))
+                inside, length = text, length + 1
             if slot is not None and slot.kind is not None:
                 spans[slot.index] = (length, features.length)
             length += features.length
             stream.append((_key(slot), features))
+        if inside:
+            stream.append(self.mark(False))
         if plan.source and not length:
             column = plan.slots[0].column
             raise DataError(
@@ -83,6 +89,11 @@ class Reader:
                 column=column,
             )
         return tuple(stream), spans
+
+    def mark(self, begins: bool) -> tuple[str, SlotFeatures]:
+        """What a run of text in a source stands between, where the vocabulary has it so."""
+        symbols = self.program.symbols
+        return "tokens", SlotFeatures({"tokens": np.array([symbols.begin if begins else symbols.end])}, 1)
 
     def without(self) -> Stream:
         """The source as guidance leads away from: of another row if one was given, else its plain text alone."""
@@ -258,6 +269,11 @@ class Reader:
 def _key(slot: SlotPlan | None) -> str:
     """What embeds it: of plain text the tokens' adaptor."""
     return "tokens" if slot is None else slot.key
+
+
+def _is_text(slot: SlotPlan | None, features: SlotFeatures) -> bool:
+    """Whether it is tokens in a line, of whatever slot."""
+    return _key(slot) == "tokens" and features.grid is None
 
 
 def _orders(part: TokenSpan | ValueSpan) -> int:

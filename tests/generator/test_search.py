@@ -223,5 +223,5 @@ def test_prefixes_are_checked() -> None:
 def test_the_room_loads_without_torch() -> None:
     code = "import sys, ofasys.generator as g; assert 'torch' not in sys.modules; print(sorted(g.GENERATORS))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "['classify', 'ctc', 'denoise', 'frames', 'rank', 'regress', 'search']"
+    assert out.stdout.strip() == "['classify', 'ctc', 'denoise', 'fairseq', 'frames', 'rank', 'regress', 'search']"
     assert GENERATORS["search"].resolve() is search

@@ -1,13 +1,14 @@
 """Token ids do not depend on the order in which things arrive; growing appends; the embedding belongs to the model."""
 
 import itertools
+import json
 
 import pytest
 import torch
 
 from ofasys.errors import ConfigError
 from ofasys.modality.shared.tokens import TokenAdaptor
-from ofasys.modality.vocabulary import BOS, END, MASK, PAD, SPECIALS, Vocabulary
+from ofasys.modality.vocabulary import BOS, END, MASK, PAD, SPECIALS, ForeignVocabulary, Vocabulary
 
 SIZES = {"text": 300, "bins": 1000, "labels.ab": 3, "codes": 20}
 
@@ -99,3 +100,30 @@ def test_neighbouring_bins_begin_alike():
     near = (rows[1:] - rows[:-1]).norm(dim=1).mean()
     far = (rows[500:] - rows[:500]).norm(dim=1).mean()
     assert near < far / 3
+
+
+def test_a_foreign_vocabulary_is_written_and_read() -> None:
+    """What is as by default is not written: files of before read alike."""
+    plain = ForeignVocabulary(size=100, text=(4, 60), end=2)
+    assert plain.written() == {"size": 100, "text": (4, 60), "end": 2, "begin": None, "mask": None}
+    named = (("codes", 61, 20), ("bins", 90, 10))
+    full = ForeignVocabulary(size=100, text=(4, 60), end=2, begin=0, named=named, wraps=True, beyond=3)
+    for one in (plain, full):
+        assert ForeignVocabulary.of(json.loads(json.dumps(one.written()))) == one
+    names = [name for name, _, _ in full.ranges]
+    assert names == ["foreign.before", "text", "foreign.after.0", "codes", "foreign.after.1", "bins"]
+    assert Vocabulary.assemble({"bins": 10}, full).span("bins") == (90, 100)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"named": [["bins", 90]]}, "named is "),
+        ({"named": 3}, "named is 3"),
+        ({"wraps": "yes"}, "wraps is 'yes'"),
+        ({"beyond": 1.5}, "beyond is 1.5"),
+    ],
+)
+def test_a_foreign_vocabulary_that_cannot_be_read(fields: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ForeignVocabulary.of({"size": 100, "text": [4, 60], "end": 2, **fields})

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from ofasys.engine.ofa.config import Kind, OFAConfig
+from ofasys.engine.ofa.model import OFAModel
 from ofasys.model import UniversalModel
 from ofasys.program.batch import layout
 from ofasys.program.steps import Opening, StepDecoder, ValueContinuation
@@ -25,7 +27,21 @@ SPEC = importlib.util.spec_from_file_location("recurrent", Path(__file__).parent
 recurrent = importlib.util.module_from_spec(SPEC)
 sys.modules["recurrent"] = recurrent  # a dataclass looks there for its module
 SPEC.loader.exec_module(recurrent)
+
+
+def ofa(tiny):
+    """Of OFA's architecture, each of whose biases matters."""
+    shape = {"width": D, "heads": 4, "ffn": 48, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
+    kinds = {"line": Kind(rows=66, near=8, far=32)}
+    made = OFAModel(OFAConfig(**shape, residual_scale=True, max_positions=64, source=kinds, target=kinds))
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.add_(torch.randn_like(weight) * 0.3)
+    return made
+
+
 MADE = {
+    "ofa": ofa,
     "transformer": lambda tiny: UniversalModel(tiny.CONFIG),
     "causal": lambda tiny: CausalEngine(CausalConfig()),
     "recurrent": lambda tiny: recurrent.Recurrent(recurrent.RecurrentConfig(width=D)),

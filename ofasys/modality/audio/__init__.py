@@ -14,9 +14,9 @@ FRAME = 0.01  # seconds from frame to frame, where others made them
 
 
 def _check(options: Options) -> str | None:
-    for name in ("frames", "wave"):
-        if (options["preprocess"] == name) != (options["adaptor"] == name):
-            return f"preprocess={name} and adaptor={name} go together; say both, or neither"
+    for name, adaptor in (("frames", "frames"), ("wave", "wave"), ("ofa_fbank", "ofa_conv")):
+        if (options["preprocess"] == name) != (options["adaptor"] == adaptor):
+            return f"preprocess={name} and adaptor={adaptor} go together; say both, or neither"
     return _check_mel(options) if "hop" in options else None
 
 
@@ -44,6 +44,14 @@ def _positions(options: Options) -> int:
 def _conv_cost(options: Options, width: int) -> tuple[int, int]:
     first, second = 3 * options["mels"] * width, 3 * width * width
     return first + second + 4 * width, 2 * (2 * first + second)
+
+
+def _ofa_conv_cost(options: Options, width: int) -> tuple[int, int]:
+    bands = options["mels"]
+    once = (bands - 1) // 2
+    left = (once - 1) // 2
+    first, second, out = 9 * width, 9 * width * width, width * left * width
+    return first + second + out + 3 * width, 2 * (2 * once * first + left * second + out)
 
 
 def _wave_cost(options: Options, width: int) -> tuple[int, int]:
@@ -91,6 +99,14 @@ AUDIO = Modality(
             side="source",
             extra="audio",
         ),
+        "ofa_fbank": Part(
+            "ofasys.modality.audio.ofa_frames:OFAFbank",
+            options=FbankOptions,
+            about="log-mel frames, whose positions stand where OFASys's do",
+            adaptor="ofa_conv",
+            side="source",
+            extra="audio",
+        ),
         "frames": Part(
             "ofasys.modality.audio.preprocess:Frames",
             options=FramesOptions,
@@ -105,6 +121,12 @@ AUDIO = Modality(
             about="two convolutions over time, each of which halves it",
             keyed=("rate", "mels"),
             cost=_conv_cost,
+        ),
+        "ofa_conv": Part(
+            "ofasys.modality.audio.ofa_conv:OFAConvAdaptor",
+            about="two convolutions over time and bands, as OFASys has them",
+            keyed=("mels",),
+            cost=_ofa_conv_cost,
         ),
         "wave": Part(
             "ofasys.modality.audio.wave_adaptor:WaveAdaptor",

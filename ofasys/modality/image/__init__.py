@@ -6,8 +6,10 @@ It is read as pixels, or as the codes of an image tokenizer; it is made of codes
 from __future__ import annotations
 
 from ofasys.modality.image.levels import LEVELS, code_range
+from ofasys.modality.image.ofa_options import OFAViTOptions
 from ofasys.modality.image.options import CodesOptions, PixelsOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
+from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
 from ofasys.modality.shared.part import TOKENS
 from ofasys.modality.shared.patch_part import PATCH
 from ofasys.types import Continuous, Fixed, Item
@@ -19,6 +21,10 @@ def _check(options: Options) -> str | None:
         return f"size={size} is not a multiple of patch={patch}"
     if of_codes != (options["adaptor"] == "tokens"):
         return "preprocess=codes and adaptor=tokens go together; say both, or neither"
+    if patch == 14 and options["adaptor"] not in ("ofa_vit", "patch"):
+        return f"adaptor={options['adaptor']} halves a picture again and again, and patch=14 is no power of two"
+    if options["adaptor"] == "ofa_resnet" and patch != STRIDE:
+        return f"adaptor=ofa_resnet gives a position for {STRIDE} pixels, and patch={patch}; say patch={STRIDE}"
     if of_codes and options["tokenizer"] is None and options["codes"] not in LEVELS:
         known = ", ".join(map(str, LEVELS))
         return f"there is no tokenizer of codes={options['codes']} to train; there are {known}; or name a tokenizer="
@@ -41,6 +47,14 @@ def _resnet_cost(options: Options, width: int) -> tuple[int, int]:
     return resnet_cost(options["patch"], width)
 
 
+def _ofa_vit_cost(options: Options, width: int) -> tuple[int, int]:
+    inside, layers = options["vit_width"], options["vit_layers"]
+    pixels = 3 * options["patch"] ** 2
+    products = pixels * inside + layers * 12 * inside**2 + inside * width
+    places = (options["vit_size"] // options["patch"]) ** 2 + 1
+    return products + layers * 13 * inside + (places + 2) * inside + width, 2 * products
+
+
 IMAGE = Modality(
     tag="IMAGE",
     about="a picture",
@@ -51,6 +65,12 @@ IMAGE = Modality(
             options=PixelsOptions,
             about="resized RGB, cut into patches",
             adaptor="patch",
+        ),
+        "bicubic": Part(
+            "ofasys.modality.image.preprocess:BicubicPixels",
+            options=PixelsOptions,
+            about="RGB resized by bicubic curves, cut into patches",
+            adaptor="ofa_resnet",
         ),
         "codes": Part(
             "ofasys.modality.image.codes:Codes",
@@ -68,6 +88,14 @@ IMAGE = Modality(
             about="a small residual convolution network",
             keyed=("patch",),
             cost=_resnet_cost,
+        ),
+        "ofa_resnet": OFA_RESNET,
+        "ofa_vit": Part(
+            "ofasys.modality.image.ofa_vit:OFAViTAdaptor",
+            options=OFAViTOptions,
+            about="the lower layers of a vision transformer, as OFASys has them",
+            keyed=("patch", "vit_width", "vit_layers", "vit_heads", "vit_size"),
+            cost=_ofa_vit_cost,
         ),
         "tokens": TOKENS,
     },

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ofasys.modality.image.cost import channels
 from ofasys.modality.modality import Options
-from ofasys.modality.shared.patch import scaled
+from ofasys.modality.shared.whole_pictures import through_pictures
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -38,17 +38,12 @@ class ResNetAdaptor(nn.Module):
 
     def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n D"]:
         """Images of one shape run together; the result keeps the order of the patches."""
-        patches, side = tensors["patches"], self.patch
-        found = patches.new_empty(len(patches), self.project.out_features, dtype=self.project.weight.dtype)
-        for name, rows in tensors.items():
-            if not name.startswith("grid "):
-                continue
-            h, w = map(int, name.removeprefix("grid ").split("x"))
-            image = patches[rows].view(-1, h, w, 3, side, side).permute(0, 3, 1, 4, 2, 5)
-            image = scaled(image.reshape(-1, 3, h * side, w * side))
-            out = self.project(self.stages(image).flatten(2).transpose(1, 2))  # (pictures, h*w, D)
-            found = found.to(out.dtype).index_copy(0, rows.flatten(), out.flatten(0, 1))
-        return found
+        return through_pictures(tensors, self.patch, self.project.out_features, self._of_pixels)
+
+    def _of_pixels(self, pixels: Tensor) -> Tensor:
+        """(pictures, 3, H, W) -> (pictures, h * w, D)."""
+        projected: Tensor = self.project(self.stages(pixels).flatten(2).transpose(1, 2))
+        return projected
 
 
 class _Residual(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ofasys.language import option
 
 SMALLEST, LARGEST = 8, 1024
-PATCHES = (4, 8, 16, 32)
+PATCHES = (4, 8, 14, 16, 32)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ofasys.modality.modality import Concatenate, Context, Options
-from ofasys.modality.shared.cut import cut, raster, shape_in_patches
+from ofasys.modality.shared.cut import cut, pictures, raster, shape_in_patches
 from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.symbols import Symbols
 from ofasys.types import SlotFeatures
@@ -17,6 +17,8 @@ from ofasys.types import SlotFeatures
 class Pixels(Concatenate):
     """A picture -> patches (n, 3 * p * p) uint8 in raster order, channel first, and shapes (1, 2) in patches."""
 
+    resample = "bilinear"
+
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.size, self.patch, self.keep_aspect = options["size"], options["patch"], options["keep_aspect"]
 
@@ -24,7 +26,7 @@ class Pixels(Concatenate):
         """Errors: DataError when the value is no picture, is empty or too large."""
         image = read_image(value, context.root)
         h, w = shape_in_patches(image.width, image.height, self.size, self.patch, self.keep_aspect)
-        tensors = {"patches": cut(image, h, w, self.patch), "shapes": np.array([[h, w]], dtype=np.int64)}
+        tensors = {"patches": cut(image, h, w, self.patch, self.resample), "shapes": np.array([[h, w]], dtype=np.int64)}
         return SlotFeatures(tensors, h * w, raster(h, w), orders=1, info={"width": image.width, "height": image.height})
 
     def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
@@ -33,15 +35,14 @@ class Pixels(Concatenate):
 
         A shape stands in a name, so that a network over whole pictures need not ask a device what to run.
         """
-        found: dict[str, list[np.ndarray]] = {}
-        start = 0
-        for part in parts:
-            h, w = part.tensors["shapes"][0].tolist()
-            found.setdefault(f"grid {h}x{w}", []).append(np.arange(start, start + part.length))
-            start += part.length
-        grids = {name: np.stack(rows) for name, rows in sorted(found.items())}
-        return {"patches": np.concatenate([part.tensors["patches"] for part in parts]), **grids}
+        return pictures(parts)
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> Any:
         """Pixels are read, not made; pictures are made of codes."""
         raise NotImplementedError("IMAGE is made by preprocess=codes, not by preprocess=pixels")
+
+
+class BicubicPixels(Pixels):
+    """The same, resized as OFA's pictures were."""
+
+    resample = "bicubic"

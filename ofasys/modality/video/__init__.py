@@ -5,12 +5,17 @@ IMAGE.
 from __future__ import annotations
 
 from ofasys.modality.modality import Defaults, Modality, Options, Part
+from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
 from ofasys.modality.shared.patch_part import PATCH
 from ofasys.modality.video.options import VideoOptions
 
 
 def _check(options: Options) -> str | None:
     size, patch = options["size"], options["patch"]
+    if (options["preprocess"] == "film") != (options["adaptor"] == "ofa_resnet"):
+        return "preprocess=film and adaptor=ofa_resnet go together; say both, or neither"
+    if options["adaptor"] == "ofa_resnet" and patch != STRIDE:
+        return f"adaptor=ofa_resnet gives a position for {STRIDE} pixels, and patch={patch}; say patch={STRIDE}"
     return None if size % patch == 0 else f"size={size} is not a multiple of patch={patch}"
 
 
@@ -24,9 +29,15 @@ VIDEO = Modality(
             "ofasys.modality.video.preprocess:Frames",
             about="frames taken from the clip, cut into patches",
             extra="video",
-        )
+        ),
+        "film": Part(
+            "ofasys.modality.video.preprocess:Film",
+            about="the same, by bicubic curves, whose positions stand where OFASys's do",
+            extra="video",
+            adaptor="ofa_resnet",
+        ),
     },
-    adaptor={"patch": PATCH},
+    adaptor={"patch": PATCH, "ofa_resnet": OFA_RESNET},
     source=Defaults(preprocess="frames", adaptor="patch", criteria=("classify",)),
     positions="3-D",
     expected=lambda options: options["frames"] * (options["size"] // options["patch"]) ** 2,

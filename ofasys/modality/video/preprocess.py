@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ofasys.engine.ofa.config import FRAME
 from ofasys.modality.modality import Concatenate, Context, Options
-from ofasys.modality.shared.cut import cut, raster, shape_in_patches
+from ofasys.modality.shared.cut import cut, pictures, raster, shape_in_patches
 from ofasys.modality.symbols import Symbols
 from ofasys.modality.video.choose import choose
 from ofasys.modality.video.read import opened
@@ -20,6 +23,8 @@ class Frames(Concatenate):
     A frame takes one place of the sentence, so that positions are (frame, y, x). At most one frame is held as large as
     it comes; the others are resized already. In training the moments are random: see `choose`.
     """
+
+    resample = "bilinear"
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.frames, self.rate = int(options["frames"]), options["rate"]
@@ -36,7 +41,7 @@ class Frames(Concatenate):
                 if not patches:
                     width, height = image.size
                     h, w = shape_in_patches(width, height, self.size, self.patch, self.keep_aspect)
-                patches.append(cut(image, h, w, self.patch))
+                patches.append(cut(image, h, w, self.patch, self.resample))
         taken = [patches[place] for place in places]
         tensors = {"patches": np.concatenate(taken), "shapes": np.full((len(taken), 2), (h, w), dtype=np.int64)}
         grid = np.tile(raster(h, w), (len(taken), 1))
@@ -46,3 +51,21 @@ class Frames(Concatenate):
     def postprocess(self, made: np.ndarray, context: Context) -> Any:
         """Clips are read, not made."""
         raise NotImplementedError("VIDEO is a source modality")
+
+
+class Film(Frames):
+    """The same, resized by bicubic curves; positions say their frame beside the row, as OFASys's do."""
+
+    resample = "bicubic"
+
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
+        """Errors: DataError when the value is no clip, has no frame, breaks off, or is too large."""
+        made = super().preprocess(value, context)
+        assert made.grid is not None
+        shapes = made.tensors["shapes"]
+        frame = np.repeat(np.arange(1, len(shapes) + 1), shapes.prod(1))
+        return replace(made, grid=made.grid + np.stack([FRAME * frame, np.zeros_like(frame)], 1))
+
+    def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
+        """patches (n, 3 * p * p), and of each shape (h, w) of frames `grid HxW` (frames, h * w): their rows."""
+        return pictures(parts)

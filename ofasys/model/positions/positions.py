@@ -6,7 +6,7 @@ samples, `T` query and `S` key positions, `H` heads, `K` head width, `D` width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,20 +15,21 @@ from torch import Tensor, nn
 from ofasys.model.sizes import ModelConfig
 
 Turns = tuple[Tensor, Tensor]
+Bias = Callable[[int], Tensor]  # a layer -> what is added to its scores (B, H, T, S)
 
 
 class Positions(nn.Module):
     """The positions of one side of a model. decoder: whether keys after a query are hidden from it."""
 
     biased = False
-    """Whether there is a `bias`; found when the class is made."""
+    """Whether there is a `bias`, or `biases`; found when the class is made."""
     rotates = False
     """Whether queries and keys are turned, as there is a `turns`; found when the class is made."""
 
     def __init_subclass__(cls, **named: Any) -> None:
         """A method that is there is called."""
         super().__init_subclass__(**named)
-        cls.biased = cls.bias is not Positions.bias
+        cls.biased = cls.bias is not Positions.bias or cls.biases is not Positions.biases
         cls.rotates = cls.turns is not Positions.turns
 
     def __init__(self, config: ModelConfig, decoder: bool) -> None:
@@ -47,6 +48,17 @@ class Positions(nn.Module):
 
     def bias(self, layer: int, queries: Tensor, keys: Tensor) -> Tensor:
         """queries (B, T, 3), keys (B, S, 3) -> what is added to a layer's scores (B, H, T, S). -inf hides a key."""
+        raise NotImplementedError
+
+    def biases(self, queries: Tensor, keys: Tensor) -> Bias:
+        """The same for all layers of a pass: what they have in common is made once."""
+        return lambda layer: self.bias(layer, queries, keys)
+
+    def across(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Of a decoder: queries (B, T, 3) -> what is added to all layers' scores over the source (B, H, T, S).
+
+        keys (B, H, S, K): what the model made of where the source's positions stand.
+        """
         raise NotImplementedError
 
     def turns(self, positions: Tensor) -> Turns:

@@ -1,0 +1,84 @@
+"""Checkpoints of OFA and OFASys, opened as models of ours with the cards of their tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from ofasys.errors import CheckpointError, OfasysError
+from ofasys.generalist import GeneralistModel
+from ofasys.hub.ofa.container import is_checkpoint, original_in
+from ofasys.hub.ofa.convert import Original, converted
+from ofasys.hub.ofa.huggingface import is_hugging_face, original_of
+from ofasys.hub.ofa.settings import slots_of
+from ofasys.hub.ofa.words import PAIRS, bpe_beside, tokenizer_of
+from ofasys.language import Instruction
+from ofasys.modality import Registry, default_registry, lexicon
+from ofasys.planner import plan
+from ofasys.types import TaskCard
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint as ours."""
+
+    model: GeneralistModel
+    """In evaluation mode."""
+    cards: tuple[TaskCard, ...]
+    """Of its tasks, as far as their lines are lines of ours."""
+    left: Mapping[str, str]
+    """A weight or a task of the original -> why it is no part of the model."""
+
+
+def is_original(path: Path) -> bool:
+    """Whether there may be a checkpoint of OFA or OFASys."""
+    return is_checkpoint(path) or is_hugging_face(path)
+
+
+def opened(path: Path, modalities: Registry | None = None) -> Opened:
+    """Errors: CheckpointError for what is none, or has what is not here; nothing is half loaded."""
+    try:
+        original, lines, tokenizer, beyond = _parts(path)
+        made = converted(original, tokenizer, beyond, modalities)
+    except OfasysError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    cards, refused = cards_of(original, lines, modalities or default_registry())
+    made.model.cards = cards
+    return Opened(made.model, cards, {**made.left, **refused})
+
+
+def _parts(path: Path) -> tuple[Original, dict[str, str], Tokenizer, int]:
+    """The model, its tasks' lines, its tokenizer, and how many of its pieces have no id."""
+    if path.is_dir():
+        original, tokenizer = original_of(path)
+        return original, {}, tokenizer, 0
+    original, lines = original_in(path)
+    pair = bpe_beside(path.parent)
+    if pair is None:
+        names = " or ".join(" and ".join(names) for names in PAIRS)
+        raise CheckpointError(f"GPT-2's byte pairs are not in a checkpoint; put {names} beside it")
+    tokenizer, beyond = tokenizer_of(original.dictionary, *pair)
+    return original, lines, tokenizer, beyond
+
+
+def cards_of(
+    original: Original, lines: Mapping[str, str], modalities: Registry
+) -> tuple[tuple[TaskCard, ...], dict[str, str]]:
+    """A card for each task whose line can be planned here, and of the others why not."""
+    settings, cards, left = slots_of(original.config, original.weights), [], {}
+    asked = {f"ofa_{tag.lower()}": f"[{tag}:{tag.lower()}] [TEXT:question] -> [TEXT:answer]" for tag in settings}
+    lines = {**asked, **lines}
+    for name, line in lines.items():
+        try:
+            instruction = Instruction(line, lexicon(modalities))
+            tags = {slot.modality for slot in instruction.slots}
+            own = {f"{tag}.{name}": value for tag in tags & set(settings) for name, value in settings[tag].items()}
+            plan(instruction, modalities=modalities, settings=own)
+        except OfasysError as error:
+            left[f"task {name}"] = f"its line cannot be read here: {error}"
+            continue
+        cards.append(TaskCard(name, (str(instruction),), own))
+    return tuple(cards), left

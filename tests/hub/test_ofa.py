@@ -1,0 +1,393 @@
+"""Checkpoints of OFASys as models of ours: opened, written, fine-tuned; and what is refused, with nothing run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import shutil
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+from ofa_cases import OWN
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from ofasys import OFASys, Task, Trainer, flow
+from ofasys.cli.main import app
+from ofasys.errors import CheckpointError
+from ofasys.hub.ofa.container import original_in, read_file
+from ofasys.hub.ofa.huggingface import name_of
+from ofasys.hub.ofa.names import BUFFERS
+from ofasys.hub.ofa.words import Dictionary
+from ofasys.language import Instruction
+from ofasys.modality.vocabulary import Vocabulary
+from ofasys.planner import explain, plan
+
+CHECKPOINT = OWN / "checkpoint" / "multitask.pt"
+LINE = "[TEXT:src] -> [TEXT:tgt]"
+
+
+@pytest.fixture(scope="module")
+def opened() -> OFASys:
+    return OFASys.from_pretrained(CHECKPOINT)
+
+
+def altered(folder: Path, change: object = None, **parts: object) -> Path:
+    """A copy of the checkpoint with its BPE beside it, `change` made to what it holds."""
+    for name in ("encoder.json", "vocab.bpe"):
+        shutil.copy(CHECKPOINT.parent / name, folder)
+    found = read_file(CHECKPOINT)
+    found = {name: found[name] for name in ("configstore", "model", "global_dict_indices")}
+    found["configstore"]["model"]["unify"].pop("extra_models")
+    if change is not None:
+        change(found)  # type: ignore[operator]
+    torch.save(found | parts, folder / "model.pt")
+    return folder / "model.pt"
+
+
+# --- what it is ------------------------------------------------------------------------------------------------------
+
+
+def test_ids_are_the_original_s(opened: OFASys) -> None:
+    case = json.loads((CHECKPOINT.parent / "case.json").read_text())
+    tensors = load_file(CHECKPOINT.parent / "case.safetensors")
+    program, _ = opened.programs.of(Instruction(case["template"]))
+    for row, source, target in zip(case["rows"], tensors["slot_0"], tensors["target"], strict=True):
+        sample = flow.preprocess(program, row)
+        ids = [int(one) for _, features in sample.source for one in features.tensors["tokens"]]
+        assert ids == source[source != 1].tolist()
+        assert sample.run.tokens is not None
+        assert sample.run.tokens.tolist() == target[target != 1].tolist()
+
+
+def test_texts_come_back(opened: OFASys) -> None:
+    symbols = opened.model.symbols
+    assert symbols is not None
+    assert symbols.decode(symbols.encode("  a red dog ")) == "a red dog"
+
+
+def test_its_tasks_come_with_it(opened: OFASys) -> None:
+    lines = {card.name: card.instructions for card in opened.cards}
+    assert lines == {"gigaword": ("please summarize: [TEXT:src] -> [TEXT:tgt]",), "text_infilling": (LINE,)}
+
+
+def test_imported_it_answers_alike(opened: OFASys, tmp_path: Path) -> None:
+    said = CliRunner().invoke(app, ["import", str(CHECKPOINT), str(tmp_path / "ours")])
+    assert said.exit_code == 0, said.output
+    assert "left out  decoder.adaptor.text.type_embedding.weight: only sources have a type" in said.output
+    assert "2 tasks written" in said.output
+    again = OFASys.from_pretrained(tmp_path / "ours")
+    for name, tensor in opened.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+    row = {"src": "a red dog"}
+    for line in (LINE, "[TEXT:src] -> [TEXT:tgt,generator=fairseq]"):
+        first, second = (one.inference(line, data=row, max_length=6) for one in (opened, again))
+        assert (first.text, first.score) == (second.text, second.score)
+
+
+def test_it_goes_on_with_a_new_task(tmp_path: Path) -> None:
+    model = OFASys.from_pretrained(CHECKPOINT)
+    before = model.model.table.detach().clone()
+    line = "what is the color of [TEXT:what] -> [TEXT:colour,closed_set]"
+    rows = [{"what": what, "colour": colour} for what, colour in [("the sky", "blue"), ("the red dog", "red")] * 4]
+    trainer = Trainer(max_steps=60, lr=3e-3, warmup=10, out=tmp_path / "run", live=False, precision="float32")
+    trainer.fit(model=model, tasks=Task("colours", line, train=rows, micro_batch_size=4))
+    again = OFASys.from_pretrained(tmp_path / "run")
+    assert not torch.equal(before, again.model.table)
+    assert [again.inference(line, data={"what": what}).text for what in ("the sky", "the red dog")] == ["blue", "red"]
+
+
+def test_a_plan_is_that_of_any_model(opened: OFASys) -> None:
+    said = explain(plan("[IMAGE:img,preprocess=bicubic] what is it? -> [TEXT:t]"))
+    assert "ofa_resnet" in said
+
+
+MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<text>_7", "<text>_3", "<mask>")
+CODES, BINS = (tuple(f"<{name}>_{i}" for i in range(count)) for name, count in (("code", 20), ("bin", 1000)))
+
+
+def test_ranges_are_those_of_the_dictionary() -> None:
+    """Bins before codes, or after, as tasks came in."""
+    for symbols, named in (
+        (MARKS + CODES + BINS, (("ofa.codes", 7, 20), ("bins", 27, 1000))),
+        (MARKS + BINS + CODES, (("bins", 7, 1000), ("ofa.codes", 1007, 20))),
+        (MARKS + BINS[:32], (("ofa.bins", 7, 32),)),
+        (MARKS, ()),
+    ):
+        found = Dictionary(symbols).vocabulary()
+        assert (found.text, found.mask, found.named) == ((4, 6), 6, named)
+        assert Vocabulary.assemble({}, found).size == len(symbols) + 4
+
+
+@pytest.mark.parametrize(
+    ("symbols", "message"),
+    [
+        (MARKS[1:], "begins with <pad>"),
+        (MARKS[:4], "no <text>_"),
+        ((*MARKS, "<text>_8"), "do not stand together"),
+    ],
+)
+def test_a_dictionary_that_is_none(symbols: tuple[str, ...], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        Dictionary(symbols).vocabulary()
+
+
+# --- the form of Hugging Face ----------------------------------------------------------------------------------------
+
+NAMES = json.loads((OWN / "hugging_face_names.json").read_text())
+
+
+def test_names_of_hugging_face() -> None:
+    for ours, theirs in NAMES.items():
+        if isinstance(theirs, str) and not BUFFERS.search(ours):
+            assert name_of(theirs) == ours
+
+
+def hugging_face(folder: Path, shards: int = 1) -> Path:
+    """The checkpoint as Hugging Face has it, in so many files."""
+    folder.mkdir()
+    original, _ = original_in(CHECKPOINT)
+    weights = {
+        theirs: original.weights[ours].clone()
+        for ours, theirs in NAMES.items()
+        if isinstance(theirs, str) and ours in original.weights
+    }
+    weights["encoder.type_embedding.weight"] = original.weights["encoder.adaptor.text.type_embedding.weight"].clone()
+    del weights["decoder.embed_tokens.weight"]
+    names = sorted(weights)
+    if shards == 1:
+        save_file(weights, folder / "model.safetensors")
+    else:
+        where = {name: f"model-{i % shards}.safetensors" for i, name in enumerate(names)}
+        for shard in set(where.values()):
+            save_file({name: weights[name] for name in names if where[name] == shard}, folder / shard)
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    config = {"model_type": "ofa", "d_model": 32, "resnet_type": "resnet50", "max_position_embeddings": 32}
+    for side in ("encoder", "decoder"):
+        config |= {f"{side}_layers": 2, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    pieces = {number: piece for piece, number in json.loads((CHECKPOINT.parent / "encoder.json").read_text()).items()}
+    vocab = {}
+    for number, symbol in enumerate(original.dictionary.symbols):
+        name = symbol.removeprefix("<text>_")
+        vocab[pieces[int(name)] if name.isdecimal() else name] = number
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    shutil.copy(CHECKPOINT.parent / "vocab.bpe", folder / "merges.txt")
+    return folder
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_hugging_face_s_form_is_the_same_model(opened: OFASys, tmp_path: Path, shards: int) -> None:
+    theirs = OFASys.from_pretrained(hugging_face(tmp_path / "ofa", shards))
+    for name, tensor in opened.model.state_dict().items():
+        assert torch.equal(tensor, theirs.model.state_dict()[name]), name
+
+
+def test_a_missing_shard(tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path / "ofa", 3)
+    (folder / "model-1.safetensors").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"lacks model-1\.safetensors, which model\.safetensors\.index\.json names"
+    ):
+        OFASys.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "model.safetensors"])
+def test_a_missing_file(tmp_path: Path, name: str) -> None:
+    folder = hugging_face(tmp_path / "ofa")
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=f"has no {name}"):
+        OFASys.from_pretrained(folder)
+
+
+def test_a_vocabulary_of_another_size(tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path / "ofa")
+    vocab = json.loads((folder / "vocab.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps(dict(list(vocab.items())[:-1])))
+    with pytest.raises(CheckpointError, match="76 pieces and the model 77 tokens"):
+        OFASys.from_pretrained(folder)
+
+
+def without(*names: str) -> object:
+    """Forget weights whose name holds one of these."""
+
+    def change(found: dict) -> None:
+        found["model"] = OrderedDict((k, v) for k, v in found["model"].items() if not any(n in k for n in names))
+
+    return change
+
+
+def configured(**values: object) -> object:
+    """Other values in the model's configuration."""
+    return lambda found: found["configstore"]["model"]["unify"].update(values)
+
+
+# --- its switches --------------------------------------------------------------------------------------------------
+
+
+def untied(found: dict) -> None:
+    """Output rows of their own."""
+    found["model"]["decoder.adaptor.text.output_projection.weight"] = torch.randn(77, 32)
+
+
+def one_table(found: dict) -> None:
+    """All layers share the biases of the first."""
+    found["configstore"]["model"]["unify"]["share_attn_bias"] = True
+    without("rel_pos_table_list.1")(found)  # type: ignore[operator]
+
+
+def entangled(found: dict) -> None:
+    """Positions are added to embeddings, and scores know their distances alone."""
+    config = found["configstore"]["model"]["unify"]
+    config["entangle_position_embedding"] = config["adaptor"]["text"]["entangle_position_embedding"] = True
+    without("pos_q_linear", "pos_k_linear")(found)  # type: ignore[operator]
+
+
+def residual_factors(found: dict) -> None:
+    """A factor of each channel on what the feed-forward branch is added to."""
+    found["configstore"]["model"]["unify"]["scale_resids"] = True
+    for side in ("encoder", "decoder"):
+        for layer in range(2):
+            found["model"][f"{side}.layers.{layer}.w_resid"] = torch.rand(32) + 0.5
+
+
+def post_norm(found: dict) -> None:
+    """Norms after residuals, and none at the end."""
+    for side in ("encoder", "decoder"):
+        found["configstore"]["model"]["unify"][side]["normalize_before"] = False
+    found["model"] = OrderedDict((k, v) for k, v in found["model"].items() if not k.startswith(NORMS))
+
+
+NORMS = ("encoder.layer_norm", "decoder.layer_norm")
+
+
+def bare(found: dict) -> None:
+    """None of the norms and factors inside a layer."""
+    found["configstore"]["model"]["unify"].update(scale_attn=False, scale_fc=False, scale_heads=False)
+    inner = ("attn_ln", "cross_attn_ln", "ffn_layernorm", "c_attn")
+    without(*inner)(found)  # type: ignore[operator]
+
+
+def plain_embedding(found: dict) -> None:
+    """Embeddings scaled by the width, without norms or a type."""
+    found["configstore"]["model"]["unify"]["adaptor"]["text"]["no_scale_embedding"] = False
+    without("layernorm_embedding", "layernorm_position", "type_embedding")(found)  # type: ignore[operator]
+
+
+SWITCHES = {
+    "untied": untied,
+    "one table": one_table,
+    "entangled": entangled,
+    "residual factors": residual_factors,
+    "post-norm": post_norm,
+    "bare": bare,
+    "plain embedding": plain_embedding,
+    "relu": configured(activation_fn="relu"),
+    "another factor": configured(attn_scale_factor=1),
+}
+
+
+@pytest.mark.parametrize("what", SWITCHES)
+def test_each_switch_makes_another_model(opened: OFASys, what: str, tmp_path: Path) -> None:
+    """Its numbers are compared in tests/parity, where there are cases of them; here, that it is heeded and kept."""
+    model = OFASys.from_pretrained(altered(tmp_path, SWITCHES[what]))
+    row, line = {"src": "a red dog"}, "[TEXT:src] -> [TEXT:tgt,closed_set]"
+    labels = ["a cat", "two dogs"]
+    ours, theirs = (one.inference(line, data=row, closed_set=labels).score for one in (opened, model))
+    assert ours != theirs
+    model.save_pretrained(tmp_path / "saved")
+    again = OFASys.from_pretrained(tmp_path / "saved")
+    assert again.model.config == model.model.config
+    assert again.inference(line, data=row, closed_set=labels).score == theirs
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
+    path = altered(tmp_path, args=Bomb(tmp_path / "ran"))
+    with pytest.raises(CheckpointError, match=r"names posix.mkdir, .*nothing of the\s+file was read"):
+        OFASys.from_pretrained(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_plain_pickle_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(pickle.dumps({"model": Bomb(tmp_path / "ran")}))
+    with pytest.raises(CheckpointError, match=r"model\.pt"):
+        OFASys.from_pretrained(tmp_path / "model.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_settings_in_objects_are_read(tmp_path: Path) -> None:
+    """An argparse.Namespace, a defaultdict of one's own: containers, of which nothing is run."""
+    path = altered(tmp_path, args=argparse.Namespace(arch="ofa", seed=1))
+    assert OFASys.from_pretrained(path).model.engine_spec.name == "ofa"
+
+
+def test_a_torn_file(tmp_path: Path) -> None:
+    path = altered(tmp_path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint of torch"):
+        OFASys.from_pretrained(path)
+
+
+def renumbered(found: dict) -> None:
+    """A dictionary of another model: as many text pieces, other ones."""
+    indices = found["global_dict_indices"]
+    found["global_dict_indices"] = {s.replace("<text>_", "<text>_9") if i > 5 else s: i for s, i in indices.items()}
+
+
+def shorter(found: dict) -> None:
+    """A dictionary with one symbol less."""
+    indices = found["global_dict_indices"]
+    found["global_dict_indices"] = {symbol: i for symbol, i in indices.items() if i < len(indices) - 1}
+
+
+REFUSED = {
+    "a layer is missing": (without("encoder.layers.1."), "2 layers of the encoder and the weights have 1"),
+    "a weight is missing": (without("decoder.layers.0.fc2.bias"), "nothing for engine.decoder.blocks.0.ffn.down.bias"),
+    "another architecture": (without("adaptor"), "no encoder.adaptor.text"),
+    "no table": (without("embed_tokens"), "no encoder.adaptor.embed_tokens.weight"),
+    "another width": (configured(arch="tiny"), "width 256 and the weights have 32"),
+    "an unknown arch": (configured(arch="enormous"), "arch='enormous'"),
+    "no biases": (configured(use_self_attn_bias=False), "use_self_attn_bias=False, attention without biases"),
+    "experts": (configured(modal_ffn=True), "modal_ffn=True, a feed-forward branch of each modality"),
+    "an activation": (configured(activation_fn="tanh"), "activation_fn='tanh'"),
+    "another dictionary": (renumbered, "does not belong"),
+    "a shorter dictionary": (shorter, "should have"),
+    "no configuration": (lambda found: found.pop("configstore"), "no configstore"),
+    "no dictionary": (lambda found: found.pop("global_dict_indices"), "no global_dict_indices"),
+    "a shard": (lambda found: found.update(fsdp_metadata={"rank": 0}), "one shard of a checkpoint"),
+    "no weights": (lambda found: found.update(model={}), "no 'model' of tensors"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_is_refused(what: str, tmp_path: Path) -> None:
+    change, message = REFUSED[what]
+    with pytest.raises(CheckpointError, match=message):
+        OFASys.from_pretrained(altered(tmp_path, change))
+
+
+def test_the_unaltered_one_is_read(tmp_path: Path) -> None:
+    OFASys.from_pretrained(altered(tmp_path))
+
+
+def test_without_byte_pairs(tmp_path: Path) -> None:
+    shutil.copy(CHECKPOINT, tmp_path / "alone.pt")
+    with pytest.raises(CheckpointError, match=r"put encoder\.json and vocab\.bpe or .* beside it"):
+        OFASys.from_pretrained(tmp_path / "alone.pt")
