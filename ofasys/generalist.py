@@ -24,6 +24,7 @@ from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
+from ofasys.model.rows import JoinedRows, chosen
 from ofasys.model.sizes import SIZES
 from ofasys.model.turns import Turns
 from ofasys.packages import package_of
@@ -88,9 +89,16 @@ class GeneralistModel(nn.Module):
         self.modalities = modalities or default_registry()
         if isinstance(engine, EngineSpec) and engine not in self.modalities.engines:
             self.modalities = self.modalities.with_(engine)
-        self.engine_spec = engine if isinstance(engine, EngineSpec) else self.modalities.engine(engine)
-        self.config = _shape(self.engine_spec, size, config)
+        name, _, place = engine.partition(":") if isinstance(engine, str) else ("", "", "")
+        self.engine_spec = engine if isinstance(engine, EngineSpec) else self.modalities.engine(name)
         self.size = size if config is None and self.engine_spec is TRANSFORMER else "custom"
+        if place:
+            if tokenizer is not None or vocabulary is not None:
+                raise ConfigError(f"engine {engine!r} brings its tokenizer and vocabulary; leave yours out")
+            brought = self.engine_spec.brought(place, config)
+            config, tokenizer, self.tied = brought.config, brought.tokenizer, brought.tied
+            vocabulary = ForeignVocabulary.of(brought.vocabulary)
+        self.config = _shape(self.engine_spec, size, config)
         self.tokenizer = load_tokenizer(tokenizer) if tokenizer is not None else None
         self.foreign = vocabulary
         self.symbols: Symbols | None = None
@@ -102,7 +110,8 @@ class GeneralistModel(nn.Module):
         self.packages: dict[str, str] = {}  # what of it is from outside, as `criterion focal` -> its package
         self.brought(f"engine {self.engine_spec.name}", self.engine_spec.load)
         self.made: dict[str, dict[str, Any]] = {}  # how each adaptor was made, so that it can be made again
-        self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.engine.width, tied)})
+        own: Any = self.engine if hasattr(self.engine, "input_rows") else None
+        self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.engine.width, self.tied, own)})
         self.criteria = nn.ModuleDict()  # weights of criteria that have some
         self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
@@ -110,12 +119,12 @@ class GeneralistModel(nn.Module):
         self.cards: tuple[TaskCard, ...] = ()  # of the tasks it was trained on: their lines, closed sets, settings
 
     @property
-    def table(self) -> Tensor:
+    def table(self) -> Tensor | JoinedRows:
         """The embedding of each token (V, D): the input table."""
-        return self.tokens.weight
+        return self.tokens.input
 
     @property
-    def head(self) -> Tensor:
+    def head(self) -> Tensor | JoinedRows:
         """The output rows (V, D): what states are compared with to predict tokens."""
         return self.tokens.output
 
@@ -208,7 +217,7 @@ class GeneralistModel(nn.Module):
         if group.contiguous:
             rows = self.head[group.lo : group.hi]
         else:
-            rows = self.head.index_select(0, torch.from_numpy(group.candidates).to(self.device))
+            rows = chosen(self.head, group.candidates)
         return Prediction(targets, states.target.states.index_select(0, targets.at), rows)
 
     def values_at(self, program: Program, states: States, targets: SlotTargets) -> SlotPrediction:
@@ -233,7 +242,7 @@ class GeneralistModel(nn.Module):
 
         A fused optimizer changes weights without counting their version, so `train()` drops it too.
         """
-        if rows > 1 or self.head.numel() < LARGE_TABLE:
+        if rows > 1 or isinstance(self.head, JoinedRows) or self.head.numel() < LARGE_TABLE:
             return None
         state = (self.head.data_ptr(), self.head._version)
         kept = self._transposed  # other threads may change it meanwhile
