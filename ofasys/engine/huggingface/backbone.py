@@ -58,7 +58,8 @@ class Backbone(nn.Module):
         self.decoder: nn.Module = model.base_model if config.alone else model.get_decoder()
         first = self.decoder if self.encoder is None else self.encoder
         self.embedding: nn.Embedding = first.get_input_embeddings()
-        self.input_scale = float(getattr(self.embedding, "embed_scale", 1.0))
+        scales = (getattr(of, "embed_scale", None) for of in (self.embedding, first))
+        self.input_scale = next((float(scale) for scale in scales if scale is not None), 1.0)
         head: nn.Linear = model.get_output_embeddings()
         _check_head(config, model, head)
         self.head = None if head.weight is self.embedding.weight else head
@@ -176,7 +177,8 @@ class Backbone(nn.Module):
     def _marks(self, ids: tuple[int, ...], first: Int[Tensor, "R"]) -> Part:
         """Marks in each row, from a place on."""
         rows, n = len(first), len(ids)
-        embedded = self.embedding(torch.tensor(ids, dtype=torch.int64, device=first.device)).expand(rows, n, -1)
+        found = nn.functional.embedding(torch.tensor(ids, dtype=torch.int64, device=first.device), self.input_rows)
+        embedded = (found * self.input_scale).expand(rows, n, -1)
         places = same_places(rows, n, first.device) + first[:, None]
         return Part(embedded, torch.ones_like(places, dtype=torch.bool), torch.zeros_like(places), places)
 
@@ -268,7 +270,12 @@ def _check_head(config: BackboneConfig, model: Any, head: nn.Linear) -> None:
 
 
 def _without_rows(stack: nn.Module) -> None:
-    """Take a stack's own reference to the rows of tokens away: each weight has one name."""
+    """Take a stack's own reference to the rows of tokens away, so that each weight has one name; and its scale.
+
+    Of what is given as embeddings Pegasus' decoder scales what its encoder does not (transformers 5.23.0).
+    """
+    if hasattr(stack, "embed_scale"):
+        stack.embed_scale = 1.0  # type: ignore[assignment]
     for name in ("embed_tokens", "wte"):
         if isinstance(getattr(stack, name, None), nn.Module):
             setattr(stack, name, None)

@@ -119,8 +119,8 @@ class _Marks:
         last = max(self.tokenizer.get_vocab(with_added_tokens=True).values())
         if last >= size:
             raise ConfigError(
-                f"tokenizer.json of {self.folder} has {pieces} pieces, up to id {last}, and the weights rows for {size}: "
-                "it is not theirs; take the one that was saved with them"
+                f"tokenizer.json of {self.folder} has {pieces} pieces, up to id {last}, and the weights have rows for "
+                f"{size}: it is not theirs; take the one that was saved with them"
             )
         fixed = {"before": self.before, "after": self.after, "opening": self.opening, "end": (self.end,)}
         for name, ids in fixed.items():
