@@ -89,6 +89,7 @@ class GeneralistModel(nn.Module):
         self.modalities = modalities or default_registry()
         if isinstance(engine, EngineSpec) and engine not in self.modalities.engines:
             self.modalities = self.modalities.with_(engine)
+        self.place: tuple[str, Mapping[str, Any]] | None = None  # of an engine that was brought, and how it is used
         name, _, place = engine.partition(":") if isinstance(engine, str) else ("", "", "")
         self.engine_spec = engine if isinstance(engine, EngineSpec) else self.modalities.engine(name)
         self.size = size if config is None and self.engine_spec is TRANSFORMER else "custom"
@@ -96,6 +97,7 @@ class GeneralistModel(nn.Module):
             if tokenizer is not None or vocabulary is not None:
                 raise ConfigError(f"engine {engine!r} brings its tokenizer and vocabulary; leave yours out")
             brought = self.engine_spec.brought(place, config)
+            self.place = f"{name}:{brought.place}", brought.options
             config, tokenizer, self.tied = brought.config, brought.tokenizer, brought.tied
             vocabulary = ForeignVocabulary.of(brought.vocabulary)
         self.config = _shape(self.engine_spec, size, config)

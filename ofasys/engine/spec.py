@@ -23,6 +23,10 @@ class Brought:
     """The fields of a `ForeignVocabulary`."""
     tied: bool
     """Whether its output rows are its input rows."""
+    place: str
+    """Where it lies, from anywhere."""
+    options: Mapping[str, Any]
+    """What the user gave as config, all of it, as JSON can hold it."""
 
 
 @dataclass(frozen=True, kw_only=True)

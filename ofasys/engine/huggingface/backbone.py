@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.engine.huggingface.config import BackboneConfig
-from ofasys.engine.huggingface.load import made
+from ofasys.engine.huggingface.load import digest, made
 from ofasys.engine.huggingface.places import Places, place, same_places, standing
 from ofasys.engine.huggingface.session import BackboneSession, Memory
 from ofasys.engine.huggingface.sight import added, blocks_of, near, rectangle, valid_places, visible
 from ofasys.errors import ConfigError
+from ofasys.model.low_rank import layer_name
 from ofasys.model.rectangle import to_flat, to_rectangle
 from ofasys.types import Hidden, Layout, States, Stream
 
@@ -68,6 +69,7 @@ class Backbone(nn.Module):
             if stack is not None:
                 _without_rows(stack)
                 place(stack)
+        self._sums = {name: digest(weight) for name, weight in self.state_dict().items()} if self.of_folder else {}
 
     @property
     def width(self) -> int:
@@ -90,6 +92,14 @@ class Backbone(nn.Module):
     def output_rows(self) -> Float[Tensor, "F D"]:
         """What states are compared with."""
         return self.embedding.weight if self.head is None else self.head.weight
+
+    def unchanged(self) -> set[str]:
+        """The names of its weights that are still those of its folder, whatever else is learned: none, if it has none.
+
+        Names are those of `state_dict`, also where a matrix has a change of its own.
+        """
+        now = self.state_dict() if self._sums else {}
+        return {name for name, weight in now.items() if digest(weight) == self._sums.get(layer_name(name))}
 
     def forward(self, source: Stream | None, target: Stream | None) -> States:
         """The states of both sides."""

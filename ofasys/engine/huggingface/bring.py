@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def bring(place: str, options: object) -> Brought:
         after=marks.after,
         opening=marks.opening,
     )
-    return Brought(config, path, marks.vocabulary(), bool(architecture["tie_word_embeddings"]))
+    tied = bool(architecture["tie_word_embeddings"])
+    return Brought(config, path, marks.vocabulary(), tied, str(folder), asdict(used))
 
 
 def _folder(place: str) -> Path:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ofasys.engine.huggingface.config import BackboneConfig
 from ofasys.errors import ConfigError
@@ -52,8 +54,6 @@ def _shape(config: BackboneConfig) -> Any:
 
 
 def _read(config: BackboneConfig) -> Any:
-    import torch
-
     model, told = _automatic(config).from_pretrained(
         config.folder,
         config=_shape(config),
@@ -88,9 +88,7 @@ def weight_files(folder: Path) -> list[Path]:
     if not index.is_file():
         whole = folder / "model.safetensors"
         return [whole] if whole.is_file() else []
-    from json import loads
-
-    found = sorted({folder / str(name) for name in loads(index.read_text(encoding="utf8"))["weight_map"].values()})
+    found = sorted({folder / str(name) for name in json.loads(index.read_text(encoding="utf8"))["weight_map"].values()})
     for shard in found:
         if not shard.is_file():
             raise ConfigError(f"{folder} lacks {shard.name}, a part of its weights that its index names; copy it there")
@@ -104,3 +102,9 @@ def fingerprint(files: Sequence[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def digest(weight: Tensor) -> bytes:
+    """SHA-256 of a weight's numbers."""
+    numbers: Any = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(numbers).digest()
