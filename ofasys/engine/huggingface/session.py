@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from typing import Annotated as Bool
     from typing import Annotated as Float
     from typing import Annotated as Int
-
-    from ofasys.engine.huggingface.backbone import Backbone
 
 KeysValues = list[tuple[Tensor, Tensor]]  # of each layer (R, H, L, K) twice
 
@@ -43,6 +41,26 @@ class Memory:
     def at(self, rows: Int[Tensor, "G"]) -> Memory:
         """Of some rows."""
         return Memory(self.states[rows], None if self.mask is None else self.mask[rows])
+
+
+class Decoder(Protocol):
+    """What a session computes with: a `Backbone`."""
+
+    @property
+    def input_rows(self) -> Tensor:
+        """What tokens are looked up in (F, D)."""
+        ...
+
+    def run(
+        self,
+        x: Float[Tensor, "R n D"],
+        sees: Bool[Tensor, "R n L"] | None,
+        places: Places,
+        cache: Any,
+        memory: Memory | None,
+    ) -> Float[Tensor, "R n D"]:
+        """Its states at n new places; the cache then holds them."""
+        ...
 
 
 def cache_of(own: KeysValues) -> DynamicCache:
@@ -69,7 +87,7 @@ class BackboneSession:
     target's first position. kept: how many places were there before what is appended.
     """
 
-    def __init__(self, engine: Backbone, rows: int, memory: Memory | None) -> None:
+    def __init__(self, engine: Decoder, rows: int, memory: Memory | None) -> None:
         device = engine.input_rows.device
         self.engine, self.memory = engine, memory
         self.own: KeysValues = []

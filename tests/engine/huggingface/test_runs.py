@@ -40,7 +40,7 @@ def trained(folder: Path, out: Path, line: str = LINE, steps: int = 3, **setting
     return model, task
 
 
-@pytest.mark.parametrize(("number", "kind"), enumerate(KINDS), ids=list(KINDS))
+@pytest.mark.parametrize(("number", "kind"), list(enumerate(KINDS)), ids=list(KINDS))
 def test_every_kind_trains_answers_is_saved_and_loaded(
     number: int, kind: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
