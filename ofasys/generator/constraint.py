@@ -109,7 +109,7 @@ class Constraint:
     """Lists of candidates, each once."""
     tries: tuple[Trie, ...] = ()
     labels: bool = False
-    """All that is chosen is out of closed sets, and nothing is repeated."""
+    """All that is chosen is out of closed sets, or which of them stand; and nothing is repeated."""
     grid: Ints | None = None
     """(S, 2) (y, x) of the token emitted here, -1 where it has none. None where no token has."""
     seconds: float = field(default=0.0, compare=False)
@@ -254,9 +254,14 @@ def bind(
     began = time.perf_counter()
     builder = _Builder(encode, ranges, end, closed or {})
     start = builder.sentence(items, builder.accept)
-    made = [item for item in items if not isinstance(item, (Forced, Given))]
-    labels = all(isinstance(item, OneOf) or (isinstance(item, Fixed) and item.slot in heads) for item in made)
-    return builder.finish(start, began, labels)
+    return builder.finish(start, began, all(_labels(item, heads) for item in items))
+
+
+def _labels(item: Item, heads: Collection[int]) -> bool:
+    """Whether all that is chosen in an item is labels of closed sets, and which of them stand."""
+    if isinstance(item, Branch):
+        return all(_labels(one, heads) for one in item.items)
+    return isinstance(item, (Forced, Given, OneOf)) or (isinstance(item, Fixed) and item.slot in heads)
 
 
 class _Builder:

@@ -12,8 +12,8 @@ import torch
 from ofasys import flow
 from ofasys.errors import ConfigError, OfasysError
 from ofasys.generator import Generator, SearchOptions
+from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.options import reaching
-from ofasys.generator.search import Hypothesis
 from ofasys.modality import Registry, default_registry
 from ofasys.program.answer import Answer
 from ofasys.program.program import TokenStage

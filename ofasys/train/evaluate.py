@@ -17,10 +17,11 @@ from ofasys import flow
 from ofasys.errors import DataError, LoadingError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.metric import Confusion, Metric
-from ofasys.modality import Context
+from ofasys.modality import Context, plugin
 from ofasys.parallel.place import Place
 from ofasys.parallel.ranks import ALONE, Ranks
-from ofasys.planner import Choose, Plan
+from ofasys.planner import Choose, Plan, SlotPlan
+from ofasys.planner.slot import leaves_of
 from ofasys.program.answer import Answer
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
@@ -28,7 +29,7 @@ from ofasys.program.sample import Row, elements
 from ofasys.task.loader import of_row, read
 from ofasys.task.order import sample_seed, sequential
 from ofasys.task.task import Task, metric_columns
-from ofasys.types import Batch, Hidden, Sample, SlotTargets
+from ofasys.types import Batch, Free, Hidden, Sample, SlotTargets
 
 _log = logging.getLogger("ofasys")
 
@@ -83,6 +84,9 @@ def figures_of(task: Task, split: str, program: Program, answered: Answered) -> 
     figures = []
     for metric in task.metrics:
         rows, answers, truths = scored(program, metric, answered)
+        if not rows and answered.rows:
+            figures.append({metric.main: nan})  # no row has what it judges
+            continue
         try:
             figures.append(metric(answers, truths, root=task.source(split).root))
         except DataError as error:
@@ -107,13 +111,25 @@ def ways_of(plan: Plan, answered: Answered) -> dict[str, float]:
 def scored(program: Program, metric: Metric, answered: Answered) -> tuple[list[int], list[Any], list[Any]]:
     """The numbers of the rows that a metric judges; what it reads of their answers; and of what is true.
 
-    A metric of what a row may lack is over the rows that have it.
+    A metric of what a row may lack is over the rows that have it; an answer that leaves it out says nothing there: the
+    empty text of a text, else None.
     """
     columns = metric_columns(metric, program.plan)
-    optional = [slot.column for slot in program.plan.slots if slot.optional and slot.column in columns]
-    there = [i for i, row in enumerate(answered.references) if all(row.get(column) is not None for column in optional)]
+    optional = [slot for slot in program.plan.slots if slot.optional and slot.column in columns]
+    nothing = {slot.column: _nothing(program, slot) for slot in optional}
+    there = [i for i, row in enumerate(answered.references) if all(row.get(column) is not None for column in nothing)]
     answers, truths = ([rows[i] for i in there] for rows in (answered.predictions, answered.references))
+    if nothing:
+        answers = [row | {name: no for name, no in nothing.items() if row.get(name) is None} for row in answers]
     return [answered.rows[i] for i in there], column_values(answers, columns), column_values(truths, columns)
+
+
+def _nothing(program: Program, slot: SlotPlan) -> Any:
+    """What no tokens at all are as a value, where they may be one; else None."""
+    if not any(isinstance(s.item, Free) and s.item.slot == slot.index for s in leaves_of(program.plan.target)):
+        return None
+    back = program.preprocessors[slot.index].postprocess
+    return plugin.called(slot.name, back, np.zeros(0, dtype=np.int64), Context(labels=program.labels.get(slot.index)))
 
 
 def classes_of(program: Program, answered: Answered) -> dict[str, Confusion]:
