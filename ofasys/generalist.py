@@ -287,6 +287,19 @@ class GeneralistModel(nn.Module):
         """Learned numbers in all."""
         return sum(p.numel() for p in self.parameters())
 
+    def origins(self) -> str:
+        """Where its numbers are from, in two lines: what its engine brought, and what is new since."""
+        engine = sum(weight.numel() for weight in self.engine.parameters())
+        adaptors = sum(w.numel() for key, part in self.adaptors.items() if key != "tokens" for w in part.parameters())
+        criteria = sum(weight.numel() for weight in self.criteria.parameters())
+        place = getattr(self.engine, "place", "")  # of one that was read from a folder
+        brought = self.foreign.size if self.foreign is not None and hasattr(self.engine, "input_rows") else 0
+        rows = (self.symbols.vocabulary.size if self.symbols else brought) - brought
+        own = [f"{rows:,} rows of tokens", f"{adaptors:,} numbers of adaptors", f"{criteria:,} of criteria"]
+        if not place:
+            return f"brought: nothing\nnew: {engine:,} numbers of engine {self.engine_spec.name}, {', '.join(own)}"
+        return f"brought by {place}: {engine:,} numbers, with rows for {brought:,} tokens\nnew: {', '.join(own)}"
+
     def grow(
         self,
         plans: Sequence[tuple[Plan, Labels]],

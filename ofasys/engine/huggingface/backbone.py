@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,8 @@ class Backbone(nn.Module):
         self.input_scale = next((float(scale) for scale in scales if scale is not None), 1.0)
         head: nn.Linear = model.get_output_embeddings()
         _check_head(config, model, head)
+        if head.weight is self.embedding.weight and not config.architecture.get("tie_word_embeddings", True):
+            head = deepcopy(head)
         self.head = None if head.weight is self.embedding.weight else head
         self.state_scale = self.width**-0.5 if getattr(model.config, "scale_decoder_outputs", False) else 1.0
         for stack in (self.encoder, self.decoder):
@@ -70,6 +73,11 @@ class Backbone(nn.Module):
                 _without_rows(stack)
                 place(stack)
         self._sums = {name: digest(weight) for name, weight in self.state_dict().items()} if self.of_folder else {}
+
+    @property
+    def place(self) -> str:
+        """Where its weights were read; empty where they were drawn."""
+        return f"hf:{self.config.folder}" if self.of_folder else ""
 
     @property
     def width(self) -> int:

@@ -54,9 +54,13 @@ def _shape(config: BackboneConfig) -> Any:
 
 
 def _read(config: BackboneConfig) -> Any:
+    """From its folder. Both sides of a T5 read one table whatever is said; output rows that are there stay."""
+    shape = _shape(config)
+    if config.family in ("t5", "mt5"):
+        shape.tie_word_embeddings = True
     model, told = _automatic(config).from_pretrained(
         config.folder,
-        config=_shape(config),
+        config=shape,
         dtype=torch.float32,
         attn_implementation=config.options.attention,
         local_files_only=True,

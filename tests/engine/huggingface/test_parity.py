@@ -18,9 +18,11 @@ from ofasys.engine.huggingface.config import BackboneConfig, BackboneOptions
 from ofasys.engine.spec import HUGGINGFACE
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.search import Hypothesis
+from ofasys.model.rows import looked_up
+from ofasys.program.batch import layout
 from ofasys.program.program import Program
 from ofasys.testing import check_engine
-from ofasys.types import Sample
+from ofasys.types import Sample, Stream
 from tests.engine.huggingface.backbones import SHAPES, shape_of, write
 
 pytest.importorskip("transformers")
@@ -137,3 +139,50 @@ def test_the_laws_of_an_engine_are_kept(family: str) -> None:
         if shape.is_encoder_decoder:
             config = replace(config, opening=(8, 9))
         check_engine(HUGGINGFACE, config=config)
+
+
+def test_output_rows_of_their_own_are_the_librarys(tmp_path: Path) -> None:
+    """Of T5 v1.1, whose rows the library's configuration says are tied when it has read that they are not."""
+    library = write("t5", tmp_path, tie_word_embeddings=False, scale_decoder_outputs=False)
+    library.encoder.embed_tokens = library.decoder.embed_tokens = library.shared
+    library.save_pretrained(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = GeneralistModel(engine=f"hf:{tmp_path}").eval()
+    assert not model.tied
+    assert torch.equal(model.engine.output_rows, library.lm_head.weight)
+    assert torch.equal(model.engine.input_rows, library.shared.weight)
+    assert not torch.equal(model.engine.output_rows, model.engine.input_rows)
+    assert model.engine.state_scale == 1.0
+    source, target = [5, 6, 7], [0, 8, 9]
+    with torch.no_grad():
+        want = logits_of(library, [*source, *model.config.after], target)
+        got = model.engine(stream_of(model, source), stream_of(model, target)).target
+    assert got is not None
+    torch.testing.assert_close(got.states @ model.engine.output_rows.t(), want, atol=1e-5, rtol=1e-4)
+
+
+def stream_of(model: GeneralistModel, ids: list[int]) -> Stream:
+    """One row of ids of the backbone."""
+    positions = np.full((len(ids), 3), -1, dtype=np.int64)
+    positions[:, 0] = np.arange(len(ids))
+    rows = looked_up(model.engine.input_rows, torch.tensor(ids)) * model.engine.input_scale
+    return Stream(rows, layout(np.array([len(ids)]), positions))
+
+
+@pytest.mark.parametrize("family", ["t5", "bart", "gemma3_text"])
+def test_half_precision_and_a_batch_alone_are_close(family: str) -> None:
+    """Masks go with whatever the passes are computed in."""
+    model, _, program, samples = case(family)
+    batch = flow.collate(program, samples)
+    with torch.no_grad():
+        whole = float(model(program, batch).total)
+        model.precision = "bfloat16"
+        try:
+            half = float(model(program, batch).total)
+            (answer, *_), *_ = flow.generate(model, program, samples, SearchOptions(max_length=4, beam_size=2))
+        finally:
+            model.precision = "float32"
+    assert np.isfinite(half)
+    assert half == pytest.approx(whole, rel=0.1)
+    assert np.isfinite(answer.score)
