@@ -289,7 +289,8 @@ class GeneralistModel(nn.Module):
 
     def origins(self) -> str:
         """Where its numbers are from, in two lines: what its engine brought, and what is new since."""
-        engine = sum(weight.numel() for weight in self.engine.parameters())
+        own_engine: Any = self.engine
+        engine = sum(weight.numel() for weight in own_engine.parameters())
         adaptors = sum(w.numel() for key, part in self.adaptors.items() if key != "tokens" for w in part.parameters())
         criteria = sum(weight.numel() for weight in self.criteria.parameters())
         place = getattr(self.engine, "place", "")  # of one that was read from a folder
