@@ -13,7 +13,7 @@ from ofasys.arguments import TASK_CALLED, arguments
 from ofasys.errors import ConfigError, DataError, OfasysError, PluginError, nearest
 from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.language import Instruction
-from ofasys.metric import Metric, find
+from ofasys.metric import Metric, find, larger_is_better
 from ofasys.modality import Context, Preprocessor, Registry, default_registry, lexicon, plugin
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import check_text, is_text
@@ -426,6 +426,12 @@ class Task:
                     f"columns with a set: {columns or 'none'} (write closed_set in the slot, or use CATEGORY)"
                 )
         return {column: self._spelled(column, elements(values) or ()) for column, values in closed_set.items()}
+
+    def larger_is_better(self, figure: str) -> bool | None:
+        """Whether a larger value of a figure of its evaluation is the better one; None where neither is, or it is not
+        known.
+        """
+        return True if figure in self.plan.ways else larger_is_better(figure, self.metrics)
 
     def _spelled(self, column: str, values: Sequence[Any]) -> tuple[str, ...]:
         """Errors: ConfigError for a label that is none."""

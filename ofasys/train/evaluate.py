@@ -20,7 +20,7 @@ from ofasys.metric import Confusion, Metric
 from ofasys.modality import Context, plugin
 from ofasys.parallel.place import Place
 from ofasys.parallel.ranks import ALONE, Ranks
-from ofasys.planner import Choose, Plan, SlotPlan
+from ofasys.planner import Plan, SlotPlan
 from ofasys.planner.slot import leaves_of
 from ofasys.program.answer import Answer
 from ofasys.program.batch import to_device
@@ -95,15 +95,14 @@ def figures_of(task: Task, split: str, program: Program, answered: Answered) -> 
 
 
 def ways_of(plan: Plan, answered: Answered) -> dict[str, float]:
-    """Of each pattern of the target, by its name: the share of rows answered in the way that is true of them."""
+    """Of each pattern of the target, by `Plan.ways`: the share of rows answered in the way that is true of them."""
     found: dict[str, float] = {}
-    for step in (step for step in plan.target if isinstance(step, Choose)):
+    for name, step in plan.ways.items():
         columns = [column for part in step.columns.columns for column in part]
         right = [
             all((one.get(c) is None) == (true.get(c) is None) for c in columns)
             for one, true in zip(answered.predictions, answered.references, strict=True)
         ]
-        name = step.pattern if step.pattern not in found else f"{step.pattern}/{columns[0]}"
         found |= {name: sum(right) / len(right)} if right else {}
     return found
 

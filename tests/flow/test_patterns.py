@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofasys import DataError, GeneralistModel, OFASys, Task, flow
+from ofasys import ConfigError, DataError, GeneralistModel, OFASys, Task, flow
 from ofasys.generator.options import SearchOptions
 from ofasys.modality import BUILT_IN
+from ofasys.train.best import choose
 from ofasys.train.evaluate import answer_rows, figures_of
 from tests.train import tiny
 
@@ -118,3 +119,34 @@ def test_an_answer_that_leaves_out_what_the_row_has_is_wrong_and_scored(slot, va
     answered.predictions = [{"v": true} for true in ("of", None, "another")]
     answered.references = [{"v": None}] * 3
     assert math.isnan(figures_of(made, "train", program, answered)[made.metrics[0].main])
+
+
+def test_the_share_of_right_ways_is_a_figure_like_others():
+    """Each pattern of the target has a name for it, by which a best checkpoint is chosen, and tasks join and leave."""
+    line = "[TEXT:q]? -> [TEXT:t]? [CATEGORY:c]? {[TEXT:a]|[PHONE:p]}"
+    rows = [{"q": "a", "t": "so", "c": "x", "a": "b"}, {"q": "b", "p": "AH"}]
+    made = task(line, rows, metrics=["accuracy"], leave="choice >= 0.9")
+    assert list(made.plan.ways) == ["maybe/t", "maybe/c", "choice"]
+    found = choose("t.maybe/c", [made], "trainer.best")
+    assert (found.figure, found.larger) == ("maybe/c", True)
+    told = {name: made.larger_is_better(name) for name in ("choice", "accuracy", "loss", "other")}
+    assert told == {"choice": True, "accuracy": True, "loss": False, "other": None}
+    with pytest.raises(ConfigError, match=r"no figure 'maybe'; did you mean maybe/.\? there are accuracy, choice,"):
+        choose("t.maybe", [made], "trainer.best")
+    model, program = grown(made)
+    answered = answer_rows(model, made, "train", program)
+    answered.predictions = [{"t": "no", "c": None, "a": "b", "p": None}] * 2
+    figures = figures_of(made, "train", program, answered)
+    assert {name: figures[name] for name in made.plan.ways} == {"maybe/t": 0.5, "maybe/c": 0.5, "choice": 0.5}
+
+
+def test_room_is_kept_for_the_longest_way_and_not_for_all():
+    """After a value that is no tokens: what comes before it may be as long as the model takes."""
+    codes = "[IMAGE:{},size=16,patch=4,codes=64,fit_steps=1]"
+    choice = f"{{{'|'.join(codes.format(name) for name in 'abc')}|[TEXT:d]}}"
+    row = {"q": "what", "n": 1.0, "a": PICTURE[:, :16], "d": None}
+    rows = [row | {"a": None, name: row["a"]} for name in "abc"]
+    _, one = grown(task(f"[TEXT:q] -> [NUMBER:n] {codes.format('a')}", rows[:1]))
+    _, several = grown(task(f"[TEXT:q] -> [NUMBER:n] {choice}", [*rows, {"q": "what", "n": 1.0, "d": "so"}]))
+    assert several.reserved(1) == one.reserved(1) + 1  # the token that says the way
+    assert several.reserved(2) == one.reserved(2) == 0

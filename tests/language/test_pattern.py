@@ -222,7 +222,7 @@ GIVEN = ("a", "n", "h")
 
 
 @pytest.mark.slow
-def test_a_model_learns_which_way_to_go(tmp_path):
+def test_a_model_learns_which_way_to_go(tmp_path, caplog):
     task = Task("t", LINE, train=ROWS, valid=ROWS, metrics=[], modalities=REGISTRY, micro_batch_size=16)
     model = GeneralistModel("tiny", modalities=REGISTRY, text_pieces=300)
     trainer = Trainer(max_steps=100, lr=3e-3, live=False, precision="float32")
@@ -231,6 +231,10 @@ def test_a_model_learns_which_way_to_go(tmp_path):
     assert (last["choice"], last["maybe"]) == (1.0, 1.0)
     OFASys(model).save_pretrained(tmp_path / "saved")
     answering = OFASys.from_pretrained(tmp_path / "saved", modalities=REGISTRY)
+    assert "not installed" not in caplog.text
+    OFASys.from_pretrained(tmp_path / "saved")
+    said = "trained with pattern choice of module patterns, pattern maybe of module patterns, which is not installed"
+    assert said in caplog.text
     outs = answering.inference(LINE, data=[{k: v for k, v in row.items() if k in GIVEN} for row in ROWS])
     for row, out in zip(ROWS, outs, strict=True):
         assert out.values == {name: row.get(name) for name in ("b", "p", "c")}
