@@ -24,6 +24,7 @@ from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
+from ofasys.model.rows import JoinedRows, chosen
 from ofasys.model.sizes import SIZES
 from ofasys.model.turns import Turns
 from ofasys.packages import package_of
@@ -90,9 +91,18 @@ class GeneralistModel(nn.Module):
         self.modalities = modalities or default_registry()
         if isinstance(engine, EngineSpec) and engine not in self.modalities.engines:
             self.modalities = self.modalities.with_(engine)
-        self.engine_spec = engine if isinstance(engine, EngineSpec) else self.modalities.engine(engine)
-        self.config = _shape(self.engine_spec, size, config)
+        self.place: tuple[str, Mapping[str, Any]] | None = None  # of an engine that was brought, and how it is used
+        name, _, place = engine.partition(":") if isinstance(engine, str) else ("", "", "")
+        self.engine_spec = engine if isinstance(engine, EngineSpec) else self.modalities.engine(name)
         self.size = size if config is None and self.engine_spec is TRANSFORMER else "custom"
+        if place:
+            if tokenizer is not None or vocabulary is not None:
+                raise ConfigError(f"engine {engine!r} brings its tokenizer and vocabulary; leave yours out")
+            brought = self.engine_spec.brought(place, config)
+            self.place = f"{name}:{brought.place}", brought.options
+            config, tokenizer, self.tied = brought.config, brought.tokenizer, brought.tied
+            vocabulary = ForeignVocabulary.of(brought.vocabulary)
+        self.config = _shape(self.engine_spec, size, config)
         self.tokenizer = load_tokenizer(tokenizer) if tokenizer is not None else None
         self.foreign = vocabulary
         self.symbols: Symbols | None = None
@@ -104,7 +114,8 @@ class GeneralistModel(nn.Module):
         self.packages: dict[str, str] = {}  # what of it is from outside, as `criterion focal` -> its package
         self.brought(f"engine {self.engine_spec.name}", self.engine_spec.load)
         self.made: dict[str, dict[str, Any]] = {}  # how each adaptor was made, so that it can be made again
-        self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.engine.width, tied)})
+        own: Any = self.engine if hasattr(self.engine, "input_rows") else None
+        self.adaptors = nn.ModuleDict({"tokens": TokenAdaptor({}, self.engine.width, self.tied, own)})
         self.criteria = nn.ModuleDict()  # weights of criteria that have some
         self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
@@ -112,12 +123,12 @@ class GeneralistModel(nn.Module):
         self.cards: tuple[TaskCard, ...] = ()  # of the tasks it was trained on: their lines, closed sets, settings
 
     @property
-    def table(self) -> Tensor:
+    def table(self) -> Tensor | JoinedRows:
         """The embedding of each token (V, D): the input table."""
-        return self.tokens.weight
+        return self.tokens.input
 
     @property
-    def head(self) -> Tensor:
+    def head(self) -> Tensor | JoinedRows:
         """The output rows (V, D): what states are compared with to predict tokens."""
         return self.tokens.output
 
@@ -210,7 +221,7 @@ class GeneralistModel(nn.Module):
         if group.contiguous:
             rows = self.head[group.lo : group.hi]
         else:
-            rows = self.head.index_select(0, to_device(torch.from_numpy(group.candidates), self.device))
+            rows = chosen(self.head, group.candidates, lambda ids: to_device(torch.from_numpy(ids), self.device))
         return Prediction(targets, states.target.states.index_select(0, targets.at), rows)
 
     def values_at(self, program: Program, states: States, targets: SlotTargets) -> SlotPrediction:
@@ -235,7 +246,7 @@ class GeneralistModel(nn.Module):
 
         A fused optimizer changes weights without counting their version, so `train()` drops it too.
         """
-        if rows > 1 or self.head.numel() < LARGE_TABLE:
+        if rows > 1 or isinstance(self.head, JoinedRows) or self.head.numel() < LARGE_TABLE:
             return None
         state = (self.head.data_ptr(), self.head._version)
         kept = self._transposed  # other threads may change it meanwhile
@@ -278,6 +289,20 @@ class GeneralistModel(nn.Module):
     def parameters_count(self) -> int:
         """Learned numbers in all."""
         return sum(p.numel() for p in self.parameters())
+
+    def origins(self) -> str:
+        """Where its numbers are from, in two lines: what its engine brought, and what is new since."""
+        own_engine: Any = self.engine
+        engine = sum(weight.numel() for weight in own_engine.parameters())
+        adaptors = sum(w.numel() for key, part in self.adaptors.items() if key != "tokens" for w in part.parameters())
+        criteria = sum(weight.numel() for weight in self.criteria.parameters())
+        place = getattr(self.engine, "place", "")  # of one that was read from a folder
+        brought = self.foreign.size if self.foreign is not None and hasattr(self.engine, "input_rows") else 0
+        rows = (self.symbols.vocabulary.size if self.symbols else brought) - brought
+        own = [f"{rows:,} rows of tokens", f"{adaptors:,} numbers of adaptors", f"{criteria:,} of criteria"]
+        if not place:
+            return f"brought: nothing\nnew: {engine:,} numbers of engine {self.engine_spec.name}, {', '.join(own)}"
+        return f"brought by {place}: {engine:,} numbers, with rows for {brought:,} tokens\nnew: {', '.join(own)}"
 
     def grow(
         self,

@@ -152,9 +152,12 @@ class RunFile:
         found = checked("model", given, self.document, ("model",))
         if found.get("tokenizer") is not None:
             found["tokenizer"], _ = self._path(found["tokenizer"], "model", "tokenizer")
-        if found.get("config") is not None:
+        name, _, place = str(found.get("engine", "transformer")).partition(":")
+        if place and self._path(place, "model", "engine")[0].is_dir():
+            found["engine"] = f"{name}:{self._path(place, 'model', 'engine')[0]}"
+        if found.get("config") is not None and not place:
             with self._at("model", "engine"):
-                engine = default_registry().engine(found.get("engine", "transformer"))
+                engine = default_registry().engine(name)
             with self._at("model", "config"):
                 found["config"] = engine.read(found["config"])
         if found.get("vocabulary") is not None:
@@ -274,8 +277,11 @@ class _Amended:
         kept |= {"engine": old.engine_spec, "vocabulary": old.foreign}
         if old.size == "custom":
             kept |= {"size": "tiny", "config": None if "size" in changes else old.config}
+        if old.place is not None and not {"engine", "config"} & set(changes):
+            kept = {name: kept[name] for name in ("seed", "modalities")}
+            kept |= {"engine": old.place[0], "config": old.place[1]}
         made = GeneralistModel(**{**kept, **run._model_fields(changes)})
-        if "tokenizer" not in changes:
+        if "tokenizer" not in changes and made.place is None:
             made.tokenizer = old.tokenizer
         return made
 
@@ -440,6 +446,8 @@ def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, 
         return {
             name: _from(out, *run.model_from()) if name == "from" else given[name] for name in FROM if name in given
         }
+    if model.place is not None:
+        return {"seed": model.seed, "engine": model.place[0], "config": dict(model.place[1])}
     values: dict[str, Any] = {"size": model.size, "seed": model.seed, "text_pieces": model.text_pieces}
     if model.size == "custom":
         values["size"] = "tiny"

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from ofasys.errors import ConfigError, PluginError, nearest
 from ofasys.packages import loaded
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What an engine brings that is there already, as a pretrained backbone."""
+
+    config: Any
+    """Its configuration."""
+    tokenizer: Path
+    """Its `tokenizer.json`."""
+    vocabulary: Mapping[str, Any]
+    """The fields of a `ForeignVocabulary`."""
+    tied: bool
+    """Whether its output rows are its input rows."""
+    place: str
+    """Where it lies, from anywhere."""
+    options: Mapping[str, Any]
+    """What the user gave as config, all of it, as JSON can hold it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +44,17 @@ class EngineSpec:
     config: str
     """"module:class" of the frozen dataclass that is its configuration, whose fields JSON can hold. A `from_dict` of
     its own reads them back, where it has one."""
+
+    bring: str = ""
+    """"module:function" of an engine that is named with a place, as "hf:FOLDER": (place, config as the user gave it) ->
+    `Brought`. Empty: it has none."""
+
+    def brought(self, place: str, config: object) -> Brought:
+        """What lies at a place. Errors: ConfigError of an engine that has none; whatever its function raises."""
+        if not self.bring:
+            raise ConfigError(f"engine {self.name!r} is read from no place; write {self.name} without :{place}")
+        found: Brought = loaded(f"engine {self.name!r}", "bring", self.bring)(place, config)
+        return found
 
     def resolve(self) -> Any:
         """The class of the engine. Errors: PluginError where it cannot be imported."""
@@ -74,4 +104,11 @@ OFA = EngineSpec(
     load="ofasys.engine.ofa.model:OFAModel",
     config="ofasys.engine.ofa.config:OFAConfig",
 )
-ENGINES = {one.name: one for one in (TRANSFORMER, OFA)}
+HUGGINGFACE = EngineSpec(
+    name="hf",
+    about="a pretrained backbone of transformers: T5, BART, Pegasus, Qwen, Llama, Mistral, Gemma, GPT-2",
+    load="ofasys.engine.huggingface.backbone:Backbone",
+    config="ofasys.engine.huggingface.config:BackboneConfig",
+    bring="ofasys.engine.huggingface.bring:bring",
+)
+ENGINES = {one.name: one for one in (TRANSFORMER, OFA, HUGGINGFACE)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from ofasys.generator.constraint import Ints
+from ofasys.model.rows import JoinedRows
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -30,7 +31,7 @@ class Decoder(Protocol):
         ...
 
     @property
-    def table(self) -> Float[Tensor, "V D"]:
+    def table(self) -> Tensor | JoinedRows:
         """The output rows."""
         ...
 

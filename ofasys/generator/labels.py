@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ofasys.generator.constraint import Constraint, Ints
 from ofasys.generator.decoder import Branches
+from ofasys.model.rows import JoinedRows, products
 
 Doubles = NDArray[np.float64]
 WIDEST = 2**24  # scores over a whole vocabulary that are held at once
@@ -30,7 +31,7 @@ class Label:
 
 
 def onward(
-    table: Tensor, constraint: Constraint, hidden: Tensor, states: Ints, vocabulary: bool = False
+    table: Tensor | JoinedRows, constraint: Constraint, hidden: Tensor, states: Ints, vocabulary: bool = False
 ) -> tuple[Ints, Ints, Doubles]:
     """Hidden (n, D) at states (n,) -> all single edges from there: (which of the n, edge, log-probability), each (e,).
 
@@ -49,7 +50,7 @@ def onward(
     score = raw.double().cpu().numpy()
     if vocabulary:
         step = max(1, WIDEST // len(table))
-        parts = [torch.logsumexp(part @ table.t(), 1) for part in hidden.split(step)]
+        parts = [torch.logsumexp(products(part, table), 1) for part in hidden.split(step)]
         total = torch.cat(parts).double().cpu().numpy()
     else:
         peak = np.maximum.reduceat(score, begins)
@@ -57,7 +58,7 @@ def onward(
     return owner, edge, score - total[owner]
 
 
-def _products(table: Tensor, hidden: Tensor, owner: Ints, tokens: Ints) -> Tensor:
+def _products(table: Tensor | JoinedRows, hidden: Tensor, owner: Ints, tokens: Ints) -> Tensor:
     """(e,) the raw score of each token where its owner stands: as one product where that wastes little."""
     device = table.device
     distinct, column = np.unique(tokens, return_inverse=True)
@@ -70,7 +71,13 @@ def _products(table: Tensor, hidden: Tensor, owner: Ints, tokens: Ints) -> Tenso
 
 
 def likeliest(
-    branches: Branches, table: Tensor, constraint: Constraint, rows: Ints, states: Ints, hidden: Tensor, most: int
+    branches: Branches,
+    table: Tensor | JoinedRows,
+    constraint: Constraint,
+    rows: Ints,
+    states: Ints,
+    hidden: Tensor,
+    most: int,
 ) -> list[list[Label]]:
     """For each of n rows (n,), ascending, at the roots `states` (n,) of tries: its `most` likeliest labels, best first.
 
@@ -112,7 +119,7 @@ class _BestFirst:
         node: Ints,
         score: Doubles,
         hidden: Tensor,
-        table: Tensor,
+        table: Tensor | JoinedRows,
         trail: Ints | None = None,
     ) -> None:
         """What may come after beginnings that stand at `state` with `hidden`."""
@@ -175,7 +182,7 @@ class _BestFirst:
         """The places of the `wide` best beginnings of each owner, by owner."""
         return _best(self.owner, self.score, wide)
 
-    def expand(self, picked: Ints, nodes: Ints, hidden: Tensor, table: Tensor) -> None:
+    def expand(self, picked: Ints, nodes: Ints, hidden: Tensor, table: Tensor | JoinedRows) -> None:
         """Go on from beginnings that are nodes now."""
         owner, state, trail = (part[picked] for part in (self.owner, self.state, self.trail))
         score = self.score[picked]

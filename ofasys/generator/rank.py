@@ -14,6 +14,7 @@ from torch import Tensor
 from ofasys.generator.constraint import Constraint, Ints
 from ofasys.generator.decoder import Branches, Decoder
 from ofasys.generator.labels import Doubles, onward
+from ofasys.model.rows import JoinedRows, products
 
 HELD = 2**22  # states of all sources at once
 
@@ -48,11 +49,11 @@ def rank(
     return np.concatenate(parts)
 
 
-def _of_head(table: Tensor, constraint: Constraint, hidden: Tensor, vocabulary: bool) -> Doubles:
+def _of_head(table: Tensor | JoinedRows, constraint: Constraint, hidden: Tensor, vocabulary: bool) -> Doubles:
     """(B, L) where each label is one token of its own."""
     lo, hi = int(constraint.lo[constraint.start]), int(constraint.hi[constraint.start])
     raw = (hidden @ table[lo:hi].t()).double()
-    total = torch.logsumexp((hidden @ table.t()).double() if vocabulary else raw, 1, keepdim=True)
+    total = torch.logsumexp(products(hidden, table).double() if vocabulary else raw, 1, keepdim=True)
     scores: Doubles = (raw - total).cpu().numpy()
     return scores
 
@@ -64,7 +65,7 @@ class _Ranking:
     """
 
     def __init__(
-        self, branches: Branches, table: Tensor, constraint: Constraint, sources: Ints, vocabulary: bool
+        self, branches: Branches, table: Tensor | JoinedRows, constraint: Constraint, sources: Ints, vocabulary: bool
     ) -> None:
         self.branches, self.table, self.constraint, self.sources = branches, table, constraint, sources
         self.vocabulary = vocabulary

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ofasys.generator.constraint import Constraint, Ints
+from ofasys.model.rows import JoinedRows, chosen, products
 
 BLOCK = 128
 
@@ -53,7 +54,9 @@ class Scores:
 class Head:
     """The output embedding as a constraint sees it."""
 
-    def __init__(self, table: Tensor, transposed: Tensor | None, constraint: Constraint, vocabulary: bool) -> None:
+    def __init__(
+        self, table: Tensor | JoinedRows, transposed: Tensor | None, constraint: Constraint, vocabulary: bool
+    ) -> None:
         self.table, self.transposed = table, transposed
         self.constraint, self.vocabulary = constraint, vocabulary
         self.kept: dict[int, tuple[Tensor, Tensor | None]] = {}
@@ -68,8 +71,7 @@ class Head:
         group = constraint.classes[number]
         if group.masked:
             tokens, mask = children(constraint, states)
-            place = torch.from_numpy(tokens).to(self.table.device)
-            values = self._product(hidden, self.table.index_select(0, place), None)
+            values = self._product(hidden, chosen(self.table, tokens), None)
             if mask is not None:
                 values.masked_fill_(torch.from_numpy(~mask).to(values.device), -torch.inf)
             return Scores(values, 0, tokens, None)
@@ -78,8 +80,7 @@ class Head:
                 part = self.table[group.lo : group.hi]
                 self.kept[number] = (part, None if self.transposed is None else self.transposed[:, group.lo : group.hi])
             else:
-                ids = torch.from_numpy(group.candidates).to(self.table.device)
-                self.kept[number] = (self.table.index_select(0, ids), None)
+                self.kept[number] = (chosen(self.table, group.candidates), None)
         part, turned = self.kept[number]
         values = self._product(hidden, part, turned)
         return Scores(values, group.lo, None if group.contiguous else group.candidates, None)
@@ -93,8 +94,10 @@ class Head:
             values = values.masked_fill(torch.from_numpy(~mask).to(values.device), -torch.inf)
         return Scores(values.contiguous(), lo, tokens, norm)
 
-    def _product(self, x: Tensor, table: Tensor, transposed: Tensor | None) -> Tensor:
+    def _product(self, x: Tensor, table: Tensor | JoinedRows, transposed: Tensor | None) -> Tensor:
         """x (n, D), table (U, D) -> (n, U), contiguous, in a buffer that the next product overwrites."""
+        if isinstance(table, JoinedRows):
+            return products(x, table)
         n, count = len(x), len(table)
         out = self._buffer("rows", (n, count), x)
         if x.device.type != "cpu" or x.dtype != torch.float32 or n in (2, 3):

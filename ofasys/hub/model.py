@@ -39,8 +39,10 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
     """name -> content, for `write_folder`. Errors: ConfigError for a model that has learned nothing yet."""
     if model.symbols is None:
         raise ConfigError("the model has no vocabulary yet, so there is nothing to save; train it first")
+    unchanged = getattr(model.engine, "unchanged", set)
+    reference = {f"engine.{name}" for name in unchanged()}
     return {
-        "model.safetensors": model.state_dict(),
+        "model.safetensors": {n: weight for n, weight in model.state_dict().items() if n not in reference},
         "fitted.safetensors": {
             f"{key}/{name}": torch.from_numpy(np.ascontiguousarray(array))
             for key, arrays in model.fitted.items()
@@ -58,6 +60,7 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
             "adaptors": model.made,
             "criteria": model.criteria_made,
             "lora": written(model),
+            "reference": sorted(reference),
             "modalities": sorted(model.used),
             "packages": dict(sorted(model.packages.items())),
             "precision": model.precision,
@@ -137,6 +140,8 @@ class Saved:
     """Its vocabulary: (name, first id, ids) of each range, in id order."""
     packages: Mapping[str, str]
     """What of it is from outside, as `criterion focal` -> its package."""
+    reference: tuple[str, ...] = ()
+    """Names of weights that are not in its files, for they are those its engine brings."""
 
     @classmethod
     def of(cls, data: bytes) -> Saved:
@@ -174,6 +179,7 @@ class Saved:
             precision,
             ranges,
             _packages(about.get("packages", {})),  # models of before told none
+            _reference(about.get("reference", [])),
         )
 
     def package(self, what: str) -> str:
@@ -198,7 +204,10 @@ class Saved:
         held = sum(tensor.numel() for tensor in weights.values())
         body = parameters(config) if self.engine == TRANSFORMER.name else 0
         width = config.width if self.engine == TRANSFORMER.name else 1
-        needed = body + sum(size for _, _, size in self.ranges) * width * (1 if self.tied else 2)
+        rows = sum(size for _, _, size in self.ranges)
+        if self.foreign is not None and self.reference:
+            rows -= self.foreign.size
+        needed = body + rows * width * (1 if self.tied else 2)
         if held < needed:
             raise CheckpointError(
                 f"weights do not fit the model: model.safetensors holds {held:,} numbers, and what model.json says has "
@@ -243,6 +252,13 @@ def _packages(value: Any) -> dict[str, str]:
     if unknown := [what for what in value if what.partition(" ")[0] not in GROUPS.values()]:
         _refuse("packages", unknown[0], f"one of {', '.join(GROUPS.values())}, and its name")
     return value
+
+
+def _reference(value: Any) -> tuple[str, ...]:
+    """Errors: CheckpointError for what are no names of an engine's weights."""
+    if not _texts(value) or not all(name.startswith("engine.") for name in value):
+        _refuse("reference", value, "a list of weights of the engine")
+    return tuple(value)
 
 
 def _refuse(name: str, value: object, expected: str) -> NoReturn:
@@ -360,11 +376,24 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
             f"{error}); it is of another version, or was changed"
         ) from None
     weights = renamed(tensors(files["model.safetensors"], "model.safetensors")) if weights is None else weights
+    weights = {**_referred(model, saved), **weights}
     _check_weights(model.state_dict(), weights)
     try:
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"weights do not fit the model: {error}") from None
+
+
+def _referred(model: GeneralistModel, saved: Saved) -> dict[str, torch.Tensor]:
+    """The weights that files leave to what the engine brings. Errors: CheckpointError where it has not brought them."""
+    if saved.reference and not getattr(model.engine, "of_folder", False):
+        folder, mark = (saved.config.get(name) for name in ("folder", "fingerprint"))
+        raise CheckpointError(
+            f"the saved model has {len(saved.reference)} weights of its backbone by reference, and {folder} is not "
+            f"there, or holds others; put the backbone back whose weights have the SHA-256 {mark!s:.16}..."
+        )
+    own = model.state_dict()
+    return {name: own[name] for name in saved.reference if name in own}
 
 
 def _check_known(model: GeneralistModel, saved: Saved, about: Mapping[str, Any]) -> None:

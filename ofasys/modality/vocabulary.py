@@ -45,7 +45,8 @@ class ForeignVocabulary:
             raise ConfigError(f"foreign vocabulary: text is {self.text}; give a span within its {self.size} ids")
         for name in ("end", "begin", "mask"):
             value = getattr(self, name)
-            if value is not None and (not 0 <= value < self.size or lo <= value < hi):
+            piece = name != "begin" and value is not None and lo <= value < hi  # what begins a target is never made
+            if value is not None and (not 0 <= value < self.size or piece):
                 raise ConfigError(
                     f"foreign vocabulary: {name} is {value}; give one of its {self.size} ids that is not a piece, {lo} "
                     f"to {hi - 1}"

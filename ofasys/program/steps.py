@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from ofasys.engine import Engine, Session, Tree
 from ofasys.engine.check import check_session, check_shape, check_tree
 from ofasys.generator.constraint import Ints
+from ofasys.model.rows import JoinedRows, looked_up
 from ofasys.types import Hidden, Stream
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class StepDecoder:
     def __init__(
         self,
         opening: Opening,
-        inputs: Float[Tensor, "V D"],
-        table: Float[Tensor, "V D"] | None = None,
+        inputs: Tensor | JoinedRows,
+        table: Tensor | JoinedRows | None = None,
         transposed: Float[Tensor, "D V"] | None = None,
     ) -> None:
         self.opening, self.inputs, self.transposed = opening, inputs, transposed
@@ -93,7 +93,7 @@ class StepDecoder:
         if grid is not None:
             positions[..., 1:] = grid
         self.done += n
-        made = session.append(embedding(tokens, self.inputs), positions)
+        made = session.append(looked_up(self.inputs, tokens), positions)
         return check_shape(self.opening.engine, "append", made, (R, self.inputs.shape[1]))
 
     def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Float[Tensor, "sources D"]]:
@@ -108,7 +108,7 @@ class StepDecoder:
         device, self.done = self.inputs.device, T
         positions = torch.full((B, T, 3), -1, dtype=torch.int64, device=device)
         positions[..., 0] = self.order[:, None] + torch.arange(T, device=device)
-        states = self.session.fill(embedding(torch.from_numpy(tokens).to(device), self.inputs), positions)
+        states = self.session.fill(looked_up(self.inputs, torch.from_numpy(tokens).to(device)), positions)
         check_shape(self.opening.engine, "fill", states, (B, T, self.inputs.shape[1]))
         lengths = torch.from_numpy(sizes).to(device)
         last = states[torch.arange(B, device=device), lengths - 1]
@@ -130,7 +130,7 @@ class Branches:
 
     chunk = 4096  # nodes that go through the engine at once
 
-    def __init__(self, engine: Engine, tree: Tree, inputs: Float[Tensor, "V D"], order: Int[Tensor, "R"]) -> None:
+    def __init__(self, engine: Engine, tree: Tree, inputs: Tensor | JoinedRows, order: Int[Tensor, "R"]) -> None:
         self.engine, self.tree, self.inputs, self.order = engine, check_tree(engine, tree), inputs, order
         self.depth = np.zeros(64, dtype=np.int64)
 
@@ -152,7 +152,7 @@ class Branches:
         positions = torch.full((n, 3), -1, dtype=torch.int64, device=device)
         positions[:, 0] = self.order[torch.from_numpy(rows).to(device)]
         positions[:, 0] += torch.from_numpy(self.depth[first : first + n]).to(device)
-        embedded = embedding(torch.from_numpy(tokens).to(device), self.inputs)
+        embedded = looked_up(self.inputs, torch.from_numpy(tokens).to(device))
         parts = [slice(start, start + self.chunk) for start in range(0, n, self.chunk)]
         made = [self.tree.grow(embedded[part], positions[part], rows[part], parents[part]) for part in parts]
         states = made[0] if len(made) == 1 else torch.cat(made)

@@ -74,9 +74,9 @@ def _check_gradient(case: Case, side: str) -> str:
         learned = [name for name, weight in own.items() if weight.grad is not None and bool((weight.grad != 0).any())]
         assert not own or learned, f"no gradient reaches adaptor {slot.key}"
         return f"{len(learned)} of {len(own)} weights of {slot.key}"
-    assert model.table.grad is not None, "no gradient reaches the token table"
+    assert model.tokens.weight.grad is not None, "no gradient reaches the token table"
     rows = sorted(_tokens(case, side))
-    reached = int((model.table.grad[rows] != 0).any(1).sum())
+    reached = int((model.tokens.weight.grad[rows] != 0).any(1).sum())
     assert reached, f"no gradient reaches the {len(rows)} tokens of {slot.name}"
     return f"{reached} of {len(rows)} tokens"
 

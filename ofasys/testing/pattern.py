@@ -184,8 +184,8 @@ class _Case:
         loss.total.backward()
         assert torch.isfinite(loss.total), f"the loss is {loss.total.item()}"
         low, high = made.symbols.vocabulary.span(made.plan.choices[-1].range)
-        assert model.table.grad is not None, "no gradient reaches the token table"
-        reached = int((model.table.grad[low:high] != 0).any(1).sum())
+        assert model.tokens.weight.grad is not None, "no gradient reaches the token table"
+        reached = int((model.tokens.weight.grad[low:high] != 0).any(1).sum())
         assert len(self.ways) == 1 or reached == high - low, f"a gradient reaches {reached} of {high - low} ways"
         model.zero_grad(set_to_none=True)
         return f"a gradient into {reached} of {high - low} ways"

@@ -62,6 +62,7 @@ def about(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task], max_s
     settings["out"] = str(settings["out"])
     settings["callbacks"] = [one.name or type(one).__name__ for one in trainer.callbacks]
     size = {"size": model.size, "seed": model.seed, "config": model.engine_spec.written(model.config)}
+    size["origins"] = model.origins()
     found = [
         {
             **asdict(card_of(task)),

@@ -563,3 +563,23 @@ def test_a_run_file_of_a_hundred_megabytes_is_not_read(tmp_path):
 def test_lines_of_a_log_that_no_run_has_written_are_left_out(tmp_path):
     (tmp_path / "log").write_text('[[\n5\n{"step": "x", "task": 5}\n{"kind": "valid"}\n{"step": 3}\n' + "[" * 100_000)
     assert [line for _, line in log_lines(tmp_path / "log") if line is not None] == [{"step": 3}]
+
+
+def test_a_backbone_is_named_by_its_folder(shell, monkeypatch):
+    """From where the file lies; what is written out names it again, with the options it is used with."""
+    pytest.importorskip("transformers")
+    from tests.engine.huggingface.backbones import write
+
+    folder = shell.folder / "backbones" / "tiny"
+    folder.mkdir(parents=True)
+    write("gpt2", folder)
+    monkeypatch.chdir(shell.folder)
+    shell.write("own.yaml", TWICE + "model: {engine: 'hf:backbones/tiny', config: {prefix: true}}\n")
+    run = read_run("own.yaml")
+    shell.write("runs/own/run.yaml", resolved(run, [], run.model(), Trainer(max_steps=1), shell.folder))
+    changed = read_run("own.yaml", ["model.seed=3"]).model()
+    for made in (run.model(), read_run("runs/own/run.yaml").model(), changed):
+        assert made.config.folder == str(folder.resolve())
+        assert made.config.options.prefix
+        assert made.tokenizer is not None
+    assert changed.seed == 3

@@ -29,6 +29,7 @@ SLOW = {
     "add-an-attribute.md",
     "add-an-engine.md",
     "add-a-pattern.md",
+    "backbones.md",
     "reports.md",
 }  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train

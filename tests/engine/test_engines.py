@@ -150,7 +150,7 @@ def test_both_engines_are_engines() -> None:
     for model in (GeneralistModel("tiny"), GeneralistModel(engine=CAUSAL)):
         assert isinstance(model.engine, Engine)
         assert model.engine_spec.read(model.engine_spec.written(model.config)) == model.config
-    assert {"transformer", "ofa"} <= set(ENGINES)
+    assert list(ENGINES) == ["transformer", "ofa", "hf"]
 
 
 # --- what is none ----------------------------------------------------------------------------------------------------

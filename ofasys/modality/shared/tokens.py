@@ -1,41 +1,76 @@
-"""The token adaptor: one embedding table for all token slots, and the output rows where they are others."""
+"""The token adaptor: one embedding table for all token slots, and the output rows where they are others.
+
+Where an engine brings rows of its own, those of this adaptor come after them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.modality.vocabulary import Vocabulary
+from ofasys.model.rows import JoinedRows, looked_up
 from ofasys.seeds import key_of
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
 
 
-class TokenAdaptor(nn.Module):
-    """tokens (n,) -> (n, D), rows of `weight` (V, D); scores are products with rows of `output` (V, D).
+class Brought(Protocol):
+    """An engine that has rows of tokens itself."""
 
-    tied: whether these are one.
+    @property
+    def input_rows(self) -> Tensor:
+        """What tokens are looked up in (F, D)."""
+        ...
+
+    @property
+    def output_rows(self) -> Tensor:
+        """What states are compared with (F, D)."""
+        ...
+
+    @property
+    def input_scale(self) -> float:
+        """What rows are multiplied by where they are looked up."""
+        ...
+
+
+class TokenAdaptor(nn.Module):
+    """tokens (n,) -> (n, D), rows of `input` (V, D); scores are products with rows of `output` (V, D).
+
+    tied: whether these are one. brought: an engine with rows of its own, F of them, which are the first of both; those
+    kept here are the rest.
     """
 
-    def __init__(self, options: Mapping[str, object], width: int, tied: bool = True) -> None:
+    def __init__(
+        self, options: Mapping[str, object], width: int, tied: bool = True, brought: Brought | None = None
+    ) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.tied = width, tied
+        self._brought = (brought,)  # no submodule: its weights are the engine's
         self.weight = nn.Parameter(torch.empty(0, width))
         self.head = None if tied else nn.Parameter(torch.empty(0, width))
 
     @property
-    def output(self) -> Float[Tensor, "V width"]:
+    def input(self) -> Tensor | JoinedRows:
+        """The rows that tokens are looked up in."""
+        (brought,) = self._brought
+        return self.weight if brought is None else JoinedRows(brought.input_rows, self.weight, brought.input_scale)
+
+    @property
+    def output(self) -> Tensor | JoinedRows:
         """The output rows."""
-        return self.weight if self.head is None else self.head
+        (brought,) = self._brought
+        own = self.weight if self.head is None else self.head
+        return own if brought is None else JoinedRows(brought.output_rows, own)
 
     def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n width"]:
         """tokens (n,) int64 -> their rows."""
-        return nn.functional.embedding(tensors["tokens"], self.weight)
+        return looked_up(self.input, tensors["tokens"])
 
     def grow(self, vocabulary: Vocabulary, seed: int, ordered: Collection[str] = ()) -> None:
         """Rows for the ranges that are new. A range's first values depend on (seed, its name) alone.
@@ -49,10 +84,14 @@ class TokenAdaptor(nn.Module):
     def _grown(
         self, weight: nn.Parameter, vocabulary: Vocabulary, seed: int, ordered: Collection[str], of: str = ""
     ) -> nn.Parameter:
-        rows = [weight.data]
+        rows, before, spread = [weight.data], 0, 1.0
+        if (brought := self._brought[0]) is not None:
+            like = brought.output_rows if of else brought.input_rows
+            before, spread = len(like), float(like.detach().float().std()) * self.width**0.5
         for name, start, size in vocabulary.ranges:
-            if start >= len(weight):
-                rows.append(_first_rows(of + name, size, self.width, seed, name in ordered).to(weight))
+            if start >= before + len(weight):
+                first = _first_rows(of + name, size, self.width, seed, name in ordered)
+                rows.append((first * spread if before else first).to(weight))
         return nn.Parameter(torch.cat(rows)) if len(rows) > 1 else weight
 
 

@@ -1,0 +1,209 @@
+"""What a backbone brings: its configuration, its tokenizer, and its marks, read from a folder or the hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ofasys.engine.huggingface.config import BackboneConfig, BackboneOptions, check_supported
+from ofasys.engine.huggingface.load import fingerprint, library, weight_files
+from ofasys.engine.spec import Brought
+from ofasys.errors import ConfigError
+
+_ASKED = "\ue000"  # what stands for a text of the user in a chat template
+_ANSWERED = "\ue001"
+
+
+def bring(place: str, options: object) -> Brought:
+    """Of a folder with config.json, model.safetensors and tokenizer.json, or of a name on the hub.
+
+    Errors: ConfigError for what is not there, not supported, or does not belong together.
+    """
+    used = BackboneOptions.of(options)
+    folder = _folder(place)
+    architecture = _architecture(folder)
+    check_supported(architecture, str(folder))
+    files = weight_files(folder)
+    if not files:
+        raise ConfigError(
+            f"{folder} has no model.safetensors; other kinds of weights may hold code and are not read: save them with "
+            "save_pretrained"
+        )
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ConfigError(
+            f"{folder} has no tokenizer.json; write it with AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
+        )
+    marks = _Marks(folder, architecture, used)
+    config = BackboneConfig(
+        architecture=architecture,
+        folder=str(folder),
+        fingerprint=fingerprint(files),
+        options=used,
+        before=marks.before,
+        after=marks.after,
+        opening=marks.opening,
+    )
+    tied = bool(architecture["tie_word_embeddings"])
+    return Brought(config, path, marks.vocabulary(), tied, str(folder), asdict(used))
+
+
+def _folder(place: str) -> Path:
+    """Where a backbone lies. Errors: ConfigError where it is not there, or cannot be got."""
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if not place or place.startswith((".", "/", "~")) or place.count("/") != 1:
+        raise ConfigError(f"there is no folder {place!r}; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub")
+    library()
+    from huggingface_hub import snapshot_download
+
+    try:
+        wanted = ["*.json", "*.safetensors", "*.jinja"]
+        return Path(snapshot_download(place, allow_patterns=wanted)).resolve()
+    except Exception as error:  # the library raises a dozen kinds, those of its transport too
+        why = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"{place!r} is no folder here, and was not got from the Hugging Face hub "
+            f"({type(error).__name__}: {why:.200}); copy the backbone to a folder and give hf:FOLDER"
+        ) from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Errors: ConfigError for what is no JSON object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); take a whole copy of the backbone") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is no JSON object; take a whole copy of the backbone")
+    return found
+
+
+def _architecture(folder: Path) -> dict[str, Any]:
+    """The library's configuration with all its fields. Errors: ConfigError."""
+    written = _json(folder / "config.json")
+    check_supported(written, str(folder))
+    try:
+        found: dict[str, Any] = library().AutoConfig.from_pretrained(str(folder), local_files_only=True).to_dict()
+    except Exception as error:  # the library raises nothing more precise
+        raise ConfigError(f"{folder}/config.json cannot be read by transformers ({error})") from error
+    if written["model_type"] in ("t5", "mt5"):
+        # What is written is so; the library says of all that they are tied (transformers 5.23.0).
+        found["tie_word_embeddings"] = written.get("tie_word_embeddings", True)
+    found = {name: value for name, value in found.items() if not name.startswith("_")}
+    kept: dict[str, Any] = json.loads(json.dumps(found, default=str))
+    return kept
+
+
+class _Marks:
+    """The ids a backbone's texts and turns begin and end with."""
+
+    def __init__(self, folder: Path, architecture: Mapping[str, Any], options: BackboneOptions) -> None:
+        self.folder, self.architecture = folder, architecture
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.special = self._special()
+        self.opening: tuple[int, ...] = ()
+        self.before, self.after = self._around()
+        self.begin, self.end = self._first(), self._asked("eos_token_id")
+        if options.chat:
+            self._chat()
+
+    def vocabulary(self) -> dict[str, Any]:
+        """The fields of a foreign vocabulary. Errors: ConfigError for a tokenizer that is not that of the weights."""
+        size, pieces = int(self.architecture["vocab_size"]), self.tokenizer.get_vocab_size(with_added_tokens=True)
+        last = max(self.tokenizer.get_vocab(with_added_tokens=True).values())
+        if last >= size:
+            raise ConfigError(
+                f"tokenizer.json of {self.folder} has {pieces} pieces, up to id {last}, and the weights have rows for "
+                f"{size}: it is not theirs; take the one that was saved with them"
+            )
+        fixed = {"before": self.before, "after": self.after, "opening": self.opening, "end": (self.end,)}
+        for name, ids in fixed.items():
+            if ids and not 0 <= min(ids) <= max(ids) < size:
+                raise ConfigError(
+                    f"{self.folder}: its marks {name} are {ids}, and its weights have rows for {size} ids"
+                )
+        mask = self._id_of("<mask>")
+        found = {"size": size, "text": self._pieces(last + 1), "end": self.end, "begin": self.begin}
+        return found if mask is None else {**found, "mask": mask}
+
+    def _special(self) -> set[int]:
+        """Ids that are no pieces of text."""
+        added = _json(self.folder / "tokenizer.json").get("added_tokens") or []
+        named = {int(one["id"]) for one in added if one.get("special")}
+        marks = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+        for value in (self.architecture.get(name) for name in marks):
+            named |= set(value if isinstance(value, list) else [] if value is None else [value])
+        return named
+
+    def _pieces(self, count: int) -> tuple[int, int]:
+        """The longest run of ids without a mark, as a span."""
+        marks = sorted(one for one in self.special | {self.end} if 0 <= one < count)
+        ends = [-1, *marks, count]
+        _, lo, hi = max((hi - lo, lo + 1, hi) for lo, hi in pairwise(ends))
+        return lo, hi
+
+    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What the tokenizer puts before a text, and after it."""
+        bare = self.tokenizer.encode("a", add_special_tokens=False).ids
+        whole = self.tokenizer.encode("a", add_special_tokens=True).ids
+        for at in range(len(whole) - len(bare) + 1):
+            if whole[at : at + len(bare)] == bare:
+                return tuple(whole[:at]), tuple(whole[at + len(bare) :])
+        raise ConfigError(
+            f"tokenizer.json of {self.folder} changes a text where it adds its marks; take another backbone"
+        )
+
+    def _asked(self, name: str) -> int:
+        """A mark of config.json. Errors: ConfigError where it is missing."""
+        value = self.architecture.get(name)
+        first = value[0] if isinstance(value, list) and value else value
+        if not isinstance(first, int):
+            raise ConfigError(f"{self.folder}/config.json has {name}={value!r}; write the id of the mark there")
+        return first
+
+    def _first(self) -> int:
+        """The mark a target begins with: the decoder's own, or of a decoder alone the end of a line."""
+        if not self.architecture.get("is_encoder_decoder"):
+            self.after = ()  # the text goes on with the target
+            line = self.tokenizer.encode("\n", add_special_tokens=False).ids
+            known = self.architecture.get("bos_token_id")
+            return line[0] if len(line) == 1 else known if isinstance(known, int) else self._asked("eos_token_id")
+        start, forced = (self.architecture.get(name) for name in ("decoder_start_token_id", "forced_bos_token_id"))
+        start = self._asked("eos_token_id") if start is None else start
+        if forced is None:
+            return int(start)
+        self.opening = (int(start),)
+        return int(forced)
+
+    def _id_of(self, piece: str) -> int | None:
+        found: int | None = self.tokenizer.token_to_id(piece)
+        return found if found in self.special else None
+
+    def _chat(self) -> None:
+        """Marks as the chat template has them. Errors: ConfigError where there is none, or no decoder alone."""
+        if self.architecture.get("is_encoder_decoder"):
+            raise ConfigError(f"{self.folder} is an encoder and a decoder, which has no turns; leave chat out")
+        try:
+            whole = library().AutoTokenizer.from_pretrained(str(self.folder), local_files_only=True)
+            user = [{"role": "user", "content": _ASKED}]
+            asked = whole.apply_chat_template(user, tokenize=False, add_generation_prompt=True)
+            answered = whole.apply_chat_template([*user, {"role": "assistant", "content": _ANSWERED}], tokenize=False)
+        except Exception as error:  # a template may raise anything
+            raise ConfigError(
+                f"{self.folder} has no chat template that can be used ({error}); leave chat out"
+            ) from error
+        before, found, after = asked.partition(_ASKED)
+        ids = [tuple(self.tokenizer.encode(part, add_special_tokens=False).ids) for part in (before, after)]
+        rest = self.tokenizer.encode(answered.partition(_ANSWERED)[2], add_special_tokens=False).ids
+        ends = [one for one in rest if one in self.special]
+        if not found or not ids[1] or not ends:
+            raise ConfigError(f"the chat template of {self.folder} does not end its turns with a mark; leave chat out")
+        self.before, self.after, self.begin, self.end = ids[0], ids[1][:-1], ids[1][-1], ends[0]

@@ -1,0 +1,124 @@
+"""What a backbone is: the library's own configuration, and how streams are laid before it. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ofasys.errors import ConfigError, nearest
+
+ENCODER_DECODER = ("bart", "mbart", "mt5", "pegasus", "t5")
+DECODER_ONLY = ("gemma", "gemma3_text", "gpt2", "llama", "mistral", "qwen2", "qwen3")
+ATTENTION = ("sdpa", "eager")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneOptions:
+    """How a backbone is used; what it is, its folder says."""
+
+    prefix: bool = False
+    """Of a decoder alone: positions of the source see each other both ways. Pretraining was causal, so it has to be
+    learned.
+    """
+    chat: bool = False
+    """Of a decoder alone: the source is the user's turn, the target the assistant's, as the tokenizer's chat template
+    writes them; its end of a turn ends the target.
+    """
+    attention: str = "sdpa"
+    """The library's implementation, "sdpa" or "eager"."""
+
+    def __post_init__(self) -> None:
+        for name in ("prefix", "chat"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"backbone: {name} is {getattr(self, name)!r:.60}; give true or false")
+        if self.attention not in ATTENTION:
+            raise ConfigError(f"backbone: attention is {self.attention!r:.60}; give {' or '.join(ATTENTION)}")
+
+    @classmethod
+    def of(cls, given: object) -> BackboneOptions:
+        """Of a mapping, of None, or of what is one already. Errors: ConfigError for names that are not known."""
+        if isinstance(given, cls):
+            return given
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigError(f"model has config={given!r:.80}; of a backbone it is BackboneOptions, a mapping or None")
+        known = [one.name for one in fields(cls)]
+        for name in given or {}:
+            if name not in known:
+                raise ConfigError(
+                    f"a backbone has no option {name!r}; {nearest(str(name), known)}there are {', '.join(known)}"
+                )
+        return cls(**(given or {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """A backbone that can be made again."""
+
+    architecture: Mapping[str, Any]
+    """The library's configuration, as its config.json has it."""
+    folder: str = ""
+    """Where its weights were read; empty: its weights are drawn."""
+    fingerprint: str = ""
+    """SHA-256 of these weights; they are read again only where they are the same."""
+    options: BackboneOptions = field(default_factory=BackboneOptions)
+    """How it is used."""
+    before: tuple[int, ...] = ()
+    """Ids that stand before the source."""
+    after: tuple[int, ...] = ()
+    """Ids that stand after the source; of a decoder alone they are followed by the target."""
+    opening: tuple[int, ...] = ()
+    """Of an encoder and decoder: ids before the mark that a target begins with."""
+
+    def __post_init__(self) -> None:
+        check_supported(self.architecture)
+
+    @property
+    def family(self) -> str:
+        """The library's name of the architecture."""
+        return str(self.architecture["model_type"])
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a decoder alone."""
+        return self.family in DECODER_ONLY
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BackboneConfig:
+        """The inverse of `to_dict`. Errors: ConfigError for what is none."""
+        known = [one.name for one in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"engine 'hf' has no {name!r}; {nearest(name, known)}known here: {', '.join(known)}")
+        found = dict(values)
+        if not isinstance(found.get("architecture"), Mapping):
+            raise ConfigError("engine 'hf' lacks its architecture; name a backbone as hf:FOLDER or hf:OWNER/NAME")
+        found["options"] = BackboneOptions.of(found.get("options"))
+        for name in ("before", "after", "opening"):
+            found[name] = tuple(found.get(name, ()))
+        return cls(**found)
+
+
+def check_supported(architecture: Mapping[str, Any], where: str = "the backbone") -> None:
+    """Errors: ConfigError for an architecture that is not known, or computes what our output rows cannot."""
+    family = architecture.get("model_type")
+    if family not in (*ENCODER_DECODER, *DECODER_ONLY):
+        raise ConfigError(
+            f"{where} is of architecture {family!r}, which is not supported; take one of "
+            f"{', '.join(sorted((*ENCODER_DECODER, *DECODER_ONLY)))}"
+        )
+    for name, why in _REFUSED.items():
+        if architecture.get(name):
+            raise ConfigError(f"{where} has {name}={architecture[name]!r:.60}: {why}; take another backbone")
+
+
+_REFUSED = {
+    "final_logit_softcapping": "its scores are no products of states and rows",
+    "use_bidirectional_attention": "it is an encoder, and makes no target",
+    "add_cross_attention": "it is the decoder of another model",
+    "quantization_config": "its weights are not float",
+}

@@ -1,0 +1,222 @@
+"""Runs on backbones: every kind of target, what is saved, resuming, changes of low rank, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ofasys import GeneralistModel, OFASys, Task, Trainer, flow
+from ofasys.errors import CheckpointError, ConfigError
+from ofasys.generator.options import SearchOptions
+from tests.engine.huggingface.backbones import CHAT, tokenizer_of, write
+from tests.engine.test_engines import KINDS, ROWS, same
+
+pytest.importorskip("transformers")
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not give every text back")
+LINE = "[TEXT:q] -> [TEXT:a]"
+LOW_RANK = [{"match": "engine.*", "lora": 2}, {"match": "adaptors.*", "lr": 1e-2}]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder of an encoder-decoder and one of a decoder alone."""
+    found = {family: tmp_path_factory.mktemp(family) for family in ("t5", "qwen3")}
+    for family, folder in found.items():
+        write(family, folder)
+    return found
+
+
+def trained(folder: Path, out: Path, line: str = LINE, steps: int = 3, **settings: Any) -> tuple[GeneralistModel, Task]:
+    """A model of a backbone after a few steps."""
+    model = GeneralistModel(engine=f"hf:{folder}")
+    task = Task("t", line, train=ROWS, micro_batch_size=4)
+    given = {"lr": 1e-3, "warmup": 1, "precision": "float32", "live": False, "out": out, "log_every": 1}
+    Trainer(max_steps=steps, **{**given, **settings}).fit(model=model, tasks=task)
+    return model, task
+
+
+@pytest.mark.parametrize(("number", "kind"), list(enumerate(KINDS)), ids=list(KINDS))
+def test_every_kind_trains_answers_is_saved_and_loaded(
+    number: int, kind: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """By turns with an encoder-decoder and a decoder alone; one without a source needs the latter."""
+    line = KINDS[kind]
+    family = "t5" if number % 2 and not line.startswith("->") else "qwen3"
+    model, task = trained(folders[family], tmp_path, line)
+    loaded = OFASys.from_pretrained(tmp_path)
+    program = loaded.program(flow.parse(line))
+    samples = [flow.preprocess(program, row) for row in ROWS]
+    options = SearchOptions(max_length=6)
+    together = flow.generate(loaded.model, program, samples, options)
+    before = flow.generate(model, flow.bind(model, program.plan, task.labels), samples, options)
+    for i, (one, other) in enumerate(zip(together, before, strict=True)):
+        same(one[0], other[0])
+        same(one[0], flow.generate(loaded.model, program, [samples[i]], options, seeds=[i])[0][0])
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    """What the last checkpoint of a run holds."""
+    return load_file(next(iter(sorted(out.rglob("last/model.safetensors")) or sorted(out.rglob("model.safetensors")))))
+
+
+def test_what_was_not_trained_is_saved_by_reference(folders: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    model, _ = trained(folders["qwen3"], out, groups=[{"match": "engine.*", "freeze": True}])
+    assert not [name for name in weights(out) if name.startswith("engine.")]
+    loaded = OFASys.from_pretrained(out).model
+    for (name, one), other in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_all_is_saved_where_all_is_trained(tmp_path: Path) -> None:
+    """Then the backbone's folder is not needed any more."""
+    folder, out = tmp_path / "backbone", tmp_path / "run"
+    folder.mkdir()
+    write("bart", folder)
+    model, _ = trained(folder, out)
+    assert [name for name in weights(out) if name == "engine.embedding.weight"]
+    folder.rename(tmp_path / "away")
+    loaded = OFASys.from_pretrained(out).model
+    for (name, one), other in zip(model.state_dict().items(), loaded.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_a_backbone_that_is_referred_to_has_to_be_there(tmp_path: Path) -> None:
+    folder, out = tmp_path / "backbone", tmp_path / "run"
+    folder.mkdir()
+    write("llama", folder)
+    trained(folder, out, groups=[{"match": "engine.*", "freeze": True}])
+    write("llama", folder, seed=1)
+    with pytest.raises(CheckpointError, match=r"by reference, and .*backbone is not there, or holds others; put the"):
+        OFASys.from_pretrained(out)
+    write("llama", folder, seed=0)
+    OFASys.from_pretrained(out)
+
+
+@pytest.mark.parametrize("family", ["t5", "qwen3"])
+def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(
+    family: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    whole, _ = trained(folders[family], tmp_path / "whole", steps=4, groups=LOW_RANK, decay="constant")
+    trained(folders[family], tmp_path / "half", steps=2, groups=LOW_RANK, decay="constant")
+    half, _ = trained(folders[family], tmp_path / "half", steps=4, groups=LOW_RANK, decay="constant")
+    for (name, one), other in zip(whole.state_dict().items(), half.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize("dora", [False, True])
+@pytest.mark.parametrize("family", ["t5", "qwen3"])
+def test_changes_of_low_rank_are_merged_right(
+    family: str, dora: bool, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Rows of tokens, which are tied, have none: merging them would move scores twice."""
+    before = GeneralistModel(engine=f"hf:{folders[family]}").state_dict()
+    rules = [{"match": "engine.*", "lora": 2, "dora": dora}]
+    model, task = trained(folders[family], tmp_path, groups=rules)
+    saved = json.loads(next(iter(sorted(tmp_path.rglob("model.json")))).read_text())
+    assert saved["lora"]
+    assert not [name for name in saved["lora"] if "embedding" in name]
+    held = weights(tmp_path)
+    assert not [name for name in held if name.endswith("original")]
+    assert len([name for name in held if name.endswith(".a")]) == len(saved["lora"])
+    after = model.state_dict()
+    assert torch.equal(before["engine.embedding.weight"], after["engine.embedding.weight"])
+    moved = [name for name in before if name.startswith("engine.") and not torch.equal(before[name], after[name])]
+    assert set(moved) == set(saved["lora"])
+    loaded = OFASys.from_pretrained(tmp_path).model
+    program = flow.bind(loaded, task.plans[0], task.labels)
+    samples = [flow.preprocess(program, row) for row in ROWS]
+    mine = flow.generate(model, program, samples, SearchOptions(max_length=6))
+    for one, other in zip(mine, flow.generate(loaded, program, samples, SearchOptions(max_length=6)), strict=True):
+        same(one[0], other[0])
+
+
+# --- what a backbone brings ------------------------------------------------------------------------------------------
+
+
+def test_marks_are_those_of_the_chat_template(tmp_path: Path) -> None:
+    """Turns as the template writes them; its end of a turn ends a target."""
+    write("qwen2", tmp_path)
+    tokenizer = tokenizer_of("qwen2")
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": CHAT, "eos_token": "<|im_end|>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(about))
+    model = GeneralistModel(engine=f"hf:{tmp_path}", config={"chat": True})
+    given = tokenizer.encode("<|im_start|>user\n").ids, tokenizer.encode("<|im_end|>\n<|im_start|>assistant\n").ids
+    assert list(model.config.before) == given[0]
+    assert [*model.config.after, model.foreign.begin] == given[1]
+    assert model.foreign.end == tokenizer.token_to_id("<|im_end|>")
+
+
+def test_the_rows_of_a_backbone_are_not_copied(folders: dict[str, Path]) -> None:
+    """Ours stand in a table of their own, as large as those of the backbone are."""
+    model = GeneralistModel(engine=f"hf:{folders['t5']}")
+    rows = model.engine.input_rows
+    task = Task("t", LINE, train=ROWS)
+    model.grow([(plan, task.labels) for plan in task.plans], lambda: [])
+    assert model.table.first is rows
+    assert len(model.tokens.weight) == model.symbols.vocabulary.size - len(rows)
+    assert model.symbols.vocabulary.span("special")[0] == len(rows)
+    assert float(model.tokens.weight.std() / rows.std()) == pytest.approx(1.0, abs=0.3)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def refused(folder: Path, match: str, config: Any = None) -> None:
+    with pytest.raises(ConfigError, match=match):
+        GeneralistModel(engine=f"hf:{folder}", config=config)
+
+
+def test_what_does_not_belong_together_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("gpt2", tmp_path)
+    GeneralistModel(engine=f"hf:{tmp_path}")
+    refused(tmp_path, "no option 'prefiks'; did you mean prefix", {"prefiks": True})
+    refused(tmp_path, "prefix is 1; give true or false", {"prefix": 1})
+    refused(tmp_path, "has no chat template that can be used", {"chat": True})
+    refused(tmp_path / "nothing", "there is no folder")
+    whole = json.loads((tmp_path / "config.json").read_text())
+    for change, why in (
+        ({"model_type": "rwkv"}, "architecture 'rwkv', which is not supported; take one of bart"),
+        ({"final_logit_softcapping": 30.0}, "its scores are no products of states and rows"),
+        ({"eos_token_id": None}, "eos_token_id=None; write the id of the mark there"),
+        ({"vocab_size": 100}, "and the weights have rows for 100: it is not theirs"),
+        ({"n_layer": 3}, "lack transformer.h.2"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(whole | change))
+        refused(tmp_path, why)
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    (tmp_path / "tokenizer.json").rename(tmp_path / "kept.json")
+    refused(tmp_path, "has no tokenizer.json; write it with")
+    (tmp_path / "kept.json").rename(tmp_path / "tokenizer.json")
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    refused(tmp_path, "has no model.safetensors; other kinds of weights may hold code")
+    index = {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(tmp_path, "lacks model-00001-of-00002.safetensors, a part of its weights")
+
+
+def test_a_name_of_the_hub_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"'google/flan-t5-base' is no folder here, and was not got from the Hugging"):
+        GeneralistModel(engine="hf:google/flan-t5-base")
+    with pytest.raises(ConfigError, match="engine 'transformer' is read from no place"):
+        GeneralistModel(engine="transformer:somewhere")
+    with pytest.raises(ConfigError, match="brings its tokenizer and vocabulary; leave yours out"):
+        GeneralistModel(engine="hf:google/flan-t5-base", tokenizer="tokenizer.json")
+
+
+def test_what_an_encoder_and_decoder_cannot_do_is_refused(folders: dict[str, Path]) -> None:
+    refused(folders["t5"], "an encoder and a decoder, which has no turns; leave chat out", {"chat": True})
+    model = GeneralistModel(engine=f"hf:{folders['t5']}")
+    task = Task("t", "-> [TEXT:a]", train=ROWS)
+    model.grow([(plan, task.labels) for plan in task.plans], lambda: [])
+    with pytest.raises(ConfigError, match="has no source, and engine 'hf' makes no target without one"):
+        flow.bind(model, task.plans[0], task.labels)
