@@ -22,7 +22,8 @@ pytestmark = pytest.mark.skipif(
 WRITES = """
 import sys, lance, pyarrow.feather as feather
 for mode, path in zip(sys.argv[1::2], sys.argv[2::2]):
-    lance.write_dataset(feather.read_table(path), f"{path}.lance", mode=mode, max_rows_per_file=7, data_storage_version="2.2")
+    how = {"mode": mode, "max_rows_per_file": 7, "data_storage_version": "2.2"}
+    lance.write_dataset(feather.read_table(path), f"{path}.lance", **how)
 """
 BLOB = pa.field("picture", pa.large_binary(), metadata={"lance-encoding:blob": "true"})
 KINDS = pa.table(

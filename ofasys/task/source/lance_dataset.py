@@ -2,7 +2,7 @@
 
 Lance runs threads that a fork does not bring along, and data workers begin by fork: of 180 forks of a process that had
 read with it three hung or crashed (pylance 14.0.2). So it is never imported here; each process that reads rows asks a
-child, which is begun when it is first needed. Where Lance crashes, that child dies alone, and the next row gets another.
+child, which is begun when it is first needed. Where Lance crashes that child dies alone, and the next row gets another.
 """
 
 from __future__ import annotations
