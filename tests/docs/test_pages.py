@@ -30,6 +30,7 @@ SLOW = {
     "add-an-engine.md",
     "add-a-pattern.md",
     "reports.md",
+    "train.md",
 }  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train
 FOLDERS = (ROOT / "docs", *(ROOT / "docs" / name for name in ("modalities", "criteria", "generators", "sources")))
