@@ -150,7 +150,9 @@ def embed(
 
 
 def postprocess(program: Program, sample: Sample, answer: Answer) -> dict[str, Any]:
-    """What was generated -> column -> value; columns of a repetition hold lists."""
+    """What was generated -> column -> value; columns of a repetition hold lists. None for what the answer leaves out,
+    and for what refers to a part that the row lacks.
+    """
     made = runs(program, answer)
     values: dict[str, Any] = {}
     for slot in program.plan.answered:
@@ -159,7 +161,8 @@ def postprocess(program: Program, sample: Sample, answer: Answer) -> dict[str, A
             values[slot.column] = made[slot.index][0]
             continue
         back = program.preprocessors[slot.index].postprocess
-        own = [plugin.called(slot.name, back, run, context) for run in made[slot.index]]
+        lost = slot.refers_to is not None and program.plan.slots[slot.refers_to].optional and context.referred is None
+        own = [None if lost else plugin.called(slot.name, back, run, context) for run in made[slot.index]]
         values[slot.column] = own if slot.group is not None else (own[0] if own else None)
     return values
 

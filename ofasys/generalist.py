@@ -384,7 +384,7 @@ class GeneralistModel(nn.Module):
         if key in self.adaptors:
             return
         part = self.modalities.spec(modality).adaptor[name]
-        options = {option: options[option] for option in part.keyed}
+        options = {option: options[option] for option in part.keyed if option in options}
         learned = {} if fitted is None else {"fitted": self.fitted[fitted]}
         with seeded(self.seed, key):
             made = plugin.called(modality, part.resolve(), {**options, **learned}, self.engine.width)

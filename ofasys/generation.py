@@ -13,9 +13,9 @@ from ofasys.generalist import GeneralistModel
 from ofasys.generator.check import check_hypotheses, check_labels, check_scores, check_values
 from ofasys.generator.constraint import Constraint
 from ofasys.generator.generator import SEARCH
+from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
-from ofasys.generator.search import Hypothesis
 from ofasys.modality import plugin
 from ofasys.planner.slot import items_of
 from ofasys.program.answer import Answer

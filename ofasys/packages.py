@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, PluginError
 
+Thing = TypeVar("Thing")
 OWN = __name__.partition(".")[0]
 GROUPS = {
     "ofasys.criteria": "criterion",
@@ -16,6 +19,7 @@ GROUPS = {
     "ofasys.generators": "generator",
     "ofasys.metrics": "metric",
     "ofasys.modality": "modality",
+    "ofasys.optimizers": "optimizer",
     "ofasys.patterns": "pattern",
     "ofasys.schedules": "schedule",
 }
@@ -37,11 +41,54 @@ def brought(entries: Iterable[EntryPoint], kind: Any, noun: str) -> list[tuple[E
                 f"plug-in {entry.name!r} ({entry.value}) does not load: {text}; mend it, or uninstall its package"
             ) from error
         if isinstance(made, type) or not isinstance(made, kind):
+            article = "an" if noun[0] in "AEIOUaeiou" else "a"
             raise ConfigError(
-                f"plug-in {entry.name!r} ({entry.value}) is a {type(made).__name__}, not a {noun}; name an object of it"
+                f"plug-in {entry.name!r} ({entry.value}) is a {type(made).__name__}, not {article} {noun}; name an "
+                "object of it"
             )
         found.append((entry, made))
     return found
+
+
+def with_brought(
+    own: Mapping[str, Thing],
+    entries: Iterable[EntryPoint],
+    kind: Any,
+    noun: str,
+    named: Callable[[EntryPoint, Any], str],
+) -> Mapping[str, Thing]:
+    """Name -> thing: our own, and those of installed packages, each under the name that `named` gives it.
+
+    Errors: ConfigError naming the entry for what does not load, is something else, or has a name that is taken.
+    """
+    found = dict(own)
+    for entry, made in brought(entries, kind, kind.__name__):
+        if (name := named(entry, made)) in found:
+            raise ConfigError(
+                f"plug-in {entry.name!r} ({entry.value}): {noun} {name!r} is registered already; give the new one "
+                "another name"
+            )
+        found[name] = made
+    return MappingProxyType(found)
+
+
+def by_own_name(entry: EntryPoint, made: Any) -> str:
+    """Of a record that has one."""
+    return str(made.name)
+
+
+def loaded(whose: str, what: str, name: str) -> Any:
+    """What "module:name" names. whose, what: the record it is of, as `criterion 'focal'`, and the field it stands in.
+
+    Errors: PluginError where it cannot be imported.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PluginError(
+            f"{whose}: {what}={name!r} is not there ({error}); give 'module:name' of what can be imported"
+        ) from error
 
 
 def bringing(entry: EntryPoint) -> str | None:

@@ -27,6 +27,7 @@ from ofasys.generator import GENERATORS
 from ofasys.language import Pattern
 from ofasys.metric import Metric
 from ofasys.task.schedule import Turn
+from ofasys.train.optimizers import ADAFACTOR, MUON
 
 MINE = replace(CRITERIA["cross_entropy"], name="mine", load="shop:cross_entropy")
 DRAW = replace(GENERATORS["search"], name="draw", load="shop:search")
@@ -34,6 +35,7 @@ ODD = EngineSpec(name="odd", about="odd", load="shop:nowhere", config="ofasys.mo
 SAME = Metric("same", "how many are the same", ("any",), lambda p, r: float(p == r), "same", False)
 MAYBE = Pattern(name="maybe", about="there or not", ways=lambda parts: [(), (0,)], closes="?")
 TAKEN = replace(SAME, name="accuracy")
+WALK = replace(ADAFACTOR, name="walk")
 function = SAME.function
 
 from ofasys.criterion.cross_entropy import cross_entropy
@@ -101,8 +103,8 @@ def test_metrics_and_schedules_are_known_by_name(installed: Installed) -> None:
         ("metrics", "a = shop:NOTHING", r"plug-in 'a' \(shop:NOTHING\) does not load: AttributeError"),
         ("metrics", "a = ship:SAME", "does not load: ModuleNotFoundError"),
         ("schedules", "accumulate = shop:LAST", "schedule 'accumulate' is registered already"),
-        ("schedules", "last = shop:Last", r"\(shop:Last\) is a type, not a schedule; name an object of it"),
-        ("schedules", "last = shop:SAME", "is a Metric, not a schedule"),
+        ("schedules", "last = shop:Last", r"\(shop:Last\) is a type, not a Schedule; name an object of it"),
+        ("schedules", "last = shop:SAME", "is a Metric, not a Schedule"),
         ("criteria", "a = shop:SAME", "is a Metric, not a Criterion"),
     ],
 )
@@ -120,6 +122,7 @@ def test_the_doctor_lists_them_with_their_package(
         criteria=["mine = shop:MINE"],
         generators=["draw = shop:DRAW"],
         metrics=["one = shop:SAME", "two = shop:SAME"],
+        optimizers=["walk = shop:WALK", "muon = shop:MUON"],
         schedules=["last = shop:LAST"],
         modality=["text = ofasys.modality.text:TEXT"],
         patterns=["maybe = shop:MAYBE"],
@@ -130,6 +133,8 @@ def test_the_doctor_lists_them_with_their_package(
     assert "  draw              generator, ok, shop:DRAW, shop-wares 1.2\n" in printed
     assert "  same              metric, ok, shop:SAME, shop-wares 1.2\n" in printed
     assert "  same              metric, ConfigError: metric 'same' is registered already;" in printed
+    assert "  walk              optimizer, ok, shop:WALK, shop-wares 1.2\n" in printed
+    assert "  muon              optimizer, ConfigError: optimizer 'muon' is registered already;" in printed
     assert "  maybe             pattern, ok, shop:MAYBE, shop-wares 1.2\n" in printed
     assert "  last              schedule, ok, shop:LAST, shop-wares 1.2\n" in printed
     assert "  TEXT              ok, plug-in text (ofasys.modality.text:TEXT, shop-wares 1.2)\n" in printed

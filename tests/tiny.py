@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from ofasys import flow
 from ofasys.generalist import GeneralistModel
-from ofasys.generator.search import Hypothesis
+from ofasys.generator.hypothesis import Hypothesis
 from ofasys.modality.symbols import train_tokenizer
 from ofasys.model.sizes import ModelConfig
 from ofasys.planner import plan

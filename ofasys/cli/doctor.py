@@ -198,9 +198,12 @@ def _package(entry: EntryPoint) -> str:
 def _plug_ins() -> list[dict[str, Any]]:
     """What installed packages bring besides modalities, of which package it is, and what is wrong with it."""
     from ofasys.task.schedule import SCHEDULES, Schedule
+    from ofasys.train.optimizers import OPTIMIZERS, OptimizerSpec
 
     kinds: dict[str, Any] = {**registry.GROUPS, "ofasys.metrics": Metric, "ofasys.schedules": Schedule}
-    known, found = _Known(BUILT_IN, {"metric": set(METRICS), "schedule": set(SCHEDULES)}), []
+    kinds["ofasys.optimizers"] = OptimizerSpec
+    taken = {"metric": set(METRICS), "schedule": set(SCHEDULES), "optimizer": set(OPTIMIZERS)}
+    known, found = _Known(BUILT_IN, taken), []
     for group, noun in GROUPS.items():
         for entry in entry_points(group=group) if kinds[group] is not Modality else ():
             name, problem = entry.name, ""

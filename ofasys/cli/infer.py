@@ -179,7 +179,7 @@ def _is_pattern(word: str) -> bool:
 
 def _rows(columns: Columns, files: Sequence[Path], many: Sequence[str]) -> Rows | None:
     """The rows there are to answer; None where there is one, of words."""
-    needed = columns.instruction.needed
+    needed = columns.instruction.asked
     if files:
         if str(files[0]) == STANDARD_INPUT:
             return of_standard_input(needed, None, columns.value)
@@ -255,7 +255,9 @@ def _write(answers: Answering, recorder: Recorder, shape: Shape, file: AnswerFil
 
 def columns_of(answers: Answering) -> str:
     """The columns that rows must have, in words."""
-    return ", ".join(name for name in answers.instruction.needed if name not in answers.given) or "nothing wrong"
+    needed = [name for name in answers.instruction.needed if name not in answers.given]
+    ways = [f"columns of {parts.alternatives}" for parts in answers.instruction.source_parts]
+    return ", ".join([*needed, *ways]) or "nothing wrong"
 
 
 def _answers(count: int) -> str:
@@ -345,7 +347,10 @@ def _prompt(text: str) -> Any:
 
 
 def _some(instruction: Instruction) -> str:
-    return " ".join(f"{name}=..." for name in instruction.needed) or "no value"
+    """The values that a row is asked for, as they would be given."""
+    needed = [f"{name}=..." for name in instruction.needed]
+    ways = [f"columns of {parts.alternatives}" for parts in instruction.source_parts]
+    return " ".join([*needed, *ways]) or "no value"
 
 
 def _labels(text: str | None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from importlib import import_module
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +14,7 @@ from ofasys.criterion.kind import KINDS, Kind
 from ofasys.criterion.options import ClassifyOptions, RewardOptions
 from ofasys.criterion.regress_options import GaussianOptions, HuberOptions
 from ofasys.errors import ConfigError, PluginError, nearest
-from ofasys.packages import told
+from ofasys.packages import loaded, told
 from ofasys.types import SlotFeatures
 
 if TYPE_CHECKING:
@@ -129,13 +128,7 @@ class Criterion:
 
     def _part(self, what: str, name: str) -> Callable[..., Any]:
         """A function of its record. Errors: PluginError where it cannot be imported."""
-        try:
-            found: Callable[..., Any] = _loaded(name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise PluginError(
-                f"criterion {self.name!r}: {what}={name!r} is not there ({error}); give 'module:name' of what can be "
-                "imported"
-            ) from error
+        found: Callable[..., Any] = loaded(f"criterion {self.name!r}", what, name)
         return found
 
     def _arrays(self, what: str, name: str, found: Any) -> dict[str, np.ndarray]:
@@ -164,11 +157,6 @@ def _built_in(name: str) -> Criterion:
 
 def _again(values: dict[str, Any]) -> Criterion:
     return Criterion(**values)
-
-
-def _loaded(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
 
 
 CROSS_ENTROPY = Criterion(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from importlib import import_module
 from typing import Any
 
 from ofasys.errors import ConfigError, PluginError, nearest
+from ofasys.packages import loaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,11 @@ class EngineSpec:
 
     def resolve(self) -> Any:
         """The class of the engine. Errors: PluginError where it cannot be imported."""
-        return self._loaded("load", self.load)
+        return loaded(f"engine {self.name!r}", "load", self.load)
 
     def config_class(self) -> Any:
         """The class of its configuration. Errors: PluginError for what cannot be imported, or is no dataclass."""
-        found = self._loaded("config", self.config)
+        found = loaded(f"engine {self.name!r}", "config", self.config)
         if not (isinstance(found, type) and is_dataclass(found)):
             raise PluginError(
                 f"engine {self.name!r}: config={self.config!r} is no dataclass; give the class of its shape"
@@ -60,16 +60,6 @@ class EngineSpec:
             raise ConfigError(
                 f"engine {self.name!r} cannot be configured so: {error}; it has {', '.join(known)}"
             ) from None
-
-    def _loaded(self, what: str, name: str) -> Any:
-        module, _, attribute = name.partition(":")
-        try:
-            return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise PluginError(
-                f"engine {self.name!r}: {what}={name!r} is not there ({error}); give 'module:class' of what can be "
-                "imported"
-            ) from error
 
 
 TRANSFORMER = EngineSpec(

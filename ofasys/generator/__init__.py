@@ -14,7 +14,7 @@ from ofasys.generator.options import SearchOptions
 if TYPE_CHECKING:
     from ofasys.generator.constraint import Constraint, EmissionClass, bind
     from ofasys.generator.decoder import Decoder
-    from ofasys.generator.search import Hypothesis
+    from ofasys.generator.hypothesis import Hypothesis
 
 __all__ = [
     "GENERATORS",
@@ -32,7 +32,7 @@ _LAZY = {
     "EmissionClass": "ofasys.generator.constraint",
     "bind": "ofasys.generator.constraint",
     "Decoder": "ofasys.generator.decoder",
-    "Hypothesis": "ofasys.generator.search",
+    "Hypothesis": "ofasys.generator.hypothesis",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ofasys.errors import PluginError
 from ofasys.generator.generator import Generator
-from ofasys.generator.search import Hypothesis
+from ofasys.generator.hypothesis import Hypothesis
 from ofasys.packages import told
 
 

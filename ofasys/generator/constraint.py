@@ -109,7 +109,7 @@ class Constraint:
     """Lists of candidates, each once."""
     tries: tuple[Trie, ...] = ()
     labels: bool = False
-    """All that is chosen is out of closed sets, and nothing is repeated."""
+    """All that is chosen is out of closed sets, or which of them stand; and nothing is repeated."""
     grid: Ints | None = None
     """(S, 2) (y, x) of the token emitted here, -1 where it has none. None where no token has."""
     seconds: float = field(default=0.0, compare=False)
@@ -254,9 +254,14 @@ def bind(
     began = time.perf_counter()
     builder = _Builder(encode, ranges, end, closed or {})
     start = builder.sentence(items, builder.accept)
-    made = [item for item in items if not isinstance(item, (Forced, Given))]
-    labels = all(isinstance(item, OneOf) or (isinstance(item, Fixed) and item.slot in heads) for item in made)
-    return builder.finish(start, began, labels)
+    return builder.finish(start, began, all(_labels(item, heads) for item in items))
+
+
+def _labels(item: Item, heads: Collection[int]) -> bool:
+    """Whether all that is chosen in an item is labels of closed sets, and which of them stand."""
+    if isinstance(item, Branch):
+        return all(_labels(one, heads) for one in item.items)
+    return isinstance(item, (Forced, Given, OneOf)) or (isinstance(item, Fixed) and item.slot in heads)
 
 
 class _Builder:
@@ -515,31 +520,15 @@ class _Builder:
     def finish(self, start: int, began: float, labels: bool) -> Constraint:
         """Everything as flat arrays."""
         count = len(self.lo)
-        state, token, to = (
-            np.concatenate([np.zeros(0, dtype=np.int64), *(edge[part] for edge in self.edges)]) for part in range(3)
-        )
-        order = np.lexsort((token, state))
-        state, token, to = state[order], token[order], to[order]
+        state, token, to = self._edges()
         first = np.searchsorted(state, np.arange(count + 1)).astype(np.int64)
         lo, hi, after, slot, group, limit, reserve = (
             np.array(values, dtype=np.int64)
             for values in (self.lo, self.hi, self.next, self.slot, self.group, self.limit, self.reserve)
         )
-        edges = np.diff(first)
-        single = np.where(hi - lo == 1, lo, -1)
-        if len(token):
-            single = np.where(edges == 1, token[np.minimum(first[:-1], len(token) - 1)], single)
-        single[(hi - lo) + edges != 1] = -1
-        stoppable = np.zeros(count, dtype=np.bool_)
-        stoppable[self.stops] = True
-        loops, forks = np.zeros((2, count), dtype=np.bool_)
-        loops[self.loops], forks[self.forks] = True, True
         onward = np.where(hi > lo, reserve[after], 0)
         keep = token != self.end
         np.maximum.at(onward, state[keep], reserve[to[keep]])
-        trie_of = np.full(count, -1, dtype=np.int64)
-        for number, trie in enumerate(self.tries):
-            trie_of[trie.root] = trie_of[int(trie.levels[0]) : int(trie.levels[-1])] = number
         return Constraint(
             start=start,
             accept=self.accept,
@@ -552,18 +541,50 @@ class _Builder:
             to=to,
             slot_of=slot,
             class_of=group,
-            single=single,
-            stoppable=stoppable,
-            loops=loops,
-            forks=forks,
+            single=_singles(lo, hi, first, token),
+            stoppable=_marked(count, self.stops),
+            loops=_marked(count, self.loops),
+            forks=_marked(count, self.forks),
             text=np.array(self.text, dtype=np.bool_),
             limit=limit,
             reserve=reserve,
             inside=1 + onward,
-            trie_of=trie_of,
+            trie_of=self._tries(count),
             classes=tuple(self.classes),
             tries=tuple(self.tries),
             labels=labels,
             grid=self.places(count),
             seconds=time.perf_counter() - began,
         )
+
+    def _edges(self) -> tuple[Ints, Ints, Ints]:
+        """(state, token, to) of each single edge, sorted by state and token."""
+        state, token, to = (
+            np.concatenate([np.zeros(0, dtype=np.int64), *(edge[part] for edge in self.edges)]) for part in range(3)
+        )
+        order = np.lexsort((token, state))
+        return state[order], token[order], to[order]
+
+    def _tries(self, count: int) -> Ints:
+        """(S,) which of the closed sets a label of which begins or goes on in a state; else -1."""
+        found = np.full(count, -1, dtype=np.int64)
+        for number, trie in enumerate(self.tries):
+            found[trie.root] = found[int(trie.levels[0]) : int(trie.levels[-1])] = number
+        return found
+
+
+def _marked(count: int, states: Sequence[int]) -> Bools:
+    """(S,) which states are among these."""
+    found = np.zeros(count, dtype=np.bool_)
+    found[list(states)] = True
+    return found
+
+
+def _singles(lo: Ints, hi: Ints, first: Ints, token: Ints) -> Ints:
+    """(S,) the only token of a state that has one edge, -1 elsewhere."""
+    edges = np.diff(first)
+    single = np.where(hi - lo == 1, lo, -1)
+    if len(token):
+        single = np.where(edges == 1, token[np.minimum(first[:-1], len(token) - 1)], single)
+    single[(hi - lo) + edges != 1] = -1
+    return single

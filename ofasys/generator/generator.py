@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-from ofasys.errors import PluginError
 from ofasys.generator.ctc_options import CTCOptions
 from ofasys.generator.denoise_options import DenoiseOptions
 from ofasys.generator.frames_options import FramesOptions
+from ofasys.packages import loaded
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,7 @@ class Generator:
 
     def resolve(self) -> Callable[..., Any]:
         """The function itself. Errors: PluginError where it cannot be imported."""
-        module, _, attribute = self.load.partition(":")
-        try:
-            found: Callable[..., Any] = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise PluginError(
-                f"generator {self.name!r}: load={self.load!r} is not there ({error}); give 'module:name' of what can "
-                "be imported"
-            ) from error
+        found: Callable[..., Any] = loaded(f"generator {self.name!r}", "load", self.load)
         return found
 
 

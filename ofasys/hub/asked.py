@@ -79,15 +79,16 @@ def parsed(instruction: Any, registry: Registry) -> Instruction:
 
 
 class _Needed:
-    """What a line needs of a row. alone: the column of a line that needs one, and no list of it."""
+    """What a line needs of a row. alone: the column of a line that needs one, or takes no other; and no list of it."""
 
     def __init__(self, line: Instruction, registry: Registry, columns: str | None) -> None:
         grouped = {column for group in line.groups for column in group.columns}
-        single = len(line.needed) == 1 and line.needed[0] not in grouped
-        self.alone = line.needed[0] if single else None
+        single = len(line.asked) == 1 and line.asked[0] not in grouped
+        self.alone = line.asked[0] if single else None
         tags = [place.slot.modality for place in line.places if place.column == self.alone]
         self.spec = registry.spec(tags[0]) if tags else None
-        self.one = f"a dict with {columns or ', '.join(line.needed) or 'no column'}" + (
+        ways = [f"columns of {parts.alternatives}" for parts in line.source_parts]
+        self.one = f"a dict with {columns or ', '.join([*line.needed, *ways]) or 'no column'}" + (
             f", or the value of {self.alone!r} alone" if self.alone else ""
         )
         self.expected = f"{self.one}, or a list of them"

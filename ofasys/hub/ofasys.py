@@ -110,6 +110,11 @@ class OFASys:
                 raise
             found = later  # the run went on, and put another checkpoint in its place, while it was read
             model, cards, _ = load_model(found, modalities)
+        if patterns := [one for one in model.lacks if one.startswith("pattern ")]:
+            _log.warning(
+                f"{folder} was trained with {', '.join(patterns)}, which is not installed here: lines are read "
+                "without, their characters as prose, and ask another question; install it, or give modalities="
+            )
         made = cls(model.eval(), cards)
         made.origin = origin_of(folder, found)
         model.precision = precision or model.precision

@@ -29,11 +29,11 @@ class Values(dict[str, Any]):
 class Output(Mapping[str, Any]):
     """The answer to one request: a mapping of its columns to their values, that does not change.
 
-    out["cap"] is the value of a column; out.text, out.box, out.label ... the first value of that kind; lists where the
-    slot stands in a repetition. score: sum of log-probabilities over length ** length_penalty; of one closed set, the
-    log-probability of the label; of a contrast, the cosine of its views. nbest: all answers, best first, this one
-    included. error: why there is no answer, for a row that was left out (`on_bad="skip"`); the mapping is then empty.
-    str(out): the values as text. Two are equal if their columns and values are, whatever their scores.
+    out["cap"] is the value of a column; out.text, out.box, out.label ... the first value of that kind that is not left
+    out; lists where the slot stands in a repetition. score: sum of log-probabilities over length ** length_penalty; of
+    one closed set, the log-probability of the label; of a contrast, the cosine of its views. nbest: all answers, best
+    first, this one included. error: why there is no answer, for a row that was left out (`on_bad="skip"`); the mapping
+    is then empty. str(out): the values as text. Two are equal if their columns and values are, whatever their scores.
     """
 
     def __init__(
@@ -86,10 +86,13 @@ class Output(Mapping[str, Any]):
     @property
     def probabilities(self) -> dict[str, float]:
         """Label -> probability of all labels that `nbest` holds, the likeliest first; empty where `probability` is
-        None. With `generator=rank` these are all labels, and they sum to one.
+        None. With `generator=rank` these are all labels, and they sum to one. An answer that leaves the label out has
+        a probability and no label.
         """
         slot = self._label_slot()
-        return {} if slot is None else {str(out.values[slot.column]): math.exp(out.score) for out in self.nbest}
+        if slot is None:
+            return {}
+        return {str(out.values[slot.column]): math.exp(out.score) for out in self.nbest if out._stands(slot)}
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as strict JSON can hold it; every answer has the same keys, None where one has no such thing.
@@ -98,12 +101,12 @@ class Output(Mapping[str, Any]):
         word for (a picture) is its text: `save` writes it to a file. label, score, probability: as the attributes.
         nbest: {values, score, probability} of each, best first. error: the text of why there is no answer.
         """
-        slot = next((slot for slot in self._slots() if slot.closed_set), None)
+        slot = next((slot for slot in self._standing_first() if slot.closed_set), None)
         made = {name: [out._figures(name) for out in self.nbest] for name in ("score", "probability")}
         every = [plain(out.values) for out in self.nbest]
         return {
             "values": every[0] if every else plain(self.values),
-            "label": None if slot is None or self.error is not None else plain(self.values[slot.column]),
+            "label": None if slot is None else plain(self.values.get(slot.column)),
             "score": self._figures("score"),
             "probability": self._figures("probability"),
             "nbest": []
@@ -138,7 +141,7 @@ class Output(Mapping[str, Any]):
             raise AttributeError(kind)
         if self.error is not None:
             raise AttributeError(f"there is no {kind}, for the row could not be used: {self.error}")
-        for slot in self._slots():
+        for slot in self._standing_first():
             if kind == slot.answer or (kind == "label" and slot.closed_set):
                 return self.values[slot.column]
         if kind == "spread" and self.spreads:
@@ -185,7 +188,7 @@ class Output(Mapping[str, Any]):
             slot, part = self._writer(path)
             frame = None if slot.refers_to is None else self._rooted(self.data[self.plan.slots[slot.refers_to].column])
             value = self.values[slot.column]
-            beside = [s for s in self._slots() if s.answer in WORDS and s.group == slot.group]
+            beside = [s for s in self._standing_first() if s.answer in WORDS and s.group == slot.group]
             labels = self.values[beside[0].column] if beside else []
             many = slot.group is not None
             part.resolve()(path, value if many else [value], frame, labels if many else [labels] if labels else [])
@@ -216,8 +219,12 @@ class Output(Mapping[str, Any]):
         return value
 
     def _stands(self, slot: SlotPlan) -> bool:
-        """Whether the answer has it: a slot in a pattern may be left out."""
-        return not slot.optional or self.values[slot.column] is not None
+        """Whether the answer has it: a slot in a pattern may be left out, or what it lies in."""
+        return self.values.get(slot.column) is not None
+
+    def _standing_first(self) -> list[SlotPlan]:
+        """The slots, after those that stand those that do not."""
+        return sorted(self._slots(), key=lambda slot: not self._stands(slot))
 
     def _slots(self) -> list[SlotPlan]:
         return list(self.plan.answered)

@@ -65,6 +65,11 @@ class Instruction:
         """The patterns from outside, in order, with their columns."""
         return self._layout[2]
 
+    @property
+    def source_parts(self) -> tuple[Parts, ...]:
+        """The patterns of the source: a row is asked for the columns of one way of each."""
+        return tuple(parts for parts in self.parts if parts.side == "source")
+
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The distinct columns, in order."""
@@ -76,6 +81,13 @@ class Instruction:
         `no_loss` target slots.
         """
         return tuple(dict.fromkeys(place.column for place in self.places if place.needed_at_inference))
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The columns that a value alone may be of: `needed`, or where none is, those of the source that a row may
+        lack.
+        """
+        return self.needed or tuple(column for parts in self.source_parts for part in parts.columns for column in part)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"an Instruction does not change: cannot set {name!r}")
@@ -133,9 +145,8 @@ class Instruction:
             if place.column in self.needed and place.column not in data:
                 expected = f"a value for each of {', '.join(self.needed)}"
                 raise DataError("no value was given", expected=expected, slot=str(place.slot), column=place.column)
-        for parts in self.parts:
-            if parts.side == "source":
-                parts.way(data)
+        for parts in self.source_parts:
+            parts.way(data)
         return Filled(self, {column: data[column] for column in self.columns if column in data})
 
     def spread(self, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from .tree import Alternatives, Contrast, Repetition, Segment, Sentence, Slot, S
 
 _SLOT_HEAD = re.compile(r"\s*\w+\s*[:,|\]]")
 _LANDMARK = re.compile(r"\\.|[\[\]]|->", re.DOTALL)
-_LOOKALIKE_ARROW = re.compile(r"[→⟶⇒➔➜⟹]|=>|[–—]>")
+_LOOKALIKE_ARROW = re.compile(r"[→⟶⇒➔➜⟹]|=>|[–—]>|-\s+>")
 _ODD_NAME = re.compile(r'[^\s,\[\]|":=]+')
 _ODD_VALUE = re.compile(r'[^\s,\[\]|"]+')
 
@@ -253,6 +253,7 @@ class _Parser:
             hint = f"put a slot inside; as characters its end is written \\{self.text[span[1] - 2]}*"
             self.fail("a repetition without a slot", span, hint)
         self.items.append(Repetition(tuple(plain), span))
+        self.check_nothing_after("repetition")
 
     def bar(self) -> None:
         """At what may stand between the parts of a contrast or of a pattern; else it is prose."""
@@ -299,11 +300,24 @@ class _Parser:
             self.items += items
             found.append(self.segments(first))
         self.items.append(self.alternatives(pattern, found, span))
+        self.check_nothing_after(pattern.name, "*")
 
     def ended(self, slot: Slot | Contrast, pattern: Pattern) -> Alternatives:
         """A slot with the character of a pattern right after it."""
         self.pos += 1
-        return self.alternatives(pattern, [(slot,)], (slot.span[0], self.pos))
+        made = self.alternatives(pattern, [(slot,)], (slot.span[0], self.pos))
+        self.check_nothing_after(pattern.name, "*")
+        return made
+
+    def check_nothing_after(self, what: str, also: str = "") -> None:
+        """Right after a pattern or a repetition nothing stands that is for slots, nor one of `also`."""
+        mark, place = self.peek(), (self.pos, self.pos + 1)
+        if pattern := self.grammar.after.get(mark):
+            hint = f"a {pattern.name} is one slot, {pattern.shown}; for the character leave a blank before it"
+            self.fail(f"a {mark} right after a {what}", place, hint)
+        if mark and mark in also:
+            hint = "it is not repeated; for the character leave a blank before it"
+            self.fail(f"a {mark} right after a {what}", place, hint)
 
     def alternatives(self, pattern: Pattern, parts: Sequence[Sequence[Segment]], span: Span) -> Alternatives:
         """The parts of a pattern, checked. PluginError where its record cannot say how they may stand."""
@@ -311,7 +325,7 @@ class _Parser:
         if not pattern.least <= len(parts) <= MOST_PARTS:
             most = f", at most {MOST_PARTS}" if len(parts) > MOST_PARTS else ""
             message = f"a {pattern.name} has at least {pattern.least} parts{most}, and here is {len(parts)}"
-            self.fail(message, span, shown)
+            self.fail(message, span, shown + (f", {pattern.between} between its parts" if pattern.between else ""))
         plain: list[tuple[Text | Slot, ...]] = []
         for part in parts:
             for segment in part:
@@ -425,6 +439,8 @@ class _Parser:
             if (odd := _ODD_NAME.match(self.text, self.pos)) and self.is_closed(self.pos):
                 whole = self.text[start : odd.end()]
                 hint = f"write it in quotes: [{word.tag}:{quote(whole)}]"
+                if after := self.grammar.after.get(whole[-1]):
+                    hint = f"for a {after.name} write [{word.tag}:{whole[:-1]}]{whole[-1]}; else {hint}"
                 self.fail(f"the name {whole!r} is not made of word characters", (start, odd.end()), hint)
         if not name:
             if self.peek() not in ("]", ",", "|", ""):

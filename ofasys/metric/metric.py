@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ofasys.errors import ConfigError, nearest
@@ -24,7 +23,7 @@ from ofasys.metric.speech import cer, mcd, per, wer
 from ofasys.metric.sql import execution_accuracy
 from ofasys.metric.struct import grid_exact, table_exact, table_exact_any_order, triples_f1
 from ofasys.metric.text import bleu, chrf, cider, rouge_l
-from ofasys.packages import brought
+from ofasys.packages import by_own_name, with_brought
 
 Function = Callable[..., Mapping[str, float] | float]
 
@@ -288,15 +287,7 @@ def known_metrics() -> Mapping[str, Metric]:
 
     Errors: ConfigError naming the entry point that does not load, is no Metric, or has a name that is taken.
     """
-    found = dict(METRICS)
-    for entry, metric in brought(entry_points(group="ofasys.metrics"), Metric, "Metric"):
-        if metric.name in found:
-            raise ConfigError(
-                f"plug-in {entry.name!r} ({entry.value}): metric {metric.name!r} is registered already; give the new "
-                "one another name"
-            )
-        found[metric.name] = metric
-    return MappingProxyType(found)
+    return with_brought(METRICS, entry_points(group="ofasys.metrics"), Metric, "metric", by_own_name)
 
 
 # What a run tells beside the figures of metrics.

@@ -52,6 +52,8 @@ class Part:
     """Of a preprocessor: it learns something from training values first."""
     adaptor: str | None = None
     """Of a preprocessor: the adaptor that reads it unless the slot says another."""
+    side: str | None = None
+    """Of a preprocessor: the one side of the arrow it is for, "source" or "target". None: both."""
     suffixes: tuple[str, ...] = ()
     """Of `save`: the kinds of file it writes, as `.png`. None: whatever it is asked for."""
     extra: str | None = None
@@ -84,7 +86,7 @@ class Part:
 
     def key(self, tag: str, name: str, options: Options) -> str:
         """The name its weights have in a model, e.g. `tokens` or `image_patch_16`."""
-        said = [str(options[k]).translate(KEY) for k in self.keyed if options[k] is not None]
+        said = [str(options[k]).translate(KEY) for k in self.keyed if options.get(k) is not None]
         return self.shared or "_".join([self.family or tag.lower(), name, *said])
 
 

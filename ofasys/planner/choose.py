@@ -62,7 +62,7 @@ class _Planner:
         tree, side = place.slot, place.side
         spec = self.registry.spec(tree.modality)
         defaults = self.defaults(spec, side, tree)
-        preprocess = self.choice("preprocess", spec, place, defaults.preprocess, spec.preprocess)
+        preprocess = self.preprocess(spec, place, defaults)
         reads = spec.preprocess[preprocess.name].adaptor or defaults.adaptor
         adaptor = self.choice("adaptor", spec, place, reads, spec.adaptor)
         criterion = self.criterion(index, spec, place, defaults)
@@ -107,6 +107,24 @@ class _Planner:
             learned_by=learned_by,
             made_by=made_by,
         )
+
+    def preprocess(self, spec: Modality, place: Place, defaults: Defaults) -> Choice:
+        """What reads a slot's values: what is asked for, else the default; unless the slot names an adaptor that only
+        another one is read by.
+        """
+        name = defaults.preprocess
+        asked, why = self.value("adaptor", spec, place, spec.preprocess[name].adaptor or defaults.adaptor)
+        readers = [reader for reader, part in spec.preprocess.items() if part.adaptor == asked]
+        if name not in readers and len(readers) == 1:
+            name = readers[0]
+        chosen = self.choice("preprocess", spec, place, name, spec.preprocess)
+        only = spec.preprocess[chosen.name].side
+        if only not in (None, place.side):
+            raise PlanError(
+                f"{place.slot}: preprocess={chosen.name}, which adaptor={asked} reads, is for the {only} alone, and "
+                f"this is the {place.side}; leave both out"
+            )
+        return Choice(name, why) if chosen.why == "default" and name != defaults.preprocess else chosen
 
     def criterion(self, index: int, spec: Modality, place: Place, defaults: Defaults) -> Choice | None:
         """What a slot is learned by: of the target its default, of the source what is asked for, of a contrast that."""
@@ -177,6 +195,11 @@ class _Planner:
                 raise PlanError(
                     f"{slot.name}: criterion={criterion.name} needs the column it learns from; write "
                     f"{criterion.label_column}=column"
+                )
+            if any(place.optional and place.column == column for place in self.instruction.places):
+                raise PlanError(
+                    f"{slot.name}: {criterion.label_column}={column} names what a row may lack; take it out of its "
+                    "pattern, or give its loss a task of its own"
                 )
             label = self.label(len(found), slot, criterion, str(column))
             found[slot.index] = replace(slot, label_slot=label.index)
@@ -270,6 +293,12 @@ class _Planner:
             if not able:
                 raise PlanError(f"{slot.name}: of={of} names no slot with a {kind}")
         tags = " or ".join(m.tag for m in self.registry.modalities if m.provides == kind)
+        beside = [s for s in able if self.together(slot.column, s.column)]
+        if able and not beside:
+            raise PlanError(
+                f"{slot.name}: it lies in {able[0].name}, and no row has both; write both into one part of the pattern"
+            )
+        able = beside
         if not able:
             raise PlanError(f"{slot.name}: nothing for it to lie in; the instruction needs a slot of {tags}")
         if len({s.column for s in able}) > 1:
@@ -278,6 +307,14 @@ class _Planner:
                 f"{slot.name}: it could lie in any of {names}; say which: [{slot.name},of={able[0].column}]"
             )
         return able[0].index
+
+    def together(self, *columns: str) -> bool:
+        """Whether a row may have all of these columns: no pattern holds them in parts that never stand together."""
+        for parts in self.instruction.parts:
+            here = {part for part, own in enumerate(parts.columns) if not set(own).isdisjoint(columns)}
+            if here and not any(here <= set(way) for way in parts.alternatives.ways):
+                return False
+        return True
 
     def steps(self, sentence: Sentence, side: str, numbers: Iterator[int]) -> tuple[Step, ...]:
         groups = (group for group in self.instruction.groups if group.side == side)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -116,6 +117,20 @@ class Plan:
     def choices(self) -> tuple[Choose, ...]:
         """The patterns from outside, source then target."""
         return tuple(step for step in (*self.source, *self.target) if isinstance(step, Choose))
+
+    @cached_property
+    def ways(self) -> Mapping[str, Choose]:
+        """The patterns of the target by what is said of their answers: the pattern's name, and of several of one name
+        `NAME/COLUMN`, the first of its columns.
+        """
+        chosen = [step for step in self.target if isinstance(step, Choose)]
+        often = Counter(step.pattern for step in chosen)
+        columns = [self.slots[step.slots[0]].column for step in chosen]
+        names = (
+            f"{s.pattern}/{column}" if often[s.pattern] > 1 else s.pattern
+            for s, column in zip(chosen, columns, strict=True)
+        )
+        return dict(zip(names, chosen, strict=True))
 
     @property
     def views(self) -> Views | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.generator.search import Hypothesis
+from ofasys.generator.hypothesis import Hypothesis
 from ofasys.planner.slot import leaves_of
 from ofasys.program.program import Program, TokenStage
 from ofasys.types import Fixed, Free, OneOf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal, TypeVar, cast
@@ -18,7 +18,7 @@ from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import Choose, Fill, Repeat, SlotPlan, Step, items_of
-from ofasys.types import Continuous, Fixed, Forced, Free, Given, Item, OneOf
+from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Labels = Mapping[str, Sequence[str]]  # column -> its closed set
 AnyStep = TypeVar("AnyStep", bound=Step)
@@ -101,16 +101,31 @@ class Program:
         """
         rest = self.stages[number + 1 :]
         steps = [step for stage in rest if isinstance(stage, TokenStage) for step in (*stage.lead, *stage.steps)]
-        items = _flat(items_of(steps))
-        fixed = sum(item.count for item in items if isinstance(item, Fixed)) + len(rest)
-        open_ends = [item.slot for item in items if isinstance(item, (Free, OneOf, Given))]
-        for stage in rest:
-            if isinstance(stage, ValueStage) and self.plan.slots[stage.slot].made_as.planned:
-                fixed += self.plan.slots[stage.slot].expected
-            elif isinstance(stage, ValueStage):
-                open_ends.append(stage.slot)
-        expected = sum(self.plan.slots[slot].expected for slot in open_ends)
+        fixed, expected = self._room(items_of(steps))
+        fixed += len(rest)
+        for slot in (self.plan.slots[stage.slot] for stage in rest if isinstance(stage, ValueStage)):
+            if slot.made_as.planned:
+                fixed += slot.expected
+            else:
+                expected += slot.expected
         return fixed + min(expected, max(0, self.max_positions - fixed) // 2)
+
+    def _room(self, items: Iterable[Item]) -> tuple[int, int]:
+        """(tokens of what has one length, expected positions of what has not); of a pattern its longest way."""
+        fixed = expected = 0
+        for item in items:
+            if isinstance(item, Branch):
+                ways = (self._room(one for part in way for one in item.parts[part]) for way in item.ways)
+                longest = max(ways, key=sum)
+                fixed, expected = fixed + 1 + longest[0], expected + longest[1]
+            elif isinstance(item, Loop):
+                inner = self._room(item.items)
+                fixed, expected = fixed + inner[0], expected + inner[1]
+            elif isinstance(item, Fixed):
+                fixed += item.count
+            elif isinstance(item, (Free, OneOf, Given)):
+                expected += self.plan.slots[item.slot].expected
+        return fixed, expected
 
     def label_tokens(self, number: int) -> np.ndarray:
         """Of a target that ends in one closed set: a label as the tokens of the last stage (n,)."""

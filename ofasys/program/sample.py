@@ -61,7 +61,7 @@ class Reader:
         if (rewarded := self.program.plan.rewarded) is not None and target:
             canonical = self.program.preprocessors[rewarded.index].canonical
             truth = {rewarded.column: canonical(self.row.get(rewarded.column), Context(root=self.root))}
-        return Sample(source, parts, self.supervision, spans, self.frames(target), right, negative, truth, origin)
+        return Sample(source, parts, self.supervision, spans, self.frames(), right, negative, truth, origin)
 
     def source(self, view: int | None = None) -> tuple[Stream, dict[int, tuple[int, int]]]:
         """(the source's features, slot with a criterion -> (first position, positions)); of a contrast, with one of
@@ -188,14 +188,16 @@ class Reader:
                     "or set max_length on a slot",
                 )
 
-    def frames(self, target: bool) -> dict[int, Mapping[str, Any]]:
-        """What each slot that refers to another needs of it; nothing for what a row that is whole lacks."""
+    def frames(self) -> dict[int, Mapping[str, Any]]:
+        """What each slot that refers to another needs of it, whether the row has a value of its own for it or an answer
+        will; nothing where the row lacks the other.
+        """
         slots = self.program.plan.slots
-        absent = {s.index for s in slots if s.optional and (target or s.side == "source") and not self.has(s)}
+        others = ((s.index, slots[s.refers_to]) for s in slots if s.refers_to is not None)
         return {
-            s.index: self.features(slots[s.refers_to], 0).info
-            for s in slots
-            if s.refers_to is not None and slots[s.refers_to].group is None and s.index not in absent
+            index: self.features(other, 0).info
+            for index, other in others
+            if other.group is None and (not other.optional or self.has(other))
         }
 
     def has(self, slot: SlotPlan) -> bool:
@@ -219,6 +221,11 @@ class Reader:
         frame = None
         if slot.refers_to is not None:
             referred = self.program.plan.slots[slot.refers_to]
+            if referred.optional and not self.has(referred):
+                raise DataError(
+                    f"the row lacks {referred.name}, which it lies in",
+                    expected=f"a value in column {referred.column!r} too",
+                )
             frame = self.features(referred, turn if referred.group is not None else 0).info
         return Context(
             training=self.training,

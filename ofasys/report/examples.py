@@ -79,6 +79,8 @@ def _equal(program: Program, answered: Answered, i: int) -> bool:
     exact = METRICS["exact_match"]
     for slot in program.plan.scored:
         one, other = answered.predictions[i].get(slot.column), answered.references[i].get(slot.column)
+        if slot.optional and one is None and other is None:
+            continue  # both leave it out
         try:
             if exact([one], [other])["exact_match"] != 1.0:
                 return False
@@ -141,8 +143,9 @@ class Canvas:
         drawn_on = {slot.refers_to for slot in self.plan.slots if slot.refers_to is not None}
         answered = {slot.index for slot in self.plan.answered if not slot.made_as.embedded}
         for slot in _once(self.plan.slots):
-            if slot.index not in answered and slot.index not in drawn_on and slot.column in self.row:
-                yield self.shown(slot, _list(slot, self.row.get(slot.column)))
+            there = self.row.get(slot.column) is not None  # a row may lack it
+            if slot.index not in answered and slot.index not in drawn_on and there:
+                yield self.shown(slot, _list(slot, self.row[slot.column]))
         for slot in self.plan.answered:
             if not slot.made_as.embedded:
                 yield from self.answer(slot, prediction, reference)
@@ -151,6 +154,8 @@ class Canvas:
         """An answer beside the true value: in one picture where they lie in a frame, else one below the other."""
         found, true = prediction.get(slot.column), reference.get(slot.column)
         name = f"<span class='muted'>{media.text(slot.column)}</span> "
+        if slot.optional and found is None and true is None:
+            return
         if slot.refers_to is not None and self.modalities.spec(slot.modality).show is not None:
             truths = _list(slot, true)
             yield f"{name}<br>" + self.shown(slot, _list(slot, found), truths, self.words(slot, prediction))
@@ -175,7 +180,7 @@ class Canvas:
     ) -> str:
         """Values as their modality shows them, or as text; what goes wrong is said in place."""
         part = self.modalities.spec(slot.modality).show
-        if part is None or any(value is None for value in values):
+        if part is None or not (values or truths) or any(value is None for value in values):
             return "<br>".join(media.text(_cut(value)) for value in values) or "<span class='muted'>(none)</span>"
         frame = None if slot.refers_to is None else self.row.get(self.plan.slots[slot.refers_to].column)
         view = View(slot.values | {"preprocess": slot.preprocess.name}, self.root, frame, truths, labels)
@@ -195,9 +200,9 @@ def _once(slots: Sequence[SlotPlan]) -> Iterator[SlotPlan]:
 
 
 def _list(slot: SlotPlan, value: Any) -> list[Any]:
-    """The values of a slot: one, or the first LISTED of a repetition."""
+    """The values of a slot: one, or the first LISTED of a repetition; none where it is left out."""
     if slot.group is None:
-        return [value]
+        return [] if value is None and slot.optional else [value]
     return list(value)[:LISTED] if isinstance(value, list | tuple) else [] if value is None else [value]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from ofasys import flow
 from ofasys.errors import OfasysError
 from ofasys.generalist import GeneralistModel
-from ofasys.metric import larger_is_better
 from ofasys.modality.shared import media
 from ofasys.program.program import Program
 from ofasys.report import classes, page
@@ -129,7 +128,7 @@ def _figures(task: Task, program: Program, answered: Answered, split: str, parts
         if name == "samples":
             continue
         other = found.get(name)
-        better = {True: "higher", False: "lower", None: ""}[larger_is_better(name, task.metrics)]
+        better = {True: "higher", False: "lower", None: ""}[task.larger_is_better(name)]
         without = (page.number(other.value), other.kind) if other else ("", "")
         rows.append([media.text(name), better, f"<b>{page.number(value)}</b>", *without])
     parts.append(page.figures(("figure", "better", "model", "trivial answer", "trivial answer is"), rows))

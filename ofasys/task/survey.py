@@ -63,7 +63,7 @@ class Survey:
 
     def column(self, slot: Slot) -> list[Any] | None:
         """A slot's values in all rows; None where that costs reading every row. Errors: DataError when no row has
-        them.
+        them, unless each may lack them.
         """
         names = self._names(slot)
         found: list[Column | None] = []
@@ -73,7 +73,7 @@ class Survey:
             except LoadingError as error:
                 raise error.at(task=self.task) from None
             except DataError as error:
-                if name == names[-1] and all(column == [] for column in found):
+                if name == names[-1] and all(column == [] for column in found) and not slot[1].optional:
                     raise error.at(task=self.task, slot=slot[1].name, column=name) from None
                 found.append([])  # no row has it
             if found[-1] != [] and slot[1].column not in self.references:

@@ -13,7 +13,7 @@ from ofasys.arguments import TASK_CALLED, arguments
 from ofasys.errors import ConfigError, DataError, OfasysError, PluginError, nearest
 from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.language import Instruction
-from ofasys.metric import Metric, find
+from ofasys.metric import Metric, find, larger_is_better
 from ofasys.modality import Context, Preprocessor, Registry, default_registry, lexicon, plugin
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import check_text, is_text
@@ -23,7 +23,7 @@ from ofasys.program.sample import elements
 from ofasys.task.schedule import Entry
 from ofasys.task.source import Row, Source, open_source
 from ofasys.task.survey import Survey
-from ofasys.task.when import NEVER, condition
+from ofasys.task.when import NEVER, Condition, condition
 
 SPLITS = ("train", "valid", "test")
 BATCHES = ("rows", "tokens")
@@ -92,81 +92,85 @@ class Task:
         batch_by: str = "rows",
         modalities: Registry | None = None,
     ) -> None:
-        if not name or not all(c.isalnum() or c in "_-." for c in name):
-            raise ConfigError(f"a task is named {name!r}; a name is letters, digits, '_', '-' and '.'")
-        if on_bad not in ("skip", "stop"):
-            raise ConfigError(f"task {name!r} has on_bad={on_bad!r}; it is 'skip' or 'stop'")
-        if not 0 <= smoothing < 1:
-            raise ConfigError(f"task {name!r} has smoothing={smoothing}; it is 0 or more and less than 1")
-        if bad_limit is not None and (bad_limit < 0 or on_bad == "stop"):
-            why = "on_bad='stop' stops at the first, leave one out" if bad_limit >= 0 else "it is 0 or more"
-            raise ConfigError(f"task {name!r} has bad_limit={bad_limit}; {why}")
-        if buckets and not shuffle:
-            raise ConfigError(
-                f"task {name!r} has shuffle=False and buckets=True; rows sorted by length are not in their order, "
-                "leave one out"
-            )
-        if batch_by not in BATCHES:
-            raise ConfigError(
-                f"task {name!r} has batch_by={batch_by!r}; {nearest(str(batch_by), BATCHES)}it is 'rows' or 'tokens'"
-            )
-        self.name = name
-        self.modalities = modalities or default_registry()
-        given: Any = instruction
-        one = isinstance(given, (str, Instruction)) or not isinstance(given, Iterable)
-        texts = [given] if one else list(given)
-        if not texts:
-            raise ConfigError(f"task {name!r} has no instruction; give at least one")
-        if odd := [t for t in texts if not isinstance(t, (str, Instruction))]:
-            raise ConfigError(
-                f"task {name!r} has an instruction of {type(odd[0]).__name__}; give a str or an Instruction"
-            )
-        words = lexicon(self.modalities)
-        self.instructions = tuple(Instruction(t, words) if isinstance(t, str) else t for t in texts)
+        self.name, self.modalities = name, modalities or default_registry()
+        self.micro_batch_size, self.weight, self.join, self.leave = micro_batch_size, weight, join, leave
+        self.on_bad, self.bad_limit = on_bad, BAD_LIMIT if bad_limit is None else bad_limit
+        self.smoothing, self.loss_weight, self.batch_by = smoothing, loss_weight, batch_by
+        self.shuffle, self.buckets = shuffle, shuffle if buckets is None else buckets
+        self._check_numbers()
+        self._check_rows(bad_limit is not None)
+        self.instructions = _instructions(name, instruction, self.modalities)
         self.settings = dict(settings or {})
         self.plans: tuple[Plan, ...] = tuple(
             plan(i, modalities=self.modalities, settings=self.settings) for i in self.instructions
         )
-        if smoothing and not any(slot.made_as.tokens for p in self.plans for slot in p.slots):
-            raise ConfigError(
-                f"task {name!r} has smoothing={smoothing}, and no slot that is learned as tokens; leave it out"
-            )
+        self._check_learned()
         self.metrics = tuple(find(metric) for metric in several(metrics))
         for metric in self.metrics:
             metric_columns(metric, self.plan)
-        self.micro_batch_size, self.weight, self.join, self.leave = micro_batch_size, weight, join, leave
         self.generate = self._searched(generate or {})
-        if not 0 < loss_weight <= MOST_WEIGHT:
-            raise ConfigError(
-                f"task {name!r} has loss_weight={loss_weight}; it is more than 0, and at most {MOST_WEIGHT:g}"
-            )
-        self.on_bad, self.bad_limit = on_bad, BAD_LIMIT if bad_limit is None else bad_limit
-        self.smoothing, self.loss_weight = smoothing, loss_weight
-        self.shuffle, self.buckets = shuffle, shuffle if buckets is None else buckets
-        self.batch_by = batch_by
-        if self.by_tokens and any(slot.made_as.embedded for p in self.plans for slot in p.slots):
-            raise ConfigError(
-                f"task {name!r} has batch_by='tokens', and a contrast, which tells apart as many rows as come "
-                "together; leave it out"
-            )
         self.sources: dict[str, Source] = {}
         self.references = self._referred(references or {})
         self.closed_set = self._named(closed_set)
         self.known_labels: dict[str, tuple[str, ...]] | None = None
         self._lengths: np.ndarray | None = None
-        given_when = {"join": join, "leave": leave}
-        self.conditions = {
-            field: condition(said, name, field) for field, said in given_when.items() if isinstance(said, str)
-        }
-        if "join" in self.conditions and isinstance(leave, int):
-            raise ConfigError(
-                f"task {name!r} joins on a condition and leaves at step {leave}, which may be before; give leave a "
-                "condition too, or none"
-            )
+        self.conditions = self._conditions()
         self.entry()  # a weight, join or leave that cannot be is an error now
         for split, rows in zip(SPLITS, (train, valid, test), strict=True):
             if rows is not None:
                 self.add_dataset(rows, split)
+
+    def _check_numbers(self) -> None:
+        """Errors: ConfigError for a name that is none, and for a factor that cannot be."""
+        name, smoothing, weight = self.name, self.smoothing, self.loss_weight
+        if not name or not all(c.isalnum() or c in "_-." for c in name):
+            raise ConfigError(f"a task is named {name!r}; a name is letters, digits, '_', '-' and '.'")
+        if not 0 <= smoothing < 1:
+            raise ConfigError(f"task {name!r} has smoothing={smoothing}; it is 0 or more and less than 1")
+        if not 0 < weight <= MOST_WEIGHT:
+            raise ConfigError(f"task {name!r} has loss_weight={weight}; it is more than 0, and at most {MOST_WEIGHT:g}")
+
+    def _check_rows(self, limited: bool) -> None:
+        """Errors: ConfigError for ways with rows that are none, or do not go together. limited: bad_limit was given."""
+        name, limit = self.name, self.bad_limit
+        if self.on_bad not in ("skip", "stop"):
+            raise ConfigError(f"task {name!r} has on_bad={self.on_bad!r}; it is 'skip' or 'stop'")
+        if limited and (limit < 0 or self.on_bad == "stop"):
+            why = "on_bad='stop' stops at the first, leave one out" if limit >= 0 else "it is 0 or more"
+            raise ConfigError(f"task {name!r} has bad_limit={limit}; {why}")
+        if self.buckets and not self.shuffle:
+            raise ConfigError(
+                f"task {name!r} has shuffle=False and buckets=True; rows sorted by length are not in their order, "
+                "leave one out"
+            )
+        if self.batch_by not in BATCHES:
+            near = nearest(str(self.batch_by), BATCHES)
+            raise ConfigError(f"task {name!r} has batch_by={self.batch_by!r}; {near}it is 'rows' or 'tokens'")
+
+    def _check_learned(self) -> None:
+        """Errors: ConfigError for a setting that its kinds of target do not take."""
+        kinds = [slot.made_as for p in self.plans for slot in p.slots]
+        if self.smoothing and not any(kind.tokens for kind in kinds):
+            raise ConfigError(
+                f"task {self.name!r} has smoothing={self.smoothing}, and no slot that is learned as tokens; leave it "
+                "out"
+            )
+        if self.by_tokens and any(kind.embedded for kind in kinds):
+            raise ConfigError(
+                f"task {self.name!r} has batch_by='tokens', and a contrast, which tells apart as many rows as come "
+                "together; leave it out"
+            )
+
+    def _conditions(self) -> dict[str, Condition]:
+        """Of `join` and `leave` those that are conditions. Errors: ConfigError for two that do not go together."""
+        given = {"join": self.join, "leave": self.leave}
+        found = {field: condition(said, self.name, field) for field, said in given.items() if isinstance(said, str)}
+        if "join" in found and isinstance(self.leave, int):
+            raise ConfigError(
+                f"task {self.name!r} joins on a condition and leaves at step {self.leave}, which may be before; give "
+                "leave a condition too, or none"
+            )
+        return found
 
     def __repr__(self) -> str:
         data = ", ".join(f"{split}: {len(source)}" for split, source in self.sources.items()) or "no data"
@@ -315,7 +319,8 @@ class Task:
         if "train" in self.sources:
             root = self.sources["train"].root
             for value in self._survey().values((p, slot), MOST_EXAMPLES, MOST_EXAMPLES):
-                yield value, Context(root=root)
+                if value is not None or not slot.optional:
+                    yield value, Context(root=root)
 
     def lengths(self) -> np.ndarray | None:
         """A length per training row for bucketing: characters of its text columns; None where they are not at hand."""
@@ -352,7 +357,8 @@ class Task:
             if not found[slot.column]:
                 raise DataError(
                     "no training row holds a label",
-                    expected="a str or an integer, True or False",
+                    expected="a str or an integer, True or False; or the labels as "
+                    f"closed_set={{{slot.column!r}: [...]}} of the task",
                     task=self.name,
                     slot=slot.name,
                     column=slot.column,
@@ -421,6 +427,12 @@ class Task:
                 )
         return {column: self._spelled(column, elements(values) or ()) for column, values in closed_set.items()}
 
+    def larger_is_better(self, figure: str) -> bool | None:
+        """Whether a larger value of a figure of its evaluation is the better one; None where neither is, or it is not
+        known.
+        """
+        return True if figure in self.plan.ways else larger_is_better(figure, self.metrics)
+
     def _spelled(self, column: str, values: Sequence[Any]) -> tuple[str, ...]:
         """Errors: ConfigError for a label that is none."""
         try:
@@ -430,6 +442,18 @@ class Task:
         except DataError as error:
             raise ConfigError(f"task {self.name!r}: the closed set of {column!r}: {error}") from None
         return labels
+
+
+def _instructions(name: str, given: Any, modalities: Registry) -> tuple[Instruction, ...]:
+    """One instruction or several, as they were given. Errors: ConfigError for none, or something else."""
+    one = isinstance(given, (str, Instruction)) or not isinstance(given, Iterable)
+    texts = [given] if one else list(given)
+    if not texts:
+        raise ConfigError(f"task {name!r} has no instruction; give at least one")
+    if odd := [t for t in texts if not isinstance(t, (str, Instruction))]:
+        raise ConfigError(f"task {name!r} has an instruction of {type(odd[0]).__name__}; give a str or an Instruction")
+    words = lexicon(modalities)
+    return tuple(Instruction(t, words) if isinstance(t, str) else t for t in texts)
 
 
 def several(metrics: str | Metric | Scorer | Sequence[str | Metric | Scorer]) -> Sequence[str | Metric | Scorer]:

@@ -1,9 +1,10 @@
 """Checks that what comes from outside keeps its contract: modality, criterion, generator, metric, schedule,
-pattern."""
+pattern, engine."""
 
 from ofasys.testing.case import Case
 from ofasys.testing.contract import check_modality
 from ofasys.testing.criteria import check_criterion
+from ofasys.testing.engines import check_engine
 from ofasys.testing.generators import check_generator
 from ofasys.testing.metrics import check_metric
 from ofasys.testing.pattern import check_pattern
@@ -14,6 +15,7 @@ __all__ = [
     "Case",
     "Report",
     "check_criterion",
+    "check_engine",
     "check_generator",
     "check_metric",
     "check_modality",

@@ -19,7 +19,7 @@ from ofasys.criterion.check import check_tokens
 from ofasys.errors import ConfigError
 from ofasys.hub import OFASys
 from ofasys.modality import Registry, default_registry
-from ofasys.testing.promise import LEFT_OUT, Report, check_options, kept
+from ofasys.testing.promise import LEFT_OUT, Report, check_about, check_options, kept
 from ofasys.testing.questions import questions
 from ofasys.testing.trial import Trial, attributes_of, line_of
 from ofasys.train.optimizer import adamw
@@ -155,7 +155,7 @@ def _checks(case: _Case) -> Iterator[tuple[str, Callable[[], str]]]:
 def _check_record(case: _Case) -> str:
     """It can be registered, loads, says what it is, and can be sent to a data worker."""
     record = case.record
-    assert len(record.about.splitlines()) == 1, f"about is {record.about!r}; it is one line that says what it is"
+    check_about(record.about)
     case.registry()
     record.resolve()
     try:

@@ -12,14 +12,14 @@ import torch
 from ofasys import flow
 from ofasys.errors import ConfigError, OfasysError
 from ofasys.generator import Generator, SearchOptions
+from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.options import reaching
-from ofasys.generator.search import Hypothesis
 from ofasys.modality import Registry, default_registry
 from ofasys.program.answer import Answer
 from ofasys.program.program import TokenStage
 from ofasys.testing.case import shown
 from ofasys.testing.draws import draws_of, seed
-from ofasys.testing.promise import LEFT_OUT, Report, check_options, kept
+from ofasys.testing.promise import LEFT_OUT, Report, check_about, check_options, kept
 from ofasys.testing.trial import Trial, attributes_of, line_of
 
 LONGEST = 8  # tokens or positions an untrained model may answer
@@ -109,7 +109,7 @@ def _checks(case: _Case) -> Iterator[tuple[str, Callable[[], str]]]:
 def _check_record(case: _Case) -> str:
     """It can be registered, loads, and says what it is."""
     record = case.record
-    assert len(record.about.splitlines()) == 1, f"about is {record.about!r}; it is one line that says what it is"
+    check_about(record.about)
     case.registry()
     record.resolve()
     assert not (record.ranks and record.searches), "it ranks and searches; a ranking takes no options of a search"

@@ -12,7 +12,7 @@ from ofasys.metric import Metric, find
 from ofasys.modality import default_registry
 from ofasys.testing.case import shown
 from ofasys.testing.draws import seed
-from ofasys.testing.promise import LEFT_OUT, Report, kept
+from ofasys.testing.promise import LEFT_OUT, Report, check_about, kept
 from ofasys.testing.values import alike
 
 CLOSE = 1e-6  # of the larger: sums in another order
@@ -73,7 +73,7 @@ def _checks(case: _Case) -> Iterator[tuple[str, Callable[[], str]]]:
 def _check_record(metric: Metric) -> str:
     """It has a name to ask for, says in a line what it is, and reads kinds of values that there are."""
     assert metric.name.replace("@", "_").isidentifier(), f"its name is {metric.name!r}; it is one word"
-    assert len(metric.about.splitlines()) == 1, f"about is {metric.about!r}; it is one line that says what it is"
+    check_about(metric.about)
     kinds = {"any", "view", *(modality.value for modality in default_registry().modalities)}
     assert metric.takes, "it takes no kind of value; say takes=('any',)"
     for kind in metric.takes:

@@ -116,6 +116,7 @@ class _Case:
     def check_mistakes(self) -> str:
         words, one = lexicon(self.registry), self.pattern
         wrong = [f"{self.spelled('s')} [TEXT:s0] -> [TEXT:a]", f"({self.spelled('s')})* -> [TEXT:a]"]
+        wrong += [f"{self.spelled('s')}* -> [TEXT:a]"]
         if one.opens:
             wrong += [f"{self.spelled('s')[:-1]} -> [TEXT:a]", f"[TEXT:s] {one.closes} -> [TEXT:a]"]
             wrong += [f"{one.opens}{one.closes} -> [TEXT:a]"]

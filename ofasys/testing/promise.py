@@ -69,6 +69,11 @@ def _made(tag: str, name: str, check: Callable[[], str]) -> str:
         raise AssertionError(f"{tag}, {name}: {reason(error)}, {where}") from error
 
 
+def check_about(about: str) -> None:
+    """A record says in one line what it is."""
+    assert len(about.splitlines()) == 1, f"about is {about!r}; it is one line that says what it is"
+
+
 def check_options(kind: type | None) -> str:
     """Each option of a dataclass is typed and explained, and its default is a value it takes."""
     if kind is None:

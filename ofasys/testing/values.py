@@ -13,7 +13,7 @@ import numpy as np
 
 from ofasys import flow
 from ofasys.errors import DataError, PluginError
-from ofasys.generator.search import Hypothesis
+from ofasys.generator.hypothesis import Hypothesis
 from ofasys.modality import Context
 from ofasys.modality.plugin import UnforeseenError, named
 from ofasys.program.answer import Answer

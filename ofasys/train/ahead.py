@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ofasys import flow
-from ofasys.errors import DataError
+from ofasys.errors import DataError, nearest
 from ofasys.planner import SlotPlan
 from ofasys.program.program import Program
 from ofasys.task.loader import of_row, read
@@ -90,9 +91,29 @@ def _training(task: Task, programs: Sequence[Program], seed: int) -> Looked:
         which = "all there are" if tried == rows else "evenly spread"
         errors[0].message = f"none of {tried} training rows ({which}) can be used; the first: {errors[0].message}"
         raise errors[0]
+    _tell_absent(task)
     positions = sum(flow.collate(p, own).positions for p, own in zip(programs, samples, strict=True) if own)
     tokens = positions / max(1, sum(map(len, samples)))
     return Looked(task.name, "train", rows, tried, len(errors), str(errors[0]) if errors else "", tokens)
+
+
+def _tell_absent(task: Task) -> None:
+    """A warning for each column that rows may lack and none of those looked at has: its name may be misspelt."""
+    source, known, looked = task.source("train"), set[str](), 0
+    absent = {slot.column: slot.name for p in task.plans for slot in p.slots if slot.optional}
+    for row in _wider(len(source)):
+        if not absent:
+            return
+        with suppress(DataError), of_row(task, f"train row {row}"):
+            values, looked = source[row], looked + 1
+            known.update(values)
+            there = {c for c in absent if any(values.get(n) is not None for n in (c, task.references.get(c, c)))}
+            absent = {column: name for column, name in absent.items() if column not in there}
+    for column, name in absent.items():
+        _log.warning(
+            f"task {task.name!r}: none of the {looked} training rows looked at has a value for {name}, which a row may "
+            f"lack; {nearest(column, known - {column})}the rows have {', '.join(sorted(map(str, known)))}"
+        )
 
 
 def _wider(rows: int) -> Iterator[int]:

@@ -8,7 +8,7 @@ from math import isfinite, nan
 from typing import Any
 
 from ofasys.errors import ConfigError, nearest
-from ofasys.metric import known_metrics, larger_is_better
+from ofasys.metric import known_metrics
 from ofasys.task.task import Task
 from ofasys.train.evaluate import mean
 
@@ -99,19 +99,19 @@ def _owner(name: str, tasks: Sequence[Task]) -> tuple[Task | None, str]:
 
 
 def _figures(task: Task) -> list[str]:
-    return ["loss", *(name for metric in task.metrics for name in metric.directions)]
+    return ["loss", *task.plan.ways, *(name for metric in task.metrics for name in metric.directions)]
 
 
 def _may_have(task: Task, figure: str) -> bool:
     """Whether a task's evaluation may give this figure; what a function of one's own gives is not known before."""
-    own = {name for metric in task.metrics for name in (metric.name, *metric.directions)}
+    own = {*task.plan.ways, *(name for metric in task.metrics for name in (metric.name, *metric.directions))}
     head, slash, _ = figure.partition("/")
     foreign = any(known_metrics().get(metric.name) is not metric for metric in task.metrics)
     return figure in own or figure == "loss" or bool(slash and head in own) or foreign
 
 
 def _direction(said: str, name: str, figure: str, tasks: Sequence[Task]) -> bool:
-    found = {larger_is_better(figure, task.metrics) for task in tasks}
+    found = {task.larger_is_better(figure) for task in tasks}
     direction = found.pop() if len(found) == 1 else None
     if direction is None:
         raise ConfigError(f"{said}, and whether more of it is better is not known; write 'max:{name}' or 'min:{name}'")

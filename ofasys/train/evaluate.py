@@ -17,10 +17,11 @@ from ofasys import flow
 from ofasys.errors import DataError, LoadingError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.metric import Confusion, Metric
-from ofasys.modality import Context
+from ofasys.modality import Context, plugin
 from ofasys.parallel.place import Place
 from ofasys.parallel.ranks import ALONE, Ranks
-from ofasys.planner import Choose, Plan
+from ofasys.planner import Plan, SlotPlan
+from ofasys.planner.slot import leaves_of
 from ofasys.program.answer import Answer
 from ofasys.program.batch import to_device
 from ofasys.program.program import Program
@@ -28,7 +29,7 @@ from ofasys.program.sample import Row, elements
 from ofasys.task.loader import of_row, read
 from ofasys.task.order import sample_seed, sequential
 from ofasys.task.task import Task, metric_columns
-from ofasys.types import Batch, Hidden, Sample, SlotTargets
+from ofasys.types import Batch, Free, Hidden, Sample, SlotTargets
 
 _log = logging.getLogger("ofasys")
 
@@ -83,6 +84,9 @@ def figures_of(task: Task, split: str, program: Program, answered: Answered) -> 
     figures = []
     for metric in task.metrics:
         rows, answers, truths = scored(program, metric, answered)
+        if not rows and answered.rows:
+            figures.append({metric.main: nan})  # no row has what it judges
+            continue
         try:
             figures.append(metric(answers, truths, root=task.source(split).root))
         except DataError as error:
@@ -91,15 +95,14 @@ def figures_of(task: Task, split: str, program: Program, answered: Answered) -> 
 
 
 def ways_of(plan: Plan, answered: Answered) -> dict[str, float]:
-    """Of each pattern of the target, by its name: the share of rows answered in the way that is true of them."""
+    """Of each pattern of the target, by `Plan.ways`: the share of rows answered in the way that is true of them."""
     found: dict[str, float] = {}
-    for step in (step for step in plan.target if isinstance(step, Choose)):
+    for name, step in plan.ways.items():
         columns = [column for part in step.columns.columns for column in part]
         right = [
             all((one.get(c) is None) == (true.get(c) is None) for c in columns)
             for one, true in zip(answered.predictions, answered.references, strict=True)
         ]
-        name = step.pattern if step.pattern not in found else f"{step.pattern}/{columns[0]}"
         found |= {name: sum(right) / len(right)} if right else {}
     return found
 
@@ -107,13 +110,25 @@ def ways_of(plan: Plan, answered: Answered) -> dict[str, float]:
 def scored(program: Program, metric: Metric, answered: Answered) -> tuple[list[int], list[Any], list[Any]]:
     """The numbers of the rows that a metric judges; what it reads of their answers; and of what is true.
 
-    A metric of what a row may lack is over the rows that have it.
+    A metric of what a row may lack is over the rows that have it; an answer that leaves it out says nothing there: the
+    empty text of a text, else None.
     """
     columns = metric_columns(metric, program.plan)
-    optional = [slot.column for slot in program.plan.slots if slot.optional and slot.column in columns]
-    there = [i for i, row in enumerate(answered.references) if all(row.get(column) is not None for column in optional)]
+    optional = [slot for slot in program.plan.slots if slot.optional and slot.column in columns]
+    nothing = {slot.column: _nothing(program, slot) for slot in optional}
+    there = [i for i, row in enumerate(answered.references) if all(row.get(column) is not None for column in nothing)]
     answers, truths = ([rows[i] for i in there] for rows in (answered.predictions, answered.references))
+    if nothing:
+        answers = [row | {name: no for name, no in nothing.items() if row.get(name) is None} for row in answers]
     return [answered.rows[i] for i in there], column_values(answers, columns), column_values(truths, columns)
+
+
+def _nothing(program: Program, slot: SlotPlan) -> Any:
+    """What no tokens at all are as a value, where they may be one; else None."""
+    if not any(isinstance(s.item, Free) and s.item.slot == slot.index for s in leaves_of(program.plan.target)):
+        return None
+    back = program.preprocessors[slot.index].postprocess
+    return plugin.called(slot.name, back, np.zeros(0, dtype=np.int64), Context(labels=program.labels.get(slot.index)))
 
 
 def classes_of(program: Program, answered: Answered) -> dict[str, Confusion]:

@@ -1,11 +1,16 @@
 """`ofasys infer` of values that are no text: as JSON, in files, and the same whatever the batch size."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ofasys import OFASys, Task
+from ofasys import ConfigError, OFASys, Task, plan
+from ofasys.cli.infer import Columns
+from ofasys.language import Instruction
+from ofasys.modality import BUILT_IN, lexicon
 from tests.hub import kinds
 from tests.train import tiny
 
@@ -94,3 +99,17 @@ def test_a_path_starts_at_the_rows_in_a_file_and_where_we_are_in_a_word(shell, t
         done = shell("infer", "model", line, *words, "--max-length", "3")
         assert done.exit_code == 0, done.stderr
     assert "there.csv'" in shell.wrong("infer", "model", line, "@data/asked.jsonl", "t=there.csv")
+
+
+@pytest.mark.parametrize("words", [["wat=b"], ["b"]])
+def test_what_a_row_may_lack_is_told_as_it_is_written(words):
+    sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
+    from patterns import CHOICE, MAYBE
+
+    registry = BUILT_IN.with_(CHOICE, MAYBE)
+    line = Instruction("{[TEXT:a]|[NUMBER:n]} [TEXT:q] [TEXT:b]? -> [TEXT:c]", lexicon(registry))
+    columns = Columns(line, plan(line, modalities=registry))
+    assert columns.row(["q=what", "n=3"]) == {"q": "what", "n": "3"}
+    said = r"needs q=\.\.\. columns of \{\[TEXT:a\]\|\[NUMBER:n\]\} columns of \[TEXT:b\]\?"
+    with pytest.raises(ConfigError, match=said):
+        columns.row(words)

@@ -21,8 +21,8 @@ from torch import nn
 from ofasys import GeneralistModel, OFASys, Task, Trainer, flow
 from ofasys.engine import ENGINES, Engine, EngineSpec
 from ofasys.errors import CheckpointError, ConfigError, DataError, PluginError
+from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.options import SearchOptions
-from ofasys.generator.search import Hypothesis
 from ofasys.hub.model import MODEL_FILES, model_of, renamed
 from ofasys.hub.store import read_folder, write_folder
 from ofasys.modality import BUILT_IN, default_registry, registry

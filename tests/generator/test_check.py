@@ -12,9 +12,9 @@ from ofasys.errors import PluginError
 from ofasys.flow import generate, preprocess
 from ofasys.generator import GENERATORS, Generator
 from ofasys.generator.check import check_hypotheses, check_labels, check_scores, check_values
+from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rank import rank
-from ofasys.generator.search import Hypothesis
 from ofasys.modality import BUILT_IN
 from tests.laws.test_accumulate import CONFIG, ROWS
 

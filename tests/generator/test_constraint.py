@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ofasys.generator.constraint import Constraint, bind
-from ofasys.types import Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.types import Branch, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 RANGES = {"text": (4, 50), "bins": (50, 60)}
 END = 3
@@ -184,3 +184,18 @@ def test_ten_thousand_labels_build_fast() -> None:
     ranges = {"text": (4, 50_000)}
     seconds = min(bind([OneOf(0)], encode=encode, ranges=ranges, end=END, closed={0: labels}).seconds for _ in range(5))
     assert seconds < 0.3  # 0.05 s on an idle machine; benchmarks/closed_set.md
+
+
+def test_ways_and_labels_are_all_that_is_chosen_or_not() -> None:
+    """A score is divided by its length only where a text is made: ways are not a length."""
+    ways, closed = ((), (0,)), {0: [[5, 6], [7]]}
+    ranges = RANGES | {"ways.2": (60, 62)}
+
+    def labels(*inner: Item) -> bool:
+        items = [Forced("ab"), Branch(0, "ways.2", (inner,), ways)]
+        return bind(items, encode=encode, ranges=ranges, end=END, closed=closed, heads=[1]).labels
+
+    assert labels(Forced("c"), OneOf(0))
+    assert labels(Fixed(1, "bins", 1), OneOf(0))
+    assert not labels(Fixed(0, "bins", 1))
+    assert not labels(OneOf(0), Free(1, "text"))

@@ -15,11 +15,11 @@ from ofasys.generator import Constraint, SearchOptions, bind
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.rank import rank
 from ofasys.generator.search import Hypothesis, search
-from ofasys.types import Fixed, Forced, Free, Item, Loop, OneOf
+from ofasys.types import Branch, Fixed, Forced, Free, Item, Loop, OneOf
 from tests.generator.toy import Toy
 
 END, V = 3, 24
-RANGES = {"text": (4, 14), "bins": (14, 24)}
+RANGES = {"text": (4, 14), "bins": (14, 24), "ways.2": (24, 26)}
 PREFIXES = [np.array([1]), np.array([1, 2, 5])]
 LABELS = [[4], [4, 5], [4, 5, 6, 7, 8], [5], [6, 7], [6, 8, 9]]
 
@@ -38,7 +38,7 @@ def exact(toy: Toy, prefix: np.ndarray, source: int, answer: list[int], constrai
     for token in prefix:
         hidden = torch.tanh(hidden @ toy.mix + toy.table[int(token)])
     for token in answer:
-        may = [t for t in range(V) if constraint.advance(np.array([state]), np.array([t]))[0] >= 0]
+        may = [t for t in range(len(toy.table)) if constraint.advance(np.array([state]), np.array([t]))[0] >= 0]
         total += float(torch.log_softmax((toy.table[may] @ hidden).double(), 0)[may.index(token)])
         state = int(constraint.advance(np.array([state]), np.array([token]))[0])
         hidden = torch.tanh(hidden @ toy.mix + toy.table[token])
@@ -162,6 +162,20 @@ def test_of_labels_alone_the_score_is_the_log_probability() -> None:
         constraint, found = whole(toy, [OneOf(2), Forced("abc"), OneOf(5)], beam_size=12, n_best=12)
         for source, answers in enumerate(found):
             assert len(answers) == 12
+            assert sum(np.exp(a.score) for a in answers) == pytest.approx(1, abs=1e-3)
+            for answer in answers:
+                by_hand = exact(toy, PREFIXES[source], source, answer.tokens.tolist(), constraint)
+                assert answer.score == pytest.approx(by_hand, abs=1e-3)
+
+
+def test_of_ways_and_labels_alone_the_score_is_the_log_probability() -> None:
+    """That a label is left out is one answer beside all labels, not a shorter one."""
+    items: list[Item] = [Branch(2, "ways.2", ((Forced("ab"), OneOf(2)),), ((), (0,)))]
+    for seed in range(5):
+        toy = Toy(V + 2, [seed, seed + 1], seed)
+        constraint, found = whole(toy, items, beam_size=12, n_best=12)
+        for source, answers in enumerate(found):
+            assert len(answers) == len(LABELS) + 1
             assert sum(np.exp(a.score) for a in answers) == pytest.approx(1, abs=1e-3)
             for answer in answers:
                 by_hand = exact(toy, PREFIXES[source], source, answer.tokens.tolist(), constraint)

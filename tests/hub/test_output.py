@@ -1,6 +1,9 @@
 """What inference answers: by column, by kind, as text, as a file."""
 
 import json
+import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,13 @@ from PIL import Image
 
 from ofasys.errors import ConfigError, DataError
 from ofasys.hub import OFASys
+from ofasys.hub.output import Output
+from ofasys.modality import BUILT_IN
+from ofasys.planner import plan
 from ofasys.types import TaskCard
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
+from patterns import CHOICE, MAYBE
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +227,43 @@ def test_an_answer_that_is_none_says_why(ask, tmp_path):
     assert found["label"] is found["score"] is found["probability"] is None
     assert "sent2" in found["error"]
     assert found["nbest"] == []
+
+
+REGISTRY = BUILT_IN.with_(CHOICE, MAYBE)
+
+
+def output(line, values, data=None, score=-1.0):
+    return Output(plan(line, modalities=REGISTRY), values, score, data or {}, REGISTRY)
+
+
+def test_of_alternatives_the_one_that_stands_is_meant():
+    line = "[TEXT:q] -> {[CATEGORY:a] as [TEXT:s]|[CATEGORY:b] in [TEXT:t]}"
+    one = output(line, {"a": "x", "s": "so", "b": None, "t": None})
+    other = output(line, {"a": None, "s": None, "b": "y", "t": "no"})
+    assert (one.label, one.text, one.to_dict()["label"], str(one)) == ("x", "so", "x", "x so")
+    assert (other.label, other.text, other.to_dict()["label"], str(other)) == ("y", "no", "y", "y no")
+    neither = output("[TEXT:q] -> [CATEGORY:a]? [TEXT:s]", {"a": None, "s": "so"})
+    assert (neither.label, neither.to_dict()["label"], neither.text) == (None, None, "so")
+
+
+def test_that_a_label_is_left_out_has_a_probability_and_is_no_label():
+    line, shares = "[TEXT:q] -> [CATEGORY:a]?", {"x": 0.5, None: 0.3, "y": 0.2}
+    every = [output(line, {"a": label}, score=math.log(share)) for label, share in shares.items()]
+    every[0].nbest = every
+    assert every[0].probabilities == pytest.approx({"x": 0.5, "y": 0.2})
+    assert [out.probability for out in every] == pytest.approx([0.5, 0.3, 0.2])
+    assert (every[1].probabilities, str(every[1])) == ({}, "(none)")
+    said = every[0].to_dict()["nbest"]
+    assert [one["values"]["a"] for one in said] == ["x", None, "y"]
+
+
+def test_a_box_whose_picture_was_not_given_is_not_written(tmp_path):
+    line = "[IMAGE:img]? [TEXT:q] -> [TEXT:t] [BOX:box]"
+    lost = output(line, {"t": "so", "box": None}, {"q": "what"})
+    assert str(lost) == "so"
+    with pytest.raises(ConfigError, match=r"cannot write this answer as 'box.png'; use .txt or .json"):
+        lost.save(tmp_path / "box.png")
+    assert json.loads(lost.save(tmp_path / "box.json").read_text()) == {"t": "so", "box": None}
+    picture = np.zeros((20, 30, 3), np.uint8)
+    there = output(line, {"t": "so", "box": [0.0, 0.0, 9.0, 9.0]}, {"q": "what", "img": picture})
+    assert Image.open(there.save(tmp_path / "box.png")).size == (240, 160)

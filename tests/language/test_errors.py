@@ -142,6 +142,7 @@ WRONG = [
     ("hello  «»", "hello [TEXT] ->", "there is no arrow", NO_ARROW),
     ("[TEXT:a] «→» [TEXT:b]", "[TEXT:a] -> [TEXT:b]", "'→' is not the arrow of an instruction", "write ->"),
     ("[TEXT:a] «=>» [TEXT:b]", "[TEXT:a] -> [TEXT:b]", "'=>' is not the arrow of an instruction", "write ->"),
+    ("[TEXT:a] «- >» [TEXT:b]", "[TEXT:a] -> [TEXT:b]", "'- >' is not the arrow of an instruction", "write ->"),
     ("[TEXT:a] -> b «->» [TEXT:b]", r"[TEXT:a] -> b \-> [TEXT:b]", "a second arrow", ONE_ARROW),
     (" «->» ", "-> [TEXT]", "both sides are empty", "write at least one slot: -> [TYPE:name]"),
     ("«hello there» -> [TEXT]", "hello there [TEXT] -> [TEXT]", "the source has no slot", NO_SLOT),

@@ -101,6 +101,23 @@ def test_ways_that_are_none_name_the_pattern(ways, why):
         ("[TEXT:a]? -> [TEXT:a]", (0, 8), "the name 'a' stands inside a pattern", "choose another name"),
         ("[{[TEXT:a]|[TEXT:b]] -> [TEXT]", (19, 20), "this bracket closes nothing", r"\]"),
         ("{[ [TEXT:a]|[TEXT:b]} -> [TEXT]", (1, 2), "this bracket is not closed", "close it with ]"),
+        ("{[TEXT:a],[TEXT:b]} -> [TEXT]", (0, 19), "at least 2 parts, and here is 1", "| between its parts"),
+        ("{[TEXT:a]|[TEXT:b]}? -> [TEXT]", (19, 20), "a ? right after a choice", "a maybe is one slot, [TYPE:name]?;"),
+        (
+            "{[TEXT:a]|[TEXT:b]}* -> [TEXT]",
+            (19, 20),
+            "a * right after a choice",
+            "it is not repeated; for the character",
+        ),
+        ("[TEXT:a]?* -> [TEXT]", (9, 10), "a * right after a maybe", "leave a blank before it"),
+        ("[TEXT:a]?? -> [TEXT]", (9, 10), "a ? right after a maybe", "leave a blank before it"),
+        ("([TEXT:a])*? -> [TEXT]", (11, 12), "a ? right after a repetition", "a maybe is one slot"),
+        (
+            "[TEXT:a?] -> [TEXT]",
+            (6, 8),
+            "the name 'a?' is not made of word",
+            "for a maybe write [TEXT:a]?; else write it in",
+        ),
         ("{" + "|".join(["[TEXT]"] * 17) + "} -> [TEXT:q]", (0, 120), "at most 16", "{...|...}"),
     ],
 )
@@ -124,6 +141,8 @@ def test_prose_keeps_their_characters_behind_a_backslash_or_a_blank():
     made = Instruction(r"a set \{x\} | of [TEXT:a] ? what? -> [TEXT:b]", WORDS)
     assert [str(s) for s in made.source.segments] == [r"a set {x} | of", "[TEXT:a]", "? what?"]
     assert str(made) == r"a set \{x\} | of [TEXT:a] ? what? -> [TEXT:b]"
+    spaced = "{[TEXT:a]|[TEXT:b]} * or ? ([TEXT:d])* ? [TEXT:e]? ? -> [TEXT:c]"
+    assert str(Instruction(spaced, WORDS)) == spaced.replace("([TEXT:d])", "( [TEXT:d] )")
     assert (
         str(Instruction("a set {x} of [TEXT:a]? -> [TEXT:b]", lexicon(BUILT_IN)))
         == "a set {x} of [TEXT:a] ? -> [TEXT:b]"
@@ -138,11 +157,25 @@ def test_prose_keeps_their_characters_behind_a_backslash_or_a_blank():
         ("[TEXT:q] -> {[AUDIO:a]|[TEXT:b]}", "AUDIO:a: a value that is no tokens inside a pattern of the target"),
         ("[TEXT:q] -> {[TEXT:a,closed_set,generator=rank]|[TEXT:b]}", "generator=rank answers one closed set"),
         ("[TEXT:q] -> [TEXT:a,criterion=reward,reward=cider]?", "criterion=reward learns one value"),
+        (
+            "[AUDIO:w,criterion=ctc,ctc_target=t] -> [TEXT:t]?",
+            "AUDIO:w: ctc_target=t names what a row may lack; take it",
+        ),
+        ("{[IMAGE:i] a|[BOX:x] b} -> [TEXT:t]", "BOX:x: it lies in IMAGE:i, and no row has both; write both into one"),
+        ("{[IMAGE:i]|[IMAGE:j]} -> [BOX:x]", "BOX:x: it could lie in any of i, j; say which: [BOX:x,of=i]"),
     ],
 )
 def test_what_cannot_stand_in_a_pattern_is_refused_when_it_is_planned(line, message):
     with pytest.raises(PlanError, match=re.escape(message)):
         plan(line, modalities=REGISTRY)
+
+
+def test_a_box_lies_in_the_picture_of_its_own_part():
+    made = plan("{[IMAGE:i] at [BOX:x]|[IMAGE:j] at [BOX:y]} -> [TEXT:t]", modalities=REGISTRY)
+    assert {slot.column: slot.refers_to for slot in made.slots if slot.modality == "BOX"} == {"x": 0, "y": 2}
+    both = replace(CHOICE, ways=lambda n: [(0,), (1,), (1, 0)])
+    made = plan("{[IMAGE:i] a|[BOX:x] b} -> [TEXT:t]", modalities=BUILT_IN.with_(both))
+    assert made.slots[1].refers_to == 0
 
 
 @pytest.mark.slow
@@ -189,7 +222,7 @@ GIVEN = ("a", "n", "h")
 
 
 @pytest.mark.slow
-def test_a_model_learns_which_way_to_go(tmp_path):
+def test_a_model_learns_which_way_to_go(tmp_path, caplog):
     task = Task("t", LINE, train=ROWS, valid=ROWS, metrics=[], modalities=REGISTRY, micro_batch_size=16)
     model = GeneralistModel("tiny", modalities=REGISTRY, text_pieces=300)
     trainer = Trainer(max_steps=100, lr=3e-3, live=False, precision="float32")
@@ -198,6 +231,10 @@ def test_a_model_learns_which_way_to_go(tmp_path):
     assert (last["choice"], last["maybe"]) == (1.0, 1.0)
     OFASys(model).save_pretrained(tmp_path / "saved")
     answering = OFASys.from_pretrained(tmp_path / "saved", modalities=REGISTRY)
+    assert "not installed" not in caplog.text
+    OFASys.from_pretrained(tmp_path / "saved")
+    said = "trained with pattern choice of module patterns, pattern maybe of module patterns, which is not installed"
+    assert said in caplog.text
     outs = answering.inference(LINE, data=[{k: v for k, v in row.items() if k in GIVEN} for row in ROWS])
     for row, out in zip(ROWS, outs, strict=True):
         assert out.values == {name: row.get(name) for name in ("b", "p", "c")}
@@ -212,6 +249,14 @@ def test_a_row_of_no_way_is_a_bad_row(caplog):
     trainer = Trainer(max_steps=6, live=False, precision="float32")
     trainer.fit(model=model, tasks=task)
     assert "1 of its 17 training rows were left out as bad, the first: the row has none of its columns" in caplog.text
+
+
+def test_what_a_row_is_asked_for():
+    line = Instruction("[IMAGE:i]? {[TEXT:a]|[AUDIO:b]} -> [TEXT:c] [TEXT:d]?", WORDS)
+    assert (line.needed, line.asked) == ((), ("i", "a", "b"))
+    assert [str(parts.alternatives) for parts in line.source_parts] == ["[IMAGE:i]?", "{[TEXT:a]|[AUDIO:b]}"]
+    line = Instruction("[IMAGE:i]? [TEXT:q] -> [TEXT:c]", WORDS)
+    assert (line.needed, line.asked) == (("q",), ("q",))
 
 
 def test_format_fills_by_position_and_by_name():

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shutil
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ofasys import Task, Trainer, flow
+from ofasys import GeneralistModel, Task, Trainer, flow
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.metric import Confusion, Metric
+from ofasys.modality import BUILT_IN
 from ofasys.report import classes, write_report
-from ofasys.report.examples import sort_rows
+from ofasys.report.examples import Canvas, sort_rows
 from ofasys.report.history import History
 from ofasys.report.plot import plot, shares
 from ofasys.report.trivial import trivial_answers
@@ -350,3 +352,25 @@ def test_trivial_answers_of_numbers():
     assert "mean" not in answers_of([True, False])
     assert answers_of([[0.0, 1.0], [2.0, 3.0]])["mean"] == [[1.0, 2.0]]
     assert answers_of([[[1, 2]], [[3, 4]], [[1, 2]]])["most frequent"] == [[[1, 2]]]
+
+
+def test_what_a_row_may_lack_is_drawn_where_it_is_and_equal_where_neither_has_it():
+    sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
+    from patterns import MAYBE
+
+    registry = BUILT_IN.with_(MAYBE)
+    rows = [row if i % 2 else {"img": row["img"], "label": None} for i, row in enumerate(tiny.box_rows(6))]
+    line = "[IMAGE:img] where is [TEXT:label]? -> [BOX:box]?"
+    task = Task("t", line, rows, metrics=["iou_accuracy"], settings=tiny.SMALL, modalities=registry)
+    model = GeneralistModel(config=tiny.CONFIG, modalities=registry, text_pieces=300)
+    model.grow([(task.plan, task.labels)], task.texts)
+    program = flow.bind(model, task.plan, task.labels)
+    answered = answer_rows(model.eval(), task, "train", program)
+    box = answered.references[1]["box"]
+    answered.predictions = [{"box": one} for one in (None, box, box, None, None, box)]
+    assert sort_rows(task, program, answered, "train").good == [0, 1, 4, 5]
+    for i, drawn in enumerate((0, 1, 1, 1, 0, 1)):
+        canvas = Canvas(program.plan, rows[i], None, registry)
+        page = "".join(canvas.parts(answered.predictions[i], answered.references[i]))
+        assert (page.count("image/png"), "box" in page) == (drawn, drawn == 1)
+        assert not re.search("cannot be shown|nothing|none|None", page)

@@ -1,14 +1,21 @@
 """What is looked at before the first step, and what is said of it."""
 
 import json
+import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ofasys import ConfigError, DataError, Task, Trainer
+from ofasys import ConfigError, DataError, GeneralistModel, Task, Trainer
+from ofasys.modality import BUILT_IN
 from ofasys.train.ahead import FEW, MANY
 from tests.map_style import MapStyle
 from tests.train import tiny
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "examples"))
+from patterns import MAYBE
 
 
 def check(*tasks, out=None):
@@ -149,3 +156,68 @@ def test_bad_rows_are_told_of_a_run_that_is_stopped(tmp_path, caplog, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         fit(tiny.label_task(train=tiny.label_rows(12, bad=(3, 7)), bad_limit=5), max_steps=9)
     assert "were left out as bad" in caplog.text
+
+
+def lacking(kind, tmp_path=None):
+    """Rows that have no `note`: in memory, and in files that say so in their own way."""
+    rows = [{"text": f"{colour} bird", "hue": colour} for colour in ("red", "blue")] * 3
+    if kind == "None":
+        return [row | {"note": None} for row in rows]
+    if kind == "memory":
+        return rows
+    path = tmp_path / f"rows.{kind}"
+    lines = (
+        [json.dumps(row) for row in rows] if kind == "jsonl" else ["text,hue", *(",".join(r.values()) for r in rows)]
+    )
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["None", "memory", "jsonl", "csv"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[TEXT:text] [TEXT:note]? -> [TEXT:hue]",
+        "[TEXT:text] [NUMBER:note,mean=0,std=1]? -> [TEXT:hue]",
+        "[TEXT:text] -> [TEXT:hue] [TEXT:note]?",
+        "[TEXT:text] -> [TEXT:hue] [TEXT:note,closed_set]?",
+        "[TEXT:text] -> [TEXT:hue] [STRUCT:note]?",
+    ],
+)
+def test_what_a_row_may_lack_may_be_lacking_in_all_of_them_and_is_told(tmp_path, caplog, kind, line):
+    rows = lacking(kind, tmp_path)
+    closed = {"closed_set": {"note": ["x", "y"]}} if "closed_set" in line else {}
+    registry = BUILT_IN.with_(MAYBE)
+    task = Task("t", line, train=rows, valid=rows, metrics=[], modalities=registry, **closed)
+    model = GeneralistModel(config=tiny.CONFIG, modalities=registry, text_pieces=300)
+    Trainer(max_steps=2, live=False).fit(model=model, tasks=task)
+    assert re.search("none of the 6 training rows looked at has a value for .*:note, which a row may lack", caplog.text)
+
+
+def test_what_some_rows_have_is_not_told(caplog):
+    rows = [{"text": "a", "hue": "red"}] * 40 + [{"text": "a", "hue": "red", "nota": "b"}] * 20
+    for name, told in (("nota", ""), ("note", "did you mean nota? the rows have hue, nota, text")):
+        registry = BUILT_IN.with_(MAYBE)
+        task = Task("t", f"[TEXT:text] [TEXT:{name}]? -> [TEXT:hue]", train=rows, modalities=registry)
+        Trainer(max_steps=2).check(
+            model=GeneralistModel(config=tiny.CONFIG, modalities=registry, text_pieces=300), tasks=[task]
+        )
+        assert told in caplog.text
+        assert ("none of the" in caplog.text) == bool(told)
+
+
+def test_a_closed_set_that_rows_may_lack_and_all_do_is_asked_for():
+    task = Task("t", "[TEXT:text] -> [CATEGORY:c]?", train=[{"text": "a"}] * 4, modalities=BUILT_IN.with_(MAYBE))
+    with pytest.raises(
+        DataError, match=r"no training row holds a label .* or the labels as closed_set=\{'c': \[...\]\}"
+    ):
+        _ = task.labels
+
+
+def test_a_number_that_rows_may_lack_and_all_do_needs_its_scale():
+    line, registry = "[TEXT:text] [NUMBER:n]? -> [TEXT:hue]", BUILT_IN.with_(MAYBE)
+    task = Task("t", line, train=lacking("None"), modalities=registry)
+    with pytest.raises(DataError, match=r"no number to learn the scale from; expected .* or mean= and std="):
+        Trainer(max_steps=2).check(
+            model=GeneralistModel(config=tiny.CONFIG, modalities=registry, text_pieces=300), tasks=[task]
+        )

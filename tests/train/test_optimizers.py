@@ -271,7 +271,7 @@ def test_one_of_an_installed_package_is_known_by_name(installed):
     [
         (Entry("bad", ImportError("no such module")), r"plug-in 'bad' \(package:bad\) does not load: ImportError"),
         (Entry("bad", sgd), "is a function, not an OptimizerSpec"),
-        (Entry("bad", OptimizerSpec("muon", "", sgd, lr=0.1)), "is an optimizer 'muon', which there is already"),
+        (Entry("bad", OptimizerSpec("muon", "", sgd, lr=0.1)), "optimizer 'muon' is registered already; give"),
     ],
 )
 def test_an_installed_package_that_does_not_fit_is_named(installed, entry, message):

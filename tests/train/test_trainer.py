@@ -194,7 +194,8 @@ def test_the_folder_of_a_run(tmp_path, capfd, monkeypatch):
     task = tiny.label_task(generate={"max_length": 4})
     model, _ = fit([task], max_steps=8, eval_every=2, out=tmp_path, workers=2)
     assert capfd.readouterr() == ("", "")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "metrics.jsonl", "run.json", "tensorboard"]
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["checkpoints", "metrics.jsonl", "run.json", "tensorboard"]
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert kept == ["before.json", "best.json", "last.json", "step-00000004", "step-00000006", "step-00000008"]
     run = json.loads((tmp_path / "run.json").read_text())

@@ -100,7 +100,8 @@ def run_page(page: Page, out: Path, seconds: float, seed: int, say: Say, steps: 
     loaded = OFASys.from_pretrained(run, which="last")
     judged = {task.name: judge(loaded.model, task, seed, page.judging) for task in tasks}
     _say_figures(judged, say)
-    _say_one(loaded, tasks[0], say)
+    for found in judged.values():
+        _say_one(loaded, found, say)
     shown = page.show(Shown(judged, loaded))
     about = {
         "title": page.title,
@@ -167,15 +168,22 @@ def _say_figures(judged: Mapping[str, Judged], say: Say) -> None:
         )
 
 
-def _say_one(model: OFASys, task: Task, say: Say) -> None:
-    """One test row, asked as a user would."""
-    row = task.source("test")[0]
+def _say_one(model: OFASys, judged: Judged, say: Say) -> None:
+    """The first test row, asked as a user would; of the answer, what the task is judged by."""
+    from ofasys.task.task import metric_columns
+
+    task, row, true = judged.task, judged.rows[0], judged.references[0]
     answer: Any = model.inference(
         str(task.instructions[0]), data={s.column: row[s.column] for s in task.plan.on("source") if s.column in row}
     )
-    said = ", ".join(repr(row[s.column]) for s in task.plan.on("source") if isinstance(row.get(s.column), str))
-    column = task.plan.answered[-1].column
-    value, true = answer[column], row.get(column)
-    shown = f"a picture of {value.width} x {value.height}" if hasattr(value, "getpixel") else str(value)[:100]
-    truth = f" (truth: {true[:100]})" if isinstance(true, str) else ""
-    say(f"  asked: {task.instructions[0]}{f' with {said}' if said else ''} -> {shown}{truth}")
+    said = ", ".join(repr(row[s.column]) for s in task.plan.on("source") if s.value == "text" and s.column in row)
+    columns = metric_columns(task.metrics[0], task.plan)
+    shown, truth = (" and ".join(_in_words(values.get(column)) for column in columns) for values in (answer, true))
+    say(f"  asked: {task.instructions[0]}{f' with {said}' if said else ''} -> {shown} (truth: {truth})")
+
+
+def _in_words(value: Any) -> str:
+    """As much of a value as a line holds."""
+    if hasattr(value, "getpixel"):
+        return f"a picture of {value.width} x {value.height}"
+    return " ".join(str(value).split())[:100]

@@ -1,19 +1,26 @@
-"""AUDIO: sound, given as a file in any usual format, or as an array with its rate. It is read as log-mel frames, and
-made of them.
+"""AUDIO: sound, given as a file in any usual format, or as an array with its rate. It is read as log-mel frames or
+sample by sample, and made of frames. Frames that others made can be read too.
 """
 
 from __future__ import annotations
 
-from ofasys.modality.audio.options import AudioOptions, FbankOptions, FramesOptions
+from ofasys.modality.audio.options import BandsOptions, FbankOptions, FramesOptions, WaveOptions
+from ofasys.modality.audio.strides import STRIDE, WAVE
 from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.types import Continuous
 
 GUESS = 5.0  # seconds, where nothing is known
+FRAME = 0.01  # seconds from frame to frame, where others made them
 
 
 def _check(options: Options) -> str | None:
-    if (options["preprocess"] == "frames") != (options["adaptor"] == "frames"):
-        return "preprocess=frames and adaptor=frames go together; say both, or neither"
+    for name in ("frames", "wave"):
+        if (options["preprocess"] == name) != (options["adaptor"] == name):
+            return f"preprocess={name} and adaptor={name} go together; say both, or neither"
+    return _check_mel(options) if "hop" in options else None
+
+
+def _check_mel(options: Options) -> str | None:
     if options["hop"] > options["window"]:
         return f"hop={options['hop']:g} is longer than window={options['window']:g}; samples would be lost"
     fmax, half = options["fmax"], options["rate"] / 2
@@ -25,15 +32,26 @@ def _check(options: Options) -> str | None:
 
 
 def _positions(options: Options) -> int:
-    frames = min(GUESS, options["seconds"]) * 1000 / options["hop"]
-    each = options["reduction"] if options["adaptor"] == "frames" else 4
-    guess = max(1, round(frames / each))
+    seconds, each = min(GUESS, options.get("seconds", GUESS)), 4 * FRAME
+    if options["adaptor"] == "wave":
+        each = STRIDE / options["rate"]
+    elif "hop" in options:
+        each = options["hop"] / 1000 * (options["reduction"] if options["adaptor"] == "frames" else 4)
+    guess = max(1, round(seconds / each))
     return min(guess, int(options["max_length"] or guess))
 
 
 def _conv_cost(options: Options, width: int) -> tuple[int, int]:
     first, second = 3 * options["mels"] * width, 3 * width * width
     return first + second + 4 * width, 2 * (2 * first + second)
+
+
+def _wave_cost(options: Options, width: int) -> tuple[int, int]:
+    weights, flops, steps = 0, 0, STRIDE
+    for number, (kernel, stride) in enumerate(WAVE):
+        own, steps = kernel * (width if number else 1) * width, steps // stride  # steps of this layer in a position
+        weights, flops = weights + own, flops + 2 * own * steps
+    return weights + (3 * len(WAVE) + 5) * width + width * width, flops + 2 * width * width
 
 
 def _frames_cost(options: Options, width: int) -> tuple[int, int]:
@@ -49,18 +67,35 @@ AUDIO = Modality(
     tag="AUDIO",
     about="sound of one channel",
     value="audio",
-    options=AudioOptions,
     preprocess={
         "fbank": Part(
             "ofasys.modality.audio.preprocess:Fbank",
             options=FbankOptions,
             about="log-mel frames, normalised; some hidden in training",
+            adaptor="conv",
+            side="source",
+            extra="audio",
+        ),
+        "bands": Part(
+            "ofasys.modality.audio.bands:Bands",
+            options=BandsOptions,
+            about="frames that others made, normalised; some hidden in training",
+            adaptor="conv",
+            side="source",
+        ),
+        "wave": Part(
+            "ofasys.modality.audio.wave:Wave",
+            options=WaveOptions,
+            about="samples, normalised",
+            adaptor="wave",
+            side="source",
             extra="audio",
         ),
         "frames": Part(
             "ofasys.modality.audio.preprocess:Frames",
             options=FramesOptions,
             about="log-mel frames that become sound again",
+            adaptor="frames",
             extra="audio",
         ),
     },
@@ -70,6 +105,12 @@ AUDIO = Modality(
             about="two convolutions over time, each of which halves it",
             keyed=("rate", "mels"),
             cost=_conv_cost,
+        ),
+        "wave": Part(
+            "ofasys.modality.audio.wave_adaptor:WaveAdaptor",
+            about="seven strided convolutions over samples, a position 320 of them",
+            keyed=("rate",),
+            cost=_wave_cost,
         ),
         "frames": Part(
             "ofasys.modality.audio.adaptor:FramesAdaptor",

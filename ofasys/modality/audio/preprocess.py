@@ -23,7 +23,7 @@ MEAN, DEVIATION = -5.0, 2.5
 
 
 class Heard(Concatenate):
-    """What both sides share: reading, and what counts as an answer."""
+    """What both sides share: reading."""
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.options, self.spec = options, MelSpec.of(options)
@@ -31,10 +31,6 @@ class Heard(Concatenate):
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """An Audio at the slot's rate."""
         return None if value is None else read_audio(value, self.spec.rate, self.options["seconds"], context.root)
-
-    def postprocess(self, made: np.ndarray, context: Context) -> Any:
-        """Sound is answered by target slots."""
-        raise NotImplementedError("AUDIO in the source answers nothing")
 
     def _samples(self, value: Any, context: Context) -> np.ndarray:
         """(n,), at least one window."""
@@ -47,19 +43,15 @@ class Heard(Concatenate):
         return samples
 
 
-class Fbank(Heard):
-    """Sound -> frames (T, C) float32, T = 1 + samples // hop, and counts (1,), the T. Four frames share a stream
-    position.
+class Seen(Concatenate):
+    """What the source makes of frames, whoever made them. Four of them share a stream position."""
 
-    max_length: longer audio loses its end.
-    """
+    options: Options
 
-    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
-        """Errors: DataError when the value holds no sound, or one that is too short or too long."""
-        frames = log_mel(self._samples(value, context), self.spec)
+    def seen(self, frames: np.ndarray, context: Context) -> SlotFeatures:
+        """Frames (T, C) cut, normalised, and in training some of them hidden."""
         if most := self.options["max_length"]:
             frames = frames[: 4 * most]
-        frames = (frames - MEAN) / DEVIATION
         if self.options["normalise"] == "utterance":
             # One mean and deviation for all bands: per band, a steady tone would be nothing at all. Silence is zeros.
             frames = (frames - frames.mean(dtype=np.float64)) / max(0.1, frames.std(dtype=np.float64))
@@ -78,6 +70,22 @@ class Fbank(Heard):
             lengths = (lengths + 1) // 2
             joined[name] = np.repeat(np.arange(len(lengths)), lengths)
         return joined
+
+    def postprocess(self, made: np.ndarray, context: Context) -> Any:
+        """Sound is answered by target slots."""
+        raise NotImplementedError("AUDIO in the source answers nothing")
+
+
+class Fbank(Seen, Heard):
+    """Sound -> frames (T, C) float32, T = 1 + samples // hop, and counts (1,), the T. Four frames share a stream
+    position.
+
+    max_length: longer audio loses its end.
+    """
+
+    def preprocess(self, value: Any, context: Context) -> SlotFeatures:
+        """Errors: DataError when the value holds no sound, or one that is too short or too long."""
+        return self.seen((log_mel(self._samples(value, context), self.spec) - MEAN) / DEVIATION, context)
 
 
 class Frames(Heard):

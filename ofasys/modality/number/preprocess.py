@@ -98,7 +98,9 @@ class Scaled(Concatenate):
             what = f"; the first value: {bad.message}" if bad else ""
             raise DataError(
                 f"no number to learn the scale from{what}",
-                expected=bad.expected if bad else "at least one training value between lo and hi",
+                expected=bad.expected
+                if bad
+                else "at least one training value between lo and hi, or mean= and std= in the slot",
             )
         found = np.asarray(numbers, dtype=np.float64)
         return _fitted(float(np.median(found)), _spread(found))

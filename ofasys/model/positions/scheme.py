@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ofasys.errors import PluginError
+from ofasys.packages import loaded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,14 +37,7 @@ class PositionScheme:
 
     def resolve(self) -> Any:
         """The class itself. Errors: PluginError where it cannot be imported."""
-        module, _, attribute = self.load.partition(":")
-        try:
-            return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise PluginError(
-                f"position scheme {self.name!r}: load={self.load!r} is not there ({error}); give 'module:class' of "
-                "what can be imported"
-            ) from error
+        return loaded(f"position scheme {self.name!r}", "load", self.load)
 
 
 def positions_of(scheme: PositionScheme, config: ModelConfig, decoder: bool) -> Any:

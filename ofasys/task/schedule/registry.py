@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
-from types import MappingProxyType
 from typing import Any
 
 from ofasys.arguments import record
 from ofasys.errors import ConfigError
-from ofasys.packages import brought
+from ofasys.packages import with_brought
 from ofasys.task.schedule.accumulate import Accumulate
 from ofasys.task.schedule.adaptive import Adaptive
 from ofasys.task.schedule.curriculum import Curriculum
@@ -36,15 +35,8 @@ def known_schedules() -> Mapping[str, Schedule]:
 
     Errors: ConfigError naming the entry point that does not load, is no schedule, or has a name that is taken.
     """
-    found = dict(SCHEDULES)
-    for entry, schedule in brought(entry_points(group="ofasys.schedules"), Schedule, "schedule"):
-        if entry.name in found:
-            raise ConfigError(
-                f"plug-in {entry.name!r} ({entry.value}): schedule {entry.name!r} is registered already; give the new "
-                "one another name"
-            )
-        found[entry.name] = schedule
-    return MappingProxyType(found)
+    entries = entry_points(group="ofasys.schedules")
+    return with_brought(SCHEDULES, entries, Schedule, "schedule", lambda entry, schedule: entry.name)
 
 
 def find(schedule: str | Mapping[str, Any] | Schedule, schedules: Mapping[str, Schedule] | None = None) -> Schedule:

@@ -9,14 +9,14 @@ from math import inf
 from ofasys.arguments import arguments
 from ofasys.errors import ConfigError
 from ofasys.task.schedule.proportional import rows
-from ofasys.task.schedule.schedule import Entry, Turn
-from ofasys.task.schedule.spread import counts, place
-from ofasys.task.schedule.unit import check_unit, counts_tokens, in_turns
+from ofasys.task.schedule.schedule import Entry
+from ofasys.task.schedule.shares import Shares
+from ofasys.task.schedule.unit import check_unit, in_turns
 
 
 @arguments("schedule temperature", {})
 @dataclass(frozen=True)
-class Temperature:
+class Temperature(Shares):
     """One task a step, and of all samples a share for each in proportion to min(rows, cap) ** (1 / temperature) times
     its weight, so that small tasks are seen more often (Raffel et al. 2020, T5, 3.5.2).
 
@@ -37,21 +37,8 @@ class Temperature:
             raise ConfigError(f"schedule temperature has cap={self.cap}; it is 1 row or more, or None")
         check_unit("temperature", self.by)
 
-    @property
-    def needs_tokens(self) -> bool:
-        """Where it counts in them."""
-        return counts_tokens(self.by)
-
-    def turns(self, step: int, tasks: Sequence[Entry]) -> list[Turn]:
-        """The task whose turn it is."""
-        return [Turn(tasks[place(step, self._shares(tasks))].name)]
-
-    def count(self, start: int, stop: int, tasks: Sequence[Entry]) -> dict[str, int]:
-        """In closed form."""
-        return dict(zip((task.name for task in tasks), counts(start, stop, self._shares(tasks)), strict=True))
-
-    def _shares(self, tasks: Sequence[Entry]) -> list[float]:
-        """Of the largest the power is 1, so that no temperature leaves what numbers can hold."""
+    def shares(self, tasks: Sequence[Entry]) -> list[float]:
+        """In proportion to a root of rows; that of the largest is 1, so that all are what numbers can hold."""
         sizes = [min(rows(task), self.cap or inf) for task in tasks]
         largest = max(sizes)
         return [

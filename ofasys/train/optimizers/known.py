@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
 
-from ofasys.errors import ConfigError
+from ofasys.packages import by_own_name, with_brought
 from ofasys.train.optimizers.adafactor import ADAFACTOR
 from ofasys.train.optimizers.adamw import ADAMW
 from ofasys.train.optimizers.muon import MUON
@@ -16,25 +17,6 @@ GROUP = "ofasys.optimizers"  # of entry points
 
 
 @lru_cache(maxsize=1)
-def known_optimizers() -> dict[str, OptimizerSpec]:
+def known_optimizers() -> Mapping[str, OptimizerSpec]:
     """Name -> optimizer. Errors: ConfigError naming the plug-in that does not load, is none, or takes a name."""
-    found = dict(OPTIMIZERS)
-    for entry in entry_points(group=GROUP):
-        try:
-            spec = entry.load()
-        except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise ConfigError(
-                f"plug-in {entry.name!r} ({entry.value}) does not load: {text}; mend it, or uninstall its package"
-            ) from error
-        if not isinstance(spec, OptimizerSpec):
-            raise ConfigError(
-                f"plug-in {entry.name!r} ({entry.value}) is a {type(spec).__name__}, not an OptimizerSpec"
-            )
-        if spec.name in found:
-            raise ConfigError(
-                f"plug-in {entry.name!r} ({entry.value}) is an optimizer {spec.name!r}, which there is already; give "
-                "it another name"
-            )
-        found[spec.name] = spec
-    return found
+    return with_brought(OPTIMIZERS, entry_points(group=GROUP), OptimizerSpec, "optimizer", by_own_name)

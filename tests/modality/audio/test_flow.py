@@ -117,7 +117,12 @@ def test_step_by_step_is_the_whole_pass(model, name):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[AUDIO:a,adaptor=frames] -> [TEXT:t]", "preprocess=frames and adaptor=frames go together"),
+        ("[AUDIO:a,preprocess=fbank,adaptor=frames] -> [TEXT:t]", "preprocess=frames and adaptor=frames go together"),
+        ("[AUDIO:a,preprocess=wave,adaptor=conv] -> [TEXT:t]", "preprocess=wave and adaptor=wave go together"),
+        ("[AUDIO:a,adaptor=wave,mels=40] -> [TEXT:t]", "mels does not reach this slot"),
+        ("[AUDIO:a,preprocess=bands,rate=8000] -> [TEXT:t]", "rate does not reach this slot"),
+        ("[TEXT:t] -> [AUDIO:a,adaptor=wave]", "which adaptor=wave reads, is for the source alone.*leave both out"),
+        ("[TEXT:t] -> [AUDIO:a,preprocess=bands]", "preprocess=bands.* is for the source alone"),
         ("[TEXT:t] -> [AUDIO:a,adaptor=conv]", "go together"),
         ("[AUDIO:a,fmax=9000] -> [TEXT:t]", "fmax=9000 Hz is more than half of rate=16000; give at most 8000"),
         ("[AUDIO:a,fmin=8000] -> [TEXT:t]", "fmin=8000 Hz is not below the highest band, 8000 Hz"),

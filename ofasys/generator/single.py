@@ -1,0 +1,93 @@
+"""A hypothesis at a time: each row takes its best token, or draws one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofasys.generator.choices import choices, forced, normalised
+from ofasys.generator.constraint import Bools, Constraint, Ints
+from ofasys.generator.decoder import Decoder
+from ofasys.generator.hypothesis import Hypothesis, by_label
+from ofasys.generator.options import SearchOptions
+from ofasys.generator.rows import Rows
+from ofasys.generator.sample import draw, uniform
+from ofasys.generator.scores import Head, Scores, top
+
+
+class Single:
+    """`R` rows, one a source, or of a sampling `n_best`; none knows of another.
+
+    sources: the number of each, by which tokens are drawn.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        constraint: Constraint,
+        head: Head,
+        prefixes: Sequence[Ints],
+        options: SearchOptions,
+        sources: Sequence[int],
+    ) -> None:
+        self.constraint, self.head, self.options = constraint, head, options
+        self.group = options.n_best if options.sampling else 1
+        self.rows = rows = Rows(decoder, constraint, prefixes, self.group, options, by_label(options))
+        self.names = [(source, answer) for source in sources for answer in range(self.group)]
+        self.logprob = np.zeros(len(rows))
+        self.counted = np.zeros(len(rows), dtype=np.int64)
+        self.stop = np.zeros(len(rows), dtype=np.int64)  # where a finished row ends
+        self.cut = np.zeros(len(rows), dtype=np.bool_)
+        self.live = np.ones(len(rows), dtype=np.bool_)
+
+    def search(self) -> list[list[Hypothesis]]:
+        """The answers of each source, best first."""
+        while self.live.any():
+            self._step()
+        rows, found = self.rows, list[Hypothesis]()
+        for row in range(len(rows)):
+            tokens = rows.history[row, rows.prefix[row] : self.stop[row]]
+            length, whole = int(self.counted[row]), not self.cut[row]
+            found.append(Hypothesis.scored(self.constraint, tokens, self.logprob[row], length, whole, self.options))
+        groups = (found[first : first + self.group] for first in range(0, len(rows), self.group))
+        return [sorted(answers, key=lambda answer: -answer.score) for answers in groups]
+
+    def _step(self) -> None:
+        """Each row takes a token."""
+        rows, live = self.rows, self.live
+        tokens, known, closing = forced(rows)
+        open_rows = np.flatnonzero(live & ~known if not self.head.vocabulary else live & ~closing & ~rows.led)
+        if len(open_rows):
+            self._choose(open_rows, tokens)
+        moves = live & ~rows.led
+        self.counted[moves & ~closing & rows.counts] += 1
+        rows.append(np.where(live, np.maximum(tokens, 0), 0), None, moves)
+        done: Bools = live & (rows.state == self.constraint.accept)
+        self.stop[done], self.cut[done] = rows.length, closing[done]
+        self.live = live & ~done
+
+    def _choose(self, open_rows: Ints, tokens: Ints) -> None:
+        """Fills in the tokens of rows that have a choice."""
+        rows = self.rows
+        made, hidden = rows.made, rows.hidden()
+        open_rows, asked = rows.apart(open_rows)
+        for row, (label,) in zip(asked.tolist(), rows.labels(asked, hidden, 1), strict=True):
+            tokens[row] = rows.settle(row, rows.length, label.tokens)
+            self.logprob[row] += label.logprob
+        for mine, scores, undo in choices(rows, self.head, hidden, open_rows):
+            value, place, peak = self._taken(mine, scores, made)
+            gain, words = normalised(scores, undo, value, place, peak, self.constraint.end)
+            tokens[mine] = words[:, 0]
+            self.logprob[mine] += gain[:, 0].double().cpu().numpy()
+
+    def _taken(self, mine: Ints, scores: Scores, made: Ints) -> tuple[Tensor, Tensor, Tensor]:
+        """Of some rows the score and column of what each takes, and its largest score; (n, 1) each."""
+        if not self.options.sampling:
+            value, place = top(scores.values, 1)
+            return value, place, value
+        chance = torch.cat([uniform(self.options.seed, [self.names[row]], int(made[row])) for row in mine])
+        place = draw(scores.values, chance, self.options)[:, None]
+        return scores.values.gather(1, place), place, scores.values.amax(1, keepdim=True)
