@@ -15,6 +15,8 @@ _FOR_WORK = ("dev", "bench")  # extras of those who work on this package
 _USES = {
     "sql": "rows of a database",
     "fsspec": "files that are elsewhere, by URL",
+    "lance": "data sets of Lance",
+    "ray": "ofasys infer --ray",
     "hf": "rows given as datasets.Dataset",
     "balance": "the balancer pcgrad",
     "sweep": "ofasys sweep",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ofasys.cli.answering import Answering, from_here
 from ofasys.cli.answers import KINDS, AnswerFile, check_out
 from ofasys.cli.document import existing, parse_scalar
+from ofasys.cli.over_ray import Spread
 from ofasys.cli.progress import Progress
 from ofasys.cli.record import Recorder, check_columns
 from ofasys.cli.rows import STANDARD_INPUT, Rows, of_path, of_pattern, of_standard_input
@@ -55,10 +57,12 @@ def infer(
     as_json: bool = False,
     which: str | None = None,
     shape: Shape | None = None,
+    workers: int | None = None,
 ) -> int:
     """Answer one row given as `col=value`, or each row of a file; `col=value` then holds for every row.
 
-    text: an instruction, or the name of a task of the run. Gives the number of rows that could not be answered.
+    text: an instruction, or the name of a task of the run. workers: of Ray, which answer; None: this process. Gives the
+    number of rows that could not be answered.
     """
     shape = shape or Shape()
     words = [value for value in values if not value.startswith("@")]
@@ -85,18 +89,21 @@ def infer(
     elif shape.n_best > 1:
         asked["n_best"] = shape.n_best
     if rows is None:
+        if workers is not None:
+            raise ConfigError("--ray is for many rows; give --data rows.jsonl, or leave it out")
         savers = [registry.spec(slot.modality).save for slot in planned.answered]
         if out is not None and out.suffix in KINDS and not any(part and out.suffix in part.suffixes for part in savers):
             rows = Rows(lambda first: iter([row][first:]), "the row", 1)
         else:
             _one(answerer.inference(instruction, data=row, **asked), out, as_json)
             return 0
-    answers = Answering(answerer, instruction, columns.here(row, rows.root), rows, asked)
+    told = answerer, instruction, columns.here(row, rows.root), rows, asked
+    answers = Answering(*told) if workers is None else Spread(*told, checkpoint_in(folder, which), workers)
     if out is None:
         return _print(answers, as_json, shape)
     recorder = Recorder(planned, registry, out, shape.n_best, shape.every, shape.columns)
-    told = _told(answers, checkpoint_in(folder, which), shape)
-    return _write(answers, recorder, shape, AnswerFile(out, told, batch_size))
+    same = _told(answers, checkpoint_in(folder, which), shape)
+    return _write(answers, recorder, shape, AnswerFile(out, same, batch_size))
 
 
 def _told(answers: Answering, place: Path, shape: Shape) -> str | None:
@@ -185,47 +192,6 @@ def _rows(columns: Columns, files: Sequence[Path], many: Sequence[str]) -> Rows 
         if name in columns.files and not Path(value).exists():
             return of_pattern(value, name)
     return None
-
-
-@dataclass
-class Answering:
-    """Rows and their answers, a batch at a time.
-
-    given: columns that hold for every row. asked: what `inference` is asked besides.
-    """
-
-    answerer: OFASys
-    """The model that answers."""
-    instruction: Instruction
-    given: Mapping[str, Any]
-    rows: Rows
-    asked: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        self.asked = {"root": self.rows.root, **self.asked}
-        prompt = self.asked.get("negative_prompt")
-        if isinstance(prompt, Mapping):
-            self.asked["negative_prompt"] = {name: _from_here(v, self.rows.root) for name, v in prompt.items()}
-
-    def answers(self, skip: bool, first: int = 0) -> Iterator[tuple[int, Mapping[str, Any], Output | DataError]]:
-        """(number, row, its answer) in order, from row `first` on. skip: a bad row gives its error; else it is raised.
-
-        Errors: DataError naming row and file.
-        """
-        rows = (row if isinstance(row, DataError) else {**row, **self.given} for row in self.rows.read(first))
-        found = self.answerer.answers(self.instruction, rows, on_bad="skip", first=first, **self.asked)
-        for number, answer in enumerate(found, first):
-            if answer.error is None:
-                yield number, answer.data, answer
-                continue
-            error = self._placed(answer.error, number)
-            if not skip:
-                raise error from error.__cause__
-            yield number, answer.data, error
-
-    def _placed(self, error: DataError, number: int) -> DataError:
-        error.sample = f"row {number} of {self.rows.name}"
-        return error
 
 
 def _print(answers: Answering, as_json: bool, shape: Shape) -> int:
@@ -317,19 +283,6 @@ def _json(answer: Output) -> str:
     return json.dumps(answer.written(), ensure_ascii=False, default=jsonable)
 
 
-def _from_here(value: Any, root: Path | None) -> Any:
-    """A relative path that was given as a word starts where we are, and not at `root`, the folder of the rows."""
-    if isinstance(value, list):
-        return [_from_here(one, root) for one in value]
-    if isinstance(value, Mapping):
-        return {name: _from_here(one, root) for name, one in value.items()}
-    try:
-        named = isinstance(value, str) and any(Path(at, value).is_file() for at in (".", root or "."))
-    except (OSError, ValueError):  # too long for a file's name, as base64 is
-        return value
-    return str(Path(value).absolute()) if named else value
-
-
 class Columns:
     """The columns of an instruction, and how a word is read as a value of one."""
 
@@ -378,7 +331,7 @@ class Columns:
         """A row of words beside rows of a file in `root`: its paths start where we are."""
         if root is None:
             return dict(row)
-        return {name: _from_here(value, root) if name in self.files else value for name, value in row.items()}
+        return {name: from_here(value, root) if name in self.files else value for name, value in row.items()}
 
 
 def _prompt(text: str) -> Any:

@@ -286,6 +286,10 @@ def infer(
         str | None,
         typer.Option("--negative-prompt", help="What guidance leads away from: a text, or JSON of columns."),
     ] = None,
+    ray: Annotated[
+        int | None,
+        typer.Option("--ray", metavar="N", help="Workers of Ray that answer, at RAY_ADDRESS or on this machine."),
+    ] = None,
     which: Which = None,
     as_json: Json = False,
 ) -> None:
@@ -320,6 +324,7 @@ def infer(
             columns=None if columns is None else [name.strip() for name in columns.split(",") if name.strip()],
             on_bad=on_bad,
         ),
+        workers=ray,
     )
     if bad:
         raise typer.Exit(SOME_BAD)

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class Rows:
 
     read: the number of the first row -> the rows from there on. root: where relative paths inside them start; None:
     where we are. told: what tells their content, in a few digits; None where that cannot be told, and where they come
-    but once.
+    but once. again: opens them in another process; None where they come but once.
     """
 
     read: Callable[[int], Iterator[Row]]
@@ -33,6 +34,7 @@ class Rows:
     total: int | None = None
     root: Path | None = None
     told: str | None = None
+    again: Callable[[], Rows] | None = None
 
 
 def of_path(path: Path, needed: Sequence[str]) -> Rows:
@@ -56,7 +58,8 @@ def of_path(path: Path, needed: Sequence[str]) -> Rows:
                 row = {column: row.pop("image"), **row}
             yield row
 
-    return Rows(read, str(path), len(source), source.root, fingerprint(source))
+    again = partial(of_path, path.absolute(), needed)
+    return Rows(read, str(path), len(source), source.root, fingerprint(source), again)
 
 
 def of_pattern(pattern: str, column: str) -> Rows:
@@ -64,8 +67,12 @@ def of_pattern(pattern: str, column: str) -> Rows:
     paths = sorted(glob.glob(pattern, recursive=True))
     if not paths:
         raise ConfigError(f"no file fits {column}={pattern}; look at the pattern, or give a path that is there")
-    told = key_of("paths", *paths)
-    return Rows(lambda first: ({column: path} for path in paths[first:]), pattern, len(paths), told=f"{told:x}")
+    return _of_paths(paths, column, pattern)
+
+
+def _of_paths(paths: Sequence[str], column: str, name: str) -> Rows:
+    told, again = key_of("paths", *paths), partial(_of_paths, paths, column, name)
+    return Rows(lambda first: ({column: path} for path in paths[first:]), name, len(paths), None, f"{told:x}", again)
 
 
 def of_standard_input(needed: Sequence[str], column: str | None, value: Callable[[str, str], Any]) -> Rows:

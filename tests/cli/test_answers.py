@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from ofasys.cli.answering import Answering
 from ofasys.cli.answers import AnswerFile
-from ofasys.cli.infer import Answering
 from ofasys.cli.main import app
 from ofasys.cli.progress import EVERY, Progress
 

@@ -16,6 +16,7 @@ from ofasys.task.source.blocks import Blocks
 from ofasys.task.source.columns import Columns
 from ofasys.task.source.hub_dataset import HubDataset
 from ofasys.task.source.images import ImageFolder
+from ofasys.task.source.lance_dataset import LanceDataset
 from ofasys.task.source.memory import Listed
 from ofasys.task.source.row import Rows, Source
 from ofasys.task.source.saved_dataset import SavedDataset
@@ -42,6 +43,8 @@ def fingerprint(source: Source) -> str | None:
         for shard in spread(source.shards, MOST_FILES):
             _add_file(digest, shard.path, WHOLE_BYTES // min(len(source.shards), MOST_FILES))
             shard.check()
+    elif isinstance(source, LanceDataset):
+        digest.update(f"lance {source.files}".encode())
     elif isinstance(source, Stream):
         _add_file(digest, source.file, WHOLE_BYTES)
     elif isinstance(source, Rows) and source.watch is not None:

@@ -1,4 +1,4 @@
-"""A folder -> the source of its rows: what `save_to_disk` wrote, a YOLO folder, or else a folder of images."""
+"""A folder -> the source of its rows: what `save_to_disk` or Lance wrote, a YOLO folder, or else a folder of images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ofasys.errors import DataError
 from ofasys.task.source.images import ImageFolder
+from ofasys.task.source.lance_dataset import LanceDataset, is_lance
 from ofasys.task.source.row import Source
 from ofasys.task.source.saved_dataset import SavedDataset, is_saved
 from ofasys.task.source.yolo import is_yolo, open_yolo
@@ -19,6 +20,8 @@ def open_folder(path: Path) -> Source:
             return open_yolo(path)
         if is_saved(path):
             return SavedDataset(path)
+        if is_lance(path):
+            return LanceDataset(path)
         _check_own(path)
         return ImageFolder(path)
     except OSError as error:
@@ -27,13 +30,8 @@ def open_folder(path: Path) -> Source:
 
 def _check_own(path: Path) -> None:
     """Errors: DataError for a folder of another library, whose files are no pictures."""
-    if (path / "_versions").is_dir() and (path / "data").is_dir():
-        what = "Lance, whose library does not survive the fork by which workers begin"
-    elif (path / "index.json").is_file() and next(path.glob("*.mds*"), None) is not None:
-        what = "MosaicML Streaming, whose library does not go with the others here"
-    else:
-        return
-    raise DataError(
-        f"{path} is a data set of {what}",
-        expected="its rows in .parquet or .arrow files, or a data set that gives them",
-    )
+    if (path / "index.json").is_file() and next(path.glob("*.mds*"), None) is not None:
+        raise DataError(
+            f"{path} is a data set of MosaicML Streaming, whose library does not go with the others here",
+            expected="its rows in .parquet or .arrow files, or a data set that gives them",
+        )

@@ -13,6 +13,7 @@ from ofasys.task.source.coco import open_json_file
 from ofasys.task.source.columns import Frame, from_arrow, from_polars
 from ofasys.task.source.folder import open_folder
 from ofasys.task.source.hub_dataset import HubDataset, classes, undecoded
+from ofasys.task.source.lance_dataset import LanceDataset
 from ofasys.task.source.memory import Listed, MapStyle
 from ofasys.task.source.remote import fetched, is_remote
 from ofasys.task.source.row import Rows, Source, said
@@ -113,6 +114,8 @@ def _open(data: Any) -> Source:
         return Frame(data)
     if _is_a(data, "datasets.Dataset"):
         return HubDataset(data)
+    if _is_a(data, "lance.LanceDataset"):
+        return _of_lance(data)
     if _is_a(data, "pyarrow.Table") or _is_a(data, "pyarrow.RecordBatch"):
         return from_arrow(data, "pyarrow table")
     if _is_a(data, "polars.DataFrame"):
@@ -136,6 +139,12 @@ def _open(data: Any) -> Source:
         f"no rows can be read from a {kind}; give a list of dicts, a data set with __len__ and __getitem__, "
         f"or a path ({' '.join(_READERS)}, a folder of images)"
     )
+
+
+def _of_lance(data: Any) -> Source:
+    if is_remote(data.uri):
+        raise ConfigError(f"the Lance data set lies at {data.uri}; give the path of a copy on this machine")
+    return LanceDataset(Path(data.uri), data.version)
 
 
 def _open_stream(data: Any, max_rows: int | None) -> Source:
