@@ -19,6 +19,7 @@ from ofasys.generator.ngram import repeats
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rows import Rows
 from ofasys.generator.search import Hypothesis, search
+from ofasys.model.rows import products
 
 Floats = np.ndarray
 
@@ -102,7 +103,7 @@ class _Beams:
     def gains(self) -> Tensor:
         """Log-probabilities (R, V) of the next token; -inf of what may not come."""
         rows, options = self.rows, self.options
-        scores = (rows.hidden() @ self.table.t()).float() / options.temperature
+        scores = products(rows.hidden(), self.table).float() / options.temperature
         allowed = np.stack([self.allowed(int(state)) for state in rows.state])
         may = torch.from_numpy(allowed).to(scores.device)
         if options.normalise == "allowed":

@@ -74,8 +74,12 @@ class JoinedRows:
         return torch.where((ids < count)[:, None], brought, own.to(brought.dtype))
 
 
-def chosen(table: Tensor | JoinedRows, ids: Int[Ids, "n"], put: Callable[[Ids], Tensor]) -> Float[Tensor, "n D"]:
-    """Rows of ascending ids. put: ids as a tensor on the table's device."""
+def chosen(
+    table: Tensor | JoinedRows, ids: Int[Ids, "n"], put: Callable[[Ids], Tensor] | None = None
+) -> Float[Tensor, "n D"]:
+    """Rows of ascending ids. put: ids as a tensor on the table's device, where that is not to wait for it."""
+    device = table.device
+    put = put or (lambda own: torch.from_numpy(own).to(device))
     if not isinstance(table, JoinedRows):
         return table.index_select(0, put(ids))
     count = int(np.searchsorted(ids, len(table.first)))
