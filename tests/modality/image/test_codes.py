@@ -172,7 +172,7 @@ def test_a_source_is_pixels_as_ever():
         ("-> [IMAGE:i,codes=500]", "no tokenizer of codes=500 to train; there are 64, 240, 512, 1000"),
         ("-> [IMAGE:i,preprocess=pixels]", "its criterion learns tokens, which its value is not"),
         ("[IMAGE:i,preprocess=codes,adaptor=resnet] -> [TEXT:t]", "preprocess=codes and adaptor=tokens go together"),
-        ("[IMAGE:i,adaptor=tokens] -> [TEXT:t]", "preprocess=codes and adaptor=tokens go together"),
+        ("[IMAGE:i,preprocess=pixels,adaptor=tokens] -> [TEXT:t]", "preprocess=codes and adaptor=tokens go together"),
         ("[IMAGE:i,mask_ratio=0.5] -> [TEXT:t]", "mask_ratio does not reach this slot"),
         ("-> [IMAGE:i,keep_aspect]", "keep_aspect does not reach this slot"),
     ],
