@@ -45,7 +45,7 @@ def learned(model: GeneralistModel, program: Any, parts: list, scale: torch.Tens
     return [float(sum(loss.total.detach().cpu() for loss in found)), sums, gradients]
 
 
-@pytest.mark.parametrize("name", OWN.keys() - {"smoothed", "two slots"})
+@pytest.mark.parametrize("name", sorted(OWN.keys() - {"smoothed", "two slots"}))
 def test_losses_and_gradients(name: str, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio_adaptor, "DROPOUT", 0.0)
     made = task(OWN[name], 4)
