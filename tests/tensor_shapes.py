@@ -60,7 +60,8 @@ def check_value(value, hint, known, sizes, place):
     if kind is Annotated:
         check_array(value, hint, known, sizes, place)
     elif kind is Union:
-        if value is not None:
+        others = tuple(one for one in typing.get_args(hint) if isinstance(one, type))  # such as NoneType
+        if not isinstance(value, others):
             check_value(value, best_of(value, hint), known, sizes, place)
     elif kind in (Mapping, dict):
         for name, each in value.items():
@@ -74,7 +75,7 @@ def check_value(value, hint, known, sizes, place):
 
 def best_of(value, hint):
     """The alternative that has as many dimensions as the value; the first where none has."""
-    found = [one for one in typing.get_args(hint) if one is not type(None)]
+    found = [one for one in typing.get_args(hint) if not isinstance(one, type)]
     return next((one for one in found if len(dims_of(one)) == getattr(value, "ndim", None)), found[0])
 
 

@@ -47,6 +47,7 @@ class Work:
     told: str | None
     """What tells their content."""
     total: int
+    """How many there are."""
 
     @property
     def size(self) -> int:

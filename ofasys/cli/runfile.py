@@ -454,7 +454,7 @@ def _model_values(run: RunFile, model: GeneralistModel, out: Path) -> dict[str, 
         values["config"] = model.engine_spec.written(model.config)
     values |= {"engine": model.engine_spec.name, "tied": model.tied}
     if model.foreign is not None:
-        values["vocabulary"] = {**asdict(model.foreign), "text": list(model.foreign.text)}
+        values["vocabulary"] = {**model.foreign.written(), "text": list(model.foreign.text)}
     written = given.get("tokenizer") if isinstance(given, dict) else None
     if written is not None:
         values["tokenizer"] = _from(out, *run._path(written, "model", "tokenizer"))

@@ -43,10 +43,10 @@ def learn(
     images: Sequence[Path], out: Path, *, size: int, patch: int, codes: int, steps: int, seed: int, most: int
 ) -> None:
     """What `ofasys tokenizer train` does. Errors: ConfigError for settings that cannot be, and where no picture is."""
-    from ofasys.modality.image.options import LARGEST, PATCHES, SMALLEST
+    from ofasys.modality.image.options import CODED, LARGEST, SMALLEST
 
-    if patch not in PATCHES:
-        raise ConfigError(f"--patch is {patch}; it is one of {', '.join(map(str, PATCHES))}")
+    if patch not in CODED:
+        raise ConfigError(f"--patch is {patch}; it is one of {', '.join(map(str, CODED))}")
     if not SMALLEST <= size <= LARGEST or size % patch:
         raise ConfigError(f"--size is {size}; it is a multiple of {patch} from {SMALLEST} to {LARGEST}")
     for name, value in (("steps", steps), ("most", most)):

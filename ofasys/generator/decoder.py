@@ -31,7 +31,7 @@ class Decoder(Protocol):
         ...
 
     @property
-    def table(self) -> Tensor | JoinedRows:
+    def table(self) -> Float[Tensor, "V D"] | JoinedRows:
         """The output rows."""
         ...
 

@@ -533,7 +533,7 @@ def test_a_run_that_goes_on_while_it_is_read(runs, saved, monkeypatch):
         ("new", None, "new: the run has no saved model and no run with a checkpoint yet; train on"),
         ("transformers", None, "a model of transformers .model_type 'bert'., not of ofasys"),
         ("weights", None, "weights of something else .model.pt."),
-        ("weights/model.pt", None, "is a file of weights"),
+        ("weights/model.pt", None, "^weights/model.pt cannot be read as a checkpoint of torch"),
         ("weights/notes.txt", None, "notes.txt is a file; give the folder"),
         ("saved", "best", "no 'best' checkpoint here; it is a saved model, not a run"),
         ("broken", None, "best.json cannot be read"),

@@ -36,9 +36,13 @@ class Part:
     """Some places of a rectangle, R rows of T each."""
 
     embedding: Float[Tensor, "R T D"]
+    """As the backbone's first layer reads it."""
     valid: Bool[Tensor, "R T"]
+    """Which places hold something."""
     blocks: Int[Tensor, "R T"]
+    """Places of one number above 0 see each other both ways."""
     places: Int[Tensor, "R T"]
+    """Which place of the library's each is."""
 
 
 @dataclass(frozen=True)

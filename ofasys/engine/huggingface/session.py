@@ -30,6 +30,7 @@ class Memory:
     """A source as a decoder's rows see it."""
 
     states: Float[Tensor, "R S D"]
+    """Of the encoder."""
     mask: Float[Tensor, "R 1 1 S"] | None
     """None: all of it is seen."""
 

@@ -44,7 +44,8 @@ def opened(path: Path, modalities: Registry | None = None) -> Opened:
         original, lines, tokenizer, beyond = _parts(path)
         made = converted(original, tokenizer, beyond, modalities)
     except OfasysError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        said = str(error)
+        raise CheckpointError(said if said.startswith(str(path)) else f"{path}: {said}") from None
     cards, refused = cards_of(original, lines, modalities or default_registry())
     made.model.cards = cards
     return Opened(made.model, cards, {**made.left, **refused})

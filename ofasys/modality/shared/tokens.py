@@ -24,13 +24,13 @@ class Brought(Protocol):
     """An engine that has rows of tokens itself."""
 
     @property
-    def input_rows(self) -> Tensor:
-        """What tokens are looked up in (F, D)."""
+    def input_rows(self) -> Float[Tensor, "F D"]:
+        """What tokens are looked up in."""
         ...
 
     @property
-    def output_rows(self) -> Tensor:
-        """What states are compared with (F, D)."""
+    def output_rows(self) -> Float[Tensor, "F D"]:
+        """What states are compared with."""
         ...
 
     @property
@@ -56,13 +56,13 @@ class TokenAdaptor(nn.Module):
         self.head = None if tied else nn.Parameter(torch.empty(0, width))
 
     @property
-    def input(self) -> Tensor | JoinedRows:
+    def input(self) -> Float[Tensor, "V width"] | JoinedRows:
         """The rows that tokens are looked up in."""
         (brought,) = self._brought
         return self.weight if brought is None else JoinedRows(brought.input_rows, self.weight, brought.input_scale)
 
     @property
-    def output(self) -> Tensor | JoinedRows:
+    def output(self) -> Float[Tensor, "V width"] | JoinedRows:
         """The output rows."""
         (brought,) = self._brought
         own = self.weight if self.head is None else self.head
