@@ -27,7 +27,7 @@ class CodesOptions:
     """Attributes of a slot that reads or makes codes."""
 
     size: int = option(64, low=SMALLEST, high=LARGEST, about="pixels of the side of the square; a multiple of patch")
-    patch: int = option(8, choices=CODED, about="pixels of the side of what a code stands for; one position a code")
+    patch: int = option(8, choices=PATCHES, about="pixels of the side of what a code stands for; one position a code")
     codes: int = option(1000, low=2, high=100_000, about="how many codes there are")
     tokenizer: str | None = option(
         None, about="folder of a trained image tokenizer; without it one is trained at first fit"
