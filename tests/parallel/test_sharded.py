@@ -272,6 +272,25 @@ def test_three_of_which_some_have_bad_rows_alone(tmp_path: Path) -> None:
         alike(whole, found)
 
 
+def test_what_one_process_evaluates_alone_leaves_the_passes_of_all_alike(tmp_path: Path) -> None:
+    """FSDP2 gathers ahead, in a backward, what the passes before it called: here one answers the only valid row, before
+    the first update, to make up for an evaluation that failed.
+    """
+
+    def run(rank: int, out: Path, does: Any = None) -> dict[str, np.ndarray]:
+        callbacks = [At(2, does, "before_evaluation")]
+        model = tiny.model(dropout=0.0, encoder_layers=2)
+        trainer = Trainer(max_steps=4, eval_every=2, out=out, live=False, shard=True, callbacks=callbacks)
+        trainer.fit(model=model, tasks=tiny.label_task(valid=tiny.label_rows(1)))
+        return {name: value.numpy() for name, value in tiny.weights(model).items()}
+
+    whole = run(0, tmp_path / "whole")
+    with pytest.raises(OfasysError, match="out of luck"):
+        run(0, tmp_path / "out", fails)
+    for found in together(on_ranks(2, run, tmp_path / "out")):
+        same_weights(whole, found)
+
+
 def label(rank: int, out: Path | None, *does: Any, steps: int = 4, **changes: Any) -> int:
     """A short run; the step it came to. does: what each process does after its second step."""
     settings = {"save_every": 2 if out else 0, "shard": True} | changes
