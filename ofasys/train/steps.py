@@ -204,7 +204,11 @@ class Steps:
     def seed(self, ticket: Ticket) -> None:
         """Of the dropout in a micro-batch."""
         own = (self.ranks.rank,) if self.ranks.rank else ()
-        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k, *own) % 2**63)
+        draw = key_of("dropout", self.trainer.seed, ticket.task, ticket.k, *own) % 2**63
+        if self.setup.device.type == "cpu":  # other devices stay as they are: to have torch note it for them is slow
+            torch.default_generator.manual_seed(draw)
+        else:
+            torch.manual_seed(draw)
 
     def parts(self, step: int, stream: Iterator[Delivery]) -> list[Part]:
         """The micro-batches of one update; of a task that learns from a reward, of the model's own answers.
