@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.tensor import DTensor
 
 from ofasys import Callback, GeneralistModel, OFASys, Task, Trainer
+from ofasys.engine.ofa.config import Kind, OFAConfig
 from ofasys.errors import ConfigError, OfasysError
 from ofasys.modality.audio import adaptor as audio_adaptor
 from ofasys.modality.registry import BUILT_IN
@@ -132,6 +133,28 @@ def test_every_way_to_learn_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> N
     settings = [{"max_steps": 3} | one for one in settings]
     whole = runs(0, False, settings)
     for found in together(on_ranks(2, runs, True, settings)):
+        for one, other in zip(whole, found, strict=True):
+            same_weights(one, other)
+
+
+def test_the_engine_of_ofa_lies_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks have a parameter more, which is read within them, compiled or not; its places are read outside."""
+    monkeypatch.setattr(engine_modes, "BACKEND", "eager")
+    line = Kind(rows=34, near=8, far=32)
+    shape = {name: getattr(tiny.CONFIG, name) for name in ("width", "heads", "ffn", "encoder_layers", "decoder_layers")}
+    config = OFAConfig(**shape, dropout=0.0, residual_scale=True, source={"line": line}, target={"line": line})
+
+    def learn(rank: int, shard: bool) -> list[dict[str, np.ndarray]]:
+        found = []
+        for compiled in (False, True):
+            model = GeneralistModel(engine="ofa", config=config, text_pieces=300)
+            trainer = Trainer(max_steps=3, precision="float32", live=False, shard=shard, compile=compiled)
+            trainer.fit(model=model, tasks=tiny.fill_task())
+            found.append({name: value.numpy() for name, value in tiny.weights(model).items()})
+        return found
+
+    whole = learn(0, False)
+    for found in together(on_ranks(2, learn, True)):
         for one, other in zip(whole, found, strict=True):
             same_weights(one, other)
 
