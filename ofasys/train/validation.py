@@ -76,9 +76,10 @@ class Validation:
         found, confusions = self.figures()
         self.view.ended = setup.ending.agreed(setup.ranks, self.view.ended)
         setup.follow.evaluated(found)
-        value, before = setup.choice.value(found), setup.choice.known(state.best)
+        value = setup.choice.value(found)
         turnover = self.turnover.evaluated(step, found)
-        better = setup.choice.better(value, before)
+        # by the first, which knows whether the best so far could be saved
+        better = setup.ranks.of_first("the best", lambda: setup.choice.better(value, setup.choice.known(state.best)))
         if better:
             names = sorted(setup.choice.tasks)
             state.best = {"figure": setup.choice.name, "value": value, "step": step, "tasks": names}
