@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -108,6 +109,10 @@ class Setup:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.device
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Within it this process has all weights whole, and a pass waits for nobody; all processes come to it."""
+        return nullcontext() if self.shards is None else self.shards.whole()
 
 
 def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: Ranks = ALONE) -> Setup:

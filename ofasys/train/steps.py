@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -247,7 +246,7 @@ class Steps:
             return batch, {}
         draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
         options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
-        with self.shards.whole() if self.shards is not None else nullcontext():
+        with self.setup.whole():
             if batch is None:
                 return None, {}
             return self_critical(self.model, program, batch, options, places_of(delivery, place))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
 
 from ofasys.metric import Confusion
 from ofasys.model.low_rank import unchanging
@@ -100,8 +99,7 @@ class Validation:
         found: dict[str, dict[str, float]] = {}
         confusions: dict[str, dict[str, Confusion]] = {}
         self.view.figures = {}
-        whole = nullcontext() if setup.shards is None else setup.shards.whole()
-        with setup.callbacks.evaluating(self.view), whole, unchanging():
+        with setup.callbacks.evaluating(self.view), setup.whole(), unchanging():
             for task in setup.tasks.values():
                 if "valid" in task.sources:
                     confusions[task.name] = {}
