@@ -129,7 +129,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
     state = begun.state
     entries = [in_micro_steps(entry, trainer.accumulate) for entry in entries_now(tasks, state)]
     ledger, follow = scheduled(trainer, entries, state, max_steps, ranks)
-    check_balance(trainer, ledger, state.step)
+    check_balance(trainer, ledger, state.step, sharding)
     programs = _grown(trainer, model, tasks, begun.others, here=not sharding)
     if isinstance(ledger.schedule, Measured) and ledger.schedule.needs_tokens:
         entries = _measured(trainer, tasks, programs, state, entries)

@@ -190,6 +190,8 @@ class Steps:
                     loss = self.forward(part, whole, self.share_here(part, whole, of))
                 if learned:
                     totals.append((ticket.task, loss.total))
+        if self.shards is not None:
+            self.shards.rest()
         return totals_of(totals)
 
     def share(self, part: Part, whole: Combined, of: int) -> float:

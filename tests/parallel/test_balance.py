@@ -80,10 +80,13 @@ def same_as_one(settings: dict[str, Any], place: Path) -> list[dict[str, Any]]:
 ACCUMULATED = {"schedule": "accumulate", "accumulate": 2}
 
 
-@pytest.mark.parametrize("name", BALANCERS)
-def test_a_balancer_is_that_of_one_process(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "shard"), [*((name, False) for name in BALANCERS), ("uncertainty", True), ("dwa", True)]
+)
+def test_a_balancer_is_that_of_one_process(name: str, shard: bool, tmp_path: Path) -> None:
+    """Those that weigh losses also with the weights in pieces."""
     balance = {"name": "dwa", "every": 1} if name == "dwa" else name
-    alone, first = same_as_one(ACCUMULATED | {"balance": balance}, tmp_path)
+    alone, first = same_as_one(ACCUMULATED | {"balance": balance, "shard": shard}, tmp_path)
     same_weights(alone["weights"], first["weights"])
     same_lines(alone["history"], first["history"])
     for one, other in zip(alone["losses"], first["losses"], strict=True):
@@ -174,6 +177,28 @@ def test_a_balancer_of_ones_own_is_told_the_losses_of_all(tmp_path: Path) -> Non
         else:
             assert (other[0], other[3]) == (one[0], one[3])
             assert other[1:3] == pytest.approx(one[1:3], rel=1e-3)
+
+
+def test_losses_are_computed_again_with_weights_in_pieces() -> None:
+    """As on one process, micro-batches that all take whole among them; and the next update is as it would be."""
+
+    def told(rank: int, shard: bool) -> tuple[list[dict[str, float]], dict[str, np.ndarray]]:
+        found: list[dict[str, float]] = []
+
+        class Again(Balancing):
+            def after(self, again: Any) -> None:
+                found.append({task: float(loss) for task, loss in again().items()})
+
+        again = SimpleNamespace(cost="a second forward pass", begin=lambda run: Again())
+        made = train(rank, None, **ACCUMULATED | {"balance": again, "max_steps": 4, "shard": shard})
+        assert not rank or made["whole"]
+        return found, made["weights"]
+
+    losses, weights = told(0, False)
+    for found, own in together(on_ranks(2, told, True)):
+        same_weights(weights, own)
+        for one, other in zip(losses, found, strict=True):
+            assert other == pytest.approx(one, rel=1e-3)
 
 
 def test_gradients_that_are_wanted_on_one_process_alone_are_told() -> None:
