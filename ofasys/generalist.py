@@ -290,19 +290,30 @@ class GeneralistModel(nn.Module):
         """Learned numbers in all."""
         return sum(p.numel() for p in self.parameters())
 
+    def read_parts(self) -> Iterator[tuple[str, Any]]:
+        """What of it may hold weights that were read elsewhere, engine and adaptors, each by its name in the model."""
+        parts = [("engine", self.engine), *((f"adaptors.{key}", part) for key, part in self.adaptors.items())]
+        return ((name, part) for name, part in parts if hasattr(part, "unchanged"))
+
     def origins(self) -> str:
-        """Where its numbers are from, in two lines: what its engine brought, and what is new since."""
+        """Where its numbers are from, line by line: what its engine and its fronts brought, and what is new since."""
         own_engine: Any = self.engine
         engine = sum(weight.numel() for weight in own_engine.parameters())
         adaptors = sum(w.numel() for key, part in self.adaptors.items() if key != "tokens" for w in part.parameters())
         criteria = sum(weight.numel() for weight in self.criteria.parameters())
-        place = getattr(self.engine, "place", "")  # of one that was read from a folder
         brought = self.foreign.size if self.foreign is not None and hasattr(self.engine, "input_rows") else 0
         rows = (self.symbols.vocabulary.size if self.symbols else brought) - brought
-        own = [f"{rows:,} rows of tokens", f"{adaptors:,} numbers of adaptors", f"{criteria:,} of criteria"]
-        if not place:
-            return f"brought: nothing\nnew: {engine:,} numbers of engine {self.engine_spec.name}, {', '.join(own)}"
-        return f"brought by {place}: {engine:,} numbers, with rows for {brought:,} tokens\nnew: {', '.join(own)}"
+        lines, new = [], []
+        if place := getattr(self.engine, "place", ""):  # of one that was read from a folder
+            lines.append(f"brought by {place}: {engine:,} numbers, with rows for {brought:,} tokens")
+        else:
+            new.append(f"{engine:,} numbers of engine {self.engine_spec.name}")
+        for name, part in self.read_parts():
+            if name != "engine" and part.place:
+                adaptors -= part.numbers
+                lines.append(f"brought by {part.place}: {part.numbers:,} numbers of a front")
+        new += [f"{rows:,} rows of tokens", f"{adaptors:,} numbers of adaptors", f"{criteria:,} of criteria"]
+        return "\n".join([*(lines or ["brought: nothing"]), f"new: {', '.join(new)}"])
 
     def grow(
         self,
@@ -412,12 +423,19 @@ class GeneralistModel(nn.Module):
         if key in self.adaptors:
             return
         part = self.modalities.spec(modality).adaptor[name]
-        options = {option: options[option] for option in part.keyed if option in options}
+        options = {option: options[option] for option in (*part.keyed, *part.kept) if option in options}
         learned = {} if fitted is None else {"fitted": self.fitted[fitted]}
         with seeded(self.seed, key):
             made = plugin.called(modality, part.resolve(), {**options, **learned}, self.engine.width)
             self.adaptors[key] = made.to(self.device)
+        options |= getattr(made, "found", {})
         self.made[key] = {"modality": modality, "name": name, "options": options, "fitted": fitted}
+
+    @property
+    def places(self) -> dict[str, Mapping[str, str]]:
+        """Place that an adaptor was named with -> what plans need to know of it."""
+        found = (how["options"] for how in self.made.values() if "place" in how["options"])
+        return {one["place"]: {"place": one["place"], "encoder": one["encoder"]} for one in found}
 
     def add_criterion(self, name: str, options: Mapping[str, Any]) -> None:
         """The weights of one criterion, unless they are there already."""

@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ofasys.engine.huggingface.config import BackboneConfig, BackboneOptions, check_supported
-from ofasys.engine.huggingface.load import fingerprint, library, weight_files
+from ofasys.engine.huggingface.folder import fingerprint, folder_of, library, needed_files, read_json
 from ofasys.engine.spec import Brought
 from ofasys.errors import ConfigError
 
@@ -26,15 +26,10 @@ def bring(place: str, options: object) -> Brought:
     Errors: ConfigError for what is not there, not supported, or does not belong together.
     """
     used = BackboneOptions.of(options)
-    folder = _folder(place)
+    folder = folder_of(place)
     architecture = _architecture(folder)
     check_supported(architecture, str(folder))
-    files = weight_files(folder)
-    if not files:
-        raise ConfigError(
-            f"{folder} has no model.safetensors; other kinds of weights may hold code and are not read: save them with "
-            "save_pretrained"
-        )
+    files = needed_files(folder)
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ConfigError(
@@ -54,41 +49,9 @@ def bring(place: str, options: object) -> Brought:
     return Brought(config, path, marks.vocabulary(), tied, str(folder), asdict(used))
 
 
-def _folder(place: str) -> Path:
-    """Where a backbone lies. Errors: ConfigError where it is not there, or cannot be got."""
-    folder = Path(place).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
-    if not place or place.startswith((".", "/", "~")) or place.count("/") != 1:
-        raise ConfigError(f"there is no folder {place!r}; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub")
-    library()
-    from huggingface_hub import snapshot_download
-
-    try:
-        wanted = ["*.json", "*.safetensors", "*.jinja"]
-        return Path(snapshot_download(place, allow_patterns=wanted)).resolve()
-    except Exception as error:  # the library raises a dozen kinds, those of its transport too
-        why = str(error).strip().partition("\n")[0]
-        raise ConfigError(
-            f"{place!r} is no folder here, and was not got from the Hugging Face hub "
-            f"({type(error).__name__}: {why:.200}); copy the backbone to a folder and give hf:FOLDER"
-        ) from error
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """Errors: ConfigError for what is no JSON object."""
-    try:
-        found = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); take a whole copy of the backbone") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} is no JSON object; take a whole copy of the backbone")
-    return found
-
-
 def _architecture(folder: Path) -> dict[str, Any]:
     """The library's configuration with all its fields. Errors: ConfigError."""
-    written = _json(folder / "config.json")
+    written = read_json(folder / "config.json")
     check_supported(written, str(folder))
     try:
         found: dict[str, Any] = library().AutoConfig.from_pretrained(str(folder), local_files_only=True).to_dict()
@@ -136,7 +99,7 @@ class _Marks:
 
     def _special(self) -> set[int]:
         """Ids that are no pieces of text."""
-        added = _json(self.folder / "tokenizer.json").get("added_tokens") or []
+        added = read_json(self.folder / "tokenizer.json").get("added_tokens") or []
         named = {int(one["id"]) for one in added if one.get("special")}
         marks = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
         for value in (self.architecture.get(name) for name in marks):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.engine.huggingface.config import BackboneConfig
+from ofasys.engine.huggingface.folder import fingerprint, library, weight_files
 from ofasys.errors import ConfigError
-
-
-def library() -> Any:
-    """The module `transformers`. Errors: ConfigError where it is not installed."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ConfigError("a backbone needs the library transformers; pip install 'ofasys[hf]'") from error
-    return transformers
 
 
 def made(config: BackboneConfig) -> tuple[Any, bool]:
@@ -58,20 +48,29 @@ def _read(config: BackboneConfig) -> Any:
     shape = _shape(config)
     if config.family in ("t5", "mt5"):
         shape.tie_word_embeddings = True
-    model, told = _automatic(config).from_pretrained(
-        config.folder,
+    return weights_read(_automatic(config), config.folder, shape, config.options.attention)
+
+
+def weights_read(kind: Any, folder: str, shape: Any, attention: str = "sdpa", **how: Any) -> Any:
+    """A model of one of the library's classes, in float32, with the weights of a folder. how: more for the library.
+
+    Errors: ConfigError for weights that lack some, or are of another shape.
+    """
+    model, told = kind.from_pretrained(
+        folder,
         config=shape,
         dtype=torch.float32,
-        attn_implementation=config.options.attention,
+        attn_implementation=attention,
         local_files_only=True,
         use_safetensors=True,
         output_loading_info=True,
+        **how,
     )
     missing = sorted(set(told["missing_keys"]) - _shared(model, set(told["missing_keys"])))
     other = [str(one) for one in told["mismatched_keys"]]
     if missing or other:
         what = f"lack {missing[0]}" if missing else f"have another shape: {other[0]}"
-        raise ConfigError(f"the weights of {config.folder} {what}; they are not of its config.json: take a whole copy")
+        raise ConfigError(f"the weights of {folder} {what}; they are not of its config.json: take a whole copy")
     return model
 
 
@@ -81,31 +80,6 @@ def _shared(model: nn.Module, names: set[str]) -> set[str]:
     for name, weight in model.named_parameters(remove_duplicate=False):
         pointers.setdefault(id(weight), []).append(name)
     return {name for group in pointers.values() if not set(group) <= names for name in group}
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files of a folder's weights: one, or the shards of an index; none where there are none.
-
-    Errors: ConfigError for a shard that is missing.
-    """
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        whole = folder / "model.safetensors"
-        return [whole] if whole.is_file() else []
-    found = sorted({folder / str(name) for name in json.loads(index.read_text(encoding="utf8"))["weight_map"].values()})
-    for shard in found:
-        if not shard.is_file():
-            raise ConfigError(f"{folder} lacks {shard.name}, a part of its weights that its index names; copy it there")
-    return found
-
-
-def fingerprint(files: Sequence[Path]) -> str:
-    """SHA-256 of the content of files, in order."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def digest(weight: Tensor) -> bytes:
