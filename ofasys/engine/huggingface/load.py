@@ -56,16 +56,24 @@ def weights_read(kind: Any, folder: str, shape: Any, attention: str = "sdpa", **
 
     Errors: ConfigError for weights that lack some, or are of another shape.
     """
-    model, told = kind.from_pretrained(
-        folder,
-        config=shape,
-        dtype=torch.float32,
-        attn_implementation=attention,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-        **how,
-    )
+    try:
+        model, told = kind.from_pretrained(
+            folder,
+            config=shape,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are told below
+            output_loading_info=True,
+            **how,
+        )
+    except Exception as error:  # the library raises nothing more precise, and has lines of what is wrong
+        why = " ".join(str(error).split())
+        raise ConfigError(
+            f"the weights of {folder} are not read by transformers ({type(error).__name__}: {why:.300}); take a whole "
+            "copy"
+        ) from error
     missing = sorted(set(told["missing_keys"]) - _shared(model, set(told["missing_keys"])))
     other = [str(one) for one in told["mismatched_keys"]]
     if missing or other:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from ofasys.errors import DataError
-from ofasys.modality.audio.front import Window, hearing, longest
+from ofasys.modality.audio.front import Window, hearing
 from ofasys.modality.audio.read_audio import read_audio
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.shared.front import front_of
 from ofasys.modality.shared.front_processor import Processor
 from ofasys.modality.symbols import Symbols
 from ofasys.types import SlotFeatures
+
+SPARE = 0.1  # seconds
 
 
 class FrontSound(Concatenate):
@@ -26,7 +28,7 @@ class FrontSound(Concatenate):
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         known = front_of(options)
-        self.ear, self.seconds, self.most = hearing(known), longest(options), options["max_length"]
+        self.ear, self.seconds, self.most = hearing(known), float(options["seconds"]), options["max_length"]
         self.processor = Processor(known.made_by, known.processor)
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
@@ -35,7 +37,7 @@ class FrontSound(Concatenate):
 
     def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value holds no sound, or one that is too short or too long."""
-        samples = read_audio(value, self.ear.rate, self.seconds, context.root).samples[: self.ear.most]
+        samples = self._within(read_audio(value, self.ear.rate, self.seconds, context.root).samples)
         least = self.ear.samples(1) if not isinstance(self.ear, Window) else 1
         if len(samples) < least:
             raise DataError(
@@ -48,6 +50,16 @@ class FrontSound(Concatenate):
             samples = samples[: self.ear.samples(positions)]
         heard = self.processor(samples, sampling_rate=self.ear.rate)
         return SlotFeatures({"heard": heard, "counts": np.array([positions], dtype=np.int64)}, positions)
+
+    def _within(self, samples: np.ndarray) -> np.ndarray:
+        """Samples that fit the front's window. What a decoder has put behind the end may be cut off."""
+        rate, most = self.ear.rate, self.ear.most
+        if most is not None and len(samples) > most + SPARE * rate:
+            raise DataError(
+                f"the audio lasts {len(samples) / rate:.1f} s, and the front hears {most / rate:g} s at a time",
+                expected=f"at most {most / rate:g} s: cut it into rows, or take a front without a window",
+            )
+        return samples[:most]
 
     def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
         """Of values that run together `heard LENGTH` (values, ...), and rows (positions of all values,): which of the
