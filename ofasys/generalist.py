@@ -419,10 +419,15 @@ class GeneralistModel(nn.Module):
     def add_adaptor(
         self, key: str, modality: str, name: str, options: Mapping[str, Any], fitted: str | None = None
     ) -> None:
-        """One adaptor, unless its weights are there already. fitted: the key of what its preprocessor fitted."""
-        if key in self.adaptors:
-            return
+        """One adaptor, unless its weights are there already. fitted: the key of what its preprocessor fitted.
+
+        Errors: ConfigError where one is there that was read from elsewhere and is not what the options say.
+        """
         part = self.modalities.spec(modality).adaptor[name]
+        if key in self.adaptors:
+            if (check := getattr(self.adaptors[key], "check_same", None)) is not None:
+                plugin.called(modality, check, options)
+            return
         options = {option: options[option] for option in (*part.keyed, *part.kept) if option in options}
         learned = {} if fitted is None else {"fitted": self.fitted[fitted]}
         with seeded(self.seed, key):

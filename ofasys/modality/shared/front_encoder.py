@@ -33,7 +33,7 @@ class FrontAdaptor(nn.Module):
     def __init__(self, options: Options, width: int) -> None:
         super().__init__()
         known = front_of(options)
-        self.stretches = known.family.stretches
+        self.encoder, self.stretches = options["encoder"], known.family.stretches
         self.found, files = _found(options)
         self.of_folder = bool(files)
         self.front: nn.Module = _read(known, self.found["folder"]) if files else _drawn(known)
@@ -55,6 +55,23 @@ class FrontAdaptor(nn.Module):
     def numbers(self) -> int:
         """Of its encoder."""
         return sum(weight.numel() for weight in self.front.parameters())
+
+    def check_same(self, options: Options) -> None:
+        """Errors: ConfigError where the front that a slot or a saved model names so is another than this."""
+        place, mark = options["place"], options.get("fingerprint")
+        if options["encoder"] != self.encoder:
+            raise ConfigError(
+                f"the model has a front of hf:{place} with other settings, from {self.found['folder']}; name this one "
+                "by its whole path"
+            )
+        if mark is None and (folder := _here(place)) is not None and str(folder) != self.found["folder"]:
+            files = weight_files(folder)
+            mark = fingerprint(files) if files else None
+        if options["front"] == "frozen" and mark not in (None, self.found["fingerprint"]):
+            raise ConfigError(
+                f"the model has a front of hf:{place} with other weights, whose SHA-256 is "
+                f"{self.found['fingerprint']:.16}...; put back those of {mark:.16}..., or name this one by another path"
+            )
 
     def unchanged(self) -> set[str]:
         """The names of its weights that are still those of its folder: none, if it has none. One that is trained needs
@@ -116,12 +133,18 @@ def _found(options: Options) -> tuple[dict[str, str], list[Path]]:
 
 def _known(options: Options) -> Iterator[Path]:
     """Where the weights of a saved model may lie: where they lay, and where its place leads to from here."""
-    if (folder := Path(options["folder"])).is_dir():
+    if (lay := Path(options["folder"])).is_dir():
+        yield lay
+    if (folder := _here(options["place"])) is not None:
         yield folder
+
+
+def _here(place: str) -> Path | None:
+    """Where a place leads to on this machine."""
     try:
-        yield folder_of(options["place"], "front", here=True)
+        return folder_of(place, "front", here=True)
     except ConfigError:
-        return
+        return None
 
 
 def _shape(known: Front) -> Any:

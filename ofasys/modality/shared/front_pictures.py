@@ -39,6 +39,15 @@ def shape(known: Front, size: int | None) -> tuple[int, int] | None:
     return _sides(settings(known, size))
 
 
+def grown(known: Front, size: int | None, width: int, height: int) -> int:
+    """Pixels of a picture as the processor makes it before it cuts the middle out."""
+    made = settings(known, size)
+    shortest = _shortest(made.get("size"))
+    if not _cuts(made) or shortest is None:
+        return 0
+    return shortest * max(shortest, round(shortest * max(width, height) / min(width, height)))
+
+
 def _cuts(processor: Mapping[str, Any]) -> bool:
     return bool(processor.get("do_center_crop"))
 

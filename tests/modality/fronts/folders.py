@@ -34,7 +34,7 @@ PICTURES = ("siglip", "clip", "dinov2", "dinov2_with_registers")
 SOUNDS = ("whisper", "wav2vec2", "wav2vec2_layer")
 
 
-def model_of(name: str, whole: bool, **changes: Any) -> Any:
+def model_of(name: str, whole: bool, seed: int = 0, **changes: Any) -> Any:
     """The library's model. whole: with what stands beside the encoder in a checkpoint, as a decoder or a head."""
     import transformers as t
 
@@ -59,7 +59,7 @@ def model_of(name: str, whole: bool, **changes: Any) -> Any:
         ),
         "wav2vec2": lambda: (t.Wav2Vec2ForCTC if whole else t.Wav2Vec2Model)(t.Wav2Vec2Config(**wav)),
     }
-    torch.manual_seed(changes.pop("seed", 0))
+    torch.manual_seed(seed)
     model = made[name.removesuffix("_layer")]()
     with torch.no_grad():
         for key, weight in model.named_parameters():

@@ -18,6 +18,7 @@ from ofasys.modality.shared.front import front_of
 from ofasys.modality.shared.front_family import FAMILIES, PROCESSORS
 from ofasys.packages import loaded
 from ofasys.program.program import Program
+from ofasys.testing.questions import questions
 from ofasys.types import AdaptorInput
 from tests.modality.fronts.folders import PICTURES, SOUNDS, write
 
@@ -92,6 +93,17 @@ def test_states_are_the_librarys_own(name: str) -> None:
     projected = model.adaptors[slot.key].embed(entry.tensors)
     torch.testing.assert_close(stream.embedding[entry.rows], projected)
     assert torch.isfinite(flow.compute(model, flow.adapt(model, batch)).target.states).all()
+
+
+@pytest.mark.parametrize("name", [*PICTURES, "whisper", "wav2vec2"])
+def test_a_front_asks_its_device_for_nothing(name: str) -> None:
+    """One of padded values does: the library looks at its mask."""
+    model, program, _, _ = case(name)
+    batch = flow.collate(program, [flow.preprocess(program, row) for row in rows_of(name)])
+    entry = own(batch.source.inputs, program.plan.slots[0].key)
+    with questions() as asked:
+        model.adaptors[entry.adaptor].embed(entry.tensors)
+    assert asked == {}
 
 
 @pytest.mark.parametrize("name", PICTURES + SOUNDS)

@@ -130,6 +130,20 @@ def test_a_library_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest
         grown(line, rows)
 
 
+def test_a_picture_that_is_too_long_and_narrow_is_a_bad_row(tmp_path: Path) -> None:
+    """The library makes its shorter side as long as the front wants it, and cuts the middle out of that."""
+    write("clip", tmp_path / "c")
+    write("siglip", tmp_path / "s")
+    narrow = np.zeros((1, 120_000, 3), dtype=np.uint8)
+    for folder, bad in (("c", True), ("s", False)):
+        _, program = grown(line_of("clip", tmp_path / folder), rows_of("clip"))
+        if not bad:
+            flow.preprocess(program, {"x": narrow, "cap": "a"})
+            continue
+        with pytest.raises(DataError, match="120000 x 1 pixels, of which the front's processor makes 122,880,000 bef"):
+            flow.preprocess(program, {"x": narrow, "cap": "a"})
+
+
 # --- where the library's way is not ours -----------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from ofasys import GeneralistModel, OFASys, Task, Trainer, flow
-from ofasys.errors import CheckpointError
+from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generator.options import SearchOptions
 from ofasys.modality import Context
 from tests.engine.huggingface.backbones import write as write_backbone
@@ -163,6 +163,23 @@ def test_a_folder_that_moved_is_found_where_its_place_leads(tmp_path: Path, monk
         OFASys.from_pretrained(tmp_path / "run")
     monkeypatch.chdir(there)
     answers_equal(model, task, OFASys.from_pretrained(tmp_path / "run"))
+
+
+def test_a_place_leads_to_one_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other weights or settings under the name of the model's own front are not taken for it in silence."""
+    for name, changes in (("a", {}), ("b", {"seed": 1}), ("c", {"hidden_act": "relu"})):
+        (tmp_path / name).mkdir()
+        write("siglip", tmp_path / name / "front", **changes)
+    monkeypatch.chdir(tmp_path / "a")
+    line, rows, out = line_of("siglip", Path("front")), rows_of("siglip"), tmp_path / "run"
+    model, _ = trained(line, "siglip", out)
+    for name, match in (("b", "with other weights, whose SHA-256 is .*name this one by"), ("c", "with other settings")):
+        monkeypatch.chdir(tmp_path / name)
+        task = Task("t", line, train=rows, micro_batch_size=2)
+        with pytest.raises(ConfigError, match=match):
+            model.grow([(one, task.labels) for one in task.plans], lambda: [])
+        with pytest.raises((ConfigError, CheckpointError), match=match):
+            trained(line, "siglip", out, steps=4)
 
 
 def test_slots_with_a_frozen_and_a_trained_front_have_one_each(tmp_path: Path) -> None:
