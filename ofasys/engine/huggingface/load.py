@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ofasys.engine.huggingface.config import BackboneConfig
 from ofasys.engine.huggingface.folder import fingerprint, library, weight_files
 from ofasys.errors import ConfigError
+from ofasys.parallel.placed import gathered_whole
 
 
 def made(config: BackboneConfig) -> tuple[Any, bool]:
@@ -91,6 +92,6 @@ def _shared(model: nn.Module, names: set[str]) -> set[str]:
 
 
 def digest(weight: Tensor) -> bytes:
-    """SHA-256 of a weight's numbers."""
-    numbers: Any = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    """SHA-256 of a weight's numbers; of one that lies in pieces, all processes call it."""
+    numbers: Any = gathered_whole(weight.detach()).cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return hashlib.sha256(numbers).digest()

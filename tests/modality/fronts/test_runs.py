@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +20,7 @@ from tests.engine.huggingface.backbones import write as write_backbone
 from tests.engine.test_engines import same
 from tests.modality.fronts.folders import write
 from tests.modality.fronts.test_parity import line_of, rows_of
+from tests.parallel.processes import on_ranks
 
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not give every text back")
@@ -202,3 +204,24 @@ def test_workers_read_rows_for_a_front(name: str, tmp_path: Path) -> None:
     program = flow.bind(alone, task.plans[0], task.labels)
     program.preprocessors[0].preprocess(rows_of(name)[0]["x"], Context())
     assert len(pickle.dumps(program.preprocessors[0])) < 10_000
+
+
+def several(rank: int, line: str, out: Path, **settings: Any) -> dict[str, Any]:
+    model, _ = trained(line, "clip", out, **settings)
+    return {name: weight.numpy() for name, weight in model.state_dict().items()}
+
+
+@pytest.mark.slow
+def test_a_front_that_lies_in_pieces_is_referred_to_too(tmp_path: Path) -> None:
+    """What two processes saved is what each has learned, and the frozen front is the library's."""
+    folder, out = tmp_path / "front", tmp_path / "run"
+    library, _ = write("clip", folder)
+    ended = on_ranks(2, several, line_of("clip", folder), out, shard=True)
+    assert [one.error for one in ended] == ["", ""]
+    assert not [name for name in held(out) if ".front." in name]
+    loaded = OFASys.from_pretrained(out).model
+    for name, weight in loaded.state_dict().items():
+        np.testing.assert_array_equal(ended[0].value[name], weight.numpy(), err_msg=name)
+        np.testing.assert_array_equal(ended[1].value[name], weight.numpy(), err_msg=name)
+    for name, weight in library.named_parameters():
+        assert torch.equal(loaded.adaptors[key_of(loaded)].front.get_parameter(name), weight), name
