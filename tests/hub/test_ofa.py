@@ -19,11 +19,15 @@ from typer.testing import CliRunner
 from ofasys import OFASys, Task, Trainer, flow
 from ofasys.cli.main import app
 from ofasys.errors import CheckpointError
-from ofasys.hub.ofa.container import original_in, read_file
+from ofasys.hub.ofa.container import OriginalTask, original_in, read_file
+from ofasys.hub.ofa.convert import Original
 from ofasys.hub.ofa.huggingface import name_of
 from ofasys.hub.ofa.names import BUFFERS
+from ofasys.hub.ofa.open import cards_of
+from ofasys.hub.ofa.reading import ASKED
 from ofasys.hub.ofa.words import Dictionary
 from ofasys.language import Instruction
+from ofasys.modality import default_registry
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.planner import explain, plan
 
@@ -104,6 +108,57 @@ def test_it_goes_on_with_a_new_task(tmp_path: Path) -> None:
 def test_a_plan_is_that_of_any_model(opened: OFASys) -> None:
     said = explain(plan("[IMAGE:img,preprocess=bicubic] what is it? -> [TEXT:t]"))
     assert "ofa_resnet" in said
+
+
+# --- how its tasks' values are read ----------------------------------------------------------------------------------
+
+SEES = {  # names of weights are enough to know what a checkpoint reads
+    "encoder.adaptor.image_resnet.image_proj.weight": torch.zeros(1),
+    "encoder.adaptor.video_image_sequence.embed_frame_positions.weight": torch.zeros(1),
+}
+LOOK, WHERE, WATCH = "[IMAGE:img] -> [TEXT:cap]", "[IMAGE:img] where? -> [BOX:box]", "[VIDEO:clip] -> [TEXT:cap]"
+
+
+def cards_with(line: str, **read: object) -> tuple[dict[str, dict[str, object]], str]:
+    """Settings of each card of a checkpoint with one more task, and why that was left out."""
+    original = Original({}, SEES, Dictionary(MARKS + BINS))
+    cards, left = cards_of(original, {"mine": OriginalTask(line, read)}, default_registry())
+    return {card.name: dict(card.settings) for card in cards}, left.get("task mine", "")
+
+
+def slot_read(line: str, settings: dict[str, object], number: int = 0) -> dict[str, object]:
+    """The attributes of a slot of a line."""
+    return dict(plan(line, settings=settings).slots[number].values)
+
+
+def test_boxes_lie_on_marks_of_the_picture_as_the_task_read_it() -> None:
+    cards, _ = cards_with(WHERE, box={"patch_image_size": 384, "max_image_size": 640})
+    picture, box = (slot_read(WHERE, cards["mine"], number) for number in range(2))
+    assert (picture["size"], box["extent"]) == (384, 640)
+    assert "BOX.preprocess" in cards["mine"]
+    usual = plan(ASKED["BOX"], settings=cards["ofa_box"]).slots
+    assert (usual[0].values["size"], usual[-1].values["extent"], usual[-1].preprocess.name) == (512, 512, "marks")
+
+
+def test_pictures_are_resized_as_in_their_task() -> None:
+    cards, _ = cards_with(LOOK, image={"patch_image_size": 256, "imagenet_default_mean_and_std": True})
+    mine, usual = slot_read(LOOK, cards["mine"]), slot_read(ASKED["IMAGE"], cards["ofa_image"])
+    assert (mine["size"], mine["colours"]) == (256, "imagenet")
+    assert (usual["size"], usual["colours"]) == (480, "half")
+
+
+def test_what_is_usual_reaches_lines_of_no_task() -> None:
+    """Though one task reads pictures of another size: what tasks do not agree on goes by column."""
+    cards, _ = cards_with(LOOK, image={"patch_image_size": 256})
+    assert {settings["IMAGE.size"] for name, settings in cards.items() if name != "ofa_video"} == {480}
+
+
+def test_frames_are_those_of_the_original() -> None:
+    cards, _ = cards_with(WATCH)
+    assert slot_read(WATCH, cards["mine"]).items() >= {"frames": 16, "size": 256, "colours": "imagenet"}.items()
+    cards, why = cards_with(WATCH, video={"sampling_rate": 4, "test_crop_size": 256})
+    assert "mine" not in cards
+    assert "sampling_rate=4" in why
 
 
 MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<text>_7", "<text>_3", "<mask>")
