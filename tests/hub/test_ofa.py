@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from ofa_cases import OWN
-from safetensors.torch import load_file, save_file
+from ofa_cases import CHECKPOINT, NAMES, hugging_face
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from ofasys import OFASys, Task, Trainer, flow
 from ofasys.cli.main import app
-from ofasys.errors import CheckpointError
-from ofasys.hub.ofa.container import OriginalTask, original_in, read_file
+from ofasys.errors import CheckpointError, DataError
+from ofasys.hub.ofa.container import OriginalTask, read_file
 from ofasys.hub.ofa.convert import Original
 from ofasys.hub.ofa.huggingface import name_of
 from ofasys.hub.ofa.names import BUFFERS
@@ -31,7 +31,6 @@ from ofasys.modality import default_registry
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.planner import explain, plan
 
-CHECKPOINT = OWN / "checkpoint" / "multitask.pt"
 LINE = "[TEXT:src] -> [TEXT:tgt]"
 
 
@@ -193,8 +192,6 @@ def test_a_dictionary_that_is_none(symbols: tuple[str, ...], message: str) -> No
 
 # --- the form of Hugging Face ----------------------------------------------------------------------------------------
 
-NAMES = json.loads((OWN / "hugging_face_names.json").read_text())
-
 
 def test_names_of_hugging_face() -> None:
     for ours, theirs in NAMES.items():
@@ -202,44 +199,20 @@ def test_names_of_hugging_face() -> None:
             assert name_of(theirs) == ours
 
 
-def hugging_face(folder: Path, shards: int = 1) -> Path:
-    """The checkpoint as Hugging Face has it, in so many files."""
-    folder.mkdir()
-    original, _ = original_in(CHECKPOINT)
-    weights = {
-        theirs: original.weights[ours].clone()
-        for ours, theirs in NAMES.items()
-        if isinstance(theirs, str) and ours in original.weights
-    }
-    weights["encoder.type_embedding.weight"] = original.weights["encoder.adaptor.text.type_embedding.weight"].clone()
-    del weights["decoder.embed_tokens.weight"]
-    names = sorted(weights)
-    if shards == 1:
-        save_file(weights, folder / "model.safetensors")
-    else:
-        where = {name: f"model-{i % shards}.safetensors" for i, name in enumerate(names)}
-        for shard in set(where.values()):
-            save_file({name: weights[name] for name in names if where[name] == shard}, folder / shard)
-        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
-    config = {"model_type": "ofa", "d_model": 32, "resnet_type": "resnet50", "max_position_embeddings": 32}
-    for side in ("encoder", "decoder"):
-        config |= {f"{side}_layers": 2, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 64}
-    (folder / "config.json").write_text(json.dumps(config))
-    pieces = {number: piece for piece, number in json.loads((CHECKPOINT.parent / "encoder.json").read_text()).items()}
-    vocab = {}
-    for number, symbol in enumerate(original.dictionary.symbols):
-        name = symbol.removeprefix("<text>_")
-        vocab[pieces[int(name)] if name.isdecimal() else name] = number
-    (folder / "vocab.json").write_text(json.dumps(vocab))
-    shutil.copy(CHECKPOINT.parent / "vocab.bpe", folder / "merges.txt")
-    return folder
-
-
 @pytest.mark.parametrize("shards", [1, 3])
 def test_hugging_face_s_form_is_the_same_model(opened: OFASys, tmp_path: Path, shards: int) -> None:
     theirs = OFASys.from_pretrained(hugging_face(tmp_path / "ofa", shards))
     for name, tensor in opened.model.state_dict().items():
         assert torch.equal(tensor, theirs.model.state_dict()[name]), name
+
+
+def test_hugging_face_s_form_answers_alike(opened: OFASys, tmp_path: Path) -> None:
+    """Its vocabulary lacks most letters, of which the pieces it has are joined."""
+    theirs = OFASys.from_pretrained(hugging_face(tmp_path / "ofa"))
+    first, second = (one.inference(LINE, data={"src": "a red dog"}, max_length=4) for one in (opened, theirs))
+    assert (first.text, first.score) == (second.text, second.score)
+    with pytest.raises(DataError, match="no piece of text"):
+        theirs.inference(LINE, data={"src": "a red dxg"})
 
 
 def test_a_missing_shard(tmp_path: Path) -> None:

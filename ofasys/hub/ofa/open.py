@@ -54,8 +54,8 @@ def opened(path: Path, modalities: Registry | None = None) -> Opened:
 def _parts(path: Path) -> tuple[Original, dict[str, OriginalTask], Tokenizer, int]:
     """The model, its tasks, its tokenizer, and how many of its pieces have no id."""
     if path.is_dir():
-        original, tokenizer = original_of(path)
-        return original, {}, tokenizer, 0
+        original, tokenizer, beyond = original_of(path)
+        return original, {}, tokenizer, beyond
     original, tasks = original_in(path)
     pair = bpe_beside(path.parent)
     if pair is None:
