@@ -170,3 +170,10 @@ def hugging_face(folder, shards=1):
     (folder / "vocab.json").write_text(json.dumps(vocab))
     shutil.copy(CHECKPOINT.parent / "vocab.bpe", folder / "merges.txt")
     return folder
+
+
+def checkpoints(folder):
+    """The checkpoint in both forms, in a folder."""
+    for name in (CHECKPOINT.name, "encoder.json", "vocab.bpe"):
+        shutil.copy(CHECKPOINT.parent / name, folder)
+    hugging_face(folder / "OFA-tiny")

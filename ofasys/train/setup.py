@@ -35,7 +35,7 @@ from ofasys.train.record import card_of
 from ofasys.train.saving import not_finite
 from ofasys.train.scheduling import balanced, check_balance, check_followed, in_micro_steps, scheduled
 from ofasys.train.shares import in_pieces
-from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
+from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_adaptors, tell_data, tell_settings
 from ofasys.train.state import RunState
 from ofasys.train.tokens import tokens_of_a_row
 from ofasys.train.turnover import check_conditions, entries_now
@@ -145,6 +145,7 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
     else:
         keep_labels(tasks, model.cards, grow=True)
         tell_settings(tasks, model.cards)
+        tell_adaptors(model, tasks)
     state.sizes |= {task.name: _size(task) for task in tasks}
     if out is not None:
         now = fingerprints(tasks)

@@ -83,6 +83,7 @@ def test_imported_it_answers_alike(opened: OFASys, tmp_path: Path) -> None:
     assert said.exit_code == 0, said.output
     assert "left out  decoder.adaptor.text.type_embedding.weight: only sources have a type" in said.output
     assert "2 tasks written" in said.output
+    assert f"brought by {CHECKPOINT}: 52,644 numbers, with rows for 77 tokens" in said.output
     again = OFASys.from_pretrained(tmp_path / "ours")
     for name, tensor in opened.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name]), name
@@ -101,6 +102,8 @@ def test_it_goes_on_with_a_new_task(tmp_path: Path) -> None:
     trainer.fit(model=model, tasks=Task("colours", line, train=rows, micro_batch_size=4))
     again = OFASys.from_pretrained(tmp_path / "run")
     assert not torch.equal(before, again.model.table)
+    said = f"brought by {CHECKPOINT}: 52,644 numbers, with rows for 77 tokens\nnew: 4 rows of tokens, 0"
+    assert again.model.origins().startswith(said)
     assert [again.inference(line, data={"what": what}).text for what in ("the sky", "the red dog")] == ["blue", "red"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from ofasys.errors import CheckpointError, OfasysError
-from ofasys.generalist import GeneralistModel
+from ofasys.generalist import GeneralistModel, Imported
 from ofasys.hub.ofa.container import OriginalTask, is_checkpoint, original_in
 from ofasys.hub.ofa.convert import Original, converted
 from ofasys.hub.ofa.huggingface import is_hugging_face, original_of
@@ -48,6 +48,7 @@ def opened(path: Path, modalities: Registry | None = None) -> Opened:
         raise CheckpointError(said if said.startswith(str(path)) else f"{path}: {said}") from None
     cards, refused = cards_of(original, tasks, modalities or default_registry())
     made.model.cards = cards
+    made.model.imported = Imported(str(path), tuple(made.model.made))
     return Opened(made.model, cards, {**made.left, **refused})
 
 
