@@ -135,6 +135,7 @@ def bring(
     for name, why in sorted(found.left.items()):
         say(f"left out  {name}: {why}")
     OFASys(found.model, found.cards).save_pretrained(to)
+    say(found.model.origins())
     say(f"{found.model.parameters_count:,} parameters, {len(found.cards)} tasks written to {to}")
 
 

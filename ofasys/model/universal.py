@@ -103,6 +103,10 @@ class UniversalModel(nn.Module):
         """What its source is to the positions of a decoder (B, H, S, K), as of `Positions.across`; None: nothing."""
         return None
 
+    def target_places(self, positions: Tensor) -> Tensor:
+        """Positions of a target (..., 3) -> what its side is told of them (..., 3)."""
+        return positions
+
     @torch.no_grad()
     def initialise(self) -> None:
         """Draw all weights anew from torch's global generator.
@@ -295,7 +299,7 @@ class UniversalModel(nn.Module):
     def _advanced(
         self, embedding: Tensor, positions: Tensor, cache: Cache, together: bool = False, sees: Tensor | None = None
     ) -> Tensor:
-        side = self.decoder
+        side, positions = self.decoder, self.target_places(positions)
         x = side.begin(embedding, positions)
         return advance(x, side.blocks, side.positions, positions, cache, together, sees)
 
@@ -312,6 +316,7 @@ class UniversalModel(nn.Module):
 
         rows: the rows of the cache they go on from, ascending. parents: nodes, or -1 for the row itself.
         """
+        positions = self.target_places(positions)
         x = self.decoder.begin(embedding, positions)
         return self.decoder.end(grow(x, self.decoder.blocks, self.decoder.positions, positions, tree, rows, parents))
 

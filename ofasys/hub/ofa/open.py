@@ -9,11 +9,11 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from ofasys.errors import CheckpointError, OfasysError
-from ofasys.generalist import GeneralistModel
-from ofasys.hub.ofa.container import is_checkpoint, original_in
+from ofasys.generalist import GeneralistModel, Imported
+from ofasys.hub.ofa.container import OriginalTask, is_checkpoint, original_in
 from ofasys.hub.ofa.convert import Original, converted
 from ofasys.hub.ofa.huggingface import is_hugging_face, original_of
-from ofasys.hub.ofa.settings import slots_of
+from ofasys.hub.ofa.reading import ASKED, reading_of, slots_of
 from ofasys.hub.ofa.words import PAIRS, bpe_beside, tokenizer_of
 from ofasys.language import Instruction
 from ofasys.modality import Registry, default_registry, lexicon
@@ -41,42 +41,41 @@ def is_original(path: Path) -> bool:
 def opened(path: Path, modalities: Registry | None = None) -> Opened:
     """Errors: CheckpointError for what is none, or has what is not here; nothing is half loaded."""
     try:
-        original, lines, tokenizer, beyond = _parts(path)
+        original, tasks, tokenizer, beyond = _parts(path)
         made = converted(original, tokenizer, beyond, modalities)
     except OfasysError as error:
         said = str(error)
         raise CheckpointError(said if said.startswith(str(path)) else f"{path}: {said}") from None
-    cards, refused = cards_of(original, lines, modalities or default_registry())
+    cards, refused = cards_of(original, tasks, modalities or default_registry())
     made.model.cards = cards
+    made.model.imported = Imported(str(path), tuple(made.model.made))
     return Opened(made.model, cards, {**made.left, **refused})
 
 
-def _parts(path: Path) -> tuple[Original, dict[str, str], Tokenizer, int]:
-    """The model, its tasks' lines, its tokenizer, and how many of its pieces have no id."""
+def _parts(path: Path) -> tuple[Original, dict[str, OriginalTask], Tokenizer, int]:
+    """The model, its tasks, its tokenizer, and how many of its pieces have no id."""
     if path.is_dir():
-        original, tokenizer = original_of(path)
-        return original, {}, tokenizer, 0
-    original, lines = original_in(path)
+        original, tokenizer, beyond = original_of(path)
+        return original, {}, tokenizer, beyond
+    original, tasks = original_in(path)
     pair = bpe_beside(path.parent)
     if pair is None:
         names = " or ".join(" and ".join(names) for names in PAIRS)
         raise CheckpointError(f"GPT-2's byte pairs are not in a checkpoint; put {names} beside it")
     tokenizer, beyond = tokenizer_of(original.dictionary, *pair)
-    return original, lines, tokenizer, beyond
+    return original, tasks, tokenizer, beyond
 
 
 def cards_of(
-    original: Original, lines: Mapping[str, str], modalities: Registry
+    original: Original, tasks: Mapping[str, OriginalTask], modalities: Registry
 ) -> tuple[tuple[TaskCard, ...], dict[str, str]]:
     """A card for each task whose line can be planned here, and of the others why not."""
-    settings, cards, left = slots_of(original.config, original.weights), [], {}
-    asked = {f"ofa_{tag.lower()}": f"[{tag}:{tag.lower()}] [TEXT:question] -> [TEXT:answer]" for tag in settings}
-    lines = {**asked, **lines}
-    for name, line in lines.items():
+    slots, cards, left = slots_of(original), [], {}
+    asked = {f"ofa_{tag.lower()}": OriginalTask(line) for tag, line in ASKED.items() if tag in slots}
+    for name, task in {**asked, **tasks}.items():
         try:
-            instruction = Instruction(line, lexicon(modalities))
-            tags = {slot.modality for slot in instruction.slots}
-            own = {f"{tag}.{name}": value for tag in tags & set(settings) for name, value in settings[tag].items()}
+            instruction = Instruction(task.line, lexicon(modalities))
+            own = reading_of(instruction, slots, task.read)
             plan(instruction, modalities=modalities, settings=own)
         except OfasysError as error:
             left[f"task {name}"] = f"its line cannot be read here: {error}"
