@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ofasys.cli.document import Document, Place, by_name, dumped, existing, parse_scalar, read_document, shown
@@ -73,7 +74,9 @@ class RunFile:
         if isinstance(given, Mapping) and given.keys() & set(FROM):
             return self._saved(given)
         found = self._model_fields(given if given is not None else {})
-        with self._at("model"):
+        config = found.get("config") if ":" in str(found.get("engine", "")) else None
+        inner = {name: ("config", name) for name in config} if isinstance(config, Mapping) else {}
+        with self._at("model", inner=inner, otherwise="engine"):
             return GeneralistModel(**found)
 
     def _saved(self, given: Mapping[str, Any]) -> GeneralistModel:
@@ -171,24 +174,32 @@ class RunFile:
         return Path(os.path.normpath(self.document.place(*path).folder / given)), given.is_absolute()
 
     @contextmanager
-    def _at(self, *path: str) -> Iterator[None]:
-        """Errors from inside, with the place in the file before them."""
+    def _at(
+        self, *path: str, inner: Mapping[str, tuple[str, ...]] = MappingProxyType({}), otherwise: str = ""
+    ) -> Iterator[None]:
+        """Errors from inside, with the place in the file before them.
+
+        inner: names within a field, and where they stand. otherwise: the field to blame where an error names none.
+        """
         try:
             yield
         except OfasysError as error:
             text = str(error)
-            where = str(self.document.place(*path, *self._blamed(path, error)))
+            blamed = self._blamed(path, error, inner) or ((otherwise,) if otherwise else ())
+            where = str(self.document.place(*path, *blamed))
             if path[0] == "tasks" and path[1] not in text.partition("\n")[0]:
                 where += f", task {path[1]!r}"
             raise ConfigError(f"{where}:{chr(10) if chr(10) in text else ' '}{text}") from error
 
-    def _blamed(self, path: tuple[str, ...], error: OfasysError) -> tuple[str, ...]:
+    def _blamed(
+        self, path: tuple[str, ...], error: OfasysError, inner: Mapping[str, tuple[str, ...]]
+    ) -> tuple[str, ...]:
         """The field of a section that an error is about, where it names one that was given: the first it names."""
         if isinstance(error, InstructionError):
             return ("instruction",)
-        given = {p[-1] for p in self.document.places if p[:-1] == path} - set(SPLITS)
+        own = {p[-1]: p[-1:] for p in self.document.places if p[:-1] == path and p[-1] not in SPLITS}
         words = re.findall(r"\w+", str(error).partition("\n")[0])
-        return next(((word,) for word in words if word in given), ())
+        return next((given[word] for given in (own, inner) for word in words if word in given), ())
 
 
 def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:

@@ -192,12 +192,22 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, monkeypatch: p
     (tmp_path / "config.json").write_text(json.dumps(whole))
     (tmp_path / "tokenizer.json").rename(tmp_path / "kept.json")
     refused(tmp_path, "has no tokenizer.json; write it with")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    refused(tmp_path, r"is not a tokenizer.json \(.*; take a whole copy of the backbone")
     (tmp_path / "kept.json").rename(tmp_path / "tokenizer.json")
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[:1000])
+    refused(tmp_path, r"the weights of .* cannot be read \(.*; take a whole copy of the backbone")
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     refused(tmp_path, "has no model.safetensors; other kinds of weights may hold code")
     index = {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     refused(tmp_path, "lacks model-00001-of-00002.safetensors, a part of its weights")
+    for text, why in (("{", "cannot be read"), ("[]", "is no JSON object"), ("{}", "has no weight_map")):
+        (tmp_path / "model.safetensors.index.json").write_text(text)
+        refused(tmp_path, f"model.safetensors.index.json {why}.*take a whole copy of the backbone")
+    (tmp_path / "config.json").unlink()
+    refused(tmp_path, "has no config.json; give a folder as save_pretrained of transformers writes it")
 
 
 def test_a_name_of_the_hub_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
