@@ -15,6 +15,7 @@ from typing import Any
 
 from ofasys.cli.document import Document, Place, by_name, dumped, existing, parse_scalar, read_document, shown
 from ofasys.cli.schema import checked, fields
+from ofasys.engine import TRANSFORMER, EngineSpec
 from ofasys.errors import ConfigError, InstructionError, OfasysError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
@@ -47,6 +48,17 @@ class RunFile:
     def names(self) -> list[str]:
         """Names of the tasks."""
         return list(self.document.values.get("tasks", {}))
+
+    @property
+    def engine(self) -> EngineSpec:
+        """What the model's engine is, as the file says it. Errors: ConfigError for one that is not known."""
+        given = _shape(self.document.values.get("model"))
+        if isinstance(given, GeneralistModel):
+            return given.engine_spec
+        said = given.changes if isinstance(given, _Amended) else given
+        name = str(said.get("engine", TRANSFORMER.name) if isinstance(said, Mapping) else TRANSFORMER.name)
+        with self._at("model", "engine"):
+            return default_registry().engine(name.partition(":")[0])
 
     def tasks(self, names: Sequence[str] | None = None, splits: Sequence[str] = SPLITS) -> list[Task]:
         """The tasks, or those of the names given, with the rows of the splits given.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ SLOW = {
     "reports.md",
     "train.md",
 }  # these train
+BESIDE = {"ofa-checkpoints.md": ROOT / "tests" / "parity" / "ofa" / "checkpoint"}  # what a page has in its folder
 TRAIN = {"modalities", "criteria"}  # folders of pages that train
 FOLDERS = (ROOT / "docs", *(ROOT / "docs" / name for name in ("modalities", "criteria", "generators", "sources")))
 PAGES = [
@@ -66,6 +68,8 @@ def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
+    if page.name in BESIDE:
+        shutil.copytree(BESIDE[page.name], tmp_path, dirs_exist_ok=True)
     pages.run(page)
 
 

@@ -32,7 +32,7 @@ VIDEO = Modality(
         ),
         "film": Part(
             "ofasys.modality.video.preprocess:Film",
-            about="the same, by bicubic curves, whose positions stand where OFASys's do",
+            about="frames of a clip, resized by bicubic curves; their positions stand where OFASys's do",
             extra="video",
             adaptor="ofa_resnet",
         ),
