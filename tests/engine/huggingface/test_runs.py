@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,6 +16,8 @@ from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generator.options import SearchOptions
 from tests.engine.huggingface.backbones import CHAT, tokenizer_of, write
 from tests.engine.test_engines import KINDS, ROWS, same
+from tests.parallel.processes import on_ranks
+from tests.parallel.test_laws import together
 
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not give every text back")
@@ -107,6 +110,26 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(
     half, _ = trained(folders[family], tmp_path / "half", steps=4, groups=LOW_RANK, decay="constant")
     for (name, one), other in zip(whole.state_dict().items(), half.state_dict().values(), strict=True):
         assert torch.equal(one, other), name
+
+
+def in_pieces(rank: int, folder: Path, out: Path, shard: bool) -> dict[str, Any]:
+    """A run that learns one side of a backbone, as it was saved."""
+    rules = [{"match": "engine.encoder.*", "freeze": True}]
+    trained(folder, out, shard=shard, groups=rules)
+    saved = OFASys.from_pretrained(out).model
+    return {name: weight.numpy() for name, weight in saved.state_dict().items()}
+
+
+def test_weights_in_pieces_are_saved_as_whole_ones_are(folders: dict[str, Path], tmp_path: Path) -> None:
+    """What was not learned by reference, of which each process has a part."""
+    whole = in_pieces(0, folders["t5"], tmp_path / "one", False)
+    two = together(on_ranks(2, in_pieces, folders["t5"], tmp_path / "two", True))
+    names = [json.loads(next((tmp_path / out).rglob("model.json")).read_text())["reference"] for out in ("one", "two")]
+    assert names[0] == names[1] != []
+    for found in two:
+        assert {name: weight.shape for name, weight in found.items()} == {n: w.shape for n, w in whole.items()}
+        for name, weight in whole.items():
+            np.testing.assert_allclose(found[name], weight, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("dora", [False, True])
