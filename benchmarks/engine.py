@@ -23,11 +23,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.train_step import MALLOC, resident
+from benchmarks.train_step import CONFIG, MALLOC, bart, resident
 
 if __name__ == "__main__" and any(os.environ.get(name) != value for name, value in MALLOC.items()):
     os.environ.update(MALLOC)
@@ -38,12 +38,10 @@ import torch
 from ofasys import Callback, GeneralistModel, Task, Trainer
 from ofasys.hub.store import MANIFEST
 from ofasys.modality.symbols import train_tokenizer
-from ofasys.model import SIZES
 from ofasys.train.callback import RunView
 from ofasys.train.optimizer import gradient_norm, step_clipped
 
 CLOCK = time.perf_counter
-CONFIG = replace(SIZES["small"], max_positions=1024)  # as many positions as BART has
 BATCH, RATE, CLIP = 16, 1e-4, 1.0
 ROWS, PIECES = 4000, 8000
 PROMPTS = {"rewrite": "rewrite this :", "shorten": "make this short :"}
@@ -154,28 +152,14 @@ def their_tokenizer(folder: Path) -> Any:
 
 
 def their_model(known: Any) -> Any:
-    """BART of the same shape."""
-    from transformers import BartConfig, BartForConditionalGeneration
-
-    config = BartConfig(
-        vocab_size=len(known),
-        d_model=CONFIG.width,
-        encoder_layers=CONFIG.encoder_layers,
-        decoder_layers=CONFIG.decoder_layers,
-        encoder_attention_heads=CONFIG.heads,
-        decoder_attention_heads=CONFIG.heads,
-        encoder_ffn_dim=CONFIG.ffn,
-        decoder_ffn_dim=CONFIG.ffn,
-        max_position_embeddings=CONFIG.max_positions,
-        dropout=CONFIG.dropout,
-        attn_implementation="sdpa",
+    return bart(
+        len(known),
         bos_token_id=known.bos_token_id,
         pad_token_id=known.pad_token_id,
         eos_token_id=known.eos_token_id,
         decoder_start_token_id=known.eos_token_id,
         forced_eos_token_id=None,
     )
-    return BartForConditionalGeneration(config)
 
 
 def their_features(known: Any, task: str, batch: dict[str, list[str]]) -> dict[str, Any]:

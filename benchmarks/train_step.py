@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
@@ -111,25 +112,30 @@ def ours(half: bool) -> Callable[[Batch], float]:
     return run
 
 
-def theirs(half: bool) -> Callable[[Batch], float]:
+def bart(vocabulary: int, **more: Any) -> Any:
+    """Hugging Face BART of the same shape."""
     from transformers import BartConfig, BartForConditionalGeneration
 
+    shape = BartConfig(
+        vocab_size=vocabulary,
+        d_model=CONFIG.width,
+        encoder_layers=CONFIG.encoder_layers,
+        decoder_layers=CONFIG.decoder_layers,
+        encoder_attention_heads=CONFIG.heads,
+        decoder_attention_heads=CONFIG.heads,
+        encoder_ffn_dim=CONFIG.ffn,
+        decoder_ffn_dim=CONFIG.ffn,
+        max_position_embeddings=CONFIG.max_positions,
+        dropout=CONFIG.dropout,
+        attn_implementation="sdpa",
+        **more,
+    )
+    return BartForConditionalGeneration(shape)
+
+
+def theirs(half: bool) -> Callable[[Batch], float]:
     torch.manual_seed(0)
-    model = BartForConditionalGeneration(
-        BartConfig(
-            vocab_size=VOCABULARY,
-            d_model=CONFIG.width,
-            encoder_layers=CONFIG.encoder_layers,
-            decoder_layers=CONFIG.decoder_layers,
-            encoder_attention_heads=CONFIG.heads,
-            decoder_attention_heads=CONFIG.heads,
-            encoder_ffn_dim=CONFIG.ffn,
-            decoder_ffn_dim=CONFIG.ffn,
-            max_position_embeddings=CONFIG.max_positions,
-            dropout=CONFIG.dropout,
-            attn_implementation="sdpa",
-        )
-    ).train()
+    model = bart(VOCABULARY).train()
     parameters = list(model.parameters())
     optimizer = adamw(parameters)
 

@@ -79,7 +79,6 @@ class Shards:
         self.root = cast(FSDPModule, model)
         self.root._get_fsdp_state()._lazy_init()
         self.states: list[Tensor] = []
-        self.depth = 0
         self.watched = engine.register_forward_hook(self._see)
         dissolved_by[model] = self.dissolve
         whole = sum(parameter.numel() for parameter in model.parameters())
@@ -128,21 +127,18 @@ class Shards:
 
         It holds as many numbers as the model has, without gradients.
         """
-        self.depth += 1
+        units = [module for module in self.model.modules() if isinstance(module, FSDPModule)]
         try:
-            if self.depth == 1:
-                with self.ranks.computing():
-                    for unit in self._units():
-                        unit.set_reshard_after_forward(False, recurse=False)
-                        unit.unshard()
+            with self.ranks.computing():
+                for unit in units:
+                    unit.set_reshard_after_forward(False, recurse=False)
+                    unit.unshard()
             yield
         finally:
-            self.depth -= 1
-            if not self.depth:
-                for unit in self._units():
-                    unit.set_reshard_after_forward(unit is not self.root, recurse=False)
-                # forgets, too, which units passes have called: a backward gathers ahead by that
-                self.root.reset_iter_state()
+            for unit in units:
+                unit.set_reshard_after_forward(unit is not self.root, recurse=False)
+            # forgets, too, which units passes have called: a backward gathers ahead by that
+            self.root.reset_iter_state()
 
     def copied(self, tensor: Tensor) -> Tensor:
         """A copy in the CPU's memory of what this process has of a tensor; it lies in pieces as that does."""
@@ -177,9 +173,6 @@ class Shards:
             for name, buffer in module._buffers.items():
                 module._buffers[name] = None if buffer is None else buffer.cpu()
             _release(module)
-
-    def _units(self) -> list[FSDPModule]:
-        return [module for module in self.model.modules() if isinstance(module, FSDPModule)]
 
 
 def _release(module: nn.Module) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,7 @@ class Saver:
         """The name of what this process finds to be no number; None: all is well."""
         setup, probe = self.setup, self.steps.skips.probe
         what = not_finite(setup.model, setup.optimizer)
-        with setup.shards.whole() if setup.shards is not None else nullcontext():
+        with setup.whole():
             if what is None and probe is not None and probe.batch is not None:
                 program = setup.programs[probe.delivery.ticket.task][probe.delivery.instruction]
                 what = None if is_sound(setup.model, program, probe.batch) else "the losses"

@@ -85,13 +85,19 @@ def balanced(trainer: Trainer, ledger: Ledger, model: GeneralistModel, state: Ru
     return balancing
 
 
-def check_balance(trainer: Trainer, ledger: Ledger, start: int) -> None:
-    """Errors: ConfigError where one task at a time is learned, and so nothing is there to be balanced; or as of
-    `Balancer.begin`. start: updates done.
+def check_balance(trainer: Trainer, ledger: Ledger, start: int, pieces: bool) -> None:
+    """Errors: ConfigError where one task at a time is learned, and so nothing is there to be balanced; for a balancer
+    of gradients where the weights lie in pieces; or as of `Balancer.begin`. start: updates done.
     """
     names = [entry.name for entry in ledger.entries]
-    if type(find_balancer(trainer.balance).begin(Begun(names, frozenset(), torch.device("cpu"), 0))) is Balancing:
+    begun = find_balancer(trainer.balance).begin(Begun(names, frozenset(), torch.device("cpu"), 0))
+    if type(begun) is Balancing:
         return
+    if pieces and begun.apart:
+        raise ConfigError(
+            f"trainer.shard is True, and balance={trainer.balance!r} looks at each task's whole gradient, which no "
+            "process has; give one that weighs losses, as 'uncertainty' or 'dwa', leave it out, or give shard=False"
+        )
     per, said = trainer.accumulate, f"trainer.balance is {trainer.balance!r}"
     if len(ledger.entries) == 1:
         raise ConfigError(f"{said}, and there is one task, {ledger.entries[0].name!r}; leave it out, or give another")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from ofasys.generalist import GeneralistModel
 from ofasys.parallel.digest import digest
 from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.program.program import Program
-from ofasys.task.schedule import Ledger, Measured
+from ofasys.task.schedule import Entry, Ledger, Measured
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
 from ofasys.train.balance import Balancing
@@ -109,6 +110,10 @@ class Setup:
         """Where the weights are."""
         return self.model.device
 
+    def whole(self) -> AbstractContextManager[None]:
+        """Within it this process has all weights whole, and a pass waits for nobody; all processes come to it."""
+        return nullcontext() if self.shards is None else self.shards.whole()
+
 
 def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: Ranks = ALONE) -> Setup:
     """Everything made ready, the same on each process; a run that `out` holds is gone on with.
@@ -118,6 +123,51 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
     """
     sharding = in_pieces(trainer, ranks)
     by_name = {task.name: task for task in tasks}
+    max_steps, choice = _checked(trainer, model, tasks)
+    callbacks = Callbacks(trainer.callbacks)
+    begun = _begun(trainer, model, by_name, callbacks)
+    state = begun.state
+    entries = [in_micro_steps(entry, trainer.accumulate) for entry in entries_now(tasks, state)]
+    ledger, follow = scheduled(trainer, entries, state, max_steps, ranks)
+    check_balance(trainer, ledger, state.step, sharding)
+    programs = _grown(trainer, model, tasks, begun.others, here=not sharding)
+    if isinstance(ledger.schedule, Measured) and ledger.schedule.needs_tokens:
+        entries = _measured(trainer, tasks, programs, state, entries)
+        ledger, follow = scheduled(trainer, entries, state, max_steps, ranks)
+    rules = read_rules(trainer.groups)
+    give_changes(model, rules, model.seed)
+    before = digest(model) if ranks.several else 0
+    shards = _sharded(trainer, model, ranks) if sharding else None
+    groups = _groups(trainer, model, rules)
+    optimizer = _optimizer(trainer, model, groups, state, begun.moments)
+    return Setup(
+        trainer=trainer,
+        model=model,
+        tasks=by_name,
+        programs=programs,
+        optimizer=optimizer,
+        groups=groups,
+        state=state,
+        ledger=ledger,
+        follow=follow,
+        balancing=balanced(trainer, ledger, model, state),
+        choice=choice,
+        ending=Ending(max_steps, trainer.patience, trainer.best),
+        callbacks=callbacks,
+        out=begun.out,
+        held=begun.held,
+        saved=state.step if begun.resumed else None,
+        resumed=begun.resumed,
+        ranks=ranks,
+        digest=before,
+        shards=shards,
+    )
+
+
+def _checked(trainer: Trainer, model: GeneralistModel, tasks: Sequence[Task]) -> tuple[int, Choice]:
+    """(updates of the whole run, by what its best checkpoint is chosen). Errors: ConfigError for what does not go
+    together, before anything is read or made.
+    """
     for task in tasks:
         task.source("train")
     if trainer.eval_every and not any("valid" in task.sources for task in tasks):
@@ -129,69 +179,59 @@ def set_up(trainer: Trainer, model: GeneralistModel, tasks: list[Task], ranks: R
     choice = choose_best(trainer.best, tasks)
     check_conditions(tasks, trainer.eval_every)
     check_followed(trainer, tasks)
-    callbacks = Callbacks(trainer.callbacks)
-    # Of tasks the model knows and this run does not: their weights are still there.
-    others = [card for card in model.cards if card.name not in by_name]
+    return max_steps, choice
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """The run as `out` holds it, or as it begins."""
+
+    out: Path | None
+    held: IO[str] | None
+    """As of `Setup`."""
+    resumed: bool
+    state: RunState
+    moments: Mapping[str, torch.Tensor] | Path
+    """Of the optimizer, or the folder that has them in pieces."""
+    others: Sequence[TaskCard]
+    """Of tasks the model knows and this run does not: their weights are still there."""
+
+
+def _begun(trainer: Trainer, model: GeneralistModel, tasks: Mapping[str, Task], callbacks: Callbacks) -> _Begun:
+    """What there is of the run; the model, the callbacks and the tasks' labels are as it has them."""
+    others = [card for card in model.cards if card.name not in tasks]
     out = Path(trainer.out) if trainer.out is not None else None
     held = holding(out)
     if out is not None:
         checkpoint.settle_last(out)
     resumed = out is not None and checkpoint.has_run(out)
     moments: dict[str, torch.Tensor] | Path = {}
-    state = RunState(trainer.seed)
+    state, listed = RunState(trainer.seed), list(tasks.values())
     if out is not None and resumed:
         state, moments, cards = checkpoint.restore(out, model, trainer.seed, callbacks)
-        others = _go_on(out, state, by_name, cards)
+        others = _go_on(out, state, tasks, cards)
     else:
-        keep_labels(tasks, model.cards, grow=True)
-        tell_settings(tasks, model.cards)
-    state.sizes |= {task.name: _size(task) for task in tasks}
+        keep_labels(listed, model.cards, grow=True)
+        tell_settings(listed, model.cards)
+    state.sizes |= {name: _size(task) for name, task in tasks.items()}
     if out is not None:
-        now = fingerprints(tasks)
-        tell_data(state.data, now, tasks)
+        now = fingerprints(listed)
+        tell_data(state.data, now, listed)
         state.data |= now
-    entries = [in_micro_steps(entry, trainer.accumulate) for entry in entries_now(tasks, state)]
-    ledger, follow = scheduled(trainer, entries, state, max_steps, ranks)
-    check_balance(trainer, ledger, state.step)
-    programs = _grown(trainer, model, tasks, others, here=not sharding)
-    if isinstance(ledger.schedule, Measured) and ledger.schedule.needs_tokens:
-        new = [task for task in tasks if task.name not in state.tokens]
-        state.tokens |= {task.name: tokens_of_a_row(task, programs[task.name], trainer.seed) for task in new}
-        entries = [replace(entry, tokens=state.tokens[entry.name]) for entry in entries]
-        ledger, follow = scheduled(trainer, entries, state, max_steps, ranks)
-    rules = read_rules(trainer.groups)
-    give_changes(model, rules, model.seed)
-    before = digest(model) if ranks.several else 0
-    shards = _sharded(trainer, model, ranks) if sharding else None
-    groups = _groups(trainer, model, rules)
-    optimizer = _optimizer(trainer, model, groups, state, moments)
-    if (what := not_finite(model, optimizer)) is not None:
-        raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
-    balancing = balanced(trainer, ledger, model, state)
-    ending = Ending(max_steps, trainer.patience, trainer.best)
-    saved = state.step if resumed else None
-    return Setup(
-        trainer,
-        model,
-        by_name,
-        programs,
-        optimizer,
-        groups,
-        state,
-        ledger,
-        follow,
-        balancing,
-        choice,
-        ending,
-        callbacks,
-        out,
-        held,
-        saved,
-        resumed,
-        ranks,
-        before,
-        shards,
-    )
+    return _Begun(out, held, resumed, state, moments, others)
+
+
+def _measured(
+    trainer: Trainer,
+    tasks: Sequence[Task],
+    programs: Mapping[str, Sequence[Program]],
+    state: RunState,
+    entries: Sequence[Entry],
+) -> list[Entry]:
+    """The tasks as the schedule sees them, with the tokens of a row; those that are new to the run are measured."""
+    new = [task for task in tasks if task.name not in state.tokens]
+    state.tokens |= {task.name: tokens_of_a_row(task, programs[task.name], trainer.seed) for task in new}
+    return [replace(entry, tokens=state.tokens[entry.name]) for entry in entries]
 
 
 def _sharded(trainer: Trainer, model: GeneralistModel, ranks: Ranks) -> Shards:
@@ -217,7 +257,10 @@ def _optimizer(
     state: RunState,
     moments: Mapping[str, torch.Tensor] | Path,
 ) -> torch.optim.Optimizer:
-    """The optimizer, with the state it had; another than the run was trained with so far begins with none."""
+    """The optimizer, with the state it had; another than the run was trained with so far begins with none.
+
+    Errors: ConfigError where that, or the weights, are not finite.
+    """
     spec = trainer.optimizer_spec
     made = spec.optimizer(model, groups, trainer.peak, trainer.betas)
     if moments and state.optimizer != spec.name:
@@ -225,6 +268,8 @@ def _optimizer(
     else:
         restore_optimizer(made, model, _near(model, moments) if isinstance(moments, Path) else moments)
     state.optimizer = spec.name
+    if (what := not_finite(model, made)) is not None:
+        raise ConfigError(f"{what} are not finite before the first step; load a sound model, or make a new one")
     return made
 
 

@@ -10,8 +10,6 @@ from ofasys.generalist import GeneralistModel
 from ofasys.parallel.ranks import Ranks
 from ofasys.task.loader import Assembler, Delivery
 from ofasys.task.ticket import Ticket
-from ofasys.train.balance import find
-from ofasys.train.balance.total import Sum
 from ofasys.train.callback import Callback
 from ofasys.types import Batch
 
@@ -84,11 +82,6 @@ def _check(trainer: Trainer) -> None:
         raise ConfigError(
             f"trainer.shard is True, and optimizer {spec.name!r} does not learn parameters that lie in pieces; give "
             "'adamw' or 'muon', or shard=False"
-        )
-    if type(find(trainer.balance)) is not Sum:
-        raise ConfigError(
-            f"trainer.shard is True, and balance={trainer.balance!r} looks at each task's whole gradient, which no "
-            "process has; leave it out, or give shard=False"
         )
     for one in trainer.callbacks:
         if type(one).wants_gradients is not Callback.wants_gradients:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -191,6 +190,8 @@ class Steps:
                     loss = self.forward(part, whole, self.share_here(part, whole, of))
                 if learned:
                     totals.append((ticket.task, loss.total))
+        if self.shards is not None:
+            self.shards.rest()
         return totals_of(totals)
 
     def share(self, part: Part, whole: Combined, of: int) -> float:
@@ -204,7 +205,11 @@ class Steps:
     def seed(self, ticket: Ticket) -> None:
         """Of the dropout in a micro-batch."""
         own = (self.ranks.rank,) if self.ranks.rank else ()
-        torch.manual_seed(key_of("dropout", self.trainer.seed, ticket.task, ticket.k, *own) % 2**63)
+        draw = key_of("dropout", self.trainer.seed, ticket.task, ticket.k, *own) % 2**63
+        if self.setup.device.type == "cpu":  # other devices stay as they are: to have torch note it for them is slow
+            torch.default_generator.manual_seed(draw)
+        else:
+            torch.manual_seed(draw)
 
     def parts(self, step: int, stream: Iterator[Delivery]) -> list[Part]:
         """The micro-batches of one update; of a task that learns from a reward, of the model's own answers.
@@ -243,7 +248,7 @@ class Steps:
             return batch, {}
         draw = key_of("reward", self.trainer.seed, ticket.task, ticket.k) % 2**31
         options = replace(self.setup.tasks[ticket.task].generate, seed=draw)
-        with self.shards.whole() if self.shards is not None else nullcontext():
+        with self.setup.whole():
             if batch is None:
                 return None, {}
             return self_critical(self.model, program, batch, options, places_of(delivery, place))

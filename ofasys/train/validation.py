@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
 
 from ofasys.metric import Confusion
 from ofasys.model.low_rank import unchanging
@@ -76,9 +75,10 @@ class Validation:
         found, confusions = self.figures()
         self.view.ended = setup.ending.agreed(setup.ranks, self.view.ended)
         setup.follow.evaluated(found)
-        value, before = setup.choice.value(found), setup.choice.known(state.best)
+        value = setup.choice.value(found)
         turnover = self.turnover.evaluated(step, found)
-        better = setup.choice.better(value, before)
+        # by the first, which knows whether the best so far could be saved
+        better = setup.ranks.of_first("the best", lambda: setup.choice.better(value, setup.choice.known(state.best)))
         if better:
             names = sorted(setup.choice.tasks)
             state.best = {"figure": setup.choice.name, "value": value, "step": step, "tasks": names}
@@ -99,8 +99,7 @@ class Validation:
         found: dict[str, dict[str, float]] = {}
         confusions: dict[str, dict[str, Confusion]] = {}
         self.view.figures = {}
-        whole = nullcontext() if setup.shards is None else setup.shards.whole()
-        with setup.callbacks.evaluating(self.view), whole, unchanging():
+        with setup.callbacks.evaluating(self.view), setup.whole(), unchanging():
             for task in setup.tasks.values():
                 if "valid" in task.sources:
                     confusions[task.name] = {}

@@ -54,10 +54,6 @@ class Hosts:
             socket.sethostname(self.names[rank])
         begin(pipe, environment, lambda: do(rank, *args, **settings))
 
-    def cut(self) -> None:
-        """The cable is pulled out."""
-        ip("-n", self.names[1], "link", "set", "eth0", "down")
-
 
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=20)

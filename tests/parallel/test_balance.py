@@ -13,7 +13,8 @@ import pytest
 from ofasys import Callback, Task, Trainer
 from ofasys.train import steps as room
 from ofasys.train.balance import BALANCERS, Balancing
-from ofasys.train.callbacks import Conflict
+from ofasys.train.callbacks import EMA, Conflict
+from ofasys.train.update import Part
 from tests.parallel.processes import on_ranks
 from tests.parallel.test_ends import each
 from tests.parallel.test_laws import rows_of, same_lines, same_weights, together
@@ -42,25 +43,28 @@ class Losses(Callback):
 
 
 def train(rank: int, out: Path | None, **changes: Any) -> dict[str, Any]:
-    """A run, and what it drew, told and learned."""
+    """A run, and what it drew, told and learned; of how many micro-batches it took all that others have too."""
     drawn: dict[str, list[Any]] = {}
+    taken: list[Part] = []
     part = room.Steps.part
 
-    def watched(run: Any, step: int, delivery: Any, waited: float) -> Any:
+    def watched(run: Any, step: int, delivery: Any, waited: float) -> Part:
         ticket = delivery.ticket
         drawn[f"{ticket.step} {ticket.task} {ticket.k}"] = sorted(delivery.rows)
-        return part(run, step, delivery, waited)
+        taken.append(part(run, step, delivery, waited))
+        return taken[-1]
 
     settings = {"max_steps": 6, "warmup": 2, "lr": 2e-3, "log_every": 3, "precision": "float32", "decay": "constant"}
-    losses = Losses()
-    trainer = Trainer(out=out, live=False, callbacks=[losses, Conflict(every=3)], **(settings | changes))
+    losses, besides = Losses(), EMA(0.5) if changes.get("shard") else Conflict(every=3)
+    trainer = Trainer(out=out, live=False, callbacks=[losses, besides], **(settings | changes))
     model = tiny.model(dropout=0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room.Steps, "part", watched)
         trainer.fit(model=model, tasks=tasks())
     history = [{k: v for k, v in line.items() if k not in tiny.TIMES} for line in trainer.history]
     weights = {k: v.float().numpy() for k, v in tiny.weights(model).items()}
-    return {"drawn": drawn, "history": history, "losses": losses.told, "weights": weights}
+    whole = sum(one.whole for one in taken)
+    return {"drawn": drawn, "history": history, "losses": losses.told, "weights": weights, "whole": whole}
 
 
 def same_as_one(settings: dict[str, Any], place: Path) -> list[dict[str, Any]]:
@@ -76,10 +80,13 @@ def same_as_one(settings: dict[str, Any], place: Path) -> list[dict[str, Any]]:
 ACCUMULATED = {"schedule": "accumulate", "accumulate": 2}
 
 
-@pytest.mark.parametrize("name", BALANCERS)
-def test_a_balancer_is_that_of_one_process(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "shard"), [*((name, False) for name in BALANCERS), ("uncertainty", True), ("dwa", True)]
+)
+def test_a_balancer_is_that_of_one_process(name: str, shard: bool, tmp_path: Path) -> None:
+    """Those that weigh losses also with the weights in pieces."""
     balance = {"name": "dwa", "every": 1} if name == "dwa" else name
-    alone, first = same_as_one(ACCUMULATED | {"balance": balance}, tmp_path)
+    alone, first = same_as_one(ACCUMULATED | {"balance": balance, "shard": shard}, tmp_path)
     same_weights(alone["weights"], first["weights"])
     same_lines(alone["history"], first["history"])
     for one, other in zip(alone["losses"], first["losses"], strict=True):
@@ -93,13 +100,19 @@ def test_a_balancer_in_bfloat16_is_the_same_on_every_process(tmp_path: Path) -> 
         assert other == pytest.approx(one, rel=0.05, abs=5e-3)
 
 
-@pytest.mark.parametrize("figure", ["train loss", "valid loss"])
-def test_an_adaptive_schedule_is_that_of_one_process(figure: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("figure", "shard"), [("train loss", False), ("valid loss", False), ("train loss", True)])
+def test_an_adaptive_schedule_is_that_of_one_process(figure: str, shard: bool, tmp_path: Path) -> None:
+    """Also with the weights in pieces, where every process takes all of a micro-batch of which one has bad rows alone,
+    and an average is evaluated.
+    """
     settings = {"schedule": {"name": "adaptive", "every": 4, "figure": figure, "power": 4.0, "floor": 0.01}}
-    settings |= {"max_steps": 14, "eval_every": 2, "eval_samples": 1, "lr": 5e-3, "accumulate": 2}
+    settings |= {"max_steps": 14, "eval_every": 2, "eval_samples": 1, "lr": 5e-3, "accumulate": 2, "shard": shard}
     alone, first = same_as_one(settings, tmp_path)
     same_weights(alone["weights"], first["weights"])
     same_lines(alone["history"], first["history"])
+    assert bool(first["whole"]) is shard
+    for one, other in zip(alone["losses"], first["losses"], strict=True):
+        assert other == pytest.approx(one, rel=1e-3)
     kept = [state_of(tmp_path / name)["follow"]["schedule"] for name in ("one", "two")]
     assert kept[1]["latest"] == pytest.approx(kept[0]["latest"], rel=1e-3)
     left = kept[0]["left"]["4"]
@@ -164,6 +177,28 @@ def test_a_balancer_of_ones_own_is_told_the_losses_of_all(tmp_path: Path) -> Non
         else:
             assert (other[0], other[3]) == (one[0], one[3])
             assert other[1:3] == pytest.approx(one[1:3], rel=1e-3)
+
+
+def test_losses_are_computed_again_with_weights_in_pieces() -> None:
+    """As on one process, micro-batches that all take whole among them; and the next update is as it would be."""
+
+    def told(rank: int, shard: bool) -> tuple[list[dict[str, float]], dict[str, np.ndarray]]:
+        found: list[dict[str, float]] = []
+
+        class Again(Balancing):
+            def after(self, again: Any) -> None:
+                found.append({task: float(loss) for task, loss in again().items()})
+
+        again = SimpleNamespace(cost="a second forward pass", begin=lambda run: Again())
+        made = train(rank, None, **ACCUMULATED | {"balance": again, "max_steps": 4, "shard": shard})
+        assert not rank or made["whole"]
+        return found, made["weights"]
+
+    losses, weights = told(0, False)
+    for found, own in together(on_ranks(2, told, True)):
+        same_weights(weights, own)
+        for one, other in zip(losses, found, strict=True):
+            assert other == pytest.approx(one, rel=1e-3)
 
 
 def test_gradients_that_are_wanted_on_one_process_alone_are_told() -> None:

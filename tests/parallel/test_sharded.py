@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.tensor import DTensor
 
 from ofasys import Callback, GeneralistModel, OFASys, Task, Trainer
+from ofasys.engine.ofa.config import Kind, OFAConfig
 from ofasys.errors import ConfigError, OfasysError
 from ofasys.modality.audio import adaptor as audio_adaptor
 from ofasys.modality.registry import BUILT_IN
@@ -132,6 +133,28 @@ def test_every_way_to_learn_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> N
     settings = [{"max_steps": 3} | one for one in settings]
     whole = runs(0, False, settings)
     for found in together(on_ranks(2, runs, True, settings)):
+        for one, other in zip(whole, found, strict=True):
+            same_weights(one, other)
+
+
+def test_the_engine_of_ofa_lies_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its blocks have a parameter more, which is read within them, compiled or not; its places are read outside."""
+    monkeypatch.setattr(engine_modes, "BACKEND", "eager")
+    line = Kind(rows=34, near=8, far=32)
+    shape = {name: getattr(tiny.CONFIG, name) for name in ("width", "heads", "ffn", "encoder_layers", "decoder_layers")}
+    config = OFAConfig(**shape, dropout=0.0, residual_scale=True, source={"line": line}, target={"line": line})
+
+    def learn(rank: int, shard: bool) -> list[dict[str, np.ndarray]]:
+        found = []
+        for compiled in (False, True):
+            model = GeneralistModel(engine="ofa", config=config, text_pieces=300)
+            trainer = Trainer(max_steps=3, precision="float32", live=False, shard=shard, compile=compiled)
+            trainer.fit(model=model, tasks=tiny.fill_task())
+            found.append({name: value.numpy() for name, value in tiny.weights(model).items()})
+        return found
+
+    whole = learn(0, False)
+    for found in together(on_ranks(2, learn, True)):
         for one, other in zip(whole, found, strict=True):
             same_weights(one, other)
 
@@ -270,6 +293,25 @@ def test_three_of_which_some_have_bad_rows_alone(tmp_path: Path) -> None:
     whole = run(0, False)
     for found in together(on_ranks(3, run, True)):
         alike(whole, found)
+
+
+def test_what_one_process_evaluates_alone_leaves_the_passes_of_all_alike(tmp_path: Path) -> None:
+    """FSDP2 gathers ahead, in a backward, what the passes before it called: here one answers the only valid row, before
+    the first update, to make up for an evaluation that failed.
+    """
+
+    def run(rank: int, out: Path, does: Any = None) -> dict[str, np.ndarray]:
+        callbacks = [At(2, does, "before_evaluation")]
+        model = tiny.model(dropout=0.0, encoder_layers=2)
+        trainer = Trainer(max_steps=4, eval_every=2, out=out, live=False, shard=True, callbacks=callbacks)
+        trainer.fit(model=model, tasks=tiny.label_task(valid=tiny.label_rows(1)))
+        return {name: value.numpy() for name, value in tiny.weights(model).items()}
+
+    whole = run(0, tmp_path / "whole")
+    with pytest.raises(OfasysError, match="out of luck"):
+        run(0, tmp_path / "out", fails)
+    for found in together(on_ranks(2, run, tmp_path / "out")):
+        same_weights(whole, found)
 
 
 def label(rank: int, out: Path | None, *does: Any, steps: int = 4, **changes: Any) -> int:

@@ -13,11 +13,13 @@ import torch
 
 from ofasys import Callback, GeneralistModel, Task, Trainer
 from ofasys.train import loss_scale
+from ofasys.train.best import Choice
 from ofasys.train.steps import Steps
 from tests.parallel.processes import on_ranks
 from tests.parallel.test_ends import each
 from tests.parallel.test_laws import same_lines, same_weights, together
 from tests.train import tiny
+from tests.train.test_saver import failing_at
 
 PAIRS = [{"left": f"{word} {i}", "right": f"{i} is {word}"} for i, word in enumerate(tiny.WORDS)]
 SETTINGS = {"max_steps": 6, "warmup": 2, "lr": 2e-3, "log_every": 3, "precision": "float32", "schedule": "accumulate"}
@@ -176,6 +178,22 @@ def test_a_callback_that_stops_one_at_an_evaluation_stops_all(tmp_path: Path) ->
     assert [(line["kind"], line["step"]) for line in first["history"]] == [("train", 2), ("valid", 2)]
     assert first["history"] == second["history"]
     assert first["state"]["stopped"]["why"] == "good enough"
+
+
+def test_a_best_that_could_not_be_saved_is_none_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first process alone learns that a checkpoint was not written: all take the best before it for the best."""
+    found = iter([0.4, 0.1, 0.3, 0.35])
+    monkeypatch.setattr(Choice, "value", lambda self, figures: next(found))
+    failing_at(monkeypatch, 4)
+
+    def run(rank: int) -> dict[str, Any]:
+        return train([tiny.label_task()], tmp_path / "out", max_steps=12, eval_every=2, patience=1)
+
+    first, second = together(on_ranks(2, run))
+    assert [line["step"] for line in first["history"] if line["kind"] == "valid"] == [2, 4, 6, 8]
+    assert first["history"] == second["history"]
+    assert first["state"]["best"]["step"] == 6
+    assert first["state"]["stopped"]["why"] == "no better loss than 0.3 at step 6 in 1 validations"
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ofasys import CheckpointError, ConfigError, DataError, OFASys, Task, Trainer
+from ofasys import Callback, CheckpointError, ConfigError, DataError, OFASys, Task, Trainer
 from ofasys.train import record, steps, validation
 from tests.train import tiny
 
@@ -224,6 +224,18 @@ def test_the_random_state_of_the_process_is_left_alone():
     before = torch.get_rng_state()
     fit([tiny.label_task()])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_run_on_the_cpu_leaves_the_random_state_of_other_devices_alone(monkeypatch):
+    """Where there is none, torch notes with the whole stack that it is to be seeded: a tenth of a tiny step."""
+
+    class Watch(Callback):
+        def before_fit(self, run):
+            monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+
+    seeded = []
+    fit([tiny.label_task()], callbacks=[Watch()])
+    assert not seeded
 
 
 def test_two_trainers_in_one_process():
