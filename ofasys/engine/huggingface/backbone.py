@@ -77,7 +77,7 @@ class Backbone(nn.Module):
             if stack is not None:
                 _without_rows(stack)
                 place(stack)
-        self._sums = {name: digest(gathered_whole(weight)) for name, weight in self.state_dict().items()} if self.of_folder else {}
+        self._sums = {name: digest(weight) for name, weight in self.state_dict().items()} if self.of_folder else {}
 
     @property
     def place(self) -> str:
