@@ -24,6 +24,7 @@ from ofasys.hub.ofa.convert import Original
 from ofasys.hub.ofa.huggingface import name_of
 from ofasys.hub.ofa.names import BUFFERS
 from ofasys.hub.ofa.open import cards_of
+from ofasys.hub.ofa.open import opened as open_original
 from ofasys.hub.ofa.reading import ASKED
 from ofasys.hub.ofa.words import Dictionary
 from ofasys.language import Instruction
@@ -416,6 +417,49 @@ def test_what_cannot_be_is_refused(what: str, tmp_path: Path) -> None:
 
 def test_the_unaltered_one_is_read(tmp_path: Path) -> None:
     OFASys.from_pretrained(altered(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "modle.pt",
+            "modle.pt is not there; did you mean model.pt[?] give a .pt file of OFASys, or a folder of OFA",
+        ),
+        (".", "has no config.json; did you mean .*model.pt[?] give a .pt file of OFASys"),
+        ("empty", ".*empty has no config.json; give a .pt file of OFASys"),
+        ("ours", "ours holds a model of ours already, which needs no import"),
+        ("text", "text cannot be read as a checkpoint of torch .*; give a .pt file of OFASys"),
+    ],
+)
+def test_what_is_no_checkpoint_says_what_to_give(tmp_path: Path, name: str, said: str) -> None:
+    altered(tmp_path)
+    for folder in ("empty", "ours/checkpoints"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "text").write_text("plain")
+    with pytest.raises(CheckpointError, match=said):
+        open_original(tmp_path / name)
+
+
+def test_commands_take_it_as_it_is(tmp_path: Path) -> None:
+    """A file of answers is gone on with as that of any model."""
+    (tmp_path / "rows.csv").write_text("src\na red dog\nthe sky\n")
+    asked = ["infer", str(CHECKPOINT), "gigaword", "--data", str(tmp_path / "rows.csv"), "--max-length", "3"]
+    done = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "answers.csv")])
+    assert done.exit_code == 0, done.output
+    assert len((tmp_path / "answers.csv").read_text().splitlines()) == 3
+    told = CliRunner().invoke(app, ["tasks", str(CHECKPOINT)])
+    assert told.exit_code == 0, told.output
+    assert "gigaword" in told.stdout
+    assert "please summarize: [TEXT:src] -> [TEXT:tgt]" in told.stdout
+
+
+def test_a_place_that_is_taken_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "mine.txt").write_text("dear")
+    said = CliRunner().invoke(app, ["import", "nothing.pt", str(tmp_path / "letters")])
+    assert said.exit_code == 2
+    assert "holds 'mine.txt', which is not of a saved model and would be lost; give a new folder" in said.output
 
 
 def test_without_byte_pairs(tmp_path: Path) -> None:

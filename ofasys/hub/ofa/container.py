@@ -67,7 +67,8 @@ def read_file(path: Path) -> dict[str, Any]:
         names = get_unsafe_globals_in_checkpoint(path)
     except Exception as error:  # the library raises many kinds for files that are none
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint of torch ({_first(error)}); give another"
+            f"{path} cannot be read as a checkpoint of torch ({_first(error)}); give a .pt file of OFASys, or a folder "
+            "of OFA from Hugging Face"
         ) from None
     for name in names:
         if not CONTAINERS.fullmatch(name):
