@@ -149,7 +149,7 @@ class UniversalModel(nn.Module):
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head)
+        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head, self.width)
         for i, block in enumerate(self.encoder.blocks):
             x = self._through(block, x, sight, i)
         return Hidden(self.encoder.end(x), layout)
@@ -172,7 +172,15 @@ class UniversalModel(nn.Module):
             mask = self._over(layout, memory, group)
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
         plain = mask is None or mask.dtype == torch.bool
-        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), True, self.head, source if plain else None)
+        sight = Sight.of(
+            layout,
+            self.decoder.positions,
+            block_mask(layout),
+            True,
+            self.head,
+            self.width,
+            source if plain and group == 1 else None,
+        )
         for i, block in enumerate(self.decoder.blocks):
             x = self._through(block, x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
@@ -217,7 +225,7 @@ class UniversalModel(nn.Module):
         layout = Layout(1, 3, places, places[:, None].expand(3, 3), places[:1] + 3, full=True)
         decoder = side is self.decoder
         memory, source = (x.detach(), layout) if decoder else (None, None)
-        sight = Sight.of(layout, side.positions, None, decoder, self.head, source)
+        sight = Sight.of(layout, side.positions, None, decoder, self.head, self.width, source)
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
             y = cast(Block, side.blocks[0]).pieced(pieces, x, sight, 0, memory, source, None, 1)
         torch.autograd.grad(y.sum(), x)
