@@ -49,11 +49,15 @@ def folder_of(place: str, what: str = "backbone", wanted: Sequence[str] = WHOLE,
         ) from error
 
 
-def read_json(path: Path, what: str = "backbone") -> dict[str, Any]:
-    """Errors: ConfigError for what is no JSON object."""
+def json_object(path: Path, what: str = "backbone") -> dict[str, Any]:
+    """Errors: ConfigError for what is no JSON object. what: as of `folder_of`."""
+    if not path.is_file():
+        raise ConfigError(
+            f"{path.parent} has no {path.name}; give a folder as save_pretrained of transformers writes it"
+        )
     try:
         found = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); take a whole copy of the {what}") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is no JSON object; take a whole copy of the {what}")
@@ -63,13 +67,16 @@ def read_json(path: Path, what: str = "backbone") -> dict[str, Any]:
 def weight_files(folder: Path) -> list[Path]:
     """The files of a folder's weights: one, or the shards of an index; none where there are none.
 
-    Errors: ConfigError for a shard that is missing.
+    Errors: ConfigError for a shard that is missing, and for an index that is none.
     """
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         whole = folder / "model.safetensors"
         return [whole] if whole.is_file() else []
-    found = sorted({folder / str(name) for name in json.loads(index.read_text(encoding="utf8"))["weight_map"].values()})
+    listed = json_object(index).get("weight_map")
+    if not isinstance(listed, dict):
+        raise ConfigError(f"{index} has no weight_map; take a whole copy of the backbone")
+    found = sorted({folder / str(name) for name in listed.values()})
     for shard in found:
         if not shard.is_file():
             raise ConfigError(f"{folder} lacks {shard.name}, a part of its weights that its index names; copy it there")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ofasys.engine.huggingface.config import BackboneConfig
 from ofasys.engine.huggingface.folder import fingerprint, library, weight_files
 from ofasys.errors import ConfigError
-from ofasys.parallel.placed import gathered_whole
 
 
 def made(config: BackboneConfig) -> tuple[Any, bool]:
@@ -49,31 +51,31 @@ def _read(config: BackboneConfig) -> Any:
     shape = _shape(config)
     if config.family in ("t5", "mt5"):
         shape.tie_word_embeddings = True
-    return weights_read(_automatic(config), config.folder, shape, config.options.attention)
+    return weights_read(_automatic(config), config.folder, shape, "backbone", config.options.attention)
 
 
-def weights_read(kind: Any, folder: str, shape: Any, attention: str = "sdpa", **how: Any) -> Any:
-    """A model of one of the library's classes, in float32, with the weights of a folder. how: more for the library.
+def weights_read(kind: Any, folder: str, shape: Any, what: str, attention: str = "sdpa", **how: Any) -> Any:
+    """A model of one of the library's classes, in float32, with the weights of a folder. what: what it is to be. how:
+    more for the library.
 
-    Errors: ConfigError for weights that lack some, or are of another shape.
+    Errors: ConfigError for weights that cannot be read, lack some, or are of another shape.
     """
     try:
-        model, told = kind.from_pretrained(
-            folder,
-            config=shape,
-            dtype=torch.float32,
-            attn_implementation=attention,
-            local_files_only=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # they are told below
-            output_loading_info=True,
-            **how,
-        )
-    except Exception as error:  # the library raises nothing more precise, and has lines of what is wrong
-        why = " ".join(str(error).split())
+        with _without_bars():
+            model, told = kind.from_pretrained(
+                folder,
+                config=shape,
+                dtype=torch.float32,
+                attn_implementation=attention,
+                local_files_only=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are told below
+                output_loading_info=True,
+                **how,
+            )
+    except SafetensorError as error:
         raise ConfigError(
-            f"the weights of {folder} are not read by transformers ({type(error).__name__}: {why:.300}); take a whole "
-            "copy"
+            f"the weights of {folder} cannot be read ({error}); take a whole copy of the {what}"
         ) from error
     missing = sorted(set(told["missing_keys"]) - _shared(model, set(told["missing_keys"])))
     other = [str(one) for one in told["mismatched_keys"]]
@@ -81,6 +83,21 @@ def weights_read(kind: Any, folder: str, shape: Any, attention: str = "sdpa", **
         what = f"lack {missing[0]}" if missing else f"have another shape: {other[0]}"
         raise ConfigError(f"the weights of {folder} {what}; they are not of its config.json: take a whole copy")
     return model
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Within it the library draws no bar of what it reads."""
+    library()
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def _shared(model: nn.Module, names: set[str]) -> set[str]:
@@ -92,6 +109,6 @@ def _shared(model: nn.Module, names: set[str]) -> set[str]:
 
 
 def digest(weight: Tensor) -> bytes:
-    """SHA-256 of a weight's numbers; of one that lies in pieces, all processes call it."""
-    numbers: Any = gathered_whole(weight.detach()).cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    """SHA-256 of a weight's numbers."""
+    numbers: Any = weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return hashlib.sha256(numbers).digest()

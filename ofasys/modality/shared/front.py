@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from ofasys.engine.huggingface.folder import SETTINGS, folder_of, read_json
+from ofasys.engine.huggingface.folder import SETTINGS, folder_of, json_object
 from ofasys.errors import ConfigError, one_of
 from ofasys.language import option
 from ofasys.modality.modality import Options
@@ -105,7 +105,7 @@ def bring(place: str) -> dict[str, str]:
     Errors: ConfigError for what is not there, or not supported.
     """
     folder = folder_of(place, "front", SETTINGS)
-    config = read_json(folder / "config.json", "front")
+    config = json_object(folder / "config.json", "front")
     architecture = str(config.get("model_type"))
     if architecture not in FAMILIES:
         raise ConfigError(
@@ -141,8 +141,8 @@ def _processor(folder: Path) -> dict[str, Any]:
     """The settings of a folder's processor. Errors: ConfigError where there are none."""
     own, whole = folder / "preprocessor_config.json", folder / "processor_config.json"
     if own.is_file():
-        return read_json(own, "front")
-    found = read_json(whole, "front") if whole.is_file() else {}
+        return json_object(own, "front")
+    found = json_object(whole, "front") if whole.is_file() else {}
     inner = next((found[name] for name in _PROCESSORS if isinstance(found.get(name), dict)), None)
     if inner is None:
         raise ConfigError(

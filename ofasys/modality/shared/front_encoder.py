@@ -17,6 +17,7 @@ from ofasys.modality.modality import Options
 from ofasys.modality.shared.front import Front, front_of
 from ofasys.model.low_rank import layer_name
 from ofasys.packages import loaded
+from ofasys.parallel.placed import gathered_whole
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -77,10 +78,12 @@ class FrontAdaptor(nn.Module):
         """The names of its weights that are still those of its folder: none, if it has none. One that is trained needs
         its folder no more, so that nothing of it counts.
 
-        Names are those of `state_dict`, also where a matrix has a change of its own.
+        Names are those of `state_dict`, also where a matrix has a change of its own. Where weights lie in pieces every
+        process calls it.
         """
         now = self.state_dict() if self._sums else {}
-        return {name for name, weight in now.items() if self._sums.get(layer_name(name)) == digest(weight)}
+        sums = {name: digest(gathered_whole(weight)) for name, weight in now.items()}
+        return {name for name, found in sums.items() if found == self._sums.get(layer_name(name))}
 
     def train(self, mode: bool = True) -> FrontAdaptor:
         """As of any torch module, but for the encoder."""
@@ -160,7 +163,7 @@ def _shape(known: Front) -> Any:
 def _read(known: Front, folder: str) -> nn.Module:
     with _quiet():
         renamed: dict[str, Any] = {"key_mapping": dict(known.family.renamed)} if known.family.renamed else {}
-        made: nn.Module = weights_read(_class(known.family.encoder), folder, _shape(known), **renamed)
+        made: nn.Module = weights_read(_class(known.family.encoder), folder, _shape(known), "front", **renamed)
     return made
 
 
@@ -178,12 +181,9 @@ def _class(name: str) -> Any:
 def _quiet() -> Iterator[None]:
     """Within it the library does not list the weights of other parts of a checkpoint, which are left out on purpose."""
     logging = library().logging
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level = logging.get_verbosity()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
