@@ -458,9 +458,9 @@ class GeneralistModel(nn.Module):
 
     @property
     def places(self) -> dict[str, Mapping[str, str]]:
-        """Place that an adaptor was named with -> what plans need to know of it."""
-        found = (how["options"] for how in self.made.values() if "place" in how["options"])
-        return {one["place"]: {"place": one["place"], "encoder": one["encoder"]} for one in found}
+        """Place that an adaptor was named with -> what lies there, as plans need to know it."""
+        found = (part.brought for _, part in self.read_parts() if hasattr(part, "brought"))
+        return {brought["place"]: brought for brought in found}
 
     def add_criterion(self, name: str, options: Mapping[str, Any]) -> None:
         """The weights of one criterion, unless they are there already."""

@@ -34,7 +34,8 @@ class FrontAdaptor(nn.Module):
     def __init__(self, options: Options, width: int) -> None:
         super().__init__()
         known = front_of(options)
-        self.encoder, self.stretches = options["encoder"], known.family.stretches
+        self.brought = {"place": options["place"], "encoder": options["encoder"]}
+        self.stretches = known.family.stretches
         self.found, files = _found(options)
         self.of_folder = bool(files)
         self.front: nn.Module = _read(known, self.found["folder"]) if files else _drawn(known)
@@ -60,7 +61,7 @@ class FrontAdaptor(nn.Module):
     def check_same(self, options: Options) -> None:
         """Errors: ConfigError where the front that a slot or a saved model names so is another than this."""
         place, mark = options["place"], options.get("fingerprint")
-        if options["encoder"] != self.encoder:
+        if options["encoder"] != self.brought["encoder"]:
             raise ConfigError(
                 f"the model has a front of hf:{place} with other settings, from {self.found['folder']}; name this one "
                 "by its whole path"

@@ -119,8 +119,7 @@ def test_a_front_that_is_trained_is_saved_and_its_folder_is_not_needed(name: str
     answers_equal(model, task, pickle.loads(pickle.dumps(loaded)))
 
 
-@pytest.mark.parametrize("front", ["frozen", "trained"])
-@pytest.mark.parametrize("name", ["dinov2", "wav2vec2_layer"])
+@pytest.mark.parametrize(("name", "front"), [("dinov2", "frozen"), ("wav2vec2_layer", "trained")])
 def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(name: str, front: str, tmp_path: Path) -> None:
     folder = tmp_path / "front"
     write(name, folder)
@@ -191,6 +190,31 @@ def test_slots_with_a_frozen_and_a_trained_front_have_one_each(tmp_path: Path) -
     first, second, third, _ = (slot.key for slot in plan.slots)
     assert first == second
     assert third == first.removesuffix("frozen") + "trained"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("clip", "[IMAGE:x,{}|TEXT:cap] ->"),
+        ("dinov2", "[IMAGE:x,{},criterion=classify,classify_target=cap] ->"),
+        ("wav2vec2", "[AUDIO:x,{},criterion=ctc,ctc_target=cap] -> [TEXT:cap]"),
+        ("whisper", "([AUDIO:x,{}])* -> [TEXT:cap]"),
+    ],
+)
+def test_a_front_learns_in_every_place_of_a_source(name: str, line: str, tmp_path: Path) -> None:
+    """A view of a contrast, what a criterion of the source is on, an element of a repetition."""
+    write(name, tmp_path / "front")
+    rows = rows_of(name)
+    if "*" in line:
+        rows = [{"x": [row["x"], rows[0]["x"]], "cap": row["cap"]} for row in rows]
+    model = GeneralistModel("tiny")
+    task = Task("t", line.format(f"adaptor=hf:{tmp_path / 'front'}"), train=rows, micro_batch_size=2)
+    Trainer(max_steps=2, lr=1e-2, precision="bfloat16", live=False).fit(model=model, tasks=task)
+    fresh = GeneralistModel("tiny")
+    fresh.grow([(one, task.labels) for one in task.plans], lambda: ["a"])
+    (first, learned) = (one.adaptors[key_of(model)].project[0].weight for one in (fresh, model))
+    assert torch.isfinite(learned).all()
+    assert not torch.equal(first, learned)
 
 
 @pytest.mark.parametrize("name", ["siglip", "whisper"])
