@@ -143,7 +143,8 @@ class _Planner:
         name, _, where = str(asked).partition(":")
         part = spec.adaptor.get(name)
         if part is None or not (part.bring or where):
-            return self.choice("adaptor", spec, place, default, spec.adaptor), {}
+            known = {f"{own}:FOLDER" if one.bring else own: one for own, one in spec.adaptor.items()}
+            return self.choice("adaptor", spec, place, default, known), {}
         if not part.bring:
             raise PlanError(f"{place.slot}: adaptor={name} is read from no place; write it without :{where}")
         if not where:

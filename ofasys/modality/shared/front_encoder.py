@@ -36,6 +36,8 @@ class FrontAdaptor(nn.Module):
         known = front_of(options)
         self.brought = {"place": options["place"], "encoder": options["encoder"]}
         self.stretches = known.family.stretches
+        self.project = nn.Sequential(nn.Linear(known.width, width), nn.GELU(), nn.Linear(width, width))
+        self.norm = nn.LayerNorm(width)
         self.found, files = _found(options)
         self.of_folder = bool(files)
         self.front: nn.Module = _read(known, self.found["folder"]) if files else _drawn(known)
@@ -43,8 +45,6 @@ class FrontAdaptor(nn.Module):
         frozen = options["front"] == "frozen"
         if frozen:
             self.front.requires_grad_(False)
-        self.project = nn.Sequential(nn.Linear(known.width, width), nn.GELU(), nn.Linear(width, width))
-        self.norm = nn.LayerNorm(width)
         weights = self.front.state_dict() if self.of_folder and frozen else {}
         self._sums = {f"front.{name}": digest(weight) for name, weight in weights.items()}
 

@@ -68,7 +68,7 @@ def test_a_slot_says_one_front_and_its_place(tmp_path: Path) -> None:
     place = f"hf:{tmp_path}"
     refused("[IMAGE:x,adaptor=hf] -> [TEXT:cap]", "adaptor=hf is read from a place; write adaptor=hf:FOLDER")
     refused("[IMAGE:x,adaptor=patch:here] -> [TEXT:cap]", "adaptor=patch is read from no place; write it without :here")
-    refused("[IMAGE:x,adaptor=hg:here] -> [TEXT:cap]", "no adaptor 'hg:here' for IMAGE")
+    refused("[IMAGE:x,adaptor=hg:here] -> [TEXT:cap]", "no adaptor 'hg:here' for IMAGE; .*there are hf:FOLDER, ofa")
     refused("[IMAGE:x,preprocess=hf] -> [TEXT:cap]", "adaptor=hf is read from a place")
     refused(f"[IMAGE:x,preprocess=pixels,adaptor={place}] -> [TEXT:cap]", "preprocess=hf and adaptor=hf:FOLDER go tog")
     refused(f"[TEXT:cap] -> [IMAGE:x,adaptor={place}]", "is for the source alone")
