@@ -183,7 +183,7 @@ def syllables(train: Rows, test: Rows) -> list[str]:
         made = np.stack(found)
         return made / np.linalg.norm(made, axis=1, keepdims=True)
 
-    return [train[i]["phones"] for i in (heard(test) @ heard(train).T).argmax(1)]
+    return [train[i]["said"] for i in (heard(test) @ heard(train).T).argmax(1)]
 
 
 def pronounced(train: Rows, test: Rows) -> list[str]:
@@ -346,9 +346,8 @@ def classical(task: GalleryTask, train: Rows, test: Rows, roots: tuple[Path, Pat
 
 
 def main(names: Sequence[str]) -> None:
-    for task in TASKS:
-        if names and task.name not in names:
-            continue
+    known = {task.name: task for task in TASKS}
+    for task in [known[name] for name in names] or TASKS:
         began, files = time.monotonic(), row_files(task)
         train, test = (pq.read_table(files[split]).to_pylist() for split in ("train", "test"))
         root = files["test"].parent
@@ -357,7 +356,10 @@ def main(names: Sequence[str]) -> None:
         found = score(task, answers, test, root)
         seconds = time.monotonic() - began
         sizes = f"{len(train):,} / {len(test):,}"
-        print(f"| {task.name} | {task.metric} | {sizes} | {value:.4f} ({how}) | {found:.4f} ({by}) | {seconds:.0f} s |")
+        print(
+            f"| {task.name} | {task.metric} | {sizes} | {value:.4f} ({how}) | {found:.4f} ({by}) | {seconds:.0f} s |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

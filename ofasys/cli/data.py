@@ -61,6 +61,8 @@ def list_packages(
         for name, one in PACKAGES.items()
     ]
     table(heads, rows, right=(0,))
+    sums = {suite: [one.bytes for one in packages_of([suite])] for suite in SUITES}
+    note("; ".join(f"{suite}: {len(each)} packages, {megabytes(sum(each))} MB" for suite, each in sums.items()))
 
 
 @commands.command("fetch")

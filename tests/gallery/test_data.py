@@ -341,7 +341,11 @@ def answered(*words: str):
 
 
 def test_list_says_size_and_licence_first(monkeypatch):
-    lines = answered("list").stdout.splitlines()
+    done = answered("list")
+    sums = re.fullmatch(r"core: (\d+) packages, ([\d.]+) MB; full: (\d+) packages, ([\d.]+) MB\n", done.stderr)
+    assert int(sums[3]) == len(PACKAGES) >= int(sums[1])
+    assert float(sums[4]) == pytest.approx(sum(one.bytes for one in PACKAGES.values()) / 1e6, abs=0.05)
+    lines = done.stdout.splitlines()
     assert lines[0].split()[:3] == ["MB", "licence", "package"]
     for line, one in zip(lines[1:], PACKAGES.values(), strict=True):
         assert line.split()[0] == f"{one.bytes / 1e6:.1f}"
