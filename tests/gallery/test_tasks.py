@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -19,15 +20,18 @@ from ofasys.gallery.data import is_fetched
 from ofasys.gallery.tasks import (
     TASKS,
     Data,
+    Figure,
     GalleryTask,
     captions,
     databases,
     fashion,
+    summary,
     syllables,
     tagging,
     text_to_sql,
     topic,
 )
+from ofasys.gallery.tasks import rows as rows_module
 from ofasys.gallery.tasks.rows import digest, row_files, row_record
 from ofasys.gallery.tasks.run import ALL, chosen, gallery_task, run_of
 from ofasys.gallery.tasks.split import SPLITS, first_of, folded, part, parted
@@ -260,6 +264,15 @@ def test_rows_are_made_once_and_again_where_they_are_cut_short(fetched, caplog):
     caplog.clear()
     row_files(task)
     assert not caplog.text
+
+
+def test_other_code_and_other_packages_are_other_rows():
+    one, version = BY_NAME["summary"], rows_module._version
+    assert version(one) == version(replace(one, trivial=Figure(0.5, "a guess"), steps=7))
+    assert version(one) != version(replace(one, packages=("debian-index", "debian-translations")))
+    assert version(one) != version(replace(one, make=topic.make))
+    used = {path.name for path in rows_module._code(summary)}
+    assert used == {"summary.py", "topic.py", "split.py"}
 
 
 def test_a_library_that_is_missing_is_said(tmp_path, monkeypatch):

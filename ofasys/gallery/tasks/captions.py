@@ -100,10 +100,10 @@ TASK = GalleryTask(
     "drawings of OpenMoji, a style that is not in training, while each name is; valid rows are a twentieth of those of "
     "Twemoji, by name, which are not in training either.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (4692, 90, 1594),
+    "c90e2c92c12591e8",
+    Figure(0.0345, "always 'grinning face'"),
+    Figure(1.1509, "the nearest drawing by HOG and colour"),
     settings={"micro_batch_size": 32, "generate": {"max_length": 24}},
     needs={"resvg_py": "gallery"},
 )

@@ -41,10 +41,10 @@ TASK = GalleryTask(
     "Words of letters and apostrophes of the CMU Pronouncing Dictionary, without stress; an answer is compared with "
     "the nearest of the ways a word is said. The splits are by the word, a plural or a genitive with its word.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (106_538, 6135, 12_253),
+    "e818680077f29eed",
+    Figure(0.913, "always 'L AO R IY'"),
+    Figure(0.1026, "a decision tree a letter"),
     settings={"references": {"phones": "ways"}, "micro_batch_size": 64, "generate": {"max_length": 40}},
     text_pieces=300,
 )

@@ -43,9 +43,9 @@ TASK = GalleryTask(
     "Sentences of reviews of Amazon, IMDb and Yelp, as many glad as not; repeated sentences are left out, and the "
     "splits are by the sentence.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (2517, 136, 326),
+    "0bf4365d3709633e",
+    Figure(0.5123, "always 'negative'"),
+    Figure(0.8405, "TF-IDF and a linear SVM"),
     settings={"closed_set": MOODS, "micro_batch_size": 32},
 )

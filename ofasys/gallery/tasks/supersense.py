@@ -58,10 +58,10 @@ TASK = GalleryTask(
     "The definitions of WordNet 3.1, without their examples, and the file of the lexicographers that each is in; a "
     "definition that is given twice stands once, and the splits are by the definition.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (99_302, 5775, 11_842),
+    "2a2b5716dc289654",
+    Figure(0.1245, "always 'adj.all'"),
+    Figure(0.7775, "TF-IDF and a linear SVM"),
     settings={"closed_set": KINDS, "micro_batch_size": 32},
     text_pieces=8000,
 )

@@ -9,6 +9,7 @@ from ofasys.gallery.tasks.split import part
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
 FOLDER = "usr/share/gcin-voice"
+HELD_OUT = 20  # of a hundred syllables
 VOICES = ("3", "5")  # what the recordings of each are called
 
 
@@ -28,7 +29,7 @@ def make(data: Data) -> Splits:
     voices = Counter(row["said"] for _, row in found)
     for voice, row in found:
         held = voices[row["said"]] == len(VOICES) and voice == held_out(row["said"])
-        rows[part(row["said"]) if held else "train"].append(row)
+        rows[part(row["said"], HELD_OUT) if held else "train"].append(row)
     return rows
 
 
@@ -47,14 +48,14 @@ TASK = GalleryTask(
     ),
     "cer",
     ("gcin-voice",),
-    "Each syllable of Mandarin, its tone with it, said by two voices and written in zhuyin. Of a tenth of the "
+    "Each syllable of Mandarin, its tone with it, said by two voices and written in zhuyin. Of a fifth of the "
     "syllables one recording, of either voice, is a test row, of a twentieth a valid row; what the other voice says is "
     "in training, so each syllable is known, and none in this voice. The figure is the share of wrong signs.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (2080, 53, 225),
+    "4954ca6ea1a3cc94",
+    Figure(0.9456, "one of training at random"),
+    Figure(0.4134, "the nearest recording by cepstra"),
     settings={"micro_batch_size": 16, "generate": {"max_length": 8}},
     needs={"soundfile": "audio"},
     text_pieces=300,

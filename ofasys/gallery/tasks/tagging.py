@@ -59,10 +59,10 @@ TASK = GalleryTask(
     "and foreign words; a sentence that is there twice stands once, and the splits are by the text it is of. The "
     "figure is the share of wrong tags.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (35_109, 1400, 3652),
+    "048b75f201170cd0",
+    Figure(0.8892, "always 'np vbd .'"),
+    Figure(0.0362, "a linear SVM on each word and its neighbours"),
     settings={"micro_batch_size": 16, "generate": {"max_length": 120}},
     text_pieces=8000,
 )

@@ -234,9 +234,9 @@ TASK = GalleryTask(
     "They are drawn by rule, and only those are kept whose answer is not empty and not a matter of ties. The splits "
     "are by database: cars, countries, elements and the weather of Seattle are test rows alone.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (3493, 149, 549),
+    "50443bf49f2af2c7",
+    Figure(0, "always 'SELECT count(*) FROM airports'"),
+    Figure(0.9636, "the nearest question, its names and values exchanged"),
     settings={"references": {"sql": "true"}, "micro_batch_size": 16, "generate": {"max_length": 60}},
 )

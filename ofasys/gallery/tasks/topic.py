@@ -71,10 +71,10 @@ TASK = GalleryTask(
     "texts are left out, and the splits are by source package, of "
     "whatever version.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (52_246, 3058, 5476),
+    "4e002792dadd1b3b",
+    Figure(0.0944, "always 'libs'"),
+    Figure(0.7874, "TF-IDF and a linear SVM"),
     settings={"micro_batch_size": 16},
     text_pieces=8000,
 )
