@@ -52,7 +52,7 @@ def score(task: GalleryTask, answers: Sequence[Any], rows: Rows, root: Path) -> 
 def trivial(task: GalleryTask, train: Rows, test: Rows, root: Path) -> tuple[float, str]:
     column, metric, random = target(task), METRICS[task.metric], Random(0)
     common = Counter(row[column] for row in train).most_common(1)[0][0]
-    found = [(score(task, [common] * len(test), test, root), f"always {common!r}"[:40])]
+    found = [(score(task, [common] * len(test), test, root), f"always {common!r}")]
     drawn = [random.choice(train)[column] for _ in test]
     found.append((score(task, drawn, test, root), "one of training at random"))
     best = found[0]

