@@ -66,17 +66,23 @@ class Backbone(nn.Module):
         self.embedding: nn.Embedding = first.get_input_embeddings()
         scales = (getattr(of, "embed_scale", None) for of in (self.embedding, first))
         self.input_scale = next((float(scale) for scale in scales if scale is not None), 1.0)
-        head: nn.Linear = model.get_output_embeddings()
-        _check_head(config, model, head)
-        if head.weight is self.embedding.weight and not config.architecture.get("tie_word_embeddings", True):
-            head = deepcopy(head)
-        self.head = None if head.weight is self.embedding.weight else head
+        self.head = self._own_head(model)
         self.state_scale = self.width**-0.5 if getattr(model.config, "scale_decoder_outputs", False) else 1.0
         for stack in (self.encoder, self.decoder):
             if stack is not None:
                 _without_rows(stack)
                 place(stack)
         self._sums = {name: digest(weight) for name, weight in self.state_dict().items()} if self.of_folder else {}
+
+    def _own_head(self, model: Any) -> nn.Linear | None:
+        """The library's output rows, where they are not its input rows."""
+        head: nn.Linear | None = model.get_output_embeddings()
+        if head is None:  # an encoder's layers alone
+            return None
+        _check_head(self.config, model, head)
+        if head.weight is not self.embedding.weight:
+            return head
+        return None if self.config.architecture.get("tie_word_embeddings", True) else deepcopy(head)
 
     @property
     def place(self) -> str:
@@ -152,10 +158,10 @@ class Backbone(nn.Module):
         return [self._marks(self.config.opening, first), self._part(target, first + len(self.config.opening))]
 
     def _one_stream(self, source: Stream | None, target: Stream | None) -> States:
-        parts = self._parts(source, target, target is not None)
+        parts = self._parts(source, target, target is not None or self.config.encodes)
         joined = _joined(parts)
         plain = all(s.layout.full and s.layout.blocks is None for s in (source, target) if s is not None)
-        plain = plain and not self.config.options.prefix
+        plain = plain and not self.config.both_ways
         sees = None if plain else visible(joined.valid, joined.blocks)
         found = self.run(joined.embedding, sees, Places(joined.places, joined.places), None, None)
         states: list[Hidden | None] = [None, None]
@@ -171,13 +177,13 @@ class Backbone(nn.Module):
         assert given is not None, "a side is there"
         rows, device = given.layout.batch, given.embedding.device
         at = torch.zeros(rows, dtype=torch.int64, device=device)
-        parts = [self._marks(self.config.before, at)]
+        parts = [self._marks(self.config.before, at, self.config.encodes)]
         at = at + len(self.config.before)
         if source is not None:
-            parts.append(self._part(source, at, self.config.options.prefix))
+            parts.append(self._part(source, at, self.config.both_ways))
             at = at + source.layout.lengths
         if between:
-            parts.append(self._marks(self.config.after, at))
+            parts.append(self._marks(self.config.after, at, self.config.encodes))
             at = at + len(self.config.after)
         if target is not None:
             parts.append(self._part(target, at))
@@ -196,13 +202,14 @@ class Backbone(nn.Module):
             places if first is None else places + first[:, None],
         )
 
-    def _marks(self, ids: tuple[int, ...], first: Int[Tensor, "R"]) -> Part:
-        """Marks in each row, from a place on."""
+    def _marks(self, ids: tuple[int, ...], first: Int[Tensor, "R"], whole: bool = False) -> Part:
+        """Marks in each row, from a place on. whole: they and the source see each other."""
         rows, n = len(first), len(ids)
         found = nn.functional.embedding(torch.tensor(ids, dtype=torch.int64, device=first.device), self.input_rows)
         embedded = (found * self.input_scale).expand(rows, n, -1)
         places = same_places(rows, n, first.device) + first[:, None]
-        return Part(embedded, torch.ones_like(places, dtype=torch.bool), torch.zeros_like(places), places)
+        blocks = torch.full_like(places, _WHOLE_SOURCE if whole else 0)
+        return Part(embedded, torch.ones_like(places, dtype=torch.bool), blocks, places)
 
     def run(
         self,
@@ -281,7 +288,7 @@ class Backbone(nn.Module):
     def _begun(self, rows: int, marks: tuple[int, ...]) -> list[Part]:
         """Marks alone, if there are any."""
         at = torch.zeros(rows, dtype=torch.int64, device=self.embedding.weight.device)
-        return [self._marks(marks, at)] if marks else []
+        return [self._marks(marks, at, self.config.encodes)] if marks else []
 
 
 def _check_head(config: BackboneConfig, model: Any, head: nn.Linear) -> None:
@@ -298,9 +305,10 @@ def _without_rows(stack: nn.Module) -> None:
     """
     if hasattr(stack, "embed_scale"):
         stack.embed_scale = 1.0  # type: ignore[assignment]
-    for name in ("embed_tokens", "wte"):
-        if isinstance(getattr(stack, name, None), nn.Module):
-            setattr(stack, name, None)
+    for name in ("embed_tokens", "wte", "word_embeddings"):
+        for holder in (stack, getattr(stack, "embeddings", None)):
+            if isinstance(getattr(holder, name, None), nn.Module):
+                setattr(holder, name, None)
 
 
 def _joined(parts: list[Part]) -> Part:
