@@ -61,6 +61,7 @@ class Backbone(nn.Module):
             if stack is not None:
                 _without_rows(stack)
                 place(stack)
+        self.train()  # what is read the library leaves in evaluation mode
         self._sums = {name: digest(weight) for name, weight in self.state_dict().items()} if self.of_folder else {}
 
     def _own_head(self, model: Any) -> nn.Linear | None:
@@ -188,8 +189,9 @@ class Backbone(nn.Module):
         cache: Any,
         memory: Memory | None,
     ) -> Float[Tensor, "A N D"]:
-        """The decoder's states, of positions in rows or, A = 1, end to end. sees: None where each position sees all before it. cache: the library's, which grows;
-        None: nothing is kept.
+        """The decoder's states, of positions in rows or, A = 1, end to end.
+
+        sees: None where each position sees all before it. cache: the library's, which grows; None: nothing is kept.
         """
         given: dict[str, Any] = {"inputs_embeds": x, "past_key_values": cache, "use_cache": cache is not None}
         if memory is None:

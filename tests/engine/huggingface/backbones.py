@@ -63,7 +63,7 @@ CHAT = (
 
 
 def tokenizer_of(family: str) -> Tokenizer:
-    """Pieces with a blank before words, within words, or of bytes; marks before or after them as the family has them."""
+    """Pieces with a blank before words, within words, or of bytes; marks around them as the family has them."""
     marks = MARKS[KIN.get(family, family)]
     special = [AddedToken(one, special=True) for one in marks]
     if family == "bert":

@@ -176,9 +176,10 @@ def test_the_laws_of_an_engine_are_kept(family: str) -> None:
         check_engine(HUGGINGFACE, config=config)
 
 
-def test_output_rows_of_their_own_are_the_librarys(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["t5", "mt5"])
+def test_output_rows_of_their_own_are_the_librarys(family: str, tmp_path: Path) -> None:
     """Of T5 v1.1, whose rows the library's configuration says are tied when it has read that they are not."""
-    library = write("t5", tmp_path, tie_word_embeddings=False, scale_decoder_outputs=False)
+    library = write(family, tmp_path, tie_word_embeddings=False, scale_decoder_outputs=False)
     library.encoder.embed_tokens = library.decoder.embed_tokens = library.shared
     library.save_pretrained(tmp_path)
     with warnings.catch_warnings():
