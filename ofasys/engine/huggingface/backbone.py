@@ -76,6 +76,13 @@ class Backbone(nn.Module):
         return None if self.config.architecture.get("tie_word_embeddings", True) else deepcopy(head)
 
     @property
+    def window(self) -> int:
+        """How far behind layers with a sliding window see; 0: there are none."""
+        kinds = getattr(self.library, "layer_types", None) or ()
+        slides = "sliding_attention" in kinds or self.config.family == "mistral"
+        return int(getattr(self.library, "sliding_window", None) or 0) if slides else 0
+
+    @property
     def place(self) -> str:
         """Where its weights were read; empty where they were drawn."""
         return f"hf:{self.config.folder}" if self.of_folder else ""
@@ -174,7 +181,8 @@ class Backbone(nn.Module):
     def _states(self, parts: list[Part], memory: Memory | None) -> Float[Tensor, "N D"]:
         """What the decoder makes of parts, end to end."""
         whole = laid(parts)
-        sees = None if whole.full and not any(part.blocked for part in parts) else visible(whole.valid, whole.blocks)
+        plain = whole.full and not self.window and not any(part.blocked for part in parts)
+        sees = None if plain else visible(whole.valid, whole.blocks)
         x, places = self._given(whole)
         return _both(self.run(x, sees, places, None, memory), whole, places)[0]
 
@@ -194,7 +202,7 @@ class Backbone(nn.Module):
     ) -> Float[Tensor, "A N D"]:
         """The decoder's states, of positions in rows or, A = 1, end to end.
 
-        sees: None where each position sees all before it. cache: the library's, which grows; None: nothing is kept.
+        sees: None where each position sees all before it, however far. cache: the library's, which grows; None: nothing is kept.
         """
         given: dict[str, Any] = {"inputs_embeds": x, "past_key_values": cache, "use_cache": cache is not None}
         if memory is None:
@@ -214,14 +222,12 @@ class Backbone(nn.Module):
         """
         if sees is None:
             return None
-        kinds = set(getattr(self.library, "layer_types", None) or ())
-        window = getattr(self.library, "sliding_window", None)
-        if "sliding_attention" not in kinds:
-            if window and self.config.family == "mistral":
-                sees = sees & near(places.queries, places.keys, window)
+        if not self.window:
             return added(sees, dtype)[:, None]
-        close = sees & near(places.queries, places.keys, int(window or 0))
-        return {"full_attention": added(sees, dtype)[:, None], "sliding_attention": added(close, dtype)[:, None]}
+        close = added(sees & near(places.queries, places.keys, self.window), dtype)[:, None]
+        if self.config.family == "mistral":  # all its layers have it
+            return close
+        return {"full_attention": added(sees, dtype)[:, None], "sliding_attention": close}
 
     @torch.no_grad()
     def open(
@@ -246,7 +252,7 @@ class Backbone(nn.Module):
             marks = (*self.config.before, *self.config.after)
             block = _WHOLE_SOURCE if self.config.encodes else 0
             parts = [self._marks(marks, sources, block)] if bare else self._parts(source, prefix, True)
-            session.first += len(marks) + (0 if source is None else source.layout.lengths)
+            session.first += sum(part.taken for part in (parts if prefix is None else parts[:-1]))
         if any(part.longest for part in parts):
             self._begin(session, laid(parts), 1 if self.encoder is None else group, prefix is not None)
         return session if self.encoder is not None else session.repeated(group)

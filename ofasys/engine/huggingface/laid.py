@@ -1,7 +1,7 @@
 """How the sides of a batch and the marks around them are laid in rows: end to end, and where each would lie in a
 rectangle.
 
-Rows begin at the left, each part right after the one before it, so that no row has a gap. `R` rows, `P` positions of a
+Rows begin at the left, each part right after the one before it, so that no row has a gap; so do places. `R` rows, `P` positions of a
 part, `N` of all parts, `W` places of the longest row, `D` width.
 """
 
@@ -40,6 +40,8 @@ class Part:
     """Whether any is above 0."""
     lengths: Int[Tensor, "R"]
     """How many each row has."""
+    taken: Int[Tensor, "R"]
+    """How many places of the library's they take: all patches of a picture stand at one."""
     longest: int
     """The most of them."""
     full: bool
@@ -89,7 +91,13 @@ def of_stream(stream: Stream, embedding: Float[Tensor, "P D"], block: int = 0) -
     order = layout.positions[:, 0]
     counted, longest, full = layout.counted, layout.length, layout.full
     blocked = bool(block) or layout.blocks is not None
-    return Part(embedding, row, within, order, blocks, blocked, layout.lengths, longest, full, counted)
+    taken = layout.lengths if counted else _taken(order, row, layout.batch)
+    return Part(embedding, row, within, order, blocks, blocked, layout.lengths, taken, longest, full, counted)
+
+
+def _taken(order: Int[Tensor, "P"], row: Int[Tensor, "P"], rows: int) -> Int[Tensor, "R"]:
+    """One more than the highest order of each row, 0 of one that has nothing."""
+    return order.new_zeros(rows).scatter_reduce_(0, row, order + 1, "amax")
 
 
 def of_marks(embedding: Float[Tensor, "n D"], rows: int, block: int = 0) -> Part:
@@ -100,19 +108,19 @@ def of_marks(embedding: Float[Tensor, "n D"], rows: int, block: int = 0) -> Part
     lengths = torch.full((rows,), n, device=device)
     blocks = torch.full_like(row, block)
     whole = embedding.repeat(rows, 1)
-    return Part(whole, row, within, within, blocks, bool(block and n), lengths, n, full=True, counted=True)
+    return Part(whole, row, within, within, blocks, bool(block and n), lengths, lengths, n, full=True, counted=True)
 
 
 def laid(parts: list[Part]) -> Laid:
     """Parts of the same rows, one after the other."""
     W, R = sum(part.longest for part in parts), len(parts[0].lengths)
-    at = torch.zeros_like(parts[0].lengths)
+    at = next_place = torch.zeros_like(parts[0].lengths)
     index, place = [], []
     for part in parts:
         first = at[part.row]
         index.append(part.row * W + first + part.within)
-        place.append(first + part.order)
-        at = at + part.lengths
+        place.append(next_place[part.row] + part.order)
+        at, next_place = at + part.lengths, next_place + part.taken
     where = torch.cat(index)
 
     def spread(numbers: list[Tensor]) -> Tensor:

@@ -281,7 +281,7 @@ def test_a_picture_takes_one_place_of_a_sliding_window(family: str) -> None:
 )
 def test_a_picture_of_more_patches_than_positions_is_read(family: str, limit: dict[str, int]) -> None:
     """A table of positions needs one for all of it, while what comes after goes on from there."""
-    model, program, samples = pictured(family, "[IMAGE:img,size=16,patch=2] -> [TEXT:a]", **limit)
+    model, program, samples = pictured(family, "[IMAGE:img,size=32,patch=4] -> [TEXT:a]", **limit)
     assert len(samples[0].source[0][1].grid) > model.engine.max_positions
     with torch.no_grad():
         whole = model(program, flow.collate(program, samples))
