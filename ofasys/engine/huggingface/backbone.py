@@ -202,7 +202,8 @@ class Backbone(nn.Module):
     ) -> Float[Tensor, "A N D"]:
         """The decoder's states, of positions in rows or, A = 1, end to end.
 
-        sees: None where each position sees all before it, however far. cache: the library's, which grows; None: nothing is kept.
+        sees: None where each position sees all before it, however far. cache: the library's, which grows; None:
+        nothing is kept.
         """
         given: dict[str, Any] = {"inputs_embeds": x, "past_key_values": cache, "use_cache": cache is not None}
         if memory is None:

@@ -1,8 +1,8 @@
 """How the sides of a batch and the marks around them are laid in rows: end to end, and where each would lie in a
 rectangle.
 
-Rows begin at the left, each part right after the one before it, so that no row has a gap; so do places. `R` rows, `P` positions of a
-part, `N` of all parts, `W` places of the longest row, `D` width.
+Rows begin at the left, each part right after the one before it, so that no row has a gap; so do places. `R` rows, `P`
+positions of a part, `N` of all parts, `W` places of the longest row, `D` width.
 """
 
 from __future__ import annotations
