@@ -16,7 +16,7 @@ from typing import Any
 
 from ofasys.errors import ConfigError, DataError, OfasysError
 from ofasys.task.source.row import said
-from ofasys.task.source.user_cache import user_cache
+from ofasys.user_cache import user_cache
 
 FETCHED_BYTES = 4 * 2**20  # read at once
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
