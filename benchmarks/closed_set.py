@@ -33,7 +33,7 @@ from benchmarks.generate import duel  # noqa: E402
 from ofasys.generator import SearchOptions, bind  # noqa: E402
 from ofasys.generator.rank import rank  # noqa: E402
 from ofasys.generator.search import search  # noqa: E402
-from ofasys.generator.vocabulary import OutputRows
+from ofasys.generator.vocabulary import OutputRows  # noqa: E402
 from ofasys.types import OneOf  # noqa: E402
 
 BATCH, SOURCE = 8, 64

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from ofasys.parallel.placed import dissolved_by
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.batch import to_device
+from ofasys.program.decoding import Decoding, check_decoding, fastest, laid_out
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
 from ofasys.seeds import key_of
 from ofasys.types import (
@@ -122,7 +123,7 @@ class GeneralistModel(nn.Module):
         self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
         self.precision = "float32"  # what it computes in: trained, evaluated, asked
-        self.decoding = "float32"  # how it finds tokens of a large vocabulary
+        self.decoding = Decoding()  # how it finds tokens of a large vocabulary; `decode_in` changes it
         self.cards: tuple[TaskCard, ...] = ()  # of the tasks it was trained on: their lines, closed sets, settings
 
     @property
@@ -250,11 +251,38 @@ class GeneralistModel(nn.Module):
         A fused optimizer changes weights without counting their version, so `train()` forgets them too.
         """
         head = self.head
-        if isinstance(head, JoinedRows) or head.numel() < LARGE_TABLE or not packs(head):
+        if not self._lays_out(head):
             return None
-        precision = self.decoding
-        found: OutputRows = self._output.get([head], precision, lambda: OutputRows(head, precision))
+        precision = self.decoding.precision
+        found: OutputRows = self._output.get([head], precision, lambda: laid_out(head, precision))
         return found
+
+    @staticmethod
+    def _lays_out(head: Tensor | JoinedRows) -> TypeGuard[Tensor]:
+        return isinstance(head, Tensor) and head.numel() >= LARGE_TABLE and packs(head)
+
+    def decode_in(self, precision: str) -> Decoding:
+        """From now on tokens are decoded in "float32", "bfloat16" or "int8", or in what is fastest: "auto", which
+        measures a few steps of each. Weights stay as they are, and training, losses and labels of closed sets too.
+
+        A vocabulary that is small, or lies elsewhere than on a CPU, is decoded as the model computes, whatever is
+        asked. Errors: ConfigError for no such precision, and where this machine cannot do it.
+        """
+        if precision != "auto":
+            check_decoding(precision)
+        head = self.head
+        if not self._lays_out(head):
+            made = Decoding()
+        elif precision == "auto":
+            with self.answering():
+                made = fastest(self.engine, head)
+        else:
+            laid_out(head[:1].detach(), precision)
+            made = Decoding(precision)
+        self.decoding = made
+        if hasattr(self.engine, "reduced"):
+            self.engine.reduced = made.precision != "float32"
+        return made
 
     def computing(self) -> AbstractContextManager[None]:
         """Within it everything is computed in the model's precision: every pass is made so, in training and after."""

@@ -97,8 +97,9 @@ class Shortlist:
         x = x.float()
         rough, tokens, norm = self.rough(x, lo, hi, min(most + SPARE, hi - lo))
         exact = torch.einsum("nkd,nd->nk", self.table[tokens], x)
-        change = ((exact - norm[:, None]).exp() - (rough - norm[:, None]).exp()).sum(1)
-        norm = norm + torch.log1p(change.clamp_(min=-0.5))
+        peak = torch.maximum(norm, exact.amax(1))
+        rest = ((norm - peak).exp() - (rough - peak[:, None]).exp().sum(1)).clamp_(min=0.0)  # of what was not taken
+        norm = peak + (rest + (exact - peak[:, None]).exp().sum(1)).log()
         values, order = exact.sort(1, descending=True)
         return values, tokens.gather(1, order), norm
 

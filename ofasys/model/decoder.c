@@ -43,9 +43,10 @@ typedef struct {
 static inline Floats all_of(float x) { return x - (Floats){}; }
 
 static inline float sum_of(Floats x) {
-    float total = 0.0f;
-    for (int i = 0; i < LANES; i++) total += x[i];
-    return total;
+    x += __builtin_shuffle(x, (Ints){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
+    x += __builtin_shuffle(x, (Ints){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
+    x += __builtin_shuffle(x, (Ints){2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13});
+    return x[0] + x[1];
 }
 
 static inline Floats either(Ints which, Floats yes, Floats no) {

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ofasys.user_cache import user_cache
+from ofasys.caches import user_cache
 
 FLAGS = ("-O3", "-march=native", "-fPIC", "-shared", "-fopenmp")
 SECONDS = 60  # for a compiler that hangs

@@ -70,11 +70,14 @@ class Prepared:
 
 
 class PreparedLayers:
-    """The layers of a side. fused: all of a decoder's at once, where the machine can."""
+    """The layers of a side, computed in `dtype`. fused: all of a decoder's at once, one position a row, where the
+    machine can; it alone is `reduced` to matrices in bfloat16 then.
+    """
 
-    def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, fuse: bool) -> None:
-        self.each = [Prepared(block, dtype) for block in blocks]
-        self.fused = FusedLayers.of(blocks, dtype) if fuse else None
+    def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, fuse: bool, reduced: bool = False) -> None:
+        half = torch.bfloat16 if reduced else dtype
+        self.fused = FusedLayers.of(blocks, half) if fuse else None
+        self.each = [Prepared(block, half if self.fused is None else dtype) for block in blocks]
 
     def __len__(self) -> int:
         return len(self.each)

@@ -96,7 +96,7 @@ class UniversalModel(nn.Module):
     """In training, keep of each block what it reads and compute the rest again for its gradient (Chen et al., 2016,
     https://arxiv.org/abs/1604.06174): less memory, a third more to compute, the same gradients."""
     reduced = False
-    """Make the products of answering in bfloat16."""
+    """Step in bfloat16 where a position is decoded."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -260,16 +260,15 @@ class UniversalModel(nn.Module):
         """What products of decoding are computed in."""
         weight = next(self.parameters())
         device = weight.device.type
-        if torch.is_autocast_enabled(device):
-            return torch.get_autocast_dtype(device)
-        return torch.bfloat16 if self.reduced else weight.dtype
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
     def prepared(self, side: Side) -> PreparedLayers:
         """The layers of a side as decoding computes them; made anew when their weights change."""
-        dtype, blocks = self._dtype, [cast(Block, block) for block in side.blocks]
-        plain = not (side.positions.rotates or side.positions.biased)
+        dtype, blocks, decodes = self._dtype, [cast(Block, block) for block in side.blocks], side is self.decoder
+        fuse = decodes and not (side.positions.rotates or side.positions.biased)
+        how = dtype, self.reduced and decodes
         found: PreparedLayers = side.kept.get(
-            side.blocks.parameters(), dtype, lambda: PreparedLayers(blocks, dtype, side is self.decoder and plain)
+            side.blocks.parameters(), how, lambda: PreparedLayers(blocks, dtype, fuse, how[1])
         )
         return found
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from ofasys.caches import user_cache
 from ofasys.task.source.watch import Watch
-from ofasys.user_cache import user_cache
 
 LEAST_BYTES = 16 * 2**20  # a smaller file is read anew in less time than is noticed
 FOLDER = ".ofasys"
