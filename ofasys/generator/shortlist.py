@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ofasys.model.matrix import Product
 from ofasys.model.native import compiled
-from ofasys.model.product import Product
 
 if TYPE_CHECKING:
     from typing import Annotated as Float

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ofasys.generator.shortlist import EightBits, HalfBits, Rough, Shortlist
-from ofasys.model.product import Product
+from ofasys.model.matrix import Product
 
 if TYPE_CHECKING:
     from typing import Annotated as Float

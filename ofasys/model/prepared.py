@@ -13,7 +13,7 @@ from torch import Tensor
 from ofasys.model.attention import Output, Sight, norm
 from ofasys.model.block import Attention, Block, FeedForward
 from ofasys.model.fused import FusedLayers
-from ofasys.model.product import Product
+from ofasys.model.matrix import Product
 
 
 class Mixed:

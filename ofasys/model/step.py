@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ofasys.model.attention import attend, biased
+from ofasys.model.attention import biased
 from ofasys.model.cache import Cache
 from ofasys.model.positions.positions import Positions, rotate
 from ofasys.model.prepared import Prepared
+from ofasys.model.product import attend
 
 
 def advance(

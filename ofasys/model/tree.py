@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ofasys.model.attention import attend, biased
+from ofasys.model.attention import biased
 from ofasys.model.cache import Cache
 from ofasys.model.positions.positions import Positions, guarded, rotate
 from ofasys.model.prepared import Prepared
+from ofasys.model.product import attend
 
 Ints = NDArray[np.int64]
 

@@ -24,11 +24,11 @@ from ofasys.model.attention import Output, Sight, biased, keys
 from ofasys.model.block import Block, Pieces, feed, mix, project
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
+from ofasys.model.matrix import Kept, kept_in
 from ofasys.model.positions import SCHEMES
 from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
 from ofasys.model.prepared import Prepared, PreparedLayers
-from ofasys.model.product import Kept, kept_in
 from ofasys.model.rectangle import block_mask, in_rectangle, key_mask
 from ofasys.model.session import CachedSession, Prefix
 from ofasys.model.sizes import ModelConfig
@@ -114,6 +114,10 @@ class UniversalModel(nn.Module):
         """What its source is to the positions of a decoder (B, H, S, K), as of `Positions.across`; None: nothing."""
         return None
 
+    def target_places(self, positions: Tensor) -> Tensor:
+        """Positions of a target (..., 3) -> what its side is told of them (..., 3)."""
+        return positions
+
     @torch.no_grad()
     def initialise(self) -> None:
         """Draw all weights anew from torch's global generator.
@@ -156,7 +160,7 @@ class UniversalModel(nn.Module):
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head)
+        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head, self.width)
         if self.training or torch.is_grad_enabled():
             for i, block in enumerate(self.encoder.blocks):
                 x = self._through(block, x, sight, i)
@@ -183,7 +187,15 @@ class UniversalModel(nn.Module):
             mask = self._over(layout, memory, group)
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
         plain = mask is None or mask.dtype == torch.bool
-        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), True, self.head, source if plain else None)
+        sight = Sight.of(
+            layout,
+            self.decoder.positions,
+            block_mask(layout),
+            True,
+            self.head,
+            self.width,
+            source if plain and group == 1 else None,
+        )
         for i, block in enumerate(self.decoder.blocks):
             x = self._through(block, x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
@@ -228,7 +240,7 @@ class UniversalModel(nn.Module):
         layout = Layout(1, 3, places, places[:, None].expand(3, 3), places[:1] + 3, full=True)
         decoder = side is self.decoder
         memory, source = (x.detach(), layout) if decoder else (None, None)
-        sight = Sight.of(layout, side.positions, None, decoder, self.head, source)
+        sight = Sight.of(layout, side.positions, None, decoder, self.head, self.width, source)
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
             y = cast(Block, side.blocks[0]).pieced(pieces, x, sight, 0, memory, source, None, 1)
         torch.autograd.grad(y.sum(), x)
@@ -325,7 +337,7 @@ class UniversalModel(nn.Module):
     def _advanced(
         self, embedding: Tensor, positions: Tensor, cache: Cache, together: bool = False, sees: Tensor | None = None
     ) -> Tensor:
-        side = self.decoder
+        side, positions = self.decoder, self.target_places(positions)
         x = side.begin(embedding, positions)
         return advance(x, side.positions, positions, cache, together, sees)
 
@@ -342,6 +354,7 @@ class UniversalModel(nn.Module):
 
         rows: the rows of the cache they go on from, ascending. parents: nodes, or -1 for the row itself.
         """
+        positions = self.target_places(positions)
         x = self.decoder.begin(embedding, positions)
         return self.decoder.end(grow(x, self.decoder.positions, positions, tree, rows, parents))
 
