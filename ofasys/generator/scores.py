@@ -18,6 +18,7 @@ from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows, chosen, products
 
 BLOCK = 128
+LARGE = 4096  # tokens: of fewer all are scored
 FEWEST = 16  # tokens for each that is wanted: of fewer all are scored
 
 
@@ -33,6 +34,7 @@ class Scores:
     lo: int
     tokens: Ints | None
     norm: Tensor | None
+    owed: tuple[Tensor, int, int] | None = None
 
     def columns(self, rows: Ints, tokens: Ints) -> tuple[Ints, np.ndarray]:
         """The columns of tokens (m,) in rows (m,), and which of them are candidates at all."""
@@ -54,6 +56,8 @@ class Scores:
 
     def logprobs(self, value: Tensor, place: Tensor) -> Tensor:
         """(n, k) log-probabilities of the scores `value` in the columns `place`."""
+        if self.owed is not None:
+            return value
         if self.norm is not None:
             return value - self.norm[:, None]
         return torch.log_softmax(self.values, 1).gather(1, place)
@@ -70,10 +74,11 @@ class Head:
         self.kept: dict[int, Tensor] = {}
         self.buffers: dict[str, Tensor] = {}
 
-    def score(self, hidden: Tensor, states: Ints, best: int = 0) -> Scores:
+    def score(self, hidden: Tensor, states: Ints, best: int = 0, later: bool = False) -> Scores:
         """Hidden (n, D) of rows whose states (n,) are all of one emission class -> their scores.
 
-        best: so many of the best of each row are enough, where finding them alone is faster; 0: all are wanted.
+        best: so many of the best of each row are enough, where finding them alone is faster; 0: all are wanted. later:
+        the normaliser may be owed.
         """
         constraint = self.constraint
         number = int(constraint.class_of[states[0]])
@@ -91,6 +96,10 @@ class Head:
             if best and shortlist is not None and group.hi - group.lo > FEWEST * best:
                 values, ids, norm = shortlist.best(hidden, group.lo, group.hi, best)
                 return Scores(values, 0, ids.numpy(), norm)
+            if best and later and group.hi - group.lo > LARGE:
+                sure = self.output.surely_best(hidden, group.lo, group.hi, best)
+                if sure is not None:
+                    return Scores(sure[0], 0, sure[1].numpy(), None, (hidden, group.lo, group.hi))
             return Scores(self.output.scores(hidden, group.lo, group.hi), group.lo, None, None)
         if number not in self.kept:
             part = self.table[group.lo : group.hi] if group.contiguous else chosen(self.table, group.candidates)
@@ -132,6 +141,28 @@ class Head:
         if held is None or held.numel() < size:
             held = self.buffers[name] = torch.empty(size, dtype=like.dtype, device=like.device)
         return held[:size].view(shape)
+
+
+class Owed:
+    """Normalisers that are computed together, later: a table is read once for many states, and not once for each."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.kept: dict[tuple[int, int], list[tuple[Ints, Tensor]]] = {}
+
+    def add(self, rows: Ints, scores: Scores) -> None:
+        """Of these rows (n,), if it is owed of their scores."""
+        if scores.owed is not None:
+            hidden, lo, hi = scores.owed
+            self.kept.setdefault((lo, hi), []).append((rows, hidden))
+
+    def pay(self, logprob: np.ndarray) -> None:
+        """Take all of them off the scores of rows, logprob (R,)."""
+        for (lo, hi), kept in self.kept.items():
+            assert self.head.output is not None
+            norms = self.head.output.norms(torch.cat([hidden for _, hidden in kept]), lo, hi)
+            np.subtract.at(logprob, np.concatenate([rows for rows, _ in kept]), norms.double().numpy())
+        self.kept = {}
 
 
 def children(constraint: Constraint, states: Ints) -> tuple[Ints, np.ndarray | None]:
