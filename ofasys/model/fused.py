@@ -58,10 +58,12 @@ class _Sizes(ctypes.Structure):
 
 
 class FusedLayers:
-    """The layers of a decoder, their matrices in float32 or bfloat16. Everything else is in float32."""
+    """The layers of a decoder, their matrices, and where the processor can what they multiply, in float32 or bfloat16.
+    All else is in float32.
+    """
 
-    def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, multiply: Any) -> None:
-        self.multiply, self.half, self.held = multiply, dtype == torch.bfloat16, list[Tensor]()
+    def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, library: Any) -> None:
+        self.library, self.half, self.held = library, dtype == torch.bfloat16, list[Tensor]()
         first = blocks[0]
         own = first.self_attention
         self.heads, self.width, self.inner = own.heads, first.self_norm.weight.numel(), first.ffn.up.out_features
@@ -81,11 +83,11 @@ class FusedLayers:
         )
         first = blocks[0]
         width, inner, heads = first.self_norm.weight.numel(), first.ffn.up.out_features, first.self_attention.heads
-        fits = width % WIDE == 0 and inner % WIDE == 0 and (width // heads) % LANES == 0
+        fits = width % WIDE == 0 and inner % WIDE == 0 and 2 * inner >= width and (width // heads) % LANES == 0
         if not (plain and fits) or sum(part.numel() for part in parameters) < LEAST:
             return None
         library = compiled("decoder")
-        return None if library is None else cls(blocks, dtype, library.decoder_step)
+        return None if library is None else cls(blocks, dtype, library)
 
     def step(self, x: Float[Tensor, "R D"], cache: Cache) -> Float[Tensor, "R D"]:
         """What the first layer reads of one position more -> what the last gives. The cache has room for it, and holds
@@ -97,8 +99,8 @@ class FusedLayers:
         layers, sizes, _ = cache.called(self._call)
         sizes.filled, sizes.threads = cache.filled, threads
         most = max(sizes.L, sizes.S) + LANES
-        work = x.new_empty(R * (5 * self.width + self.inner) + threads * most)
-        self.multiply(layers, ctypes.byref(sizes), _address(x), _address(work))
+        work = x.new_empty(R * (5 * self.width + 2 * self.inner) + threads * most)
+        self.library.decoder_step(layers, ctypes.byref(sizes), _address(x), _address(work))
         return x
 
     def _call(self, cache: Cache) -> tuple[Any, Any, list[Tensor | None]]:
@@ -142,6 +144,8 @@ class FusedLayers:
     def _linear(self, weight: Tensor, bias: Tensor) -> _Linear:
         outputs, inputs = weight.shape
         packed = weight.detach().reshape(outputs // WIDE, WIDE, inputs).transpose(1, 2)
+        if self.half and self.library.decoder_pairs():
+            packed = packed.unflatten(1, (inputs // 2, 2)).transpose(2, 3)
         return _Linear(self._held(packed.to(torch.bfloat16 if self.half else torch.float32)), self._held(bias))
 
     def _norm(self, by: nn.LayerNorm | None) -> _Norm:
