@@ -24,6 +24,7 @@ _USES = {
     "mlflow": "curves of a run in MLflow",
     "trackio": "curves of a run in Trackio",
     "track": "curves of a run in TensorBoard",
+    "gallery": "drawings of gallery:captions",
     "struct": "tables given as pandas.DataFrame",
 }
 

@@ -28,12 +28,15 @@ def made(config: BackboneConfig) -> tuple[Any, bool]:
     if found and fingerprint(found) == config.fingerprint:
         return _read(config), True
     shape = _shape(config)
-    return _automatic(config).from_config(shape, attn_implementation=config.options.attention), False
+    kind, given = _automatic(config)
+    return kind.from_config(shape, attn_implementation=config.options.attention, **given), False
 
 
-def _automatic(config: BackboneConfig) -> Any:
-    kind = "AutoModelForCausalLM" if config.alone else "AutoModelForSeq2SeqLM"
-    return getattr(library(), kind)
+def _automatic(config: BackboneConfig) -> tuple[Any, dict[str, Any]]:
+    """(the library's class, what it is made with). Of an encoder its layers alone are taken."""
+    if config.encodes:
+        return library().AutoModel, {"add_pooling_layer": False}
+    return getattr(library(), "AutoModelForCausalLM" if config.alone else "AutoModelForSeq2SeqLM"), {}
 
 
 def _shape(config: BackboneConfig) -> Any:
@@ -43,6 +46,8 @@ def _shape(config: BackboneConfig) -> Any:
     for name in ("tie_word_embeddings", "scale_decoder_outputs"):
         if name in given:
             setattr(shape, name, given[name])
+    if config.encodes:
+        shape.is_decoder = True  # an encoder keeps nothing of what it computed; what it sees, masks say
     return shape
 
 
@@ -51,7 +56,8 @@ def _read(config: BackboneConfig) -> Any:
     shape = _shape(config)
     if config.family in ("t5", "mt5"):
         shape.tie_word_embeddings = True
-    return weights_read(_automatic(config), config.folder, shape, "backbone", config.options.attention)
+    kind, given = _automatic(config)
+    return weights_read(kind, config.folder, shape, "backbone", config.options.attention, **given)
 
 
 def weights_read(kind: Any, folder: str, shape: Any, what: str, attention: str = "sdpa", **how: Any) -> Any:
