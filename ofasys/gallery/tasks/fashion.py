@@ -66,8 +66,8 @@ TASK = GalleryTask(
     make,
     (56_989, 3011, 10_000),
     "0e392a117504ab60",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    Figure(0.1, "always 'bag'"),
+    Figure(0.8878, "HOG and a linear SVM"),
     settings={"closed_set": KINDS, "micro_batch_size": 64},
     text_pieces=300,
 )

@@ -53,7 +53,7 @@ TASK = GalleryTask(
     make,
     (24_762, 1560, 2474),
     "204dc8223b9a8f6a",
-    Figure(14.4677, "always 'Real-time strategy game of ancie"),
+    Figure(14.4677, "always 'Real-time strategy game of ancient warfare'"),
     Figure(26.3409, "the text of the nearest record"),
     settings={"micro_batch_size": 16, "generate": {"max_length": 40}},
     text_pieces=8000,
