@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from ofasys.cli.main import app
 from ofasys.errors import ConfigError, DataError
 from ofasys.gallery.data import is_fetched
+from ofasys.gallery.data.store import held
 from ofasys.gallery.tasks import (
     TASKS,
     Data,
@@ -260,10 +261,26 @@ def test_rows_are_made_once_and_again_where_they_are_cut_short(fetched, caplog):
     files["test"].write_bytes(files["test"].read_bytes()[:-9])
     caplog.clear()
     row_files(task)
-    assert "were changed or cut short; they are made again" in caplog.text
+    assert "were changed or cut short: made again" in caplog.text
     caplog.clear()
     row_files(task)
     assert not caplog.text
+
+
+@pytest.mark.usefixtures("fetched")
+def test_one_process_makes_rows_at_a_time(monkeypatch, tmp_path):
+    task, seen = BY_NAME["sentiment"], []
+
+    def make(data):
+        with pytest.raises(BlockingIOError), held(data.folder.parent / "sentiment.lock", wait=False):
+            pass
+        seen.append(data.folder)
+        return {split: [{"sentence": split, "mood": "positive"}] for split in SPLITS}
+
+    make.__module__ = task.make.__module__
+    row_files(replace(task, make=make))
+    row_files(replace(task, make=make))
+    assert len(seen) == 1
 
 
 def test_other_code_and_other_packages_are_other_rows():

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from ofasys.errors import ConfigError, DataError
 from ofasys.gallery.data.client import CLIENTS, Client, Take, run
 from ofasys.gallery.data.package import Package
-from ofasys.gallery.data.store import folder_of, is_fetched, sha256, store
+from ofasys.gallery.data.store import folder_of, held, is_fetched, sha256, store
 
 
 class Progress:
@@ -116,16 +115,13 @@ def _alone() -> Iterator[Path]:
     Errors: ConfigError while another process fetches.
     """
     aside = store().parent / "aside"
-    aside.mkdir(parents=True, exist_ok=True)
-    store().mkdir(parents=True, exist_ok=True)
-    with (store().parent / "fetching").open("w") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(held(store().parent / "fetching", wait=False))
         except BlockingIOError:
             raise ConfigError(f"another process fetches into {store()}; wait until it has ended") from None
-        shutil.rmtree(aside)
+        shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-        try:
-            yield aside
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        store().mkdir(exist_ok=True)
+        stack.callback(shutil.rmtree, aside, ignore_errors=True)
+        yield aside

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from ofasys.caches import user_cache
 from ofasys.errors import DataError
 from ofasys.gallery.data.package import Package
-from ofasys.task.source.user_cache import user_cache
 
 READ_BYTES = 1 << 20  # of a file, at a time
 
@@ -46,6 +49,17 @@ def fetched(package: Package) -> Path:
                 expected=f"the file as it came: {command}",
             )
     return folder
+
+
+@contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a file that one process holds at a time; it is made if it is not there. Errors: BlockingIOError while
+    another holds it, unless one waits.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
 
 
 def sha256(path: Path) -> str:

@@ -64,10 +64,10 @@ TASK = GalleryTask(
     "Fashion-MNIST: 28 x 28 pixels in grey. The test rows are the 10,000 of the published set, so that published "
     "figures compare; of its 60,000 training pictures a twentieth, by the picture itself, are valid rows.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0.0, ""),
-    Figure(0.0, ""),
+    (56_989, 3011, 10_000),
+    "0e392a117504ab60",
+    Figure(0.1, "always 'bag'"),
+    Figure(0.8878, "HOG and a linear SVM"),
     settings={"closed_set": KINDS, "micro_batch_size": 64},
     text_pieces=300,
 )

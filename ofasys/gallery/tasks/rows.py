@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ofasys.caches import user_cache
 from ofasys.errors import DataError
-from ofasys.gallery.data.store import sha256
+from ofasys.gallery.data.store import held, sha256
 from ofasys.gallery.tasks import split
 from ofasys.gallery.tasks.task import GalleryTask, Row
-from ofasys.task.source.user_cache import user_cache
 
 RECORD = "rows.json"
 BLOCK_ROWS = 2000  # of a Parquet file
@@ -31,11 +31,12 @@ def row_files(task: GalleryTask) -> dict[str, Path]:
     Errors: DataError for a package that is not fetched or not whole; ConfigError for a library that is missing.
     """
     folder = user_cache("data") / "rows" / f"{task.name}-{_version(task)}"
-    record = _read(folder)
-    if record is None or any(_changed(folder / file, told) for file, told in record["files"].items()):
-        if record is not None:
-            _log.warning(f"rows of gallery:{task.name} in {folder} were changed or cut short; they are made again")
-        _make(task, folder)
+    if not _whole(folder):
+        with held(folder.parent / f"{task.name}.lock", wait=True):
+            if not _whole(folder):  # another process may have made them meanwhile
+                if (folder / RECORD).is_file():
+                    _log.warning(f"rows of gallery:{task.name} in {folder} were changed or cut short: made again")
+                _make(task, folder)
     return {name: folder / f"{name}.parquet" for name in split.SPLITS}
 
 
@@ -71,8 +72,11 @@ def _read(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _changed(path: Path, told: str) -> bool:
-    return not path.is_file() or sha256(path) != told
+def _whole(folder: Path) -> bool:
+    record = _read(folder)
+    return record is not None and all(
+        (folder / file).is_file() and sha256(folder / file) == told for file, told in record["files"].items()
+    )
 
 
 def _make(task: GalleryTask, folder: Path) -> None:
