@@ -45,7 +45,8 @@ def choices(rows: Rows, head: Head, hidden: Tensor, open_rows: Ints) -> Iterator
     """Scores of the rows that have a choice, a batch per emission class: (rows, scores, what to put back before
     normalising).
 
-    Tokens that may not come by n-gram and minimum length are at -inf; they count in the normaliser nevertheless.
+    Tokens that may not come by n-gram, minimum length and minimum items are at -inf; they count in the normaliser
+    nevertheless.
     """
     if not len(open_rows):
         return
@@ -61,7 +62,7 @@ def choices(rows: Rows, head: Head, hidden: Tensor, open_rows: Ints) -> Iterator
         picked = hidden if len(mine) == len(hidden) else hidden[torch.from_numpy(mine).to(hidden.device)]
         scores = head.score(picked, rows.state[mine])
         undo = Undo(scores)
-        if options.min_length:
+        if options.min_length or options.min_items:
             late = np.flatnonzero(barred[mine])
             undo.bar(late, np.full(len(late), constraint.end))
         if banned is not None:
@@ -95,9 +96,11 @@ def normalised(scores: Scores, undo: Undo, value: Tensor, place: Tensor, peak: T
 
 
 def forced(rows: Rows) -> tuple[Ints, Bools, Bools]:
-    """(tokens, whether forced, whether forced by the budget), each (R,). Rows of a prefix have their own tokens."""
+    """(tokens, whether forced, whether to close for nothing else may come), each (R,). Rows of a prefix have their own
+    tokens.
+    """
     state = rows.state
-    closing = rows.closes(state, rows.made, rows.run) & ~rows.led
+    closing = (rows.closes(state, rows.made, rows.run) | rows.full(state, rows.items)) & ~rows.led
     tokens = np.where(closing, rows.constraint.end, rows.constraint.single[state])
     known = rows.length < rows.known
     if known.any():

@@ -125,7 +125,7 @@ class _Beams:
         rows, end = self.rows, self.constraint.end
         barred = np.zeros_like(allowed)
         barred[rows.barred(), end] = True
-        closing = rows.closes(rows.state, rows.made, rows.run)
+        closing = rows.closes(rows.state, rows.made, rows.run) | rows.full(rows.state, rows.items)
         barred[closing] = True
         barred[closing, end] = False
         if self.options.no_repeat_ngram_size:
