@@ -61,11 +61,14 @@ def choices(rows: Rows, head: Head, hidden: Tensor, open_rows: Ints) -> Iterator
         mine = open_rows[groups == group]
         picked = hidden if len(mine) == len(hidden) else hidden[torch.from_numpy(mine).to(hidden.device)]
         scores = head.score(picked, rows.state[mine])
+        guided = rows.guided(mine, scores.names(np.arange(scores.values.shape[1])))
+        if guided is not None:
+            scores.values.masked_fill_(torch.from_numpy(~guided).to(hidden.device), -torch.inf)
         undo = Undo(scores)
         if options.min_length or options.min_items:
-            late = np.flatnonzero(barred[mine])
+            late = np.flatnonzero(barred[mine] if guided is None else barred[mine] & (guided.sum(1) > 1))
             undo.bar(late, np.full(len(late), constraint.end))
-        if banned is not None:
+        if banned is not None and guided is None:  # what a grammar asks for may have to be said again
             undo.bar(*_banned(rows, mine, banned))
         yield mine, scores, undo
 
