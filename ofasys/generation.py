@@ -150,7 +150,7 @@ class Generation:
         ]
         past = self.past()
         opening = self.opening(self.source, self.memory, past)
-        given = opening, model.table, model.head, model.transposed(len(self.samples))
+        given = opening, model.table, model.head, model.output()
         decoder = StepDecoder(*given) if self.together is None else self.together.decoder(*given)
         record = program.plan.generator
         begun = np.array([len(prefix) for prefix in prefixes]) + decoder.order.cpu().numpy()

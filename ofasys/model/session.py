@@ -231,7 +231,7 @@ class JoinedSessions:
             here = positions[first : first + size]
             turns.append(Turn(bank, [p.seat for p in mine], [p.count for p in mine], here, first, side.positions))
             first += size
-        x = advance(x, side.blocks, turns)
+        x = advance(x, turns)
         for place in places:
             place.seat.length += place.count
         if len(x) > sum(place.bank.group for place in places):

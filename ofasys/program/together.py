@@ -55,8 +55,8 @@ class Product:
     """Of which candidates; those of one key are scored at once."""
     states: Float[Tensor, "n D"]
     """Whose."""
-    scores: Callable[[Tensor], Tensor]
-    """States (m, D) -> scores (m, U)."""
+    scores: Callable[[Tensor], Any]
+    """States (m, D) -> scores (m, U), or several tensors, m rows each."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,9 @@ class Together:
             return
         first = 0
         for work, want in members:
-            work.go_on(scores[first : first + len(want.states)])
-            first += len(want.states)
+            own = slice(first, first + len(want.states))
+            work.go_on(tuple(part[own] for part in scores) if isinstance(scores, tuple) else scores[own])
+            first = own.stop
 
     def _stepped(self, works: Sequence[Work[Any]], wants: Sequence[Step]) -> None:
         """One pass for all; where that fails one for each, so that those go on that can."""
@@ -246,10 +247,9 @@ class TurnDecoder(StepDecoder):
         found: Tensor = wanted(Step(self.session, tokens, positions.expand(*tokens.shape, 3), self.inputs))
         return found
 
-    def share(self, key: Hashable, states: Float[Tensor, "n D"], scores: Callable[[Tensor], Tensor]) -> Tensor:
+    def share(self, key: Hashable, states: Float[Tensor, "n D"], scores: Callable[[Tensor], Any]) -> Any:
         """Scores of candidates that others score too. See `ofasys.generator.scores.Head`."""
-        found: Tensor = wanted(Product(key, states, scores))
-        return found
+        return wanted(Product(key, states, scores))
 
 
 class TurnContinuation(ValueContinuation):
