@@ -163,9 +163,9 @@ class Bank:
         wide = max(reach, wide)
         if (most := _enough(held, seats)) != held or wide != reach:
             self.seen = _grown(self.seen, 0, (most, wide))
-            self.cross = _grown(self.cross.transpose(3, 4), 2, (most, wide)).transpose(3, 4)
+            self.cross = _wider(self.cross, most, wide)
             if self.source is not None:
-                self.source = _grown(self.source.transpose(1, 2), 0, (most, wide)).transpose(1, 2)
+                self.source = _wider(self.source, most, wide)
 
 
 def _enough(there: int, wanted: int) -> int:
@@ -176,6 +176,14 @@ def _grown(x: Tensor, axis: int, sizes: tuple[int, int]) -> Tensor:
     """x with `sizes` along two axes from `axis` on, what is new being zero."""
     made = x.new_zeros(*x.shape[:axis], *sizes, *x.shape[axis + 2 :])
     made[(*[slice(None)] * axis, slice(x.shape[axis]), slice(x.shape[axis + 1]))] = x
+    return made
+
+
+def _wider(x: Tensor, seats: int, places: int) -> Tensor:
+    """x (..., B, H, S, K) with so many seats and places of a source, what is new being zero."""
+    *before, B, H, S, K = x.shape
+    made = x.new_zeros(*before, seats, H, places, K)
+    made[..., :B, :, :S, :] = x
     return made
 
 
