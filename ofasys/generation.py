@@ -15,7 +15,7 @@ import torch
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.check import check_hypotheses, check_labels, check_scores, check_values
 from ofasys.generator.constraint import Constraint
-from ofasys.generator.generator import SEARCH, Generator
+from ofasys.generator.generator import RANK, SEARCH, Generator
 from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
@@ -174,7 +174,8 @@ class Generation:
     ) -> Sequence[Sequence[Hypothesis]]:
         """What a generator of tokens finds, per sample."""
         program = self.program
-        if record.ranks and constraint.start != constraint.accept:
+        if (record.ranks or options.scores) and constraint.start != constraint.accept:
+            record = record if record.ranks else RANK
             ranked = record.resolve()(decoder, constraint, prefixes, normalise=options.normalise)
             scores = check_scores(record, ranked, len(prefixes), _labels(program))
             return [labels_by(row, program, constraint, options.n_best) for row in scores]

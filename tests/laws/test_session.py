@@ -306,3 +306,17 @@ def test_sources_are_kept_until_the_weights_change(tiny):
             next(model.engine.parameters()).add_(0.5)
         ask()
         assert len(calls) == 2
+
+
+@pytest.mark.parametrize("line", [LABEL, "[TEXT:question] -> [TEXT:group,closed_set]"])
+def test_a_label_is_answered_with_the_exact_probability_of_each(model, line):
+    row = {"question": "what is it"}
+    ranked = model.inference(line[:-1] + ",generator=rank]", row, closed_set=LABELS)
+    with AnswerSession(model) as session:
+        out = session.submit(line, row, closed_set=LABELS, scores=True).result(60)
+        with pytest.raises(ConfigError, match="one label of a closed set"):
+            session.submit(TEXT, row, scores=True)
+    assert out.label == ranked.label
+    assert out.scores == pytest.approx(ranked.probabilities, abs=1e-6)
+    assert set(out.scores) == set(LABELS["group"])
+    assert sum(out.scores.values()) == pytest.approx(1.0)
