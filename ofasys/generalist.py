@@ -301,9 +301,9 @@ class GeneralistModel(nn.Module):
             self.engine.reduced = made.precision != "float32"
         return made
 
-    def weights_now(self) -> tuple[Any, ...]:
-        """What changes whenever its weights do, or what it computes in."""
-        versions = sum(0 if weight.is_inference() else weight._version for weight in self.parameters())
+    def weights_now(self, weights: Sequence[Tensor]) -> tuple[Any, ...]:
+        """What changes whenever its weights do, or what it computes in. weights: its parameters."""
+        versions = sum(0 if weight.is_inference() else weight._version for weight in weights)
         return self.learned, versions, self.table.device, self.precision, self.decoding.precision
 
     def computing(self) -> AbstractContextManager[None]:

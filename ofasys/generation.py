@@ -301,6 +301,7 @@ class Generations:
             within.enter_context(self.model.computing())
             self._within = within.pop_all()
         self.together = Together(self.model.engine)
+        self.weights = list(self.model.parameters())
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -323,7 +324,7 @@ class Generations:
 
         def run() -> list[Sequence[Answer]]:
             made = generation[0]
-            made.read(None if self.kept is None else self.kept.of(made))
+            made.read(None if self.kept is None else self.kept.of(made, self.model.weights_now(self.weights)))
             return made.answers()
 
         generation.append(Generation(self.model, program, samples, options, seeds, self.together))
@@ -348,12 +349,14 @@ class KeptStates:
         self.states: OrderedDict[bytes, Hidden] = OrderedDict()
         self.weights: tuple[Any, ...] = ()
 
-    def of(self, generation: Generation) -> Hidden | None:
-        """The states of a generation's source; None where it has none, or its engine reads streams."""
+    def of(self, generation: Generation, weights: tuple[Any, ...]) -> Hidden | None:
+        """The states of a generation's source; None where it has none, or its engine reads streams. weights: what
+        changes when they do.
+        """
         model, program = generation.model, generation.program
         if not program.plan.source or not model.engine.reads_states:
             return None
-        if (weights := model.weights_now()) != self.weights:
+        if weights != self.weights:
             self.states.clear()
             self.weights, self.held = weights, 0
         key = _content(sources(generation.samples))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,27 @@ from ofasys.model.rows import JoinedRows, chosen, products
 
 BLOCK = 128
 FEWEST = 16  # tokens for each that is wanted: of fewer all are scored
-Share = Callable[[Hashable, Tensor, Callable[[Tensor], Any]], Any]  # key of the candidates, states, what scores them
+Few = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]  # states or scores, k -> the best k or more: see `Share`
+
+
+class Share(Protocol):
+    """What computes at once what several searches ask for."""
+
+    def __call__(
+        self,
+        key: Hashable,
+        states: Tensor,
+        scores: Callable[[Tensor], Tensor] | None,
+        best: int = 0,
+        few: Few | None = None,
+    ) -> Any:
+        """key: of the candidates; what has one key is asked for in one way. states (n, D).
+
+        best 0: their scores (n, U), by `scores`, which the caller may overwrite. Else what `few` makes of these scores,
+        or of the states where `scores` is None: scores (n, k) of the best, falling, at least `best` of them; their
+        tokens (n, k); the logarithm of the normaliser (n,).
+        """
+        ...
 
 
 @dataclass
@@ -100,10 +120,12 @@ class Head:
             return Scores(values, 0, tokens, None)
         if group.contiguous and self.output is not None:
             output, shortlist, lo, hi = self.output, self.output.shortlist, group.lo, group.hi
-            if best and shortlist is not None and hi - lo > FEWEST * best:
-                few = shortlist
-                values, ids, norm = self._together((lo, hi, best), hidden, lambda x: few.best(x, lo, hi, best))
-                return Scores(values, 0, ids.numpy(), norm)
+            enough = best and hi - lo > FEWEST * best
+            if enough and shortlist is not None:
+                return self._best((lo, hi, "few"), hidden, None, best, lambda x, k: shortlist.best(x, lo, hi, k))
+            if enough and self.share is not None:
+                whole = lambda x: output.scores(x, lo, hi)  # noqa: E731
+                return self._best((lo, hi), hidden, whole, best, lambda scores, k: best_of(scores, lo, k))
             return Scores(self._together((lo, hi), hidden, lambda x: output.scores(x, lo, hi)), lo, None, None)
         if number not in self.kept:
             part = self.table[group.lo : group.hi] if group.contiguous else chosen(self.table, group.candidates)
@@ -127,6 +149,13 @@ class Head:
         if self.output is None:
             return self._product(hidden, self.table)
         return self.output.scores(hidden, 0, len(self.table))
+
+    def _best(
+        self, key: Hashable, hidden: Tensor, scores: Callable[[Tensor], Tensor] | None, best: int, few: Few
+    ) -> Scores:
+        """The best of each row, and more."""
+        made = few(hidden, best) if self.share is None else self.share(key, hidden, scores, best, few)
+        return Scores(made[0], 0, made[1].cpu().numpy(), made[2])
 
     def _together(self, key: Hashable, hidden: Tensor, scores: Callable[[Tensor], Any]) -> Any:
         """The scores of some candidates, with those of others who ask for the same."""
@@ -154,6 +183,12 @@ class Head:
         if held is None or held.numel() < size:
             held = self.buffers[name] = torch.empty(size, dtype=like.dtype, device=like.device)
         return held[:size].view(shape)
+
+
+def best_of(scores: Tensor, lo: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (n, U) of tokens from lo on -> the k best (n, k), their tokens (n, k), the log of the normaliser (n,)."""
+    values, place = top(scores, k)
+    return values, place + lo, torch.logsumexp(scores, 1)
 
 
 def children(constraint: Constraint, states: Ints) -> tuple[Ints, np.ndarray | None]:
