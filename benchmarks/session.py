@@ -134,7 +134,8 @@ def main() -> None:
     decoding = model.model.decode_in(args.decoding)
     print(
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {args.threads} threads, "
-        f"{model.model.head.shape[0]:,} tokens, {args.requests} requests, {args.rounds} rounds, decoding in {decoding.precision}"
+        f"{model.model.head.shape[0]:,} tokens, {args.requests} requests, {args.rounds} rounds, "
+        f"decoding in {decoding.precision}"
     )
     with AnswerSession(model) as session:
         ways: dict[str, Callable[[], Answer]] = {
