@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Rough = Callable[[Tensor, int, int, int], tuple[Tensor, Tensor, Tensor]]
 WIDE = 32  # rows of a block of the table in 8 bits, as of shortlist.c
 SPARE = 8  # tokens taken besides those asked for
+DOUBTFUL = 40  # the same, where the best are to be proved
 
 
 class EightBits:
@@ -46,6 +47,9 @@ class EightBits:
         self.scale = torch.nn.functional.pad(scale, (0, rows - V), value=1.0)
         self.offset = whole.sum(1, dtype=torch.int32) * 128  # states are stored plus 128
         self.table = whole.view(rows // WIDE, WIDE, self.width // 4, 4).transpose(1, 2).contiguous()
+        kept = whole[:V, :D] * scale[:, None]
+        self.error = float(torch.linalg.vector_norm(table - kept, dim=1).amax())  # of a row, at most
+        self.length = float(torch.linalg.vector_norm(kept, dim=1).amax())
 
     def __call__(
         self, x: Float[Tensor, "n D"], lo: int, hi: int, k: int
@@ -82,6 +86,29 @@ class HalfBits:
         scores = self.product(x)[:, lo:hi]
         values, place = torch.topk(scores, k)
         return values, place + lo, torch.logsumexp(scores, 1)
+
+
+class Screen:
+    """The very best tokens of a table (V, D), found in 8 bits and proved by how far such a score can be off: what was
+    not taken cannot be better.
+    """
+
+    def __init__(self, table: Float[Tensor, "V D"], rough: EightBits) -> None:
+        self.table, self.rough = table, rough
+
+    def best(
+        self, x: Float[Tensor, "n D"], lo: int, hi: int, most: int
+    ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]] | None:
+        """Scores, falling, and tokens, the first `most` the best of lo..hi; None where that is not sure."""
+        rough, tokens, _ = self.rough(x, lo, hi, min(most + DOUBTFUL, hi - lo))
+        exact = torch.einsum("nkd,nd->nk", self.table[tokens], x)
+        values, order = exact.sort(1, descending=True)
+        step = x.abs().amax(1) / 127
+        lost = step * (0.5 * x.shape[1] ** 0.5)  # the length of what rounding took from a state, at most
+        off = 1.001 * (torch.linalg.vector_norm(x, dim=1) * self.rough.error + lost * self.rough.length)
+        if not bool((values[:, most - 1] > rough[:, -1] + off).all()):
+            return None
+        return values, tokens.gather(1, order)
 
 
 class Shortlist:
