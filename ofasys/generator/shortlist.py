@@ -56,16 +56,13 @@ class EightBits:
     ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"], Float[Tensor, "n"]]:
         """Roughly: the scores of the k best of the tokens lo..hi, the tokens, and the log of the normaliser."""
         n, D = x.shape
-        scale = (x.abs().amax(1, keepdim=True) / 127).clamp_(min=torch.finfo(torch.float32).tiny)
-        states = (x / scale).round_().add_(128).to(torch.uint8)
-        if self.width > D:
-            states = torch.nn.functional.pad(states, (0, self.width - D), value=128)
+        x = x.contiguous()
         values, tokens = x.new_empty(n, k), x.new_empty(n, k, dtype=torch.int32)
         norm = x.new_empty(n)
-        threads = torch.get_num_threads()
         failed = self.multiply(
-            *map(_address, (states, scale, self.table, self.scale, self.offset)),
-            *(n, self.width, ctypes.c_long(lo), ctypes.c_long(hi), k, threads),
+            *(_address(x), D),
+            *map(_address, (self.table, self.scale, self.offset)),
+            *(n, self.width, ctypes.c_long(lo), ctypes.c_long(hi), k, torch.get_num_threads()),
             *map(_address, (values, tokens, norm)),
         )
         if failed:
@@ -99,9 +96,9 @@ class Screen:
     def best(
         self, x: Float[Tensor, "n D"], lo: int, hi: int, most: int
     ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]] | None:
-        """Scores, falling, and tokens, the first `most` the best of lo..hi; None where that is not sure."""
+        """Scores, falling, and tokens, the first `most` of them the best of lo..hi; None where that is not sure."""
         rough, tokens, _ = self.rough(x, lo, hi, min(most + DOUBTFUL, hi - lo))
-        exact = torch.einsum("nkd,nd->nk", self.table[tokens], x)
+        exact = _scores(self.table, tokens, x)
         values, order = exact.sort(1, descending=True)
         step = x.abs().amax(1) / 127
         lost = step * (0.5 * x.shape[1] ** 0.5)  # the length of what rounding took from a state, at most
@@ -123,12 +120,17 @@ class Shortlist:
         """Scores, falling, and tokens of at least `most` of the tokens lo..hi, or all; the log of the normaliser."""
         x = x.float()
         rough, tokens, norm = self.rough(x, lo, hi, min(most + SPARE, hi - lo))
-        exact = torch.einsum("nkd,nd->nk", self.table[tokens], x)
+        exact = _scores(self.table, tokens, x)
         peak = torch.maximum(norm, exact.amax(1))
         rest = ((norm - peak).exp() - (rough - peak[:, None]).exp().sum(1)).clamp_(min=0.0)  # of what was not taken
         norm = peak + (rest + (exact - peak[:, None]).exp().sum(1)).log()
         values, order = exact.sort(1, descending=True)
         return values, tokens.gather(1, order), norm
+
+
+def _scores(table: Tensor, tokens: Tensor, x: Tensor) -> Tensor:
+    """(n, k) the exact scores of tokens (n, k) in states x (n, D)."""
+    return torch.bmm(table[tokens], x[:, :, None])[:, :, 0]
 
 
 def _address(tensor: Tensor) -> ctypes.c_void_p:

@@ -94,9 +94,7 @@ def test_in_bfloat16_a_little_is_lost():
             module.weight.copy_(module.weight.bfloat16().float())
     rough = steps(model, source, 4, 2, True)
     model.reduced = False
-    own = (
-        steps(model, source, 4, 2, True) - rough
-    ).abs()  # what the other factor's rounding makes, where it is rounded
+    own = (steps(model, source, 4, 2, True) - rough).abs()  # of the other factor, where that is rounded too
     assert own.max() < 0.1
     assert own.mean() < 0.01
 
