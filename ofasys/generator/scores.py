@@ -58,6 +58,7 @@ class Scores:
     tokens: Ints | None
     norm: Tensor | None
     owed: tuple[Tensor, int, int] | None = None
+    """States (n, D) and lo..hi of a normaliser that is computed later; None: none is."""
 
     def columns(self, rows: Ints, tokens: Ints) -> tuple[Ints, np.ndarray]:
         """The columns of tokens (m,) in rows (m,), and which of them are candidates at all."""
