@@ -137,6 +137,7 @@ class GeneralistModel(nn.Module):
         self.criteria = nn.ModuleDict()  # weights of criteria that have some
         self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
+        self.learned = 0  # how often it was about to be trained
         self.precision = "float32"  # what it computes in: trained, evaluated, asked
         self.decoding = Decoding()  # how it finds tokens of a large vocabulary; `decode_in` changes it
         self.imported: Imported | None = None  # what a checkpoint of another program gave it
@@ -300,6 +301,11 @@ class GeneralistModel(nn.Module):
             self.engine.reduced = made.precision != "float32"
         return made
 
+    def weights_now(self, weights: Sequence[Tensor]) -> tuple[Any, ...]:
+        """What changes whenever its weights do, or what it computes in. weights: its parameters."""
+        versions = sum(0 if weight.is_inference() else weight._version for weight in weights)
+        return self.learned, versions, self.table.device, self.precision, self.decoding.precision
+
     def computing(self) -> AbstractContextManager[None]:
         """Within it everything is computed in the model's precision: every pass is made so, in training and after."""
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.precision)
@@ -323,6 +329,7 @@ class GeneralistModel(nn.Module):
     def train(self, mode: bool = True) -> GeneralistModel:
         """As of any torch module; and what was kept for decoding is forgotten."""
         if mode:
+            self.learned += 1
             self._output.drop()
         return super().train(mode)
 

@@ -44,7 +44,8 @@ def choices(
     normalising). best: so many of each row that may come are enough; 0: all are wanted. later: their
     normaliser may be owed.
 
-    Tokens that may not come by n-gram and minimum length are at -inf; they count in the normaliser nevertheless.
+    Tokens that may not come by n-gram, minimum length and minimum items are at -inf; they count in the normaliser
+    nevertheless.
     """
     if not len(open_rows):
         return
@@ -58,13 +59,18 @@ def choices(
     for group in [first] if (groups == first).all() else np.unique(groups):
         mine = open_rows[groups == group]
         picked = hidden if len(mine) == len(hidden) else hidden[torch.from_numpy(mine).to(hidden.device)]
-        late = np.flatnonzero(barred[mine]) if options.min_length else np.zeros(0, dtype=np.int64)
+        guided = rows.guided(mine)
+        late = np.flatnonzero(barred[mine]) if options.min_length or options.min_items else np.zeros(0, dtype=np.int64)
         row, token = late, np.full(len(late), constraint.end)
-        if banned is not None:
+        if banned is not None and not guided:  # what a grammar asks for may have to be said again
             more = _banned(rows, mine, banned)
             row, token = np.concatenate([row, more[0]]), np.concatenate([token, more[1]])
         most = int(np.bincount(row).max()) if len(row) else 0
-        scores = head.score(picked, rows.state[mine], best + most if best else 0, later)
+        scores = head.score(picked, rows.state[mine], best + most if best and not guided else 0, later)
+        if guided:
+            may = rows.allowed(mine, scores.names(np.arange(scores.values.shape[1])))
+            scores.values.masked_fill_(torch.from_numpy(~may).to(hidden.device), -torch.inf)
+            row, token = (part[may.sum(1)[row] > 1] for part in (row, token))  # what is the only way on may come
         undo = Undo(scores)
         if len(row):
             undo.bar(row, token)
@@ -100,9 +106,11 @@ def normalised(scores: Scores, undo: Undo, value: Tensor, place: Tensor, end: in
 
 
 def forced(rows: Rows) -> tuple[Ints, Bools, Bools]:
-    """(tokens, whether forced, whether forced by the budget), each (R,). Rows of a prefix have their own tokens."""
+    """(tokens, whether forced, whether to close for nothing else may come), each (R,). Rows of a prefix have their own
+    tokens.
+    """
     state = rows.state
-    closing = rows.closes(state, rows.made, rows.run) & ~rows.led
+    closing = (rows.closes(state, rows.made, rows.run) | rows.full(state, rows.items)) & ~rows.led
     tokens = np.where(closing, rows.constraint.end, rows.constraint.single[state])
     known = rows.length < rows.known
     if known.any():

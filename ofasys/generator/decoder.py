@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 class Decoder(Protocol):
     """A model, its sources encoded, ready to go on token by token.
 
+    rooms (B,): the most tokens each source has places for, besides what was reserved; None: no source knows. A source
+    has what it has alone, so no length of an answer depends on what it is searched together with.
+
+    share: where there is one, what asks it for scores of candidates gets them computed with those of other searches;
+    see `ofasys.generator.scores.Head`.
+
     table: the output embedding. output: the same, laid out for decoding, where it is.
     """
 
@@ -38,6 +44,11 @@ class Decoder(Protocol):
     @property
     def output(self) -> OutputRows | None:
         """The output rows, or None."""
+        ...
+
+    @property
+    def rooms(self) -> Ints | None:
+        """(B,)"""
         ...
 
     def start(self, group: int, max_length: int) -> None:

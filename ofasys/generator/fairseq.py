@@ -105,6 +105,9 @@ class _Beams:
         rows, options = self.rows, self.options
         scores = products(rows.hidden(), self.table).float() / options.temperature
         allowed = np.stack([self.allowed(int(state)) for state in rows.state])
+        every = np.arange(len(rows))
+        if rows.guided(every):
+            allowed &= rows.allowed(every, np.arange(len(self.table)))
         may = torch.from_numpy(allowed).to(scores.device)
         if options.normalise == "allowed":
             scores = scores.masked_fill(~may, -torch.inf)
@@ -125,7 +128,7 @@ class _Beams:
         rows, end = self.rows, self.constraint.end
         barred = np.zeros_like(allowed)
         barred[rows.barred(), end] = True
-        closing = rows.closes(rows.state, rows.made, rows.run)
+        closing = rows.closes(rows.state, rows.made, rows.run) | rows.full(rows.state, rows.items)
         barred[closing] = True
         barred[closing, end] = False
         if self.options.no_repeat_ngram_size:
@@ -143,7 +146,7 @@ class _Beams:
             row = int(parent[source, place])
             tokens = np.append(rows.history[row, rows.prefix[row] : rows.length], token[source, place])
             value = float(score[source, place])
-            cut = bool(rows.closes(rows.state[[row]], rows.made[[row]], rows.run[[row]])[0])
+            cut = bool(rows.closes(rows.state[[row]], rows.made[[row]], rows.run[[row]], np.array([row]))[0])
             ranked = value / len(tokens) ** self.options.length_penalty
             self.kept[source].append(Hypothesis(tokens, self.constraint.walk(tokens), value, ranked, not cut))
 

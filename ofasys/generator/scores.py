@@ -7,7 +7,9 @@ needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +22,27 @@ from ofasys.model.rows import JoinedRows, chosen, products
 BLOCK = 128
 LARGE = 4096  # tokens: of fewer all are scored
 FEWEST = 16  # tokens for each that is wanted: of fewer all are scored
+Few = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]  # states or scores, k -> the best k or more: see `Share`
+
+
+class Share(Protocol):
+    """What computes at once what several searches ask for."""
+
+    def __call__(
+        self,
+        key: Hashable,
+        states: Tensor,
+        scores: Callable[[Tensor], Tensor] | None,
+        best: int = 0,
+        few: Few | None = None,
+    ) -> Any:
+        """key: of the candidates; what has one key is asked for in one way. states (n, D).
+
+        best 0: their scores (n, U), by `scores`, which the caller may overwrite. Else what `few` makes of these scores,
+        or of the states where `scores` is None: scores (n, k) of the best, falling, at least `best` of them; their
+        tokens (n, k); the logarithm of the normaliser (n,), NaN where it is owed.
+        """
+        ...
 
 
 @dataclass
@@ -35,6 +58,7 @@ class Scores:
     tokens: Ints | None
     norm: Tensor | None
     owed: tuple[Tensor, int, int] | None = None
+    """States (n, D) and lo..hi of a normaliser that is computed later; None: none is."""
 
     def columns(self, rows: Ints, tokens: Ints) -> tuple[Ints, np.ndarray]:
         """The columns of tokens (m,) in rows (m,), and which of them are candidates at all."""
@@ -64,14 +88,23 @@ class Scores:
 
 
 class Head:
-    """The output embedding as a constraint sees it. output: the same laid out for decoding, where it is."""
+    """The output embedding as a constraint sees it. output: the same laid out for decoding, where it is. share: of
+    searches that go on together, what computes at once the scores that several ask for; what it gives is overwritten
+    when the next are asked for.
+    """
 
     def __init__(
-        self, table: Tensor | JoinedRows, output: OutputRows | None, constraint: Constraint, vocabulary: bool
+        self,
+        table: Tensor | JoinedRows,
+        output: OutputRows | None,
+        constraint: Constraint,
+        vocabulary: bool,
+        share: Share | None = None,
     ) -> None:
-        self.table, self.output = table, output
+        self.table, self.output, self.share = table, output, share
         self.constraint, self.vocabulary = constraint, vocabulary
         self.kept: dict[int, Tensor] = {}
+        self.keys: dict[int, Hashable] = {}
         self.buffers: dict[str, Tensor] = {}
 
     def score(self, hidden: Tensor, states: Ints, best: int = 0, later: bool = False) -> Scores:
@@ -92,32 +125,56 @@ class Head:
                 values.masked_fill_(torch.from_numpy(~mask).to(values.device), -torch.inf)
             return Scores(values, 0, tokens, None)
         if group.contiguous and self.output is not None:
-            shortlist = self.output.shortlist
-            if best and shortlist is not None and group.hi - group.lo > FEWEST * best:
-                values, ids, norm = shortlist.best(hidden, group.lo, group.hi, best)
-                return Scores(values, 0, ids.numpy(), norm)
-            if best and later and group.hi - group.lo > LARGE:
-                sure = self.output.surely_best(hidden, group.lo, group.hi, best)
-                if sure is not None:
-                    return Scores(sure[0], 0, sure[1].numpy(), None, (hidden, group.lo, group.hi))
-            return Scores(self.output.scores(hidden, group.lo, group.hi), group.lo, None, None)
+            output, shortlist, lo, hi = self.output, self.output.shortlist, group.lo, group.hi
+            enough = best and hi - lo > FEWEST * best
+            if enough and shortlist is not None:
+                return self._best((lo, hi, "few"), hidden, None, best, lambda x, k: shortlist.best(x, lo, hi, k))
+            if best and later and hi - lo > LARGE:
+                return self._best((lo, hi, "later"), hidden, None, best, lambda x, k: sure_of(output, x, lo, hi, k))
+            if enough and self.share is not None:
+                whole = lambda x: output.scores(x, lo, hi)  # noqa: E731
+                return self._best((lo, hi), hidden, whole, best, lambda scores, k: best_of(scores, lo, k))
+            return Scores(self._together((lo, hi), hidden, lambda x: output.scores(x, lo, hi)), lo, None, None)
         if number not in self.kept:
             part = self.table[group.lo : group.hi] if group.contiguous else chosen(self.table, group.candidates)
             self.kept[number] = part
-        values = self._product(hidden, self.kept[number])
+            self.keys[number] = (group.lo, group.hi) if group.contiguous else group.candidates.tobytes()
+        part = self.kept[number]
+        values = self._together(self.keys[number], hidden, lambda states: self._product(states, part))
         return Scores(values, group.lo, None if group.contiguous else group.candidates, None)
 
     def _over_all(self, hidden: Tensor, states: Ints, number: int) -> Scores:
-        if self.output is None:
-            values = self._product(hidden, self.table)
-        else:
-            values = self.output.scores(hidden, 0, len(self.table))
+        values = self._together("all", hidden, self._all)
         norm = torch.logsumexp(values, 1)
         lo, hi, tokens, mask = allowed(self.constraint, states, number)
         values = values[:, lo:hi] if tokens is None else values[:, torch.from_numpy(tokens).to(values.device)]
         if mask is not None:
             values = values.masked_fill(torch.from_numpy(~mask).to(values.device), -torch.inf)
         return Scores(values.contiguous(), lo, tokens, norm)
+
+    def _all(self, hidden: Tensor) -> Tensor:
+        """Of all tokens."""
+        if self.output is None:
+            return self._product(hidden, self.table)
+        return self.output.scores(hidden, 0, len(self.table))
+
+    def _best(
+        self,
+        key: tuple[int, int] | tuple[int, int, str],
+        hidden: Tensor,
+        scores: Callable[[Tensor], Tensor] | None,
+        best: int,
+        few: Few,
+    ) -> Scores:
+        """The best of each row, and more. key: of tokens lo..hi."""
+        values, ids, norm = few(hidden, best) if self.share is None else self.share(key, hidden, scores, best, few)
+        if bool(norm.isnan().any()):
+            return Scores(values, 0, ids.cpu().numpy(), None, (hidden, key[0], key[1]))
+        return Scores(values, 0, ids.cpu().numpy(), norm)
+
+    def _together(self, key: Hashable, hidden: Tensor, scores: Callable[[Tensor], Any]) -> Any:
+        """The scores of some candidates, with those of others who ask for the same."""
+        return scores(hidden) if self.share is None else self.share(key, hidden, scores)
 
     def _product(self, x: Tensor, table: Tensor | JoinedRows) -> Tensor:
         """x (n, D), table (U, D) -> (n, U), contiguous, in a buffer that the next product overwrites."""
@@ -141,6 +198,18 @@ class Head:
         if held is None or held.numel() < size:
             held = self.buffers[name] = torch.empty(size, dtype=like.dtype, device=like.device)
         return held[:size].view(shape)
+
+
+def best_of(scores: Tensor, lo: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (n, U) of tokens from lo on -> the k best (n, k), their tokens (n, k), the log of the normaliser (n,)."""
+    values, place = top(scores, k)
+    return values, place + lo, torch.logsumexp(scores, 1)
+
+
+def sure_of(output: OutputRows, x: Tensor, lo: int, hi: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """As `best_of`, of states x (n, D); the normaliser is NaN where the best were found without it."""
+    sure = output.surely_best(x, lo, hi, k)
+    return best_of(output.scores(x, lo, hi), lo, k) if sure is None else (*sure, x.new_full((len(x),), torch.nan))
 
 
 class Owed:

@@ -35,14 +35,15 @@ typedef struct {
     Norm self_norm, cross_norm, ffn_norm, self_inner, cross_inner, ffn_inner;
     Linear qkv, self_out, query, cross_out, up, down;
     const float *residual;         /* (D) factors of the stream at the feed-forward; NULL: ones */
-    float *kv;                     /* (2, R, L, H, K) */
+    float *kv;                     /* (2, room, L, H, K), of which R rows are in use */
     const float *cross_k, *cross_v; /* (B, H, S, K); NULL: no source */
 } Layer;
 
 typedef struct {
-    int layers, R, D, H, F, S, L, group, filled, pre, activation, half, threads;
+    int layers, R, D, H, F, S, L, group, filled, pre, activation, half, threads, room, left;
     float scale;
-    const int64_t *skip, *lengths; /* (R) first places that hold nothing, (B) places of a source; NULL: none, all S */
+    const int64_t *skip, *lengths; /* (R) first places that hold nothing, or, `left`, that lack at the end; (B) places
+                                      of a source; NULL: none, all S */
 } Sizes;
 
 static inline Floats all_of(float x) { return x - (Floats){}; }
@@ -310,11 +311,12 @@ void decoder_step(const Layer *layers, const Sizes *sizes, float *x, float *work
             for (int at = 0; at < R * H; at++) {
                 int r = at / H, h = at % H;
                 const float *own = qkv + (long)r * 3 * D + (long)h * K;
-                float *k = layer->kv + (long)r * z.L * D + (long)h * K, *v = k + (long)R * z.L * D;
-                memcpy(k + (long)z.filled * D, own + D, sizeof(float) * K);
-                memcpy(v + (long)z.filled * D, own + 2 * D, sizeof(float) * K);
-                int from = z.skip ? (int)z.skip[r] : 0;
-                head(own, k, v, D, from > z.filled ? z.filled : from, z.filled + 1, K, z.scale, scores,
+                float *k = layer->kv + (long)r * z.L * D + (long)h * K, *v = k + (long)z.room * z.L * D;
+                int from = z.skip ? (int)z.skip[r] : 0, last = z.left ? z.filled - from : z.filled;
+                memcpy(k + (long)last * D, own + D, sizeof(float) * K);
+                memcpy(v + (long)last * D, own + 2 * D, sizeof(float) * K);
+                if (z.left) from = 0;
+                head(own, k, v, D, from > last ? last : from, last + 1, K, z.scale, scores,
                      y + (long)r * D + (long)h * K);
             }
             linear(y, layer->self_out, enter, R, D, D, 0, half, halves);

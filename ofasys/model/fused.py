@@ -20,6 +20,7 @@ from ofasys.model.native import compiled
 if TYPE_CHECKING:
     from typing import Annotated as Float
 
+    from ofasys.model.bank import Bank
     from ofasys.model.cache import Cache
 
 LEAST = 1_000_000  # numbers of a decoder: a smaller one is not worth a compiler's time
@@ -37,7 +38,23 @@ class _Linear(ctypes.Structure):
 
 _NORMS = ("self_norm", "cross_norm", "ffn_norm", "self_inner", "cross_inner", "ffn_inner")
 _LINEARS = ("qkv", "self_out", "query", "cross_out", "up", "down")
-_NUMBERS = ("layers", "R", "D", "H", "F", "S", "L", "group", "filled", "pre", "activation", "half", "threads")
+_NUMBERS = (
+    "layers",
+    "R",
+    "D",
+    "H",
+    "F",
+    "S",
+    "L",
+    "group",
+    "filled",
+    "pre",
+    "activation",
+    "half",
+    "threads",
+    "room",
+    "left",
+)
 
 
 class _Layer(ctypes.Structure):
@@ -93,13 +110,36 @@ class FusedLayers:
         """What the first layer reads of one position more -> what the last gives. The cache has room for it, and holds
         its keys and values then; its `filled` is left as it is.
         """
-        R = len(x)
-        x = x.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-        threads = torch.get_num_threads()
         layers, sizes, _ = cache.called(self._call)
-        sizes.filled, sizes.threads = cache.filled, threads
+        sizes.filled = cache.filled
+        return self._run(x, layers, sizes)
+
+    def step_of_bank(self, x: Float[Tensor, "R D"], bank: Bank) -> Float[Tensor, "R D"]:
+        """As `step`, of all rows of a bank, each with a length of its own; it has room for one position more of each,
+        which those go over again that are not meant to go on.
+        """
+        layers = (_Layer * len(self.layers))(*self.layers)
+        for number, layer in enumerate(layers):
+            layer.kv = bank.kv[number].data_ptr()
+            if bank.cross is not None:
+                layer.cross_k, layer.cross_v = (part.data_ptr() for part in bank.cross[number])
+        filled = max(seat.length for seat in bank.seats)
+        skip = torch.tensor([filled - seat.length for seat in bank.seats]).repeat_interleave(bank.group)
+        sources = torch.tensor([seat.source for seat in bank.seats])
+        S, L = 0 if bank.cross is None else bank.cross.shape[4], bank.kv.shape[3]
+        sizes = _Sizes(
+            *(len(layers), bank.rows, self.width, self.heads, self.inner, S, L, bank.group, filled),
+            *(self.pre, self.activation, self.half, 1, bank.kv.shape[2], 1, self.scale),
+            *(skip.data_ptr(), sources.data_ptr()),
+        )
+        return self._run(x, layers, sizes)
+
+    def _run(self, x: Tensor, layers: Any, sizes: _Sizes) -> Tensor:
+        """The call itself, x (R, D) -> (R, D)."""
+        x = x.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        sizes.threads = torch.get_num_threads()
         most = max(sizes.L, sizes.S) + LANES
-        work = x.new_empty(R * (5 * self.width + 2 * self.inner) + threads * most)
+        work = x.new_empty(len(x) * (5 * self.width + 2 * self.inner) + sizes.threads * most)
         self.library.decoder_step(layers, ctypes.byref(sizes), _address(x), _address(work))
         return x
 
@@ -115,7 +155,7 @@ class FusedLayers:
         sizes = _Sizes(
             *(len(layers), cache.rows, self.width, self.heads, self.inner),
             *(0 if cross is None else cross[0].k.shape[2], cache.room, cache.group, 0),
-            *(self.pre, self.activation, self.half, 1, self.scale),
+            *(self.pre, self.activation, self.half, 1, cache.rows, 0, self.scale),
             *(None if part is None else part.data_ptr() for part in (cache.skip, lengths)),
         )
         return layers, sizes, [lengths, cache.skip]

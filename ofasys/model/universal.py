@@ -30,7 +30,7 @@ from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
 from ofasys.model.prepared import Prepared, PreparedLayers
 from ofasys.model.rectangle import block_mask, in_rectangle, key_mask
-from ofasys.model.session import CachedSession, Prefix
+from ofasys.model.session import CachedSession, JoinedSessions, Prefix
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.step import advance
 from ofasys.model.tree import Ints, Tree, grow
@@ -266,6 +266,10 @@ class UniversalModel(nn.Module):
         room += 0 if before is None else before.embedding.shape[1]
         cache = self.start(memory, sources * group, min(room, self.max_positions), group)
         return CachedSession(self, cache, group, before)
+
+    def joined(self) -> JoinedSessions:
+        """See `ofasys.engine.Joining.joined`."""
+        return JoinedSessions(self)
 
     @property
     def _dtype(self) -> torch.dtype:

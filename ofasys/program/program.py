@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from ofasys.errors import PlanError
+from ofasys.errors import ConfigError, PlanError
 from ofasys.generator.constraint import Constraint
 from ofasys.generator.constraint import bind as bind_constraint
+from ofasys.generator.grammar import Grammar
 from ofasys.modality import Preprocessor, Registry, default_registry, plugin
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
@@ -87,6 +88,16 @@ class Program:
     def constraint(self) -> Constraint:
         """Of the only stage."""
         return self.only.constraint
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the target ends in one label of a closed set and nothing else is generated."""
+        if not self.stages or not isinstance(self.stages[-1], TokenStage):
+            return False
+        if any(not isinstance(stage, TokenStage) or stage.chosen for stage in self.stages[:-1]):
+            return False
+        items = items_of(self.stages[-1].steps)
+        return len(items) == 1 and isinstance(items[0], OneOf | Fixed) and items[0].slot in self.labels
 
     def constraint_of(self, number: int) -> Constraint:
         """The automaton of a stage of tokens."""
@@ -166,6 +177,8 @@ def bind(
         if isinstance(item, OneOf)
     }
 
+    grammars = _grammars(plan, preprocessors)
+
     def bound(part: Tokens | ValueStage) -> Stage:
         if isinstance(part, ValueStage):
             return part
@@ -178,6 +191,7 @@ def bind(
             end=symbols.end,
             closed=closed,
             heads=heads,
+            grammars=grammars,
         )
         return TokenStage(steps[:lead], steps[lead:], part.mark, constraint)
 
@@ -191,6 +205,19 @@ def bind(
             )
     prompts = {text: np.array(symbols.encode(text), dtype=np.int64) for text in plan.prompts}
     return Program(plan, symbols, preprocessors, stages, known, max_positions, prompts)
+
+
+def _grammars(plan: Plan, preprocessors: Sequence[Preprocessor]) -> dict[int, Grammar]:
+    """Slot -> what its text must be. Errors: PlanError that names the slot."""
+    found = {}
+    for slot in plan.on("target"):
+        try:
+            made = getattr(preprocessors[slot.index], "grammar", None)
+        except ConfigError as error:
+            raise PlanError(f"{slot.name}: {error}") from error
+        if made is not None:
+            found[slot.index] = made
+    return found
 
 
 def _plain(slot: SlotPlan) -> bool:
