@@ -162,6 +162,10 @@ class Modality:
     """Writes values into a file."""
     show: Part | None = None
     """(values, `View`) -> HTML of them for a report, which needs nothing beside it. None: a report shows their text."""
+    outside: Part = Part("ofasys.modality.shared.outside:without_text")
+    """(value that JSON holds, or bytes of a file that was sent) -> the value as its preprocessors read it, so that it
+    names no file of this machine; DataError for what might. By default a value may hold no text at all.
+    """
     aliases: tuple[str, ...] = ()
     """Other tags of it."""
     extra: str | None = None

@@ -66,4 +66,5 @@ NUMBER = Modality(
     expected=lambda options: 1,
     check=_check,
     says=_says,
+    outside=Part("ofasys.modality.shared.outside:as_it_is"),
 )

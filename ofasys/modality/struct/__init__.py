@@ -75,4 +75,5 @@ STRUCT = Modality(
     save=Part("ofasys.modality.struct.save:save", about="a table, triples or a grid as CSV", suffixes=(".csv", ".tsv")),
     extra="struct",
     show=Part("ofasys.modality.struct.show:show", about="a table, a board, a schema"),
+    outside=Part("ofasys.modality.struct.outside:read"),
 )
