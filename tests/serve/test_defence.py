@@ -57,7 +57,6 @@ def refused(found, status, *words):
         ("many", "pictures", "a.png"),
     ],
 )
-@pytest.mark.parametrize("form", ["{}", "file://{}", {"path": "{}"}, {"bytes": None, "path": "{}"}, ["{}"]])
 def test_no_value_names_a_file(ask, files, tmp_path, task, column, name):
     data = {"a.png": files["img"], "a.wav": files["sound"], "a.gif": files["clip"]}[name]
     (tmp_path / name).write_bytes(data)
