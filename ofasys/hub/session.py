@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Condition, Thread
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import Any
 
 from ofasys import flow
 from ofasys.errors import ClosedError, ConfigError, DataError, FullError, nearest
+from ofasys.generator.hypothesis import by_label
 from ofasys.generator.options import SearchOptions
 from ofasys.hub.asked import asked_for
 from ofasys.hub.lacking import told_lacking
@@ -20,7 +21,7 @@ from ofasys.hub.ofasys import OFASys, Way
 from ofasys.hub.pending import Pending, late
 from ofasys.language import Filled, Instruction
 from ofasys.program.answer import Answer
-from ofasys.program.program import Program
+from ofasys.program.program import Program, TokenStage
 from ofasys.types import Sample
 
 
@@ -44,11 +45,24 @@ class Request:
     """When its time is over, by the monotonic clock; None: never."""
     seconds: float
     """The time it had."""
+    alone: bool = False
+    """It is answered with no other in one batch, for such a batch has failed."""
 
     @property
     def rows(self) -> int:
         """Hypotheses that are computed at once."""
         return self.options.n_best if self.options.sampling else self.options.beam_size
+
+    @property
+    def short(self) -> bool:
+        """Whether the answer is labels that are found at once, so that a batch of such is never held up by one."""
+        stages = self.program.stages
+        whole = all(isinstance(stage, TokenStage) and stage.constraint.labels for stage in stages)
+        return whole and len(stages) == 1 and by_label(self.options) and not self.alone
+
+    def like(self, other: Request) -> bool:
+        """Whether both are asked in the same way, so that one batch may answer both."""
+        return self.program is other.program and self.options == other.options
 
     @property
     def gone(self) -> bool:
@@ -76,7 +90,7 @@ class AnswerSession:
         self._changed = Condition()
         self._closed = self._drop = False
         self._done = self._tokens = 0
-        self._live: dict[Request, flow.Running] = {}
+        self._live: dict[flow.Running, list[Request]] = {}
         self._kept = flow.KeptStates()
         self._thread = Thread(target=self._work, name="ofasys answers", daemon=True)
         self._thread.start()
@@ -89,7 +103,7 @@ class AnswerSession:
     @property
     def running(self) -> int:
         """Requests that are being answered."""
-        return len(self._live)
+        return sum(map(len, list(self._live.values())))
 
     @property
     def done(self) -> int:
@@ -209,14 +223,18 @@ class AnswerSession:
         """Requests join, in the order they came, as long as there are rows for them."""
         self._forget()
         while self._queue:
-            request = self._queue[0]
-            if self._live and sum(one.rows for one in self._live) + request.rows > self.rows:
+            free = self.rows - sum(one.rows for batch in self._live.values() for one in batch)
+            first = self._queue[0]
+            if self._live and first.rows > free:
                 return
             with self._changed:
-                self._queue.popleft()
-            self._live[request] = together.begin(
-                request.program, [request.sample], request.options, [request.way.first]
-            )
+                batch = [self._queue.popleft()]
+                if first.short:
+                    alike = [one for one in self._queue if one.short and one.like(first)]
+                    batch += alike[: max(free // first.rows - 1, 0)]
+                    self._queue = deque(one for one in self._queue if one not in batch)
+            samples, numbers = [one.sample for one in batch], [one.way.first for one in batch]
+            self._live[together.begin(first.program, samples, first.options, numbers)] = batch
 
     def _forget(self) -> None:
         """Those who wait and whom nobody waits for leave."""
@@ -231,28 +249,41 @@ class AnswerSession:
 
     def _give(self, together: flow.Generations) -> None:
         """What has come of the requests is handed on; those that are over leave."""
-        for request, running in list(self._live.items()):
+        for running, batch in list(self._live.items()):
             if self._drop:
-                request.pending.fail(_closed())
-            if request.gone:
+                for request in batch:
+                    request.pending.fail(_closed())
+            if all(request.gone for request in batch):
                 together.stop(running)
-            elif running.over:
-                self._answer(request, running)
-            else:
-                self._show(request, running)
+            elif not running.over:
+                if len(batch) == 1:
+                    self._show(batch[0], running)
                 continue
-            del self._live[request]
-            self._done += 1
+            del self._live[running]
+            self._answer(batch, running)
 
-    def _answer(self, request: Request, running: flow.Running) -> None:
+    def _answer(self, batch: Sequence[Request], running: flow.Running) -> None:
+        """Those that are over. What failed in a batch is asked once more alone: it may be the fault of another."""
         try:
-            (found,) = running.found
-            best: Answer = found[0]
-            output = self.model.output(request.program, request.sample, found, request.row, request.way.root)
+            found = running.found
+        except BaseException as error:
+            if len(batch) > 1:
+                with self._changed:
+                    self._queue.extendleft(replace(one, alone=True) for one in reversed(batch))
+                return
+            found = []
+            batch[0].pending.fail(error)
+        for request, answers in zip(batch, found, strict=False):
+            self._tell(request, answers)
+        self._done += len(batch)
+
+    def _tell(self, request: Request, answers: Sequence[Answer]) -> None:
+        try:
+            output = self.model.output(request.program, request.sample, answers, request.row, request.way.root)
         except Exception as error:
             request.pending.fail(error)
             return
-        self._tokens += best.length
+        self._tokens += answers[0].length
         for column, value in output.values.items():
             request.pending.slot(column, value)
         request.pending.answer(output)
@@ -269,7 +300,7 @@ class AnswerSession:
 
     def _fail(self, error: Exception) -> None:
         with self._changed:
-            failed = [*self._live, *self._queue]
+            failed = [*(one for batch in self._live.values() for one in batch), *self._queue]
             self._live.clear()
             self._queue.clear()
         for request in failed:
