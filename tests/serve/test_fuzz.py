@@ -129,19 +129,27 @@ def test_broken_bodies(http):
             assert response.json()["error"]["next"]
 
 
+@pytest.mark.slow
 def test_requests_made_of_the_description(http):
     """schemathesis reads /openapi.json, and asks what it allows and what it does not."""
     import schemathesis
-    from hypothesis import HealthCheck, given, settings
+    from hypothesis import HealthCheck, Phase, given, settings
     from schemathesis.specs.openapi.checks import positive_data_acceptance
 
     schema = schemathesis.openapi.from_asgi("/openapi.json", http.app)
     asked = 0
     for result in schema.get_all_operations():
         operation = result.ok()
-        for mode in schemathesis.GenerationMode:
+        modes = schemathesis.GenerationMode if operation.body else [schemathesis.GenerationMode.POSITIVE]
+        for mode in modes:
 
-            @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+            @settings(
+                max_examples=8 if operation.body else 1,
+                phases=[Phase.generate],
+                deadline=None,
+                derandomize=True,
+                suppress_health_check=list(HealthCheck),
+            )
             @given(case=operation.as_strategy(generation_mode=mode))
             def check(case):
                 nonlocal asked
@@ -154,4 +162,4 @@ def test_requests_made_of_the_description(http):
                 asked += 1
 
             check()
-    assert asked > 100
+    assert asked > 50
