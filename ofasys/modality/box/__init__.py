@@ -37,4 +37,5 @@ BOX = Modality(
     ),
     aliases=("BOUNDING_BOX",),
     show=Part("ofasys.modality.box.show:show", about="the frame with its boxes"),
+    widget="box",
 )

@@ -27,4 +27,5 @@ CATEGORY = Modality(
     item=_item,
     labelled=True,
     expected=lambda options: 1 if options["adaptor"] == "head" else 3,
+    widget="label",
 )

@@ -50,4 +50,5 @@ MOTION = Modality(
         suffixes=(".bvh", ".gif"),
     ),
     show=Part("ofasys.modality.motion.show:show", about="the skeleton, moving"),
+    widget="motion",
 )

@@ -66,4 +66,5 @@ NUMBER = Modality(
     expected=lambda options: 1,
     check=_check,
     says=_says,
+    widget="number",
 )
