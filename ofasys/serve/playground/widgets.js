@@ -51,7 +51,7 @@ function fileWidget(field, id, changed) {
   const shown = make("div", { className: "stage", hidden: true });
   const remove = button("Remove", () => set(null));
   const choice = make("label", { htmlFor: id }, `Choose ${kind.say}`);
-  const tools = make("div", { className: "row" }, choice, make("span", { className: "muted" }, "or drop it here"), name, ...recorders(field.widget, set), remove);
+  const tools = make("div", { className: "row" }, choice, make("span", { className: "muted drop-hint" }, "or drop it here"), name, ...recorders(field.widget, set), remove);
   const node = make("div", { className: "drop" }, input, tools, shown);
   node.addEventListener("dragover", (event) => { event.preventDefault(); node.classList.add("over"); });
   node.addEventListener("dragleave", () => node.classList.remove("over"));
@@ -213,7 +213,7 @@ function boxWidget(field, id, changed) {
     set(how.of(x / a, y / b, w / a, h / b));
   }
   function mount(image) {
-    help.textContent = image ? "Type the numbers, or draw the box on the image." : `Type the numbers; with an image in ${field.refers_to || "its slot"} the box can be drawn on it.`;
+    help.textContent = image ? "Draw the box on the image, or type its numbers." : `Type the numbers; with an image in ${field.refers_to || "its slot"} the box can be drawn on it.`;
     rect.remove();
     if (!image) return;
     stageOf(owner).append(rect);
@@ -273,12 +273,12 @@ function tableWidget(field, id, changed) {
   let cells = blank(across, down);
   const table = make("table");
   const input = make("input", { type: "file", accept: ".csv,.tsv,text/csv", id: fresh("csv"), onchange: async () => { if (input.files[0]) set(await input.files[0].text()); input.value = ""; } });
-  const more = kind === "triples" ? [] : [button("Column", () => { cells.forEach((row) => row.push("")); draw(); })];
-  const fewer = kind === "triples" ? [] : [button("Less a column", () => { if (cells[0].length > 1) cells.forEach((row) => row.pop()); draw(); })];
+  const more = kind === "triples" ? [] : [button("Add a column", () => { cells.forEach((row) => row.push("")); draw(); })];
+  const fewer = kind === "triples" ? [] : [button("Remove a column", () => { if (cells[0].length > 1) cells.forEach((row) => row.pop()); draw(); })];
   const node = make("div", { className: "drop full" },
     make("div", { className: `cells${kind === "grid" ? " tight" : ""}` }, table),
-    make("div", { className: "row" }, button("Row", () => { cells.push(cells[0].map(() => "")); draw(); }), ...more,
-      button("Less a row", () => { if (cells.length > (headed ? 2 : 1)) cells.pop(); draw(); }), ...fewer,
+    make("div", { className: "row" }, button("Add a row", () => { cells.push(cells[0].map(() => "")); draw(); }), ...more,
+      button("Remove a row", () => { if (cells.length > (headed ? 2 : 1)) cells.pop(); draw(); }), ...fewer,
       input, make("label", { htmlFor: input.id }, "CSV file"), make("span", { className: "muted" }, "or paste from a sheet")));
 
   function blank(width, height) { return Array.from({ length: height }, () => Array(width).fill("")); }
@@ -485,7 +485,7 @@ function moving(motion, column) {
 }
 
 // The places of joints, then of ends, in one frame: each turned and moved as its parent is.
-function places({ parents, offsets, channels, ends }, values) {
+export function places({ parents, offsets, channels, ends }, values) {
   const found = [], turns = [];
   let at = 0;
   parents.forEach((parent, joint) => {
