@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         PlanError,
     )
     from ofasys.generalist import GeneralistModel
-    from ofasys.hub import OFASys, Output
+    from ofasys.hub import AnswerSession, OFASys, Output
     from ofasys.language import Instruction
     from ofasys.planner import Plan, plan
     from ofasys.task.task import Task
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AnswerSession": "hub",
     "Callback": "train.callback",
     "CheckpointError": "errors",
     "ConfigError": "errors",
@@ -50,6 +51,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnswerSession",
     "Callback",
     "CheckpointError",
     "ConfigError",

@@ -54,6 +54,18 @@ class RankError(OfasysError, RuntimeError):
     """Another process of a run has ended, or does not do what the others do: says which, and why."""
 
 
+class FullError(OfasysError, RuntimeError):
+    """As many requests wait as may: ask again when some are answered."""
+
+
+class DeadlineError(OfasysError, TimeoutError):
+    """A request was not answered within the time it had."""
+
+
+class ClosedError(OfasysError, RuntimeError):
+    """What answers has been closed."""
+
+
 class DataError(OfasysError, ValueError):
     """A value of a row is not what its slot expects. Names task, slot, column and sample, as far as they are known.
 

@@ -287,9 +287,10 @@ class OFASys:
 
     def _lines(self, asked: Asked, way: Way) -> dict[Instruction, Line]:
         """What the lines met so far are bound to; of data with one line that one, so that its errors come at once."""
-        return {} if asked.instruction is None else {asked.instruction: self._line(asked.instruction, way)}
+        return {} if asked.instruction is None else {asked.instruction: self.line(asked.instruction, way)}
 
-    def _line(self, instruction: Instruction, way: Way) -> Line:
+    def line(self, instruction: Instruction, way: Way) -> Line:
+        """What a line is bound to, and how it is searched. Errors: ConfigError for an option that does nothing."""
         program, card = self.programs.of(instruction, way.closed_set, way.settings)
         search = _search_options(card, way.options, program)
         return program, search, _negative(program, way.negative_prompt, search)
@@ -307,7 +308,7 @@ class OFASys:
             made: dict[int, Output] = {}
             for instruction, members in groups.items():
                 if instruction not in lines:
-                    lines[instruction] = self._line(instruction, way)
+                    lines[instruction] = self.line(instruction, way)
                 for start in range(0, len(members), way.batch_size):
                     part = [(number + i, rows[i][1]) for i in members[start : start + way.batch_size]]
                     made |= {n - number: out for n, out in self._batch(part, asked, way, lines[instruction]).items()}
@@ -348,11 +349,11 @@ class OFASys:
     ) -> dict[int, Output]:
         answers = flow.generate(self.model, program, [s for *_, s in good], search, [n for n, *_ in good])
         return {
-            number: self._output(program, sample, found, row, root)
+            number: self.output(program, sample, found, row, root)
             for (number, row, sample), found in zip(good, answers, strict=True)
         }
 
-    def _output(
+    def output(
         self,
         program: Program,
         sample: Sample,

@@ -101,10 +101,7 @@ class Programs:
         """The program of an instruction, and the card of the task it belongs to. Programs, with their tries, are
         kept.
         """
-        card = self._card(instruction)
-        given = card.settings if card else self._common_settings(instruction)
-        with told_lacking(self.model):
-            planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
+        planned, card = self.planned(instruction, settings)
         labels = self._labels(planned, card, closed_set)
         key = planned.fingerprint, tuple((column, _Same(names)) for column, names in sorted(labels.items()))
         program = self.kept.get(key)
@@ -112,6 +109,16 @@ class Programs:
             program = flow.bind(self.model, planned, labels)
             program = self.kept.put(key, program, 1 + sum(map(len, labels.values())))
         return program, card
+
+    def planned(
+        self, instruction: Instruction, settings: Mapping[str, Any] | None = None
+    ) -> tuple[Plan, TaskCard | None]:
+        """The plan of an instruction, before anything is made for it, and the card of the task it belongs to."""
+        card = self._card(instruction)
+        given = card.settings if card else self._common_settings(instruction)
+        with told_lacking(self.model):
+            planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
+        return planned, card
 
     def _labels(self, planned: Plan, card: TaskCard | None, closed_set: Asked) -> dict[str, Names]:
         columns = sorted({slot.column for slot in planned.slots if slot.closed_set})

@@ -168,6 +168,10 @@ class Modality:
     """(values, `View`) -> HTML of them for a report, which needs nothing beside it. None: a report shows their text."""
     widget: str | Callable[[Options], str] = "text"
     """What a page asks a person for a value with: one of WIDGETS."""
+    outside: Part = Part("ofasys.modality.shared.outside:without_text")
+    """(value that JSON holds, or bytes of a file that was sent) -> the value as its preprocessors read it, so that it
+    names no file of this machine; DataError for what might. By default a value may hold no text at all.
+    """
     aliases: tuple[str, ...] = ()
     """Other tags of it."""
     extra: str | None = None

@@ -28,4 +28,5 @@ CATEGORY = Modality(
     labelled=True,
     expected=lambda options: 1 if options["adaptor"] == "head" else 3,
     widget="label",
+    outside=Part("ofasys.modality.shared.outside:as_it_is"),
 )

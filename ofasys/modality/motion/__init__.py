@@ -51,4 +51,5 @@ MOTION = Modality(
     ),
     show=Part("ofasys.modality.motion.show:show", about="the skeleton, moving"),
     widget="motion",
+    outside=Part("ofasys.modality.motion.outside:read"),
 )

@@ -67,4 +67,5 @@ NUMBER = Modality(
     check=_check,
     says=_says,
     widget="number",
+    outside=Part("ofasys.modality.shared.outside:as_it_is"),
 )

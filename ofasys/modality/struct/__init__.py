@@ -77,4 +77,5 @@ STRUCT = Modality(
     extra="struct",
     show=Part("ofasys.modality.struct.show:show", about="a table, a board, a schema"),
     widget=lambda options: _WIDGETS[options["preprocess"]],
+    outside=Part("ofasys.modality.struct.outside:read"),
 )
