@@ -11,6 +11,7 @@ import logging
 import os
 import resource
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
@@ -110,6 +111,7 @@ def main(descriptor: int, memory: int) -> None:
     logging.disable(logging.CRITICAL)
     line = Connection(descriptor)
     line.send_bytes(b"ready")
+    tempfile.gettempdir()  # looked for by writing, by libraries that readers import
     bound(memory)
     while True:
         try:

@@ -57,8 +57,14 @@ def answerer(run):
     return OFASys.from_pretrained(run)
 
 
+@pytest.fixture(scope="session")
+def serving():
+    """Serves an application on a port of its own, in a `with`."""
+    return served_at
+
+
 @contextmanager
-def serving(app):
+def served_at(app):
     """The address of an application that is served on a port of its own."""
     import uvicorn
 
@@ -91,7 +97,7 @@ def served(run, answerer):
 def server(served):
     from ofasys.serve.app import create_app
 
-    with serving(create_app(served)) as address:
+    with served_at(create_app(served)) as address:
         yield address
 
 
@@ -108,16 +114,17 @@ def chromium():
 @pytest.fixture
 def opened(chromium, server):
     """Opens the page in a context of its own; at the end nothing may have gone wrong, or been asked of others."""
-    contexts, wrong = [], []
+    contexts, wrong, allowed = [], [], []
 
     def open_page(address=server, **how):
+        allowed.append(address)
         context = chromium.new_context(**how)
         context.set_default_timeout(20_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: wrong.append(said.text) if "Content Security" in said.text else None)
-        page.on("request", lambda request: wrong.append(request.url) if not is_own(request.url, address) else None)
+        page.on("request", lambda request: wrong.append(request.url) if not is_own(request.url, allowed) else None)
         page.goto(address)
         return page
 
@@ -127,8 +134,8 @@ def opened(chromium, server):
     assert wrong == []
 
 
-def is_own(url, address):
-    return url.startswith((address, "data:", "blob:"))
+def is_own(url, addresses):
+    return url.startswith((*addresses, "data:", "blob:"))
 
 
 @pytest.fixture

@@ -162,27 +162,30 @@ function choices() {
   return [];
 }
 
-const list = $("completions");
+const list = $("completions"), SHOWN = 8; // as many as need no scrolling
 let offered = [], active = -1;
 
 function complete() {
   const near = (one) => one.word.toLowerCase().startsWith(one.typed.toLowerCase());
-  offered = choices().filter(near).filter((one) => one.word !== one.typed).slice(0, 40);
+  offered = choices().filter(near).filter((one) => one.word !== one.typed);
   active = -1;
-  list.replaceChildren(...offered.map((one, i) => make("li", {
-    id: `completion-${i}`, role: "option", ariaSelected: "false",
-    onpointerdown: (event) => { event.preventDefault(); take(i); },
+  offer(0);
+}
+
+function offer(first) {
+  list.replaceChildren(...offered.slice(first, first + SHOWN).map((one, at) => make("li", {
+    id: `completion-${first + at}`, role: "option", ariaSelected: String(first + at === active),
+    onpointerdown: (event) => { event.preventDefault(); take(first + at); },
   }, make("b", {}, one.word), make("span", {}, one.about))));
-  list.hidden = !offered.length;
-  list.scrollTop = 0;
-  line.removeAttribute("aria-activedescendant");
+  $("popup").hidden = !offered.length;
+  $("more").textContent = offered.length > SHOWN ? `${first + 1} to ${Math.min(first + SHOWN, offered.length)} of ${offered.length}; type on, or go through them with ↓` : "";
+  if (active < 0) line.removeAttribute("aria-activedescendant");
+  else line.setAttribute("aria-activedescendant", `completion-${active}`);
 }
 
 function choose(i) {
   active = (i + offered.length) % offered.length;
-  [...list.children].forEach((item, at) => item.setAttribute("aria-selected", String(at === active)));
-  list.children[active].scrollIntoView({ block: "nearest" });
-  line.setAttribute("aria-activedescendant", `completion-${active}`);
+  offer(Math.max(0, Math.min(active - (SHOWN >> 1), offered.length - SHOWN)));
 }
 
 function take(i) {
@@ -195,7 +198,7 @@ function take(i) {
 
 function close() {
   offered = [];
-  list.hidden = true;
+  $("popup").hidden = true;
   line.removeAttribute("aria-activedescendant");
 }
 
@@ -466,11 +469,12 @@ function pick(task, pressed) {
 }
 
 async function fillIn(task, row, pressed) {
-  press(pressed);
   line.value = task.instructions[0];
   await check();
   for (const [column, value] of Object.entries(row))
     if (fields.has(column)) fields.get(column).widget.set(isFile(value) ? asFile(value, column) : value);
+  refresh();
+  press(pressed);
 }
 
 async function begin() {

@@ -350,8 +350,9 @@ export function manyWidget(field, id, changed) {
   let owner = null;
   function add(value) {
     const one = WIDGETS[field.widget](field, each.length ? fresh(id) : id, changed);
-    const row = make("div", { className: "each", role: "group", ariaLabel: `${field.column}, one of a list` }, one.node,
+    const row = make("div", { className: "each", role: "group", ariaLabel: field.column }, one.node,
       button("Remove", () => { row.remove(); if (one.remove) one.remove(); each.splice(each.indexOf(one), 1); changed(); more.focus(); }));
+    if (one.node.matches("input, textarea, select")) one.node.setAttribute("aria-label", `${field.column}, one of a list`);
     each.push(one);
     holder.append(row);
     if (one.attach && owner) one.attach(owner);
@@ -441,10 +442,10 @@ function moving(motion, column) {
   const frames = motion.values.map((values) => places(motion.skeleton, values));
   const { parents, ends, names } = motion.skeleton, bones = parents.map((parent, joint) => [parent, joint]).filter(([parent]) => parent >= 0);
   ends.forEach(([joint], i) => bones.push([joint, parents.length + i]));
-  const canvas = make("canvas", { width: 560, height: 440, role: "img", ariaLabel: `${column}: a skeleton of ${names.length} joints, ${frames.length} frames` });
+  const canvas = make("canvas", { width: 560, height: 440, role: "img", ariaLabel: `${column}: a skeleton of ${names.length} joints that moves` });
   const pen = canvas.getContext("2d"), still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const slide = make("input", { type: "range", min: 0, max: Math.max(0, frames.length - 1), value: 0, ariaLabel: "Frame" });
-  const turn = make("input", { type: "range", min: -180, max: 180, value: -40, ariaLabel: "Turn" });
+  const slide = make("input", { type: "range", min: 0, max: Math.max(0, frames.length - 1), value: 0 });
+  const turn = make("input", { type: "range", min: -180, max: 180, value: -40 });
   let playing = !still && frames.length > 1, shown = 0, began = performance.now();
   const play = button(playing ? "Pause" : "Play", () => {
     playing = !playing;
