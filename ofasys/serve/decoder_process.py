@@ -1,19 +1,23 @@
-"""The process that reads strangers' files: a file of picture, sound or film goes in, features come out.
+"""The processes that read strangers' files: a file of picture, sound or film goes in, features come out.
 
-It may be ended at any moment, by its limits or by what it reads, and the server begins another. What it hands over is
-JSON and the numbers of arrays, in which nothing can be hidden that the server would run.
+The first of them loads the libraries, and is asked for the others, which it forks: each begins in milliseconds. One may
+be ended at any moment, by its limits or by what it reads, and another takes its place. What it hands over is JSON and
+the numbers of arrays, in which nothing can be hidden that the server would run.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
 import resource
+import signal
+import socket
 import sys
-import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -105,14 +109,10 @@ def answer(request: bytes) -> bytes:
         return refused(DataError("it takes more memory than a file may", expected="a smaller file"))
 
 
-def main(descriptor: int, memory: int) -> None:
+def read_files(line: Connection, memory: int) -> None:
     """Answer requests until there are no more."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
-    line = Connection(descriptor)
-    line.send_bytes(b"ready")
-    tempfile.gettempdir()  # looked for by writing, by libraries that readers import
     bound(memory)
+    line.send_bytes(os.getpid().to_bytes(HEAD, "little"))
     while True:
         try:
             request = line.recv_bytes()
@@ -121,5 +121,29 @@ def main(descriptor: int, memory: int) -> None:
         line.send_bytes(answer(request))
 
 
+def main(descriptor: int, memory: int, modules: Sequence[str]) -> None:
+    """Load the modules; then for each descriptor that comes begin a process that reads files through it."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, for the server alone
+    for module in modules:
+        with suppress(Exception):  # a library that is not installed is told of when it is needed
+            importlib.import_module(module)
+    asked = socket.socket(fileno=descriptor)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that end
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(asked, 1, 1)
+        if not descriptors:
+            return
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            asked.close()
+            try:
+                read_files(Connection(descriptors[0]), memory)
+            finally:
+                os._exit(0)
+        os.close(descriptors[0])
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import queue
+import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from ofasys.errors import DataError, DeadlineError, OfasysError
-from ofasys.modality import Part
+from ofasys.modality import Part, Registry
 from ofasys.serve.decoder_process import unpacked
 from ofasys.serve.limits import Limits
 from ofasys.types import SlotFeatures
@@ -24,49 +26,92 @@ FILES = 500  # that a process reads before another takes its place
 EXPECTED = "a file that can be read, within the limits"
 
 
-class Decoder:
-    """One such process."""
+class Nursery:
+    """The process that the others are forked from. modules: what it loads first."""
 
-    def __init__(self, limits: Limits) -> None:
-        ours, theirs = socket.socketpair()
-        self.limits, self.read = limits, 0
-        environment = os.environ | {"OFASYS_MOST_PIXELS": str(limits.pixels), "OMP_NUM_THREADS": "1"}
-        words = [str(theirs.fileno()), str(limits.decode_memory)]
+    def __init__(self, limits: Limits, modules: Iterable[str]) -> None:
+        self.limits, self.modules = limits, sorted(set(modules))
+        self.lock = threading.Lock()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.line: socket.socket | None = None
+        self.begin()
+
+    def begin(self) -> socket.socket:
+        """Start it; it is not waited for."""
+        self.line, theirs = socket.socketpair()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ofasys.serve.decoder_process", *words],
+            [
+                sys.executable,
+                "-m",
+                "ofasys.serve.decoder_process",
+                str(theirs.fileno()),
+                str(self.limits.decode_memory),
+                *self.modules,
+            ],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=os.environ | {"OFASYS_MOST_PIXELS": str(self.limits.pixels), "OMP_NUM_THREADS": "1"},
         )
         theirs.close()
-        self.line = Connection(ours.detach())
-        self.begun = False
+        return self.line
 
-    def ask(self, request: bytes) -> bytes:
-        """What it answers. Errors: DataError where it dies of the request, or takes too long."""
+    def child(self) -> Connection:
+        """The line to a process that will read files. It is there when it says so. Where the first has died another is
+        begun.
+        """
+        ours, theirs = socket.socketpair()
+        with self.lock, theirs:
+            assert self.line is not None
+            try:
+                socket.send_fds(self.line, [b"c"], [theirs.fileno()])
+            except OSError:
+                self.close()
+                socket.send_fds(self.begin(), [b"c"], [theirs.fileno()])
+        return Connection(ours.detach())
+
+    def close(self) -> None:
+        """End it; those that read end by themselves."""
+        if self.line is not None and self.process is not None:
+            self.line.close()
+            self.process.kill()
+            self.process.wait()
+
+
+class Decoder:
+    """One process that reads files, one at a time."""
+
+    def __init__(self, line: Connection, seconds: float) -> None:
+        self.line, self.seconds = line, seconds
+        self.process: int | None = None  # a descriptor of it, which means no other when its number is given anew
+        self.read = 0
+        self.dead = False
+
+    def ask(self, request: bytes, wait: float) -> bytes:
+        """What it answers. wait: seconds until it has begun.
+
+        Errors: DataError where it dies of the request, or takes too long; DeadlineError where it has not begun.
+        """
+        if self.process is None:
+            if not self.line.poll(wait):
+                raise DeadlineError(f"the file could not be read within {wait:.3g} s, for what reads files begins yet")
+            self.process = os.pidfd_open(int.from_bytes(self.line.recv_bytes(), "little"))
         late = threading.Event()
 
         def end() -> None:
             late.set()
-            self.process.kill()
+            self.kill()
 
-        if not self.begun:  # what it needs is read, which is not the file's fault
-            self.line.recv_bytes()
-            self.begun = True
-        timer = threading.Timer(self.limits.decode_seconds, end)
+        timer = threading.Timer(self.seconds, end)
         timer.start()
         try:
             self.line.send_bytes(request)
             return self.line.recv_bytes()
-        except (EOFError, OSError) as error:
-            if late.is_set():
-                took = f"it takes more than {self.limits.decode_seconds:g} s to be read"
-                raise DataError(took, expected="a smaller file, or another") from None
-            self.process.wait()
-            how = f"what reads it ended with {self.process.returncode}"
-            raise DataError(how, expected=EXPECTED) from error
+        except (EOFError, OSError):
+            self.dead = True
+            what = f"it takes more than {self.seconds:g} s to be read" if late.is_set() else "what reads it died of it"
+            raise DataError(what, expected=EXPECTED) from None
         finally:
             timer.cancel()
             self.read += 1
@@ -74,26 +119,35 @@ class Decoder:
     @property
     def usable(self) -> bool:
         """Whether it may read one more file."""
-        return self.process.poll() is None and self.read < FILES
+        ended = self.process is not None and bool(select.select([self.process], [], [], 0)[0])
+        return not (self.dead or ended) and self.read < FILES
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.process, signal.SIGKILL)
 
     def end(self) -> None:
-        """End the process, whatever it is doing."""
-        with suppress(OSError):
-            self.line.close()
-        self.process.kill()
-        self.process.wait()
+        """End the process, and let go of it."""
+        self.kill()
+        self.line.close()
+        if self.process is not None:
+            os.close(self.process)
+            self.process = None
 
 
 class Decoders:
     """As many of them as the limits say. Any thread may ask."""
 
-    def __init__(self, limits: Limits, begin: Callable[[Limits], Decoder] = Decoder) -> None:
-        self.limits, self.begin = limits, begin
+    def __init__(self, limits: Limits, registry: Registry) -> None:
+        self.limits = limits
+        self.nursery = Nursery(limits, _modules(registry))
         self.idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
         self.deaths = 0
         self.closed = False
         for _ in range(limits.decoders):
-            self.idle.put(begin(limits))
+            self.idle.put(self._begun())
 
     def features(self, where: str, preprocessor: Any, outside: Part, value: Any, ids: int, wait: float) -> SlotFeatures:
         """What the preprocessor of a slot makes of a value. ids: of the vocabulary. wait: seconds for a process.
@@ -107,7 +161,7 @@ class Decoders:
         except queue.Empty:
             raise DeadlineError(f"the file could not be read within {wait:.3g} s, for others are read") from None
         try:
-            message = decoder.ask(request)
+            message = decoder.ask(request, wait)
         finally:
             self._back(decoder)
         try:
@@ -117,19 +171,29 @@ class Decoders:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"what reads it gave no features: {error}", expected=EXPECTED) from None
 
+    def _begun(self) -> Decoder:
+        return Decoder(self.nursery.child(), self.limits.decode_seconds)
+
     def _back(self, decoder: Decoder) -> None:
         """Hand the process back, or another in its place."""
-        if not decoder.usable or self.closed:
-            self.deaths += decoder.process.poll() is not None
-            decoder.end()
-            if self.closed:
-                return
-            decoder = self.begin(self.limits)
-        self.idle.put(decoder)
+        if decoder.usable and not self.closed:
+            self.idle.put(decoder)
+            return
+        self.deaths += decoder.dead
+        decoder.end()
+        if not self.closed:
+            self.idle.put(self._begun())
 
     def close(self) -> None:
         """End all processes; those that read end when they are handed back."""
         self.closed = True
+        self.nursery.close()
         with suppress(queue.Empty):
             while True:
                 self.idle.get_nowait().end()
+
+
+def _modules(registry: Registry) -> list[str]:
+    """Those of all preprocessors, which read files."""
+    parts = [part for spec in registry.modalities for part in (spec.outside, *spec.preprocess.values())]
+    return [part.load.partition(":")[0] for part in parts]

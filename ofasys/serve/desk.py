@@ -160,7 +160,7 @@ class _Teller:
 
 def event_line(kind: str, value: Any) -> bytes:
     """A server-sent event."""
-    return f"event: {kind}\ndata: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
+    return f"event: {kind}\ndata: {json.dumps(value)}\n\n".encode()
 
 
 async def while_there(request: Request, work: Awaitable[Made]) -> Made:

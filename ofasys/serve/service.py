@@ -58,7 +58,7 @@ class Service:
         self.fetcher = fetcher or Fetcher(allowed, self.limits)
         self.examples = dict(examples or {})
         self.session = AnswerSession(answerer, rows=rows, waiting=waiting)
-        self.decoders = Decoders(self.limits)
+        self.decoders = Decoders(self.limits, self.registry)
         self.drawn = drawing_options(self.registry.generators)
         self.embedding = Lock()
 
