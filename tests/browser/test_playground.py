@@ -399,6 +399,18 @@ def test_several_answers_stand_with_their_scores(page, answerer):
     assert "1 of 3, score" in body.inner_text()
 
 
+def test_an_answer_that_is_not_wanted_any_more_is_stopped(page):
+    held = []
+    page.route("**/v1/inference/stream", held.append)
+    task(page, "colour")
+    page.click("#send")
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_selector("#answer-body .error:has-text('stopped')")
+    page.unroute("**/v1/inference/stream")
+    answer(page)
+    assert len(held) == 1
+
+
 def test_an_option_that_is_none_is_refused_in_words(page):
     task(page, "colour")
     page.fill("#options", "beams=3")
@@ -529,27 +541,3 @@ def test_motion_that_moves_is_still_where_that_is_wished(opened):
     page.wait_for_selector("#task-list button")
     task(page, "move")
     assert answer(page).get_by_role("button", name="Play").is_visible()
-
-
-# --- what stands without a browser ------------------------------------------------------------------------------------
-
-
-def test_the_files_name_no_other_place():
-    folder = Path(__file__).parents[2] / "ofasys" / "serve" / "playground"
-    for file in ("page.html", "page.css", "page.js", "widgets.js"):
-        text = (folder / file).read_text(encoding="utf8").replace("http://www.w3.org/2000/svg", "")
-        assert not re.search(r"https?:|//[a-z]+\.|@import", text), file
-
-
-def test_examples_are_what_a_page_can_send(run):
-    from ofasys.cli.runfile import read_run
-    from ofasys.serve.playground.examples import examples
-
-    found = examples(read_run(run / "run.yaml").tasks(), count=2)
-    assert list(found) == list(all_kinds.LINES)
-    assert all(len(rows) == 2 for rows in found.values())
-    assert json.loads(json.dumps(found)) == found
-    assert set(found["region"][0]) == {"img", "box"}
-    assert found["region"][0]["img"]["type"] == "image/png"
-    assert found["query"][0]["table"][0] == ["city", "country", "people"]
-    assert found["hear"][0]["sound"]["type"] in ("audio/x-wav", "audio/wav")

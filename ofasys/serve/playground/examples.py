@@ -7,6 +7,7 @@ import os
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from ofasys.task.task import Task
 from ofasys.types import NamedBytes
 
 COUNT = 4  # rows of a task
-LARGEST = 2**24  # bytes of a file
+LARGEST = 2**20  # bytes of a file: all of them travel with the list of tasks
+LOOKED_AT = 4  # rows that are read for one that is taken
 SPLITS = ("test", "valid", "train")  # where rows are taken from, in this order
 FILES = ("image", "audio", "video", "motion", "file")  # widgets that take one
 
@@ -31,16 +33,16 @@ def examples(tasks: Sequence[Task], count: int = COUNT) -> dict[str, list[dict[s
     found = {}
     for task in (task for task in tasks if task.sources):
         source = next(task.sources[split] for split in SPLITS if split in task.sources)
-        rows = [_example(task, row, source.root) for row in _rows(source, count)]
-        found[task.name] = [row for row in rows if row is not None]
+        made = (_example(task, row, source.root) for row in _rows(source, count * LOOKED_AT))
+        found[task.name] = list(islice((row for row in made if row is not None), count))
     return found
 
 
 def _rows(source: Source, count: int) -> Iterator[Mapping[str, Any]]:
-    """Rows evenly spread."""
+    """The first rows."""
     for i in range(min(count, len(source))):
         try:
-            yield source[i * len(source) // count if len(source) > count else i]
+            yield source[i]
         except OfasysError:
             continue  # a bad row, of which training told
 

@@ -51,7 +51,7 @@ function errorBox(error, fix = null) {
   const said = columnOf(error) ? error.value : error.message; // of a row the field says where
   const box = make("div", { className: "error" }, make("p", {}, said || "refused"));
   if (error.caret) box.append(make("pre", { tabIndex: 0, role: "group", ariaLabel: "The place" }, error.caret));
-  if (error.next) box.append(make("p", {}, error.next));
+  if (error.next && !(said || "").endsWith(error.next)) box.append(make("p", {}, error.next));
   if (fix) box.append(fix);
   return box;
 }

@@ -38,7 +38,7 @@ function numberWidget(field, id, changed) {
 }
 
 function labelWidget(field, id, changed) {
-  if (!field.labels.length) return textWidget(field, id, changed);
+  if (!field.labels || !field.labels.length) return textWidget(field, id, changed);
   const select = make("select", { id, onchange: changed }, make("option", { value: "" }, "choose"), ...field.labels.map((label) => make("option", { value: label }, label)));
   return { node: select, get: () => select.value || undefined, set: (value) => { select.value = String(value); } };
 }
@@ -77,6 +77,11 @@ function fileWidget(field, id, changed) {
     widget.image = null;
     if (url) preview();
     else widget.onimage.forEach((tell) => tell(null));
+    if (file && field.widget === "motion") file.text().then((text) => {
+      const motion = readBVH(text); // what it cannot read the server may, and it says so if not
+      shown.hidden = !motion;
+      if (motion) shown.append(moving(motion, field.column));
+    });
     changed();
   }
   function preview() {
@@ -483,6 +488,30 @@ function moving(motion, column) {
   turn.addEventListener("input", draw);
   requestAnimationFrame(() => { draw(); step(); });
   return make("div", { className: "moving" }, canvas, make("div", { className: "row" }, play, make("label", {}, "Frame ", slide), make("label", {}, "Turn ", turn)));
+}
+
+// A motion out of the text of a BVH file; null where it is none.
+function readBVH(text) {
+  const words = text.trim().split(/\s+/), skeleton = { names: [], parents: [], offsets: [], channels: [], ends: [] }, above = [];
+  let i = 0, ending = false, joint = -1;
+  for (; i < words.length && words[i] !== "MOTION"; i++) {
+    if (words[i] === "ROOT" || words[i] === "JOINT") {
+      skeleton.parents.push(above.length ? above.at(-1) : -1);
+      joint = skeleton.names.push(words[++i]) - 1;
+      skeleton.channels.push([]);
+    } else if (words[i] === "End") ending = true;
+    else if (words[i] === "{") above.push(joint);
+    else if (words[i] === "}") { above.pop(); ending = false; }
+    else if (words[i] === "OFFSET") {
+      const offset = words.slice(i + 1, i + 4).map(Number);
+      if (ending) skeleton.ends.push([above.at(-1), offset]);
+      else skeleton.offsets.push(offset);
+    } else if (words[i] === "CHANNELS") skeleton.channels[joint] = words.slice(i + 2, i + 2 + Number(words[i + 1]));
+  }
+  const at = words.indexOf("Time:", i) + 1, width = skeleton.channels.flat().length, numbers = words.slice(at + 1).map(Number);
+  if (!at || !width || !numbers.length || numbers.some(Number.isNaN) || skeleton.offsets.length !== skeleton.names.length) return null;
+  const values = Array.from({ length: Math.floor(numbers.length / width) }, (_, frame) => numbers.slice(frame * width, (frame + 1) * width));
+  return values.length ? { frame_time: Number(words[at]) || 0.05, skeleton, values } : null;
 }
 
 // The places of joints, then of ends, in one frame: each turned and moved as its parent is.
