@@ -26,12 +26,13 @@ from torch import Tensor
 from ofasys.criterion.losses import losses
 from ofasys.errors import DataError
 from ofasys.generalist import GeneralistModel
-from ofasys.generation import Generation, embedded_view
+from ofasys.generation import Generation, Generations, KeptStates, Running, embedded_view
 from ofasys.generator.options import SearchOptions
 from ofasys.language import Instruction
 from ofasys.modality import Context, Registry, lexicon, plugin
 from ofasys.planner import Plan, plan
-from ofasys.program.answer import Answer, runs
+from ofasys.planner.slot import SlotPlan
+from ofasys.program.answer import Answer, Runs, SoFar, runs, runs_so_far
 from ofasys.program.batch import collate
 from ofasys.program.program import Labels, Program
 from ofasys.program.sample import Reader, Row
@@ -128,9 +129,8 @@ def generate(
     model.
     """
     with model.answering(), model.computing():
-        generation = Generation(
-            model, program, samples, options, range(len(samples)) if seeds is None else seeds, memory
-        )
+        generation = Generation(model, program, samples, options, range(len(samples)) if seeds is None else seeds)
+        generation.read(memory)
         return generation.answers()
 
 
@@ -153,9 +153,29 @@ def postprocess(program: Program, sample: Sample, answer: Answer) -> dict[str, A
     """What was generated -> column -> value; columns of a repetition hold lists. None for what the answer leaves out,
     and for what refers to a part that the row lacks.
     """
-    made = runs(program, answer)
+    return _values(program, sample, runs(program, answer), program.plan.answered)
+
+
+def values_so_far(program: Program, sample: Sample, made: SoFar) -> tuple[dict[str, Any], tuple[str, Any] | None]:
+    """What of an answer is there while it is made: (column -> value of those slots that are whole, and (column, value)
+    of the slot that is being written, as far as it is; None: none is, or nothing of it is there).
+
+    A repetition is there when it is done, and a slot that may be left out when all is.
+    """
+    found, writing = runs_so_far(program, made)
+    there = [slot for slot in program.plan.answered if found[slot.index]]
+    whole = _values(program, sample, found, [slot for slot in there if slot.index != writing])
+    begun = [slot for slot in there if slot.index == writing and slot.group is None]
+    if not begun:
+        return whole, None
+    ((column, value),) = _values(program, sample, found, begun).items()
+    return whole, (column, value)
+
+
+def _values(program: Program, sample: Sample, made: Runs, slots: Sequence[SlotPlan]) -> dict[str, Any]:
+    """Column -> value of some slots."""
     values: dict[str, Any] = {}
-    for slot in program.plan.answered:
+    for slot in slots:
         context = Context(referred=sample.referred.get(slot.index), labels=program.labels.get(slot.index))
         if slot.made_as.embedded:
             values[slot.column] = made[slot.index][0]
@@ -168,6 +188,9 @@ def postprocess(program: Program, sample: Sample, answer: Answer) -> dict[str, A
 
 
 __all__ = [
+    "Generations",
+    "KeptStates",
+    "Running",
     "adapt",
     "bind",
     "collate",
@@ -180,4 +203,5 @@ __all__ = [
     "plan",
     "postprocess",
     "preprocess",
+    "values_so_far",
 ]

@@ -119,6 +119,7 @@ class GeneralistModel(nn.Module):
         self.criteria = nn.ModuleDict()  # weights of criteria that have some
         self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
+        self.learned = 0  # how often it was about to be trained
         self.precision = "float32"  # what it computes in: trained, evaluated, asked
         self.cards: tuple[TaskCard, ...] = ()  # of the tasks it was trained on: their lines, closed sets, settings
 
@@ -254,6 +255,11 @@ class GeneralistModel(nn.Module):
             kept = self._transposed = state, self.head.detach().t().contiguous()
         return kept[1]
 
+    def weights_now(self) -> tuple[Any, ...]:
+        """What changes whenever its weights do, or what it computes in."""
+        versions = sum(weight._version for weight in self.parameters())
+        return self.learned, versions, self.table.device, self.precision
+
     def computing(self) -> AbstractContextManager[None]:
         """Within it everything is computed in the model's precision: every pass is made so, in training and after."""
         half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self.precision)
@@ -278,6 +284,7 @@ class GeneralistModel(nn.Module):
         """As of any torch module; and what was kept for decoding is forgotten."""
         if mode:
             self._transposed = None
+            self.learned += 1
         return super().train(mode)
 
     @property

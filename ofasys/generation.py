@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -12,16 +15,17 @@ import torch
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.check import check_hypotheses, check_labels, check_scores, check_values
 from ofasys.generator.constraint import Constraint
-from ofasys.generator.generator import SEARCH
+from ofasys.generator.generator import SEARCH, Generator
 from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
 from ofasys.modality import plugin
 from ofasys.planner.slot import items_of
-from ofasys.program.answer import Answer
+from ofasys.program.answer import Answer, SoFar
 from ofasys.program.batch import side_batch, source_targets, sources, target_side, to_device, token_features
 from ofasys.program.program import Program, Stage, TokenStage, ValueStage
 from ofasys.program.steps import Opening, StepDecoder, ValueContinuation
+from ofasys.program.together import Together, TurnDecoder, Work
 from ofasys.types import Fixed, Hidden, OneOf, Sample, SlotFeatures, SlotTargets, States, Stream, TokenSpan, ValueSpan
 
 Part = Hypothesis | np.ndarray | None  # what a stage became
@@ -30,7 +34,8 @@ Part = Hypothesis | np.ndarray | None  # what a stage became
 class Generation:
     """The answers of a batch of samples, while they are made.
 
-    before: per sample the features that stand in its target so far. parts: what its stages became.
+    before: per sample the features that stand in its target so far. parts: what its stages became. together: what else
+    goes on in turns with it; None: it has the model for itself.
     """
 
     def __init__(
@@ -40,14 +45,21 @@ class Generation:
         samples: Sequence[Sample],
         options: SearchOptions,
         seeds: Sequence[int],
-        memory: Hidden | None = None,
+        together: Together | None = None,
     ) -> None:
-        self.model, self.program, self.samples = model, program, samples
+        self.model, self.program, self.samples, self.together = model, program, samples, together
         self.options, self.seeds = options, seeds
-        self.source = self.stream(sources(samples)) if program.plan.source and self._unread(memory) else None
-        self.memory = self.states(self.source) if memory is None and self._asked() else memory
+        self.source: Stream | None = None
+        self.memory: Hidden | None = None
+        self.decoder: StepDecoder | None = None
         self.before: list[list[tuple[str, SlotFeatures]]] = [[] for _ in samples]
         self.parts: list[list[Part]] = [[] for _ in samples]
+
+    def read(self, memory: Hidden | None = None) -> None:
+        """The source, once. memory: its states, where they are known."""
+        samples, program = self.samples, self.program
+        self.source = self.stream(sources(samples)) if program.plan.source and self._unread(memory) else None
+        self.memory = self.states(self.source) if memory is None and self._asked() else memory
 
     def answers(self) -> list[Sequence[Answer]]:
         """Per sample its answers, best first: several where only the target's last stage is made, of tokens; else
@@ -138,11 +150,30 @@ class Generation:
         ]
         past = self.past()
         opening = self.opening(self.source, self.memory, past)
-        decoder = StepDecoder(opening, model.table, model.head, model.transposed(len(self.samples)))
-        begun = max(map(len, prefixes)) + int(decoder.order.max())
-        room = model.engine.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
-        options = replace(options, max_length=max(1, min(options.max_length, room)))
+        given = opening, model.table, model.head, model.transposed(len(self.samples))
+        decoder = StepDecoder(*given) if self.together is None else self.together.decoder(*given)
         record = program.plan.generator
+        begun = np.array([len(prefix) for prefix in prefixes]) + decoder.order.cpu().numpy()
+        rooms = model.engine.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
+        decoder.rooms = rooms
+        room = int(rooms.max() if record.apart else rooms.min())
+        options = replace(options, max_length=max(1, min(options.max_length, room)))
+        self.decoder = decoder
+        try:
+            return self.searched(record, decoder, constraint, prefixes, options)
+        finally:
+            decoder.end()
+
+    def searched(
+        self,
+        record: Generator,
+        decoder: StepDecoder,
+        constraint: Constraint,
+        prefixes: Sequence[np.ndarray],
+        options: SearchOptions,
+    ) -> Sequence[Sequence[Hypothesis]]:
+        """What a generator of tokens finds, per sample."""
+        program = self.program
         if record.ranks and constraint.start != constraint.accept:
             ranked = record.resolve()(decoder, constraint, prefixes, normalise=options.normalise)
             scores = check_scores(record, ranked, len(prefixes), _labels(program))
@@ -182,21 +213,26 @@ class Generation:
         past = self.past()
         assert past is not None
         kept = self.program.reserved(number)
-        onward, negative = ValueContinuation(self.opening(self.source, self.memory, past), kept), None
+        onward, negative = self.continuation(self.opening(self.source, self.memory, past), kept), None
         negatives = [sample.negative for sample in self.samples]
         options = {**slot.values, **self.options.draw}
         if all(stream is not None for stream in negatives) and options.get("guidance_weight", 1.0) != 1.0:
             away = self.stream([stream for stream in negatives if stream is not None])
             states = self.states(away) if self.model.engine.reads_states else None
-            negative = ValueContinuation(self.opening(away, states, past), kept)
+            negative = self.continuation(self.opening(away, states, past), kept)
         draw = slot.made_by.resolve()
-        values = draw(
-            plugin.Watched(slot.name, self.model.adaptors[slot.key]),
-            onward,
-            options,
-            [self.seed(n, number) for n in self.seeds],
-            negative,
-        )
+        try:
+            values = draw(
+                plugin.Watched(slot.name, self.model.adaptors[slot.key]),
+                onward,
+                options,
+                [self.seed(n, number) for n in self.seeds],
+                negative,
+            )
+        finally:
+            for one in (onward, negative):
+                if one is not None:
+                    one.end()
         for i, frames in enumerate(check_values(slot.made_by, values, len(self.samples))):
             self.parts[i].append(frames)
             stands = self.program.preprocessors[slot.index].from_frames
@@ -204,9 +240,146 @@ class Generation:
             plugin.check_features(slot.name, stands, features, frames, self.program.symbols.vocabulary.size)
             self.before[i].append((slot.key, features))
 
+    def continuation(self, opening: Opening, kept: int) -> ValueContinuation:
+        """What came before a value."""
+        return ValueContinuation(opening, kept) if self.together is None else self.together.continuation(opening, kept)
+
     def seed(self, number: int, stage: int) -> int:
         """What the draws of one value of a sample are a function of."""
         return ((self.options.seed * 1_000_003 + number) * 1_009 + stage) % 2**63
+
+
+class Running:
+    """The answers of one program's samples, which go on together with others."""
+
+    def __init__(self, generation: Generation, work: Work[list[Sequence[Answer]]]) -> None:
+        self.generation, self.work = generation, work
+
+    @property
+    def over(self) -> bool:
+        """Whether they are there, or never will be."""
+        return self.work.over
+
+    @property
+    def found(self) -> list[Sequence[Answer]]:
+        """Per sample its answers, best first. Raises what went wrong, if anything did."""
+        return self.work.found
+
+    def so_far(self) -> SoFar | None:
+        """What of the answer to one sample is there while it is made; None where several ways are followed."""
+        generation = self.generation
+        if len(generation.samples) != 1 or not isinstance(generation.decoder, TurnDecoder):
+            return None
+        (parts,), decoder = generation.parts, generation.decoder
+        stage = generation.program.stages[len(parts)] if len(parts) < len(generation.program.stages) else None
+        tokens = np.zeros(0, dtype=np.int64)
+        if isinstance(stage, TokenStage) and decoder.inside:
+            if decoder.group > 1:
+                return None
+            run = generation.samples[0].target[len(parts)]
+            assert isinstance(run, TokenSpan)
+            tokens = decoder.fed()[len(run.prefix) :]
+        return SoFar(tuple(parts), tokens)
+
+
+class Generations:
+    """Answers of one model that are made together, of any programs: each joins and leaves between two steps.
+
+    A context manager for one thread: within it the model is answering, and all that is made with it is made by this
+    thread. kept: the states of sources asked for last.
+    """
+
+    def __init__(self, model: GeneralistModel, kept: KeptStates | None = None) -> None:
+        self.model, self.kept = model, kept
+        self._within = ExitStack()
+
+    def __enter__(self) -> Generations:
+        with ExitStack() as within:
+            within.enter_context(torch.inference_mode())
+            within.enter_context(self.model.answering())
+            within.enter_context(self.model.computing())
+            self._within = within.pop_all()
+        self.together = Together(self.model.engine)
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        try:
+            for work in list(self.together.works):
+                work.stop()
+        finally:
+            self._within.close()
+
+    @property
+    def rows(self) -> int:
+        """Hypotheses that hold a place in the model now; of an engine whose sessions do not join none."""
+        return 0 if self.together.joined is None else self.together.joined.rows
+
+    def begin(
+        self, program: Program, samples: Sequence[Sample], options: SearchOptions, seeds: Sequence[int]
+    ) -> Running:
+        """Answers as of `flow.generate`, made from now on."""
+        generation: list[Generation] = []
+
+        def run() -> list[Sequence[Answer]]:
+            made = generation[0]
+            made.read(None if self.kept is None else self.kept.of(made))
+            return made.answers()
+
+        generation.append(Generation(self.model, program, samples, options, seeds, self.together))
+        return Running(generation[0], self.together.begin(run))
+
+    def turn(self) -> None:
+        """All go on by a step."""
+        self.together.turn()
+
+    def stop(self, running: Running) -> None:
+        """These are given up; their rows are free."""
+        running.work.stop()
+
+
+class KeptStates:
+    """States of sources by their content: a source that was read is not read again while it is held and the weights
+    are the same. size: bytes of states that are held at most, but for those of the last source.
+    """
+
+    def __init__(self, size: int = 2**26) -> None:
+        self.size, self.held = size, 0
+        self.states: OrderedDict[bytes, Hidden] = OrderedDict()
+        self.weights: tuple[Any, ...] = ()
+
+    def of(self, generation: Generation) -> Hidden | None:
+        """The states of a generation's source; None where it has none, or its engine reads streams."""
+        model, program = generation.model, generation.program
+        if not program.plan.source or not model.engine.reads_states:
+            return None
+        if (weights := model.weights_now()) != self.weights:
+            self.states.clear()
+            self.weights, self.held = weights, 0
+        key = _content(sources(generation.samples))
+        found = self.states.get(key)
+        if found is None:
+            found = generation.states(generation.stream(sources(generation.samples)))
+            assert found is not None
+            self.states[key] = found
+            self.held += found.states.nbytes
+        self.states.move_to_end(key)
+        while self.held > self.size and len(self.states) > 1:
+            self.held -= self.states.popitem(last=False)[1].states.nbytes
+        return found
+
+
+def _content(streams: Sequence[Sequence[tuple[str, SlotFeatures]]]) -> bytes:
+    """What streams say, as a key."""
+    made = sha256()
+    for stream in streams:
+        made.update(f"stream {len(stream)}".encode())
+        for key, features in stream:
+            made.update(f"|{key}|{features.length}|{features.orders}|".encode())
+            arrays = {**features.tensors, "": features.grid if features.grid is not None else np.zeros(0)}
+            for name, array in arrays.items():
+                made.update(f"{name}|{array.dtype}|{array.shape}|".encode())
+                made.update(np.ascontiguousarray(array).tobytes())
+    return made.digest()
 
 
 def _labels(program: Program) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ofasys.engine.protocol import Engine, Session, Tree
+from ofasys.engine.protocol import Engine, Joined, Joining, Session, Tree
 from ofasys.errors import PluginError
 from ofasys.types import Hidden, States, Stream
 
@@ -58,6 +58,20 @@ def check_session(engine: Engine, session: Any, rows: int, prefix: bool) -> Sess
     if prefix:
         check_shape(engine, "open", session.hidden, (rows, engine.width), " as hidden after a prefix")
     return session
+
+
+def joined_of(engine: Engine) -> Joined | None:
+    """Room for sessions that go on together; None where an engine offers none. Errors: PluginError for what is none."""
+    if not isinstance(engine, Joining):
+        return None
+    made = engine.joined()
+    if not isinstance(made, Joined):
+        lacks = [name for name in ("rows", "add", "remove", "append") if not hasattr(made, name)]
+        raise PluginError(
+            f"{type(engine).__name__}.joined gave {_kind(made)}, which has no {', '.join(lacks)}; give an "
+            "ofasys.engine.Joined, or leave joined out"
+        )
+    return made
 
 
 def check_tree(engine: Engine, tree: Any) -> Tree:

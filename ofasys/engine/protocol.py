@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +114,49 @@ class Session(Protocol):
         """Ways on from the rows as they stand; the rows stay as they are.
 
         lengths: how many of the positions after the prefix each row has, the rest being padding; None: all.
+        """
+        ...
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """What an engine offers besides, where its sessions may go on together. Of one that does not each goes on alone."""
+
+    def joined(self) -> Joined:
+        """Room for sessions of this engine; none at first."""
+        ...
+
+
+@runtime_checkable
+class Joined(Protocol):
+    """Sessions of one engine, of any number of rows and positions each, one pass for all: they come and go as they
+    like. No row's states depend on the others, but for rounding.
+    """
+
+    @property
+    def rows(self) -> int:
+        """Of all sessions that are in it: what one that was removed had is free."""
+        ...
+
+    def add(self, session: Any) -> None:
+        """A session that `open` gave goes on here. What it holds is taken over: `reorder`, `peek` and `branch` are
+        asked of it as before, what is appended is given to all at once.
+        """
+        ...
+
+    def remove(self, session: Any) -> None:
+        """A session has ended."""
+        ...
+
+    def append(
+        self,
+        sessions: Sequence[Any],
+        embedding: Float[Tensor, "N D"],
+        positions: Int[Tensor, "N 3"],
+        counts: Sequence[int],
+    ) -> Float[Tensor, "R D"]:
+        """The next positions of some of the sessions, `counts` a row of each, laid end to end: session after session,
+        row after row -> the states of the last of each row.
         """
         ...
 

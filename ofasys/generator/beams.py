@@ -131,7 +131,7 @@ class Beams:
         safe = np.maximum(state, 0)
         counted = self.counted.ravel()[parent] + (~closing & rows.counts)[parent]
         real = (total > -np.inf) & ~idle
-        cut = real & rows.closes(safe, rows.made[parent] + 1, run)
+        cut = real & rows.closes(safe, rows.made[parent] + 1, run, parent)
         cut &= rows.after(safe, run, np.full(state.shape, self.constraint.end))[0] == self.constraint.accept
         done = real & ((state == self.constraint.accept) | cut)
         going = np.where(done | ~real, -np.inf, total)
@@ -190,7 +190,7 @@ class Beams:
         options, rows = self.options, self.rows
         longest = np.maximum((self.counted if rows.wholes else rows.made.reshape(self.shape))[:, 0], 1)
         if options.early_stopping == "never" and options.length_penalty > 0:
-            longest = np.full(self.shape[0], options.max_length)
+            longest = rows.longest.reshape(self.shape)[:, 0]
         full = self._full
         hope = self.running[:, 0] / longest.astype(np.float32) ** options.length_penalty
         better = ~full | (hope > self.best.min(1))

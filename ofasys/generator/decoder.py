@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 class Decoder(Protocol):
     """A model, its sources encoded, ready to go on token by token.
 
+    rooms (B,): the most tokens each source has places for, besides what was reserved; None: no source knows. A source
+    has what it has alone, so no length of an answer depends on what it is searched together with.
+
+    share: where there is one, what asks it for scores of candidates gets them computed with those of other searches;
+    see `ofasys.generator.scores.Head`.
+
     table: the output embedding. transposed: the same, laid out the other way, or None; one row at a time is multiplied
     faster by it.
     """
@@ -38,6 +44,11 @@ class Decoder(Protocol):
     @property
     def transposed(self) -> Float[Tensor, "D V"] | None:
         """Contiguous, or None."""
+        ...
+
+    @property
+    def rooms(self) -> Ints | None:
+        """(B,)"""
         ...
 
     def start(self, group: int, max_length: int) -> None:

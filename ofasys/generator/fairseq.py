@@ -143,7 +143,7 @@ class _Beams:
             row = int(parent[source, place])
             tokens = np.append(rows.history[row, rows.prefix[row] : rows.length], token[source, place])
             value = float(score[source, place])
-            cut = bool(rows.closes(rows.state[[row]], rows.made[[row]], rows.run[[row]])[0])
+            cut = bool(rows.closes(rows.state[[row]], rows.made[[row]], rows.run[[row]], np.array([row]))[0])
             ranked = value / len(tokens) ** self.options.length_penalty
             self.kept[source].append(Hypothesis(tokens, self.constraint.walk(tokens), value, ranked, not cut))
 

@@ -31,6 +31,8 @@ class Generator:
     """It gives every label of a closed set its exact probability."""
     searches: bool = False
     """It takes the options of a search."""
+    apart: bool = False
+    """It gives each source the room that source has, `Decoder.rooms`; else all get as much as the least has."""
 
     def resolve(self) -> Callable[..., Any]:
         """The function itself. Errors: PluginError where it cannot be imported."""
@@ -43,6 +45,7 @@ SEARCH = Generator(
     about="greedy, beam search or sampling within the target sentence; the likeliest label of a closed set",
     load="ofasys.generator.search:search",
     searches=True,
+    apart=True,
 )
 RANK = Generator(
     name="rank",
@@ -55,6 +58,7 @@ FAIRSEQ = Generator(
     about="beam search as OFA and OFASys did it: what has ended is kept, and as many as beams are enough",
     load="ofasys.generator.fairseq:fairseq",
     searches=True,
+    apart=True,
 )
 
 CLASSIFY = Generator(

@@ -48,6 +48,10 @@ class Rows:
         lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
         self.prefix = np.repeat(lengths, group)  # (R,)
         self.known = self.prefix.copy()
+        own = np.full(len(prefixes), options.max_length)
+        if decoder.rooms is not None:
+            own = np.minimum(own, np.maximum(decoder.rooms, 1))
+        self.longest = np.repeat(own, group)  # (R,) tokens a row may take
         most = max(options.max_length, int(constraint.reserve[constraint.start])) + 1
         room = int(lengths.max()) + most
         rows = len(prefixes) * group
@@ -106,10 +110,10 @@ class Rows:
         self.history[row, start : self.known[row]] = tokens
         return int(tokens[0])
 
-    def closes(self, state: Ints, made: Ints, run: Ints) -> Bools:
-        """Which rows have used up what they may: of what could come only the end mark may."""
+    def closes(self, state: Ints, made: Ints, run: Ints, row: Ints | None = None) -> Bools:
+        """Which rows have used up what they may: of what could come only the end mark may. row: which they are; all."""
         constraint = self.constraint
-        spent = made + constraint.inside[state] > self.options.max_length
+        spent = made + constraint.inside[state] > (self.longest if row is None else self.longest[row])
         return constraint.stoppable[state] & (spent | (run >= constraint.limit[state]))
 
     def barred(self) -> Bools:

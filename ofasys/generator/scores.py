@@ -7,6 +7,7 @@ needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from ofasys.generator.constraint import Constraint, Ints
 from ofasys.model.rows import JoinedRows, chosen, products
 
 BLOCK = 128
+Share = Callable[[Hashable, Tensor, Callable[[Tensor], Tensor]], Tensor]  # key of the candidates, states, their scores
 
 
 @dataclass
@@ -52,14 +54,22 @@ class Scores:
 
 
 class Head:
-    """The output embedding as a constraint sees it."""
+    """The output embedding as a constraint sees it. share: of searches that go on together, what computes at once the
+    scores that several ask for; what it gives is overwritten when the next are asked for.
+    """
 
     def __init__(
-        self, table: Tensor | JoinedRows, transposed: Tensor | None, constraint: Constraint, vocabulary: bool
+        self,
+        table: Tensor | JoinedRows,
+        transposed: Tensor | None,
+        constraint: Constraint,
+        vocabulary: bool,
+        share: Share | None = None,
     ) -> None:
-        self.table, self.transposed = table, transposed
+        self.table, self.transposed, self.share = table, transposed, share
         self.constraint, self.vocabulary = constraint, vocabulary
         self.kept: dict[int, tuple[Tensor, Tensor | None]] = {}
+        self.keys: dict[int, Hashable] = {}
         self.buffers: dict[str, Tensor] = {}
 
     def score(self, hidden: Tensor, states: Ints) -> Scores:
@@ -82,17 +92,27 @@ class Head:
             else:
                 self.kept[number] = (chosen(self.table, group.candidates), None)
         part, turned = self.kept[number]
-        values = self._product(hidden, part, turned)
+        values = self._together(number, hidden, lambda states: self._product(states, part, turned))
         return Scores(values, group.lo, None if group.contiguous else group.candidates, None)
 
     def _over_all(self, hidden: Tensor, states: Ints, number: int) -> Scores:
-        values = self._product(hidden, self.table, self.transposed)
+        values = self._together(-1, hidden, lambda states: self._product(states, self.table, self.transposed))
         norm = torch.logsumexp(values, 1)
         lo, hi, tokens, mask = allowed(self.constraint, states, number)
         values = values[:, lo:hi] if tokens is None else values[:, torch.from_numpy(tokens).to(values.device)]
         if mask is not None:
             values = values.masked_fill(torch.from_numpy(~mask).to(values.device), -torch.inf)
         return Scores(values.contiguous(), lo, tokens, norm)
+
+    def _together(self, number: int, hidden: Tensor, scores: Callable[[Tensor], Tensor]) -> Tensor:
+        """The scores of a class, or of all tokens where that is -1; with those of others who ask for the same."""
+        if self.share is None:
+            return scores(hidden)
+        if number not in self.keys:
+            group = None if number < 0 else self.constraint.classes[number]
+            own = () if group is None else (group.lo, group.hi) if group.contiguous else group.candidates.tobytes()
+            self.keys[number] = own
+        return self.share(self.keys[number], hidden, scores)
 
     def _product(self, x: Tensor, table: Tensor | JoinedRows, transposed: Tensor | None) -> Tensor:
         """x (n, D), table (U, D) -> (n, U), contiguous, in a buffer that the next product overwrites."""

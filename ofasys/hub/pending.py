@@ -37,6 +37,8 @@ class Pending:
         self.future: Future[Output] = Future()
         self._wake = wake
         self._events: SimpleQueue[Event] = SimpleQueue()
+        self._told: dict[str, str] = {}  # column -> what of its text was told
+        self._whole: set[str] = set()  # columns that were told
         self.watched = False
 
     def result(self, timeout: float | None = None) -> Output:
@@ -62,7 +64,7 @@ class Pending:
 
     def cancel(self) -> bool:
         """Give the request up -> whether it was not answered yet. Its rows are free at the next step."""
-        gone = self.future.cancel()
+        gone = not self.future.done() and self.future.cancel()
         if gone:
             self.tell(Event("error", None, CancelledError()))
             self._wake()
@@ -76,6 +78,23 @@ class Pending:
     def tell(self, event: Event) -> None:
         """Hand on to whoever reads `events`."""
         self._events.put(event)
+
+    def text(self, column: str, so_far: str) -> None:
+        """A text is so far written; a character of several bytes that is not whole yet is held back."""
+        whole, told = so_far.rstrip("\ufffd"), self._told.get(column, "")
+        if len(whole) > len(told) and whole.startswith(told):
+            self._told[column] = whole
+            self.tell(Event("text", column, whole[len(told) :]))
+
+    def slot(self, column: str, value: Any) -> None:
+        """A slot is whole; of a text first the rest of it."""
+        if column in self._whole:
+            return
+        told = self._told.get(column)
+        if told is not None and isinstance(value, str) and value.startswith(told) and value != told:
+            self.tell(Event("text", column, value[len(told) :]))
+        self._whole.add(column)
+        self.tell(Event("slot", column, value))
 
     def answer(self, output: Output) -> bool:
         """Here is the answer -> whether anyone still waits for it."""

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Condition, Thread
 from types import TracebackType
 from typing import Any
 
 from ofasys import flow
 from ofasys.errors import ClosedError, ConfigError, DataError, FullError, nearest
-from ofasys.generator.hypothesis import Hypothesis
+from ofasys.generator.hypothesis import by_label
 from ofasys.generator.options import SearchOptions
 from ofasys.hub.asked import asked_for
 from ofasys.hub.lacking import told_lacking
 from ofasys.hub.ofasys import OFASys, Way
-from ofasys.hub.output import Output
-from ofasys.hub.pending import Event, Pending, late
+from ofasys.hub.pending import Pending, late
 from ofasys.language import Filled, Instruction
-from ofasys.program.program import Program
+from ofasys.program.answer import Answer
+from ofasys.program.program import Program, TokenStage
 from ofasys.types import Sample
 
 
@@ -29,22 +30,55 @@ class Request:
     """All that is needed to answer one row."""
 
     pending: Pending
+    """Who waits for it."""
     program: Program
+    """What its line is bound to."""
     sample: Sample
+    """The row, read."""
     options: SearchOptions
+    """How to search."""
     row: Mapping[str, Any]
+    """As it was given."""
     way: Way
+    """What else was asked."""
     end: float | None
-    """When its time is over, by the monotonic clock."""
+    """When its time is over, by the monotonic clock; None: never."""
     seconds: float
     """The time it had."""
+    alone: bool = False
+    """It is answered with no other in one batch, for such a batch has failed."""
+
+    @property
+    def rows(self) -> int:
+        """Hypotheses that are computed at once."""
+        return self.options.n_best if self.options.sampling else self.options.beam_size
+
+    @property
+    def short(self) -> bool:
+        """Whether the answer is labels that are found at once, so that a batch of such is never held up by one."""
+        stages = self.program.stages
+        whole = all(isinstance(stage, TokenStage) and stage.constraint.labels for stage in stages)
+        return whole and len(stages) == 1 and by_label(self.options) and not self.alone
+
+    def like(self, other: Request) -> bool:
+        """Whether both are asked in the same way, so that one batch may answer both."""
+        return self.program is other.program and self.options == other.options
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody wants the answer any more; those who wait are told when its time is over."""
+        if self.end is not None and time.monotonic() > self.end:
+            self.pending.fail(late(self.seconds))
+        return self.pending.over
 
 
 class AnswerSession:
     """One object that answers: `submit` takes a request and gives back a `Pending` at once.
 
-    rows: the most hypotheses that are computed at once. waiting: the most requests that wait for their turn. It is a
-    context manager, which at its end waits for the answers that were asked for.
+    Requests of different instructions, lengths and options are answered together: each joins between two steps of the
+    model, and leaves its place as soon as it is done. What a request is answered does not depend on the others. rows:
+    the most hypotheses that are computed at once. waiting: the most requests that wait for their turn. As a context
+    manager it waits at its end for the answers that were asked for. The model may be trained while nothing is answered.
     """
 
     def __init__(self, model: OFASys, *, rows: int = 64, waiting: int = 256) -> None:
@@ -54,8 +88,10 @@ class AnswerSession:
         self.model, self.rows, self.most = model, rows, waiting
         self._queue: deque[Request] = deque()
         self._changed = Condition()
-        self._running = self._done = self._tokens = 0
         self._closed = self._drop = False
+        self._done = self._tokens = 0
+        self._live: dict[flow.Running, list[Request]] = {}
+        self._kept = flow.KeptStates()
         self._thread = Thread(target=self._work, name="ofasys answers", daemon=True)
         self._thread.start()
 
@@ -67,7 +103,7 @@ class AnswerSession:
     @property
     def running(self) -> int:
         """Requests that are being answered."""
-        return self._running
+        return sum(map(len, list(self._live.values())))
 
     @property
     def done(self) -> int:
@@ -86,9 +122,9 @@ class AnswerSession:
         *,
         task: str | None = None,
         deadline: float | None = None,
-        closed_set: Mapping[str, Any] | list[str] | tuple[str, ...] | None = None,
+        closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
         settings: Mapping[str, Any] | None = None,
-        root: Any = None,
+        root: str | Path | None = None,
         negative_prompt: str | Mapping[str, Any] | None = None,
         first: int = 0,
         **options: Any,
@@ -96,35 +132,25 @@ class AnswerSession:
         """Ask for the answer to one row, by an instruction or by the name of a task the model was trained on.
 
         deadline: seconds from now after which nobody wants the answer. All else as of `OFASys.inference`. The row is
-        read here, in the thread that asks. Errors: FullError when as many wait as may, ClosedError after `close`,
-        ConfigError, InstructionError, DataError and so on for what `inference` refuses.
+        read here, in the thread that asks. Errors: FullError when as many wait as may, ClosedError after `close`, and
+        what `inference` raises: ConfigError, InstructionError, DataError and so on.
         """
-        if self._closed:
-            raise ClosedError("the session is closed; open another: AnswerSession(model)")
+        self._open()
         if deadline is not None and not deadline > 0:
             raise ConfigError(f"deadline is {deadline!r}; it is seconds from now, more than 0")
-        began = time.monotonic()
-        line = self._line(instruction, task)
+        end = None if deadline is None else time.monotonic() + deadline
         way = Way(1, closed_set, settings, root, negative_prompt, first, "stop", options)
         with told_lacking(self.model.model):
-            asked = asked_for(line, data, self.model.model.modalities)
+            asked = asked_for(self._line(instruction, task), data, self.model.model.modalities)
         if not asked.single:
             raise ConfigError("a request is one row; submit each row of a list by itself")
-        (given,) = asked.rows
-        program, search, negative = self.model.line(given[0], way)
-        if isinstance(given[1], DataError):
-            raise given[1]
-        sample = flow.preprocess(program, given[1], target=False, root=root, negative=negative)
+        ((line, row),) = asked.rows
+        program, search, negative = self.model.line(line, way)
+        if isinstance(row, DataError):
+            raise row
+        sample = flow.preprocess(program, row, target=False, root=root, negative=negative)
         pending = Pending(self._wake)
-        end = None if deadline is None else began + deadline
-        request = Request(pending, program, sample, search, given[1], way, end, deadline or 0.0)
-        with self._changed:
-            if self._closed:
-                raise ClosedError("the session is closed; open another: AnswerSession(model)")
-            if len(self._queue) >= self.most:
-                raise FullError(f"{len(self._queue)} requests wait, as many as may; ask again when some are answered")
-            self._queue.append(request)
-            self._changed.notify_all()
+        self._put(Request(pending, program, sample, search, row, way, end, deadline or 0.0))
         return pending
 
     def close(self, drain: bool = True, timeout: float | None = None) -> None:
@@ -158,43 +184,129 @@ class AnswerSession:
             raise ConfigError(f"no task {task!r}; {nearest(str(task), tasks)}known here: {', '.join(tasks) or 'none'}")
         return tasks[task].instructions[0]
 
+    def _open(self) -> None:
+        if self._closed:
+            raise ClosedError("the session is closed; open another: AnswerSession(model)")
+
+    def _put(self, request: Request) -> None:
+        with self._changed:
+            self._open()
+            if len(self._queue) >= self.most:
+                raise FullError(f"{len(self._queue)} requests wait, as many as may; ask again when some are answered")
+            self._queue.append(request)
+            self._changed.notify_all()
+
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
-    def _work(self) -> None:
-        """What the thread does that owns the model."""
-        while (request := self._next()) is not None:
-            self._answer(request)
-            self._done, self._running = self._done + 1, 0
+    # What the thread does that owns the model.
 
-    def _next(self) -> Request | None:
+    def _work(self) -> None:
+        while self._asked():
+            try:
+                with flow.Generations(self.model.model, self._kept) as together:
+                    while self._live or self._queue:
+                        self._take(together)
+                        together.turn()
+                        self._give(together)
+            except Exception as error:  # the model is being trained, say: those that ask are told
+                self._fail(error)
+
+    def _asked(self) -> bool:
+        """Wait for a request -> whether there is one; there is none once the session is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
-            if not self._queue:
-                return None
-            self._running = 1
-            return self._queue.popleft()
+            return bool(self._queue)
 
-    def _answer(self, request: Request) -> None:
-        pending = request.pending
-        if self._drop:
-            pending.fail(ClosedError("the session was closed before this request was answered"))
-        elif request.end is not None and time.monotonic() > request.end:
-            pending.fail(late(request.seconds))
-        if pending.over:
-            return
+    def _take(self, together: flow.Generations) -> None:
+        """Requests join, in the order they came, as long as there are rows for them."""
+        self._forget()
+        while self._queue:
+            free = self.rows - sum(one.rows for batch in self._live.values() for one in batch)
+            first = self._queue[0]
+            if self._live and first.rows > free:
+                return
+            with self._changed:
+                batch = [self._queue.popleft()]
+                if first.short:
+                    alike = [one for one in self._queue if one.short and one.like(first)]
+                    batch += alike[: max(free // first.rows - 1, 0)]
+                    self._queue = deque(one for one in self._queue if one not in batch)
+            samples, numbers = [one.sample for one in batch], [one.way.first for one in batch]
+            self._live[together.begin(first.program, samples, first.options, numbers)] = batch
+
+    def _forget(self) -> None:
+        """Those who wait and whom nobody waits for leave."""
+        with self._changed:
+            waiting, self._queue = self._queue, deque()
+            for request in waiting:
+                if self._drop:
+                    request.pending.fail(_closed())
+                if not request.gone:
+                    self._queue.append(request)
+            self._done += len(waiting) - len(self._queue)
+
+    def _give(self, together: flow.Generations) -> None:
+        """What has come of the requests is handed on; those that are over leave."""
+        for running, batch in list(self._live.items()):
+            if self._drop:
+                for request in batch:
+                    request.pending.fail(_closed())
+            if all(request.gone for request in batch):
+                together.stop(running)
+            elif not running.over:
+                if len(batch) == 1:
+                    self._show(batch[0], running)
+                continue
+            del self._live[running]
+            self._answer(batch, running)
+
+    def _answer(self, batch: Sequence[Request], running: flow.Running) -> None:
+        """Those that are over. What failed in a batch is asked once more alone: it may be the fault of another."""
         try:
-            number = request.way.first
-            (found,) = flow.generate(self.model.model, request.program, [request.sample], request.options, [number])
-            output = self.model.output(request.program, request.sample, found, request.row, request.way.root)
-        except Exception as error:
-            pending.fail(error)
-            return
-        self._tokens += sum(len(part.tokens) for part in found[0].parts if isinstance(part, Hypothesis))
-        self._tell(pending, output)
+            found = running.found
+        except BaseException as error:
+            if len(batch) > 1:
+                with self._changed:
+                    self._queue.extendleft(replace(one, alone=True) for one in reversed(batch))
+                return
+            found = []
+            batch[0].pending.fail(error)
+        for request, answers in zip(batch, found, strict=False):
+            self._tell(request, answers)
+        self._done += len(batch)
 
-    def _tell(self, pending: Pending, output: Output) -> None:
+    def _tell(self, request: Request, answers: Sequence[Answer]) -> None:
+        try:
+            output = self.model.output(request.program, request.sample, answers, request.row, request.way.root)
+        except Exception as error:
+            request.pending.fail(error)
+            return
+        self._tokens += answers[0].length
         for column, value in output.values.items():
-            pending.tell(Event("slot", column, value))
-        pending.answer(output)
+            request.pending.slot(column, value)
+        request.pending.answer(output)
+
+    def _show(self, request: Request, running: flow.Running) -> None:
+        """What of an answer is there already, to those who look."""
+        if not request.pending.watched or (made := running.so_far()) is None:
+            return
+        there, writing = flow.values_so_far(request.program, request.sample, made)
+        for column, value in there.items():
+            request.pending.slot(column, value)
+        if writing is not None and isinstance(writing[1], str):
+            request.pending.text(*writing)
+
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
+            failed = [*(one for batch in self._live.values() for one in batch), *self._queue]
+            self._live.clear()
+            self._queue.clear()
+        for request in failed:
+            request.pending.fail(error)
+        self._done += len(failed)
+
+
+def _closed() -> ClosedError:
+    return ClosedError("the session was closed before this request was answered")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ofasys.model.bank import Bank, Seat, Turn, advance
 from ofasys.model.cache import Cache
 from ofasys.model.tree import Ints, Tree
 from ofasys.types import Stream
@@ -57,10 +61,13 @@ class Prefix:
 
 
 class CachedSession:
-    """See `ofasys.engine.Session`."""
+    """See `ofasys.engine.Session`. seats: its places among others, while it goes on together with them."""
 
     def __init__(self, model: UniversalModel, cache: Cache, group: int, prefix: Prefix | None) -> None:
-        self.model, self.cache, self.before = model, cache, 0
+        self.model, self.before = model, 0
+        self.held: Cache | None = cache
+        self.bank: Bank | None = None
+        self.seats: list[Seat] = []
         self.hidden: Float[Tensor, "R D"] | None = None
         if prefix is None:
             return
@@ -73,27 +80,44 @@ class CachedSession:
             embedding, positions, cache, None if sees is None else sees.repeat_interleave(group, 0)
         )
 
+    @property
+    def cache(self) -> Cache:
+        """Its own cache, or a copy of what it has among others."""
+        if self.held is not None:
+            return self.held
+        assert self.bank is not None, "a session is not used after it has ended"
+        return self.bank.copied(self.seats)
+
     def append(
         self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
     ) -> Float[Tensor, "R D"]:
         """The next n positions of each row -> the states of the last of them."""
+        self._alone("append")
         return self.model.step(embedding, positions, self.cache)
 
     def fill(
         self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
     ) -> Float[Tensor, "R n D"]:
         """As `append` -> the states of all n positions."""
+        self._alone("fill")
         return self.model.fill(embedding, positions, self.cache)
 
     def reorder(self, parents: Int[Tensor, "R"]) -> None:
         """Row r goes on from what row parents[r] was."""
-        self.cache.reorder(parents)
+        if self.bank is not None:
+            self.bank.reorder(self.seats, parents.cpu().numpy())
+        else:
+            self.cache.reorder(parents)
 
     def peek(
         self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
     ) -> Float[Tensor, "R n D"]:
         """n positions that see each other and all before -> their states. Nothing is kept."""
         return self.model.peek(embedding, positions, self.cache)
+
+    def _alone(self, what: str) -> None:
+        if self.held is None:
+            raise RuntimeError(f"{what} of a session that goes on together with others; append to all of them at once")
 
     def branch(self, lengths: Int[Tensor, "R"] | None = None) -> CachedTree:
         """Ways on from the rows as they stand. lengths: the positions after the prefix that each row has."""
@@ -135,3 +159,98 @@ class CachedTree:
     ) -> Float[Tensor, "n D"]:
         """New nodes -> their states."""
         return self.model.grow(embedding, positions, self.tree, rows, parents)
+
+
+class JoinedSessions:
+    """See `ofasys.engine.Joined`: sessions of one model, those of one group size in one bank."""
+
+    def __init__(self, model: UniversalModel) -> None:
+        self.model = model
+        self.banks: dict[tuple[int, bool], Bank] = {}
+
+    @property
+    def rows(self) -> int:
+        """Of all sessions together."""
+        return sum(bank.rows for bank in self.banks.values())
+
+    def add(self, session: CachedSession) -> None:
+        """A session goes on here."""
+        cache = session.cache
+        key = cache.group, cache.cross is not None
+        session.bank = bank = self.banks.setdefault(key, Bank(cache))
+        session.seats, session.held = bank.add(cache), None
+
+    def remove(self, session: CachedSession) -> None:
+        """A session has ended: its places are free."""
+        bank = session.bank
+        if bank is None:
+            return
+        for seat in session.seats:
+            bank.remove(seat)
+        session.bank, session.seats = None, []
+        if not bank.seats:
+            self.banks = {key: one for key, one in self.banks.items() if one is not bank}
+
+    @torch.no_grad()
+    def append(
+        self,
+        sessions: Sequence[CachedSession],
+        embedding: Float[Tensor, "N D"],
+        positions: Int[Tensor, "N 3"],
+        counts: Sequence[int],
+    ) -> Float[Tensor, "R D"]:
+        """The next `counts` positions of each session's rows, laid end to end -> the states of the last of each row."""
+        places, start, row = list[Place](), 0, 0
+        for session, n in zip(sessions, counts, strict=True):
+            assert session.bank is not None, "a session is added before it goes on"
+            for seat in session.seats:
+                places.append(Place(session.bank, seat, n, start, row))
+                start, row = start + n * session.bank.group, row + session.bank.group
+        parts, rows = [], []
+        for sourced in (True, False):
+            mine = [place for place in places if (place.bank.cross is not None) == sourced]
+            if mine:
+                mine.sort(key=lambda place: (place.bank.group, place.seat.at))
+                parts.append(self._advanced(mine, embedding, positions))
+                rows += [np.arange(place.row, place.row + place.bank.group) for place in mine]
+        made = parts[0] if len(parts) == 1 else torch.cat(parts)
+        back = np.argsort(np.concatenate(rows))
+        return made if (back == np.arange(row)).all() else made[torch.from_numpy(back).to(made.device)]
+
+    def _advanced(self, places: Sequence[Place], embedding: Tensor, positions: Tensor) -> Tensor:
+        """Of places in the order of their seats the states of the last position of each row."""
+        index = np.concatenate([np.arange(p.start, p.start + p.count * p.bank.group) for p in places])
+        if len(index) != len(embedding) or (index != np.arange(len(index))).any():
+            chosen = torch.from_numpy(index).to(embedding.device)
+            embedding, positions = embedding[chosen], positions[chosen]
+        side, turns, first = self.model.decoder, list[Turn](), 0
+        x = side.begin(embedding, positions)
+        for bank, members in groupby(places, key=lambda place: place.bank):
+            mine = list(members)
+            size = bank.group * sum(place.count for place in mine)
+            here = positions[first : first + size]
+            turns.append(Turn(bank, [p.seat for p in mine], [p.count for p in mine], here, first, side.positions))
+            first += size
+        x = advance(x, side.blocks, turns)
+        for place in places:
+            place.seat.length += place.count
+        if len(x) > sum(place.bank.group for place in places):
+            ends = np.cumsum(np.concatenate([np.full(place.bank.group, place.count) for place in places])) - 1
+            x = x[torch.from_numpy(ends).to(x.device)]
+        return side.end(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """New positions of one seat."""
+
+    bank: Bank
+    """The bank it is in."""
+    seat: Seat
+    """Where."""
+    count: int
+    """Positions of each of its rows."""
+    start: int
+    """Of the first of them among all that came."""
+    row: int
+    """Of its first row among all that asked."""

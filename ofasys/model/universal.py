@@ -28,7 +28,7 @@ from ofasys.model.positions import SCHEMES
 from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
 from ofasys.model.rectangle import block_mask, in_rectangle, key_mask
-from ofasys.model.session import CachedSession, Prefix
+from ofasys.model.session import CachedSession, JoinedSessions, Prefix
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.step import advance
 from ofasys.model.tree import Ints, Tree, grow
@@ -239,6 +239,10 @@ class UniversalModel(nn.Module):
         room += 0 if before is None else before.embedding.shape[1]
         cache = self.start(memory, sources * group, min(room, self.max_positions), group)
         return CachedSession(self, cache, group, before)
+
+    def joined(self) -> JoinedSessions:
+        """See `ofasys.engine.Joining.joined`."""
+        return JoinedSessions(self)
 
     @torch.no_grad()
     def start(self, memory: Hidden | None, rows: int, max_length: int, group: int = 1) -> Cache:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ofasys.generator.hypothesis import Hypothesis
 from ofasys.planner.slot import leaves_of
-from ofasys.program.program import Program, TokenStage
+from ofasys.program.program import Program, TokenStage, ValueStage
 from ofasys.types import Fixed, Free, OneOf
 
 Runs = dict[int, list[np.ndarray]]
@@ -47,6 +47,11 @@ class Answer:
         return self.only.states
 
     @property
+    def length(self) -> int:
+        """Tokens in all of it."""
+        return sum(len(part.tokens) for part in self.parts if isinstance(part, Hypothesis))
+
+    @property
     def logprob(self) -> float:
         """Sum of log-probabilities of all tokens that were chosen."""
         return sum(part.logprob for part in self.parts if isinstance(part, Hypothesis))
@@ -62,17 +67,56 @@ class Answer:
         return cls((hypothesis,), hypothesis.score)
 
 
+@dataclass(frozen=True, eq=False)
+class SoFar:
+    """What of the answer to one sample is there while it is made."""
+
+    parts: tuple[Hypothesis | np.ndarray | None, ...]
+    """What the stages became that are done."""
+    tokens: np.ndarray
+    """(n,) of the stage that is being made, if it is one of tokens."""
+
+
+def runs_so_far(program: Program, made: SoFar) -> tuple[Runs, int]:
+    """As `runs` -> (what is there, the slot whose text is being written, whose last run may go on; -1: none is).
+
+    A slot of a repetition is there when its stage is done.
+    """
+    found: Runs = {slot.index: [] for slot in program.plan.answered}
+    for stage, part in zip(program.stages, made.parts, strict=False):
+        _add(stage, part, found)
+    begun = next(iter(program.stages[len(made.parts) :]), None)
+    if not isinstance(begun, TokenStage):
+        return found, -1
+    constraint, own = begun.constraint, {slot: list[np.ndarray]() for slot in found}
+    states = constraint.walk(made.tokens)
+    cut(begun, made.tokens, states, own)
+    state = constraint.start
+    if len(made.tokens):
+        state = int(constraint.advance(states[-1:], made.tokens[-1:])[0])
+    found |= {slot: run for slot, run in own.items() if run and program.plan.slots[slot].group is None}
+    writing = int(constraint.slot_of[state])
+    if writing < 0 or constraint.text[state]:
+        return found, writing
+    return found | {writing: []}, -1  # half a box, or half a label, is none
+
+
+def _add(stage: TokenStage | ValueStage, part: Hypothesis | np.ndarray | None, found: Runs) -> None:
+    """What a stage became, by slot."""
+    if isinstance(stage, TokenStage):
+        assert isinstance(part, Hypothesis)
+        cut(stage, part.tokens, part.states, found)
+    elif isinstance(part, np.ndarray):
+        found[stage.slot].append(part)
+
+
 def runs(program: Program, answer: Answer) -> Runs:
     """slot -> what each of its values is made of: tokens without end marks, or frames. What an unfinished answer lacks
     is not there.
     """
     found: Runs = {slot.index: [] for slot in program.plan.answered}
     for stage, part in zip(program.stages, answer.parts, strict=True):
-        if isinstance(stage, TokenStage):
-            assert isinstance(part, Hypothesis)
-            cut(stage, part.tokens, part.states, found)
-        elif isinstance(part, np.ndarray):
-            found[stage.slot].append(part)
+        _add(stage, part, found)
     for slot, value in answer.extras.items():
         found[slot].append(value)
     return found

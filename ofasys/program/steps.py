@@ -65,12 +65,17 @@ class StepDecoder:
         self.table = inputs if table is None else table
         self.sources, self.group, self.done = opening.sources, 1, 0
         self.order = opening.order(inputs.device)
+        self.rooms: Ints | None = None
         self.session: Session | None = None
 
     def start(self, group: int, max_length: int) -> None:
         """Begin anew with `group` rows a source."""
         self.group, self.done = group, 0
         self.session = self.opening.session(group, max_length)
+
+    def end(self) -> None:
+        """Nothing more is asked."""
+        self.session = None
 
     def step(
         self,
@@ -79,10 +84,9 @@ class StepDecoder:
         grid: Int[Tensor, "R n 2"] | None = None,
     ) -> Float[Tensor, "R D"]:
         """The next n tokens of each row -> the hidden state after the last."""
-        session = self.session
-        assert session is not None, "start comes before step"
+        assert self.session is not None, "start comes before step"
         if parents is not None:
-            session.reorder(parents)
+            self.session.reorder(parents)
         R, n = tokens.shape
         positions = torch.full((n, 3), -1, dtype=torch.int64, device=tokens.device)
         positions[:, 0] = torch.arange(self.done, self.done + n, device=tokens.device)
@@ -90,11 +94,16 @@ class StepDecoder:
             positions = positions.repeat(R, 1, 1)
         if self.opening.prefix is not None:
             positions[..., 0] += self.order.repeat_interleave(self.group)[:, None]
+            positions[..., 0].clamp_(max=self.opening.engine.max_positions - 1)  # of rows that are done and still fed
         if grid is not None:
             positions[..., 1:] = grid
         self.done += n
-        made = session.append(looked_up(self.inputs, tokens), positions)
-        return check_shape(self.opening.engine, "append", made, (R, self.inputs.shape[1]))
+        return check_shape(self.opening.engine, "append", self.append(tokens, positions), (R, self.inputs.shape[1]))
+
+    def append(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """The next tokens, at these positions -> the states of the last."""
+        assert self.session is not None
+        return self.session.append(looked_up(self.inputs, tokens), positions)
 
     def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Float[Tensor, "sources D"]]:
         """A row a source, each after its own prefix -> (ways on from there, the state after it)."""
@@ -180,17 +189,24 @@ class ValueContinuation:
 
     def step(self, embedding: Float[Tensor, "rows n D"]) -> Float[Tensor, "rows D"]:
         """n positions appended to each row -> the state after the last."""
-        made = self.session.append(embedding, self._positions(embedding.shape[1]))
-        self.hidden = check_shape(self.engine, "append", made, (self.rows, embedding.shape[2]))
+        self.hidden = check_shape(self.engine, "append", self.append(embedding), (self.rows, embedding.shape[2]))
         self.order = self.order + embedding.shape[1]
         return self.hidden
 
+    def append(self, embedding: Tensor) -> Tensor:
+        """The next positions -> the states of the last."""
+        return self.session.append(embedding, self.positions(embedding.shape[1]))
+
+    def end(self) -> None:
+        """Nothing more is asked."""
+
     def peek(self, embedding: Float[Tensor, "rows n D"]) -> Float[Tensor, "rows n D"]:
         """n positions a row that see each other and all before -> their states. Nothing is kept."""
-        made = self.session.peek(embedding, self._positions(embedding.shape[1]))
+        made = self.session.peek(embedding, self.positions(embedding.shape[1]))
         return check_shape(self.engine, "peek", made, tuple(embedding.shape))
 
-    def _positions(self, n: int) -> Int[Tensor, "rows n 3"]:
+    def positions(self, n: int) -> Int[Tensor, "rows n 3"]:
+        """Of the next n of each row."""
         positions = torch.full((self.rows, n, 3), -1, dtype=torch.int64, device=self.order.device)
         positions[..., 0] = self.order[:, None] + torch.arange(n, device=self.order.device)
         return positions

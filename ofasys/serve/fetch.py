@@ -15,6 +15,8 @@ from ofasys.serve.limits import Limits
 from ofasys.serve.refusal import Refusal
 
 PORTS = {"http": 80, "https": 443}
+TRANSLATED = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
+"""Networks whose addresses stand for others, of version 4, which may be private."""
 Resolve = Callable[[str, int], Sequence[str]]
 
 
@@ -27,8 +29,11 @@ def addresses(host: str, port: int) -> list[str]:
 def is_public(address: str) -> bool:
     """Whether an address is one of the open network: not of this machine, of a local network, or kept for anything."""
     known = ipaddress.ip_address(address)
-    mapped = getattr(known, "ipv4_mapped", None)
-    return (mapped or known).is_global and not known.is_multicast
+    if isinstance(known, ipaddress.IPv6Address):
+        if any(known in network for network in TRANSLATED):
+            return False
+        known = known.ipv4_mapped or known
+    return known.is_global and not known.is_multicast
 
 
 class Fetcher:

@@ -16,6 +16,7 @@ class Toy:
         g = torch.Generator().manual_seed(seed)
         self.table = torch.randn(vocabulary, width, generator=g) * scale
         self.transposed: Tensor | None = None
+        self.rooms = None
         self.mix = torch.randn(width, width, generator=g) * 0.9
         self.first = torch.randn(1000, width, generator=g)[sources]
         self.sources = len(sources)

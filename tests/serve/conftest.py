@@ -1,11 +1,9 @@
 """A tiny model of many modalities behind the endpoints, asked within this process."""
 
-import io
-import wave
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from starlette.testclient import TestClient
 
 from ofasys.generalist import GeneralistModel
@@ -15,6 +13,10 @@ from ofasys.serve.app import create_app
 from ofasys.serve.limits import Limits
 from ofasys.serve.service import Service
 from ofasys.types import TaskCard
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from media import gif, png, wav
 
 LINES = {
     "caption": "[IMAGE:img] what does the image describe? -> [TEXT:cap]",
@@ -80,29 +82,6 @@ def ask(http):
         return response.status_code, response.json()
 
     return asked
-
-
-def png(pixels, kind="PNG"):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def wav(seconds=0.3, rate=16000):
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((8000 * np.sin(np.arange(int(seconds * rate)) / 9)).astype("<i2").tobytes())
-    return buffer.getvalue()
-
-
-def gif(frames):
-    buffer = io.BytesIO()
-    first, *rest = [Image.fromarray(frame) for frame in frames]
-    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=100)
-    return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")

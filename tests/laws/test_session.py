@@ -1,0 +1,308 @@
+"""Requests that are answered together are answered as each is alone, whenever they join, whatever else is asked."""
+
+import random
+from concurrent.futures import CancelledError
+from threading import Event, Thread
+from types import SimpleNamespace
+
+import pytest
+import tiny as shared
+import torch
+
+from ofasys import AnswerSession, OFASys, flow
+from ofasys.errors import ClosedError, ConfigError, DataError, DeadlineError, FullError
+from ofasys.generator.options import SearchOptions
+from ofasys.hub import session as room
+
+WAYS = {
+    "greedy": {},
+    "beams": {"beam_size": 3, "n_best": 2},
+    "drawn": {"sampling": True, "temperature": 1.5, "seed": 3},
+    "drawn twice": {"sampling": True, "n_best": 2, "top_k": 9},
+    "never twice": {"no_repeat_ngram_size": 1, "min_length": 3},
+    "all tokens count": {"normalise": "vocabulary", "beam_size": 2},
+}
+NAMES = tuple(name for name in shared.ROWS if name != "bare")
+
+
+def asked(tiny, draw, most=12):
+    """A request at random: (program, sample, options, number)."""
+    name, way = draw.choice(NAMES), dict(WAYS[draw.choice(list(WAYS))])
+    program = tiny.program(name)
+    if len(program.stages) != 1 or not any(stage.chosen for stage in program.stages):
+        way.pop("n_best", None)
+    row = draw.choice(tiny.ROWS[name])
+    sample = flow.preprocess(program, row, target=False)
+    return program, sample, SearchOptions(max_length=draw.randint(4, most), **way), draw.randrange(99)
+
+
+def alone(tiny, request):
+    program, sample, options, number = request
+    return flow.generate(tiny.model(), program, [sample], options, [number])[0]
+
+
+def same(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.tokens.tolist() == other.tokens.tolist()
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_joins_between_steps_is_answered_as_alone(tiny, seed):
+    draw = random.Random(seed)
+    requests = [asked(tiny, draw) for _ in range(20)]
+    answers, live, kept = {}, {}, flow.KeptStates()
+    with flow.Generations(tiny.model(), kept) as together:
+        waiting = list(enumerate(requests))
+        while waiting or live:
+            while waiting and (not live or draw.random() < 0.5):
+                number, (program, sample, options, row) = waiting.pop()
+                live[number] = together.begin(program, [sample], options, [row])
+            together.turn()
+            for number in [number for number, running in live.items() if running.over]:
+                answers[number] = live.pop(number).found[0]
+        assert together.rows == 0
+    assert not tiny.model().training
+    for number, request in enumerate(requests):
+        same(answers[number], alone(tiny, request))
+
+
+def test_places_of_those_that_are_done_are_free(tiny):
+    program = tiny.program("caption")
+    (sample, *_) = tiny.samples("caption", target=False)
+    with flow.Generations(tiny.model()) as together:
+        short, long = (
+            together.begin(program, [sample], SearchOptions(max_length=n, beam_size=k, min_length=n), [0])
+            for n, k in ((3, 4), (9, 2))
+        )
+        together.turn()
+        assert together.rows == 6
+        while not short.over:
+            together.turn()
+        assert together.rows == 2
+        together.stop(long)
+        assert together.rows == 0
+
+
+@pytest.mark.parametrize("way", ["greedy", "beams", "drawn"])
+def test_a_request_has_the_room_it_has_alone(tiny, way):
+    """Near the limit of positions too, and in a batch: a prefix that is long takes no room from another's."""
+    program = tiny.program("prompted")
+    rows = [{"sent1": "a red cat " * n, "sent2": "dog", "label": "yes"} for n in (1, 4)]
+    language = tiny.program("language")
+    texts = [flow.preprocess(language, {"t": ""}, target=False)] * 2
+    samples = [flow.preprocess(program, row, target=False) for row in rows]
+    options = SearchOptions(max_length=400, min_length=100, **WAYS[way])
+    with flow.Generations(tiny.model()) as together:
+        running = [together.begin(language, [text], options, [i]) for i, text in enumerate(texts)]
+        running += [together.begin(program, [sample], options, [i]) for i, sample in enumerate(samples)]
+        while not all(one.over for one in running):
+            together.turn()
+    for i, (text, one) in enumerate(zip(texts, running, strict=False)):
+        (found,) = one.found
+        same(found, flow.generate(tiny.model(), language, [text], options, [i])[0])
+        assert found[0].length > 100
+
+
+def test_in_a_batch_too_each_row_has_the_room_it_has_alone(tiny):
+    line = flow.parse("-> [TEXT:a,no_loss] [TEXT:b]")
+    program = flow.bind(tiny.model(), flow.plan(line), {})
+    samples = [flow.preprocess(program, {"a": "a cat " * n}, target=False) for n in (1, 12)]
+    options = SearchOptions(max_length=400, min_length=60)
+    together = flow.generate(tiny.model(), program, samples, options)
+    for i, (found, sample) in enumerate(zip(together, samples, strict=True)):
+        same(found, flow.generate(tiny.model(), program, [sample], options, [i])[0])
+    assert together[0][0].length > together[1][0].length
+
+
+# --- the session ------------------------------------------------------------------------------------------------------
+
+TEXT, LABEL = "[TEXT:question] -> [TEXT:first]", "[TEXT:question] -> [CATEGORY:group]"
+LABELS = {"group": ["food", "flags", "food and flags"]}
+
+
+@pytest.fixture
+def model(tiny):
+    return OFASys(tiny.model())
+
+
+def ask(session, number):
+    """One of several kinds of request."""
+    row, more = {"question": f"what is {number % 5}"}, {"first": number}
+    if number % 3 == 0:
+        return session(LABEL, row, closed_set=LABELS, **more)
+    if number % 3 == 1:
+        return session(TEXT, row, max_length=3 + number % 7, beam_size=1 + number % 2, **more)
+    return session(TEXT, row, max_length=8, sampling=True, seed=number, **more)
+
+
+def test_many_threads_are_answered_as_one_after_the_other(model):
+    one_by_one = [ask(model.inference, number) for number in range(24)]
+    found = {}
+    with AnswerSession(model, rows=5) as session:
+
+        def work(own):
+            for number in own:
+                found[number] = ask(session.submit, number).result(60)
+
+        threads = [Thread(target=work, args=(range(first, 24, 4),)) for first in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (session.done, session.running, session.waiting) == (24, 0, 0)
+        assert session.tokens > 24
+    for number, expected in enumerate(one_by_one):
+        assert found[number] == expected
+        assert found[number].score == pytest.approx(expected.score, abs=1e-3)
+        assert len(found[number].nbest) == len(expected.nbest)
+
+
+def test_texts_come_as_they_are_written_and_slots_when_they_are_whole(model):
+    line = "[TEXT:question] -> [TEXT:first] and [TEXT:second] in [CATEGORY:group]"
+    with AnswerSession(model) as session:
+        pending = session.submit(line, {"question": "see"}, closed_set=LABELS, max_length=30, min_length=12)
+        events = list(pending.events())
+    out = pending.result()
+    kinds = [event.kind for event in events]
+    assert kinds[-1] == "done"
+    assert events[-1].value is out
+    assert [event.column for event in events if event.kind == "slot"] == ["first", "second", "group"]
+    assert {event.column: event.value for event in events if event.kind == "slot"} == dict(out)
+    told = [event for event in events if event.kind == "text" and event.column == "first"]
+    assert len(told) > 3
+    assert "".join(event.value for event in told) == out["first"]
+
+
+def test_one_that_fails_ends_alone(model, monkeypatch):
+    real = shared.model().engine.open
+
+    def torn(source, states, sources, group=1, prefix=None, room=64):
+        if group == 4:
+            raise MemoryError("no room")
+        return real(source, states, sources, group, prefix, room)
+
+    monkeypatch.setattr(model.model.engine, "open", torn)
+    row = {"question": "see"}
+    with AnswerSession(model) as session:
+        good, bad, other = (session.submit(TEXT, row, max_length=6, beam_size=k) for k in (1, 4, 2))
+        assert good.result(60)["first"] is not None
+        with pytest.raises(MemoryError, match="no room"):
+            bad.result(60)
+        assert [event.kind for event in bad.events()] == ["error"]
+        assert other.result(60)["first"] is not None
+
+
+def test_bad_input_is_told_where_it_is_handed_in(model):
+    with AnswerSession(model) as session:
+        with pytest.raises(DataError, match="question"):
+            session.submit(TEXT, {})
+        with pytest.raises(ConfigError, match="beam_sise"):
+            session.submit(TEXT, {"question": "a"}, beam_sise=2)
+        with pytest.raises(ConfigError, match="submit each row"):
+            session.submit(TEXT, [{"question": "a"}])
+        with pytest.raises(ConfigError, match="no task 'captoin'"):
+            session.submit(task="captoin", data={})
+        with pytest.raises(ConfigError, match="not both"):
+            session.submit(data={})
+        with pytest.raises(ConfigError, match="deadline"):
+            session.submit(TEXT, {"question": "a"}, deadline=0)
+        assert session.done == 0
+    with pytest.raises(ClosedError):
+        session.submit(TEXT, {"question": "a"})
+    with pytest.raises(ConfigError, match="rows is 0"):
+        AnswerSession(model, rows=0)
+
+
+class Gate:
+    """Holds the model's thread where it asks for the states of a source."""
+
+    def __init__(self, model, monkeypatch):
+        self.come, self.go = Event(), Event()
+        real = model.model.compute
+
+        def compute(source, target):
+            self.come.set()
+            assert self.go.wait(60)
+            return real(source, target)
+
+        monkeypatch.setattr(model.model, "compute", compute)
+
+
+def test_what_waits_may_be_given_up_run_late_or_be_one_too_many(model, monkeypatch):
+    gate, clock = Gate(model, monkeypatch), [0.0]
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    row = {"question": "see"}
+    with AnswerSession(model, waiting=3) as session:
+        first = session.submit(TEXT, row, max_length=3)
+        assert gate.come.wait(60)
+        late, gone, last = (session.submit(TEXT, row, max_length=3, **more) for more in ({"deadline": 5.0}, {}, {}))
+        with pytest.raises(FullError, match="3 requests wait"):
+            session.submit(TEXT, row)
+        assert session.waiting == 3
+        assert gone.cancel()
+        assert not gone.cancel()
+        clock[0] = 6.0
+        gate.go.set()
+        assert first.result(60) == last.result(60)
+        with pytest.raises(DeadlineError, match="within 5 s"):
+            late.result(60)
+        with pytest.raises(CancelledError):
+            gone.result()
+        assert isinstance(list(gone.events())[-1].value, CancelledError)
+    assert session.done == 4
+
+
+def test_one_that_is_given_up_while_it_is_answered_leaves_its_place(model):
+    with AnswerSession(model) as session:
+        pending = session.submit(TEXT, {"question": "see"}, max_length=100, min_length=100)
+        events = pending.events()
+        assert next(events).kind == "text"
+        assert pending.cancel()
+        assert [event.kind for event in events][-1] == "error"
+        again = session.submit(TEXT, {"question": "see"}, max_length=4)
+        assert again.result(60) == model.inference(TEXT, {"question": "see"}, max_length=4)
+    assert session.running == 0
+
+
+def test_closed_without_draining_nobody_waits_for_ever(model, monkeypatch):
+    gate = Gate(model, monkeypatch)
+    session = AnswerSession(model)
+    asked = [session.submit(TEXT, {"question": "see"}) for _ in range(2)]
+    assert gate.come.wait(60)
+    closing = Thread(target=lambda: session.close(drain=False))
+    closing.start()
+    gate.go.set()
+    closing.join(60)
+    assert not closing.is_alive()
+    for pending in asked:
+        with pytest.raises(ClosedError):
+            pending.result(60)
+
+
+def test_while_the_model_is_trained_requests_are_told_so(model):
+    with AnswerSession(model) as session:
+        with model.model.being_trained(), pytest.raises(ConfigError, match="being trained"):
+            session.submit(TEXT, {"question": "see"}).result(60)
+        assert session.submit(TEXT, {"question": "see"}, max_length=2).result(60) is not None
+
+
+def test_sources_are_kept_until_the_weights_change(tiny):
+    model = tiny.grown(("two",))
+    calls, real = [], model.engine.encode
+
+    def encode(stream):
+        calls.append(stream)
+        return real(stream)
+
+    model.engine.encode = encode
+    with AnswerSession(OFASys(model)) as session:
+        ask = lambda: session.submit(TEXT, {"question": "see"}, max_length=3).result(60)  # noqa: E731
+        first = ask()
+        assert ask() == first
+        assert len(calls) == 1
+        with torch.no_grad():
+            next(model.engine.parameters()).add_(0.5)
+        ask()
+        assert len(calls) == 2

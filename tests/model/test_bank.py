@@ -1,0 +1,101 @@
+"""Rows of many sessions in one cache: the states of each are those it has in a cache of its own."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ofasys.model.positions import SCHEMES
+from ofasys.model.sizes import ModelConfig
+from ofasys.model.universal import UniversalModel
+from ofasys.program.batch import layout
+from ofasys.types import Stream
+
+CONFIG = ModelConfig(width=32, heads=2, ffn=64, encoder_layers=1, decoder_layers=2, max_positions=64, max_grid=16)
+
+
+def stream(lengths):
+    places = [np.stack([np.arange(n), -np.ones(n), -np.ones(n)], 1) for n in lengths]
+    return Stream(
+        torch.randn(sum(lengths), CONFIG.width), layout(np.array(lengths), np.concatenate(places).astype(np.int64))
+    )
+
+
+class Pair:
+    """A session among others, and the same alone."""
+
+    def __init__(self, model, joined, draw):
+        self.sources, self.group, self.done = draw.choice([1, 1, 2]), draw.choice([1, 1, 3]), 0
+        self.rows = self.sources * self.group
+        source = stream([draw.randint(1, 7) for _ in range(self.sources)]) if draw.random() < 0.8 else None
+        prefix = stream([draw.randint(1, 4) for _ in range(self.sources)]) if draw.random() < 0.4 else None
+        states = None if source is None else model.encode(source)
+        self.one, self.alone = (model.open(None, states, self.sources, self.group, prefix) for _ in range(2))
+        joined.add(self.one)
+
+    def places(self, n, first):
+        found = torch.full((self.rows, n, 3), -1)
+        found[..., 0] = torch.arange(first, first + n)
+        return found
+
+    def move(self, draw):
+        """Rows become others of their source."""
+        rows = [row // self.group * self.group + draw.randrange(self.group) for row in range(self.rows)]
+        self.one.reorder(torch.tensor(rows))
+        self.alone.reorder(torch.tensor(rows))
+
+    def looks(self):
+        """What is asked beside, of both: positions that see each other, and ways on."""
+        x, places, rows = torch.randn(self.rows, 2, CONFIG.width), self.places(2, 40), np.arange(self.rows)
+        for session in (self.one, self.alone):
+            tree = session.branch()
+            yield session.peek(x, places), tree.grow(x[:, 0], places[:, 0], rows, np.full(self.rows, -1))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("seed", range(2))
+def test_sessions_that_come_and_go_have_the_states_they_have_alone(scheme, seed):
+    torch.manual_seed(seed)
+    model, draw = UniversalModel(replace(CONFIG, positions=scheme)).eval(), random.Random(seed)
+    joined, live = model.joined(), []
+    with torch.inference_mode():
+        for _ in range(30):
+            if len(live) < 6 and draw.random() < 0.6:
+                live.append(Pair(model, joined, draw))
+            assert joined.rows == sum(pair.rows for pair in live)
+            steps = [(pair, draw.choice([1, 1, 1, 3])) for pair in live if draw.random() < 0.8]
+            given, places, alone = [], [], []
+            for pair, n in steps:
+                if draw.random() < 0.4:
+                    pair.move(draw)
+                x, where = torch.randn(pair.rows, n, CONFIG.width), pair.places(n, pair.done + 4)
+                pair.done += n
+                given, places = [*given, x.flatten(0, 1)], [*places, where.flatten(0, 1)]
+                alone.append(pair.alone.append(x, where))
+            if steps:
+                sessions, counts = [pair.one for pair, _ in steps], [n for _, n in steps]
+                found = joined.append(sessions, torch.cat(given), torch.cat(places), counts)
+                torch.testing.assert_close(found, torch.cat(alone), rtol=1e-4, atol=1e-5)
+            for pair in live:
+                if draw.random() < 0.2:
+                    for one, other in zip(*pair.looks(), strict=True):
+                        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+            for pair in [pair for pair in live if pair.done > 10 and draw.random() < 0.4]:
+                joined.remove(pair.one)
+                live.remove(pair)
+        for pair in live:
+            joined.remove(pair.one)
+    assert joined.rows == 0
+
+
+def test_one_that_goes_on_with_others_is_not_given_more_alone():
+    torch.manual_seed(0)
+    model = UniversalModel(CONFIG).eval()
+    session, joined = model.open(None, None, 1), model.joined()
+    joined.add(session)
+    x, places = torch.zeros(1, 1, CONFIG.width), torch.zeros(1, 1, 3, dtype=torch.int64)
+    with pytest.raises(RuntimeError, match="append to all of them at once"):
+        session.append(x, places)
+    assert joined.append([session], x[0], places[0], [1]).shape == (1, CONFIG.width)
