@@ -357,6 +357,12 @@ def serve(
     drain: Annotated[
         float, typer.Option("--drain", help="Seconds that requests in hand have when the server is told to end.")
     ] = 30.0,
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            "--examples", help="Rows of each task that the page offers to try; default: 4 on this machine, else none."
+        ),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option("--precision", help="float32 or bfloat16; default: that of training.")
     ] = None,
@@ -382,6 +388,7 @@ def serve(
         rows=rows,
         waiting=waiting,
         drain=drain,
+        examples=examples,
         which=which,
         precision=precision,
         device=device,

@@ -8,10 +8,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ofasys.cli.document import existing, parse_scalar
-from ofasys.errors import ConfigError, nearest
+from ofasys.cli.document import existing, parse_scalar, shown
+from ofasys.cli.runfile import RESOLVED, read_run
+from ofasys.cli.show import note
+from ofasys.errors import ConfigError, OfasysError, nearest
 from ofasys.hub import OFASys
 from ofasys.serve.limits import Limits
+from ofasys.serve.playground.examples import COUNT
+from ofasys.serve.playground.examples import examples as examples_of
 
 KEYS = "OFASYS_API_KEYS"
 
@@ -28,6 +32,7 @@ def serve(
     rows: int,
     waiting: int,
     drain: float,
+    examples: int | None,
     which: str | None,
     precision: str | None,
     device: str | None,
@@ -43,10 +48,30 @@ def serve(
         raise ConfigError(f"--port is {port}; it is a number up to 65535, or 0 for any that is free")
     if not drain >= 0:
         raise ConfigError(f"--drain is {drain:g}; it is seconds, 0 or more")
+    if examples is None:
+        examples = (
+            COUNT if server.is_local(host) else 0
+        )  # rows of a run are shown to nobody who was not meant to see them
     answerer = OFASys.from_pretrained(folder, which=which, precision=precision, device=device)
     logs.begin()
-    service = Service(answerer, limits=bounds, allowed=url_hosts, rows=rows, waiting=waiting)
+    told = rows_to_try(folder, examples) if examples else {}
+    name = shown(folder)
+    service = Service(answerer, limits=bounds, name=name, allowed=url_hosts, rows=rows, waiting=waiting, examples=told)
     server.serve(service, host=host, port=port, keys=keys, names=names, drain=drain)
+
+
+def rows_to_try(folder: Path, count: int) -> dict[str, list[dict[str, Any]]]:
+    """Task -> some rows of a run, of those whose data are still where they were; nothing for what is no run."""
+    if not (folder / RESOLVED).is_file():
+        return {}
+    run = read_run(folder / RESOLVED)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in run.names:
+        try:
+            found |= examples_of(run.tasks([name]), count)
+        except OfasysError as error:
+            note(f"task {name!r} has no examples on the page: {error}")
+    return found
 
 
 def read_limits(pairs: Sequence[str]) -> Limits:

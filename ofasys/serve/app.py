@@ -14,6 +14,7 @@ from ofasys.serve.body import FORM, JSON, read
 from ofasys.serve.desk import Desk, while_there
 from ofasys.serve.gate import Gate
 from ofasys.serve.metrics import Metrics
+from ofasys.serve.playground.routes import page
 from ofasys.serve.refusal import Refusal, closing
 from ofasys.serve.reply import refused
 from ofasys.serve.service import Service
@@ -51,6 +52,7 @@ def create_app(service: Service, keys: Sequence[str] = (), hosts: Sequence[str] 
     _answers(app, desk)
     _about(app, desk)
     _states(app, desk)
+    app.include_router(page())
     app.add_exception_handler(HTTPException, _of_framework)
     app.add_middleware(Gate, desk=desk, keys=keys, hosts=hosts)
     return app

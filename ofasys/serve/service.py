@@ -150,6 +150,8 @@ class Service:
             "optional": slot.optional,
             "refers_to": None if slot.refers_to is None else plan.slots[slot.refers_to].column,
             "labels": None if known is None else list(known[:LISTED]),
+            "widget": "label" if slot.closed_set else spec.widget_of(slot.values),
+            "options": {name: value for name, value in slot.values.items() if value is not None},
         }
 
     def tasks(self) -> dict[str, Any]:

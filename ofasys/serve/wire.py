@@ -124,6 +124,10 @@ class SlotOfLine(BaseModel):
     optional: bool
     refers_to: str | None = Field(description="The column of what it lies in, as a box in its image.")
     labels: list[str] | None = Field(description="The closed set, as far as it is known; at most 200 of it.")
+    widget: str = Field(description="What a page asks for a value with, as `image` or `table`.")
+    options: dict[str, Any] = Field(
+        description="The attributes that reach it, of those that are said or have a default."
+    )
 
 
 class Explained(BaseModel):
