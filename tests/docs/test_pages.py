@@ -31,6 +31,7 @@ SLOW = {
     "add-a-pattern.md",
     "backbones.md",
     "reports.md",
+    "serve.md",
     "train.md",
 }  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -351,9 +352,11 @@ def test_pixels_and_seconds_are_limited(ask):
     refused(ask(instruction=line, data={"sound": coded(wav(3.0, 8000))}), 422, "2")
 
 
-def test_positions_of_files_are_limited(ask, files):
-    line = "[IMAGE:img,size=1024,patch=4] what? -> [TEXT:cap]"
-    assert ask(instruction=line, data={"img": coded(files["img"])})[0] == 422
+def test_positions_of_files_are_limited(ask, service, files, monkeypatch):
+    monkeypatch.setattr(service, "limits", replace(service.limits, positions=7))
+    picture = coded(files["img"])
+    assert ask(task="many", data={"pictures": [picture]})[0] == 200
+    refused(ask(task="many", data={"pictures": [picture] * 2}), 422, "too many positions", "7 positions")
 
 
 def test_a_database_is_read_only_and_in_time(ask, tmp_path):
@@ -363,7 +366,7 @@ def test_a_database_is_read_only_and_in_time(ask, tmp_path):
         made.execute(f"CREATE VIEW v AS {endless}")
     made.close()
     status, found = ask(task="table", data={"table": coded((tmp_path / "a.db").read_bytes())})
-    assert status in (200, 422), found
+    assert status == 200, found
     refused(ask(task="table", data={"table": coded(b"SQLite format 3\0" + b"\xff" * 3000)}), 422)
 
 
