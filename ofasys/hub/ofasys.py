@@ -285,6 +285,10 @@ class OFASys:
         """The program of an instruction, as `inference` takes it: with the closed sets and settings of its task."""
         return self.programs.of(instruction)[0]
 
+    def settings_of(self, instruction: str | Instruction) -> dict[str, Any]:
+        """The settings that its tasks have for such a line: what a new `Task` needs to go on with their adaptors."""
+        return dict(self.programs.settings_of(parsed(instruction, self.model.modalities)))
+
     def _lines(self, asked: Asked, way: Way) -> dict[Instruction, Line]:
         """What the lines met so far are bound to; of data with one line that one, so that its errors come at once."""
         return {} if asked.instruction is None else {asked.instruction: self.line(asked.instruction, way)}
@@ -405,7 +409,7 @@ def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Pr
         beams, wanted = options.get("beam_size", 1), asked["n_best"]
         options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
     search = SearchOptions.from_dict(options, generators)
-    check_use(asked, search, generators, str(there), free=program.plan.free)
+    check_use(asked, search, generators, str(there), free=program.plan.free, repeats=program.plan.loops)
     if asked.get("n_best", 1) > 1 and len(program.stages) != 1:
         why = "its target is made in several stages" if program.stages else "nothing is searched for"
         raise ConfigError(f"n_best is {search.n_best}, but {there} has one answer: {why}; leave it out")
