@@ -118,7 +118,7 @@ def test_no_attribute_names_a_place_of_the_machine(ask, line, name):
 def test_every_attribute_that_names_a_place_says_so():
     """Texts without a list of choices are columns, names of parts, languages, or places: here they are all told."""
     known = {"preprocess", "adaptor", "criterion", "generator", "of", "ctc_target", "ctc_as", "classify_target"}
-    known |= {"reward", "language", "skeleton", "format"}
+    known |= {"reward", "language", "skeleton", "format", "regex", "json_schema", "grammar"}
     free = {
         (option.name, option.place)
         for spec in BUILT_IN.modalities
