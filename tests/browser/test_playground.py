@@ -401,7 +401,7 @@ def test_several_answers_stand_with_their_scores(page, answerer):
 
 def test_an_answer_that_is_not_wanted_any_more_is_stopped(page):
     held = []
-    page.route("**/v1/inference/stream", held.append)
+    page.route("**/v1/inference/stream", lambda route: held.append(route))
     task(page, "colour")
     page.click("#send")
     page.get_by_role("button", name="Stop").click()
