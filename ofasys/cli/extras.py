@@ -17,7 +17,7 @@ _USES = {
     "fsspec": "files that are elsewhere, by URL",
     "lance": "data sets of Lance",
     "ray": "ofasys infer --ray",
-    "hf": "rows given as datasets.Dataset",
+    "hf": "rows given as datasets.Dataset, and backbones (engine: hf:FOLDER)",
     "balance": "the balancer pcgrad",
     "sweep": "ofasys sweep",
     "serve": "ofasys serve",
