@@ -217,6 +217,25 @@ def test_the_last_thing_typed_is_what_is_shown(page):
     assert "first" not in page.locator("#plan").inner_text()
 
 
+def test_the_address_keeps_the_instruction(page):
+    write(page, GROUND)
+    page.reload()
+    expect(page.locator("#instruction")).to_have_value(GROUND)
+    expect(page.get_by_label("phrase")).to_be_visible()
+
+
+def test_control_and_enter_answer_what_was_just_typed(page):
+    write(page, "[TEXT:word] say -> [TEXT:heard]")
+    page.get_by_label("word").fill("a beep")
+    asked = []
+    page.on("request", lambda request: asked.append(request.post_data) if "stream" in request.url else None)
+    page.locator("#instruction").press("End")
+    page.locator("#instruction").press_sequentially(" [TEXT:more]")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#answer-body h3")).to_have_count(2)
+    assert "[TEXT:more]" in asked[0]
+
+
 # --- the slots --------------------------------------------------------------------------------------------------------
 
 
@@ -295,6 +314,26 @@ def test_a_list_has_as_many_values_as_one_adds(page):
     page.on("request", lambda request: asked.append(request.post_data) if "stream" in request.url else None)
     answer(page)
     assert json.loads(re.search(r"\{.*\}", asked[0])[0])["data"] == {"hint": ["blue", "a square"]}
+
+
+def test_a_file_dropped_beside_a_slot_leaves_all_as_it_is(page):
+    write(page, CAPTION)
+    stays = page.evaluate(
+        """() => {
+            const carried = new DataTransfer();
+            carried.items.add(new File(["x"], "x.png"));
+            const event = new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true });
+            return !document.body.dispatchEvent(event);
+        }"""
+    )
+    assert stays
+    assert page.locator(".drop .name").inner_text() == ""
+
+
+def test_a_label_whose_set_is_not_known_is_typed(page):
+    page.fill("#instruction", "[CATEGORY:shade] what? -> [PHONE:x]")
+    expect(page.get_by_label("shade")).to_be_visible()
+    assert page.get_by_label("shade").evaluate("(node) => node.tagName") == "TEXTAREA"
 
 
 def test_the_camera_takes_a_picture(page):
@@ -401,7 +440,7 @@ def test_several_answers_stand_with_their_scores(page, answerer):
 
 def test_an_answer_that_is_not_wanted_any_more_is_stopped(page):
     held = []
-    page.route("**/v1/inference/stream", held.append)
+    page.route("**/v1/inference/stream", lambda route: held.append(route))
     task(page, "colour")
     page.click("#send")
     page.get_by_role("button", name="Stop").click()

@@ -109,6 +109,7 @@ async function check() {
     const lead = "This model cannot answer it: ";
     $("problem").replaceChildren(...(found.why_not ? [errorBox({ ...found.why_not, message: lead + found.why_not.message })] : []));
     show({ ...found, line: text });
+    history.replaceState(null, "", `#${encodeURIComponent(text)}`); // to be kept, and sent to others
   } catch (error) {
     if (mine !== checks) return;
     const told = error.error || { message: String(error) };
@@ -211,7 +212,10 @@ line.addEventListener("input", () => {
   timer = setTimeout(check, 150);
 });
 line.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return send(event);
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    return check().then(() => send(event)); // what was just typed, not what was checked before
+  }
   if (event.key === "ArrowDown" && !offered.length && line.selectionStart === line.value.length) complete();
   else if (event.key === "ArrowDown" && offered.length) choose(active + 1);
   else if (event.key === "ArrowUp" && offered.length) choose(active < 0 ? offered.length - 1 : active - 1);
@@ -306,7 +310,7 @@ function packed(given, asked) {
 
 async function send(event) {
   event.preventDefault();
-  if (!form || !form.answerable || running) return;
+  if (!form || $("send").disabled || running) return undefined;
   const given = row();
   document.querySelectorAll(".field .error").forEach((box) => box.remove());
   const missing = [...fields.values()].find(({ field }) => given[field.column] === undefined && !field.optional);
@@ -494,8 +498,18 @@ async function begin() {
     const choice = make("button", { type: "button", ariaPressed: "false", title: task.instructions[0], onclick: () => pick(task, choice) }, task.name);
     return choice;
   }));
+  if (!line.value) line.value = said();
   if (line.value) check();
 }
 
+function said() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return ""; // an address that somebody cut off
+  }
+}
+
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault()); // beside a slot it would leave the page
 $("key-form").addEventListener("submit", (event) => { event.preventDefault(); begin(); });
 begin();
