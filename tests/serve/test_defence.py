@@ -292,6 +292,17 @@ def test_what_reads_a_file_may_die_and_takes_no_other_along(decoders, tmp_path):
     assert not (tmp_path / "x").exists() or (tmp_path / "x").read_bytes() == b""
 
 
+def test_the_process_that_others_are_forked_from_may_die_too(decoders, monkeypatch):
+    monkeypatch.setenv("OFASYS_API_KEYS", "a" * 16)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    decoders.nursery.process.kill()
+    decoders.nursery.process.wait()
+    with pytest.raises(DataError, match="died of it"):
+        read(decoders, b"die")
+    assert read(decoders, b"good").length == 3
+    assert read(decoders, b"secrets").length == 1, "none of the server's keys is in its environment"
+
+
 def test_a_request_does_not_wait_for_ever_for_others_files(decoders):
     held = decoders.idle.get(timeout=10)
     with pytest.raises(DeadlineError, match="others are read"):
