@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ofasys.generator.vocabulary import OutputRows
 from ofasys.model import ModelConfig, UniversalModel
 from ofasys.program.steps import Opening, StepDecoder
 from ofasys.types import Layout, Stream
@@ -92,9 +93,9 @@ def layout(batch: int, length: int) -> Layout:
 
 
 class Joined(StepDecoder):
-    """Model, embedding and sources (B, S) as the search wants them. Encodes when made."""
+    """Model, embedding, the same laid out, and sources (B, S) as the search wants them. Encodes when made."""
 
-    def __init__(self, model: UniversalModel, table: Tensor, transposed: Tensor | None, source: Tensor) -> None:
+    def __init__(self, model: UniversalModel, table: Tensor, output: OutputRows | None, source: Tensor) -> None:
         with torch.inference_mode():
             memory = model.encode(Stream(table[source.flatten()], layout(*source.shape)))
-        super().__init__(Opening(model, None, memory, len(source)), table, transposed=transposed)
+        super().__init__(Opening(model, None, memory, len(source)), table, output=output)

@@ -78,17 +78,16 @@ class Single:
         for row, (label,) in zip(asked.tolist(), rows.labels(asked, hidden, 1), strict=True):
             tokens[row] = rows.settle(row, rows.length, label.tokens)
             self.logprob[row] += label.logprob
-        for mine, scores, undo in choices(rows, self.head, hidden, open_rows):
-            value, place, peak = self._taken(mine, scores, made)
-            gain, words = normalised(scores, undo, value, place, peak, self.constraint.end)
+        for mine, scores, undo in choices(rows, self.head, hidden, open_rows, 0 if self.options.sampling else 1):
+            value, place = self._taken(mine, scores, made)
+            gain, words = normalised(scores, undo, value, place, self.constraint.end)
             tokens[mine] = words[:, 0]
             self.logprob[mine] += gain[:, 0].double().cpu().numpy()
 
-    def _taken(self, mine: Ints, scores: Scores, made: Ints) -> tuple[Tensor, Tensor, Tensor]:
-        """Of some rows the score and column of what each takes, and its largest score; (n, 1) each."""
+    def _taken(self, mine: Ints, scores: Scores, made: Ints) -> tuple[Tensor, Tensor]:
+        """Of some rows the score and column of what each takes; (n, 1) each."""
         if not self.options.sampling:
-            value, place = top(scores.values, 1)
-            return value, place, value
+            return top(scores.values, 1)
         chance = torch.cat([uniform(self.options.seed, [self.names[row]], int(made[row])) for row in mine])
         place = draw(scores.values, chance, self.options)[:, None]
-        return scores.values.gather(1, place), place, scores.values.amax(1, keepdim=True)
+        return scores.values.gather(1, place), place
