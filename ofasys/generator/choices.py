@@ -38,10 +38,11 @@ class Undo:
 
 
 def choices(
-    rows: Rows, head: Head, hidden: Tensor, open_rows: Ints, best: int = 0
+    rows: Rows, head: Head, hidden: Tensor, open_rows: Ints, best: int = 0, later: bool = False
 ) -> Iterator[tuple[Ints, Scores, Undo]]:
     """Scores of the rows that have a choice, a batch per emission class: (rows, scores, what to put back before
-    normalising). best: so many of each row that may come are enough; 0: all are wanted.
+    normalising). best: so many of each row that may come are enough; 0: all are wanted. later: their
+    normaliser may be owed.
 
     Tokens that may not come by n-gram, minimum length and minimum items are at -inf; they count in the normaliser
     nevertheless.
@@ -65,7 +66,7 @@ def choices(
             more = _banned(rows, mine, banned)
             row, token = np.concatenate([row, more[0]]), np.concatenate([token, more[1]])
         most = int(np.bincount(row).max()) if len(row) else 0
-        scores = head.score(picked, rows.state[mine], best + most if best and not guided else 0)
+        scores = head.score(picked, rows.state[mine], best + most if best and not guided else 0, later)
         if guided:
             may = rows.allowed(mine, scores.names(np.arange(scores.values.shape[1])))
             scores.values.masked_fill_(torch.from_numpy(~may).to(hidden.device), -torch.inf)

@@ -20,6 +20,7 @@ from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows, chosen, products
 
 BLOCK = 128
+LARGE = 4096  # tokens: of fewer all are scored
 FEWEST = 16  # tokens for each that is wanted: of fewer all are scored
 Few = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]  # states or scores, k -> the best k or more: see `Share`
 
@@ -39,7 +40,7 @@ class Share(Protocol):
 
         best 0: their scores (n, U), by `scores`, which the caller may overwrite. Else what `few` makes of these scores,
         or of the states where `scores` is None: scores (n, k) of the best, falling, at least `best` of them; their
-        tokens (n, k); the logarithm of the normaliser (n,).
+        tokens (n, k); the logarithm of the normaliser (n,), NaN where it is owed.
         """
         ...
 
@@ -56,6 +57,7 @@ class Scores:
     lo: int
     tokens: Ints | None
     norm: Tensor | None
+    owed: tuple[Tensor, int, int] | None = None
 
     def columns(self, rows: Ints, tokens: Ints) -> tuple[Ints, np.ndarray]:
         """The columns of tokens (m,) in rows (m,), and which of them are candidates at all."""
@@ -77,6 +79,8 @@ class Scores:
 
     def logprobs(self, value: Tensor, place: Tensor) -> Tensor:
         """(n, k) log-probabilities of the scores `value` in the columns `place`."""
+        if self.owed is not None:
+            return value
         if self.norm is not None:
             return value - self.norm[:, None]
         return torch.log_softmax(self.values, 1).gather(1, place)
@@ -102,10 +106,11 @@ class Head:
         self.keys: dict[int, Hashable] = {}
         self.buffers: dict[str, Tensor] = {}
 
-    def score(self, hidden: Tensor, states: Ints, best: int = 0) -> Scores:
+    def score(self, hidden: Tensor, states: Ints, best: int = 0, later: bool = False) -> Scores:
         """Hidden (n, D) of rows whose states (n,) are all of one emission class -> their scores.
 
-        best: so many of the best of each row are enough, where finding them alone is faster; 0: all are wanted.
+        best: so many of the best of each row are enough, where finding them alone is faster; 0: all are wanted. later:
+        the normaliser may be owed.
         """
         constraint = self.constraint
         number = int(constraint.class_of[states[0]])
@@ -123,6 +128,8 @@ class Head:
             enough = best and hi - lo > FEWEST * best
             if enough and shortlist is not None:
                 return self._best((lo, hi, "few"), hidden, None, best, lambda x, k: shortlist.best(x, lo, hi, k))
+            if best and later and hi - lo > LARGE:
+                return self._best((lo, hi, "later"), hidden, None, best, lambda x, k: sure_of(output, x, lo, hi, k))
             if enough and self.share is not None:
                 whole = lambda x: output.scores(x, lo, hi)  # noqa: E731
                 return self._best((lo, hi), hidden, whole, best, lambda scores, k: best_of(scores, lo, k))
@@ -151,11 +158,18 @@ class Head:
         return self.output.scores(hidden, 0, len(self.table))
 
     def _best(
-        self, key: Hashable, hidden: Tensor, scores: Callable[[Tensor], Tensor] | None, best: int, few: Few
+        self,
+        key: tuple[int, int] | tuple[int, int, str],
+        hidden: Tensor,
+        scores: Callable[[Tensor], Tensor] | None,
+        best: int,
+        few: Few,
     ) -> Scores:
-        """The best of each row, and more."""
-        made = few(hidden, best) if self.share is None else self.share(key, hidden, scores, best, few)
-        return Scores(made[0], 0, made[1].cpu().numpy(), made[2])
+        """The best of each row, and more. key: of tokens lo..hi."""
+        values, ids, norm = few(hidden, best) if self.share is None else self.share(key, hidden, scores, best, few)
+        if bool(norm.isnan().any()):
+            return Scores(values, 0, ids.cpu().numpy(), None, (hidden, key[0], key[1]))
+        return Scores(values, 0, ids.cpu().numpy(), norm)
 
     def _together(self, key: Hashable, hidden: Tensor, scores: Callable[[Tensor], Any]) -> Any:
         """The scores of some candidates, with those of others who ask for the same."""
@@ -189,6 +203,34 @@ def best_of(scores: Tensor, lo: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """Scores (n, U) of tokens from lo on -> the k best (n, k), their tokens (n, k), the log of the normaliser (n,)."""
     values, place = top(scores, k)
     return values, place + lo, torch.logsumexp(scores, 1)
+
+
+def sure_of(output: OutputRows, x: Tensor, lo: int, hi: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """As `best_of`, of states x (n, D); the normaliser is NaN where the best were found without it."""
+    sure = output.surely_best(x, lo, hi, k)
+    return best_of(output.scores(x, lo, hi), lo, k) if sure is None else (*sure, x.new_full((len(x),), torch.nan))
+
+
+class Owed:
+    """Normalisers that are computed together, later: a table is read once for many states, and not once for each."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.kept: dict[tuple[int, int], list[tuple[Ints, Tensor]]] = {}
+
+    def add(self, rows: Ints, scores: Scores) -> None:
+        """Of these rows (n,), if it is owed of their scores."""
+        if scores.owed is not None:
+            hidden, lo, hi = scores.owed
+            self.kept.setdefault((lo, hi), []).append((rows, hidden))
+
+    def pay(self, logprob: np.ndarray) -> None:
+        """Take all of them off the scores of rows, logprob (R,)."""
+        for (lo, hi), kept in self.kept.items():
+            assert self.head.output is not None
+            norms = self.head.output.norms(torch.cat([hidden for _, hidden in kept]), lo, hi)
+            np.subtract.at(logprob, np.concatenate([rows for rows, _ in kept]), norms.double().numpy())
+        self.kept = {}
 
 
 def children(constraint: Constraint, states: Ints) -> tuple[Ints, np.ndarray | None]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Rough = Callable[[Tensor, int, int, int], tuple[Tensor, Tensor, Tensor]]
 WIDE = 32  # rows of a block of the table in 8 bits, as of shortlist.c
 SPARE = 8  # tokens taken besides those asked for
+DOUBTFUL = 40  # the same, where the best are to be proved
 
 
 class EightBits:
@@ -46,22 +47,22 @@ class EightBits:
         self.scale = torch.nn.functional.pad(scale, (0, rows - V), value=1.0)
         self.offset = whole.sum(1, dtype=torch.int32) * 128  # states are stored plus 128
         self.table = whole.view(rows // WIDE, WIDE, self.width // 4, 4).transpose(1, 2).contiguous()
+        kept = whole[:V, :D] * scale[:, None]
+        self.error = float(torch.linalg.vector_norm(table - kept, dim=1).amax())  # of a row, at most
+        self.length = float(torch.linalg.vector_norm(kept, dim=1).amax())
 
     def __call__(
         self, x: Float[Tensor, "n D"], lo: int, hi: int, k: int
     ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"], Float[Tensor, "n"]]:
         """Roughly: the scores of the k best of the tokens lo..hi, the tokens, and the log of the normaliser."""
         n, D = x.shape
-        scale = (x.abs().amax(1, keepdim=True) / 127).clamp_(min=torch.finfo(torch.float32).tiny)
-        states = (x / scale).round_().add_(128).to(torch.uint8)
-        if self.width > D:
-            states = torch.nn.functional.pad(states, (0, self.width - D), value=128)
+        x = x.contiguous()
         values, tokens = x.new_empty(n, k), x.new_empty(n, k, dtype=torch.int32)
         norm = x.new_empty(n)
-        threads = torch.get_num_threads()
         failed = self.multiply(
-            *map(_address, (states, scale, self.table, self.scale, self.offset)),
-            *(n, self.width, ctypes.c_long(lo), ctypes.c_long(hi), k, threads),
+            *(_address(x), D),
+            *map(_address, (self.table, self.scale, self.offset)),
+            *(n, self.width, ctypes.c_long(lo), ctypes.c_long(hi), k, torch.get_num_threads()),
             *map(_address, (values, tokens, norm)),
         )
         if failed:
@@ -84,6 +85,29 @@ class HalfBits:
         return values, place + lo, torch.logsumexp(scores, 1)
 
 
+class Screen:
+    """The very best tokens of a table (V, D), found in 8 bits and proved by how far such a score can be off: what was
+    not taken cannot be better.
+    """
+
+    def __init__(self, table: Float[Tensor, "V D"], rough: EightBits) -> None:
+        self.table, self.rough = table, rough
+
+    def best(
+        self, x: Float[Tensor, "n D"], lo: int, hi: int, most: int
+    ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]] | None:
+        """Scores, falling, and tokens, the first `most` of them the best of lo..hi; None where that is not sure."""
+        rough, tokens, _ = self.rough(x, lo, hi, min(most + DOUBTFUL, hi - lo))
+        exact = _scores(self.table, tokens, x)
+        values, order = exact.sort(1, descending=True)
+        step = x.abs().amax(1) / 127
+        lost = step * (0.5 * x.shape[1] ** 0.5)  # the length of what rounding took from a state, at most
+        off = 1.001 * (torch.linalg.vector_norm(x, dim=1) * self.rough.error + lost * self.rough.length)
+        if not bool((values[:, most - 1] > rough[:, -1] + off).all()):
+            return None
+        return values, tokens.gather(1, order)
+
+
 class Shortlist:
     """The best tokens of a table (V, D), as exact as the table; the normaliser nearly so."""
 
@@ -96,12 +120,17 @@ class Shortlist:
         """Scores, falling, and tokens of at least `most` of the tokens lo..hi, or all; the log of the normaliser."""
         x = x.float()
         rough, tokens, norm = self.rough(x, lo, hi, min(most + SPARE, hi - lo))
-        exact = torch.einsum("nkd,nd->nk", self.table[tokens], x)
+        exact = _scores(self.table, tokens, x)
         peak = torch.maximum(norm, exact.amax(1))
         rest = ((norm - peak).exp() - (rough - peak[:, None]).exp().sum(1)).clamp_(min=0.0)  # of what was not taken
         norm = peak + (rest + (exact - peak[:, None]).exp().sum(1)).log()
         values, order = exact.sort(1, descending=True)
         return values, tokens.gather(1, order), norm
+
+
+def _scores(table: Tensor, tokens: Tensor, x: Tensor) -> Tensor:
+    """(n, k) the exact scores of tokens (n, k) in states x (n, D)."""
+    return torch.bmm(table[tokens], x[:, :, None])[:, :, 0]
 
 
 def _address(tensor: Tensor) -> ctypes.c_void_p:

@@ -56,6 +56,7 @@ class Cache:
         self.source = source
         self.filled = 0
         self.skip: Tensor | None = None
+        self.alike: Tensor | None = None  # (B, group, group) places from the first on that two rows have alike
         self._call: tuple[tuple[Tensor | None, ...], Any] | None = None
 
     def called(self, make: Callable[[Cache], Any]) -> Any:
@@ -90,13 +91,27 @@ class Cache:
 
     def reorder(self, parents: Tensor) -> None:
         """Row r goes on from what row parents[r] was; parents (R,). A parent is of the same source as its row."""
-        rows = torch.nonzero(parents != torch.arange(self.rows, device=parents.device))[:, 0]
+        device = parents.device
+        rows = torch.nonzero(parents != torch.arange(self.rows, device=device))[:, 0]
         if len(rows) == 0 or self.filled == 0:
             return
-        filled = self.self_kv[:, :, :, : self.filled]
-        filled[:, :, rows] = filled[:, :, parents[rows]]  # only rows that change, only what is filled
+        begin = self._parted(parents, rows)
+        filled = self.self_kv[:, :, :, begin : self.filled]
+        filled[:, :, rows] = filled[:, :, parents[rows]]  # only rows that change, only where they differ
         if self.positions is not None:
             self.positions[rows, : self.filled] = self.positions[parents[rows], : self.filled]
+
+    def _parted(self, parents: Tensor, rows: Tensor) -> int:
+        """The first place where one of these rows (n,) differs from its parent; and what rows will have alike then."""
+        shape = (-1, self.group, self.group)
+        own = parents.view(-1, self.group) - torch.arange(0, self.rows, self.group, device=parents.device)[:, None]
+        alike = self.alike
+        if alike is None:
+            alike = parents.new_zeros(self.rows, self.group).view(shape)
+        of_parents = alike.gather(2, own[:, :, None])[:, :, 0].flatten()  # of each row with its parent
+        turned = alike.gather(1, own[:, :, None].expand(shape)).gather(2, own[:, None, :].expand(shape))
+        self.alike = turned.masked_fill_(own[:, :, None] == own[:, None, :], self.filled)
+        return int(of_parents[rows].min())
 
     def keep(self, sources: Tensor) -> None:
         """Go on with these sources alone, each with all rows of its group; sources (b,) out of 0..B-1."""
@@ -106,6 +121,7 @@ class Cache:
         kept[:, :, :, : self.filled] = self.self_kv[:, :, :, : self.filled].index_select(2, rows)
         self.self_kv = kept
         self.skip = None if self.skip is None else self.skip[rows]
+        self.alike = None if self.alike is None else self.alike[sources]
         self.positions = None if self.positions is None else self.positions[rows]
         if self.cross is not None:
             self.cross = [CrossCache(c.k[sources], c.v[sources]) for c in self.cross]

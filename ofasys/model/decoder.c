@@ -1,8 +1,13 @@
 /* One position more of every row, through all layers of a decoder, in float32; matrices are in float32 or bfloat16.
 
    R rows = B sources * group, D width, H heads of K numbers, F width inside the feed-forward, S places of a source,
-   L room for positions. A matrix (O, I) is laid out as (O / 32, I, 32). Each thread computes some columns, or rows. */
+   L room for positions. A matrix (O, I) is laid out as (O / 32, I, 32), one in bfloat16 as (O / 32, I / 2, 32, 2) where
+   the processor multiplies pairs: what is multiplied is then in bfloat16 too. Each thread computes some columns, or
+   rows. */
 
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -37,7 +42,8 @@ typedef struct {
 typedef struct {
     int layers, R, D, H, F, S, L, group, filled, pre, activation, half, threads, room, left;
     float scale;
-    const int64_t *skip, *lengths; /* (R) first places that hold nothing, which where rows lie at the left are after their last, (B) places of each source; NULL: none, all S */
+    const int64_t *skip, *lengths; /* (R) first places that hold nothing, or, `left`, that lack at the end; (B) places
+                                      of a source; NULL: none, all S */
 } Sizes;
 
 static inline Floats all_of(float x) { return x - (Floats){}; }
@@ -118,30 +124,92 @@ static inline __attribute__((always_inline)) void block(const int count, const f
     }
 }
 
+#ifdef __AVX512BF16__
+#define PAIRS 1
+
+/* `count` rows of x (I) in bfloat16 with one block, two inputs at a time */
+static inline __attribute__((always_inline)) void paired(const int count, const uint16_t *x, int I, const uint16_t *w,
+                                                         const float *bias, float *y, int O, int which) {
+    __m512 left[TILE], right[TILE], odd[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (int r = 0; r < count; r++) left[r] = _mm512_loadu_ps(bias), right[r] = _mm512_loadu_ps(bias + LANES);
+    int i = 0;
+    if (count == 1) /* or each product waits for the one before it */
+        for (; i + 4 <= I; i += 4, w += 4 * WIDE) {
+            int32_t two[2];
+            memcpy(two, x + i, 8);
+            __m512bh one = (__m512bh)_mm512_set1_epi32(two[0]), other = (__m512bh)_mm512_set1_epi32(two[1]);
+            left[0] = _mm512_dpbf16_ps(left[0], one, (__m512bh)_mm512_loadu_si512(w));
+            right[0] = _mm512_dpbf16_ps(right[0], one, (__m512bh)_mm512_loadu_si512(w + WIDE));
+            odd[0] = _mm512_dpbf16_ps(odd[0], other, (__m512bh)_mm512_loadu_si512(w + 2 * WIDE));
+            odd[1] = _mm512_dpbf16_ps(odd[1], other, (__m512bh)_mm512_loadu_si512(w + 3 * WIDE));
+        }
+    for (; i < I; i += 2, w += 2 * WIDE) {
+        __m512bh a = (__m512bh)_mm512_loadu_si512(w), b = (__m512bh)_mm512_loadu_si512(w + WIDE);
+        for (int r = 0; r < count; r++) {
+            int32_t two;
+            memcpy(&two, x + (long)r * I + i, 4);
+            __m512bh pair = (__m512bh)_mm512_set1_epi32(two);
+            left[r] = _mm512_dpbf16_ps(left[r], pair, a), right[r] = _mm512_dpbf16_ps(right[r], pair, b);
+        }
+    }
+    left[0] = _mm512_add_ps(left[0], odd[0]), right[0] = _mm512_add_ps(right[0], odd[1]);
+    for (int r = 0; r < count; r++) {
+        *(Floats *)(y + (long)r * O) = activated((Floats)left[r], which);
+        *(Floats *)(y + (long)r * O + LANES) = activated((Floats)right[r], which);
+    }
+}
+
+static void halve(const float *x, uint16_t *to, int R, int I) {
+#pragma omp for schedule(static)
+    for (int r = 0; r < R; r++)
+        for (int i = 0; i < I; i += LANES) {
+            __m256bh own = _mm512_cvtneps_pbh(_mm512_loadu_ps(x + (long)r * I + i));
+            memcpy(to + (long)r * I + i, &own, 32);
+        }
+}
+#else
+#define PAIRS 0
+#endif
+
+/* Whether matrices in bfloat16 are laid out in pairs. */
+int decoder_pairs(void) { return PAIRS; }
+
+#define TILES(RUN)                                                                                                    \
+    for (int r = 0; r < R; r += TILE) switch (R - r) {                                                                \
+        case 1: RUN(1); break;                                                                                        \
+        case 2: RUN(2); break;                                                                                        \
+        case 3: RUN(3); break;                                                                                        \
+        case 4: RUN(4); break;                                                                                        \
+        case 5: RUN(5); break;                                                                                        \
+        case 6: RUN(6); break;                                                                                        \
+        case 7: RUN(7); break;                                                                                        \
+        default: RUN(8);                                                                                              \
+        }
+
 static inline __attribute__((always_inline)) void products(const float *x, int R, int I, Linear by, float *y, int O,
                                                            int which, const int half) {
 #pragma omp for schedule(static)
     for (int o = 0; o < O; o += WIDE) {
-        long at = (long)o * I;
-        for (int r = 0; r < R; r += TILE) {
-            const float *own = x + (long)r * I;
-            float *to = y + (long)r * O + o;
-#define RUN(count) block(count, own, I, by.weight, at, by.bias + o, to, O, which, half)
-            switch (R - r) {
-            case 1: RUN(1); break;
-            case 2: RUN(2); break;
-            case 3: RUN(3); break;
-            case 4: RUN(4); break;
-            case 5: RUN(5); break;
-            case 6: RUN(6); break;
-            case 7: RUN(7); break;
-            default: RUN(8);
-            }
-        }
+#define PLAIN(count)                                                                                                  \
+    block(count, x + (long)r * I, I, by.weight, (long)o * I, by.bias + o, y + (long)r * O + o, O, which, half)
+        TILES(PLAIN)
     }
 }
 
-static void linear(const float *x, Linear by, float *y, int R, int I, int O, int which, int half) {
+/* x (R, I) -> y (R, O). room: for R * I halves */
+static void linear(const float *x, Linear by, float *y, int R, int I, int O, int which, int half, uint16_t *room) {
+#if PAIRS
+    if (half) {
+        halve(x, room, R, I);
+#pragma omp for schedule(static)
+        for (int o = 0; o < O; o += WIDE) {
+            const uint16_t *w = (const uint16_t *)by.weight + (long)o * I;
+#define PAIRED(count) paired(count, room + (long)r * I, I, w, by.bias + o, y + (long)r * O + o, O, which)
+            TILES(PAIRED)
+        }
+        return;
+    }
+#endif
     if (half) products(x, R, I, by, y, O, which, 1);
     else products(x, R, I, by, y, O, which, 0);
 }
@@ -157,7 +225,8 @@ static void norm_row(const float *x, Norm by, float *y, int D) {
     float by_deviation = 1.0f / sqrtf(sum_of(square) / D + by.epsilon);
     for (int i = 0; i < D; i += LANES)
         *(Floats *)(y + i) =
-            (*(const Floats *)(x + i) - mean) * by_deviation * *(const Floats *)(by.gain + i) + *(const Floats *)(by.bias + i);
+            (*(const Floats *)(x + i) - mean) * by_deviation * *(const Floats *)(by.gain + i) +
+            *(const Floats *)(by.bias + i);
 }
 
 static void norm(const float *x, Norm by, float *y, int R, int D) {
@@ -216,14 +285,16 @@ static void head(const float *q, const float *k, const float *v, long stride, in
     }
 }
 
-/* x (R, D): what the first layer reads -> what the last one gives. work: room for R * (5 D + F) + threads * (most + 16)
-   numbers, most = max(L, S). A row that may see nothing of its source gets zeros of it. */
+/* x (R, D): what the first layer reads -> what the last one gives. work: room for
+   R * (5 D + 2 F) + threads * (max(L, S) + 16) numbers; 2 F is D at least. A row that may see nothing of its source
+   gets zeros of it. */
 void decoder_step(const Layer *layers, const Sizes *sizes, float *x, float *work) {
     const Sizes z = *sizes;
     const int R = z.R, D = z.D, H = z.H, F = z.F, K = D / H, half = z.half;
     const long most = (z.L > z.S ? z.L : z.S) + LANES;
     float *enter = work, *qkv = enter + (long)R * D, *y = qkv + 3L * R * D, *inner = y + (long)R * D;
-    float *rooms = inner + (long)R * F;
+    uint16_t *halves = (uint16_t *)(inner + (long)R * F);
+    float *rooms = inner + 2L * R * F;
 #pragma omp parallel num_threads(z.threads)
     {
         int me = 0;
@@ -235,7 +306,7 @@ void decoder_step(const Layer *layers, const Sizes *sizes, float *x, float *work
         for (int n = 0; n < z.layers; n++) {
             const Layer *layer = layers + n;
             if (z.pre) norm(x, layer->self_norm, enter, R, D);
-            linear(z.pre ? enter : x, layer->qkv, qkv, R, D, 3 * D, 0, half);
+            linear(z.pre ? enter : x, layer->qkv, qkv, R, D, 3 * D, 0, half, halves);
 #pragma omp for schedule(static)
             for (int at = 0; at < R * H; at++) {
                 int r = at / H, h = at % H;
@@ -248,28 +319,28 @@ void decoder_step(const Layer *layers, const Sizes *sizes, float *x, float *work
                 head(own, k, v, D, from > last ? last : from, last + 1, K, z.scale, scores,
                      y + (long)r * D + (long)h * K);
             }
-            linear(y, layer->self_out, enter, R, D, D, 0, half);
+            linear(y, layer->self_out, enter, R, D, D, 0, half, halves);
             join(x, enter, layer->self_inner, layer->self_norm, NULL, z.pre, R, D);
             if (layer->cross_k) {
                 if (z.pre) norm(x, layer->cross_norm, enter, R, D);
-                linear(z.pre ? enter : x, layer->query, qkv, R, D, D, 0, half);
+                linear(z.pre ? enter : x, layer->query, qkv, R, D, D, 0, half, halves);
 #pragma omp for schedule(static)
                 for (int at = 0; at < R * H; at++) {
                     int r = at / H, h = at % H, b = r / z.group;
                     long begin = ((long)b * H + h) * z.S * K;
                     int end = z.lengths ? (int)z.lengths[b] : z.S;
                     float *to = y + (long)r * D + (long)h * K;
-                    if (end) head(qkv + (long)r * D + (long)h * K, layer->cross_k + begin, layer->cross_v + begin, K, 0, end,
-                                  K, z.scale, scores, to);
+                    const float *q = qkv + (long)r * D + (long)h * K;
+                    if (end) head(q, layer->cross_k + begin, layer->cross_v + begin, K, 0, end, K, z.scale, scores, to);
                     else memset(to, 0, sizeof(float) * K);
                 }
-                linear(y, layer->cross_out, enter, R, D, D, 0, half);
+                linear(y, layer->cross_out, enter, R, D, D, 0, half, halves);
                 join(x, enter, layer->cross_inner, layer->cross_norm, NULL, z.pre, R, D);
             }
             if (z.pre) norm(x, layer->ffn_norm, enter, R, D);
-            linear(z.pre ? enter : x, layer->up, inner, R, D, F, z.activation, half);
+            linear(z.pre ? enter : x, layer->up, inner, R, D, F, z.activation, half, halves);
             if (layer->ffn_inner.gain) norm(inner, layer->ffn_inner, inner, R, F);
-            linear(inner, layer->down, y, R, F, D, 0, half);
+            linear(inner, layer->down, y, R, F, D, 0, half, halves);
             join(x, y, (Norm){}, layer->ffn_norm, layer->residual, z.pre, R, D);
         }
     }

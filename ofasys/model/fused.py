@@ -75,10 +75,12 @@ class _Sizes(ctypes.Structure):
 
 
 class FusedLayers:
-    """The layers of a decoder, their matrices in float32 or bfloat16. Everything else is in float32."""
+    """The layers of a decoder, their matrices, and where the processor can what they multiply, in float32 or bfloat16.
+    All else is in float32.
+    """
 
-    def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, multiply: Any) -> None:
-        self.multiply, self.half, self.held = multiply, dtype == torch.bfloat16, list[Tensor]()
+    def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, library: Any) -> None:
+        self.library, self.half, self.held = library, dtype == torch.bfloat16, list[Tensor]()
         first = blocks[0]
         own = first.self_attention
         self.heads, self.width, self.inner = own.heads, first.self_norm.weight.numel(), first.ffn.up.out_features
@@ -98,32 +100,24 @@ class FusedLayers:
         )
         first = blocks[0]
         width, inner, heads = first.self_norm.weight.numel(), first.ffn.up.out_features, first.self_attention.heads
-        fits = width % WIDE == 0 and inner % WIDE == 0 and (width // heads) % LANES == 0
+        fits = width % WIDE == 0 and inner % WIDE == 0 and 2 * inner >= width and (width // heads) % LANES == 0
         if not (plain and fits) or sum(part.numel() for part in parameters) < LEAST:
             return None
         library = compiled("decoder")
-        return None if library is None else cls(blocks, dtype, library.decoder_step)
+        return None if library is None else cls(blocks, dtype, library)
 
     def step(self, x: Float[Tensor, "R D"], cache: Cache) -> Float[Tensor, "R D"]:
         """What the first layer reads of one position more -> what the last gives. The cache has room for it, and holds
         its keys and values then; its `filled` is left as it is.
         """
-        R = len(x)
-        x = x.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-        threads = torch.get_num_threads()
         layers, sizes, _ = cache.called(self._call)
-        sizes.filled, sizes.threads = cache.filled, threads
-        most = max(sizes.L, sizes.S) + LANES
-        work = x.new_empty(R * (5 * self.width + self.inner) + threads * most)
-        self.multiply(layers, ctypes.byref(sizes), _address(x), _address(work))
-        return x
+        sizes.filled = cache.filled
+        return self._run(x, layers, sizes)
 
     def step_of_bank(self, x: Float[Tensor, "R D"], bank: Bank) -> Float[Tensor, "R D"]:
         """As `step`, of all rows of a bank, each with a length of its own; it has room for one position more of each,
         which those go over again that are not meant to go on.
         """
-        x = x.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-        threads = torch.get_num_threads()
         layers = (_Layer * len(self.layers))(*self.layers)
         for number, layer in enumerate(layers):
             layer.kv = bank.kv[number].data_ptr()
@@ -135,11 +129,18 @@ class FusedLayers:
         S, L = 0 if bank.cross is None else bank.cross.shape[4], bank.kv.shape[3]
         sizes = _Sizes(
             *(len(layers), bank.rows, self.width, self.heads, self.inner, S, L, bank.group, filled),
-            *(self.pre, self.activation, self.half, threads, bank.kv.shape[2], 1, self.scale),
+            *(self.pre, self.activation, self.half, 1, bank.kv.shape[2], 1, self.scale),
             *(skip.data_ptr(), sources.data_ptr()),
         )
-        work = x.new_empty(bank.rows * (5 * self.width + self.inner) + threads * (max(L, S) + LANES))
-        self.multiply(layers, ctypes.byref(sizes), _address(x), _address(work))
+        return self._run(x, layers, sizes)
+
+    def _run(self, x: Tensor, layers: Any, sizes: _Sizes) -> Tensor:
+        """The call itself, x (R, D) -> (R, D)."""
+        x = x.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        sizes.threads = torch.get_num_threads()
+        most = max(sizes.L, sizes.S) + LANES
+        work = x.new_empty(len(x) * (5 * self.width + 2 * self.inner) + sizes.threads * most)
+        self.library.decoder_step(layers, ctypes.byref(sizes), _address(x), _address(work))
         return x
 
     def _call(self, cache: Cache) -> tuple[Any, Any, list[Tensor | None]]:
@@ -183,6 +184,8 @@ class FusedLayers:
     def _linear(self, weight: Tensor, bias: Tensor) -> _Linear:
         outputs, inputs = weight.shape
         packed = weight.detach().reshape(outputs // WIDE, WIDE, inputs).transpose(1, 2)
+        if self.half and self.library.decoder_pairs():
+            packed = packed.unflatten(1, (inputs // 2, 2)).transpose(2, 3)
         return _Linear(self._held(packed.to(torch.bfloat16 if self.half else torch.float32)), self._held(bias))
 
     def _norm(self, by: nn.LayerNorm | None) -> _Norm:

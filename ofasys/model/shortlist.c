@@ -1,7 +1,7 @@
 /* The best of many products, and the logarithm of the sum of the exponents of all of them, without ever writing them.
 
-   x (n, D) in 8 bits plus 128, a row's scale beside it; a table (V, D) in 8 bits, a scale a row, laid out in blocks of
-   32 rows as (V / 32, D / 4, 32, 4). 32-bit sums of 8-bit products are exact; the rest is in float32. */
+   x (n, D) is rounded to 8 bits, a scale a row, and 128 is added; a table (V, D) is in 8 bits, a scale a row, laid out
+   in blocks of 32 rows as (V / 32, D / 4, 32, 4). 32-bit sums of 8-bit products are exact; the rest is in float32. */
 
 #include <immintrin.h>
 #include <math.h>
@@ -76,7 +76,11 @@ static inline __attribute__((always_inline)) void block(
     const int32_t *offset, int D, int k, int32_t first, int lo, int hi, Row *rows
 ) {
     __m512i left[TILE], right[TILE];
-    for (int r = 0; r < count; r++) left[r] = right[r] = _mm512_setzero_si512();
+    const __m512i none = _mm512_setzero_si512();
+    for (int r = 0; r < count; r++) {
+        left[r] = _mm512_sub_epi32(none, _mm512_loadu_si512(offset));
+        right[r] = _mm512_sub_epi32(none, _mm512_loadu_si512(offset + 16));
+    }
     for (int d = 0; d < D; d += 4, w += 4 * WIDE) {
         __m512i a = _mm512_loadu_si512(w), b = _mm512_loadu_si512(w + 64);
         for (int r = 0; r < count; r++) {
@@ -90,8 +94,7 @@ static inline __attribute__((always_inline)) void block(
     uint32_t there = (uint32_t)(((1ull << hi) - 1) & ~((1ull << lo) - 1));
     for (int r = 0; r < count; r++) {
         __m512 by = _mm512_set1_ps(x_scale[r] * LOG2E);
-        __m512i l = _mm512_sub_epi32(left[r], _mm512_loadu_si512(offset));
-        __m512i h = _mm512_sub_epi32(right[r], _mm512_loadu_si512(offset + 16));
+        __m512i l = left[r], h = right[r];
         take(rows + r, k, _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(l), by), _mm512_loadu_ps(scale)), first,
              (__mmask16)there);
         take(rows + r, k, _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(h), by), _mm512_loadu_ps(scale + 16)),
@@ -99,18 +102,32 @@ static inline __attribute__((always_inline)) void block(
     }
 }
 
+/* Rounds x (n, width) to states (n, D), D being width or a little more, and their scales. */
+static void rounded(const float *x, int n, int width, int D, uint8_t *states, float *scale) {
+    for (int r = 0; r < n; r++, x += width, states += D) {
+        float most = 1e-30f;
+        for (int d = 0; d < width; d++) most = fabsf(x[d]) > most ? fabsf(x[d]) : most;
+        scale[r] = most / 127.0f;
+        for (int d = 0; d < width; d++) states[d] = (uint8_t)((int)rintf(x[d] / scale[r]) + 128);
+        memset(states + width, 128, D - width);
+    }
+}
+
 /* best (n, k) falling, place (n, k) and norm (n) of the columns [lo, hi), of which there are k at least.
-   parts: room for threads * n * k * 8 bytes. -> 0, or 1 without memory */
-int shortlist(const uint8_t *x, const float *x_scale, const int8_t *w, const float *scale, const int32_t *offset, int n,
-              int D, long lo, long hi, int k, int threads, float *best, int32_t *place, float *norm) {
+   -> 0, or 1 without memory */
+int shortlist(const float *floats, int width, const int8_t *w, const float *scale, const int32_t *offset, int n, int D,
+              long lo, long hi, int k, int threads, float *best, int32_t *place, float *norm) {
     long begin = lo / WIDE, end = (hi + WIDE - 1) / WIDE;
+    uint8_t *x = malloc((size_t)n * D);
+    float *x_scale = malloc(sizeof(float) * n);
     Row *all = aligned_alloc(64, sizeof(Row) * (size_t)threads * n);
     float *values = malloc(sizeof(float) * (size_t)threads * n * k);
     int32_t *columns = malloc(sizeof(int32_t) * (size_t)threads * n * k);
-    if (!all || !values || !columns) {
-        free(all), free(values), free(columns);
+    if (!x || !x_scale || !all || !values || !columns) {
+        free(x), free(x_scale), free(all), free(values), free(columns);
         return 1;
     }
+    rounded(floats, n, width, D, x, x_scale);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int t = 0; t < threads; t++) {
         Row *rows = all + (long)t * n;
@@ -162,6 +179,6 @@ int shortlist(const uint8_t *x, const float *x_scale, const int8_t *w, const flo
         for (int i = 0; i < k; i++) best[(long)r * k + i] = joined.best[i] / LOG2E;
         memcpy(place + (long)r * k, joined.place, sizeof(int32_t) * k);
     }
-    free(all), free(values), free(columns);
+    free(x), free(x_scale), free(all), free(values), free(columns);
     return 0;
 }

@@ -7,7 +7,7 @@ import torch
 from ofasys.generator import SearchOptions, bind
 from ofasys.generator.search import search
 from ofasys.generator.shortlist import SPARE, EightBits
-from ofasys.generator.vocabulary import ROUGHLY, OutputRows
+from ofasys.generator.vocabulary import ROUGHLY, OutputRows, screens
 from ofasys.model import native
 from ofasys.types import Free
 
@@ -91,3 +91,43 @@ def test_what_is_laid_out_gives_the_scores_of_the_table():
     table, states = drawn(300, 64), drawn(6, 64, 1)
     for lo, hi in ((0, 300), (10, 290), (5, 20)):
         assert torch.allclose(OutputRows(table).scores(states, lo, hi), states @ table[lo:hi].t(), atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("scale", [0.02, 0.2, 2.0])
+def test_what_is_proved_best_is_best(n, scale):
+    if not screens():
+        pytest.skip("no products in 8 bits here")
+    table, states = drawn(9000, 64) * scale, drawn(n, 64, 1)
+    exact = states @ table[7:8990].t()
+    values, tokens = OutputRows(table).surely_best(states, 7, 8990, 3)
+    assert torch.allclose(values[:, :3], exact.topk(3)[0], atol=1e-4 * scale)
+    assert torch.equal(tokens[:, :3], exact.topk(3)[1] + 7)
+    assert torch.allclose(OutputRows(table).norms(states, 7, 8990), exact.logsumexp(1), atol=1e-4)
+
+
+def test_near_ties_are_not_proved():
+    if not screens():
+        pytest.skip("no products in 8 bits here")
+    table = drawn(1, 64).repeat(9000, 1) + 1e-5 * drawn(9000, 64, 2)
+    assert OutputRows(table).surely_best(drawn(2, 64, 1), 0, 9000, 1) is None
+
+
+@pytest.mark.parametrize("options", [SearchOptions(max_length=9), SearchOptions(max_length=9, no_repeat_ngram_size=1)])
+def test_greedy_answers_in_float32_are_those_of_all_scores(options, monkeypatch):
+    if not screens():
+        pytest.skip("no products in 8 bits here")
+    constraint = bind([Free(0, "text")], encode=lambda text: [], ranges={"text": (3, 6000)}, end=2)
+    proved = []
+    real = OutputRows.surely_best
+    monkeypatch.setattr(OutputRows, "surely_best", lambda *given: proved.append(real(*given)) or proved[-1])
+
+    def answers(output):
+        toy = Toy(6000, range(3), width=32)
+        toy.output = output(toy.table)
+        return search(toy, constraint, [np.array([0])] * 3, options)
+
+    for one, other in zip(answers(OutputRows), answers(lambda table: None), strict=True):
+        assert one[0].tokens.tolist() == other[0].tokens.tolist()
+        assert one[0].logprob == pytest.approx(other[0].logprob, abs=1e-3)
+    assert any(found is not None for found in proved)

