@@ -343,22 +343,34 @@ class GeneralistModel(nn.Module):
         """Learned numbers in all."""
         return sum(p.numel() for p in self.parameters())
 
+    def read_parts(self) -> Iterator[tuple[str, Any]]:
+        """What of it may hold weights that were read elsewhere, engine and adaptors, each by its name in the model."""
+        parts = [("engine", self.engine), *((f"adaptors.{key}", part) for key, part in self.adaptors.items())]
+        return ((name, part) for name, part in parts if hasattr(part, "unchanged"))
+
     def origins(self) -> str:
-        """Where its numbers are from, in two lines: what its engine or a checkpoint brought, and what is new since."""
+        """Where its numbers are from, line by line: what its engine, a checkpoint and fronts brought, and what is new
+        since.
+        """
         own_engine: Any = self.engine
         imported = self.imported or Imported("")
         place = getattr(self.engine, "place", "") or imported.place  # of one that was read from a folder
         known = {key for key in self.adaptors if key in imported.adaptors}
         engine, taken = _numbers([own_engine]), _numbers(self.adaptors[key] for key in known)
+        fronts = [part for name, part in self.read_parts() if name != "engine" and part.place]
         adaptors = _numbers(part for key, part in self.adaptors.items() if key not in {"tokens", *known})
+        adaptors -= sum(front.numbers for front in fronts)
         brought = self.foreign.size if self.foreign is not None and place else 0
         rows = (self.symbols.vocabulary.size if self.symbols else brought) - brought
         criteria = _numbers([self.criteria])
         own = [f"{rows:,} rows of tokens", f"{adaptors:,} numbers of adaptors", f"{criteria:,} of criteria"]
-        if not place:
-            return f"brought: nothing\nnew: {engine:,} numbers of engine {self.engine_spec.name}, {', '.join(own)}"
-        of = f", {taken:,} of adaptors" if taken else ""
-        return f"brought by {place}: {engine:,} numbers{of}, with rows for {brought:,} tokens\nnew: {', '.join(own)}"
+        lines = [f"brought by {front.place}: {front.numbers:,} numbers of a front" for front in fronts]
+        if place:
+            of = f", {taken:,} of adaptors" if taken else ""
+            lines.insert(0, f"brought by {place}: {engine:,} numbers{of}, with rows for {brought:,} tokens")
+        else:
+            own.insert(0, f"{engine:,} numbers of engine {self.engine_spec.name}")
+        return "\n".join([*(lines or ["brought: nothing"]), f"new: {', '.join(own)}"])
 
     def grow(
         self,
@@ -464,16 +476,28 @@ class GeneralistModel(nn.Module):
     def add_adaptor(
         self, key: str, modality: str, name: str, options: Mapping[str, Any], fitted: str | None = None
     ) -> None:
-        """One adaptor, unless its weights are there already. fitted: the key of what its preprocessor fitted."""
-        if key in self.adaptors:
-            return
+        """One adaptor, unless its weights are there already. fitted: the key of what its preprocessor fitted.
+
+        Errors: ConfigError where one is there that was read from elsewhere and is not what the options say.
+        """
         part = self.modalities.spec(modality).adaptor[name]
-        options = {option: options[option] for option in part.keyed if option in options}
+        if key in self.adaptors:
+            if (check := getattr(self.adaptors[key], "check_same", None)) is not None:
+                plugin.called(modality, check, options)
+            return
+        options = {option: options[option] for option in (*part.keyed, *part.kept) if option in options}
         learned = {} if fitted is None else {"fitted": self.fitted[fitted]}
         with seeded(self.seed, key):
             made = plugin.called(modality, part.resolve(), {**options, **learned}, self.engine.width)
             self.adaptors[key] = made.to(self.device)
+        options |= getattr(made, "found", {})
         self.made[key] = {"modality": modality, "name": name, "options": options, "fitted": fitted}
+
+    @property
+    def places(self) -> dict[str, Mapping[str, str]]:
+        """Place that an adaptor was named with -> what lies there, as plans need to know it."""
+        found = (part.brought for _, part in self.read_parts() if hasattr(part, "brought"))
+        return {brought["place"]: brought for brought in found}
 
     def add_criterion(self, name: str, options: Mapping[str, Any]) -> None:
         """The weights of one criterion, unless they are there already."""
