@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test fast check format bench gpu torture install clean
+.PHONY: demo test test-browser fast check format bench gpu torture install clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -18,6 +18,10 @@ demo: $(STAMP)   ## train one tiny model on six tasks, at most five minutes, the
 
 test: $(STAMP)   ## the whole suite, under ten minutes on two cores
 	$(BIN)/python -m pytest -n 2
+
+test-browser: $(STAMP)  ## the page of `ofasys serve` in chromium, which has to be installed; axe-core is fetched by npm
+	npm install --silent --no-save --prefix .venv/axe axe-core@4.14.1
+	OFASYS_BROWSER=1 OFASYS_AXE=.venv/axe/node_modules/axe-core/axe.min.js $(BIN)/python -m pytest -n 0 -rs tests/browser
 
 fast: $(STAMP)   ## the quick part, under a minute
 	$(BIN)/python -m pytest -n 2 -m "not slow"

@@ -20,6 +20,7 @@ _USES = {
     "hf": "rows given as datasets.Dataset, and backbones (engine: hf:FOLDER)",
     "balance": "the balancer pcgrad",
     "sweep": "ofasys sweep",
+    "serve": "ofasys serve",
     "wandb": "curves of a run in Weights & Biases",
     "mlflow": "curves of a run in MLflow",
     "trackio": "curves of a run in Trackio",

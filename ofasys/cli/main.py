@@ -339,6 +339,71 @@ def infer(
 
 
 @app.command()
+def serve(
+    run: Run,
+    host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 for any of this machine.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", help="Port to listen at; 0: any that is free.")] = 8000,
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key-file", help="Keys that requests may have, one a line; also OFASYS_API_KEYS=A,B."),
+    ] = None,
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option("--host-name", help="Another name by which the server may be called; may be repeated."),
+    ] = None,
+    url_host: Annotated[
+        list[str] | None,
+        typer.Option("--url-host", help="A host from which files may be fetched; may be repeated. Default: none."),
+    ] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="A limit, as body=8388608.")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", help="Most hypotheses that are computed at once.")] = 64,
+    waiting: Annotated[int, typer.Option("--waiting", help="Most rows that wait; more are told to come again.")] = 256,
+    drain: Annotated[
+        float, typer.Option("--drain", help="Seconds that requests in hand have when the server is told to end.")
+    ] = 30.0,
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            "--examples", help="Rows of each task that the page offers to try; default: 4 on this machine, else none."
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="float32 or bfloat16; default: that of training.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="As cuda; default: the CPU.")] = None,
+    which: Which = None,
+) -> None:
+    """Serve a trained model over HTTP: answers, streams, embeddings, plans, and a page to try it.
+
+    \b
+    ofasys serve runs/first --port 8000
+    curl localhost:8000/v1/inference -F task=caption -F img=@cat.png
+    """
+    from ofasys.cli.serve import serve as begin
+
+    begin(
+        run,
+        host=host,
+        port=port,
+        key_file=key_file,
+        names=host_name or [],
+        url_hosts=url_host or [],
+        limits=limit or [],
+        rows=rows,
+        waiting=waiting,
+        drain=drain,
+        examples=examples,
+        which=which,
+        precision=precision,
+        device=device,
+    )
+
+
+@app.command()
 def tasks(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run, or of a saved model.")] = None,
     which: Which = None,

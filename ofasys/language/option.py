@@ -33,7 +33,8 @@ class Option:
     """One attribute a slot may have.
 
     low, high: bounds of a number, both inclusive. choices: the values allowed, empty for any. side: the only side
-    whose slots may have it. about: one line for people.
+    whose slots may have it. about: one line for people. place: whether a value may name a file or folder of this
+    machine, so that no stranger may give it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Option:
     choices: tuple[Value, ...] = ()
     side: Side | None = None
     about: str = ""
+    place: bool = False
 
     @property
     def expects(self) -> str:
@@ -119,9 +121,10 @@ def option(
     choices: tuple[Value, ...] | None = None,
     side: Side | None = None,
     about: str = "",
+    place: bool = False,
 ) -> Any:
     """A dataclass field that is an option; see `Option` for the arguments."""
-    meta = {"low": low, "high": high, "choices": tuple(choices or ()), "side": side, "about": about}
+    meta = {"low": low, "high": high, "choices": tuple(choices or ()), "side": side, "about": about, "place": place}
     return field(default=default, metadata={_META: meta})
 
 

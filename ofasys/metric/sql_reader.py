@@ -203,7 +203,7 @@ def _found(place: Database) -> dict[str, Any]:
         cursor = place.cursor()
         cursor.row_factory = None
         files = {_text(name): _text(path) for _, name, path in cursor.execute("PRAGMA database_list").fetchall()}
-        if files.get("main") and not place.in_transaction:
+        if os.path.isabs(files.get("main", "")) and not place.in_transaction:  # what was deserialized is called "x"
             return {"path": files["main"], "content": None}
         (pages,) = cursor.execute("PRAGMA main.page_count").fetchone()
         return {"path": None, "content": place.serialize() if pages else b""}

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 Options = Mapping[str, Any]
 
+# What a page can ask for a value with. "image" to "motion" and "file" take a file; "box" is drawn on the picture it
+# refers to; "table" has a header, "triples" three columns, "grid" whole numbers.
+WIDGETS = ("text", "number", "label", "box", "image", "audio", "video", "motion", "file", "table", "triples", "grid")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -170,6 +174,12 @@ class Modality:
     """Writes values into a file."""
     show: Part | None = None
     """(values, `View`) -> HTML of them for a report, which needs nothing beside it. None: a report shows their text."""
+    widget: str | Callable[[Options], str] = "text"
+    """What a page asks a person for a value with: one of WIDGETS."""
+    outside: Part = Part("ofasys.modality.shared.outside:without_text")
+    """(value that JSON holds, or bytes of a file that was sent) -> the value as its preprocessors read it, so that it
+    names no file of this machine; DataError for what might. By default a value may hold no text at all.
+    """
     aliases: tuple[str, ...] = ()
     """Other tags of it."""
     extra: str | None = None
@@ -189,6 +199,13 @@ class Modality:
             for kind in (criterion.options, *kinds):
                 known |= options_of(kind) if kind else {}
         return Word(self.tag, known, self.aliases)
+
+    def widget_of(self, options: Options) -> str:
+        """What a page asks for a value of a slot with these options with. Errors: PluginError for no such widget."""
+        found = self.widget if isinstance(self.widget, str) else self.widget(options)
+        if found not in WIDGETS:
+            raise PluginError(f"modality {self.tag} has widget={found!r:.60}; expected {one_of(str(found), WIDGETS)}")
+        return found
 
     def takes(
         self,

@@ -222,7 +222,11 @@ class Reader:
             try:
                 value, preprocess = self.value(slot, turn), self.program.preprocessors[slot.index].preprocess
                 ids = self.program.symbols.vocabulary.size
-                self.made[at] = plugin.read(slot.name, preprocess, value, self.context(slot, turn), ids)
+                if isinstance(value, SlotFeatures):  # read already, by another process
+                    plugin.check_features(slot.name, preprocess, value, value, ids)
+                    self.made[at] = value
+                else:
+                    self.made[at] = plugin.read(slot.name, preprocess, value, self.context(slot, turn), ids)
             except DataError as error:
                 raise error.at(slot=slot.name, column=slot.column) from error.__cause__
         return self.made[at]

@@ -34,6 +34,7 @@ SLOW = {
     "backbones.md",
     "ofa-checkpoints.md",
     "reports.md",
+    "serve.md",
     "session.md",
     "train.md",
 }  # these train

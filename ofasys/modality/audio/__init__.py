@@ -169,4 +169,5 @@ AUDIO = Modality(
     save=Part("ofasys.modality.audio.waveform:save", about="the sound", suffixes=(".wav", ".flac", ".ogg", ".mp3")),
     extra="audio",
     show=Part("ofasys.modality.audio.show:show", about="a player"),
+    widget=lambda options: "file" if options["preprocess"] == "bands" else "audio",
 )

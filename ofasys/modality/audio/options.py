@@ -79,5 +79,6 @@ class FramesOptions(MelOptions):
         "griffin_lim",
         side="target",
         about="how frames become sound: griffin_lim, or the folder of a transformers vocoder",
+        place=True,
     )
     vocoder_steps: int = option(60, low=1, high=1000, side="target", about="iterations of griffin_lim")

@@ -44,4 +44,6 @@ BOX = Modality(
     ),
     aliases=("BOUNDING_BOX",),
     show=Part("ofasys.modality.box.show:show", about="the frame with its boxes"),
+    widget="box",
+    outside=Part("ofasys.modality.shared.outside:as_it_is"),
 )

@@ -27,4 +27,6 @@ CATEGORY = Modality(
     item=_item,
     labelled=True,
     expected=lambda options: 1 if options["adaptor"] == "head" else 3,
+    widget="label",
+    outside=Part("ofasys.modality.shared.outside:as_it_is"),
 )

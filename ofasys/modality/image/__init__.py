@@ -132,4 +132,5 @@ IMAGE = Modality(
         suffixes=(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     ),
     show=Part("ofasys.modality.image.show:show", about="pictures, not larger than a hand"),
+    widget="image",
 )

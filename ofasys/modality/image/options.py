@@ -38,7 +38,7 @@ class CodesOptions:
     patch: int = option(8, choices=PATCHES, about="pixels of the side of what a code stands for; one position a code")
     codes: int = option(1000, low=2, high=100_000, about="how many codes there are")
     tokenizer: str | None = option(
-        None, about="folder of a trained image tokenizer; without it one is trained at first fit"
+        None, about="folder of a trained image tokenizer; without it one is trained at first fit", place=True
     )
     fit_steps: int = option(600, low=1, high=100_000, about="steps of that training")
     mask_ratio: float = option(0.0, low=0, high=1, side="source", about="share of codes hidden")

@@ -50,4 +50,6 @@ MOTION = Modality(
         suffixes=(".bvh", ".gif"),
     ),
     show=Part("ofasys.modality.motion.show:show", about="the skeleton, moving"),
+    widget="motion",
+    outside=Part("ofasys.modality.motion.outside:read"),
 )

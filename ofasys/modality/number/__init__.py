@@ -66,4 +66,6 @@ NUMBER = Modality(
     expected=lambda options: 1,
     check=_check,
     says=_says,
+    widget="number",
+    outside=Part("ofasys.modality.shared.outside:as_it_is"),
 )

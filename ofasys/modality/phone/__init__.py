@@ -59,4 +59,5 @@ PHONE = Modality(
     check=_check,
     extra="phone",
     limited=True,
+    outside=Part("ofasys.modality.shared.outside:as_it_is"),
 )

@@ -20,7 +20,8 @@ from ofasys.errors import DataError
 from ofasys.modality.shared.array import as_array, got, holds_array
 from ofasys.modality.shared.sixteen_bit import has_sixteen_bits, with_lower_bytes
 
-MOST_PIXELS = 100_000_000
+MOST_PIXELS = int(os.environ.get("OFASYS_MOST_PIXELS") or 100_000_000)
+"""Of a picture, or of a frame. A server lowers it for the processes that read strangers' files."""
 EXPECTED = "a path, bytes, base64 or data URL, a PIL image, or an array (H, W, 3) or (H, W)"
 SHAPES = "(H, W, 3), (H, W, 4) or (H, W)"
 _ORIENTATION = 0x0112  # of EXIF; the others are TIFF's

@@ -8,6 +8,7 @@ from ofasys.modality.struct.options import CELLS, DatabaseOptions, GridOptions, 
 from ofasys.types import Fixed, Free, Item
 
 GENERATED = ("cross_entropy", "reward")  # the criteria of a target
+_WIDGETS = {"table": "table", "database": "file", "triples": "triples", "grid": "grid"}
 _TYPICAL = {"table": 128, "database": 256, "triples": 32, "grid": 100}
 
 
@@ -75,4 +76,6 @@ STRUCT = Modality(
     save=Part("ofasys.modality.struct.save:save", about="a table, triples or a grid as CSV", suffixes=(".csv", ".tsv")),
     extra="struct",
     show=Part("ofasys.modality.struct.show:show", about="a table, a board, a schema"),
+    widget=lambda options: _WIDGETS[options["preprocess"]],
+    outside=Part("ofasys.modality.struct.outside:read"),
 )

@@ -26,4 +26,5 @@ TEXT = Modality(
     ranges=lambda options: {"text": None},
     item=_item,
     limited=True,
+    outside=Part("ofasys.modality.shared.outside:as_it_is"),
 )

@@ -70,4 +70,5 @@ VIDEO = Modality(
     check=_check,
     extra="video",
     show=Part("ofasys.modality.video.show:show", about="some of its frames, moving"),
+    widget="video",
 )

@@ -1,0 +1,97 @@
+"""`ofasys serve`: a trained model behind HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ofasys.cli.document import existing, parse_scalar, shown
+from ofasys.cli.runfile import RESOLVED, read_run
+from ofasys.cli.show import note
+from ofasys.errors import ConfigError, OfasysError, nearest
+from ofasys.hub import OFASys
+from ofasys.serve.limits import Limits
+from ofasys.serve.playground.examples import COUNT
+from ofasys.serve.playground.examples import examples as examples_of
+
+KEYS = "OFASYS_API_KEYS"
+
+
+def serve(
+    folder: Path,
+    *,
+    host: str,
+    port: int,
+    key_file: Path | None,
+    names: Sequence[str],
+    url_hosts: Sequence[str],
+    limits: Sequence[str],
+    rows: int,
+    waiting: int,
+    drain: float,
+    examples: int | None,
+    which: str | None,
+    precision: str | None,
+    device: str | None,
+) -> None:
+    """Serve the model in `folder`. Errors: ConfigError with the extra to install where it is not."""
+    try:
+        from ofasys.serve import logs, server
+        from ofasys.serve.service import Service
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'serve needs {error.name}: pip install "ofasys[serve]"') from error
+    bounds, keys = read_limits(limits), read_keys(key_file)
+    if not 0 <= port < 65536:
+        raise ConfigError(f"--port is {port}; it is a number up to 65535, or 0 for any that is free")
+    if not drain >= 0:
+        raise ConfigError(f"--drain is {drain:g}; it is seconds, 0 or more")
+    if examples is None:
+        examples = (
+            COUNT if server.is_local(host) else 0
+        )  # rows of a run are shown to nobody who was not meant to see them
+    answerer = OFASys.from_pretrained(folder, which=which, precision=precision, device=device)
+    logs.begin()
+    told = rows_to_try(folder, examples) if examples else {}
+    name = shown(folder)
+    service = Service(answerer, limits=bounds, name=name, allowed=url_hosts, rows=rows, waiting=waiting, examples=told)
+    server.serve(service, host=host, port=port, keys=keys, names=names, drain=drain)
+
+
+def rows_to_try(folder: Path, count: int) -> dict[str, list[dict[str, Any]]]:
+    """Task -> some rows of a run, of those whose data are still where they were; nothing for what is no run."""
+    if not (folder / RESOLVED).is_file():
+        return {}
+    run = read_run(folder / RESOLVED)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in run.names:
+        try:
+            found |= examples_of(run.tasks([name]), count)
+        except OfasysError as error:
+            note(f"task {name!r} has no examples on the page: {error}")
+    return found
+
+
+def read_limits(pairs: Sequence[str]) -> Limits:
+    """Limits of `name=value`. Errors: ConfigError."""
+    known = [entry.name for entry in fields(Limits)]
+    found: dict[str, Any] = {}
+    for text in pairs:
+        name, equals, value = text.partition("=")
+        if not equals or name not in known:
+            raise ConfigError(f"--limit {text!r} is no limit; {nearest(name, known)}there are {', '.join(known)}")
+        found[name] = parse_scalar(value)
+    return Limits(**found)
+
+
+def read_keys(file: Path | None) -> list[str]:
+    """The keys of a file, one a line, and those of the environment. Errors: ConfigError for one that is too short."""
+    lines = [] if file is None else existing(file, what="file of keys").read_text(encoding="utf8").splitlines()
+    keys = [key.strip() for key in (*lines, *os.environ.get(KEYS, "").split(",")) if key.strip()]
+    if file is not None and not keys:
+        raise ConfigError(f"{file} holds no key; write one a line")
+    if short := [key for key in keys if len(key) < 16 or not key.isascii()]:
+        raise ConfigError(f"a key has {len(short[0])} characters; it is ASCII, of 16 or more: openssl rand -hex 32")
+    return keys
