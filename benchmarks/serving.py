@@ -31,11 +31,13 @@ from typing import Any
 import psutil
 import torch
 
-from benchmarks.session import LABEL, Asked, in_batches, made_model, requests
+from benchmarks.session import CONFIG, LABEL, Asked, in_batches, made_model, requests
 from ofasys.client import Client
 from ofasys.hub import OFASys
+from ofasys.model.sizes import ModelConfig
 
 CLIENTS = 32
+TINY = ModelConfig(width=32, heads=2, ffn=64, encoder_layers=1, decoder_layers=1, max_positions=512, max_grid=16)
 SHARES = (0.5, 0.8)  # of the throughput of 32 clients, at which requests come in the open loop
 
 
@@ -209,11 +211,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--restart", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--tiny", action="store_true", help="a model of width 32, for many requests")
     parser.add_argument("--open", type=int, default=300, help="requests of an open loop")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     torch.set_num_threads(args.threads)
-    model, draw = made_model(args.pieces)
+    model, draw = made_model(args.pieces, TINY if args.tiny else CONFIG)
     asked = requests(draw, args.requests)
     print(
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {args.threads} threads, "
@@ -229,8 +232,8 @@ def main() -> None:
             offline = [dict(model.inference(one.line, {"a": one.text}, **one.all_options)) for one in asked]
             equal = sum(one == other for one, other in zip(found, offline, strict=True))
             print(f"{equal} of {len(asked)} answers as offline", flush=True)
-            rate = throughput(server, model, asked, args.rounds)
-            for share in SHARES if args.open else ():
+            rate = throughput(server, model, asked, args.rounds) if args.rounds else 0.0
+            for share in SHARES if args.open and rate else ():
                 many = [asked[n % len(asked)] for n in range(args.open)]
                 took = open_loop(server.url, many, share * rate, seed=int(100 * share))
                 print(f"open loop, {share * rate:.1f} requests/s: {percentiles(took)}", flush=True)

@@ -54,12 +54,12 @@ def exactly(length: int) -> dict[str, int]:
     return {"min_length": length, "max_length": length}
 
 
-def made_model(pieces: int) -> tuple[OFASys, random.Random]:
+def made_model(pieces: int, config: ModelConfig = CONFIG) -> tuple[OFASys, random.Random]:
     """A model of random weights, with a tokenizer of made-up words."""
     draw = random.Random(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["".join(draw.choices(letters, k=draw.randint(4, 9))) for _ in range(pieces)]
-    model = GeneralistModel(config=CONFIG, text_pieces=pieces, seed=0)
+    model = GeneralistModel(config=config, text_pieces=pieces, seed=0)
     model.grow([(plan(line), LABELS) for line in (TEXT, SHORT, LABEL)], lambda: [" ".join(words)] * 2)
     return OFASys(model.eval()), draw
 

@@ -45,7 +45,9 @@ class Continuations:
     counted: Ints
     """Its length, as scores count it."""
     cut: Bools
-    """The budget leaves nothing but the last end mark: done, free of charge."""
+    """Nothing is left but the last end mark: done, free of charge."""
+    spent: Bools
+    """For the budget is used up."""
     done: Bools
     """The sentence ends here."""
     going: Floats
@@ -92,7 +94,7 @@ class Beams:
         idle = led.reshape(self.shape)[:, :1] | ~self.live[:, None]  # (B, 1)
         candidates = self._candidates(speaks, speaks & ~(closing if self.head.vocabulary else known), tokens)
         found = self._continuations(candidates, closing, idle)
-        self._keep(found, closing)
+        self._keep(found, closing & ~rows.full(rows.state, rows.items))
         self._go_on(found, candidates.whole, tokens, idle)
         self._rest(led.reshape(self.shape)[:, 0])
 
@@ -127,18 +129,19 @@ class Beams:
         total = np.take_along_axis(total, order, 1)
         parent = order // wide + self.offset
         token = candidates.token.ravel()[order + self.offset * wide]
-        state, run = rows.after(rows.state[parent], rows.run[parent], token)
+        state, run, items = rows.after(rows.state[parent], rows.run[parent], rows.items[parent], token)
         safe = np.maximum(state, 0)
         counted = self.counted.ravel()[parent] + (~closing & rows.counts)[parent]
         real = (total > -np.inf) & ~idle
-        cut = real & rows.closes(safe, rows.made[parent] + 1, run, parent)
-        cut &= rows.after(safe, run, np.full(state.shape, self.constraint.end))[0] == self.constraint.accept
+        full = rows.full(safe, items)
+        cut = real & (full | rows.closes(safe, rows.made[parent] + 1, run, parent))
+        cut &= rows.after(safe, run, items, np.full(state.shape, self.constraint.end))[0] == self.constraint.accept
         done = real & ((state == self.constraint.accept) | cut)
         going = np.where(done | ~real, -np.inf, total)
-        return Continuations(total, parent, order % wide, token, counted, cut, done, going)
+        return Continuations(total, parent, order % wide, token, counted, cut, cut & ~full, done, going)
 
-    def _keep(self, found: Continuations, closing: Bools) -> None:
-        """The best answers of each source, those that are done now among them."""
+    def _keep(self, found: Continuations, starved: Bools) -> None:
+        """The best answers of each source, those that are done now among them. starved (R,): which rows must close."""
         K, rows = self.shape[1], self.rows
         finished = found.done.copy()
         finished[:, K:] = False
@@ -151,7 +154,7 @@ class Beams:
                 rest = [found.token[source, at], *([self.constraint.end] if cut else [])]
                 tokens = np.append(rows.history[row, rows.prefix[row] : rows.length], rest)
                 total, length = float(found.total[source, at]), int(found.counted[source, at])
-                whole = not (cut or closing[row])
+                whole = not (found.spent[source, at] or starved[row])
                 answer = Hypothesis.scored(self.constraint, tokens, total, length, whole, self.options)
                 merged.append((answer.score, answer))
             merged.sort(key=lambda pair: -pair[0])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ofasys.generator.grammar import Grammar
 from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Ints = NDArray[np.int64]
@@ -112,6 +113,8 @@ class Constraint:
     """All that is chosen is out of closed sets, or which of them stand; and nothing is repeated."""
     grid: Ints | None = None
     """(S, 2) (y, x) of the token emitted here, -1 where it has none. None where no token has."""
+    grammars: Mapping[int, Grammar] = field(default_factory=dict)
+    """Slot -> what its text must be besides."""
     seconds: float = field(default=0.0, compare=False)
     """What binding took, tokenising of prompts included."""
 
@@ -244,17 +247,19 @@ def bind(
     end: int,
     closed: Mapping[int, Sequence[Sequence[int]]] | None = None,
     heads: Collection[int] = (),
+    grammars: Mapping[int, Grammar] | None = None,
 ) -> Constraint:
     """The automaton of a target sentence over a vocabulary.
 
     encode: prompt text to token ids. ranges: name to (first id, one past the last). end: the end mark, in no range.
     closed: for each `OneOf` slot its labels as token ids, without the end mark. heads: the `Fixed` slots whose one
-    token is a label.
+    token is a label. grammars: what the text of a `Free` slot must be besides.
     """
     began = time.perf_counter()
     builder = _Builder(encode, ranges, end, closed or {})
     start = builder.sentence(items, builder.accept)
-    return builder.finish(start, began, all(_labels(item, heads) for item in items))
+    made = builder.finish(start, began, all(_labels(item, heads) for item in items))
+    return replace(made, grammars=grammars) if grammars else made
 
 
 def _labels(item: Item, heads: Collection[int]) -> bool:

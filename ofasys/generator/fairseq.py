@@ -105,6 +105,9 @@ class _Beams:
         rows, options = self.rows, self.options
         scores = products(rows.hidden(), self.table).float() / options.temperature
         allowed = np.stack([self.allowed(int(state)) for state in rows.state])
+        guided = rows.guided(np.arange(len(rows)), np.arange(len(self.table)))
+        if guided is not None:
+            allowed &= guided
         may = torch.from_numpy(allowed).to(scores.device)
         if options.normalise == "allowed":
             scores = scores.masked_fill(~may, -torch.inf)
@@ -125,7 +128,7 @@ class _Beams:
         rows, end = self.rows, self.constraint.end
         barred = np.zeros_like(allowed)
         barred[rows.barred(), end] = True
-        closing = rows.closes(rows.state, rows.made, rows.run)
+        closing = rows.closes(rows.state, rows.made, rows.run) | rows.full(rows.state, rows.items)
         barred[closing] = True
         barred[closing, end] = False
         if self.options.no_repeat_ngram_size:

@@ -75,6 +75,10 @@ class SearchOptions:
     no_repeat_ngram_size: int = 0
     min_length: int = 0
     max_length: int = 256
+    min_items: int = 0
+    """Rounds that each repetition goes through at least; max_length wins."""
+    max_items: int | None = None
+    """Rounds after which it stops; None: whenever it likes."""
     seed: int = 0
     """What draws are a function of, with the number of the row."""
     normalise: Literal["allowed", "vocabulary"] = "allowed"
@@ -83,8 +87,12 @@ class SearchOptions:
     def __post_init__(self) -> None:
         for name, least in (("beam_size", 1), ("n_best", 1), ("max_length", 1)):
             self._at_least(name, least)
-        for name in ("top_k", "no_repeat_ngram_size", "min_length", "seed"):
+        for name in ("top_k", "no_repeat_ngram_size", "min_length", "min_items", "seed"):
             self._at_least(name, 0)
+        if self.max_items is not None:
+            self._at_least("max_items", 1)
+            if self.min_items > self.max_items:
+                raise ConfigError(f"min_items is {self.min_items}, more than max_items {self.max_items}; lower it")
         for name in ("length_penalty", "temperature", "top_p"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
@@ -169,23 +177,26 @@ def check_use(
     where: str,
     *,
     free: bool,
+    repeats: bool = False,
     drawn: bool = False,
 ) -> None:
     """Refuse an option that would change nothing. What is asked as it is by default is no matter.
 
     asked: the names that were given. generators: those of the slots. where: the instruction, for the message. free:
-    whether a text of any length is generated. drawn: whether a reward draws answers. Errors: ConfigError naming the
-    option and what it goes with.
+    whether a text of any length is generated. repeats: whether anything is again and again. drawn: whether a reward
+    draws answers. Errors: ConfigError naming the option and what it goes with.
     """
     for name in asked:
         value = getattr(options, name, None)
         if value == getattr(SearchOptions, name, value):
             continue
-        if why := _idle(name, options, generators, free, drawn):
+        if why := _idle(name, options, generators, free, repeats, drawn):
             raise ConfigError(f"{name}={value!r} does nothing for {where}: {why}")
 
 
-def _idle(name: str, options: SearchOptions, generators: Collection[Generator], free: bool, drawn: bool) -> str | None:
+def _idle(
+    name: str, options: SearchOptions, generators: Collection[Generator], free: bool, repeats: bool, drawn: bool
+) -> str | None:
     """Why an option changes nothing; None if it is used."""
     searched = [generator.name for generator in generators if generator.searches]
     ranked = [generator.name for generator in generators if generator.ranks]
@@ -208,6 +219,8 @@ def _idle(name: str, options: SearchOptions, generators: Collection[Generator], 
         return "nothing is drawn; it goes with sampling=True"
     if name == "early_stopping" and options.beam_size == 1:
         return "there is one beam; it goes with beam_size=2 or more"
+    if name in ("min_items", "max_items") and not repeats:
+        return "nothing is repeated; it goes with ( ... )*"
     if name in ("no_repeat_ngram_size", "min_length") and not free:
         return "no text of any length is generated; leave it out"
     return None

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofasys.generator.constraint import Bools, Constraint, Ints
+from ofasys.generator.constraint import UNLIMITED, Bools, Constraint, Ints
 from ofasys.generator.decoder import Decoder
+from ofasys.generator.grammar import Grammar, Guide
 from ofasys.generator.labels import Label, likeliest
 from ofasys.generator.options import SearchOptions
 
@@ -63,6 +64,9 @@ class Rows:
             self.places = np.full((rows, room, 2), -1, dtype=np.int64)
         self.state = np.full(rows, constraint.start, dtype=np.int64)
         self.run = np.zeros(rows, dtype=np.int64)  # tokens already taken in the text a row is in
+        self.items = np.zeros(rows, dtype=np.int64)  # rounds begun of the repetition a row is in
+        self.most_items = UNLIMITED if options.max_items is None else options.max_items
+        self.guides: list[Guide | None] | None = [None] * rows if constraint.grammars else None  # of texts begun
         self.length = 0  # tokens that all rows hold, prefix included
         self.fed = 0  # how many of them the decoder has seen
         self.parents: Ints | None = None  # moves the decoder has not made yet
@@ -102,7 +106,14 @@ class Rows:
             return []
         own = hidden[torch.from_numpy(asked).to(hidden.device)]
         branches, table = self.decoder.branch(), self.decoder.table
-        return likeliest(branches, table, self.constraint, asked, self.state[asked], own, most)
+        early = self._early()[asked]
+        wide = most + int(early.any())  # one of them may be the end mark, which may not come yet
+        found = likeliest(branches, table, self.constraint, asked, self.state[asked], own, wide)
+        end = self.constraint.end
+        return [
+            [label for label in labels if not late or label.tokens[0] != end][:most]
+            for labels, late in zip(found, early.tolist(), strict=True)
+        ]
 
     def settle(self, row: int, start: int, tokens: Ints) -> int:
         """These tokens come next in a row, from place `start` on -> the first of them."""
@@ -110,21 +121,31 @@ class Rows:
         self.history[row, start : self.known[row]] = tokens
         return int(tokens[0])
 
+    def full(self, state: Ints, items: Ints) -> Bools:
+        """Which have had all rounds of a repetition they may."""
+        found: Bools = self.constraint.loops[state] & (items >= self.most_items)
+        return found
+
     def closes(self, state: Ints, made: Ints, run: Ints, row: Ints | None = None) -> Bools:
-        """Which rows have used up what they may: of what could come only the end mark may. row: which they are; all."""
+        """Which rows have used up their tokens: of what could come only the end mark may. row: which they are; all."""
         constraint = self.constraint
         spent = made + constraint.inside[state] > (self.longest if row is None else self.longest[row])
         return constraint.stoppable[state] & (spent | (run >= constraint.limit[state]))
 
     def barred(self) -> Bools:
-        """(R,) which rows may not close their text yet."""
-        return self.constraint.text[self.state] & (self.made < self.options.min_length)
+        """(R,) which rows may not close their text, or leave their repetition, yet."""
+        return (self.constraint.text[self.state] & (self.made < self.options.min_length)) | self._early()
 
-    def after(self, state: Ints, run: Ints, tokens: Ints) -> tuple[Ints, Ints]:
-        """State and run after emitting tokens; the arrays are of one shape, any."""
+    def _early(self) -> Bools:
+        """(R,) which rows are at the head of a repetition that goes on."""
+        return self.constraint.loops[self.state] & (self.items < self.options.min_items)
+
+    def after(self, state: Ints, run: Ints, items: Ints, tokens: Ints) -> tuple[Ints, Ints, Ints]:
+        """State, run and items after emitting tokens; the arrays are of one shape, any."""
         shape = state.shape
         moved = self.constraint.advance(state.ravel(), tokens.ravel()).reshape(shape)
-        return moved, np.where(moved == state, run + 1, 0)
+        rounds = np.where(tokens == self.constraint.end, 0, items + 1)
+        return moved, np.where(moved == state, run + 1, 0), np.where(self.constraint.loops[state], rounds, items)
 
     def append(self, tokens: Ints, parents: Ints | None, moves: Bools) -> None:
         """Give every row its next token, after rows have become what `parents` (R,) were; `moves`: rows past their
@@ -134,15 +155,68 @@ class Rows:
             self.history = self.history[parents]
             self.places = None if self.places is None else self.places[parents]
             self.state, self.run, self.known = self.state[parents], self.run[parents], self.known[parents]
+            self.items = self.items[parents]
+            self._guides_of(parents)
             self.parents = parents if self.parents is None else self.parents[parents]
         led = self.led
         self.history[:, self.length] = np.where(led, self.history[:, self.length], tokens)
         if self.places is not None and self.constraint.grid is not None:
             self.places[moves, self.length] = self.constraint.grid[self.state[moves]]
-        moved, run = self.after(self.state, self.run, tokens)
+        self._guide(tokens, moves)
+        moved, run, items = self.after(self.state, self.run, self.items, tokens)
         self.state = np.where(moves, moved, self.state)
         self.run = np.where(moves, run, self.run)
+        self.items = np.where(moves, items, self.items)
         self.length += 1
+
+    def guided(self, rows: Ints, candidates: Ints) -> Bools | None:
+        """(n, U) which of candidates (U,) these rows (n,) may take by the grammars of their texts; None where there are
+        none.
+        """
+        if self.guides is None or not any(self._grammar(row) for row in rows.tolist()):
+            return None
+        constraint = self.constraint
+        mask = np.ones((len(rows), len(candidates)), dtype=np.bool_)
+        for place, row in enumerate(rows.tolist()):
+            grammar = self._grammar(row)
+            if grammar is None:
+                continue
+            guide = self._guide_of(row, grammar)
+            lo, pieces = int(constraint.lo[self.state[row]]), guide.allowed()
+            ends = candidates == constraint.end
+            mask[place] = pieces[np.where(ends, len(pieces) - 1, np.clip(candidates - lo, 0, len(pieces) - 1))]
+            mask[place] |= ends & bool(constraint.loops[self.state[row]])  # a repetition may stop before its text
+        return mask
+
+    def _grammar(self, row: int) -> Grammar | None:
+        state = self.state[row]
+        return (
+            self.constraint.grammars.get(int(self.constraint.slot_of[state])) if self.constraint.text[state] else None
+        )
+
+    def _guide_of(self, row: int, grammar: Grammar) -> Guide:
+        assert self.guides is not None
+        guide = self.guides[row]
+        if guide is None:
+            guide = self.guides[row] = grammar.begin()
+        return guide
+
+    def _guides_of(self, parents: Ints) -> None:
+        """Rows that became others go on with copies."""
+        if self.guides is not None:
+            held = [self.guides[parent] for parent in parents.tolist()]
+            self.guides = [None if guide is None else guide.copy() for guide in held]
+
+    def _guide(self, tokens: Ints, moves: Bools) -> None:
+        """The texts of rows that move take their tokens; an end mark ends them."""
+        if self.guides is None:
+            return
+        for row in np.flatnonzero(moves).tolist():
+            grammar, token = self._grammar(row), int(tokens[row])
+            if grammar is not None and token != self.constraint.end:
+                self._guide_of(row, grammar).take(token - int(self.constraint.lo[self.state[row]]))
+            else:
+                self.guides[row] = None
 
     def hidden(self) -> Tensor:
         """Feed the decoder all it has not seen -> hidden states (R, D) after the last token."""

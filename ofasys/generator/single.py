@@ -63,10 +63,11 @@ class Single:
         if len(open_rows):
             self._choose(open_rows, tokens)
         moves = live & ~rows.led
+        starved = closing & ~rows.full(rows.state, rows.items)
         self.counted[moves & ~closing & rows.counts] += 1
         rows.append(np.where(live, np.maximum(tokens, 0), 0), None, moves)
         done: Bools = live & (rows.state == self.constraint.accept)
-        self.stop[done], self.cut[done] = rows.length, closing[done]
+        self.stop[done], self.cut[done] = rows.length, starved[done]
         self.live = live & ~done
 
     def _choose(self, open_rows: Ints, tokens: Ints) -> None:

@@ -409,7 +409,7 @@ def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Pr
         beams, wanted = options.get("beam_size", 1), asked["n_best"]
         options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
     search = SearchOptions.from_dict(options, generators)
-    check_use(asked, search, generators, str(there), free=program.plan.free)
+    check_use(asked, search, generators, str(there), free=program.plan.free, repeats=program.plan.loops)
     if asked.get("n_best", 1) > 1 and len(program.stages) != 1:
         why = "its target is made in several stages" if program.stages else "nothing is searched for"
         raise ConfigError(f"n_best is {search.n_best}, but {there} has one answer: {why}; leave it out")

@@ -73,6 +73,7 @@ class Programs:
 
     def __init__(self, model: GeneralistModel, cards: Sequence[TaskCard]) -> None:
         self.model, self.cards = model, tuple(cards)
+        self.plans: Kept[Plan] = Kept(KEPT_PROGRAMS, KEPT_PROGRAMS)
         self.kept: Kept[Program] = Kept(KEPT_PROGRAMS, KEPT_LABELS)
         self.sets: Kept[Names] = Kept(KEPT_PROGRAMS, KEPT_LABELS)
         self.by_line: dict[str, list[TaskCard]] = {}
@@ -113,12 +114,17 @@ class Programs:
     def planned(
         self, instruction: Instruction, settings: Mapping[str, Any] | None = None
     ) -> tuple[Plan, TaskCard | None]:
-        """The plan of an instruction, before anything is made for it, and the card of the task it belongs to."""
+        """The plan of an instruction, before anything is made for it, and the card of the task it belongs to. Plans are
+        kept.
+        """
         card = self._card(instruction)
+        key = str(instruction), tuple(sorted((name, repr(value)) for name, value in (settings or {}).items()))
+        if (kept := self.plans.get(key)) is not None:
+            return kept, card
         given = self.settings_of(instruction)
         with told_lacking(self.model):
             planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
-        return planned, card
+        return self.plans.put(key, planned, 1), card
 
     def settings_of(self, instruction: Instruction) -> Mapping[str, Any]:
         """Those of the task it belongs to; of another line, those that all tasks with such slots agree on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -113,6 +114,28 @@ def _losses(tokenizer: Tokenizer) -> list[str]:
     return lost
 
 
+def _byte_level(piece: str) -> bytes | None:
+    """The bytes that the letters of a byte-level piece stand for."""
+    return bytes(_BYTE_OF[letter] for letter in piece) if all(letter in _BYTE_OF for letter in piece) else None
+
+
+def _byte_letters() -> dict[str, int]:
+    """Letter -> byte, as GPT-2 writes bytes: those that are seen as they are, the others from 256 on."""
+    seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [byte for byte in range(256) if byte not in seen]
+    return {chr(byte): byte for byte in seen} | {chr(256 + number): byte for number, byte in enumerate(rest)}
+
+
+_BYTE_OF = _byte_letters()
+
+
+def _sentence_piece(piece: str) -> bytes:
+    """The bytes of a piece of SentencePiece: a blank is written ▁, a byte <0x0A>."""
+    if re.fullmatch(r"<0x[0-9A-F]{2}>", piece):
+        return bytes([int(piece[3:5], 16)])
+    return piece.replace("▁", " ").encode()
+
+
 def is_text(value: str) -> bool:
     """Whether a str is text that any file can hold: without half a surrogate pair, which is what is left of a cut
     emoji.
@@ -184,6 +207,27 @@ class Symbols:
         """The text of ids in the text range; ids of other ranges are left out."""
         return self.tokenizer.decode(
             [int(i) - self.offset for i in ids if self.text_start <= i < self.text_end], skip_special_tokens=False
+        )
+
+    def pieces(self) -> tuple[list[bytes | None], bool]:
+        """(the bytes of each id of the text range, None of what is no text; whether a text is written with a blank
+        before it that is none of its own).
+
+        Errors: ConfigError for a tokenizer whose pieces are not bytes one after the other.
+        """
+        about = json.loads(self.tokenizer.to_str())
+        decoder = json.dumps(about["decoder"] or {})
+        marks = {one["content"] for one in about.get("added_tokens", []) if one["special"]}
+        names = [self.tokenizer.id_to_token(one - self.offset) for one in range(self.text_start, self.text_end)]
+        if '"ByteLevel"' in decoder:
+            made = [_byte_level(name) if name is not None and name not in marks else None for name in names]
+            return made, False
+        if "\u2581" in decoder or '"Metaspace"' in decoder or "▁" in decoder:
+            made = [_sentence_piece(name) if name is not None and name not in marks else None for name in names]
+            return made, True
+        raise ConfigError(
+            "a text that must match a grammar needs a tokenizer of byte-level or SentencePiece pieces, which this "
+            "model's is not"
         )
 
     def label(self, ids: np.ndarray | Sequence[int], labels: Sequence[str]) -> str:

@@ -66,6 +66,11 @@ class Plan:
         return any(isinstance(step.item, Free) for step in leaves_of(self.target))
 
     @property
+    def loops(self) -> bool:
+        """Whether something is generated again and again."""
+        return any(isinstance(step, Repeat) for step in self.target)
+
+    @property
     def answered(self) -> tuple[SlotPlan, ...]:
         """The slots an answer has values for: target slots that are generated, label columns of another column,
         views.

@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from ofasys.errors import PlanError
+from ofasys.errors import ConfigError, PlanError
 from ofasys.generator.constraint import Constraint
 from ofasys.generator.constraint import bind as bind_constraint
+from ofasys.generator.grammar import Grammar
 from ofasys.modality import Preprocessor, Registry, default_registry, plugin
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
@@ -166,6 +167,8 @@ def bind(
         if isinstance(item, OneOf)
     }
 
+    grammars = _grammars(plan, preprocessors)
+
     def bound(part: Tokens | ValueStage) -> Stage:
         if isinstance(part, ValueStage):
             return part
@@ -178,6 +181,7 @@ def bind(
             end=symbols.end,
             closed=closed,
             heads=heads,
+            grammars=grammars,
         )
         return TokenStage(steps[:lead], steps[lead:], part.mark, constraint)
 
@@ -191,6 +195,19 @@ def bind(
             )
     prompts = {text: np.array(symbols.encode(text), dtype=np.int64) for text in plan.prompts}
     return Program(plan, symbols, preprocessors, stages, known, max_positions, prompts)
+
+
+def _grammars(plan: Plan, preprocessors: Sequence[Preprocessor]) -> dict[int, Grammar]:
+    """Slot -> what its text must be. Errors: PlanError that names the slot."""
+    found = {}
+    for slot in plan.on("target"):
+        try:
+            made = getattr(preprocessors[slot.index], "grammar", None)
+        except ConfigError as error:
+            raise PlanError(f"{slot.name}: {error}") from error
+        if made is not None:
+            found[slot.index] = made
+    return found
 
 
 def _plain(slot: SlotPlan) -> bool:

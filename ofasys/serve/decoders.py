@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import select
 import signal
 import socket
@@ -24,6 +25,11 @@ from ofasys.types import SlotFeatures
 
 FILES = 500  # that a process reads before another takes its place
 EXPECTED = "a file that can be read, within the limits"
+SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+
+
+class NotBegunError(Exception):
+    """A process has ended before it was asked for anything."""
 
 
 class Nursery:
@@ -52,7 +58,7 @@ class Nursery:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"OFASYS_MOST_PIXELS": str(self.limits.pixels), "OMP_NUM_THREADS": "1"},
+            env=_without_secrets() | {"OFASYS_MOST_PIXELS": str(self.limits.pixels), "OMP_NUM_THREADS": "1"},
         )
         theirs.close()
         return self.line
@@ -91,12 +97,11 @@ class Decoder:
     def ask(self, request: bytes, wait: float) -> bytes:
         """What it answers. wait: seconds until it has begun.
 
-        Errors: DataError where it dies of the request, or takes too long; DeadlineError where it has not begun.
+        Errors: DataError where it dies of the request, or takes too long; DeadlineError where it has not begun yet,
+        NotBegunError where it never will.
         """
         if self.process is None:
-            if not self.line.poll(wait):
-                raise DeadlineError(f"the file could not be read within {wait:.3g} s, for what reads files begins yet")
-            self.process = os.pidfd_open(int.from_bytes(self.line.recv_bytes(), "little"))
+            self._met(wait)
         late = threading.Event()
 
         def end() -> None:
@@ -115,6 +120,15 @@ class Decoder:
         finally:
             timer.cancel()
             self.read += 1
+
+    def _met(self, wait: float) -> None:
+        if not self.line.poll(wait):
+            raise DeadlineError(f"the file could not be read within {wait:.3g} s, for what reads files begins yet")
+        try:
+            self.process = os.pidfd_open(int.from_bytes(self.line.recv_bytes(), "little"))
+        except (EOFError, OSError) as error:
+            self.dead = True
+            raise NotBegunError("what reads files has ended before it began") from error
 
     @property
     def usable(self) -> bool:
@@ -157,19 +171,25 @@ class Decoders:
         """
         request = bytes(ForkingPickler.dumps((where, preprocessor, outside.load, value, ids)))
         try:
-            decoder = self.idle.get(timeout=max(wait, 0.0))
-        except queue.Empty:
-            raise DeadlineError(f"the file could not be read within {wait:.3g} s, for others are read") from None
-        try:
-            message = decoder.ask(request, wait)
-        finally:
-            self._back(decoder)
+            message = self._answered(request, wait)
+        except NotBegunError:  # which is no fault of the file
+            message = self._answered(request, wait)
         try:
             return unpacked(message)
         except OfasysError:
             raise
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"what reads it gave no features: {error}", expected=EXPECTED) from None
+
+    def _answered(self, request: bytes, wait: float) -> bytes:
+        try:
+            decoder = self.idle.get(timeout=max(wait, 0.0))
+        except queue.Empty:
+            raise DeadlineError(f"the file could not be read within {wait:.3g} s, for others are read") from None
+        try:
+            return decoder.ask(request, wait)
+        finally:
+            self._back(decoder)
 
     def _begun(self) -> Decoder:
         return Decoder(self.nursery.child(), self.limits.decode_seconds)
@@ -191,6 +211,11 @@ class Decoders:
         with suppress(queue.Empty):
             while True:
                 self.idle.get_nowait().end()
+
+
+def _without_secrets() -> dict[str, str]:
+    """The environment, but for what a stranger's file should not find there."""
+    return {name: value for name, value in os.environ.items() if not SECRET.search(name)}
 
 
 def _modules(registry: Registry) -> list[str]:

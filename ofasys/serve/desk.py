@@ -33,16 +33,21 @@ GRACE = 1.0  # seconds in which the session says itself that a request is late
 class Desk:
     """The service, the threads that make rows ready, and how many requests are in hand."""
 
-    def __init__(self, service: Service, metrics: Metrics, threads: int = 16) -> None:
+    def __init__(self, service: Service, metrics: Metrics, threads: int = 64) -> None:
         self.service, self.metrics = service, metrics
-        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="ofasys rows")
+        self.threads = ThreadPoolExecutor(4, thread_name_prefix="ofasys")
+        self.reading = ThreadPoolExecutor(threads, thread_name_prefix="ofasys rows")  # they wait for files
         self.ending = False
         self.requests = 0
         self.open: set[Pending] = set()
 
     async def made(self, function: Callable[..., Made], *arguments: Any) -> Made:
-        """What a function gives, in a thread."""
+        """What a function gives that takes no long time, in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
+
+    async def read(self, function: Callable[..., Made], *arguments: Any) -> Made:
+        """What a function gives that may wait for files, in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
 
     def rows(self, asked: Ask | Embed) -> list[dict[str, Any]]:
         """The rows of a request. Errors: Refusal for none, or too many."""
@@ -88,7 +93,7 @@ class Desk:
         line = await self.made(service.line, body.asked)
         files, end = Files(body.uploads, service.fetcher), time.monotonic() + seconds
         async with asyncio.timeout(seconds):
-            found = await self.made(service.embed, line, rows, files, end)
+            found = await self.read(service.embed, line, rows, files, end)
         alone = isinstance(body.asked.data, dict)
         return {column: (values[0] if alone else values).tolist() for column, values in found.items()}
 
@@ -99,7 +104,7 @@ class Desk:
         options = service.options(body.asked)
         await self.made(service.check, line, options)
         files = Files(body.uploads, service.fetcher)
-        tasks = [self.made(service.submit, line, row, options, files, n, end) for n, row in enumerate(rows)]
+        tasks = [self.read(service.submit, line, row, options, files, n, end) for n, row in enumerate(rows)]
         found: list[Pending | BaseException] = await asyncio.gather(*tasks, return_exceptions=True)
         self.open |= {one for one in found if isinstance(one, Pending)}
         if full := next((one for one in found if isinstance(one, FullError)), None):

@@ -380,7 +380,8 @@ class Task:
         options = SearchOptions.from_dict(given, generators)
         rewarded = any(slot.learned_by and slot.learned_by.rewarded for p in self.plans for slot in p.slots)
         free = any(p.free for p in self.plans)
-        check_use(asked, options, generators, where, free=free, drawn=rewarded)
+        repeats = any(p.loops for p in self.plans)
+        check_use(asked, options, generators, where, free=free, repeats=repeats, drawn=rewarded)
         if options.n_best > 1 and all(len(staged(p)) != 1 for p in self.plans):
             raise ConfigError(f"n_best is {options.n_best}, but {where} has one answer a row; leave it out")
         return options

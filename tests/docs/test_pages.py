@@ -34,6 +34,7 @@ SLOW = {
     "backbones.md",
     "ofa-checkpoints.md",
     "reports.md",
+    "serve.md",
     "train.md",
 }  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train

@@ -21,4 +21,6 @@ class Kills:
             bytearray(3 << 30)
         if value == b"write":
             Path(self.place).write_text("x" * 10_000)
+        if value == b"secrets":
+            return SlotFeatures({"tokens": np.arange(1)}, 1 + any("API_KEYS" in name for name in os.environ))
         return SlotFeatures({"tokens": np.arange(3)}, 3, info={"n": np.int64(3)})

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -117,7 +118,7 @@ def test_no_attribute_names_a_place_of_the_machine(ask, line, name):
 def test_every_attribute_that_names_a_place_says_so():
     """Texts without a list of choices are columns, names of parts, languages, or places: here they are all told."""
     known = {"preprocess", "adaptor", "criterion", "generator", "of", "ctc_target", "ctc_as", "classify_target"}
-    known |= {"reward", "language", "skeleton", "format"}
+    known |= {"reward", "language", "skeleton", "format", "regex", "json_schema", "grammar"}
     free = {
         (option.name, option.place)
         for spec in BUILT_IN.modalities
@@ -291,6 +292,17 @@ def test_what_reads_a_file_may_die_and_takes_no_other_along(decoders, tmp_path):
     assert not (tmp_path / "x").exists() or (tmp_path / "x").read_bytes() == b""
 
 
+def test_the_process_that_others_are_forked_from_may_die_too(decoders, monkeypatch):
+    monkeypatch.setenv("OFASYS_API_KEYS", "a" * 16)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    decoders.nursery.process.kill()
+    decoders.nursery.process.wait()
+    with pytest.raises(DataError, match="died of it"):
+        read(decoders, b"die")
+    assert read(decoders, b"good").length == 3
+    assert read(decoders, b"secrets").length == 1, "none of the server's keys is in its environment"
+
+
 def test_a_request_does_not_wait_for_ever_for_others_files(decoders):
     held = decoders.idle.get(timeout=10)
     with pytest.raises(DeadlineError, match="others are read"):
@@ -351,9 +363,11 @@ def test_pixels_and_seconds_are_limited(ask):
     refused(ask(instruction=line, data={"sound": coded(wav(3.0, 8000))}), 422, "2")
 
 
-def test_positions_of_files_are_limited(ask, files):
-    line = "[IMAGE:img,size=1024,patch=4] what? -> [TEXT:cap]"
-    assert ask(instruction=line, data={"img": coded(files["img"])})[0] == 422
+def test_positions_of_files_are_limited(ask, service, files, monkeypatch):
+    monkeypatch.setattr(service, "limits", replace(service.limits, positions=7))
+    picture = coded(files["img"])
+    assert ask(task="many", data={"pictures": [picture]})[0] == 200
+    refused(ask(task="many", data={"pictures": [picture] * 2}), 422, "too many positions", "7 positions")
 
 
 def test_a_database_is_read_only_and_in_time(ask, tmp_path):
@@ -363,7 +377,7 @@ def test_a_database_is_read_only_and_in_time(ask, tmp_path):
         made.execute(f"CREATE VIEW v AS {endless}")
     made.close()
     status, found = ask(task="table", data={"table": coded((tmp_path / "a.db").read_bytes())})
-    assert status in (200, 422), found
+    assert status == 200, found
     refused(ask(task="table", data={"table": coded(b"SQLite format 3\0" + b"\xff" * 3000)}), 422)
 
 

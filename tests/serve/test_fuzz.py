@@ -58,7 +58,8 @@ PIECES = (
     "[TEXT:a]", "[IMAGE:img]", "[TEXT", "]", "[", "->", "(", ")*", "|", ",", "=", ":", "max_length=3", "closed_set",
     "size=", "\\", "\\[", "BOX", "[BOX:b]", "[AUDIO:s]", "[IMAGE|TEXT]", '"', "é", "中", "\u2028", "\0", "😀",
     "[STRUCT:t,preprocess=database]", "[VIDEO:v,frames=1000]", "[PHONE:p]", "[MOTION:m]", "[NUMBER:n,lo=1,hi=0]", " ",
-    "no_loss", "generator=rank", "1e999", "-1", "[TEXT:b,mask_ratio=2]", "[CATEGORY:c]", "([BOX:x] [TEXT:y])*",
+    "no_loss", "generator=rank", "1e999", "-1", "[TEXT:b,mask_ratio=2]", "[CATEGORY:c]",
+    '[TEXT:r,regex="(a|b)*"]', '[TEXT:j,json_schema="{}"]', '[TEXT:g,grammar="start: x"]', "([BOX:x] [TEXT:y])*",
 )  # fmt: skip
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.errors import DataError, one_of
+from ofasys.errors import ConfigError, DataError, one_of
+from ofasys.generator.grammar import Grammar
 from ofasys.modality.modality import NOWHERE, Concatenate, Context, Options
 from ofasys.modality.shared.label import label_text
 from ofasys.modality.symbols import Symbols
@@ -16,6 +17,7 @@ from ofasys.modality.text.written import number_text
 from ofasys.types import SlotFeatures
 
 MASK_TEXT = "<mask>"
+GRAMMARS = ("regex", "json_schema", "grammar")  # attributes that say what an answer is
 
 
 class Pieces(Concatenate):
@@ -26,6 +28,18 @@ class Pieces(Concatenate):
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.options, self.symbols = options, symbols
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """What an answer must be. Errors: ConfigError for what is no such thing, or two of them at once."""
+        asked = [(kind, self.options[kind]) for kind in GRAMMARS if self.options.get(kind)]
+        if len(asked) > 1:
+            raise ConfigError(f"{asked[0][0]}= and {asked[1][0]}= say both what the answer is; leave one out")
+        if not asked:
+            return None
+        if self.options["closed_set"]:
+            raise ConfigError(f"{asked[0][0]}= does nothing beside closed_set; leave one out")
+        return Grammar(*asked[0], *self.symbols.pieces())
 
     def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """A non-empty str, or a number. Errors: DataError for anything else."""
