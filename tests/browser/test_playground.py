@@ -168,15 +168,28 @@ def test_what_is_typed_is_completed_by_keyboard(page):
     assert page.evaluate("document.activeElement.id") == "instruction"
 
 
-def test_attributes_are_those_of_the_side(page):
+@pytest.mark.parametrize(("typed", "there"), [("[TEXT:a,", {"mask_ratio"}), ("[TEXT:a] -> [TEXT:b,", {"no_loss"})])
+def test_attributes_are_those_of_the_side(page, typed, there):
+    line, offered = page.locator("#instruction"), set()
+    for letters in ("no_", "mas"):
+        page.fill("#instruction", "")
+        line.press_sequentially(typed + letters)
+        offered |= set(page.locator("#completions li b").all_inner_texts())
+    assert offered & {"mask_ratio", "no_loss"} == there
+
+
+def test_completions_that_do_not_fit_are_gone_through(page):
     line = page.locator("#instruction")
     line.press_sequentially("[TEXT:a,")
-    source = set(page.locator("#completions li b").all_inner_texts())
-    page.fill("#instruction", "")
-    line.press_sequentially("[TEXT:a] -> [TEXT:b,")
-    target = set(page.locator("#completions li b").all_inner_texts())
-    assert "mask_ratio" in source - target
-    assert "no_loss" in target - source
+    count = int(re.search(r"of (\d+)", page.locator("#more").inner_text())[1])
+    seen = []
+    for _ in range(count):
+        line.press("ArrowDown")
+        seen += page.locator("#completions [aria-selected=true] b").all_inner_texts()
+    assert page.locator("#completions li").count() == 8
+    assert len(set(seen)) == count > 8
+    line.press("ArrowDown")  # from the last to the first
+    assert page.locator("#completions [aria-selected=true] b").all_inner_texts() == seen[:1]
 
 
 @pytest.mark.parametrize(
