@@ -200,7 +200,7 @@ class Client:
         request = self.http.build_request("POST", "/v1/inference/stream", **body)
         response = self._again(lambda: _good(self.http.send(request, stream=True)))
         try:
-            yield from _events(response.iter_lines())
+            yield from _events(response)
         finally:
             response.close()
 
@@ -323,19 +323,14 @@ def _good(response: httpx2.Response) -> httpx2.Response:
     raise RefusedError(response.status_code, Problem.of(told))
 
 
-def _events(lines: Iterator[str]) -> Iterator[Event]:
+def _events(response: httpx2.Response) -> Iterator[Event]:
     """The events of a stream, which ends with "done" or with a RefusedError."""
-    kind = ""
-    for line in lines:
-        name, _, value = line.partition(": ")
-        if name == "event":
-            kind = value
-        elif name == "data":
-            told = json.loads(value)
-            if kind == "error":
-                raise RefusedError(200, Problem.of(told["error"]))
-            if kind == "done":
-                yield Event(kind, None, answers_of(told)[0])
-                return
-            yield Event(kind, told["column"], _received(told["value"]))
+    for event in httpx2.EventSource(response, max_event_size=None):
+        told = json.loads(event.data)
+        if event.event == "error":
+            raise RefusedError(200, Problem.of(told["error"]))
+        if event.event == "done":
+            yield Event(event.event, None, answers_of(told)[0])
+            return
+        yield Event(event.event, told["column"], _received(told["value"]))
     raise RefusedError(0, Problem("the stream broke off", next="ask again"))

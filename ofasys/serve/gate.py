@@ -22,7 +22,8 @@ from ofasys.serve.reply import fault, refused
 if TYPE_CHECKING:
     from ofasys.serve.desk import Desk
 
-OPEN = ("/healthz", "/readyz")  # asked by who looks after processes, which has no key
+OPEN = ("/", "/healthz", "/readyz")  # the page, and what is asked by who looks after processes, have no key
+PAGE = "/playground/"  # files of the page
 _NUMBER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger("ofasys.serve")
 
@@ -66,18 +67,16 @@ class Gate:
         if origin is not None and works and urlsplit(origin).netloc != host:
             step = "ask from the server's own page, or from a program"
             raise Refusal(403, "a page of another site asks", place="header origin", value=origin, next=step)
-        if self.keys and scope["path"] not in OPEN and scope["path"] != "/":
-            self._check_key(headers, scope["path"])
+        if self.keys and scope["path"] not in OPEN and not scope["path"].startswith(PAGE):
+            self._check_key(headers)
         if works and self.desk.ending:
             raise closing()
         if works and self.desk.requests > self.desk.service.limits.requests:
             step = "ask again after `Retry-After` seconds"
             raise Refusal(429, "too many requests are in hand", place="the server", next=step, retry_after=AGAIN)
 
-    def _check_key(self, headers: Headers, path: str) -> None:
+    def _check_key(self, headers: Headers) -> None:
         """All keys are compared, each in the same time whatever it is, so that nothing can be learnt of them by it."""
-        if path.startswith("/playground/"):
-            return
         kind, _, key = headers.get("authorization", "").partition(" ")
         given = _digest(key.strip() if kind.lower() == "bearer" else headers.get("x-api-key", ""))
         if sum(hmac.compare_digest(given, known) for known in self.keys) == 0:

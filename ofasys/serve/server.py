@@ -94,7 +94,9 @@ def serve(
     told = listening.getsockname()
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_keep_alive=30)
     server = Server(config, app.state.desk, drain)
-    _log.info("serving", extra={"fields": {"host": told[0], "port": told[1], "model": service.name, "keys": len(keys)}})
+    shown = f"[{told[0]}]" if ":" in told[0] else told[0]
+    fields = {"url": f"http://{shown}:{told[1]}", "port": told[1], "model": service.name, "keys": len(keys)}
+    _log.info("serving", extra={"fields": fields})
     if not is_local(host) and not keys:
         _log.warning("anyone who reaches this port may ask: give --key-file", extra={"fields": {"host": host}})
     try:

@@ -5,6 +5,7 @@ lines, by the thousand.
 import base64
 import json
 import random
+import threading
 import warnings
 
 import pytest
@@ -128,6 +129,21 @@ def test_broken_bodies(http):
         assert response.status_code < 500, (data, response.text)
         if response.status_code != 200:
             assert response.json()["error"]["next"]
+
+
+def test_nothing_is_left_behind(http, service):
+    """After all of that no row waits, no process reads, no thread follows a stream."""
+    draw = random.Random("left")
+    for _ in range(30):
+        request = {"task": "entail", "data": {"sent1": draw.choice(VALUES), "sent2": "a"}}
+        http.post(draw.choice(("/v1/inference", "/v1/inference/stream")), json=request)
+    desk = http.app.state.desk
+    assert (service.session.waiting, service.session.running, desk.requests, desk.open) == (0, 0, 0, set())
+    assert service.decoders.idle.qsize() == service.limits.decoders
+    for thread in threading.enumerate():
+        if thread.name == "ofasys stream":
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 @pytest.mark.slow
