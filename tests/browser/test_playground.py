@@ -437,6 +437,9 @@ def test_text_comes_piece_by_piece_and_is_text(page):
     for i in range(0, len(sent), 7):
         page.evaluate("(text) => window.more(text)", sent[i : i + 7])
     expect(page.locator(".partial .text")).to_have_text("one two")
+    page.evaluate("(text) => window.more(text)", f"event: slot\ndata: {json.dumps({'column': 'b', 'value': evil})}\n\n")
+    expect(page.locator("#answer-body .text")).to_have_text(evil)
+    assert page.locator("#answer-body .partial, #answer-body img").count() == 0
     page.evaluate("(text) => { window.more(text); window.end(); }", f"event: done\ndata: {json.dumps(done)}\n\n")
     body = answered(page)
     assert body.locator(".text").inner_text() == evil
