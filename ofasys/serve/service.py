@@ -235,7 +235,14 @@ class Service:
 
     def check(self, line: Instruction, options: Row) -> None:
         """Errors: what is wrong with a line and its options, whatever the rows are."""
-        self.answerer.programs.of(line, options.get("closed_set"))
+        program = self.answerer.programs.of(line, options.get("closed_set"))[0]
+        if str(line) in self.answerer.programs.by_line:
+            return
+        for slot in filter(_is_laid_out, program.plan.slots):
+            most = self.limits.positions if is_given(slot) else self.limits.tokens
+            if slot.expected > most:
+                what = f"a value of {slot.name} takes {slot.expected:,} positions"
+                raise Refusal(422, what, place=f"instruction, slot {slot.name}", next=f"at most {most:,} are given")
 
     def specs(self, asked: Line) -> dict[str, Modality]:
         """Column -> modality of what an answer holds."""
@@ -267,7 +274,8 @@ class Service:
             if slot.column not in spread or spread[slot.column] is None:
                 continue
             read = self._values(program, slot, spread[slot.column], end)
-            room -= sum(one.length for one in (read if isinstance(read, list) else [read]) if _is_read(one))
+            several = slot.group is not None and isinstance(read, list)
+            room -= sum(_positions(slot, one) for one in (read if several else [read]))
             if room < 0:
                 step = f"give smaller files, or a smaller size=; a row may take {self.limits.positions:,} positions"
                 raise Refusal(422, "the files take too many positions", place=f"{place}.{slot.column}", next=step)
@@ -300,6 +308,7 @@ class Service:
         """Column -> embeddings of rows. Errors: as of `OFASys.embed`."""
         program = self.answerer.programs.of(line)[0]
         ready = [self.ready(program, row, files, f"data[{number}]", end) for number, row in enumerate(rows)]
+        self.check(line, {})
         with self.embedding:
             return self.answerer.embed(line, ready)
 
@@ -325,8 +334,16 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _is_read(value: Any) -> bool:
-    return isinstance(value, SlotFeatures)
+def _is_laid_out(slot: SlotPlan) -> bool:
+    """Whether its value takes few places of a sentence and many positions, which no limit of a model's counts."""
+    return slot.positions != "1-D"
+
+
+def _positions(slot: SlotPlan, value: Any) -> int:
+    """What a value takes of the positions a row may have: exactly if it was read, else as planned."""
+    if isinstance(value, SlotFeatures):
+        return value.length
+    return slot.expected if _is_laid_out(slot) else 0
 
 
 def _left(end: float) -> float:

@@ -368,6 +368,9 @@ def test_positions_of_files_are_limited(ask, service, files, monkeypatch):
     picture = coded(files["img"])
     assert ask(task="many", data={"pictures": [picture]})[0] == 200
     refused(ask(task="many", data={"pictures": [picture] * 2}), 422, "too many positions", "7 positions")
+    refused(ask(task="many", data={"pictures": [[[0]], [[0]]]}), 422, "too many positions", "7 positions")
+    line = "[IMAGE:img,size=128] what is it? -> [TEXT:cap]"
+    refused(ask(instruction=line, data={"img": [[0]]}), 422, "takes 64 positions", "at most 7")
 
 
 def test_a_database_is_read_only_and_in_time(ask, tmp_path):
