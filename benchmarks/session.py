@@ -71,7 +71,7 @@ def requests(draw: random.Random, count: int) -> list[Asked]:
     chosen = [kinds[i % len(kinds)] for i in range(count)]
     draw.shuffle(chosen)
     words = [f"word{i}" for i in range(50)]
-    return [Asked(line, " ".join(draw.choices(words, k=24)), draw.randint(8, 64), more) for line, more in chosen]
+    return [Asked(line, " ".join(draw.choices(words, k=16)), draw.randint(8, 64), more) for line, more in chosen]
 
 
 def one_at_a_time(model: OFASys, asked: Sequence[Asked]) -> Answer:
@@ -126,13 +126,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=96)
     parser.add_argument("--pieces", type=int, default=50_000)
+    parser.add_argument("--decoding", default="float32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model, draw = made_model(args.pieces)
     asked = requests(draw, args.requests)
+    decoding = model.model.decode_in(args.decoding)
     print(
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {args.threads} threads, "
-        f"{model.model.head.shape[0]:,} tokens, {args.requests} requests, {args.rounds} rounds"
+        f"{model.model.head.shape[0]:,} tokens, {args.requests} requests, {args.rounds} rounds, "
+        f"decoding in {decoding.precision}"
     )
     with AnswerSession(model) as session:
         ways: dict[str, Callable[[], Answer]] = {

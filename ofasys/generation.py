@@ -15,7 +15,7 @@ import torch
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.check import check_hypotheses, check_labels, check_scores, check_values
 from ofasys.generator.constraint import Constraint
-from ofasys.generator.generator import SEARCH, Generator
+from ofasys.generator.generator import RANK, SEARCH, Generator
 from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
@@ -150,7 +150,7 @@ class Generation:
         ]
         past = self.past()
         opening = self.opening(self.source, self.memory, past)
-        given = opening, model.table, model.head, model.transposed(len(self.samples))
+        given = opening, model.table, model.head, model.output()
         decoder = StepDecoder(*given) if self.together is None else self.together.decoder(*given)
         record = program.plan.generator
         begun = np.array([len(prefix) for prefix in prefixes]) + decoder.order.cpu().numpy()
@@ -174,7 +174,8 @@ class Generation:
     ) -> Sequence[Sequence[Hypothesis]]:
         """What a generator of tokens finds, per sample."""
         program = self.program
-        if record.ranks and constraint.start != constraint.accept:
+        if (record.ranks or options.scores) and constraint.start != constraint.accept:
+            record = record if record.ranks else RANK
             ranked = record.resolve()(decoder, constraint, prefixes, normalise=options.normalise)
             scores = check_scores(record, ranked, len(prefixes), _labels(program))
             return [labels_by(row, program, constraint, options.n_best) for row in scores]
@@ -300,6 +301,7 @@ class Generations:
             within.enter_context(self.model.computing())
             self._within = within.pop_all()
         self.together = Together(self.model.engine)
+        self.weights = list(self.model.parameters())
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -322,7 +324,7 @@ class Generations:
 
         def run() -> list[Sequence[Answer]]:
             made = generation[0]
-            made.read(None if self.kept is None else self.kept.of(made))
+            made.read(None if self.kept is None else self.kept.of(made, self.model.weights_now(self.weights)))
             return made.answers()
 
         generation.append(Generation(self.model, program, samples, options, seeds, self.together))
@@ -347,12 +349,14 @@ class KeptStates:
         self.states: OrderedDict[bytes, Hidden] = OrderedDict()
         self.weights: tuple[Any, ...] = ()
 
-    def of(self, generation: Generation) -> Hidden | None:
-        """The states of a generation's source; None where it has none, or its engine reads streams."""
+    def of(self, generation: Generation, weights: tuple[Any, ...]) -> Hidden | None:
+        """The states of a generation's source; None where it has none, or its engine reads streams. weights: what
+        changes when they do.
+        """
         model, program = generation.model, generation.program
         if not program.plan.source or not model.engine.reads_states:
             return None
-        if (weights := model.weights_now()) != self.weights:
+        if weights != self.weights:
             self.states.clear()
             self.weights, self.held = weights, 0
         key = _content(sources(generation.samples))

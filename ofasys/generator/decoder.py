@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from ofasys.generator.constraint import Ints
+from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ class Decoder(Protocol):
     share: where there is one, what asks it for scores of candidates gets them computed with those of other searches;
     see `ofasys.generator.scores.Head`.
 
-    table: the output embedding. transposed: the same, laid out the other way, or None; one row at a time is multiplied
-    faster by it.
+    table: the output embedding. output: the same, laid out for decoding, where it is.
     """
 
     @property
@@ -42,8 +42,8 @@ class Decoder(Protocol):
         ...
 
     @property
-    def transposed(self) -> Float[Tensor, "D V"] | None:
-        """Contiguous, or None."""
+    def output(self) -> OutputRows | None:
+        """The output rows, or None."""
         ...
 
     @property

@@ -105,9 +105,9 @@ class _Beams:
         rows, options = self.rows, self.options
         scores = products(rows.hidden(), self.table).float() / options.temperature
         allowed = np.stack([self.allowed(int(state)) for state in rows.state])
-        guided = rows.guided(np.arange(len(rows)), np.arange(len(self.table)))
-        if guided is not None:
-            allowed &= guided
+        every = np.arange(len(rows))
+        if rows.guided(every):
+            allowed &= rows.allowed(every, np.arange(len(self.table)))
         may = torch.from_numpy(allowed).to(scores.device)
         if options.normalise == "allowed":
             scores = scores.masked_fill(~may, -torch.inf)

@@ -79,6 +79,8 @@ class SearchOptions:
     """Rounds that each repetition goes through at least; max_length wins."""
     max_items: int | None = None
     """Rounds after which it stops; None: whenever it likes."""
+    scores: bool = False
+    """Of an answer that is one label the exact probability of every label, as `generator=rank` has it."""
     seed: int = 0
     """What draws are a function of, with the number of the row."""
     normalise: Literal["allowed", "vocabulary"] = "allowed"
@@ -97,8 +99,11 @@ class SearchOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
                 raise ConfigError(f"{name} is {value!r}; expected a number")
-        if not isinstance(self.sampling, bool):
-            raise ConfigError(f"sampling is {self.sampling!r}; expected true or false")
+        for name in ("sampling", "scores"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected true or false")
+        if self.scores and self.sampling:
+            raise ConfigError("scores=True gives every label its probability, so none is drawn; leave sampling out")
         if self.early_stopping not in (True, False, "never"):
             raise ConfigError(f"early_stopping is {self.early_stopping!r}; expected true, false or 'never'")
         if self.normalise not in ("allowed", "vocabulary"):

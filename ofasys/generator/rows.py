@@ -169,20 +169,19 @@ class Rows:
         self.items = np.where(moves, items, self.items)
         self.length += 1
 
-    def guided(self, rows: Ints, candidates: Ints) -> Bools | None:
-        """(n, U) which of candidates (U,) these rows (n,) may take by the grammars of their texts; None where there are
-        none.
-        """
-        if self.guides is None or not any(self._grammar(row) for row in rows.tolist()):
-            return None
+    def guided(self, rows: Ints) -> bool:
+        """Whether one of these rows writes a text that has a grammar."""
+        return self.guides is not None and any(self._grammar(row) is not None for row in rows.tolist())
+
+    def allowed(self, rows: Ints, candidates: Ints) -> Bools:
+        """(n, U) which of candidates (U,) these rows (n,) may take by the grammars of their texts."""
         constraint = self.constraint
         mask = np.ones((len(rows), len(candidates)), dtype=np.bool_)
         for place, row in enumerate(rows.tolist()):
             grammar = self._grammar(row)
             if grammar is None:
                 continue
-            guide = self._guide_of(row, grammar)
-            lo, pieces = int(constraint.lo[self.state[row]]), guide.allowed()
+            lo, pieces = int(constraint.lo[self.state[row]]), self._guide_of(row, grammar).allowed()
             ends = candidates == constraint.end
             mask[place] = pieces[np.where(ends, len(pieces) - 1, np.clip(candidates - lo, 0, len(pieces) - 1))]
             mask[place] |= ends & bool(constraint.loops[self.state[row]])  # a repetition may stop before its text

@@ -48,7 +48,7 @@ def search(
     if by_label(options) and (rest := _one_label(constraint)) is not None:
         return _labels(decoder, constraint, prefixes, options.n_best, rest)
     share = getattr(decoder, "share", None)
-    head = Head(decoder.table, decoder.transposed, constraint, options.normalise == "vocabulary", share)
+    head = Head(decoder.table, decoder.output, constraint, options.normalise == "vocabulary", share)
     if options.beam_size > 1:
         return Beams(decoder, constraint, head, prefixes, options).search()
     numbers = list(sources or range(len(prefixes)))

@@ -39,8 +39,7 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
     """name -> content, for `write_folder`. Errors: ConfigError for a model that has learned nothing yet."""
     if model.symbols is None:
         raise ConfigError("the model has no vocabulary yet, so there is nothing to save; train it first")
-    unchanged = getattr(model.engine, "unchanged", set)
-    reference = {f"engine.{name}" for name in unchanged()}
+    reference = {name for stem, part in model.read_parts() for name in (f"{stem}.{own}" for own in part.unchanged())}
     return {
         "model.safetensors": {n: weight for n, weight in model.state_dict().items() if n not in reference},
         "fitted.safetensors": {
@@ -142,7 +141,7 @@ class Saved:
     packages: Mapping[str, str]
     """What of it is from outside, as `criterion focal` -> its package."""
     reference: tuple[str, ...] = ()
-    """Names of weights that are not in its files, for they are those its engine brings."""
+    """Names of weights that are not in its files, for they are those its engine or a front brings."""
     imported: Imported | None = None
     """What a checkpoint of another program gave it."""
 
@@ -259,9 +258,9 @@ def _packages(value: Any) -> dict[str, str]:
 
 
 def _reference(value: Any) -> tuple[str, ...]:
-    """Errors: CheckpointError for what are no names of an engine's weights."""
-    if not _texts(value) or not all(name.startswith("engine.") for name in value):
-        _refuse("reference", value, "a list of weights of the engine")
+    """Errors: CheckpointError for what are no names of weights of an engine or an adaptor."""
+    if not _texts(value) or not all(name.startswith(("engine.", "adaptors.")) for name in value):
+        _refuse("reference", value, "a list of weights of the engine or of adaptors")
     return tuple(value)
 
 
@@ -400,15 +399,28 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
 
 
 def _referred(model: GeneralistModel, saved: Saved) -> dict[str, torch.Tensor]:
-    """The weights that files leave to what the engine brings. Errors: CheckpointError where it has not brought them."""
-    if saved.reference and not getattr(model.engine, "of_folder", False):
-        folder, mark = (saved.config.get(name) for name in ("folder", "fingerprint"))
-        raise CheckpointError(
-            f"the saved model has {len(saved.reference)} weights of its backbone by reference, and {folder} is not "
-            f"there, or holds others; put the backbone back whose weights have the SHA-256 {mark!s:.16}..."
-        )
+    """The weights that files leave to what the engine or a front brings. Errors: CheckpointError where it has not
+    brought them.
+    """
+    wanted = set(saved.reference)
+    backbone = sum(name.startswith("engine.") for name in wanted)
+    if backbone and not getattr(model.engine, "of_folder", False):
+        _missing(backbone, "backbone", saved.config)
+    for key, how in model.made.items():
+        held = sum(name.startswith(f"adaptors.{key}.") for name in wanted)
+        if held and not getattr(model.adaptors[key], "of_folder", False):
+            _missing(held, f"front of {how['modality']}", how["options"])
     own = model.state_dict()
     return {name: own[name] for name in saved.reference if name in own}
+
+
+def _missing(count: int, what: str, of: Mapping[str, Any]) -> NoReturn:
+    """of: where its weights lay, and their mark."""
+    raise CheckpointError(
+        f"the saved model has {count} weights of its {what} by reference, and {of.get('folder')} is not there, or "
+        f"holds others; put the {what.partition(' ')[0]} back whose weights have the SHA-256 "
+        f"{of.get('fingerprint')!s:.16}..."
+    )
 
 
 def _check_known(model: GeneralistModel, saved: Saved, about: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ from ofasys.hub.store import encoded, write_model
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, default_registry
 from ofasys.program.answer import Answer
+from ofasys.program.decoding import Decoding
 from ofasys.program.program import Program
 from ofasys.types import Sample, TaskCard
 
@@ -66,6 +67,7 @@ class Way:
             raise ConfigError(f"on_bad is {self.on_bad!r}; {hint}it is 'stop' or 'skip'")
 
 
+DECODED = ("int8", "auto")  # precisions of finding tokens alone
 Line = tuple[Program, SearchOptions, Mapping[str, Any] | None]  # bound; how to search; the row guidance leads away from
 
 
@@ -95,12 +97,15 @@ class OFASys:
         checkpoint of OFASys, a `.pt` file with GPT-2's `encoder.json` and `vocab.bpe` beside it.
 
         device: where its weights go, as "cuda"; the CPU if None. precision: what it computes in, "float32" or
-        "bfloat16"; None: what it was trained in. Of a run the optimizer's file is not read. Errors: CheckpointError
-        when the folder is torn, of another version, or not ours; ConfigError for no such device or precision.
+        "bfloat16"; None: what it was trained in. "int8": that too, but for tokens, which are found by products in few
+        bits; "auto": tokens are found in what is fastest on this machine, as `decoding` says then. Of a run the
+        optimizer's file is not read. Errors: CheckpointError when the folder is torn, of another version, or not ours;
+        ConfigError for no such device or precision.
         """
-        if precision is not None and precision not in PRECISIONS:
+        if precision is not None and precision not in (*PRECISIONS, *DECODED):
             raise ConfigError(
-                f"precision is {precision!r}; it is 'float32', 'bfloat16' or 'float16', or None for that of training"
+                f"precision is {precision!r}; it is 'float32', 'bfloat16' or 'float16', 'int8' or 'auto' for tokens "
+                "alone, or None for that of training"
             )
         place = as_device("cpu" if device is None else device)
         path = as_path(folder)
@@ -134,8 +139,12 @@ class OFASys:
     ) -> OFASys:
         made = cls(model.eval(), cards)
         made.origin = origin
-        model.precision = precision or model.precision
-        return made.to(place)
+        decoded = precision if precision in DECODED else None
+        model.precision = model.precision if decoded else precision or model.precision
+        made.to(place)
+        if decoded:
+            model.decode_in(decoded)
+        return made
 
     from_pretrain = from_pretrained
 
@@ -153,6 +162,11 @@ class OFASys:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.device
+
+    @property
+    def decoding(self) -> Decoding:
+        """In what tokens of a large vocabulary are found, and what was measured to choose it."""
+        return self.model.decoding
 
     def to(self, device: str | torch.device) -> OFASys:
         """Move the weights -> itself. Errors: ConfigError for no such device."""
@@ -410,6 +424,8 @@ def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Pr
         options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
     search = SearchOptions.from_dict(options, generators)
     check_use(asked, search, generators, str(there), free=program.plan.free, repeats=program.plan.loops)
+    if search.scores and not program.ranked:
+        raise ConfigError(f"scores=True goes with an answer that is one label of a closed set, which {there} has not")
     if asked.get("n_best", 1) > 1 and len(program.stages) != 1:
         why = "its target is made in several stages" if program.stages else "nothing is searched for"
         raise ConfigError(f"n_best is {search.n_best}, but {there} has one answer: {why}; leave it out")

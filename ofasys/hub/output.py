@@ -94,6 +94,13 @@ class Output(Mapping[str, Any]):
             return {}
         return {str(out.values[slot.column]): math.exp(out.score) for out in self.nbest if out._stands(slot)}
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """Label -> its exact probability, the likeliest first, of all labels: of an answer that was asked for with
+        `scores=True`, or by `generator=rank`. Of any other as `probabilities`.
+        """
+        return self.probabilities
+
     def to_dict(self) -> dict[str, Any]:
         """The answer as strict JSON can hold it; every answer has the same keys, None where one has no such thing.
 

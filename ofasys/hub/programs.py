@@ -123,7 +123,12 @@ class Programs:
             return kept, card
         given = self.settings_of(instruction)
         with told_lacking(self.model):
-            planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
+            planned = plan(
+                instruction,
+                modalities=self.model.modalities,
+                settings={**given, **(settings or {})},
+                known=self.model.places,
+            )
         return self.plans.put(key, planned, 1), card
 
     def settings_of(self, instruction: Instruction) -> Mapping[str, Any]:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from ofasys.model.attention import attend, biased
-from ofasys.model.block import Block
+from ofasys.model.attention import biased
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.positions.positions import Positions, rotate
+from ofasys.model.prepared import Prepared
+from ofasys.model.product import attend
 from ofasys.model.tree import Ints
 
 if TYPE_CHECKING:
@@ -43,17 +43,15 @@ class Bank:
     """
 
     def __init__(self, like: Cache) -> None:
-        self.group, self.self_out = like.group, like.self_out
+        self.group, self.layers = like.group, like.layers
         self.seats: list[Seat] = []
         layers, two, _, _, H, K = like.self_kv.shape
         self.kv = like.self_kv.new_zeros(layers, two, 0, 0, H, K)
         self.positions = None if like.positions is None else like.positions.new_zeros(0, 0, 3)
-        self.out: list[Tensor] = []
         self.cross: Tensor | None = None
         self.seen: Tensor | None = None
         self.source = None if like.source is None else like.source[:0, :, :0]
         if like.cross is not None:
-            self.out = [part.out for part in like.cross]
             k = like.cross[0].k
             self.cross = k.new_zeros(layers, 2, 0, k.shape[1], 0, k.shape[3])
             self.seen = torch.zeros(0, 0, dtype=torch.bool, device=k.device)
@@ -138,11 +136,11 @@ class Bank:
         cross = mask = None
         if self.cross is not None and self.seen is not None:
             parts = self.cross[:, :, at, :, :wide]
-            cross = [CrossCache(k, v, out) for (k, v), out in zip(parts, self.out, strict=True)]
+            cross = [CrossCache(k, v) for k, v in parts]
             seen = self.seen[at, :wide]
             mask = None if bool(seen.all()) else seen[:, None, None]
         source = None if self.source is None else self.source[at, :, :wide]
-        made = Cache(kv, self.self_out, cross, mask, self.group, positions, source)
+        made = Cache(kv, self.layers, cross, mask, self.group, positions, source)
         made.filled, made.skip = filled, skip if bool(skip.any()) else None
         return made
 
@@ -165,9 +163,9 @@ class Bank:
         wide = max(reach, wide)
         if (most := _enough(held, seats)) != held or wide != reach:
             self.seen = _grown(self.seen, 0, (most, wide))
-            self.cross = _grown(self.cross.transpose(3, 4), 2, (most, wide)).transpose(3, 4)
+            self.cross = _wider(self.cross, most, wide)
             if self.source is not None:
-                self.source = _grown(self.source.transpose(1, 2), 0, (most, wide)).transpose(1, 2)
+                self.source = _wider(self.source, most, wide)
 
 
 def _enough(there: int, wanted: int) -> int:
@@ -178,6 +176,14 @@ def _grown(x: Tensor, axis: int, sizes: tuple[int, int]) -> Tensor:
     """x with `sizes` along two axes from `axis` on, what is new being zero."""
     made = x.new_zeros(*x.shape[:axis], *sizes, *x.shape[axis + 2 :])
     made[(*[slice(None)] * axis, slice(x.shape[axis]), slice(x.shape[axis + 1]))] = x
+    return made
+
+
+def _wider(x: Tensor, seats: int, places: int) -> Tensor:
+    """x (..., B, H, S, K) with so many seats and places of a source, what is new being zero."""
+    *before, B, H, S, K = x.shape
+    made = x.new_zeros(*before, seats, H, places, K)
+    made[..., :B, :, :S, :] = x
     return made
 
 
@@ -269,7 +275,7 @@ class Turn:
         return self.back(y.reshape(rectangle.shape)).flatten(1)
 
 
-def advance(x: Tensor, blocks: nn.ModuleList, turns: Sequence[Turn]) -> Tensor:
+def advance(x: Tensor, turns: Sequence[Turn]) -> Tensor:
     """x (N, D), what the first block reads of the new positions of banks that all have sources, or none -> what the
     last block gives (N, D). Whatever lies position by position is computed once for all banks.
     """
@@ -279,19 +285,15 @@ def advance(x: Tensor, blocks: nn.ModuleList, turns: Sequence[Turn]) -> Tensor:
         parts = [attended(turn) for turn in turns]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    for i, module in enumerate(blocks):
-        block = cast(Block, module)
+    for i, layer in enumerate(of.layers):
 
-        def own(h: Tensor, i: int = i, block: Block = block) -> Tensor:
-            attention = block.self_attention
-            qkv = F.linear(h, attention.qkv.weight, attention.qkv.bias).view(len(h), 3, attention.heads, -1)
-            y = parted(lambda turn: turn.own(i, qkv[turn.part], attention.scale))
-            return attention.out.mix(y, of.self_out[i])
+        def own(h: Tensor, i: int = i, layer: Prepared = layer) -> Tensor:
+            qkv = layer.qkv(h).view(len(h), 3, layer.heads, -1)
+            return layer.out(parted(lambda turn: turn.own(i, qkv[turn.part], layer.scale)))
 
-        def across(h: Tensor, i: int = i, block: Block = block) -> Tensor:
-            cross = block.cross_attention
-            q = F.linear(h, cross.query.weight, cross.query.bias).view(len(h), cross.heads, -1)
-            return cross.out.mix(parted(lambda turn: turn.across(i, q[turn.part], cross.scale)), of.out[i])
+        def across(h: Tensor, i: int = i, layer: Prepared = layer) -> Tensor:
+            q = layer.query(h).view(len(h), layer.heads, -1)
+            return layer.cross_out(parted(lambda turn: turn.across(i, q[turn.part], layer.scale)))
 
-        x = block.layer(x, own, None if of.cross is None else across)
+        x = layer.layer(x, own, None if of.cross is None else across)
     return x

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from ofasys.model.prepared import PreparedLayers
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -23,14 +26,13 @@ class CrossCache:
     """Keys."""
     v: Float[Tensor, "B H S K"]
     """Values."""
-    out: Float[Tensor, "D D"]
-    """The layer's output weight, its factors folded in."""
 
 
 class Cache:
     """The state of one decoding of R rows. `filled` positions are in it; `self_kv` is (layers, 2, R, L, H, K).
 
-    skip (R,): a row's first places that hold nothing, where rows began at different lengths; None where all are full.
+    layers: the decoder's, laid out for it. skip (R,): a row's first places that hold nothing, where rows began at
+    different lengths; None where all are full.
     positions (R, L, 3): where they stand, for schemes that bias scores; None for others. source (B, H, S, K): as of
     `Positions.across`, for schemes that bias scores over the source; None for others.
     """
@@ -38,7 +40,7 @@ class Cache:
     def __init__(
         self,
         self_kv: Tensor,
-        self_out: list[Tensor],
+        layers: PreparedLayers,
         cross: list[CrossCache] | None,
         mask: Tensor | None,
         group: int,
@@ -46,7 +48,7 @@ class Cache:
         source: Tensor | None = None,
     ) -> None:
         self.self_kv = self_kv
-        self.self_out = self_out
+        self.layers = layers
         self.cross = cross
         self.mask = mask
         self.group = group
@@ -54,6 +56,15 @@ class Cache:
         self.source = source
         self.filled = 0
         self.skip: Tensor | None = None
+        self.alike: Tensor | None = None  # (B, group, group) places from the first on that two rows have alike
+        self._call: tuple[tuple[Tensor | None, ...], Any] | None = None
+
+    def called(self, make: Callable[[Cache], Any]) -> Any:
+        """What `make` gives of it, made anew when its tensors are others."""
+        now = (self.self_kv, None if self.cross is None else self.cross[0].k, self.mask, self.skip)
+        if self._call is None or any(one is not other for one, other in zip(self._call[0], now, strict=True)):
+            self._call = now, make(self)
+        return self._call[1]
 
     @property
     def rows(self) -> int:
@@ -80,13 +91,27 @@ class Cache:
 
     def reorder(self, parents: Tensor) -> None:
         """Row r goes on from what row parents[r] was; parents (R,). A parent is of the same source as its row."""
-        rows = torch.nonzero(parents != torch.arange(self.rows, device=parents.device))[:, 0]
+        device = parents.device
+        rows = torch.nonzero(parents != torch.arange(self.rows, device=device))[:, 0]
         if len(rows) == 0 or self.filled == 0:
             return
-        filled = self.self_kv[:, :, :, : self.filled]
-        filled[:, :, rows] = filled[:, :, parents[rows]]  # only rows that change, only what is filled
+        begin = self._parted(parents, rows)
+        filled = self.self_kv[:, :, :, begin : self.filled]
+        filled[:, :, rows] = filled[:, :, parents[rows]]  # only rows that change, only where they differ
         if self.positions is not None:
             self.positions[rows, : self.filled] = self.positions[parents[rows], : self.filled]
+
+    def _parted(self, parents: Tensor, rows: Tensor) -> int:
+        """The first place where one of these rows (n,) differs from its parent; and what rows will have alike then."""
+        shape = (-1, self.group, self.group)
+        own = parents.view(-1, self.group) - torch.arange(0, self.rows, self.group, device=parents.device)[:, None]
+        alike = self.alike
+        if alike is None:
+            alike = parents.new_zeros(self.rows, self.group).view(shape)
+        of_parents = alike.gather(2, own[:, :, None])[:, :, 0].flatten()  # of each row with its parent
+        turned = alike.gather(1, own[:, :, None].expand(shape)).gather(2, own[:, None, :].expand(shape))
+        self.alike = turned.masked_fill_(own[:, :, None] == own[:, None, :], self.filled)
+        return int(of_parents[rows].min())
 
     def keep(self, sources: Tensor) -> None:
         """Go on with these sources alone, each with all rows of its group; sources (b,) out of 0..B-1."""
@@ -96,9 +121,10 @@ class Cache:
         kept[:, :, :, : self.filled] = self.self_kv[:, :, :, : self.filled].index_select(2, rows)
         self.self_kv = kept
         self.skip = None if self.skip is None else self.skip[rows]
+        self.alike = None if self.alike is None else self.alike[sources]
         self.positions = None if self.positions is None else self.positions[rows]
         if self.cross is not None:
-            self.cross = [CrossCache(c.k[sources], c.v[sources], c.out) for c in self.cross]
+            self.cross = [CrossCache(c.k[sources], c.v[sources]) for c in self.cross]
         self.source = None if self.source is None else self.source[sources]
         if self.mask is not None:
             self.mask = self.mask[sources]

@@ -225,19 +225,43 @@ class JoinedSessions:
             embedding, positions = embedding[chosen], positions[chosen]
         side, turns, first = self.model.decoder, list[Turn](), 0
         x = side.begin(embedding, positions)
+        if all(place.count == 1 and place.bank.layers.fused is not None for place in places):
+            return side.end(self._fused(places, x))
         for bank, members in groupby(places, key=lambda place: place.bank):
             mine = list(members)
             size = bank.group * sum(place.count for place in mine)
             here = positions[first : first + size]
             turns.append(Turn(bank, [p.seat for p in mine], [p.count for p in mine], here, first, side.positions))
             first += size
-        x = advance(x, side.blocks, turns)
+        x = advance(x, turns)
         for place in places:
             place.seat.length += place.count
         if len(x) > sum(place.bank.group for place in places):
             ends = np.cumsum(np.concatenate([np.full(place.bank.group, place.count) for place in places])) - 1
             x = x[torch.from_numpy(ends).to(x.device)]
         return side.end(x)
+
+    def _fused(self, places: Sequence[Place], x: Tensor) -> Tensor:
+        """One position more of each row, x (N, D) -> (N, D), a bank at a time."""
+        parts, first = [], 0
+        for bank, members in groupby(places, key=lambda place: place.bank):
+            mine = list(members)
+            own = x[first : first + len(mine) * bank.group]
+            first += len(own)
+            bank.reserve(1 + max(seat.length for seat in bank.seats))
+            fused = bank.layers.fused
+            assert fused is not None
+            if len(mine) == len(bank.seats):
+                parts.append(fused.step_of_bank(own, bank))
+            else:
+                rows = [np.arange(place.seat.at * bank.group, (place.seat.at + 1) * bank.group) for place in mine]
+                at = torch.from_numpy(np.concatenate(rows))
+                parts.append(
+                    fused.step_of_bank(own.new_zeros(bank.rows, own.shape[1]).index_copy(0, at, own), bank)[at]
+                )
+            for place in mine:
+                place.seat.length += 1
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 @dataclass(frozen=True, eq=False)

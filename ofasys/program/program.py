@@ -89,6 +89,16 @@ class Program:
         """Of the only stage."""
         return self.only.constraint
 
+    @property
+    def ranked(self) -> bool:
+        """Whether the target ends in one label of a closed set and nothing else is generated."""
+        if not self.stages or not isinstance(self.stages[-1], TokenStage):
+            return False
+        if any(not isinstance(stage, TokenStage) or stage.chosen for stage in self.stages[:-1]):
+            return False
+        items = items_of(self.stages[-1].steps)
+        return len(items) == 1 and isinstance(items[0], OneOf | Fixed) and items[0].slot in self.labels
+
     def constraint_of(self, number: int) -> Constraint:
         """The automaton of a stage of tokens."""
         stage = self.stages[number]

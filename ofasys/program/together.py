@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ofasys.engine import Engine, Joined, Session
 from ofasys.engine.check import check_shape, joined_of
+from ofasys.generator.scores import Few
 from ofasys.model.rows import JoinedRows, looked_up
 from ofasys.program.steps import Opening, StepDecoder, ValueContinuation
 
@@ -55,8 +56,12 @@ class Product:
     """Of which candidates; those of one key are scored at once."""
     states: Float[Tensor, "n D"]
     """Whose."""
-    scores: Callable[[Tensor], Tensor]
-    """States (m, D) -> scores (m, U)."""
+    scores: Callable[[Tensor], Tensor] | None
+    """States (m, D) -> scores (m, U); None: `few` reads the states."""
+    best: int = 0
+    """So many of the best are enough; 0: all are wanted."""
+    few: Few | None = None
+    """What finds them."""
 
 
 @dataclass(frozen=True)
@@ -161,17 +166,32 @@ class Together:
 
     def _score(self, members: Sequence[tuple[Work[Any], Product]]) -> None:
         """The scores of members that ask for the same candidates."""
-        states = [want.states for _, want in members]
+        members = sorted(members, key=lambda member: member[1].best > 0)  # those that want all come first
         try:
-            scores = members[0][1].scores(states[0] if len(states) == 1 else torch.cat(states))
+            parts = self._parts([want for _, want in members])
         except Exception as error:
             for work, _ in members:
                 work.stop(error)
             return
-        first = 0
-        for work, want in members:
-            work.go_on(scores[first : first + len(want.states)])
-            first += len(want.states)
+        for (work, _), part in zip(members, parts, strict=True):
+            work.go_on(part)
+
+    def _parts(self, wants: Sequence[Product]) -> list[Any]:
+        """What each gets; those that want the best come last."""
+        states, first = [want.states for want in wants], wants[0]
+        made = states[0] if len(states) == 1 else torch.cat(states)
+        if first.scores is not None:
+            made = first.scores(made)
+        whole = [want for want in wants if not want.best]
+        sizes = [len(want.states) for want in wants]
+        all_of, rest = made.split([sum(sizes[: len(whole)]), sum(sizes[len(whole) :])])
+        parts: list[Any] = list(all_of.split(sizes[: len(whole)]))
+        if len(whole) < len(wants):
+            last = wants[-1]
+            assert last.few is not None
+            few = last.few(rest, max(want.best for want in wants))
+            parts += zip(*(part.split(sizes[len(whole) :]) for part in few), strict=True)
+        return parts
 
     def _stepped(self, works: Sequence[Work[Any]], wants: Sequence[Step]) -> None:
         """One pass for all; where that fails one for each, so that those go on that can."""
@@ -246,10 +266,16 @@ class TurnDecoder(StepDecoder):
         found: Tensor = wanted(Step(self.session, tokens, positions.expand(*tokens.shape, 3), self.inputs))
         return found
 
-    def share(self, key: Hashable, states: Float[Tensor, "n D"], scores: Callable[[Tensor], Tensor]) -> Tensor:
-        """Scores of candidates that others score too. See `ofasys.generator.scores.Head`."""
-        found: Tensor = wanted(Product(key, states, scores))
-        return found
+    def share(
+        self,
+        key: Hashable,
+        states: Float[Tensor, "n D"],
+        scores: Callable[[Tensor], Tensor] | None,
+        best: int = 0,
+        few: Few | None = None,
+    ) -> Any:
+        """Scores of candidates that others score too. See `ofasys.generator.scores.Share`."""
+        return wanted(Product(key, states, scores, best, few))
 
 
 class TurnContinuation(ValueContinuation):

@@ -100,7 +100,10 @@ class Service:
         for slot in line.slots:
             word = self.lexicon.word(slot.modality)
             for name, value in slot.attributes:
-                if word is not None and name in word.options and word.options[name].place:
+                foreign = name == "adaptor" and ":" in str(value)
+                if foreign and str(value).partition(":")[2] not in self.answerer.model.places:
+                    why = f"{name}={value} names a place, which no request may but those the model was trained with"
+                elif word is not None and name in word.options and word.options[name].place:
                     why = f"{name}= names a place on the server's machine, which no request may"
                 elif name in most and isinstance(value, (int, float)) and value > most[name]:
                     why = f"{name}={value} is more than this server gives, {most[name]:g}"

@@ -35,6 +35,7 @@ SLOW = {
     "ofa-checkpoints.md",
     "reports.md",
     "serve.md",
+    "session.md",
     "train.md",
 }  # these train
 TRAIN = {"modalities", "criteria"}  # folders of pages that train

@@ -13,6 +13,7 @@ from ofasys import AnswerSession, OFASys, flow
 from ofasys.errors import ClosedError, ConfigError, DataError, DeadlineError, FullError
 from ofasys.generator.options import SearchOptions
 from ofasys.hub import session as room
+from ofasys.model.matrix import packs
 
 WAYS = {
     "greedy": {},
@@ -66,6 +67,26 @@ def test_who_joins_between_steps_is_answered_as_alone(tiny, seed):
     assert not tiny.model().training
     for number, request in enumerate(requests):
         same(answers[number], alone(tiny, request))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_of_a_large_vocabulary_too(tiny, precision, monkeypatch):
+    """Its rows are laid out, and only the best tokens are looked at, of all requests at once."""
+    monkeypatch.setattr("ofasys.generalist.LARGE_TABLE", 0)
+    model, draw = tiny.model(), random.Random(7)
+    if precision != "float32" and not packs(model.head.bfloat16()):
+        pytest.skip("no products in bfloat16 here")
+    requests = [asked(tiny, draw) for _ in range(16)]
+    try:
+        model.decode_in(precision)
+        with flow.Generations(model) as together:
+            running = [together.begin(program, [sample], o, [row]) for program, sample, o, row in requests]
+            while not all(one.over for one in running):
+                together.turn()
+        for request, one in zip(requests, running, strict=True):
+            same(one.found[0], alone(tiny, request))
+    finally:
+        model.decode_in("float32")
 
 
 def test_places_of_those_that_are_done_are_free(tiny):
@@ -306,3 +327,17 @@ def test_sources_are_kept_until_the_weights_change(tiny):
             next(model.engine.parameters()).add_(0.5)
         ask()
         assert len(calls) == 2
+
+
+@pytest.mark.parametrize("line", [LABEL, "[TEXT:question] -> [TEXT:group,closed_set]"])
+def test_a_label_is_answered_with_the_exact_probability_of_each(model, line):
+    row = {"question": "what is it"}
+    ranked = model.inference(line[:-1] + ",generator=rank]", row, closed_set=LABELS)
+    with AnswerSession(model) as session:
+        out = session.submit(line, row, closed_set=LABELS, scores=True).result(60)
+        with pytest.raises(ConfigError, match="one label of a closed set"):
+            session.submit(TEXT, row, scores=True)
+    assert out.label == ranked.label
+    assert out.scores == pytest.approx(ranked.probabilities, abs=1e-6)
+    assert set(out.scores) == set(LABELS["group"])
+    assert sum(out.scores.values()) == pytest.approx(1.0)

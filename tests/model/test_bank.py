@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ofasys.model import native
 from ofasys.model.positions import SCHEMES
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.universal import UniversalModel
@@ -54,9 +55,20 @@ class Pair:
             yield session.peek(x, places), tree.grow(x[:, 0], places[:, 0], rows, np.full(self.rows, -1))
 
 
+@pytest.fixture(params=[False, True], ids=["by torch", "in C"])
+def fused(request, monkeypatch):
+    """Whether a step of one position a row is one call of C."""
+    if request.param and native.compiled("decoder") is None:
+        pytest.skip("no C compiler here")
+    monkeypatch.setattr("ofasys.model.fused.LEAST", 0 if request.param else 10**9)
+    return request.param
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("seed", range(2))
-def test_sessions_that_come_and_go_have_the_states_they_have_alone(scheme, seed):
+def test_sessions_that_come_and_go_have_the_states_they_have_alone(scheme, seed, fused):
+    if fused and scheme != "learned":
+        pytest.skip("of learned positions alone")
     torch.manual_seed(seed)
     model, draw = UniversalModel(replace(CONFIG, positions=scheme)).eval(), random.Random(seed)
     joined, live = model.joined(), []
@@ -65,7 +77,8 @@ def test_sessions_that_come_and_go_have_the_states_they_have_alone(scheme, seed)
             if len(live) < 6 and draw.random() < 0.6:
                 live.append(Pair(model, joined, draw))
             assert joined.rows == sum(pair.rows for pair in live)
-            steps = [(pair, draw.choice([1, 1, 1, 3])) for pair in live if draw.random() < 0.8]
+            wide = 1 if draw.random() < 0.6 else 3
+            steps = [(pair, draw.choice([1, 1, wide])) for pair in live if draw.random() < 0.8]
             given, places, alone = [], [], []
             for pair, n in steps:
                 if draw.random() < 0.4:

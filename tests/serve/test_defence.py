@@ -107,6 +107,8 @@ def test_a_modality_from_elsewhere_takes_no_text_unless_it_says_so():
     [
         ("[TEXT:t] draw it -> [IMAGE:img,preprocess=codes,tokenizer=/etc]", "tokenizer"),
         ("[TEXT:t] say it -> [AUDIO:sound,vocoder=/etc]", "vocoder"),
+        ('[IMAGE:img,adaptor="hf:/etc"] what is it? -> [TEXT:cap]', "adaptor"),
+        ('[AUDIO:s,adaptor="hf:someone/something"] what is it? -> [TEXT:cap]', "adaptor"),
     ],
 )
 def test_no_attribute_names_a_place_of_the_machine(ask, line, name):
