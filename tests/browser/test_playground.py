@@ -454,6 +454,14 @@ def test_several_answers_stand_with_their_scores(page, answerer):
     assert "1 of 3, score" in body.inner_text()
 
 
+def test_all_labels_have_bars_where_their_probabilities_are_asked_for(page, answerer):
+    task(page, "colour")
+    page.fill("#options", "scores")
+    shares = answer(page).locator(".bars span").all_inner_texts()
+    assert set(shares[::2]) == set(all_kinds.COLOURS)
+    assert sum(float(share.rstrip("%")) for share in shares[1::2]) == pytest.approx(100, abs=0.21)
+
+
 def test_an_answer_that_is_not_wanted_any_more_is_stopped(page):
     held = []
     page.route("**/v1/inference/stream", lambda route: held.append(route))
