@@ -62,6 +62,7 @@ def asked(page: Any, task: str, example: int) -> None:
     page.locator("#example-list button[aria-pressed=true]").wait_for()
     page.click("#send")
     page.wait_for_selector("#answer-state:has-text('Answered')")
+    page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(400)
 
 
@@ -88,6 +89,7 @@ def pictures(address: str, out: Path) -> None:
         page.keyboard.press("ArrowDown")
         shot(page, "completion", clip={"x": 0, "y": 0, "width": 760, "height": 610})
         asked(page, "detect", 3)
+        asked(page, "detect", 1)  # what reads files has begun by now
         shot(page, "boxes", full_page=True)
         asked(page, "query", 1)
         shot(page, "table", full_page=True)

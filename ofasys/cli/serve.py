@@ -13,9 +13,9 @@ from ofasys.cli.runfile import RESOLVED, read_run
 from ofasys.cli.show import note
 from ofasys.errors import ConfigError, OfasysError, nearest
 from ofasys.hub import OFASys
+from ofasys.hub.examples import COUNT, read_examples
+from ofasys.hub.examples import examples as examples_of
 from ofasys.serve.limits import Limits
-from ofasys.serve.playground.examples import COUNT
-from ofasys.serve.playground.examples import examples as examples_of
 
 KEYS = "OFASYS_API_KEYS"
 
@@ -61,9 +61,9 @@ def serve(
 
 
 def rows_to_try(folder: Path, count: int) -> dict[str, list[dict[str, Any]]]:
-    """Task -> some rows of a run, of those whose data are still where they were; nothing for what is no run."""
+    """Task -> some rows of a run, of those whose data are still where they were, or of those that were left with it."""
     if not (folder / RESOLVED).is_file():
-        return {}
+        return {name: rows[:count] for name, rows in read_examples(folder).items()}
     run = read_run(folder / RESOLVED)
     found: dict[str, list[dict[str, Any]]] = {}
     for name in run.names:

@@ -168,15 +168,28 @@ def test_what_is_typed_is_completed_by_keyboard(page):
     assert page.evaluate("document.activeElement.id") == "instruction"
 
 
-def test_attributes_are_those_of_the_side(page):
+@pytest.mark.parametrize(("typed", "there"), [("[TEXT:a,", {"mask_ratio"}), ("[TEXT:a] -> [TEXT:b,", {"no_loss"})])
+def test_attributes_are_those_of_the_side(page, typed, there):
+    line, offered = page.locator("#instruction"), set()
+    for letters in ("no_", "mas"):
+        page.fill("#instruction", "")
+        line.press_sequentially(typed + letters)
+        offered |= set(page.locator("#completions li b").all_inner_texts())
+    assert offered & {"mask_ratio", "no_loss"} == there
+
+
+def test_completions_that_do_not_fit_are_gone_through(page):
     line = page.locator("#instruction")
     line.press_sequentially("[TEXT:a,")
-    source = set(page.locator("#completions li b").all_inner_texts())
-    page.fill("#instruction", "")
-    line.press_sequentially("[TEXT:a] -> [TEXT:b,")
-    target = set(page.locator("#completions li b").all_inner_texts())
-    assert "mask_ratio" in source - target
-    assert "no_loss" in target - source
+    count = int(re.search(r"of (\d+)", page.locator("#more").inner_text())[1])
+    seen = []
+    for _ in range(count):
+        line.press("ArrowDown")
+        seen += page.locator("#completions [aria-selected=true] b").all_inner_texts()
+    assert page.locator("#completions li").count() == 8
+    assert len(set(seen)) == count > 8
+    line.press("ArrowDown")  # from the last to the first
+    assert page.locator("#completions [aria-selected=true] b").all_inner_texts() == seen[:1]
 
 
 @pytest.mark.parametrize(
@@ -424,6 +437,9 @@ def test_text_comes_piece_by_piece_and_is_text(page):
     for i in range(0, len(sent), 7):
         page.evaluate("(text) => window.more(text)", sent[i : i + 7])
     expect(page.locator(".partial .text")).to_have_text("one two")
+    page.evaluate("(text) => window.more(text)", f"event: slot\ndata: {json.dumps({'column': 'b', 'value': evil})}\n\n")
+    expect(page.locator("#answer-body .text")).to_have_text(evil)
+    assert page.locator("#answer-body .partial, #answer-body img").count() == 0
     page.evaluate("(text) => { window.more(text); window.end(); }", f"event: done\ndata: {json.dumps(done)}\n\n")
     body = answered(page)
     assert body.locator(".text").inner_text() == evil
@@ -436,6 +452,14 @@ def test_several_answers_stand_with_their_scores(page, answerer):
     body = answer(page)
     assert body.locator(".one").count() == 3
     assert "1 of 3, score" in body.inner_text()
+
+
+def test_all_labels_have_bars_where_their_probabilities_are_asked_for(page, answerer):
+    task(page, "colour")
+    page.fill("#options", "scores")
+    shares = answer(page).locator(".bars span").all_inner_texts()
+    assert set(shares[::2]) == set(all_kinds.COLOURS)
+    assert sum(float(share.rstrip("%")) for share in shares[1::2]) == pytest.approx(100, abs=0.21)
 
 
 def test_an_answer_that_is_not_wanted_any_more_is_stopped(page):

@@ -13,11 +13,11 @@ from starlette.testclient import TestClient
 
 from ofasys.cli.serve import rows_to_try
 from ofasys.errors import PluginError
+from ofasys.hub.examples import LARGEST, examples, write_examples
 from ofasys.modality import BUILT_IN
 from ofasys.modality.modality import WIDGETS
 from ofasys.serve.app import create_app
 from ofasys.serve.playground import routes
-from ofasys.serve.playground.examples import LARGEST, examples
 from ofasys.task.task import Task
 
 CAPTION = "[IMAGE:img] what does the image describe? -> [TEXT:cap]"
@@ -117,6 +117,19 @@ def test_what_a_page_cannot_send_is_left_out(tmp_path):
     (row,) = examples([Task(name="caption", instruction=CAPTION, train=rows)])["caption"]
     assert row["img"]["type"] == "image/png"
     assert examples([Task(name="caption", instruction=CAPTION)]) == {}
+
+
+def test_rows_that_are_in_no_file_are_left_with_the_run(tmp_path):
+    rows = [{"img": Image.new("RGB", (8, 8), colour), "cap": "a"} for colour in ("red", "blue", "green")]
+    tasks = [Task(name="caption", instruction=CAPTION, train=rows)]
+    write_examples(tmp_path, tasks)
+    assert rows_to_try(tmp_path, 2) == {"caption": examples(tasks)["caption"][:2]}
+
+
+@pytest.mark.parametrize("written", ["[1]", "{", '{"a": 1, "b": [2, {"c": 3}]}', "\xff", "[" * 100_000])
+def test_examples_that_are_none_are_left_out(tmp_path, written):
+    (tmp_path / "examples.json").write_text(written, encoding="latin1")
+    assert rows_to_try(tmp_path, 2) in ({}, {"b": [{"c": 3}]})
 
 
 def test_what_is_no_run_and_data_that_are_gone_offer_nothing(tmp_path, capsys):

@@ -88,6 +88,7 @@ def run_page(page: Page, out: Path, seconds: float, seed: int, say: Say, steps: 
     from ofasys.gallery.pages.judge import judge
     from ofasys.gallery.report import write_section
     from ofasys.hub import OFASys
+    from ofasys.hub.examples import write_examples
 
     began, own = time.monotonic(), folder.of_page(out, page.name)
     run = out if page.at_root else own / "run"
@@ -96,6 +97,7 @@ def run_page(page: Page, out: Path, seconds: float, seed: int, say: Say, steps: 
     tasks = list(page.tasks(Asked(own, seed, brief=steps is not None)))
     training = begin(page, tasks, began + seconds * page.share, seed, steps)
     _train(page, tasks, training, run, seed)
+    write_examples(run, tasks)
     say(f"  trained {training.steps} steps in {time.monotonic() - began:.0f} s; answering the test rows")
     loaded = OFASys.from_pretrained(run, which="last")
     judged = {task.name: judge(loaded.model, task, seed, page.judging) for task in tasks}

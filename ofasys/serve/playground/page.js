@@ -351,6 +351,10 @@ function heard(kind, told, began) {
     let box = document.getElementById(id);
     if (!box) $("answer-body").append((box = make("div", { id, className: "value partial" }, make("h3", {}, told.column), make("p", { className: "text" }))));
     box.querySelector(".text").append(told.value);
+  } else if (kind === "slot") {
+    const box = document.getElementById(`partial-${told.column}`), whole = answered({ values: { [told.column]: told.value }, score: null }, 0, 1);
+    if (box) box.replaceWith(whole);
+    else $("answer-body").append(whole);
   } else if (kind === "error") throw new Refusal(told.error, 0);
   else if (kind === "done") {
     const all = (told.nbest && told.nbest[0]) || [{ values: told.answers[0], score: told.scores[0] }];
@@ -374,7 +378,7 @@ function answered({ values, score }, i, count) {
 
 function bars(probabilities) {
   const labels = Object.entries(probabilities).slice(0, 10);
-  return labels.length < 2 ? [] : [make("div", { className: "bars" }, ...labels.flatMap(([label, share]) => {
+  return !labels.length ? [] : [make("div", { className: "bars" }, ...labels.flatMap(([label, share]) => {
     const bar = make("i", { ariaHidden: "true" });
     bar.style.width = `${100 * share}%`;
     return [make("span", {}, label), bar, make("span", {}, `${(100 * share).toFixed(1)}%`)];

@@ -90,7 +90,7 @@ function fileWidget(field, id, changed) {
       media.alt = `${field.column}: ${file.name}`;
       media.onload = () => {
         const { naturalWidth: w, naturalHeight: h } = media;
-        if (Math.max(w, h) < 200) { media.width = w * Math.floor(256 / Math.max(w, h)); media.className = "small"; }
+        if (Math.max(w, h) < 200) { media.width = w * Math.max(1, Math.floor(300 / Math.max(w, h))); media.className = "small"; }
         widget.image = media;
         widget.onimage.forEach((tell) => tell(media));
       };
@@ -380,6 +380,7 @@ export function drawn(slot, value, near = {}) {
   const empty = value === null || value === undefined || (Array.isArray(value) && !value.length);
   if (empty) return make("p", { className: "muted" }, slot.repeated ? "(none)" : "(nothing)");
   if (slot.widget === "box") return boxes(slot, slot.repeated ? value : [value], near);
+  if (slot.repeated && value.every((one) => typeof one === "string")) return make("ul", { className: "list" }, ...value.map((one) => make("li", {}, one)));
   if (slot.repeated) return make("div", { className: "row" }, ...value.map((one) => drawn({ ...slot, repeated: false }, one)));
   if (typeof value === "string") return text(slot, value);
   if (typeof value === "number") return make("p", { className: "text" }, `${Number(value.toPrecision(6))}${near.spread ? ` ± ${Number(near.spread.toPrecision(2))}` : ""}`);
@@ -435,7 +436,7 @@ function boxes(slot, values, { image, labels }) {
     rect.style.stroke = INKS[i % INKS.length];
     canvas.append(rect);
     if (!word(i)) return;
-    const tag = make("span", { className: "tag" }, word(i));
+    const tag = make("span", { className: y * b < 0.08 * height ? "tag inside" : "tag" }, word(i));
     Object.assign(tag.style, { left: `${(100 * x * a) / width}%`, top: `${(100 * y * b) / height}%`, background: INKS[i % INKS.length] });
     stage.append(tag);
   });

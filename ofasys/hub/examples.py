@@ -1,7 +1,8 @@
-"""A few rows of each task, as a page fills them in: texts and numbers as they stand, what is a file as one."""
+"""A few rows of each task, for whoever tries a model: texts and numbers as they stand, what is a file as one."""
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import os
 import tempfile
@@ -21,6 +22,7 @@ from ofasys.types import NamedBytes
 
 COUNT = 4  # rows of a task
 LARGEST = 2**20  # bytes of a file: all of them travel with the list of tasks
+NAME = "examples.json"  # of a run
 LOOKED_AT = 4  # rows that are read for one that is taken
 SPLITS = ("test", "valid", "train")  # where rows are taken from, in this order
 FILES = ("image", "audio", "video", "motion", "file")  # widgets that take one
@@ -36,6 +38,21 @@ def examples(tasks: Sequence[Task], count: int = COUNT) -> dict[str, list[dict[s
         made = (_example(task, row, source.root) for row in _rows(source, count * LOOKED_AT))
         found[task.name] = list(islice((row for row in made if row is not None), count))
     return found
+
+
+def write_examples(folder: Path, tasks: Sequence[Task]) -> None:
+    """Leave examples with a run whose rows stand in no file that its run file names."""
+    (folder / NAME).write_text(json.dumps(examples(tasks), ensure_ascii=False) + "\n", encoding="utf8")
+
+
+def read_examples(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What `write_examples` left; nothing where there is none, or something else."""
+    try:
+        found = json.loads((folder / NAME).read_text(encoding="utf8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    named = found.items() if isinstance(found, dict) else ()
+    return {str(task): [row for row in rows if isinstance(row, dict)] for task, rows in named if isinstance(rows, list)}
 
 
 def _rows(source: Source, count: int) -> Iterator[Mapping[str, Any]]:
