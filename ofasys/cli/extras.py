@@ -17,6 +17,7 @@ _USES = {
     "fsspec": "files that are elsewhere, by URL",
     "lance": "data sets of Lance",
     "ray": "ofasys infer --ray",
+    "hub": "models on the Hugging Face hub",
     "hf": "rows given as datasets.Dataset",
     "balance": "the balancer pcgrad",
     "sweep": "ofasys sweep",

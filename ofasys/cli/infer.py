@@ -20,6 +20,7 @@ from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.hub import OFASys, Output, checkpoint_in
 from ofasys.hub.output import WORDS, jsonable
+from ofasys.hub.remote import place_of
 from ofasys.hub.store import MANIFEST, standing
 from ofasys.language import Instruction
 from ofasys.modality import lexicon
@@ -74,6 +75,7 @@ def infer(
     if out is not None:
         _check_not_read(out, [*files, *(Path(word.partition("=")[2]) for word in words)])
     labels = _labels(closed_set)
+    folder = Path(place_of(folder)[0])
     answerer = OFASys.from_pretrained(folder, which=which)
     registry = answerer.model.modalities
     instruction = _instruction(text, answerer)

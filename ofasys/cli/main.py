@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ofasys.cli import malloc, runs, tokenizer
+from ofasys.cli import hub, malloc, runs, tokenizer
 from ofasys.cli.show import heard_warnings, note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
@@ -412,6 +412,7 @@ def doctor(
         raise typer.Exit(1)
 
 
+hub.add_to(app)
 app.add_typer(runs.commands, name="runs")
 app.add_typer(tokenizer.commands, name="tokenizer")
 

@@ -60,8 +60,10 @@ def describe(folder: Path, which: str | None = None) -> dict[str, dict[str, Any]
     """Task -> its `instructions`, `metrics`, `labels`, `rows` by split, and the valid `figures` of the checkpoint."""
     from ofasys.hub import checkpoint_in
     from ofasys.hub.model import read_cards
+    from ofasys.hub.remote import place_of
     from ofasys.hub.store import read_folder
 
+    folder = Path(place_of(folder)[0])
     place = checkpoint_in(folder, which)
     try:
         cards = read_cards(read_folder(place, ["tasks.json"]))

@@ -14,13 +14,14 @@ import tokenizers
 import torch
 from tokenizers import Tokenizer
 
+from ofasys.engine.huggingface.bring import located
 from ofasys.engine.spec import TRANSFORMER
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import PRECISIONS, GeneralistModel
 from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry, default_registry
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
-from ofasys.model.low_rank import add_change, merge, read, written
+from ofasys.model.low_rank import add_change, merge, merged_weights, read, written
 from ofasys.model.sizes import parameters
 from ofasys.packages import GROUPS
 from ofasys.types import TaskCard
@@ -35,14 +36,19 @@ MODEL_FILES = (
 ANSWERING = "answering.safetensors"  # of a checkpoint whose run evaluates with other weights than it trains
 
 
-def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, Any]:
-    """name -> content, for `write_folder`. Errors: ConfigError for a model that has learned nothing yet."""
+def model_files(model: GeneralistModel, cards: Sequence[TaskCard], merged: bool = False) -> dict[str, Any]:
+    """name -> content, for `write_folder`. merged: changes of low rank are part of their matrices, and all weights are
+    there, so that no folder of a backbone is needed. Errors: ConfigError for a model that has learned nothing yet.
+    """
     if model.symbols is None:
         raise ConfigError("the model has no vocabulary yet, so there is nothing to save; train it first")
-    unchanged = getattr(model.engine, "unchanged", set)
-    reference = {f"engine.{name}" for name in unchanged()}
+    engine: Any = model.engine
+    unchanged: set[str] = set() if merged else getattr(engine, "unchanged", set)()
+    reference = {f"engine.{name}" for name in unchanged}
+    weights = merged_weights(model) if merged else model.state_dict()
+    config = engine.standing_alone() if merged and hasattr(engine, "standing_alone") else model.config
     return {
-        "model.safetensors": {n: weight for n, weight in model.state_dict().items() if n not in reference},
+        "model.safetensors": {n: weight for n, weight in weights.items() if n not in reference},
         "fitted.safetensors": {
             f"{key}/{name}": torch.from_numpy(np.ascontiguousarray(array))
             for key, arrays in model.fitted.items()
@@ -52,14 +58,14 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
             "size": model.size,
             "seed": model.seed,
             "engine": model.engine_spec.name,
-            "config": model.engine_spec.written(model.config),
+            "config": model.engine_spec.written(config),
             "tied": model.tied,
             "foreign": None if model.foreign is None else model.foreign.written(),
             "vocabulary": model.symbols.vocabulary.ranges,
             "fingerprint": model.symbols.vocabulary.fingerprint,
             "adaptors": model.made,
             "criteria": model.criteria_made,
-            "lora": written(model),
+            "lora": {} if merged else written(model),
             "reference": sorted(reference),
             "modalities": sorted(model.used),
             "packages": dict(sorted(model.packages.items())),
@@ -71,25 +77,34 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
 
 
 def load_model(
-    folder: str | Path, modalities: Registry | None = None
+    folder: str | Path, modalities: Registry | None = None, *, merged: bool = True, backbone: str | Path | None = None
 ) -> tuple[GeneralistModel, tuple[TaskCard, ...], dict[str, bytes]]:
     """(model, its tasks' cards, the files it was made of), with the weights its run was evaluated with. Of a run's
     checkpoint the optimizer's file is not read.
 
-    Errors: CheckpointError when the folder holds no sound model.
+    merged: changes of low rank become part of their matrices. backbone: the folder of the backbone whose weights are
+    not in the files; None: where it was. Errors: CheckpointError when the folder holds no sound model.
     """
     files = read_folder(folder, (*MODEL_FILES, ANSWERING))
-    model, cards = model_of(files, folder, modalities)
+    model, cards = model_of(files, folder, modalities, merged=merged, backbone=backbone)
     return model, cards, files
 
 
 def model_of(
-    files: Mapping[str, bytes], where: object, modalities: Registry | None = None
+    files: Mapping[str, bytes],
+    where: object,
+    modalities: Registry | None = None,
+    *,
+    merged: bool = True,
+    backbone: str | Path | None = None,
 ) -> tuple[GeneralistModel, tuple[TaskCard, ...]]:
-    """(model, its tasks' cards) of the files of a folder. where: what to call it. Errors: CheckpointError."""
+    """(model, its tasks' cards) of the files of a folder. where: what to call it. merged, backbone: as of `load_model`.
+    Errors: CheckpointError.
+    """
     try:
         for name in MODEL_FILES:
             files[name]
+        files = _placed(files, backbone)
         about = Saved.of(files["model.json"])
         cards = read_cards(files)
         weights = renamed(tensors(files["model.safetensors"], "model.safetensors"))
@@ -108,7 +123,8 @@ def model_of(
         )
         model.size, model.cards, model.precision = about.size, cards, about.precision
         fill(model, files, weights)
-        merge(model)
+        if merged:
+            merge(model)
     except KeyError as error:
         raise CheckpointError(f"{where} lacks {error}: it is not a saved model of this version") from None
     except CheckpointError as error:
@@ -116,6 +132,25 @@ def model_of(
     except (TypeError, ValueError, AttributeError, IndexError, RuntimeError, MemoryError, RecursionError) as error:
         raise CheckpointError(f"{where} is not a saved model of this version: {error}") from None
     return model, cards
+
+
+def _placed(files: Mapping[str, bytes], backbone: str | Path | None) -> Mapping[str, bytes]:
+    """The files with the folder in which their backbone lies here, where they leave weights to it.
+
+    Errors: CheckpointError where it is given to a model that has none, or cannot be got.
+    """
+    about = parsed_json("model.json", files["model.json"], dict)
+    config = about.get("config")
+    if not about.get("reference") or not isinstance(config, dict) or "folder" not in config:
+        if backbone is not None:
+            raise CheckpointError(f"it has all its weights itself, and backbone is {str(backbone)!r}; leave it out")
+        return files
+    try:
+        place = located(config, backbone)
+    except ConfigError as error:
+        raise CheckpointError(f"its backbone: {error}") from error
+    about = {**about, "config": {**config, "folder": str(place)}}
+    return {**files, "model.json": json.dumps(about).encode()}
 
 
 @dataclass(frozen=True)
@@ -292,6 +327,8 @@ def read_cards(files: Mapping[str, bytes]) -> tuple[TaskCard, ...]:
             "metrics": _texts(card.get("metrics", [])),
             "settings": isinstance(card.get("settings", {}), dict),
             "generate": isinstance(card.get("generate", {}), dict),
+            "origin": isinstance(card.get("origin", ""), str),
+            "licence": isinstance(card.get("licence", ""), str),
             "labels": isinstance(card.get("labels", {}), dict) and all(map(_texts, card.get("labels", {}).values())),
         }
         for name, good in sound.items():
@@ -309,6 +346,8 @@ _EXPECTED = {
     "metrics": "a list of texts",
     "settings": "an object",
     "generate": "an object",
+    "origin": "a text",
+    "licence": "a text",
     "labels": "an object: column and list of texts",
 }
 
@@ -390,7 +429,8 @@ def _referred(model: GeneralistModel, saved: Saved) -> dict[str, torch.Tensor]:
         folder, mark = (saved.config.get(name) for name in ("folder", "fingerprint"))
         raise CheckpointError(
             f"the saved model has {len(saved.reference)} weights of its backbone by reference, and {folder} is not "
-            f"there, or holds others; put the backbone back whose weights have the SHA-256 {mark!s:.16}..."
+            f"there, or holds others; put the backbone back whose weights have the SHA-256 {mark!s:.16}..., or give "
+            "its folder as backbone="
         )
     own = model.state_dict()
     return {name: own[name] for name in saved.reference if name in own}

@@ -125,6 +125,15 @@ def merged_after(model: nn.Module) -> Iterator[None]:
         merge(model)
 
 
+def merged_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights it would have after `merge`, by their names then; it stays as it is."""
+    made = {name for name, module in model.named_modules() if _parametrization(module) is not None}
+    parts = tuple(f"{name}.parametrizations.weight." for name in made)
+    with torch.no_grad():
+        own = {name: weight for name, weight in model.state_dict().items() if not name.startswith(parts or ("\0",))}
+        return own | {f"{name}.weight": model.get_submodule(name).weight.detach() for name in made}  # type: ignore[operator]
+
+
 def unchanging() -> AbstractContextManager[None]:
     """Within it weights do not change, so each matrix with a change is computed once."""
     found: AbstractContextManager[None] = parametrize.cached()

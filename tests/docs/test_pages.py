@@ -30,6 +30,7 @@ SLOW = {
     "add-an-engine.md",
     "add-a-pattern.md",
     "backbones.md",
+    "hub.md",
     "reports.md",
     "train.md",
 }  # these train

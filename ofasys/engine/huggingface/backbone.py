@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -112,6 +112,10 @@ class Backbone(nn.Module):
         """
         now = self.state_dict() if self._sums else {}
         return {name for name, weight in now.items() if digest(weight) == self._sums.get(layer_name(name))}
+
+    def standing_alone(self) -> BackboneConfig:
+        """Its configuration where all of its weights are saved, so that its folder is not needed."""
+        return replace(self.config, folder="")
 
     def forward(self, source: Stream | None, target: Stream | None) -> States:
         """The states of both sides."""

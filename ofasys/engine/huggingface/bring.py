@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
@@ -26,7 +27,7 @@ def bring(place: str, options: object) -> Brought:
     Errors: ConfigError for what is not there, not supported, or does not belong together.
     """
     used = BackboneOptions.of(options)
-    folder = _folder(place)
+    folder, source = _folder(place)
     architecture = _architecture(folder)
     check_supported(architecture, str(folder))
     files = weight_files(folder)
@@ -45,6 +46,7 @@ def bring(place: str, options: object) -> Brought:
         architecture=architecture,
         folder=str(folder),
         fingerprint=fingerprint(files),
+        source=source,
         options=used,
         before=marks.before,
         after=marks.after,
@@ -54,11 +56,26 @@ def bring(place: str, options: object) -> Brought:
     return Brought(config, path, marks.vocabulary(), tied, str(folder), asdict(used))
 
 
-def _folder(place: str) -> Path:
-    """Where a backbone lies. Errors: ConfigError where it is not there, or cannot be got."""
+def located(config: Mapping[str, Any], given: str | Path | None) -> Path:
+    """Where the backbone of a saved configuration lies: the folder that is given, or where it was, or got again from
+    the hub. Errors: ConfigError where it cannot be got.
+    """
+    there = Path(given if given is not None else str(config["folder"])).expanduser()
+    source = str(config.get("source", ""))
+    if given is not None or there.is_dir() or not source:
+        return there.resolve() if there.is_dir() else there
+    return _folder(source)[0]
+
+
+def _folder(place: str) -> tuple[Path, str]:
+    """(where a backbone lies, OWNER/NAME@COMMIT if it was got from the hub).
+
+    Errors: ConfigError where it is not there, or cannot be got.
+    """
     folder = Path(place).expanduser()
     if folder.is_dir():
-        return folder.resolve()
+        return folder.resolve(), ""
+    place, _, revision = place.partition("@")
     if not place or place.startswith((".", "/", "~")) or place.count("/") != 1:
         raise ConfigError(f"there is no folder {place!r}; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub")
     library()
@@ -66,7 +83,9 @@ def _folder(place: str) -> Path:
 
     try:
         wanted = ["*.json", "*.safetensors", "*.jinja"]
-        return Path(snapshot_download(place, allow_patterns=wanted)).resolve()
+        endpoint = os.environ.get("HF_ENDPOINT") or None  # the library knows only what was set when it was imported
+        got = Path(snapshot_download(place, revision=revision or None, allow_patterns=wanted, endpoint=endpoint))
+        return got.resolve(), f"{place}@{got.name}"
     except Exception as error:  # the library raises a dozen kinds, those of its transport too
         why = str(error).strip().partition("\n")[0]
         raise ConfigError(

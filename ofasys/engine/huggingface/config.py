@@ -61,6 +61,8 @@ class BackboneConfig:
     """Where its weights were read; empty: its weights are drawn."""
     fingerprint: str = ""
     """SHA-256 of these weights; they are read again only where they are the same."""
+    source: str = ""
+    """OWNER/NAME@COMMIT of the hub that the folder was got from; empty: it was not."""
     options: BackboneOptions = field(default_factory=BackboneOptions)
     """How it is used."""
     before: tuple[int, ...] = ()
