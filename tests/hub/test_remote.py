@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ofasys import CheckpointError, ConfigError, OFASys, Trainer
 from ofasys.cli.main import app
-from tests.hub.fake_hub import TOKEN, FakeHub, Repository, fake_hub
+from tests.hub.fake_hub import FakeHub, Repository, hub_of_a_test
 from tests.train import tiny
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -32,21 +32,8 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A hub on loopback, an empty cache, and a working folder without folders."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    huggingface_hub.utils.disable_progress_bars()
-    with fake_hub() as found:
-        monkeypatch.setenv("HF_ENDPOINT", found.address)
+    with hub_of_a_test(monkeypatch, tmp_path) as found:
         yield found
-    huggingface_hub.utils.enable_progress_bars()
 
 
 def files(hub: FakeHub, branch: str = "main") -> dict[str, bytes]:

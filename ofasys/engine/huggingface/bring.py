@@ -60,10 +60,11 @@ def located(config: Mapping[str, Any], given: str | Path | None) -> Path:
     """Where the backbone of a saved configuration lies: the folder that is given, or where it was, or got again from
     the hub. Errors: ConfigError where it cannot be got.
     """
-    there = Path(given if given is not None else str(config["folder"])).expanduser()
-    source = str(config.get("source", ""))
-    if given is not None or there.is_dir() or not source:
-        return there.resolve() if there.is_dir() else there
+    there = str(config["folder"]) if given is None else str(given)
+    found, source = Path(there).expanduser(), str(config.get("source", ""))
+    known = bool(there) and found.is_dir()
+    if known or given is not None or not source:
+        return found.resolve() if known else found
     return _folder(source)[0]
 
 
