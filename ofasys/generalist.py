@@ -24,6 +24,7 @@ from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
+from ofasys.model.quantized import quantized_numbers
 from ofasys.model.rows import JoinedRows, chosen
 from ofasys.model.sizes import SIZES
 from ofasys.model.turns import Turns
@@ -287,13 +288,14 @@ class GeneralistModel(nn.Module):
 
     @property
     def parameters_count(self) -> int:
-        """Learned numbers in all."""
-        return sum(p.numel() for p in self.parameters())
+        """Learned numbers in all, also those that are held in few bits."""
+        return sum(p.numel() for p in self.parameters()) + quantized_numbers(self)
 
     def origins(self) -> str:
         """Where its numbers are from, in two lines: what its engine brought, and what is new since."""
         own_engine: Any = self.engine
-        engine = sum(weight.numel() for weight in own_engine.parameters())
+        few = quantized_numbers(own_engine)
+        engine = sum(weight.numel() for weight in own_engine.parameters()) + few
         adaptors = sum(w.numel() for key, part in self.adaptors.items() if key != "tokens" for w in part.parameters())
         criteria = sum(weight.numel() for weight in self.criteria.parameters())
         place = getattr(self.engine, "place", "")  # of one that was read from a folder
@@ -302,7 +304,8 @@ class GeneralistModel(nn.Module):
         own = [f"{rows:,} rows of tokens", f"{adaptors:,} numbers of adaptors", f"{criteria:,} of criteria"]
         if not place:
             return f"brought: nothing\nnew: {engine:,} numbers of engine {self.engine_spec.name}, {', '.join(own)}"
-        return f"brought by {place}: {engine:,} numbers, with rows for {brought:,} tokens\nnew: {', '.join(own)}"
+        bits = f", {few:,} of them in few bits" if few else ""
+        return f"brought by {place}: {engine:,} numbers{bits}, with rows for {brought:,} tokens\nnew: {', '.join(own)}"
 
     def grow(
         self,

@@ -18,6 +18,7 @@ _USES = {
     "lance": "data sets of Lance",
     "ray": "ofasys infer --ray",
     "hub": "models on the Hugging Face hub",
+    "quantize": "weights of a backbone in 4 bits",
     "hf": "rows given as datasets.Dataset",
     "balance": "the balancer pcgrad",
     "sweep": "ofasys sweep",

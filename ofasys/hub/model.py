@@ -378,7 +378,7 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
                 f"the saved model has {name}={getattr(saved, name)!r} and this one {mine!r}; make this one so too"
             )
     written = json.loads(json.dumps(model.engine_spec.written(model.config)))  # a list where there was a tuple
-    if about["config"] != written:
+    if about["config"] != written and _filled(model, about["config"]) != written:
         mine, theirs = written, about["config"]
         name = next(key for key in mine if mine[key] != theirs.get(key))
         raise CheckpointError(
@@ -421,6 +421,12 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
         model.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"weights do not fit the model: {error}") from None
+
+
+def _filled(model: GeneralistModel, config: Mapping[str, Any]) -> Any:
+    """A saved configuration with the fields that it was saved without, as of a version that did not know them."""
+    spec = model.engine_spec
+    return json.loads(json.dumps(spec.written(spec.read(config))))
 
 
 def _referred(model: GeneralistModel, saved: Saved) -> dict[str, torch.Tensor]:

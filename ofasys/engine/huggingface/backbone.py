@@ -19,6 +19,7 @@ from ofasys.engine.huggingface.session import BackboneSession, Memory
 from ofasys.engine.huggingface.sight import added, blocks_of, near, rectangle, valid_places, visible
 from ofasys.errors import ConfigError
 from ofasys.model.low_rank import layer_name
+from ofasys.model.quantized import quantize
 from ofasys.model.rectangle import to_flat, to_rectangle
 from ofasys.types import Hidden, Layout, States, Stream
 
@@ -75,6 +76,7 @@ class Backbone(nn.Module):
         for stack in (self.encoder, self.decoder):
             if stack is not None:
                 _without_rows(stack)
+                _in_few_bits(stack, config)
                 place(stack)
         self._sums = {name: digest(weight) for name, weight in self.state_dict().items()} if self.of_folder else {}
 
@@ -114,8 +116,10 @@ class Backbone(nn.Module):
         return {name for name, weight in now.items() if digest(weight) == self._sums.get(layer_name(name))}
 
     def standing_alone(self) -> BackboneConfig:
-        """Its configuration where all of its weights are saved, so that its folder is not needed."""
-        return replace(self.config, folder="")
+        """Its configuration where all of its weights are saved, as numbers of their own, so that its folder is not
+        needed.
+        """
+        return replace(self.config, folder="", options=replace(self.config.options, quantize=""))
 
     def forward(self, source: Stream | None, target: Stream | None) -> States:
         """The states of both sides."""
@@ -293,6 +297,18 @@ def _check_head(config: BackboneConfig, model: Any, head: nn.Linear) -> None:
     bias = getattr(model, "final_logits_bias", None)
     if head.bias is not None or (bias is not None and not bias.is_meta and bool((bias != 0).any())):
         raise ConfigError(f"backbone {config.folder or config.family} adds a bias to its scores; take another backbone")
+
+
+def _in_few_bits(stack: nn.Module, config: BackboneConfig) -> None:
+    """Hold the weights of a stack's linear layers in few bits, where that is asked for.
+
+    Errors: ConfigError where there are none, as of GPT-2, or a library is missing.
+    """
+    if config.options.quantize and not quantize(stack, config.options.quantize):
+        raise ConfigError(
+            f"backbone {config.folder or config.family} has no linear layers to hold in {config.options.quantize}; "
+            "leave quantize out, or take another backbone"
+        )
 
 
 def _without_rows(stack: nn.Module) -> None:

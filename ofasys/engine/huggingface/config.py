@@ -11,6 +11,7 @@ from ofasys.errors import ConfigError, nearest
 ENCODER_DECODER = ("bart", "mbart", "mt5", "pegasus", "t5")
 DECODER_ONLY = ("gemma", "gemma3_text", "gpt2", "llama", "mistral", "qwen2", "qwen3")
 ATTENTION = ("sdpa", "eager")
+QUANTIZE = ("int8", "int4")  # as of `ofasys.model.quantized.FORMATS`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class BackboneOptions:
     """
     attention: str = "sdpa"
     """The library's implementation, "sdpa" or "eager"."""
+    quantize: str = ""
+    """The weights of its linear layers are held in few bits and stay as they are: "int8" or "int4"; empty: not so."""
 
     def __post_init__(self) -> None:
         for name in ("prefix", "chat"):
@@ -34,6 +37,12 @@ class BackboneOptions:
                 raise ConfigError(f"backbone: {name} is {getattr(self, name)!r:.60}; give true or false")
         if self.attention not in ATTENTION:
             raise ConfigError(f"backbone: attention is {self.attention!r:.60}; give {' or '.join(ATTENTION)}")
+
+        if self.quantize not in ("", *QUANTIZE):
+            near = nearest(str(self.quantize), QUANTIZE)
+            raise ConfigError(
+                f"backbone: quantize is {self.quantize!r:.60}; {near}give {' or '.join(QUANTIZE)}, or leave it out"
+            )
 
     @classmethod
     def of(cls, given: object) -> BackboneOptions:

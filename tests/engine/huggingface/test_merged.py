@@ -59,7 +59,7 @@ def test_merged_it_computes_what_it_did_apart(family: str, changed: dict[str, An
     """Also where the output rows have a change of their own, because they are no table of the input."""
     (tmp_path / "backbone").mkdir()
     write(family, tmp_path / "backbone", **changed)
-    plain = scores(_grown(f"hf:{tmp_path / 'backbone'}"))
+    plain = scores(grown(f"hf:{tmp_path / 'backbone'}"))
     trained(f"hf:{tmp_path / 'backbone'}", tmp_path / "run", dora=dora)
     apart = OFASys.from_pretrained(tmp_path / "run", merge=False)
     merged = OFASys.from_pretrained(tmp_path / "run")
@@ -80,8 +80,8 @@ def test_merged_it_computes_what_it_did_apart(family: str, changed: dict[str, An
         OFASys.from_pretrained(tmp_path / "apart")
 
 
-def _grown(engine: str) -> GeneralistModel:
-    model, mine = GeneralistModel(engine=engine), task()
+def grown(engine: str, config: Any = None) -> GeneralistModel:
+    model, mine = GeneralistModel(engine=engine, config=config), task()
     model.grow([(plan, mine.labels) for plan in mine.plans], lambda: [])
     return model
 
