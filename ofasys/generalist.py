@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,20 @@ Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training
 
 PRECISIONS = ("float32", "bfloat16", "float16")  # what a model may compute in; its weights are float32 either way
 LARGE_TABLE = 2_000_000  # numbers; below it the orientation of the vocabulary product makes no difference
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What of a model is from a checkpoint of another program: its engine, its foreign vocabulary, and these."""
+
+    place: str
+    """Where that lay."""
+    adaptors: tuple[str, ...] = ()
+    """Keys."""
+
+
+def _numbers(parts: Iterable[nn.Module]) -> int:
+    return sum(weight.numel() for part in parts for weight in part.parameters())
 
 
 @arguments("model", MODEL_CALLED)
@@ -121,6 +136,7 @@ class GeneralistModel(nn.Module):
         self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
         self.precision = "float32"  # what it computes in: trained, evaluated, asked
+        self.imported: Imported | None = None  # what a checkpoint of another program gave it
         self.cards: tuple[TaskCard, ...] = ()  # of the tasks it was trained on: their lines, closed sets, settings
 
     @property
@@ -292,20 +308,23 @@ class GeneralistModel(nn.Module):
         return sum(p.numel() for p in self.parameters()) + quantized_numbers(self)
 
     def origins(self) -> str:
-        """Where its numbers are from, in two lines: what its engine brought, and what is new since."""
+        """Where its numbers are from, in two lines: what its engine or a checkpoint brought, and what is new since."""
         own_engine: Any = self.engine
+        imported = self.imported or Imported("")
+        place = getattr(self.engine, "place", "") or imported.place  # of one that was read from a folder
+        known = {key for key in self.adaptors if key in imported.adaptors}
         few = quantized_numbers(own_engine)
-        engine = sum(weight.numel() for weight in own_engine.parameters()) + few
-        adaptors = sum(w.numel() for key, part in self.adaptors.items() if key != "tokens" for w in part.parameters())
-        criteria = sum(weight.numel() for weight in self.criteria.parameters())
-        place = getattr(self.engine, "place", "")  # of one that was read from a folder
-        brought = self.foreign.size if self.foreign is not None and hasattr(self.engine, "input_rows") else 0
+        engine, taken = _numbers([own_engine]) + few, _numbers(self.adaptors[key] for key in known)
+        adaptors = _numbers(part for key, part in self.adaptors.items() if key not in {"tokens", *known})
+        brought = self.foreign.size if self.foreign is not None and place else 0
         rows = (self.symbols.vocabulary.size if self.symbols else brought) - brought
+        criteria = _numbers([self.criteria])
         own = [f"{rows:,} rows of tokens", f"{adaptors:,} numbers of adaptors", f"{criteria:,} of criteria"]
         if not place:
             return f"brought: nothing\nnew: {engine:,} numbers of engine {self.engine_spec.name}, {', '.join(own)}"
-        bits = f", {few:,} of them in few bits" if few else ""
-        return f"brought by {place}: {engine:,} numbers{bits}, with rows for {brought:,} tokens\nnew: {', '.join(own)}"
+        of = f", {few:,} of them in few bits" if few else ""
+        of += f", {taken:,} of adaptors" if taken else ""
+        return f"brought by {place}: {engine:,} numbers{of}, with rows for {brought:,} tokens\nnew: {', '.join(own)}"
 
     def grow(
         self,

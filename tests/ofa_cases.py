@@ -6,11 +6,12 @@ Folders are those below the path in OFASYS_FIXTURES, or beside the checkout in s
 import gzip
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load, load_file
+from safetensors.torch import load, load_file, save_file
 from tokenizers import Tokenizer, models
 
 from ofasys.hub.ofa.container import original_in
@@ -19,6 +20,8 @@ from ofasys.hub.ofa.words import Dictionary
 
 OWN = Path(__file__).parent / "parity" / "ofa"
 OUTSIDE = Path(os.environ.get("OFASYS_FIXTURES") or Path(__file__).parents[2] / "shared" / "fixtures")
+CHECKPOINT = OWN / "checkpoint" / "multitask.pt"
+NAMES = json.loads((OWN / "hugging_face_names.json").read_text())
 PAD = 1
 
 
@@ -134,3 +137,43 @@ def model_of(folder):
 def close(got, want, what):
     """Errors: AssertionError where numbers differ by more than 1e-4."""
     torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4, msg=lambda text: f"{what}: {text}")
+
+
+def hugging_face(folder, shards=1):
+    """The checkpoint as Hugging Face has it, in so many files."""
+    folder.mkdir()
+    original, _ = original_in(CHECKPOINT)
+    weights = {
+        theirs: original.weights[ours].clone()
+        for ours, theirs in NAMES.items()
+        if isinstance(theirs, str) and ours in original.weights
+    }
+    weights["encoder.type_embedding.weight"] = original.weights["encoder.adaptor.text.type_embedding.weight"].clone()
+    del weights["decoder.embed_tokens.weight"]
+    names = sorted(weights)
+    if shards == 1:
+        save_file(weights, folder / "model.safetensors")
+    else:
+        where = {name: f"model-{i % shards}.safetensors" for i, name in enumerate(names)}
+        for shard in set(where.values()):
+            save_file({name: weights[name] for name in names if where[name] == shard}, folder / shard)
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    config = {"model_type": "ofa", "d_model": 32, "resnet_type": "resnet50", "max_position_embeddings": 32}
+    for side in ("encoder", "decoder"):
+        config |= {f"{side}_layers": 2, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    pieces = {number: piece for piece, number in json.loads((CHECKPOINT.parent / "encoder.json").read_text()).items()}
+    vocab = {}
+    for number, symbol in enumerate(original.dictionary.symbols):
+        name = symbol.removeprefix("<text>_")
+        vocab[pieces[int(name)] if name.isdecimal() else name] = number
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    shutil.copy(CHECKPOINT.parent / "vocab.bpe", folder / "merges.txt")
+    return folder
+
+
+def checkpoints(folder):
+    """The checkpoint in both forms, in a folder."""
+    for name in (CHECKPOINT.name, "encoder.json", "vocab.bpe"):
+        shutil.copy(CHECKPOINT.parent / name, folder)
+    hugging_face(folder / "OFA-tiny")

@@ -74,8 +74,16 @@ def check_value(value, hint, known, sizes, place):
 
 
 def best_of(value, hint):
-    """The alternative that has as many dimensions as the value; the first where none has."""
-    found = [one for one in typing.get_args(hint) if not isinstance(one, type)]
+    """Of the alternatives of its dtype, or of all where none is, the one that has as many dimensions as the value; the
+    first where none has.
+    """
+    every = [one for one in typing.get_args(hint) if not isinstance(one, type)]
+    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    found = [
+        one
+        for one in every
+        if typing.get_origin(one) is Annotated and dtype.startswith(DTYPES.get(one.__metadata__[0], ()))
+    ] or every
     return next((one for one in found if len(dims_of(one)) == getattr(value, "ndim", None)), found[0])
 
 

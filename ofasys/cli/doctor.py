@@ -7,7 +7,6 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -21,7 +20,7 @@ from ofasys.language import Instruction
 from ofasys.metric import METRICS, Metric
 from ofasys.modality import BUILT_IN, Modality, Registry, registry
 from ofasys.packages import GROUPS, bringing, brought
-from ofasys.planner import Plan, plan
+from ofasys.planner import plan
 
 NEEDED = libraries()[0]
 OPTIONAL = optional()
@@ -54,13 +53,12 @@ def what_it_needs(asked: str, as_json: bool = False) -> bool:
 
     Errors: as of an instruction, or of a run file.
     """
-    plans = _plans(asked)
     found: dict[str, Any] = {
         name: {
             extra: {"slots": slots, "missing": [lib for lib in libraries()[1].get(extra, ()) if _version(lib) is None]}
-            for extra, slots in needs(made).items()
+            for extra, slots in extras.items()
         }
-        for name, made in plans.items()
+        for name, extras in _needed(asked).items()
     }
     ok = not any(extra["missing"] for task in found.values() for extra in task.values())
     if as_json:
@@ -76,14 +74,16 @@ def what_it_needs(asked: str, as_json: bool = False) -> bool:
     return ok
 
 
-def _plans(asked: str) -> dict[str, Sequence[Plan]]:
-    """Name -> plans: of an instruction, or of the tasks of a run file."""
+def _needed(asked: str) -> dict[str, dict[str, list[str]]]:
+    """Name -> extra -> what needs it: of an instruction, or of the tasks and the model of a run file."""
     if "->" in asked:
-        return {asked: [plan(Instruction(asked))]}
+        return {asked: needs([plan(Instruction(asked))])}
     from ofasys.cli.runfile import read_run
 
     run = read_run(asked)
-    return {task.name: task.plans for task in run.tasks(splits=())}
+    found = {task.name: needs(task.plans) for task in run.tasks(splits=())}
+    engine = run.engine
+    return found | ({"model.engine": {engine.extra: [engine.name]}} if engine.extra else {})
 
 
 def self_check() -> dict[str, Any]:

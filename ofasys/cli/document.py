@@ -116,6 +116,8 @@ def shown(path: Path) -> str:
 
 def parse_scalar(text: str) -> Any:
     """What a value on the command line says, read as YAML; text that is not YAML is itself."""
+    if text.endswith(":"):  # to YAML a key without its value
+        return text
     try:
         node = yaml.compose(text, Loader=_Loader)
         return "" if node is None else _Reader(Place("the command line", Path.cwd())).value(node, ())
@@ -185,6 +187,8 @@ def parsed(text: str, origin: Place) -> Document:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
         hint = "; quote a value that holds brackets, as an instruction does" if "[" in _line(text, mark) else ""
+        if not hint and "mapping values" in str(error.problem):
+            hint = "; quote a value that ends with a colon, or has a blank after one"
         raise ConfigError(f"{origin}{line}: not YAML: {error.problem or error.context}{hint}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{origin}: not YAML: {error}") from None

@@ -19,7 +19,7 @@ _USES = {
     "ray": "ofasys infer --ray",
     "hub": "models on the Hugging Face hub",
     "quantize": "weights of a backbone in 4 bits",
-    "hf": "rows given as datasets.Dataset",
+    "hf": "rows given as datasets.Dataset, and backbones (engine: hf:FOLDER)",
     "balance": "the balancer pcgrad",
     "sweep": "ofasys sweep",
     "wandb": "curves of a run in Weights & Biases",

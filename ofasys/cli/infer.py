@@ -18,7 +18,8 @@ from ofasys.cli.record import Recorder, check_columns
 from ofasys.cli.rows import STANDARD_INPUT, Rows, of_path, of_pattern, of_standard_input
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, DataError, nearest
-from ofasys.hub import OFASys, Output, checkpoint_in
+from ofasys.hub import OFASys, Output
+from ofasys.hub.ofa.open import model_place
 from ofasys.hub.output import WORDS, jsonable
 from ofasys.hub.remote import place_of
 from ofasys.hub.store import MANIFEST, standing
@@ -100,11 +101,11 @@ def infer(
             _one(answerer.inference(instruction, data=row, **asked), out, as_json)
             return 0
     told = answerer, instruction, columns.here(row, rows.root), rows, asked
-    answers = Answering(*told) if workers is None else Spread(*told, checkpoint_in(folder, which), workers)
+    answers = Answering(*told) if workers is None else Spread(*told, model_place(folder, which), workers)
     if out is None:
         return _print(answers, as_json, shape)
     recorder = Recorder(planned, registry, out, shape.n_best, shape.every, shape.columns)
-    same = _told(answers, checkpoint_in(folder, which), shape)
+    same = _told(answers, model_place(folder, which), shape)
     return _write(answers, recorder, shape, AnswerFile(out, same, batch_size))
 
 
@@ -112,10 +113,17 @@ def _told(answers: Answering, place: Path, shape: Shape) -> str | None:
     """What tells this question from another, in a few digits; None where its rows cannot be told."""
     if answers.rows.told is None:
         return None
-    manifest = (standing(place) / MANIFEST).read_text(encoding="utf8")
+    manifest = standing(place) / MANIFEST
+    model = manifest.read_text(encoding="utf8") if manifest.is_file() else _files_of(place)
     asked = {name: value for name, value in answers.asked.items() if name != "root"}
     said = json.dumps([asked, answers.given, vars(shape)], default=str, sort_keys=True, ensure_ascii=False)
-    return f"{key_of('infer', manifest, str(answers.instruction), said, answers.rows.told):x}"
+    return f"{key_of('infer', model, str(answers.instruction), said, answers.rows.told):x}"
+
+
+def _files_of(place: Path) -> str:
+    """What tells a checkpoint of OFA or OFASys, a file or a folder, from another."""
+    stats = {path.name: path.stat() for path in ([place] if place.is_file() else sorted(place.iterdir()))}
+    return json.dumps({name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()})
 
 
 def _check_not_read(out: Path, read: Sequence[Path]) -> None:

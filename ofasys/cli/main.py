@@ -130,11 +130,14 @@ def bring(
     """
     from ofasys.hub.ofa.open import opened
     from ofasys.hub.ofasys import OFASys
+    from ofasys.hub.store import check_place
 
+    check_place(to)  # before what may take minutes
     found = opened(source)
     for name, why in sorted(found.left.items()):
         say(f"left out  {name}: {why}")
     OFASys(found.model, found.cards).save_pretrained(to)
+    say(found.model.origins())
     say(f"{found.model.parameters_count:,} parameters, {len(found.cards)} tasks written to {to}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from ofasys.language import Instruction
 AT_ONCE = 64  # batches that are one task of Ray, at most
 EACH = 4  # tasks a worker, at least, where there are so many batches
 RETRIES = 3  # of a task whose worker died; Ray by itself would try for ever
+PATIENCE = 10  # seconds for the head of a cluster; Ray by itself asks a wrong address for minutes
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _packed(ray: Any, work: Work, begin: int, workers: int, device: str) -> Iter
             Worker,
             fn_constructor_args=(work, device),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=workers),
+            compute=ray.data.ActorPoolStrategy(size=min(workers, tasks)),
             max_task_retries=RETRIES,
             **({"num_gpus": 1} if device == "cuda" else {"num_cpus": 1}),
         )
@@ -195,13 +197,22 @@ def _cluster() -> Iterator[Any]:
 
 
 def _begin(ray: Any) -> None:
+    address = os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ray.exceptions.RayError, RuntimeError, ValueError) as error:
+        _check_reached(address or "")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ray.exceptions.RayError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"no cluster of Ray can be reached or begun: {_first_line(error)}; RAY_ADDRESS is "
-            f"{os.environ.get('RAY_ADDRESS')!r}, give that of its head as host:6379, or unset it to begin one here"
+            f"no cluster of Ray can be reached or begun: {_first_line(error)}; RAY_ADDRESS is {address!r}, give that "
+            "of its head as host:6379, or unset it to begin one here"
         ) from error
+
+
+def _check_reached(address: str) -> None:
+    """Errors: OSError where nothing listens at a host and port."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 def _device(ray: Any, workers: int) -> str:

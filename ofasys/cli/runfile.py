@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ofasys.cli.document import Document, Place, by_name, dumped, existing, parse_scalar, read_document, shown
 from ofasys.cli.schema import checked, fields
+from ofasys.engine import TRANSFORMER, EngineSpec
 from ofasys.errors import ConfigError, InstructionError, OfasysError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
@@ -47,6 +49,17 @@ class RunFile:
         """Names of the tasks."""
         return list(self.document.values.get("tasks", {}))
 
+    @property
+    def engine(self) -> EngineSpec:
+        """What the model's engine is, as the file says it. Errors: ConfigError for one that is not known."""
+        given = _shape(self.document.values.get("model"))
+        if isinstance(given, GeneralistModel):
+            return given.engine_spec
+        said = given.changes if isinstance(given, _Amended) else given
+        name = str(said.get("engine", TRANSFORMER.name) if isinstance(said, Mapping) else TRANSFORMER.name)
+        with self._at("model", "engine"):
+            return default_registry().engine(name.partition(":")[0])
+
     def tasks(self, names: Sequence[str] | None = None, splits: Sequence[str] = SPLITS) -> list[Task]:
         """The tasks, or those of the names given, with the rows of the splits given.
 
@@ -73,7 +86,9 @@ class RunFile:
         if isinstance(given, Mapping) and given.keys() & set(FROM):
             return self._saved(given)
         found = self._model_fields(given if given is not None else {})
-        with self._at("model"):
+        config = found.get("config") if ":" in str(found.get("engine", "")) else None
+        inner = {name: ("config", name) for name in config} if isinstance(config, Mapping) else {}
+        with self._at("model", inner=inner, otherwise="engine"):
             return GeneralistModel(**found)
 
     def _saved(self, given: Mapping[str, Any]) -> GeneralistModel:
@@ -171,24 +186,32 @@ class RunFile:
         return Path(os.path.normpath(self.document.place(*path).folder / given)), given.is_absolute()
 
     @contextmanager
-    def _at(self, *path: str) -> Iterator[None]:
-        """Errors from inside, with the place in the file before them."""
+    def _at(
+        self, *path: str, inner: Mapping[str, tuple[str, ...]] = MappingProxyType({}), otherwise: str = ""
+    ) -> Iterator[None]:
+        """Errors from inside, with the place in the file before them.
+
+        inner: names within a field, and where they stand. otherwise: the field to blame where an error names none.
+        """
         try:
             yield
         except OfasysError as error:
             text = str(error)
-            where = str(self.document.place(*path, *self._blamed(path, error)))
+            blamed = self._blamed(path, error, inner) or ((otherwise,) if otherwise else ())
+            where = str(self.document.place(*path, *blamed))
             if path[0] == "tasks" and path[1] not in text.partition("\n")[0]:
                 where += f", task {path[1]!r}"
             raise ConfigError(f"{where}:{chr(10) if chr(10) in text else ' '}{text}") from error
 
-    def _blamed(self, path: tuple[str, ...], error: OfasysError) -> tuple[str, ...]:
+    def _blamed(
+        self, path: tuple[str, ...], error: OfasysError, inner: Mapping[str, tuple[str, ...]]
+    ) -> tuple[str, ...]:
         """The field of a section that an error is about, where it names one that was given: the first it names."""
         if isinstance(error, InstructionError):
             return ("instruction",)
-        given = {p[-1] for p in self.document.places if p[:-1] == path} - set(SPLITS)
+        own = {p[-1]: p[-1:] for p in self.document.places if p[:-1] == path and p[-1] not in SPLITS}
         words = re.findall(r"\w+", str(error).partition("\n")[0])
-        return next(((word,) for word in words if word in given), ())
+        return next((given[word] for given in (own, inner) for word in words if word in given), ())
 
 
 def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
 
 
 def say(text: str = "") -> None:
@@ -28,12 +33,21 @@ class Notes(logging.Handler):
 
 @contextmanager
 def heard_warnings() -> Iterator[None]:
-    """Within it the package's warnings are shown, whatever the logging of others is."""
-    log, notes = logging.getLogger("ofasys"), Notes(logging.WARNING)
+    """Within it the package's warnings are shown, whatever the logging of others is, and without lines of code."""
+    log, notes, shown = logging.getLogger("ofasys"), Notes(logging.WARNING), warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *more: Any) -> None:
+        if category is UserWarning and Path(filename).is_relative_to(PACKAGE):
+            note(str(message))
+        else:
+            shown(message, category, filename, lineno, *more)
+
     log.addHandler(notes)
+    warnings.showwarning = show  # type: ignore[assignment]
     try:
         yield
     finally:
+        warnings.showwarning = shown
         log.removeHandler(notes)
 
 

@@ -58,15 +58,15 @@ def of_run(folder: Path, as_json: bool = False, which: str | None = None) -> Non
 
 def describe(folder: Path, which: str | None = None) -> dict[str, dict[str, Any]]:
     """Task -> its `instructions`, `metrics`, `labels`, `rows` by split, and the valid `figures` of the checkpoint."""
-    from ofasys.hub import checkpoint_in
     from ofasys.hub.model import read_cards
+    from ofasys.hub.ofa.open import is_original, model_place, opened
     from ofasys.hub.remote import place_of
     from ofasys.hub.store import read_folder
 
     folder = Path(place_of(folder)[0])
-    place = checkpoint_in(folder, which)
+    place = model_place(folder, which)
     try:
-        cards = read_cards(read_folder(place, ["tasks.json"]))
+        cards = opened(place).cards if is_original(place) else read_cards(read_folder(place, ["tasks.json"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{place} is not a saved model of this version: {error}") from None
     sizes = _sizes(folder / "run.json")

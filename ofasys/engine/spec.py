@@ -45,6 +45,8 @@ class EngineSpec:
     """"module:class" of the frozen dataclass that is its configuration, whose fields JSON can hold. A `from_dict` of
     its own reads them back, where it has one."""
 
+    extra: str = ""
+    """The extra of this package that brings its library; empty: it needs none."""
     bring: str = ""
     """"module:function" of an engine that is named with a place, as "hf:FOLDER": (place, config as the user gave it) ->
     `Brought`. Empty: it has none."""
@@ -109,6 +111,7 @@ HUGGINGFACE = EngineSpec(
     about="a pretrained backbone of transformers: T5, BART, Pegasus, Qwen, Llama, Mistral, Gemma, GPT-2",
     load="ofasys.engine.huggingface.backbone:Backbone",
     config="ofasys.engine.huggingface.config:BackboneConfig",
+    extra="hf",
     bring="ofasys.engine.huggingface.bring:bring",
 )
 ENGINES = {one.name: one for one in (TRANSFORMER, OFA, HUGGINGFACE)}

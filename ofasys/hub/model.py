@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from ofasys.engine.huggingface.bring import located
 from ofasys.engine.spec import TRANSFORMER
 from ofasys.errors import CheckpointError, ConfigError
-from ofasys.generalist import PRECISIONS, GeneralistModel
+from ofasys.generalist import PRECISIONS, GeneralistModel, Imported
 from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry, default_registry
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
@@ -67,6 +67,7 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard], merged: bool 
             "criteria": model.criteria_made,
             "lora": {} if merged else written(model),
             "reference": sorted(reference),
+            "imported": None if model.imported is None else asdict(model.imported),
             "modalities": sorted(model.used),
             "packages": dict(sorted(model.packages.items())),
             "precision": model.precision,
@@ -177,6 +178,8 @@ class Saved:
     """What of it is from outside, as `criterion focal` -> its package."""
     reference: tuple[str, ...] = ()
     """Names of weights that are not in its files, for they are those its engine brings."""
+    imported: Imported | None = None
+    """What a checkpoint of another program gave it."""
 
     @classmethod
     def of(cls, data: bytes) -> Saved:
@@ -215,6 +218,7 @@ class Saved:
             ranges,
             _packages(about.get("packages", {})),  # models of before told none
             _reference(about.get("reference", [])),
+            _imported(about.get("imported")),
         )
 
     def package(self, what: str) -> str:
@@ -294,6 +298,16 @@ def _reference(value: Any) -> tuple[str, ...]:
     if not _texts(value) or not all(name.startswith("engine.") for name in value):
         _refuse("reference", value, "a list of weights of the engine")
     return tuple(value)
+
+
+def _imported(value: Any) -> Imported | None:
+    """Errors: CheckpointError for what says no place, or names no adaptors."""
+    if value is None:
+        return None
+    adaptors: Any = value.get("adaptors") if isinstance(value, dict) else None
+    if not _texts(adaptors) or not isinstance(value.get("place"), str):
+        _refuse("imported", value, "an object of place and adaptors")
+    return Imported(value["place"], tuple(adaptors))
 
 
 def _refuse(name: str, value: object, expected: str) -> NoReturn:
@@ -386,6 +400,7 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
         )
     _check_known(model, saved, about)
     model.packages |= saved.packages
+    model.imported = saved.imported
     model.used = set(about["modalities"])
     model.tokenizer = _tokenizer(files["tokenizer.json"])
     vocabulary = Vocabulary(tuple((name, start, size) for name, start, size in about["vocabulary"]), model.foreign)

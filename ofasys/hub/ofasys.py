@@ -339,6 +339,10 @@ class OFASys:
         """The program of an instruction, as `inference` takes it: with the closed sets and settings of its task."""
         return self.programs.of(instruction)[0]
 
+    def settings_of(self, instruction: str | Instruction) -> dict[str, Any]:
+        """The settings that its tasks have for such a line: what a new `Task` needs to go on with their adaptors."""
+        return dict(self.programs.settings_of(parsed(instruction, self.model.modalities)))
+
     def _lines(self, asked: Asked, way: Way) -> dict[Instruction, Line]:
         """What the lines met so far are bound to; of data with one line that one, so that its errors come at once."""
         return {} if asked.instruction is None else {asked.instruction: self._line(asked.instruction, way)}

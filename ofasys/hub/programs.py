@@ -102,7 +102,7 @@ class Programs:
         kept.
         """
         card = self._card(instruction)
-        given = card.settings if card else self._common_settings(instruction)
+        given = self.settings_of(instruction)
         with told_lacking(self.model):
             planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
         labels = self._labels(planned, card, closed_set)
@@ -112,6 +112,11 @@ class Programs:
             program = flow.bind(self.model, planned, labels)
             program = self.kept.put(key, program, 1 + sum(map(len, labels.values())))
         return program, card
+
+    def settings_of(self, instruction: Instruction) -> Mapping[str, Any]:
+        """Those of the task it belongs to; of another line, those that all tasks with such slots agree on."""
+        card = self._card(instruction)
+        return card.settings if card else self.common_settings(instruction)
 
     def _labels(self, planned: Plan, card: TaskCard | None, closed_set: Asked) -> dict[str, Names]:
         columns = sorted({slot.column for slot in planned.slots if slot.closed_set})
@@ -206,7 +211,7 @@ class Programs:
                 common.setdefault(scope, {})[name] = values[0]
         return common
 
-    def _common_settings(self, instruction: Instruction) -> dict[str, Any]:
+    def common_settings(self, instruction: Instruction) -> dict[str, Any]:
         """The settings that reach this instruction and that all tasks with such slots agree on."""
         scopes = {slot.modality for slot in instruction.slots} | set(instruction.columns)
         return {name: value for scope in scopes for name, value in self.common.get(scope, {}).items()}

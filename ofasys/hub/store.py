@@ -43,6 +43,11 @@ def write_folder(folder: str | Path, files: Mapping[str, Any]) -> None:
         ) from error
 
 
+def check_place(folder: str | Path) -> None:
+    """Errors: ConfigError where `write_folder` would refuse to write."""
+    _refuse_foreign(Path(os.path.realpath(folder)))
+
+
 def write_model(folder: str | Path, files: Mapping[str, Any]) -> None:
     """`write_folder`, of the files of a model alone: not into a checkpoint of a run, which holds more."""
     if lost := sorted(set(_listed(Path(os.path.realpath(folder)))) - set(files)):

@@ -1,19 +1,23 @@
 """Self- and cross-attention over flat streams.
 
-Projections run on the N valid positions; the product alone sees a (B, H, T, K) rectangle, and on a GPU in half
-precision not even that. `D` width, `H` heads, `K` head width, `S` source and `T` target length.
+Projections run on the N valid positions; the product alone sees a (B, H, T, K) rectangle: on a CPU one for each group
+of samples of like length, on a GPU in half precision not even that. `D` width, `H` heads, `K` head width, `S` source
+and `T` target length.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.model.packed import Runs, attend_packed, packs
+from ofasys.model.grouped import Grouped
+from ofasys.model.packed import Packed, packs
 from ofasys.model.positions.positions import Bias, Positions, Turns, guarded, rotate
+from ofasys.model.product import attend
 from ofasys.model.rectangle import in_rectangle, to_flat, to_rectangle
 from ofasys.model.sizes import ModelConfig
 from ofasys.types import Layout
@@ -53,30 +57,6 @@ class Output(nn.Module):
         return norm(self.norm, F.linear(x, weight, self.project.bias))
 
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None,
-    causal: bool = False,
-    whole: bool = True,
-    scale: float | None = None,
-) -> Tensor:
-    """q (B, H, T, K), k and v (B, H, S, K) -> (B, H, T, K): the one product of attention there is.
-
-    mask (B or 1, H or 1, T, S): True where a key may be seen, or what is added to the scores, -inf where it may not.
-    whole: of a whole side, in training and after, which a CPU does in float32: the half kernel's backward is 7 times
-    slower. scale: what scores are multiplied by; None: K ** -0.5.
-    """
-    if q.device.type != "cpu" or q.dtype == torch.float32 or not whole:
-        mask = mask if mask is None or mask.dtype in (torch.bool, q.dtype) else mask.to(q.dtype)
-        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=scale)
-    if q.dtype in (torch.bfloat16, torch.float16):
-        q, k, v = q.float(), k.float(), v.float()
-    with torch.autocast("cpu", enabled=False):  # autocast would turn them back
-        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=scale)
-
-
 def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
     """What is added to scores: bias (B, H, T, S), and -inf where a key may not be seen.
 
@@ -91,13 +71,24 @@ def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
     return bias if seen is None else bias.masked_fill(~seen, -torch.inf)
 
 
+class Flat(Protocol):
+    """How a product of attention is made of flat streams."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float | None) -> Tensor:
+        """q (N, H, K), k and v (M, H, K) -> (N, H, K). Each sample sees its own keys.
+
+        causal: queries see no later key; both are the same positions then. scale: as of `attend`.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Sight:
     """What a side's attention sees, prepared once for all its layers.
 
     mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. turns: as of `Positions.turns`.
-    bias: as of `Positions.biases`. runs: the samples of the flat stream, where its product is made without a
-    rectangle; turns are (1, 1, N, K / 2) then. crossed: those of both sides, where the product across is made so.
+    bias: as of `Positions.biases`. flat: how its product is made of the flat stream, without a rectangle over all;
+    turns are (1, 1, N, K / 2) then. crossed: the same of the product across.
     """
 
     layout: Layout
@@ -105,8 +96,8 @@ class Sight:
     causal: bool
     turns: Turns | None = None
     bias: Bias | None = None
-    runs: Runs | None = None
-    crossed: tuple[Runs, Runs] | None = None
+    flat: Flat | None = None
+    crossed: Flat | None = None
 
     @classmethod
     def of(
@@ -116,17 +107,18 @@ class Sight:
         mask: Tensor | None,
         causal: bool,
         head: int | None,
+        width: int,
         source: Layout | None = None,
     ) -> Sight:
         """Of one side of a batch. head: numbers of a head, where scores are scaled as is usual; else None. source: of
         the side whose states it sees, row by row.
         """
-        able = head is not None and packs(layout.positions.device, head)
-        across = able and source is not None and not (layout.full and source.full)
-        crossed = (Runs.of(layout), Runs.of(source)) if across and source is not None else None
-        if able and not layout.full and layout.blocks is None and not scheme.biased:
+        crossed = None if source is None else _flat(layout, source, head, width)
+        plain = layout.blocks is None and not scheme.biased
+        flat = _flat(layout, layout, head, width) if plain else None
+        if flat is not None:
             turns = scheme.turns(layout.positions[None]) if scheme.rotates else None
-            return cls(layout, None, causal, turns=turns, runs=Runs.of(layout), crossed=crossed)
+            return cls(layout, None, causal, turns=turns, flat=flat, crossed=crossed)
         places = None
         if scheme.biased or scheme.rotates:
             places = in_rectangle(layout)
@@ -142,11 +134,20 @@ class Sight:
             return attend(q, k, v, self.mask, self.causal, scale=scale)
         return attend(q, k, v, biased(self.bias(layer), self.mask, self.causal), scale=scale)
 
-    def attend_flat(self, runs: Runs, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend_flat(self, flat: Flat, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         """q, k, v (N, H, K) -> (N, H, K)."""
         if self.turns is not None:
             q, k = (rotate(x.transpose(0, 1)[None], self.turns)[0].transpose(0, 1) for x in (q, k))
-        return attend_packed(q, k, v, runs, runs, self.causal)
+        return flat.attend(q, k, v, self.causal, scale)
+
+
+def _flat(queries: Layout, keys: Layout, head: int | None, width: int) -> Flat | None:
+    """How the product of two sides, of the same samples, is made of their flat streams; None: it is not."""
+    if queries.full and keys.full:
+        return None
+    if head is not None and packs(queries.positions.device, head):
+        return Packed.of(queries, keys)
+    return Grouped.of(queries, keys, width)
 
 
 class SelfAttention(nn.Module):
@@ -165,9 +166,9 @@ class SelfAttention(nn.Module):
     def product(self, qkv: Tensor, sight: Sight, layer: int) -> Tensor:
         """Queries, keys and values (N, 3 D) -> what the heads give (N, D)."""
         layout, D = sight.layout, qkv.shape[1] // 3
-        if sight.runs is not None:
-            parts = qkv.view(len(qkv), 3, self.heads, -1).unbind(1)  # each (N, H, K)
-            return sight.attend_flat(sight.runs, *parts).reshape(-1, D)
+        if sight.flat is not None:
+            q, k, v = qkv.view(len(qkv), 3, self.heads, -1).unbind(1)  # each (N, H, K)
+            return sight.attend_flat(sight.flat, q, k, v, self.scale).reshape(-1, D)
         B, T = layout.batch, layout.length
         rectangle = to_rectangle(qkv, layout).view(B, T, 3, self.heads, -1)
         q, k, v = (part.transpose(1, 2) for part in rectangle.unbind(2))  # each (B, H, T, K)
@@ -207,7 +208,7 @@ class CrossAttention(nn.Module):
         layout, D = sight.layout, q.shape[1]
         if sight.crossed is not None and group == 1:
             k, v = self.kv(memory).view(len(memory), 2, self.heads, -1).unbind(1)  # each (N', H, K)
-            return attend_packed(q.view(len(q), self.heads, -1), k, v, *sight.crossed, causal=False).reshape(-1, D)
+            return sight.crossed.attend(q.view(len(q), self.heads, -1), k, v, False, self.scale).reshape(-1, D)
         k, v = self.keys(memory, source)
         q = to_rectangle(q, layout)  # the queries of a group stand end to end: (B, group * T, H, K)
         q = q.view(source.batch, group * layout.length, self.heads, -1).transpose(1, 2)

@@ -35,23 +35,32 @@ class Runs:
         return cls(F.pad(layout.lengths.cumsum(0), (1, 0)).to(torch.int32), layout.length)
 
 
+@dataclass(frozen=True)
+class Packed:
+    """The product of queries and keys of the same samples, in half precision on a GPU."""
+
+    queries: Runs
+    keys: Runs
+
+    @classmethod
+    def of(cls, queries: Layout, keys: Layout) -> Packed:
+        """Of two sides, or of one with itself."""
+        return cls(Runs.of(queries), Runs.of(keys))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float | None) -> Tensor:
+        """See `ofasys.model.attention.Flat`. scale is None."""
+        from torch.nn.attention.varlen import varlen_attn  # an older torch has none
+
+        ends = (self.queries.starts, self.keys.starts, self.queries.longest, self.keys.longest)
+        return cast(Tensor, varlen_attn(q, k, v, *ends, window_size=(-1, 0) if causal else (-1, -1)))
+
+
 def packs(device: torch.device, width: int) -> bool:
     """Whether heads of `width` numbers are attended so in the pass being made: on a GPU, in half precision."""
     if device.type != "cuda" or width % 8 or width > WIDEST or not _kernels():
         return False
     half = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") in HALF
     return half and torch.cuda.get_device_capability(device) >= CAPABLE
-
-
-def attend_packed(q: Tensor, k: Tensor, v: Tensor, queries: Runs, keys: Runs, causal: bool) -> Tensor:
-    """q (N, H, K), k and v (M, H, K), in half precision on a GPU -> (N, H, K). Each sample sees its own keys.
-
-    causal: queries see no later key; both are the same positions then.
-    """
-    from torch.nn.attention.varlen import varlen_attn  # an older torch has none
-
-    ends = (queries.starts, keys.starts, queries.longest, keys.longest)
-    return cast(Tensor, varlen_attn(q, k, v, *ends, window_size=(-1, 0) if causal else (-1, -1)))
 
 
 @cache

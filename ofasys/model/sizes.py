@@ -115,7 +115,8 @@ class ModelConfig:
                 raise ConfigError(f"model has no field {name!r}; {nearest(name, known)}known here: {', '.join(known)}")
         missing = [name for name in known[:5] if name not in values]
         if missing:
-            raise ConfigError(f"model lacks {', '.join(missing)}; give each, or a size out of {', '.join(SIZES)}")
+            other = f", or a size out of {', '.join(SIZES)}" if cls is ModelConfig else " as config"
+            raise ConfigError(f"model lacks {', '.join(missing)}; give each{other}")
         return cls(**values)
 
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.model.attention import attend, biased
+from ofasys.model.attention import biased
 from ofasys.model.block import Block
 from ofasys.model.cache import Cache
 from ofasys.model.positions.positions import Positions, rotate
+from ofasys.model.product import attend
 
 
 def advance(

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofasys.model.attention import attend, biased
+from ofasys.model.attention import biased
 from ofasys.model.block import Block
 from ofasys.model.cache import Cache
 from ofasys.model.positions.positions import Positions, guarded, rotate
+from ofasys.model.product import attend
 
 Ints = NDArray[np.int64]
 

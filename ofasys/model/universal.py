@@ -103,6 +103,10 @@ class UniversalModel(nn.Module):
         """What its source is to the positions of a decoder (B, H, S, K), as of `Positions.across`; None: nothing."""
         return None
 
+    def target_places(self, positions: Tensor) -> Tensor:
+        """Positions of a target (..., 3) -> what its side is told of them (..., 3)."""
+        return positions
+
     @torch.no_grad()
     def initialise(self) -> None:
         """Draw all weights anew from torch's global generator.
@@ -145,7 +149,7 @@ class UniversalModel(nn.Module):
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head)
+        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head, self.width)
         for i, block in enumerate(self.encoder.blocks):
             x = self._through(block, x, sight, i)
         return Hidden(self.encoder.end(x), layout)
@@ -168,7 +172,15 @@ class UniversalModel(nn.Module):
             mask = self._over(layout, memory, group)
         x = self.decoder.begin(stream.embedding, layout.positions, layout.top)
         plain = mask is None or mask.dtype == torch.bool
-        sight = Sight.of(layout, self.decoder.positions, block_mask(layout), True, self.head, source if plain else None)
+        sight = Sight.of(
+            layout,
+            self.decoder.positions,
+            block_mask(layout),
+            True,
+            self.head,
+            self.width,
+            source if plain and group == 1 else None,
+        )
         for i, block in enumerate(self.decoder.blocks):
             x = self._through(block, x, sight, i, states, source, mask, group)
         return Hidden(self.decoder.end(x), layout)
@@ -213,7 +225,7 @@ class UniversalModel(nn.Module):
         layout = Layout(1, 3, places, places[:, None].expand(3, 3), places[:1] + 3, full=True)
         decoder = side is self.decoder
         memory, source = (x.detach(), layout) if decoder else (None, None)
-        sight = Sight.of(layout, side.positions, None, decoder, self.head, source)
+        sight = Sight.of(layout, side.positions, None, decoder, self.head, self.width, source)
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
             y = cast(Block, side.blocks[0]).pieced(pieces, x, sight, 0, memory, source, None, 1)
         torch.autograd.grad(y.sum(), x)
@@ -295,7 +307,7 @@ class UniversalModel(nn.Module):
     def _advanced(
         self, embedding: Tensor, positions: Tensor, cache: Cache, together: bool = False, sees: Tensor | None = None
     ) -> Tensor:
-        side = self.decoder
+        side, positions = self.decoder, self.target_places(positions)
         x = side.begin(embedding, positions)
         return advance(x, side.blocks, side.positions, positions, cache, together, sees)
 
@@ -312,6 +324,7 @@ class UniversalModel(nn.Module):
 
         rows: the rows of the cache they go on from, ascending. parents: nodes, or -1 for the row itself.
         """
+        positions = self.target_places(positions)
         x = self.decoder.begin(embedding, positions)
         return self.decoder.end(grow(x, self.decoder.blocks, self.decoder.positions, positions, tree, rows, parents))
 

@@ -135,6 +135,7 @@ def _head(history: History, title: str, which: str | None) -> str:
         "best step": "none: no checkpoint was chosen by validation" if best is None else f"{best:,} {history.best_by}",
         "answers by": _answers_by(which, best, last),
         "parameters": f"{model['parameters']:,}" if isinstance(model.get("parameters"), int) else None,
+        "weights": str(model["origins"]).replace("\n", "; ") if model.get("origins") else None,
         "size": model.get("size"),
         "seed": trainer.get("seed"),
         "device": trainer.get("device"),

@@ -36,7 +36,7 @@ from ofasys.train.record import card_of
 from ofasys.train.saving import not_finite
 from ofasys.train.scheduling import balanced, check_balance, check_followed, in_micro_steps, scheduled
 from ofasys.train.shares import in_pieces
-from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_data, tell_settings
+from ofasys.train.start import carry_over, fingerprints, keep_labels, tell_adaptors, tell_data, tell_settings
 from ofasys.train.state import RunState
 from ofasys.train.tokens import tokens_of_a_row
 from ofasys.train.turnover import check_conditions, entries_now
@@ -213,6 +213,7 @@ def _begun(trainer: Trainer, model: GeneralistModel, tasks: Mapping[str, Task], 
     else:
         keep_labels(listed, model.cards, grow=True)
         tell_settings(listed, model.cards)
+        tell_adaptors(model, listed)
     state.sizes |= {name: _size(task) for name, task in tasks.items()}
     if out is not None:
         now = fingerprints(listed)

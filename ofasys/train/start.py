@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-from ofasys.errors import ConfigError
+from ofasys.errors import ConfigError, PlanError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub.ofasys import OFASys
+from ofasys.hub.programs import Programs
+from ofasys.planner import plan
 from ofasys.program.program import label_range
 from ofasys.task.source import fingerprint
 from ofasys.task.task import Task
@@ -82,6 +84,26 @@ def tell_settings(tasks: Sequence[Task], cards: Sequence[TaskCard]) -> None:
                 f"task {task.name!r}: the model learned it with settings {dict(card.settings)!r:.120}, and it has "
                 f"{dict(task.settings)!r:.120} now"
             )
+
+
+def tell_adaptors(model: GeneralistModel, tasks: Sequence[Task]) -> None:
+    """A warning for a new task that reads values by a new adaptor where the model's tasks have learned another."""
+    programs = Programs(model, model.cards)
+    for task in tasks:
+        if card_for(task, model.cards) is not None:
+            continue
+        for instruction, mine in zip(task.instructions, task.plans, strict=True):
+            settings = {**programs.common_settings(instruction), **task.settings}
+            try:
+                like = plan(instruction, modalities=model.modalities, settings=settings)
+            except PlanError:  # its slots say how they are read
+                continue
+            for own, learned in zip(mine.slots, like.slots, strict=True):
+                if own.key not in model.adaptors and learned.key in model.adaptors:
+                    _log.warning(
+                        f"task {task.name!r}: {own.name} is read by a new adaptor {own.key}, and the model's tasks "
+                        f"have learned {learned.key}; settings=model.settings_of(line) goes on with that"
+                    )
 
 
 @torch.no_grad()

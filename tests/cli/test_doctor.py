@@ -25,7 +25,8 @@ def test_what_is_missing_comes_with_the_command(shell, sound, monkeypatch):
     have = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: None if name in doctor.OPTIONAL else have(name))
     printed = shell.ok("doctor")
-    assert 'not installed, for rows given as datasets.Dataset: pip install "ofasys[hf]"' in printed
+    hf = "rows given as datasets.Dataset, and backbones (engine: hf:FOLDER)"
+    assert f'not installed, for {hf}: pip install "ofasys[hf]"' in printed
     assert 'not installed, for curves of a run in TensorBoard: pip install "ofasys[track]"' in printed
     assert "self-check\n  ok: trained, saved, loaded and answered the same, in 1.0 s" in printed
 
@@ -85,3 +86,15 @@ def test_plug_ins_are_listed_broken_ones_too(shell, sound, monkeypatch):
     assert f"colour            {missing}, plug-in colour (no_such_module:COLOUR)" in done.stdout
     assert "it is a type, not a Modality" in done.stdout
     assert "TEXT              ok, plug-in text (ofasys.modality.text:TEXT)" in done.stdout
+
+
+def test_what_the_engine_of_a_run_file_needs(shell):
+    task = 'tasks:\n  twice:\n    instruction: "say [TEXT:word] twice -> [TEXT:twice]"\n'
+    shell.write("backbone.yaml", task + "model: {engine: 'hf:somewhere'}\n")
+    lines = shell("doctor", "backbone.yaml").stdout.splitlines()
+    assert lines[0] == "twice: needs no extra"
+    assert lines[1].startswith("model.engine: hf needs ofasys[hf], ")
+    shell.write("tiny.yaml", task + "model: tiny\n")
+    assert shell.ok("doctor", "tiny.yaml").splitlines() == ["twice: needs no extra"]
+    shell.write("wrong.yaml", task + "model:\n  engine: hff:somewhere\n")
+    assert shell.wrong("doctor", "wrong.yaml").startswith("wrong.yaml, line 5: unknown engine 'hff'")

@@ -4,11 +4,13 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 from typer.testing import CliRunner
 
 from ofasys.cli.main import app
+from ofasys.cli.show import PACKAGE, heard_warnings
 
 FRESH = """
 import sys, time
@@ -208,3 +210,13 @@ def test_errors_of_ours_are_not_hidden(monkeypatch):
     done = CliRunner().invoke(app, ["demo"])
     assert done.exit_code == 1
     assert isinstance(done.exception, ZeroDivisionError)
+
+
+def test_warnings_of_the_package_are_told_without_lines_of_code(capsys):
+    with warnings.catch_warnings(record=True) as theirs:
+        warnings.simplefilter("always")
+        with heard_warnings():
+            warnings.warn_explicit("words lose their accents", UserWarning, f"{PACKAGE}/modality/symbols.py", 1)
+            warnings.warn_explicit("of another", UserWarning, "/elsewhere/library.py", 7)
+    assert capsys.readouterr().err == "words lose their accents\n"
+    assert [str(one.message) for one in theirs] == ["of another"]

@@ -4,11 +4,13 @@ import json
 import os
 import pickle
 import select
+import socket
 import subprocess
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,6 +101,31 @@ def test_the_library_is_named_where_it_is_missing(trained, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     asked = "infer", "runs/run", "caption", "--data", "data/captions.jsonl", "--ray", "2"
     assert 'pip install "ofasys[ray]"' in trained.wrong(*asked)
+
+
+@needs_ray
+@pytest.mark.parametrize("address", ["127.0.0.1:PORT", "ray://127.0.0.1:PORT", "nowhere.invalid:6379", "nowhere"])
+def test_a_cluster_that_is_not_there_is_not_waited_for(trained, monkeypatch, address):
+    import ray
+
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = address.replace("PORT", str(closed.getsockname()[1]))
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    if address != "nowhere":  # Ray itself tells an address that has no port
+        monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray asks it for minutes"))
+    said = trained.wrong("infer", "runs/run", "caption", "--data", "data/captions.jsonl", "--ray", "1")
+    assert f"RAY_ADDRESS is {address!r}, give that of its head as host:6379" in said
+
+
+def test_no_more_workers_are_begun_than_there_are_tasks(trained, tmp_path):
+    asked, begun = spread(trained, captions(trained, tmp_path), size=20), []
+    data = SimpleNamespace(ActorPoolStrategy=lambda size: begun.append(size))
+    data.from_items = lambda *_, **__: SimpleNamespace(
+        map_batches=lambda *_, **__: SimpleNamespace(iter_rows=lambda: iter(()))
+    )
+    ray = SimpleNamespace(data=data, exceptions=SimpleNamespace(RayError=RuntimeError))
+    assert list(over_ray._packed(ray, asked.work, 0, 2, "cpu")) == []
+    assert begun == [1]
 
 
 def processes():

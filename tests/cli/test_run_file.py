@@ -583,3 +583,35 @@ def test_a_backbone_is_named_by_its_folder(shell, monkeypatch):
         assert made.config.options.prefix
         assert made.tokenizer is not None
     assert changed.seed == 3
+
+
+def test_what_is_wrong_with_a_backbone_has_its_place(shell):
+    pytest.importorskip("transformers")
+    (shell.folder / "nothing").mkdir()
+    shell.write("far.yaml", TWICE + "model:\n  seed: 1\n  engine: hf:nowhere\n  config:\n    attention: flash\n")
+    nowhere = "there is no folder 'nowhere'; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub"
+    assert said(shell, file="far.yaml") == "far.yaml, line 8: backbone: attention is 'flash'; give sdpa or eager"
+    assert said(shell, "model.config=null", file="far.yaml") == f"far.yaml, line 6: {nowhere}"
+    shell.write("near.yaml", TWICE + "model: {seed: 1}\n")
+    there = "'model.engine=hf:nowhere' on the command line"
+    assert said(shell, "model.engine=hf:nowhere", file="near.yaml") == f"{there}: {nowhere}"
+    nothing = said(shell, "model.engine=hf:nothing", file="near.yaml")
+    assert "nothing has no config.json; give a folder as" in nothing
+    option = "model.config={prefx: true}"
+    assert said(shell, "model.engine=hf:nothing", option, file="near.yaml") == (
+        f"{option!r} on the command line: a backbone has no option 'prefx'; did you mean prefix? there are prefix, "
+        "chat, attention"
+    )
+    assert "name a backbone as hf:FOLDER or hf:OWNER/NAME" in said(shell, "model.engine=hf:", file="near.yaml")
+    shell.write("bare.yaml", TWICE + "model:\n  engine: hf:\n")
+    assert said(shell, file="bare.yaml") == (
+        "bare.yaml, line 5: not YAML: mapping values are not allowed here; quote a value that ends with a colon, or "
+        "has a blank after one"
+    )
+
+
+def test_an_engine_without_sizes_asks_for_its_shape_alone(shell):
+    shell.write("ofa.yaml", TWICE + "model: {engine: ofa, size: tiny}\n")
+    assert said(shell, file="ofa.yaml").endswith("decoder_layers; give each as config")
+    shell.write("half.yaml", TWICE + "model: {config: {width: 8}}\n")
+    assert said(shell, file="half.yaml").endswith("give each, or a size out of tiny, small, base, large")

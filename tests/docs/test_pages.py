@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ofa_cases import checkpoints
 
 ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("pages", Path(__file__).with_name("pages.py"))
@@ -17,6 +18,7 @@ pages = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(pages)
 
 ELSEWHERE = {"language.md"}  # tests/language/test_docs.py runs it
+BESIDE = {"ofa-checkpoints.md": checkpoints}  # what writes the files a page speaks of
 SLOW = {
     "README.md",
     "first-task.md",
@@ -31,6 +33,7 @@ SLOW = {
     "add-a-pattern.md",
     "backbones.md",
     "hub.md",
+    "ofa-checkpoints.md",
     "reports.md",
     "train.md",
 }  # these train
@@ -67,6 +70,8 @@ def test_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
+    if page.name in BESIDE:
+        BESIDE[page.name](tmp_path)
     pages.run(page)
 
 

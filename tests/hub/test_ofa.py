@@ -12,22 +12,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from ofa_cases import OWN
-from safetensors.torch import load_file, save_file
+from ofa_cases import CHECKPOINT, NAMES, hugging_face
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from ofasys import OFASys, Task, Trainer, flow
 from ofasys.cli.main import app
-from ofasys.errors import CheckpointError
-from ofasys.hub.ofa.container import original_in, read_file
+from ofasys.errors import CheckpointError, DataError
+from ofasys.hub.ofa.container import OriginalTask, read_file
+from ofasys.hub.ofa.convert import Original
 from ofasys.hub.ofa.huggingface import name_of
 from ofasys.hub.ofa.names import BUFFERS
+from ofasys.hub.ofa.open import cards_of
+from ofasys.hub.ofa.open import opened as open_original
+from ofasys.hub.ofa.reading import ASKED
 from ofasys.hub.ofa.words import Dictionary
 from ofasys.language import Instruction
+from ofasys.modality import default_registry
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.planner import explain, plan
 
-CHECKPOINT = OWN / "checkpoint" / "multitask.pt"
 LINE = "[TEXT:src] -> [TEXT:tgt]"
 
 
@@ -80,6 +84,7 @@ def test_imported_it_answers_alike(opened: OFASys, tmp_path: Path) -> None:
     assert said.exit_code == 0, said.output
     assert "left out  decoder.adaptor.text.type_embedding.weight: only sources have a type" in said.output
     assert "2 tasks written" in said.output
+    assert f"brought by {CHECKPOINT}: 52,644 numbers, with rows for 77 tokens" in said.output
     again = OFASys.from_pretrained(tmp_path / "ours")
     for name, tensor in opened.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name]), name
@@ -98,12 +103,65 @@ def test_it_goes_on_with_a_new_task(tmp_path: Path) -> None:
     trainer.fit(model=model, tasks=Task("colours", line, train=rows, micro_batch_size=4))
     again = OFASys.from_pretrained(tmp_path / "run")
     assert not torch.equal(before, again.model.table)
+    said = f"brought by {CHECKPOINT}: 52,644 numbers, with rows for 77 tokens\nnew: 4 rows of tokens, 0"
+    assert again.model.origins().startswith(said)
     assert [again.inference(line, data={"what": what}).text for what in ("the sky", "the red dog")] == ["blue", "red"]
 
 
 def test_a_plan_is_that_of_any_model(opened: OFASys) -> None:
     said = explain(plan("[IMAGE:img,preprocess=bicubic] what is it? -> [TEXT:t]"))
     assert "ofa_resnet" in said
+
+
+# --- how its tasks' values are read ----------------------------------------------------------------------------------
+
+SEES = {  # names of weights are enough to know what a checkpoint reads
+    "encoder.adaptor.image_resnet.image_proj.weight": torch.zeros(1),
+    "encoder.adaptor.video_image_sequence.embed_frame_positions.weight": torch.zeros(1),
+}
+LOOK, WHERE, WATCH = "[IMAGE:img] -> [TEXT:cap]", "[IMAGE:img] where? -> [BOX:box]", "[VIDEO:clip] -> [TEXT:cap]"
+
+
+def cards_with(line: str, **read: object) -> tuple[dict[str, dict[str, object]], str]:
+    """Settings of each card of a checkpoint with one more task, and why that was left out."""
+    original = Original({}, SEES, Dictionary(MARKS + BINS))
+    cards, left = cards_of(original, {"mine": OriginalTask(line, read)}, default_registry())
+    return {card.name: dict(card.settings) for card in cards}, left.get("task mine", "")
+
+
+def slot_read(line: str, settings: dict[str, object], number: int = 0) -> dict[str, object]:
+    """The attributes of a slot of a line."""
+    return dict(plan(line, settings=settings).slots[number].values)
+
+
+def test_boxes_lie_on_marks_of_the_picture_as_the_task_read_it() -> None:
+    cards, _ = cards_with(WHERE, box={"patch_image_size": 384, "max_image_size": 640})
+    picture, box = (slot_read(WHERE, cards["mine"], number) for number in range(2))
+    assert (picture["size"], box["extent"]) == (384, 640)
+    assert "BOX.preprocess" in cards["mine"]
+    usual = plan(ASKED["BOX"], settings=cards["ofa_box"]).slots
+    assert (usual[0].values["size"], usual[-1].values["extent"], usual[-1].preprocess.name) == (512, 512, "marks")
+
+
+def test_pictures_are_resized_as_in_their_task() -> None:
+    cards, _ = cards_with(LOOK, image={"patch_image_size": 256, "imagenet_default_mean_and_std": True})
+    mine, usual = slot_read(LOOK, cards["mine"]), slot_read(ASKED["IMAGE"], cards["ofa_image"])
+    assert (mine["size"], mine["colours"]) == (256, "imagenet")
+    assert (usual["size"], usual["colours"]) == (480, "half")
+
+
+def test_what_is_usual_reaches_lines_of_no_task() -> None:
+    """Though one task reads pictures of another size: what tasks do not agree on goes by column."""
+    cards, _ = cards_with(LOOK, image={"patch_image_size": 256})
+    assert {settings["IMAGE.size"] for name, settings in cards.items() if name != "ofa_video"} == {480}
+
+
+def test_frames_are_those_of_the_original() -> None:
+    cards, _ = cards_with(WATCH)
+    assert slot_read(WATCH, cards["mine"]).items() >= {"frames": 16, "size": 256, "colours": "imagenet"}.items()
+    cards, why = cards_with(WATCH, video={"sampling_rate": 4, "test_crop_size": 256})
+    assert "mine" not in cards
+    assert "sampling_rate=4" in why
 
 
 MARKS = ("<s>", "<pad>", "</s>", "<unk>", "<text>_7", "<text>_3", "<mask>")
@@ -138,8 +196,6 @@ def test_a_dictionary_that_is_none(symbols: tuple[str, ...], message: str) -> No
 
 # --- the form of Hugging Face ----------------------------------------------------------------------------------------
 
-NAMES = json.loads((OWN / "hugging_face_names.json").read_text())
-
 
 def test_names_of_hugging_face() -> None:
     for ours, theirs in NAMES.items():
@@ -147,44 +203,20 @@ def test_names_of_hugging_face() -> None:
             assert name_of(theirs) == ours
 
 
-def hugging_face(folder: Path, shards: int = 1) -> Path:
-    """The checkpoint as Hugging Face has it, in so many files."""
-    folder.mkdir()
-    original, _ = original_in(CHECKPOINT)
-    weights = {
-        theirs: original.weights[ours].clone()
-        for ours, theirs in NAMES.items()
-        if isinstance(theirs, str) and ours in original.weights
-    }
-    weights["encoder.type_embedding.weight"] = original.weights["encoder.adaptor.text.type_embedding.weight"].clone()
-    del weights["decoder.embed_tokens.weight"]
-    names = sorted(weights)
-    if shards == 1:
-        save_file(weights, folder / "model.safetensors")
-    else:
-        where = {name: f"model-{i % shards}.safetensors" for i, name in enumerate(names)}
-        for shard in set(where.values()):
-            save_file({name: weights[name] for name in names if where[name] == shard}, folder / shard)
-        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
-    config = {"model_type": "ofa", "d_model": 32, "resnet_type": "resnet50", "max_position_embeddings": 32}
-    for side in ("encoder", "decoder"):
-        config |= {f"{side}_layers": 2, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 64}
-    (folder / "config.json").write_text(json.dumps(config))
-    pieces = {number: piece for piece, number in json.loads((CHECKPOINT.parent / "encoder.json").read_text()).items()}
-    vocab = {}
-    for number, symbol in enumerate(original.dictionary.symbols):
-        name = symbol.removeprefix("<text>_")
-        vocab[pieces[int(name)] if name.isdecimal() else name] = number
-    (folder / "vocab.json").write_text(json.dumps(vocab))
-    shutil.copy(CHECKPOINT.parent / "vocab.bpe", folder / "merges.txt")
-    return folder
-
-
 @pytest.mark.parametrize("shards", [1, 3])
 def test_hugging_face_s_form_is_the_same_model(opened: OFASys, tmp_path: Path, shards: int) -> None:
     theirs = OFASys.from_pretrained(hugging_face(tmp_path / "ofa", shards))
     for name, tensor in opened.model.state_dict().items():
         assert torch.equal(tensor, theirs.model.state_dict()[name]), name
+
+
+def test_hugging_face_s_form_answers_alike(opened: OFASys, tmp_path: Path) -> None:
+    """Its vocabulary lacks most letters, of which the pieces it has are joined."""
+    theirs = OFASys.from_pretrained(hugging_face(tmp_path / "ofa"))
+    first, second = (one.inference(LINE, data={"src": "a red dog"}, max_length=4) for one in (opened, theirs))
+    assert (first.text, first.score) == (second.text, second.score)
+    with pytest.raises(DataError, match="no piece of text"):
+        theirs.inference(LINE, data={"src": "a red dxg"})
 
 
 def test_a_missing_shard(tmp_path: Path) -> None:
@@ -385,6 +417,49 @@ def test_what_cannot_be_is_refused(what: str, tmp_path: Path) -> None:
 
 def test_the_unaltered_one_is_read(tmp_path: Path) -> None:
     OFASys.from_pretrained(altered(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "modle.pt",
+            "modle.pt is not there; did you mean model.pt[?] give a .pt file of OFASys, or a folder of OFA",
+        ),
+        (".", "has no config.json; did you mean .*model.pt[?] give a .pt file of OFASys"),
+        ("empty", ".*empty has no config.json; give a .pt file of OFASys"),
+        ("ours", "ours holds a model of ours already, which needs no import"),
+        ("text", "text cannot be read as a checkpoint of torch .*; give a .pt file of OFASys"),
+    ],
+)
+def test_what_is_no_checkpoint_says_what_to_give(tmp_path: Path, name: str, said: str) -> None:
+    altered(tmp_path)
+    for folder in ("empty", "ours/checkpoints"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "text").write_text("plain")
+    with pytest.raises(CheckpointError, match=said):
+        open_original(tmp_path / name)
+
+
+def test_commands_take_it_as_it_is(tmp_path: Path) -> None:
+    """A file of answers is gone on with as that of any model."""
+    (tmp_path / "rows.csv").write_text("src\na red dog\nthe sky\n")
+    asked = ["infer", str(CHECKPOINT), "gigaword", "--data", str(tmp_path / "rows.csv"), "--max-length", "3"]
+    done = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "answers.csv")])
+    assert done.exit_code == 0, done.output
+    assert len((tmp_path / "answers.csv").read_text().splitlines()) == 3
+    told = CliRunner().invoke(app, ["tasks", str(CHECKPOINT)])
+    assert told.exit_code == 0, told.output
+    assert "gigaword" in told.stdout
+    assert "please summarize: [TEXT:src] -> [TEXT:tgt]" in told.stdout
+
+
+def test_a_place_that_is_taken_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "mine.txt").write_text("dear")
+    said = CliRunner().invoke(app, ["import", "nothing.pt", str(tmp_path / "letters")])
+    assert said.exit_code == 2
+    assert "holds 'mine.txt', which is not of a saved model and would be lost; give a new folder" in said.output
 
 
 def test_without_byte_pairs(tmp_path: Path) -> None:

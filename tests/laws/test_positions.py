@@ -17,9 +17,10 @@ from torch import Tensor
 from ofasys import GeneralistModel, OFASys, Task, Trainer
 from ofasys.errors import ConfigError, PluginError
 from ofasys.model import ModelConfig, UniversalModel
-from ofasys.model.attention import attend, biased
+from ofasys.model.attention import biased
 from ofasys.model.positions import SCHEMES, PositionScheme
 from ofasys.model.positions.positions import Positions, guarded
+from ofasys.model.product import attend
 from ofasys.model.sizes import parameters
 from ofasys.model.tree import Tree
 from ofasys.types import Stream

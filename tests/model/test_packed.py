@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ofasys.model import ModelConfig, UniversalModel, attention
+from ofasys.model import ModelConfig, UniversalModel, attention, grouped
 from ofasys.model.packed import Runs, packs
 from ofasys.types import Hidden, Layout, Stream
 
@@ -93,6 +93,19 @@ def test_states_and_gradients_are_the_same(positions, sides, monkeypatch, reques
     across = source is not None and not (source.full and target.full)
     assert kernel == [4] * 2 * (sum(products) + across)  # two layers a side
     assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("sides", [(RAGGED, RAGGED), (RAGGED, EVEN), (EVEN, layout([2, 6, 6, 1])), (None, RAGGED)])
+def test_in_groups_too(positions, sides, monkeypatch) -> None:
+    config, calls, product = replace(CONFIG, positions=positions), [], grouped.attend
+    expected = made(config, *sides)
+    monkeypatch.setattr(grouped, "OVERHEAD", 0)
+    monkeypatch.setattr(grouped, "attend", lambda *args, **given: calls.append(1) or product(*args, **given))
+    found = made(config, *sides)
+    assert len(calls) > 3 * 2
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 

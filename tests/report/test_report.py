@@ -126,6 +126,10 @@ def test_the_headline_stands_beside_the_trivial_answer(run, tmp_path):
     assert row[3] == "most frequent"
 
 
+def test_where_the_weights_are_from(run):
+    assert re.search(r"brought: nothing; new: [\d,]+ numbers of engine transformer", write_report(run).read_text())
+
+
 def test_without_rows_it_says_so(run, tmp_path):
     text = read(write_report(run, out=tmp_path / "p.html"))
     assert text.count("the rows of this task are not known here") == 2

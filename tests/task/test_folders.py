@@ -194,3 +194,10 @@ def test_a_folder_of_another_library_is_named(tmp_path):
         open_source(tmp_path)
     put(tmp_path / "own", "data/a.png", "index.json")
     assert paths(open_source(tmp_path / "own")) == ["data/a.png"]
+
+
+@pytest.mark.parametrize("name", ["words.lance/x", "words.lance/data/1.lance", "words/_versions/x"])
+def test_half_a_lance_data_set_is_named(tmp_path, name):
+    put(tmp_path, name)
+    with pytest.raises(DataError, match=r"is no whole Lance data set.*expected the folder as Lance wrote it"):
+        open_source(tmp_path / name.partition("/")[0])

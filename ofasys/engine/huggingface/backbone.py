@@ -21,6 +21,7 @@ from ofasys.errors import ConfigError
 from ofasys.model.low_rank import layer_name
 from ofasys.model.quantized import quantize
 from ofasys.model.rectangle import to_flat, to_rectangle
+from ofasys.parallel.placed import gathered_whole
 from ofasys.types import Hidden, Layout, States, Stream
 
 if TYPE_CHECKING:
@@ -110,10 +111,12 @@ class Backbone(nn.Module):
     def unchanged(self) -> set[str]:
         """The names of its weights that are still those of its folder, whatever else is learned: none, if it has none.
 
-        Names are those of `state_dict`, also where a matrix has a change of its own.
+        Names are those of `state_dict`, also where a matrix has a change of its own. Where weights lie in pieces every
+        process calls it.
         """
         now = self.state_dict() if self._sums else {}
-        return {name for name, weight in now.items() if digest(weight) == self._sums.get(layer_name(name))}
+        sums = {name: digest(gathered_whole(weight)) for name, weight in now.items()}
+        return {name for name, found in sums.items() if found == self._sums.get(layer_name(name))}
 
     def standing_alone(self) -> BackboneConfig:
         """Its configuration where all of its weights are saved, as numbers of their own, so that its folder is not

@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ofasys.engine.huggingface.config import BackboneConfig, BackboneOptions, check_supported
-from ofasys.engine.huggingface.load import fingerprint, library, weight_files
+from ofasys.engine.huggingface.load import fingerprint, json_object, library, weight_files
 from ofasys.engine.spec import Brought
 from ofasys.errors import ConfigError
 
@@ -95,20 +95,9 @@ def _folder(place: str) -> tuple[Path, str]:
         ) from error
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """Errors: ConfigError for what is no JSON object."""
-    try:
-        found = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); take a whole copy of the backbone") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} is no JSON object; take a whole copy of the backbone")
-    return found
-
-
 def _architecture(folder: Path) -> dict[str, Any]:
     """The library's configuration with all its fields. Errors: ConfigError."""
-    written = _json(folder / "config.json")
+    written = json_object(folder / "config.json")
     check_supported(written, str(folder))
     try:
         found: dict[str, Any] = library().AutoConfig.from_pretrained(str(folder), local_files_only=True).to_dict()
@@ -127,7 +116,12 @@ class _Marks:
 
     def __init__(self, folder: Path, architecture: Mapping[str, Any], options: BackboneOptions) -> None:
         self.folder, self.architecture = folder, architecture
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the library raises nothing more precise
+            raise ConfigError(
+                f"{folder}/tokenizer.json is not a tokenizer.json ({error}); take a whole copy of the backbone"
+            ) from error
         self.special = self._special()
         self.opening: tuple[int, ...] = ()
         self.before, self.after = self._around()
@@ -156,7 +150,7 @@ class _Marks:
 
     def _special(self) -> set[int]:
         """Ids that are no pieces of text."""
-        added = _json(self.folder / "tokenizer.json").get("added_tokens") or []
+        added = json_object(self.folder / "tokenizer.json").get("added_tokens") or []
         named = {int(one["id"]) for one in added if one.get("special")}
         marks = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
         for value in (self.architecture.get(name) for name in marks):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ofasys.engine.huggingface.config import BackboneConfig
@@ -58,21 +60,42 @@ def _read(config: BackboneConfig) -> Any:
     shape = _shape(config)
     if config.family in ("t5", "mt5"):
         shape.tie_word_embeddings = True
-    model, told = _automatic(config).from_pretrained(
-        config.folder,
-        config=shape,
-        dtype=torch.float32,
-        attn_implementation=config.options.attention,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
+    try:
+        with _without_bars():
+            model, told = _automatic(config).from_pretrained(
+                config.folder,
+                config=shape,
+                dtype=torch.float32,
+                attn_implementation=config.options.attention,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except SafetensorError as error:
+        raise ConfigError(
+            f"the weights of {config.folder} cannot be read ({error}); take a whole copy of the backbone"
+        ) from error
     missing = sorted(set(told["missing_keys"]) - _shared(model, set(told["missing_keys"])))
     other = [str(one) for one in told["mismatched_keys"]]
     if missing or other:
         what = f"lack {missing[0]}" if missing else f"have another shape: {other[0]}"
         raise ConfigError(f"the weights of {config.folder} {what}; they are not of its config.json: take a whole copy")
     return model
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Within it the library draws no bar of what it reads."""
+    library()
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def _shared(model: nn.Module, names: set[str]) -> set[str]:
@@ -83,16 +106,34 @@ def _shared(model: nn.Module, names: set[str]) -> set[str]:
     return {name for group in pointers.values() if not set(group) <= names for name in group}
 
 
+def json_object(path: Path) -> dict[str, Any]:
+    """Errors: ConfigError for what is no JSON object."""
+    if not path.is_file():
+        raise ConfigError(
+            f"{path.parent} has no {path.name}; give a folder as save_pretrained of transformers writes it"
+        )
+    try:
+        found = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); take a whole copy of the backbone") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is no JSON object; take a whole copy of the backbone")
+    return found
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The files of a folder's weights: one, or the shards of an index; none where there are none.
 
-    Errors: ConfigError for a shard that is missing.
+    Errors: ConfigError for a shard that is missing, and for an index that is none.
     """
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         whole = folder / "model.safetensors"
         return [whole] if whole.is_file() else []
-    found = sorted({folder / str(name) for name in json.loads(index.read_text(encoding="utf8"))["weight_map"].values()})
+    listed = json_object(index).get("weight_map")
+    if not isinstance(listed, dict):
+        raise ConfigError(f"{index} has no weight_map; take a whole copy of the backbone")
+    found = sorted({folder / str(name) for name in listed.values()})
     for shard in found:
         if not shard.is_file():
             raise ConfigError(f"{folder} lacks {shard.name}, a part of its weights that its index names; copy it there")

@@ -14,17 +14,14 @@ from ofasys.engine.ofa.places import CODES, GRID, source_places, target_places
 from ofasys.engine.ofa.positions import OFAPositions
 from ofasys.errors import DataError
 from ofasys.model.block import Block, Pieces
-from ofasys.model.cache import Cache
 from ofasys.model.dropout import dropout
 from ofasys.model.positions.positions import Positions
 from ofasys.model.rectangle import in_rectangle
 from ofasys.model.sizes import ModelConfig
-from ofasys.model.tree import Ints, Tree
 from ofasys.model.universal import Side, UniversalModel
 from ofasys.types import Hidden, Layout, Stream
 
 if TYPE_CHECKING:
-    from typing import Annotated as Bool
     from typing import Annotated as Float
     from typing import Annotated as Int
 
@@ -84,9 +81,6 @@ class OFAModel(UniversalModel):
 
     config: OFAConfig
 
-    def __init__(self, config: OFAConfig) -> None:
-        super().__init__(config)
-
     def side(self, config: ModelConfig, decoder: bool) -> Side:
         """The encoder, or the decoder."""
         assert isinstance(config, OFAConfig)
@@ -112,8 +106,12 @@ class OFAModel(UniversalModel):
         top = stream.layout.top
         if top is not None and top[1] >= 0 and KINDS[CODES] not in self.config.target:
             raise DataError("a target has codes of a picture", expected="a model that was trained to make pictures")
-        placed = replace(stream.layout, positions=target_places(stream.layout.positions))
+        placed = replace(stream.layout, positions=self.target_places(stream.layout.positions))
         return Hidden(super().decode(Stream(stream.embedding, placed), memory, group).states, stream.layout)
+
+    def target_places(self, positions: Tensor) -> Tensor:
+        """Where they stand, as places."""
+        return target_places(positions)
 
     def across(self, memory: Hidden) -> Tensor | None:
         """Where the source stands, as keys of the decoder's positions (B, H, S, K)."""
@@ -134,40 +132,3 @@ class OFAModel(UniversalModel):
                 f"a picture has a grid of {y + 1} rows and {x + 1} columns, the model has {most} of each",
                 expected="a smaller picture" if grid else "a model that was trained on pictures",
             )
-
-    @torch.no_grad()
-    def step(
-        self,
-        embedding: Float[Tensor, "R n D"],
-        positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"],
-        cache: Cache,
-        sees: Bool[Tensor, "R 1 n end"] | None = None,
-    ) -> Float[Tensor, "R D"]:
-        """As of `UniversalModel`."""
-        return super().step(embedding, target_places(positions), cache, sees)
-
-    @torch.no_grad()
-    def fill(
-        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"], cache: Cache
-    ) -> Float[Tensor, "R n D"]:
-        """As of `UniversalModel`."""
-        return super().fill(embedding, target_places(positions), cache)
-
-    @torch.no_grad()
-    def grow(
-        self,
-        embedding: Float[Tensor, "n D"],
-        positions: Int[Tensor, "n 3"],
-        tree: Tree,
-        rows: Int[Ints, "n"],
-        parents: Int[Ints, "n"],
-    ) -> Float[Tensor, "n D"]:
-        """As of `UniversalModel`."""
-        return super().grow(embedding, target_places(positions), tree, rows, parents)
-
-    @torch.no_grad()
-    def peek(
-        self, embedding: Float[Tensor, "R n D"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"], cache: Cache
-    ) -> Float[Tensor, "R n D"]:
-        """As of `UniversalModel`."""
-        return super().peek(embedding, target_places(positions), cache)

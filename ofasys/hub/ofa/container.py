@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ class StandIn(dict[Any, Any]):
         return id(self)
 
 
+@dataclass(frozen=True)
+class OriginalTask:
+    """A task of a checkpoint."""
+
+    line: str
+    """As it was written."""
+    read: Mapping[str, Any] = field(default_factory=dict)
+    """How its values were read: kind of value -> settings."""
+
+
 def is_checkpoint(path: Path) -> bool:
     """Whether a path is a file that may be one of these."""
     return path.is_file() and path.suffix.lower() in SUFFIXES
@@ -56,7 +67,8 @@ def read_file(path: Path) -> dict[str, Any]:
         names = get_unsafe_globals_in_checkpoint(path)
     except Exception as error:  # the library raises many kinds for files that are none
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint of torch ({_first(error)}); give another"
+            f"{path} cannot be read as a checkpoint of torch ({_first(error)}); give a .pt file of OFASys, or a folder "
+            "of OFA from Hugging Face"
         ) from None
     for name in names:
         if not CONTAINERS.fullmatch(name):
@@ -79,8 +91,8 @@ def _first(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def original_in(path: Path) -> tuple[Original, dict[str, str]]:
-    """A checkpoint of OFASys, and the tasks it was trained on: name -> instruction.
+def original_in(path: Path) -> tuple[Original, dict[str, OriginalTask]]:
+    """A checkpoint of OFASys, and the tasks it was trained on, by name.
 
     Errors: CheckpointError for a file that cannot be read, is of another program, or a part of one.
     """
@@ -109,16 +121,17 @@ def original_in(path: Path) -> tuple[Original, dict[str, str]]:
     if not isinstance(config, Mapping):
         raise CheckpointError(f"{path}: its configuration is a {type(config).__name__}, and should be a mapping")
     tasks = store.get("task") if isinstance(store, Mapping) else None
-    return Original(config, dict(weights), Dictionary.of(indices)), _lines(tasks)
+    return Original(config, dict(weights), Dictionary.of(indices)), _tasks(tasks)
 
 
-def _lines(tasks: object) -> dict[str, str]:
-    """Task -> the line it was written as."""
+def _tasks(tasks: object) -> dict[str, OriginalTask]:
+    """Those whose line is known, by name."""
     found = {}
     for name, task in tasks.items() if isinstance(tasks, Mapping) else ():
         own = task.get("instruction") if isinstance(task, Mapping) else None
         if isinstance(own, Mapping) and isinstance(own.get("template"), str):
-            found[str(name)] = own["template"]
+            read = task.get("preprocess")
+            found[str(name)] = OriginalTask(own["template"], read if isinstance(read, Mapping) else {})
     return found
 
 

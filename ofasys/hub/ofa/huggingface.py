@@ -15,7 +15,7 @@ from torch import Tensor
 from ofasys.errors import CheckpointError
 from ofasys.hub.ofa.container import json_of, read_file
 from ofasys.hub.ofa.convert import Original
-from ofasys.hub.ofa.words import MARKS, MASK, Dictionary, assembled, pairs_in
+from ofasys.hub.ofa.words import MARKS, MASK, Dictionary, completed, pairs_in
 
 CODES, BINS = 8192, 1000  # appended to the pieces, where the vocabulary is as much larger
 FAR = 1024  # distances of text, whatever the longest one is
@@ -143,8 +143,11 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} cannot be read as safetensors ({error}); fetch it again") from None
 
 
-def original_of(folder: Path) -> tuple[Original, Tokenizer]:
-    """The model of a folder, and its tokenizer. Errors: CheckpointError for what is missing or does not belong."""
+def original_of(folder: Path) -> tuple[Original, Tokenizer, int]:
+    """The model of a folder, its tokenizer, and how many of its pieces have no id.
+
+    Errors: CheckpointError for what is missing or does not belong.
+    """
     config = settings_of(json_of(folder / "config.json"))
     weights = renamed(weights_in(folder))
     table = weights.get("encoder.adaptor.embed_tokens.weight")
@@ -159,7 +162,8 @@ def original_of(folder: Path) -> tuple[Original, Tokenizer]:
         piece: number for piece, number in pieces.items() if piece not in (*MARKS, MASK) and "<text>_" not in piece
     }
     known = {piece: number for piece, number in plain.items() if dictionary.symbols[number].startswith("<text>_")}
-    return Original(config, weights, dictionary), assembled(known, pairs_in(folder / "merges.txt"))
+    tokenizer, beyond = completed(known, len(dictionary.symbols), pairs_in(folder / "merges.txt"))
+    return Original(config, weights, dictionary), tokenizer, beyond
 
 
 def _dictionary(pieces: Mapping[str, int], size: int) -> Dictionary:

@@ -34,7 +34,6 @@ _ARCHITECTURES = {
 FRAMES_FAR = 1024  # of a video, whatever the configuration says
 WAVE_FAR = 4096  # of sound, likewise
 SIDE = 480  # pixels of a picture's side, as the original resized them
-FRAME_SIDE = 224  # of a frame of a video
 
 REFUSED = {
     "use_self_attn_bias": (True, "attention without biases"),
@@ -72,7 +71,7 @@ def shape_of(config: Values, weights: Mapping[str, Tensor]) -> OFAConfig:
         encoder_layers=layers[0],
         decoder_layers=layers[1],
         dropout=float(config.get("dropout") or 0.0),
-        max_positions=_whole(config, "max_source_positions", 1024),
+        max_positions=whole(config, "max_source_positions", 1024),
         norm="pre" if _flag(encoder, "normalize_before", True) else "post",
         decoder_norm="pre" if _flag(decoder, "normalize_before", True) else "post",
         final_norm=_flag(encoder, "normalize_before", True),
@@ -120,19 +119,19 @@ def _sizes(name: str, encoder: Values, decoder: Values) -> tuple[int, tuple[int,
         width, first, second, heads, _ = _ARCHITECTURES[name]
         return width, (first, second), heads, 2048 if name == "asr_small" else 4 * width
     for ours in ("embed_dim", "attention_heads", "ffn_embed_dim"):
-        if _whole(encoder, ours) != _whole(decoder, ours):
+        if whole(encoder, ours) != whole(decoder, ours):
             raise CheckpointError(
                 f"the model has encoder.{ours}={encoder.get(ours)!r} and decoder.{ours}={decoder.get(ours)!r}; engine "
                 "'ofa' has one for both sides, use a checkpoint in which they are equal"
             )
     layers = tuple(_layers(side) for side in (encoder, decoder))
-    width, heads = _whole(encoder, "embed_dim"), _whole(encoder, "attention_heads")
-    return width, (layers[0], layers[1]), heads, _whole(encoder, "ffn_embed_dim")
+    width, heads = whole(encoder, "embed_dim"), whole(encoder, "attention_heads")
+    return width, (layers[0], layers[1]), heads, whole(encoder, "ffn_embed_dim")
 
 
 def _layers(side: Values) -> int:
     kept = side.get("layers_to_keep")
-    return len(str(kept).split(",")) if kept else _whole(side, "layers")
+    return len(str(kept).split(",")) if kept else whole(side, "layers")
 
 
 def _kinds(config: Values, weights: Mapping[str, Tensor], side: str) -> dict[str, Kind]:
@@ -155,7 +154,7 @@ def _kind(config: Values, weights: Mapping[str, Tensor], side: str, name: str) -
     drawn = KIND_OF[name] in ("grid", "codes")
     far = {"audio_fbank": WAVE_FAR, "video_image_sequence": FRAMES_FAR}.get(name)
     if far is None:
-        far = _whole(own, "max_position", _whole(config, "max_source_positions", 1024))
+        far = whole(own, "max_position", whole(config, "max_source_positions", 1024))
     width = next(t.shape[1] for key, t in weights.items() if re.match(rf"{at}\.embed_\w*positions\.weight$", key))
     entangled = own.get("entangle_position_embedding")
     return Kind(
@@ -218,7 +217,7 @@ def _flag(values: Values, name: str, default: bool) -> bool:
     return default if found is None else found in (True, "True", "true", 1)
 
 
-def _whole(values: Values, name: str, default: int | None = None) -> int:
+def whole(values: Values, name: str, default: int | None = None) -> int:
     """A whole number, which the original's command line may have written as a text."""
     found = values.get(name)
     if found is None and default is not None:
@@ -249,26 +248,15 @@ def fronts_of(config: Values, weights: Mapping[str, Tensor]) -> list[Front]:
     """The networks of a checkpoint. Errors: CheckpointError for one of another kind."""
     found = []
     if "encoder.adaptor.image_resnet.image_proj.weight" in weights:
-        read = {"preprocess": "bicubic", "patch": STRIDE, "size": SIDE}
+        read = {"preprocess": "bicubic", "patch": STRIDE, "size": SIDE, "colours": "half"}
         found.append(Front("image_resnet", "IMAGE", "ofa_resnet", _resnet(config), read))
     elif "encoder.adaptor.image_vit.image_proj.weight" in weights:
         options = _vit(config, weights)
-        read = {"preprocess": "bicubic", "size": SIDE - SIDE % options["patch"]}
+        read = {"preprocess": "bicubic", "size": SIDE - SIDE % options["patch"], "colours": "half"}
         found.append(Front("image_vit", "IMAGE", "ofa_vit", options, read))
     if "encoder.adaptor.audio_fbank.subsample.conv.0.weight" in weights:
-        bands = _whole(_adaptor(config, "audio_fbank"), "output_frame_dim", 80)
+        bands = whole(_adaptor(config, "audio_fbank"), "output_frame_dim", 80)
         found.append(Front("audio_fbank", "AUDIO", "ofa_conv", {"mels": bands}, {"preprocess": "ofa_fbank"}))
-    return found
-
-
-def slots_of(config: Values, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
-    """Tag -> what its slots need so that their values go the way they went in the original."""
-    fronts = fronts_of(config, weights)
-    found = {front.modality: {**front.read, "adaptor": front.name, **front.options} for front in fronts}
-    if "encoder.adaptor.video_image_sequence.embed_frame_positions.weight" in weights:
-        film = {"preprocess": "film", "patch": STRIDE, "size": FRAME_SIDE}
-        networks = [front for front in fronts if "depth" in front.options]  # its frames go through that of pictures
-        found |= {"VIDEO": {**networks[0].options, "adaptor": networks[0].name, **film}} if networks else {}
     return found
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import count as count_up
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers
+from tokenizers.pre_tokenizers import ByteLevel
 
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.modality.box.options import BINS
@@ -121,11 +122,21 @@ def pairs_in(merges: Path) -> list[tuple[str, str]]:
     return [(first, second) for first, second in parts]
 
 
+def completed(pieces: Mapping[str, int], size: int, pairs: Sequence[tuple[str, str]]) -> tuple[Tokenizer, int]:
+    """A tokenizer of pieces, with numbers from `size` on for those that they are joined of and that have none: it reads
+    all of a text, and what a model has no id for is told and not left out.
+    """
+    parts = [*ByteLevel.alphabet(), *(piece for first, second in pairs for piece in (first, second, first + second))]
+    others = sorted(set(parts) - set(pieces))
+    beyond = {piece: size + number for number, piece in enumerate(others)}
+    return assembled({**pieces, **beyond}, pairs), len(beyond)
+
+
 def assembled(pieces: Mapping[str, int], pairs: Sequence[tuple[str, str]]) -> Tokenizer:
     """A tokenizer that reads each text as ' ' and the text without blanks at its ends, as the original did."""
     able = [(a, b) for a, b in pairs if a in pieces and b in pieces and a + b in pieces]
     made = Tokenizer(models.BPE(vocab=dict(pieces), merges=able))
     made.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Prepend(" ")])
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.pre_tokenizer = ByteLevel(add_prefix_space=False)
     made.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ofasys.modality.box.box import WRITTEN
-from ofasys.modality.box.options import BINS, BoxOptions
+from ofasys.modality.box.options import BINS, BoxOptions, MarksOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.modality.shared.part import TOKENS
 from ofasys.types import Fixed
@@ -20,7 +20,14 @@ BOX = Modality(
     about="a rectangle [x1, y1, x2, y2] in pixels of an image",
     value="box",
     options=BoxOptions,
-    preprocess={"bins": Part("ofasys.modality.box.preprocess:Bins", about="four bins along the image's sides")},
+    preprocess={
+        "bins": Part("ofasys.modality.box.preprocess:Bins", about="four bins along the image's sides"),
+        "marks": Part(
+            "ofasys.modality.box.preprocess:Marks",
+            options=MarksOptions,
+            about="four marks on the image as the model reads it, as OFA has them",
+        ),
+    },
     adaptor={"tokens": TOKENS},
     source=Defaults(preprocess="bins", adaptor="tokens"),
     target=Defaults(preprocess="bins", adaptor="tokens", criterion="cross_entropy", generator="search"),

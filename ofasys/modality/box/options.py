@@ -21,3 +21,12 @@ class BoxOptions:
     normalised: bool = option(False, about="the numbers are shares of the image's sides, 0 to 1, and not pixels")
     clip: bool = option(False, about="what reaches outside the image is cut off, however far")
     of: str | None = option(None, about="the column of the image it lies in, where there are several")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarksOptions:
+    """Of preprocess=marks."""
+
+    extent: int = option(
+        512, low=1, high=65536, about="pixels of the image, as the model reads it, from the first mark to the last"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,16 +51,30 @@ class Bins(Concatenate):
             self.doubt = None
         sides = (width, height) * 2
         inside = zip(self._inside(numbers, width, height), sides, strict=True)
-        bins = [min(int(c / side * self.bins), self.bins - 1) for c, side in inside]
+        shares = [c / side for c, side in inside]
+        bins = [self.token(share, read) for share, read in zip(shares, self.read(context), strict=True)]
         return SlotFeatures({"tokens": np.array(bins, dtype=np.int64) + self.start}, 4)
 
     def postprocess(self, tokens: np.ndarray, context: Context) -> Box:
-        """The middles of the bins, corners put in order, written as the slot's rows are."""
+        """What the bins stand for, corners put in order, written as the slot's rows are."""
         width, height = self._frame(context)
-        x1, y1, x2, y2 = ((int(t) - self.start + 0.5) / self.bins for t in tokens)
+        read = self.read(context)
+        x1, y1, x2, y2 = (self.share(int(t) - self.start, side) for t, side in zip(tokens, read, strict=True))
         x1, x2, y1, y2 = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
         middles = (x1 * width, y1 * height, x2 * width, y2 * height)
         return Box.of_pixels(middles, width, height, self.format, self.normalised)
+
+    def read(self, context: Context) -> tuple[float, ...]:
+        """Pixels of the side of each coordinate, as the model reads the image; here they do not matter."""
+        return (1.0,) * 4
+
+    def token(self, share: float, read: float) -> int:
+        """The bin of a share of a side."""
+        return min(int(share * self.bins), self.bins - 1)
+
+    def share(self, token: int, read: float) -> float:
+        """The share of a side in the middle of a bin."""
+        return (token + 0.5) / self.bins
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:
         """A true box that says how it is written, as an answer does. What is none stays itself."""
@@ -124,9 +138,50 @@ class Bins(Concatenate):
         return box
 
     def _frame(self, context: Context) -> tuple[float, float]:
+        referred = self._referred(context)
+        return referred["width"], referred["height"]
+
+    def _referred(self, context: Context) -> Mapping[str, Any]:
+        """Errors: DataError where there is no image."""
         if context.referred is None:
             raise DataError("the image this box lies in is missing", expected="a value for the image slot it refers to")
-        return context.referred["width"], context.referred["height"]
+        return context.referred
+
+
+class Marks(Bins):
+    """The same as the nearest of `bins` marks, the first at 0 and the last at `extent` pixels of the image as the model
+    reads it: OFA's way.
+    """
+
+    def __init__(self, options: Options, symbols: Symbols) -> None:
+        super().__init__(options, symbols)
+        self.extent = int(options["extent"])
+
+    def read(self, context: Context) -> tuple[float, ...]:
+        """As of `Bins`. Errors: DataError for an image that does not say it."""
+        referred = self._referred(context)
+        if "read" not in referred:
+            raise DataError(
+                "the image this box lies in does not say to how many pixels it is resized",
+                expected='(width, height) as "read" in the `info` of its features, or preprocess=bins in the slot',
+            )
+        width, height = referred["read"]
+        return width, height, width, height
+
+    def token(self, share: float, read: float) -> int:
+        """The nearest mark. Errors: DataError for what lies behind the last one."""
+        found = round(share * read / self.extent * (self.bins - 1))
+        if found >= self.bins:
+            raise DataError(
+                f"a coordinate is {share * read:.1f} of the {read:g} pixels its image is read in, and the last mark is "
+                f"at {self.extent}",
+                expected=f"an image that is resized to {self.extent} pixels at most: size={self.extent} in its slot",
+            )
+        return found
+
+    def share(self, token: int, read: float) -> float:
+        """Where a mark lies, as a share of the side."""
+        return token / (self.bins - 1) * self.extent / read
 
 
 def _number(value: Any) -> float:

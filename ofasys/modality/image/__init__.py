@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ofasys.modality.image.levels import LEVELS, code_range
 from ofasys.modality.image.ofa_options import OFAViTOptions
-from ofasys.modality.image.options import CodesOptions, PixelsOptions
+from ofasys.modality.image.options import BicubicOptions, CodesOptions, PixelsOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
 from ofasys.modality.shared.part import TOKENS
@@ -68,7 +68,7 @@ IMAGE = Modality(
         ),
         "bicubic": Part(
             "ofasys.modality.image.preprocess:BicubicPixels",
-            options=PixelsOptions,
+            options=BicubicOptions,
             about="RGB resized by bicubic curves, cut into patches",
             adaptor="ofa_resnet",
         ),

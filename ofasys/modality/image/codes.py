@@ -57,7 +57,7 @@ class Codes(Concatenate):
         hidden = self._hidden(mask, context)
         if hidden is not None:
             tokens = np.where(hidden, self.mask, tokens)
-        info = {"width": image.width, "height": image.height}
+        info = {"width": image.width, "height": image.height, "read": (self.size, self.size)}
         return SlotFeatures({"tokens": tokens}, len(tokens), raster(self.side, self.side), orders=1, info=info)
 
     def postprocess(self, made: np.ndarray, context: Context) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofasys.language import option
+from ofasys.modality.shared.colours import ABOUT_COLOURS, COLOURS
 
 SMALLEST, LARGEST = 8, 1024
 PATCHES = (4, 8, 14, 16, 32)
@@ -20,6 +21,13 @@ class PixelsOptions:
     )
     patch: int = option(16, choices=PATCHES, about="pixels of a patch's side; one position a patch")
     keep_aspect: bool = option(False, about="keep the image's shape; otherwise it becomes a square")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BicubicOptions(PixelsOptions):
+    """Attributes of a slot that reads pixels as OFA does."""
+
+    colours: str = option("half", choices=COLOURS, about=ABOUT_COLOURS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.shared.colours import centred
 from ofasys.modality.shared.cut import cut, pictures, raster, shape_in_patches
 from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.symbols import Symbols
@@ -18,6 +19,7 @@ class Pixels(Concatenate):
     """A picture -> patches (n, 3 * p * p) uint8 in raster order, channel first, and shapes (1, 2) in patches."""
 
     resample = "bilinear"
+    colours = "half"
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.size, self.patch, self.keep_aspect = options["size"], options["patch"], options["keep_aspect"]
@@ -26,8 +28,10 @@ class Pixels(Concatenate):
         """Errors: DataError when the value is no picture, is empty or too large."""
         image = read_image(value, context.root)
         h, w = shape_in_patches(image.width, image.height, self.size, self.patch, self.keep_aspect)
-        tensors = {"patches": cut(image, h, w, self.patch, self.resample), "shapes": np.array([[h, w]], dtype=np.int64)}
-        return SlotFeatures(tensors, h * w, raster(h, w), orders=1, info={"width": image.width, "height": image.height})
+        patches = centred(cut(image, h, w, self.patch, self.resample), self.colours)
+        tensors = {"patches": patches, "shapes": np.array([[h, w]], dtype=np.int64)}
+        info = {"width": image.width, "height": image.height, "read": (w * self.patch, h * self.patch)}
+        return SlotFeatures(tensors, h * w, raster(h, w), orders=1, info=info)
 
     def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
         """patches (n, 3 * p * p), and of each shape (h, w) of pictures in patches `grid HxW` (pictures, h * w): their
@@ -43,6 +47,10 @@ class Pixels(Concatenate):
 
 
 class BicubicPixels(Pixels):
-    """The same, resized as OFA's pictures were."""
+    """The same, resized as OFA's pictures were; float32 where they are centred otherwise."""
 
     resample = "bicubic"
+
+    def __init__(self, options: Options, symbols: Symbols) -> None:
+        super().__init__(options, symbols)
+        self.colours = str(options.get("colours") or "half")

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from typing import Annotated as Int
 
 
-def scaled(pixels: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """uint8 0..255 -> float -1..1."""
-    return pixels.float().mul_(1 / 127.5).sub_(1)
+def scaled(pixels: Int[Tensor, "..."] | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """0..255, uint8 or float, -> float -1..1."""
+    return pixels.float().mul(1 / 127.5).sub_(1)
 
 
 class PatchAdaptor(nn.Module):

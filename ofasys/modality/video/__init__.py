@@ -7,13 +7,15 @@ from __future__ import annotations
 from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
 from ofasys.modality.shared.patch_part import PATCH
-from ofasys.modality.video.options import VideoOptions
+from ofasys.modality.video.options import FilmOptions, VideoOptions
 
 
 def _check(options: Options) -> str | None:
     size, patch = options["size"], options["patch"]
     if (options["preprocess"] == "film") != (options["adaptor"] == "ofa_resnet"):
         return "preprocess=film and adaptor=ofa_resnet go together; say both, or neither"
+    if options["preprocess"] == "film" and options["keep_aspect"]:
+        return "preprocess=film takes the square in the middle of each frame, so leave keep_aspect out"
     if options["adaptor"] == "ofa_resnet" and patch != STRIDE:
         return f"adaptor=ofa_resnet gives a position for {STRIDE} pixels, and patch={patch}; say patch={STRIDE}"
     return None if size % patch == 0 else f"size={size} is not a multiple of patch={patch}"
@@ -32,7 +34,8 @@ VIDEO = Modality(
         ),
         "film": Part(
             "ofasys.modality.video.preprocess:Film",
-            about="the same, by bicubic curves, whose positions stand where OFASys's do",
+            options=FilmOptions,
+            about="the middle of each, by bicubic curves, whose positions stand where OFASys's do",
             extra="video",
             adaptor="ofa_resnet",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofasys.language import option
+from ofasys.modality.shared.colours import ABOUT_COLOURS, COLOURS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,3 +19,10 @@ class VideoOptions:
     size: int = option(64, low=8, high=1024, about="pixels of the (longer) side after resizing; a multiple of patch")
     patch: int = option(16, choices=(4, 8, 16, 32), about="pixels of a patch's side; one position a patch and frame")
     keep_aspect: bool = option(False, about="keep the frames' shape; otherwise they become squares")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmOptions:
+    """Of preprocess=film."""
+
+    colours: str = option("imagenet", choices=COLOURS, about=ABOUT_COLOURS)

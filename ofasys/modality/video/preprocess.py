@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ofasys.engine.ofa.config import FRAME
 from ofasys.modality.modality import Concatenate, Context, Options
+from ofasys.modality.shared.colours import centred
 from ofasys.modality.shared.cut import cut, pictures, raster, shape_in_patches
 from ofasys.modality.symbols import Symbols
 from ofasys.modality.video.choose import choose
@@ -23,8 +25,6 @@ class Frames(Concatenate):
     A frame takes one place of the sentence, so that positions are (frame, y, x). At most one frame is held as large as
     it comes; the others are resized already. In training the moments are random: see `choose`.
     """
-
-    resample = "bilinear"
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.frames, self.rate = int(options["frames"]), options["rate"]
@@ -41,12 +41,16 @@ class Frames(Concatenate):
                 if not patches:
                     width, height = image.size
                     h, w = shape_in_patches(width, height, self.size, self.patch, self.keep_aspect)
-                patches.append(cut(image, h, w, self.patch, self.resample))
+                patches.append(self.of_frame(image, h, w))
         taken = [patches[place] for place in places]
         tensors = {"patches": np.concatenate(taken), "shapes": np.full((len(taken), 2), (h, w), dtype=np.int64)}
         grid = np.tile(raster(h, w), (len(taken), 1))
         info = {"width": width, "height": height, "duration": clip.duration, "frames": len(clip.times)}
         return SlotFeatures(tensors, len(grid), grid, orders=len(taken), info=info)
+
+    def of_frame(self, image: Image.Image, h: int, w: int) -> np.ndarray:
+        """The patches of a frame (h * w, 3 * p * p)."""
+        return cut(image, h, w, self.patch)
 
     def postprocess(self, made: np.ndarray, context: Context) -> Any:
         """Clips are read, not made."""
@@ -54,9 +58,20 @@ class Frames(Concatenate):
 
 
 class Film(Frames):
-    """The same, resized by bicubic curves; positions say their frame beside the row, as OFASys's do."""
+    """The square in the middle of each, resized by bicubic curves; positions say their frame beside the row, as
+    OFASys's do.
+    """
 
-    resample = "bicubic"
+    def __init__(self, options: Options, symbols: Symbols) -> None:
+        super().__init__(options, symbols)
+        self.colours = str(options.get("colours") or "imagenet")
+
+    def of_frame(self, image: Image.Image, h: int, w: int) -> np.ndarray:
+        """As of `Frames`."""
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        middle = image.crop((left, top, left + side, top + side))
+        return centred(cut(middle, h, w, self.patch, "bicubic"), self.colours)
 
     def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value is no clip, has no frame, breaks off, or is too large."""

@@ -29,9 +29,14 @@ def open_folder(path: Path) -> Source:
 
 
 def _check_own(path: Path) -> None:
-    """Errors: DataError for a folder of another library, whose files are no pictures."""
+    """Errors: DataError for a folder of another library, whose files are no pictures, and for half a one of Lance."""
     if (path / "index.json").is_file() and next(path.glob("*.mds*"), None) is not None:
         raise DataError(
             f"{path} is a data set of MosaicML Streaming, whose library does not go with the others here",
             expected="its rows in .parquet or .arrow files, or a data set that gives them",
+        )
+    if path.suffix == ".lance" or (path / "_versions").is_dir():
+        raise DataError(
+            f"{path} is no whole Lance data set: it has no manifest in _versions",
+            expected="the folder as Lance wrote it, with _versions and data",
         )

@@ -137,7 +137,7 @@ def _open(data: Any) -> Source:
         )
     raise ConfigError(
         f"no rows can be read from a {kind}; give a list of dicts, a data set with __len__ and __getitem__, "
-        f"or a path ({' '.join(_READERS)}, a folder of images)"
+        f"or a path ({' '.join(_READERS)}, a folder of images, what Lance or `datasets` wrote)"
     )
 
 
@@ -168,7 +168,7 @@ def _open_path(path: Path) -> Source:
     suffix = path.suffix.lower()
     if suffix not in _READERS:
         what = f"{path.name}: files {suffix or 'without a suffix'} are not read here"
-        expected = f"one of {' '.join(_READERS)}, or a folder of images"
+        expected = f"one of {' '.join(_READERS)}, or a folder: of images, or as Lance or `datasets` writes it"
         if suffix in _COMPRESSED:
             raise DataError(what, expected=f"the file unpacked, since rows are drawn by number: {expected}")
         raise DataError(_hinted(what, suffix, _READERS), expected=expected)

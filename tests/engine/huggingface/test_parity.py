@@ -22,6 +22,7 @@ from ofasys.model.rows import looked_up
 from ofasys.program.batch import layout
 from ofasys.program.program import Program
 from ofasys.testing import check_engine
+from ofasys.testing.questions import questions
 from ofasys.types import Sample, Stream
 from tests.engine.huggingface.backbones import SHAPES, shape_of, write
 
@@ -186,3 +187,83 @@ def test_half_precision_and_a_batch_alone_are_close(family: str) -> None:
     assert np.isfinite(half)
     assert half == pytest.approx(whole, rel=0.1)
     assert np.isfinite(answer.score)
+
+
+PICTURE = "[IMAGE:img,size=16,patch=4] [TEXT:q] -> [TEXT:a]"
+PICTURES = [row | {"img": np.full((16, 16, 3), 90 * i, dtype=np.uint8)} for i, row in enumerate(ROWS)]
+
+
+@cache
+def pictured(family: str, line: str = PICTURE, **changes: int) -> tuple[GeneralistModel, Program, list[Sample]]:
+    """(a model, a program, samples) with a picture in their source, whose patches all stand at one place."""
+    with TemporaryDirectory() as folder:
+        write(family, Path(folder), **changes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = GeneralistModel(engine=f"hf:{folder}")
+    task = Task("t", line, train=PICTURES)
+    model.grow([(plan, task.labels) for plan in task.plans], lambda: [])
+    model.eval()
+    program = flow.bind(model, task.plans[0], task.labels)
+    return model, program, [flow.preprocess(program, row) for row in PICTURES]
+
+
+@torch.no_grad()
+def states_of(model: GeneralistModel, program: Program, samples: list[Sample]) -> tuple[torch.Tensor, ...]:
+    """Of the target of each."""
+    found = flow.compute(model, flow.adapt(model, flow.collate(program, samples))).target
+    assert found is not None
+    return found.states.split(found.layout.lengths.tolist())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_row_with_a_picture_is_the_same_alone_and_in_a_batch(family: str) -> None:
+    """Alone there is no padding; the library would take each place that does not go on by one for another text."""
+    model, program, samples = pictured(family)
+    for together, sample in zip(states_of(model, program, samples), samples, strict=True):
+        (alone,) = states_of(model, program, [sample])
+        torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["gemma3_text", "mistral"])
+def test_a_picture_takes_one_place_of_a_sliding_window(family: str) -> None:
+    """What stands right before the target is seen by it, however many patches come before."""
+    model, program, samples = pictured(family)
+    source, target = flow.adapt(model, flow.collate(program, samples[:1]))
+    assert source is not None
+    other = source.embedding.clone()
+    other[-1] = -other[-1]
+    with torch.no_grad():
+        first, second = (
+            model.engine(replace(source, embedding=one), target).target.states[0] for one in (source.embedding, other)
+        )
+    assert float((first - second).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("family", "limit"), [("gpt2", {"n_positions": 64}), ("bart", {"max_position_embeddings": 40})]
+)
+def test_a_picture_of_more_patches_than_positions_is_read(family: str, limit: dict[str, int]) -> None:
+    """A table of positions needs one for all of it, while what comes after goes on from there."""
+    model, program, samples = pictured(family, "[IMAGE:img,size=16,patch=2] -> [TEXT:a]", **limit)
+    assert len(samples[0].source[0][1].grid) > model.engine.max_positions
+    with torch.no_grad():
+        whole = model(program, flow.collate(program, samples))
+    assert torch.isfinite(whole.total)
+    assert flow.generate(model, program, samples, SearchOptions(max_length=4))
+
+
+@pytest.mark.parametrize("family", ["t5", "bart", "qwen3", "gpt2", "gemma3_text"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_step_asks_its_device_for_nothing(family: str, count: int) -> None:
+    """Neither of rows that are equally long, of which the library would make a mask itself, nor of others."""
+    model, _, program, samples = case(family)
+    batch = flow.collate(program, samples[:count])
+    model.train()
+    try:
+        with questions() as asked:
+            model(program, batch).total.backward()
+    finally:
+        model.eval()
+        model.zero_grad()
+    assert not asked

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,6 +16,8 @@ from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generator.options import SearchOptions
 from tests.engine.huggingface.backbones import CHAT, tokenizer_of, write
 from tests.engine.test_engines import KINDS, ROWS, same
+from tests.parallel.processes import on_ranks
+from tests.parallel.test_laws import together
 
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not give every text back")
@@ -109,6 +112,26 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(
         assert torch.equal(one, other), name
 
 
+def in_pieces(rank: int, folder: Path, out: Path, shard: bool) -> dict[str, Any]:
+    """A run that learns one side of a backbone, as it was saved."""
+    rules = [{"match": "engine.encoder.*", "freeze": True}]
+    trained(folder, out, shard=shard, groups=rules)
+    saved = OFASys.from_pretrained(out).model
+    return {name: weight.numpy() for name, weight in saved.state_dict().items()}
+
+
+def test_weights_in_pieces_are_saved_as_whole_ones_are(folders: dict[str, Path], tmp_path: Path) -> None:
+    """What was not learned by reference, of which each process has a part."""
+    whole = in_pieces(0, folders["t5"], tmp_path / "one", False)
+    two = together(on_ranks(2, in_pieces, folders["t5"], tmp_path / "two", True))
+    names = [json.loads(next((tmp_path / out).rglob("model.json")).read_text())["reference"] for out in ("one", "two")]
+    assert names[0] == names[1] != []
+    for found in two:
+        assert {name: weight.shape for name, weight in found.items()} == {n: w.shape for n, w in whole.items()}
+        for name, weight in whole.items():
+            np.testing.assert_allclose(found[name], weight, atol=1e-5, err_msg=name)
+
+
 @pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("family", ["t5", "qwen3"])
 def test_changes_of_low_rank_are_merged_right(
@@ -192,12 +215,22 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, monkeypatch: p
     (tmp_path / "config.json").write_text(json.dumps(whole))
     (tmp_path / "tokenizer.json").rename(tmp_path / "kept.json")
     refused(tmp_path, "has no tokenizer.json; write it with")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    refused(tmp_path, r"is not a tokenizer.json \(.*; take a whole copy of the backbone")
     (tmp_path / "kept.json").rename(tmp_path / "tokenizer.json")
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[:1000])
+    refused(tmp_path, r"the weights of .* cannot be read \(.*; take a whole copy of the backbone")
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     refused(tmp_path, "has no model.safetensors; other kinds of weights may hold code")
     index = {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     refused(tmp_path, "lacks model-00001-of-00002.safetensors, a part of its weights")
+    for text, why in (("{", "cannot be read"), ("[]", "is no JSON object"), ("{}", "has no weight_map")):
+        (tmp_path / "model.safetensors.index.json").write_text(text)
+        refused(tmp_path, f"model.safetensors.index.json {why}.*take a whole copy of the backbone")
+    (tmp_path / "config.json").unlink()
+    refused(tmp_path, "has no config.json; give a folder as save_pretrained of transformers writes it")
 
 
 def test_a_name_of_the_hub_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

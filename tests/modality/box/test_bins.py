@@ -154,7 +154,7 @@ def test_a_box_follows_the_exif_rotation_of_its_image(tiny, tmp_path):
         "phrase": "cat",
         "box": [0, 0, 30, 40],
     }  # upright it is 30 wide, 40 high
-    assert flow.preprocess(made, row).referred[2] == {"width": 30, "height": 40}
+    assert flow.preprocess(made, row).referred[2] == {"width": 30, "height": 40, "read": (32, 32)}
     with pytest.raises(DataError, match="outside its image of 30 x 40"):
         flow.preprocess(made, row | {"box": [0, 0, 40, 30]})
 
@@ -164,7 +164,7 @@ def test_of_names_the_image(tiny):
     made = flow.bind(tiny.model(), flow.plan(text, settings=tiny.SETTINGS), {})
     row = {"a": tiny.picture(10, 10), "b": tiny.picture(100, 50), "box": [50, 25, 100, 50]}
     sample = flow.preprocess(made, row)
-    assert sample.referred[2] == {"width": 100, "height": 50}
+    assert sample.referred[2] == {"width": 100, "height": 50, "read": (32, 32)}
     low, _ = made.symbols.vocabulary.span("bins")
     assert (sample.run.tokens - low).tolist() == [500, 500, 999, 999]
 

@@ -45,7 +45,7 @@ def test_a_picture_is_a_token_a_code(part, tokenizer, symbols):
     assert (piece.tensors["tokens"] < end).all()
     assert piece.grid.tolist() == [[y, x] for y in range(4) for x in range(4)]
     assert (piece.length, piece.orders) == (16, 1)
-    assert piece.info == {"width": 32, "height": 32}
+    assert piece.info == {"width": 32, "height": 32, "read": (16, 16)}
 
 
 def test_a_picture_comes_back(part):

@@ -39,7 +39,7 @@ def test_patches_make_the_picture_again(patch, tiny):
 def test_a_square_whatever_the_shape(tiny):
     piece = pixels(tiny.picture(100, 10))
     assert piece.tensors["shapes"].tolist() == [[4, 4]]
-    assert piece.info == {"width": 100, "height": 10}
+    assert piece.info == {"width": 100, "height": 10, "read": (32, 32)}
     expected = Image.fromarray(tiny.picture(100, 10)).resize((32, 32), Image.Resampling.BILINEAR, reducing_gap=2.0)
     np.testing.assert_array_equal(reassembled(piece, 8), np.asarray(expected))
 

@@ -5,12 +5,15 @@ import sys
 import clips
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from ofasys.errors import DataError
+from ofasys.errors import DataError, PlanError
 from ofasys.modality import Context
-from ofasys.modality.image.preprocess import Pixels
-from ofasys.modality.video.preprocess import Frames
+from ofasys.modality.image.preprocess import BicubicPixels, Pixels
+from ofasys.modality.shared.patch import scaled
+from ofasys.modality.video.preprocess import Film, Frames
+from ofasys.planner import plan
 
 OPTIONS = {"frames": 4, "rate": None, "size": 16, "patch": 8, "keep_aspect": False}
 
@@ -87,3 +90,20 @@ def test_reading_the_face_loads_no_torch():
 
     code = "import sys, ofasys.modality.video; assert not {'torch', 'PIL', 'av'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_film_is_the_middle_of_its_frames_by_imagenet_s_means():
+    value = clip(2, width=24, height=16)
+    made = Film(OPTIONS | {"colours": "imagenet"}, None).preprocess(value, Context()).tensors["patches"]
+    seen = scaled(torch.from_numpy(made)).view(2, 4, 3, 64)
+    middle = np.ascontiguousarray(value[:, :, 4:20])
+    picture = BicubicPixels({"size": 16, "patch": 8, "keep_aspect": False}, None)
+    alone = [picture.preprocess(one, Context()) for one in middle]
+    pixels = torch.from_numpy(np.stack([part.tensors["patches"] for part in alone])).view(2, 4, 3, 64) / 255
+    means, deviations = (torch.tensor(v)[:, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    torch.testing.assert_close(seen, (pixels - means) / deviations, atol=1e-5, rtol=1e-5)
+
+
+def test_a_film_takes_no_shape():
+    with pytest.raises(PlanError, match="leave keep_aspect out"):
+        plan("[VIDEO:clip,preprocess=film,keep_aspect] -> [TEXT:cap]")
