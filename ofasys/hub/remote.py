@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ofasys.engine.huggingface.reach import endpoint, hub_library
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.hub.facts import FACTS
 from ofasys.hub.folder import near_to
@@ -58,12 +58,12 @@ def pull(name: str, revision: str | None = None) -> Path:
     copy that was brought before is used, and that is told. Errors: ConfigError where the library is not installed;
     CheckpointError where the hub has no such model, or cannot be reached.
     """
-    hub = _library()
+    hub = hub_library()
     wanted = revision or hub.constants.DEFAULT_REVISION
     reached = _reached(hub, name, wanted)
 
     def fetched(file: str, of: str) -> Path:
-        there = {"revision": of, "endpoint": _endpoint(), "local_files_only": not reached}
+        there = {"revision": of, "endpoint": endpoint(), "local_files_only": not reached}
         return Path(hub.hf_hub_download(name, file, **there))
 
     with _told(hub, f"model {name!r}"):
@@ -99,7 +99,7 @@ def _reached(hub: Any, name: str, revision: str) -> bool:
     """
     try:
         with _told(hub, f"model {name!r}"):
-            hub.HfApi(endpoint=_endpoint()).repo_info(name, revision=revision, timeout=SECONDS)
+            hub.HfApi(endpoint=endpoint()).repo_info(name, revision=revision, timeout=SECONDS)
             return True
     except NotReachedError:
         kept = hub.try_to_load_from_cache(name, MANIFEST, revision=revision)
@@ -117,8 +117,8 @@ def push(files: Path, name: str, *, revision: str | None = None, private: bool =
     the main one if None. Errors: ConfigError where the library is not installed; CheckpointError where the hub refuses,
     or cannot be reached: no commit is made then.
     """
-    hub = _library()
-    api = hub.HfApi(endpoint=_endpoint())
+    hub = hub_library()
+    api = hub.HfApi(endpoint=endpoint())
     with _told(hub, f"{name!r}, to which nothing was pushed"):
         hub.utils.validate_repo_id(name)
         api.create_repo(name, private=private or None, exist_ok=True)
@@ -132,26 +132,6 @@ def push(files: Path, name: str, *, revision: str | None = None, private: bool =
 
 class NotReachedError(CheckpointError):
     """The hub cannot be reached."""
-
-
-def _endpoint() -> str | None:
-    """The address of the hub, as it is set now: its library knows only what was set when it was imported."""
-    return os.environ.get("HF_ENDPOINT") or None
-
-
-def _library() -> Any:
-    """The module `huggingface_hub`. Errors: ConfigError where it is not installed."""
-    try:
-        import huggingface_hub
-        import huggingface_hub.constants
-        import huggingface_hub.errors
-        import huggingface_hub.utils
-    except ImportError as error:
-        raise ConfigError(
-            "a name of the Hugging Face hub needs the library huggingface_hub; pip install 'ofasys[hub]', or give a "
-            "folder"
-        ) from error
-    return huggingface_hub
 
 
 @contextmanager

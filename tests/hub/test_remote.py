@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ofasys import CheckpointError, ConfigError, OFASys, Trainer
 from ofasys.cli.main import app
-from tests.hub.fake_hub import FakeHub, Repository, hub_of_a_test
+from tests.hub.fake_hub import FakeHub, Repository, fake_hub, hub_of_a_test
 from tests.train import tiny
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -197,6 +197,20 @@ def test_nothing_of_this_machine_is_pushed(run, hub):
     told = b"".join(data for name, data in files(hub).items() if not name.endswith(".safetensors")).decode()
     for place in (run, Path.home(), Path.cwd(), Path(__file__).parents[2]):
         assert str(place) not in told
+
+
+def test_another_hub_is_not_asked(run, hub, monkeypatch):
+    """The library would ask the one it knows by itself first, whatever address it is given."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _detect_agent
+
+    with fake_hub() as other:
+        monkeypatch.setattr(constants, "ENDPOINT", other.address)
+        monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(Path("none").absolute()))
+        monkeypatch.setattr(_detect_agent, "_registry", None)
+        OFASys.from_pretrained(run).push_to_hub(NAME)
+        assert hub.asked
+        assert not other.asked
 
 
 @pytest.mark.slow

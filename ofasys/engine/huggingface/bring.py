@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
@@ -14,6 +13,7 @@ from tokenizers import Tokenizer
 
 from ofasys.engine.huggingface.config import BackboneConfig, BackboneOptions, check_supported
 from ofasys.engine.huggingface.load import fingerprint, json_object, library, weight_files
+from ofasys.engine.huggingface.reach import endpoint, hub_library
 from ofasys.engine.spec import Brought
 from ofasys.errors import ConfigError
 
@@ -80,12 +80,10 @@ def _folder(place: str) -> tuple[Path, str]:
     if not place or place.startswith((".", "/", "~")) or place.count("/") != 1:
         raise ConfigError(f"there is no folder {place!r}; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub")
     library()
-    from huggingface_hub import snapshot_download
-
+    hub = hub_library()
     try:
-        wanted = ["*.json", "*.safetensors", "*.jinja"]
-        endpoint = os.environ.get("HF_ENDPOINT") or None  # the library knows only what was set when it was imported
-        got = Path(snapshot_download(place, revision=revision or None, allow_patterns=wanted, endpoint=endpoint))
+        asked = {"allow_patterns": ["*.json", "*.safetensors", "*.jinja"], "endpoint": endpoint()}
+        got = Path(hub.snapshot_download(place, revision=revision or None, **asked))
         return got.resolve(), f"{place}@{got.name}"
     except Exception as error:  # the library raises a dozen kinds, those of its transport too
         why = str(error).strip().partition("\n")[0]
