@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ofasys.generator.vocabulary import OutputRows
 from ofasys.model import ModelConfig, UniversalModel
 from ofasys.program.steps import Opening, StepDecoder
 from ofasys.types import Layout, Stream
@@ -34,6 +37,32 @@ def peer(width: int = 256, layers: int = 4, heads: int = 4, ffn: int = 1024, ini
     model = transformers.BartForConditionalGeneration(config).eval()
     model.final_logits_bias[0, [BOS, PAD]] = -1e4  # a term it adds anyway: costs it nothing
     return model
+
+
+def words() -> list[str]:
+    """A name for each token."""
+    return ["<s>", "<pad>", "</s>", "<unk>", *(f"t{token}" for token in range(4, VOCABULARY))]
+
+
+def converted(theirs: Any, folder: str) -> None:
+    """The same model for CTranslate2, in folders `float32` and `int8`."""
+    from ctranslate2.converters import TransformersConverter
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    where = Path(folder) / "transformers"
+    theirs.save_pretrained(where)
+    config = where / "config.json"
+    # what the converter reads, and transformers no longer writes
+    about = json.loads(config.read_text()) | {"normalize_before": False, "normalize_embedding": True}
+    config.write_text(json.dumps(about))
+    names = {name: token for token, name in enumerate(words())}
+    tokenizer = Tokenizer(models.WordLevel(names, unk_token="<unk>"))
+    marks = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks).save_pretrained(where)
+    for kind in ("float32", "int8"):
+        quantization = None if kind == "float32" else kind
+        TransformersConverter(str(where)).convert(f"{folder}/{kind}", quantization=quantization)
 
 
 def copy(theirs: Any) -> UniversalModel:
@@ -92,9 +121,9 @@ def layout(batch: int, length: int) -> Layout:
 
 
 class Joined(StepDecoder):
-    """Model, embedding and sources (B, S) as the search wants them. Encodes when made."""
+    """Model, embedding, the same laid out, and sources (B, S) as the search wants them. Encodes when made."""
 
-    def __init__(self, model: UniversalModel, table: Tensor, transposed: Tensor | None, source: Tensor) -> None:
+    def __init__(self, model: UniversalModel, table: Tensor, output: OutputRows | None, source: Tensor) -> None:
         with torch.inference_mode():
             memory = model.encode(Stream(table[source.flatten()], layout(*source.shape)))
-        super().__init__(Opening(model, None, memory, len(source)), table, transposed=transposed)
+        super().__init__(Opening(model, None, memory, len(source)), table, output=output)

@@ -33,6 +33,7 @@ from benchmarks.generate import duel  # noqa: E402
 from ofasys.generator import SearchOptions, bind  # noqa: E402
 from ofasys.generator.rank import rank  # noqa: E402
 from ofasys.generator.search import search  # noqa: E402
+from ofasys.generator.vocabulary import OutputRows  # noqa: E402
 from ofasys.types import OneOf  # noqa: E402
 
 BATCH, SOURCE = 8, 64
@@ -77,7 +78,7 @@ def main() -> None:
     theirs = peer()
     model = copy(theirs)
     table = theirs.lm_head.weight.detach()
-    transposed = table.t().contiguous()
+    output = OutputRows(table)
     steps = {"ours": 0, "theirs": 0}
 
     def counted(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,7 +97,7 @@ def main() -> None:
     theirs.model.decoder.register_forward_hook(count_theirs)
     source = torch.randint(4, VOCABULARY, (BATCH, SOURCE))
     prefixes = [np.array([BOS])] * BATCH
-    decoder = Joined(model, table, transposed, source)
+    decoder = Joined(model, table, output, source)
     with torch.inference_mode():
         encoded = theirs.get_encoder()(source)
     print(f"{platform.machine()}, torch {torch.__version__}, {args.threads} threads")

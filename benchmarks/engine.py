@@ -313,6 +313,8 @@ def tell_and_end(begin: float, step: int) -> None:
 
 def start_ours(folder: Path, after: int) -> None:
     """Open the data and train `after` updates of a long run, which goes on where there is a checkpoint."""
+    import torch._dynamo  # noqa: F401 - 1 to 3 s, which the first optimizer of a process takes otherwise, of either side
+
     begin = time.perf_counter()
     tasks = [our_task(name, str(folder / f"{name}.parquet")) for name in PROMPTS]
     Trainer(
@@ -329,11 +331,12 @@ def start_ours(folder: Path, after: int) -> None:
 
 def start_theirs(folder: Path, after: int) -> None:
     """The same of theirs, each row tokenised as it comes: to have all of them tokenised would take minutes."""
-    begin = time.perf_counter()
     import datasets
+    import torch._dynamo  # noqa: F401
     from transformers import DataCollatorForSeq2Seq, TrainerCallback
     from transformers import Trainer as Theirs
 
+    begin = time.perf_counter()
     datasets.disable_progress_bars()
     known = their_tokenizer(folder)
     cache, out = str(folder / "cache"), folder / "their run"

@@ -1,8 +1,9 @@
-"""Generation against Hugging Face `generate`, same weights, interleaved in one process:
+"""Generation against CTranslate2 and Hugging Face `generate`, same weights, interleaved in one process:
 `python -m benchmarks.generate`.
 
-Width 256, 4+4 layers, 4 heads, ffn 1024, vocabulary 50,265, source 64, exactly 64 new tokens, encoding included.
-Both sides run with the same malloc settings and threads, in turns; a round's ratio compares neighbours in time.
+Width 256, 4+4 layers, 4 heads, ffn 1024, vocabulary 50,265, source 64, exactly 64 new tokens, encoding included. All
+run with the same malloc settings and threads, in turns; a round's ratio compares neighbours in time. Wall time, and
+the processor's time of this process, which other work on the machine touches less.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,33 +30,98 @@ if __name__ == "__main__" and any(os.environ.get(name) != value for name, value 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from benchmarks.bart import BOS, EOS, VOCABULARY, Joined, copy, peer  # noqa: E402
+from benchmarks.bart import BOS, EOS, VOCABULARY, Joined, converted, copy, peer, words  # noqa: E402
 from ofasys.generator import SearchOptions, bind  # noqa: E402
 from ofasys.generator.search import search  # noqa: E402
+from ofasys.program.decoding import fastest, laid_out  # noqa: E402
 from ofasys.types import Free  # noqa: E402
 
 SOURCE, NEW = 64, 64
-CASES = [(batch, beams, ngram) for batch in (1, 8) for beams in (1, 5) for ngram in (0, 3)]
+CASES = [(1, 1, 0), (1, 5, 0), (8, 1, 0), (8, 5, 0), (32, 1, 0), (8, 1, 3), (8, 5, 3)]  # batch, beams, n-grams barred
+Answers = Callable[[], list[list[int]]]
+Times = dict[str, list[tuple[float, float]]]  # side -> (seconds, seconds of the processor) of each round
 
 
-def duel(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[float, float, float]:
-    """Median seconds of each, and the median of the rounds' ratios theirs / ours; who goes first alternates."""
-    ours(), theirs()
-    times: tuple[list[float], list[float]] = ([], [])
+def turns(sides: dict[str, Answers], rounds: int) -> Times:
+    """Each side once a round; who goes first alternates."""
+    times: Times = {name: [] for name in sides}
     for number in range(rounds):
-        for side in (0, 1) if number % 2 else (1, 0):
-            began = time.perf_counter()
-            (ours, theirs)[side]()
-            times[side].append(time.perf_counter() - began)
-    ratios = [b / a for a, b in zip(*times, strict=True)]
-    return statistics.median(times[0]), statistics.median(times[1]), statistics.median(ratios)
+        for name in sides if number % 2 else reversed(sides):
+            began = time.perf_counter(), time.process_time()
+            sides[name]()
+            times[name].append((time.perf_counter() - began[0], time.process_time() - began[1]))
+    return times
 
 
-@torch.inference_mode()
-def exact(model: Any, source: torch.Tensor, answer: list[int]) -> float:
-    """Log-probability of an answer by the peer's own full pass, summed in double precision."""
-    logits = model(source, decoder_input_ids=torch.tensor([[BOS, *answer[:-1]]])).logits[0].double()
-    return float(logits.log_softmax(-1)[torch.arange(len(answer)), torch.tensor(answer)].sum())
+def ratio(times: Times, one: str, other: str, which: int) -> float:
+    """The median of the rounds' ratios: how many times as fast `one` is as `other`."""
+    pairs = zip(times[one], times[other], strict=True)
+    return statistics.median(b[which] / a[which] for a, b in pairs)
+
+
+class Sides:
+    """Who answers, of one model: ours in each precision, the peers where they are asked for."""
+
+    def __init__(self, folder: str, threads: int, peers: list[str]) -> None:
+        self.theirs = peer()
+        self.model = copy(self.theirs)
+        self.table = self.theirs.lm_head.weight.detach()
+        self.constraint = bind(
+            [Free(0, "text")], encode=lambda text: [], ranges={"text": (EOS + 1, VOCABULARY)}, end=EOS
+        )
+        self.decoding = fastest(self.model, self.table)
+        self.rows = {name: laid_out(self.table, name) for name in {"float32", self.decoding.precision}}
+        self.peers, self.translators = peers, dict[str, Any]()
+        if "ctranslate2" in peers:
+            import ctranslate2
+
+            converted(self.theirs, folder)
+            for kind in ("float32", "int8"):
+                self.translators[kind] = ctranslate2.Translator(
+                    f"{folder}/{kind}", device="cpu", compute_type=kind, intra_threads=threads, inter_threads=1
+                )
+
+    def of(self, source: torch.Tensor, beams: int, ngram: int) -> dict[str, Answers]:
+        """Name -> what answers these sources."""
+        sides: dict[str, Answers] = {"float32": lambda: self.ours(source, beams, ngram, "float32")}
+        if self.decoding.precision != "float32":
+            sides["fastest"] = lambda: self.ours(source, beams, ngram, self.decoding.precision)
+        for kind in self.translators:
+            sides[f"ctranslate2 {kind}"] = lambda kind=kind: self.translated(source, beams, ngram, kind)  # type: ignore[misc]
+        if "generate" in self.peers:
+            sides["generate"] = lambda: self.generated(source, beams, ngram)
+        return sides
+
+    def ours(self, source: torch.Tensor, beams: int, ngram: int, precision: str) -> list[list[int]]:
+        self.model.reduced = precision != "float32"
+        options = SearchOptions(beam_size=beams, max_length=NEW, min_length=NEW, no_repeat_ngram_size=ngram)
+        decoder = Joined(self.model, self.table, self.rows[precision], source)
+        found = search(decoder, self.constraint, [np.array([BOS])] * len(source), options)
+        return [answers[0].tokens[:NEW].tolist() for answers in found]
+
+    def generated(self, source: torch.Tensor, beams: int, ngram: int) -> list[list[int]]:
+        out = self.theirs.generate(
+            source,
+            attention_mask=torch.ones_like(source),
+            do_sample=False,
+            num_beams=beams,
+            min_new_tokens=NEW,
+            max_new_tokens=NEW,
+            no_repeat_ngram_size=ngram,
+        )
+        return out[:, 1:].tolist()  # type: ignore[no-any-return]
+
+    def translated(self, source: torch.Tensor, beams: int, ngram: int, kind: str) -> list[list[int]]:
+        names = words()
+        found = self.translators[kind].translate_batch(
+            [[names[token] for token in row] for row in source.tolist()],
+            beam_size=beams,
+            min_decoding_length=NEW,
+            max_decoding_length=NEW,
+            no_repeat_ngram_size=ngram,
+        )
+        ids = {name: token for token, name in enumerate(names)}
+        return [[ids[name] for name in one.hypotheses[0]] for one in found]
 
 
 def main() -> None:
@@ -62,51 +129,37 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--case", type=int, nargs="*", default=list(range(len(CASES))))
+    parser.add_argument("--peers", nargs="*", default=["ctranslate2", "generate"], choices=["ctranslate2", "generate"])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    theirs = peer()
-    model = copy(theirs)
-    table = theirs.lm_head.weight.detach()
-    transposed = table.t().contiguous()
-    constraint = bind([Free(0, "text")], encode=lambda text: [], ranges={"text": (EOS + 1, VOCABULARY)}, end=EOS)
+    with tempfile.TemporaryDirectory() as folder:
+        sides = Sides(folder, args.threads, args.peers)
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {args.threads} threads")
-    print("| batch | beams | no_repeat_ngram_size | ours, tokens/s | theirs, tokens/s | ratio | same answers |")
-    print("|---|---|---|---|---|---|---|")
+    print(f"decodes in {sides.decoding}")
+    first = True
     for batch, beams, ngram in (CASES[number] for number in args.case):
-        source = torch.randint(4, VOCABULARY, (batch, SOURCE))
-        options = SearchOptions(beam_size=beams, max_length=NEW, min_length=NEW, no_repeat_ngram_size=ngram)
-
-        def run_ours(
-            source: torch.Tensor = source, options: SearchOptions = options, batch: int = batch
-        ) -> list[list[int]]:
-            found = search(Joined(model, table, transposed, source), constraint, [np.array([BOS])] * batch, options)
-            return [answers[0].tokens[:NEW].tolist() for answers in found]
-
-        def run_theirs(source: torch.Tensor = source, beams: int = beams, ngram: int = ngram) -> list[list[int]]:
-            out = theirs.generate(
-                source,
-                attention_mask=torch.ones_like(source),
-                do_sample=False,
-                num_beams=beams,
-                min_new_tokens=NEW,
-                max_new_tokens=NEW,
-                no_repeat_ngram_size=ngram,
-            )
-            return out[:, 1:].tolist()  # type: ignore[no-any-return]
-
-        pairs = list(zip(run_ours(), run_theirs(), strict=True))
-        same = np.mean([a == b for a, b in pairs])
-        for row, (a, b) in enumerate(pairs):
-            if a != b:  # beams that differ by less than float32 can tell: which of them was the better answer?
-                scores = [exact(theirs, source[row : row + 1], answer) for answer in (a, b)]
-                print(f"source {row}: log-probability of ours {scores[0]:.6f}, of theirs {scores[1]:.6f}")
-        a, b, ratio = duel(run_ours, run_theirs, args.rounds)
-        tokens = batch * NEW
-        print(
-            f"| {batch} | {beams} | {ngram} | {tokens / a:.0f} | {tokens / b:.0f} | {ratio:.2f} | {same:.0%} |",
-            flush=True,
-        )
+        asked = sides.of(torch.randint(4, VOCABULARY, (batch, SOURCE)), beams, ngram)
+        answers = {name: work() for name, work in asked.items()}
+        times = turns(asked, args.rounds)
+        pairs = [(a, b) for a, b in (("float32", "ctranslate2 float32"), ("fastest", "ctranslate2 int8")) if b in times]
+        pairs += [("float32", "generate")] if "generate" in times else []
+        if first:
+            head = [
+                "batch",
+                "beams",
+                "n-gram",
+                *(f"{name}, tokens/s" for name in asked),
+                *(f"{a} / {b}" for a, b in pairs),
+            ]
+            print("| " + " | ".join([*head, *(f"same: {name}" for name in list(asked)[1:])]) + " |")
+            print("|---" * (len(head) + len(asked) - 1) + "|")
+            first = False
+        rates = [f"{batch * NEW / statistics.median(wall for wall, _ in times[name]):.0f}" for name in asked]
+        ratios = [f"{ratio(times, a, b, 0):.2f} ({ratio(times, a, b, 1):.2f})" for a, b in pairs if a in times]
+        same = [np.mean([a == b for a, b in zip(answers["float32"], found, strict=True)]) for found in answers.values()]
+        cells = [batch, beams, ngram, *rates, *ratios, *(f"{share:.0%}" for share in same[1:])]
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
@@ -21,10 +21,12 @@ from ofasys.criterion.losses import Bound, losses
 from ofasys.engine import TRANSFORMER, Engine, EngineSpec
 from ofasys.engine.check import check_engine, check_states
 from ofasys.errors import ConfigError, nearest
+from ofasys.generator.vocabulary import OutputRows
 from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
+from ofasys.model.matrix import Kept, packs
 from ofasys.model.quantized import quantized_numbers
 from ofasys.model.rows import JoinedRows, chosen
 from ofasys.model.sizes import SIZES
@@ -34,6 +36,7 @@ from ofasys.parallel.placed import dissolved_by
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import SlotPlan
 from ofasys.program.batch import to_device
+from ofasys.program.decoding import Decoding, check_decoding, fastest, laid_out
 from ofasys.program.program import Labels, Program, bind, label_range, ranges_needed
 from ofasys.seeds import key_of
 from ofasys.types import (
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
 Examples = Callable[[Plan, SlotPlan], Iterable[tuple[Any, Context]]]  # training values of a slot, with their context
 
 PRECISIONS = ("float32", "bfloat16", "float16")  # what a model may compute in; its weights are float32 either way
-LARGE_TABLE = 2_000_000  # numbers; below it the orientation of the vocabulary product makes no difference
+LARGE_TABLE = 2_000_000  # numbers; below it how the output rows are laid out makes no difference
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class GeneralistModel(nn.Module):
         with seeded(seed, "universal"):
             self.engine: Engine = _engine(self.engine_spec, self.config)
         self._turns = Turns()
-        self._transposed: tuple[tuple[int, int], Tensor] | None = None
+        self._output = Kept()
         self.used: set[str] = set()  # tags of the modalities its plans have named
         self.packages: dict[str, str] = {}  # what of it is from outside, as `criterion focal` -> its package
         self.brought(f"engine {self.engine_spec.name}", self.engine_spec.load)
@@ -136,6 +139,7 @@ class GeneralistModel(nn.Module):
         self.criteria_made: dict[str, dict[str, Any]] = {}  # how each was made
         self.fitted: dict[str, dict[str, np.ndarray]] = {}  # what preprocessors learned before training, by part
         self.precision = "float32"  # what it computes in: trained, evaluated, asked
+        self.decoding = Decoding()  # how it finds tokens of a large vocabulary; `decode_in` changes it
         self.imported: Imported | None = None  # what a checkpoint of another program gave it
         self.cards: tuple[TaskCard, ...] = ()  # of the tasks it was trained on: their lines, closed sets, settings
 
@@ -258,18 +262,44 @@ class GeneralistModel(nn.Module):
             table = self.head[lo:hi]
         return SlotPrediction(targets, hidden, made, table)
 
-    def transposed(self, rows: int) -> Tensor | None:
-        """The output rows as (D, V) for decoding one row at a time, where that is faster; made anew when they change.
+    def output(self) -> OutputRows | None:
+        """The output rows laid out for decoding, where that is faster; made anew when they change.
 
-        A fused optimizer changes weights without counting their version, so `train()` drops it too.
+        A fused optimizer changes weights without counting their version, so `train()` forgets them too.
         """
-        if rows > 1 or isinstance(self.head, JoinedRows) or self.head.numel() < LARGE_TABLE:
+        head = self.head
+        if not self._lays_out(head):
             return None
-        state = (self.head.data_ptr(), self.head._version)
-        kept = self._transposed  # other threads may change it meanwhile
-        if kept is None or kept[0] != state:
-            kept = self._transposed = state, self.head.detach().t().contiguous()
-        return kept[1]
+        precision = self.decoding.precision
+        found: OutputRows = self._output.get([head], precision, lambda: laid_out(head, precision))
+        return found
+
+    @staticmethod
+    def _lays_out(head: Tensor | JoinedRows) -> TypeGuard[Tensor]:
+        return isinstance(head, Tensor) and head.numel() >= LARGE_TABLE and packs(head)
+
+    def decode_in(self, precision: str) -> Decoding:
+        """From now on tokens are decoded in "float32", "bfloat16" or "int8", or in what is fastest: "auto", which
+        measures a few steps of each. Weights stay as they are, and training, losses and labels of closed sets too.
+
+        A vocabulary that is small, or lies elsewhere than on a CPU, is decoded as the model computes, whatever is
+        asked. Errors: ConfigError for no such precision, and where this machine cannot do it.
+        """
+        if precision != "auto":
+            check_decoding(precision)
+        head = self.head
+        if not self._lays_out(head):
+            made = Decoding()
+        elif precision == "auto":
+            with self.answering():
+                made = fastest(self.engine, head)
+        else:
+            laid_out(head[:1].detach(), precision)
+            made = Decoding(precision)
+        self.decoding = made
+        if hasattr(self.engine, "reduced"):
+            self.engine.reduced = made.precision != "float32"
+        return made
 
     def computing(self) -> AbstractContextManager[None]:
         """Within it everything is computed in the model's precision: every pass is made so, in training and after."""
@@ -294,7 +324,7 @@ class GeneralistModel(nn.Module):
     def train(self, mode: bool = True) -> GeneralistModel:
         """As of any torch module; and what was kept for decoding is forgotten."""
         if mode:
-            self._transposed = None
+            self._output.drop()
         return super().train(mode)
 
     @property
@@ -307,24 +337,36 @@ class GeneralistModel(nn.Module):
         """Learned numbers in all, also those that are held in few bits."""
         return sum(p.numel() for p in self.parameters()) + quantized_numbers(self)
 
+    def read_parts(self) -> Iterator[tuple[str, Any]]:
+        """What of it may hold weights that were read elsewhere, engine and adaptors, each by its name in the model."""
+        parts = [("engine", self.engine), *((f"adaptors.{key}", part) for key, part in self.adaptors.items())]
+        return ((name, part) for name, part in parts if hasattr(part, "unchanged"))
+
     def origins(self) -> str:
-        """Where its numbers are from, in two lines: what its engine or a checkpoint brought, and what is new since."""
+        """Where its numbers are from, line by line: what its engine, a checkpoint and fronts brought, and what is new
+        since.
+        """
         own_engine: Any = self.engine
         imported = self.imported or Imported("")
         place = getattr(self.engine, "place", "") or imported.place  # of one that was read from a folder
         known = {key for key in self.adaptors if key in imported.adaptors}
         few = quantized_numbers(own_engine)
         engine, taken = _numbers([own_engine]) + few, _numbers(self.adaptors[key] for key in known)
+        fronts = [part for name, part in self.read_parts() if name != "engine" and part.place]
         adaptors = _numbers(part for key, part in self.adaptors.items() if key not in {"tokens", *known})
+        adaptors -= sum(front.numbers for front in fronts)
         brought = self.foreign.size if self.foreign is not None and place else 0
         rows = (self.symbols.vocabulary.size if self.symbols else brought) - brought
         criteria = _numbers([self.criteria])
         own = [f"{rows:,} rows of tokens", f"{adaptors:,} numbers of adaptors", f"{criteria:,} of criteria"]
-        if not place:
-            return f"brought: nothing\nnew: {engine:,} numbers of engine {self.engine_spec.name}, {', '.join(own)}"
-        of = f", {few:,} of them in few bits" if few else ""
-        of += f", {taken:,} of adaptors" if taken else ""
-        return f"brought by {place}: {engine:,} numbers{of}, with rows for {brought:,} tokens\nnew: {', '.join(own)}"
+        lines = [f"brought by {front.place}: {front.numbers:,} numbers of a front" for front in fronts]
+        if place:
+            of = f", {few:,} of them in few bits" if few else ""
+            of += f", {taken:,} of adaptors" if taken else ""
+            lines.insert(0, f"brought by {place}: {engine:,} numbers{of}, with rows for {brought:,} tokens")
+        else:
+            own.insert(0, f"{engine:,} numbers of engine {self.engine_spec.name}")
+        return "\n".join([*(lines or ["brought: nothing"]), f"new: {', '.join(own)}"])
 
     def grow(
         self,
@@ -430,16 +472,28 @@ class GeneralistModel(nn.Module):
     def add_adaptor(
         self, key: str, modality: str, name: str, options: Mapping[str, Any], fitted: str | None = None
     ) -> None:
-        """One adaptor, unless its weights are there already. fitted: the key of what its preprocessor fitted."""
-        if key in self.adaptors:
-            return
+        """One adaptor, unless its weights are there already. fitted: the key of what its preprocessor fitted.
+
+        Errors: ConfigError where one is there that was read from elsewhere and is not what the options say.
+        """
         part = self.modalities.spec(modality).adaptor[name]
-        options = {option: options[option] for option in part.keyed if option in options}
+        if key in self.adaptors:
+            if (check := getattr(self.adaptors[key], "check_same", None)) is not None:
+                plugin.called(modality, check, options)
+            return
+        options = {option: options[option] for option in (*part.keyed, *part.kept) if option in options}
         learned = {} if fitted is None else {"fitted": self.fitted[fitted]}
         with seeded(self.seed, key):
             made = plugin.called(modality, part.resolve(), {**options, **learned}, self.engine.width)
             self.adaptors[key] = made.to(self.device)
+        options |= getattr(made, "found", {})
         self.made[key] = {"modality": modality, "name": name, "options": options, "fitted": fitted}
+
+    @property
+    def places(self) -> dict[str, Mapping[str, str]]:
+        """Place that an adaptor was named with -> what lies there, as plans need to know it."""
+        found = (part.brought for _, part in self.read_parts() if hasattr(part, "brought"))
+        return {brought["place"]: brought for brought in found}
 
     def add_criterion(self, name: str, options: Mapping[str, Any]) -> None:
         """The weights of one criterion, unless they are there already."""

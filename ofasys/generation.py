@@ -138,7 +138,7 @@ class Generation:
         ]
         past = self.past()
         opening = self.opening(self.source, self.memory, past)
-        decoder = StepDecoder(opening, model.table, model.head, model.transposed(len(self.samples)))
+        decoder = StepDecoder(opening, model.table, model.head, model.output())
         begun = max(map(len, prefixes)) + int(decoder.order.max())
         room = model.engine.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
         options = replace(options, max_length=max(1, min(options.max_length, room)))

@@ -179,6 +179,8 @@ class Layout:
     """Of a decoder: positions of one number above 0 see each other both ways. None: all is causal."""
     top: tuple[int, ...] | None = None
     """The largest order, y and x among `positions`, known when they were made. None: the device has to be asked."""
+    counted: bool = False
+    """Order is known to be 0, 1, ... in each sample."""
 
 
 @dataclass(frozen=True)

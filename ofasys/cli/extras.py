@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from ofasys.modality import BUILT_IN
 from ofasys.planner import Plan
-from ofasys.planner.explain import needed_extra
+from ofasys.planner.explain import needed_extras
 
 _FOR_WORK = ("dev", "bench")  # extras of those who work on this package
 _USES = {
@@ -26,6 +26,7 @@ _USES = {
     "mlflow": "curves of a run in MLflow",
     "trackio": "curves of a run in Trackio",
     "track": "curves of a run in TensorBoard",
+    "gallery": "drawings of gallery:captions",
     "struct": "tables given as pandas.DataFrame",
 }
 
@@ -81,7 +82,7 @@ def needs(plans: Iterable[Plan]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for plan in plans:
         for slot in plan.slots:
-            extra = needed_extra(slot)
-            if extra is not None and slot.name not in found.setdefault(extra, []):
-                found[extra].append(slot.name)
+            for extra in needed_extras(slot):
+                if slot.name not in found.setdefault(extra, []):
+                    found[extra].append(slot.name)
     return found

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ofasys.cli import hub, malloc, runs, tokenizer
+from ofasys.cli import data, hub, malloc, runs, tokenizer
 from ofasys.cli.show import heard_warnings, note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
@@ -144,7 +144,12 @@ def bring(
 @app.command()
 def train(
     file: Annotated[
-        Path, typer.Argument(metavar="RUNFILE", help="A run file, YAML or .py; or the folder of a run to repeat.")
+        Path,
+        typer.Argument(
+            metavar="RUNFILE",
+            help="A run file, YAML or .py; gallery:TASK, gallery:TASK,TASK or gallery:all; or the folder of a run to "
+            "repeat.",
+        ),
     ],
     overrides: Overrides = None,
     check: Annotated[bool, typer.Option("--check", help="Check everything and print the run; train nothing.")] = False,
@@ -416,6 +421,7 @@ def doctor(
 
 
 hub.add_to(app)
+app.add_typer(data.commands, name="data")
 app.add_typer(runs.commands, name="runs")
 app.add_typer(tokenizer.commands, name="tokenizer")
 

@@ -31,13 +31,15 @@ from ofasys.train.track import TRACKERS, names
 FROM = ("from", "which")  # of a model that goes on: where it is saved, and which of its checkpoints
 SECTIONS = ("tasks", "model", "trainer")
 RESOLVED = "run.yaml"
+GALLERY = "gallery:"  # begins what stands for a run file of its tasks
 
 
 @dataclass
 class RunFile:
     """A run as its file and the overrides say it. `tasks`, `model` and `trainer` make the objects.
 
-    path: the file. document: what it says; a Python file's objects stand in it as they are.
+    path: the file, or what stands for it, as `gallery:sentiment`. document: what it says; a Python file's objects stand
+    in it as they are.
     """
 
     path: Path
@@ -217,10 +219,15 @@ class RunFile:
 def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:
     """Read a run file, YAML or Python, and lay the overrides over it.
 
-    overrides: `dotted.key=value`, as `trainer.max_steps=100` or `tasks.caption.weight=2`. Errors: ConfigError.
+    path: or `gallery:NAME,NAME`. overrides: `dotted.key=value`, as `trainer.max_steps=100` or `tasks.caption.weight=2`.
+    Errors: ConfigError.
     """
-    path = existing(Path(path).expanduser())
-    document = _python(path) if path.suffix == ".py" else read_document(path)
+    names = gallery_names(path)
+    path = Path(path) if names else existing(Path(path).expanduser())
+    if names:
+        document = _gallery(names)
+    else:
+        document = _python(path) if path.suffix == ".py" else read_document(path)
     for name in document.values:
         if name not in SECTIONS:
             raise ConfigError(
@@ -233,6 +240,19 @@ def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:
         keys, value = _override(text, document.values)
         document = _laid(document, tuple(keys), value, Place(f"{text!r} on the command line", Path.cwd()))
     return RunFile(path, document)
+
+
+def gallery_names(path: str | Path) -> list[str]:
+    """The tasks of the gallery that `gallery:NAME,NAME` names; none for a path."""
+    given = str(path)
+    return given.removeprefix(GALLERY).split(",") if given.startswith(GALLERY) else []
+
+
+def _gallery(names: Sequence[str]) -> Document:
+    """The run of tasks of the gallery, their rows made of what was fetched."""
+    from ofasys.gallery.tasks.run import run_of
+
+    return Document(run_of(names), Place(f"{GALLERY}{','.join(names)}", Path.cwd()))
 
 
 def _override(text: str, values: Mapping[str, Any]) -> tuple[list[str], Any]:

@@ -15,15 +15,19 @@ BESIDE = ("kind", "step", "task", "samples")  # of a line of the log, what is no
 
 
 def built_in(as_json: bool = False) -> None:
-    """Name, metric and instruction of the built-in tasks: those of every page of the demo."""
+    """Name, metric and instruction of the built-in tasks: those of every page of the demo, and those of the gallery,
+    which `ofasys train gallery:NAME` trains on data that is fetched.
+    """
     from ofasys.gallery.pages import MAIN, PAGES
+    from ofasys.gallery.tasks import TASKS
 
-    lines = [line for page in (MAIN, *PAGES) for line in page.lines]
+    told = {line.name: (line.metric, line.instruction) for page in (MAIN, *PAGES) for line in page.lines}
+    told |= {f"gallery:{task.name}": (task.metric, task.instructions[0]) for task in TASKS}
     if as_json:
-        told = {line.name: {"instruction": line.instruction, "metric": line.metric} for line in lines}
-        say(json.dumps(told, ensure_ascii=False, indent=1))
+        listed = {name: {"instruction": line, "metric": metric} for name, (metric, line) in told.items()}
+        say(json.dumps(listed, ensure_ascii=False, indent=1))
         return
-    table(("task", "metric", "instruction"), [[line.name, line.metric, line.instruction] for line in lines])
+    table(("task", "metric", "instruction"), [[name, *found] for name, found in told.items()])
 
 
 def of_run(folder: Path, as_json: bool = False, which: str | None = None) -> None:

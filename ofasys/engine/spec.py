@@ -108,7 +108,7 @@ OFA = EngineSpec(
 )
 HUGGINGFACE = EngineSpec(
     name="hf",
-    about="a pretrained backbone of transformers: T5, BART, Pegasus, Qwen, Llama, Mistral, Gemma, GPT-2",
+    about="a pretrained backbone of transformers: T5, BART, Pegasus, Qwen, Llama, Mistral, Gemma, GPT-2, BERT",
     load="ofasys.engine.huggingface.backbone:Backbone",
     config="ofasys.engine.huggingface.config:BackboneConfig",
     extra="hf",

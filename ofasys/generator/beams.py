@@ -112,9 +112,9 @@ class Beams:
                 for number, label in enumerate(labels):
                     gain[row, number], token[row, number] = label.logprob, label.tokens[0]
                     whole[row, number] = label.tokens
-            for mine, scores, undo in choices(rows, self.head, hidden, open_rows):
+            for mine, scores, undo in choices(rows, self.head, hidden, open_rows, wide):
                 value, place = top(scores.values, wide)
-                made, words = normalised(scores, undo, value, place, value[:, :1], self.constraint.end)
+                made, words = normalised(scores, undo, value, place, self.constraint.end)
                 gain[mine, : words.shape[1]] = made.float().cpu().numpy()
                 token[mine, : words.shape[1]] = words
         return Candidates(gain, token, whole)

@@ -23,7 +23,7 @@ class Undo:
 
     def bar(self, rows: Ints, tokens: Ints) -> None:
         """These tokens may not come in these rows."""
-        columns, known = self.scores.columns(tokens)
+        columns, known = self.scores.columns(rows, tokens)
         rows, columns = rows[known], columns[known]
         if len(rows):
             device = self.scores.values.device
@@ -31,19 +31,18 @@ class Undo:
             self.held.append((where, self.scores.values[where]))
             self.scores.values[where] = -torch.inf
 
-    def back(self, peak: Tensor) -> Tensor:
-        """Put all back, last first (what was barred twice was read at -inf the second time) -> the peaks (n, 1)
-        then.
-        """
+    def back(self) -> None:
+        """Put all back, last first: what was barred twice was read at -inf the second time."""
         for where, values in reversed(self.held):
             self.scores.values[where] = values
-            peak = peak.scatter_reduce(0, where[0][:, None], values[:, None], "amax")
-        return peak
 
 
-def choices(rows: Rows, head: Head, hidden: Tensor, open_rows: Ints) -> Iterator[tuple[Ints, Scores, Undo]]:
+def choices(
+    rows: Rows, head: Head, hidden: Tensor, open_rows: Ints, best: int = 0, later: bool = False
+) -> Iterator[tuple[Ints, Scores, Undo]]:
     """Scores of the rows that have a choice, a batch per emission class: (rows, scores, what to put back before
-    normalising).
+    normalising). best: so many of each row that may come are enough; 0: all are wanted. later: their
+    normaliser may be owed.
 
     Tokens that may not come by n-gram and minimum length are at -inf; they count in the normaliser nevertheless.
     """
@@ -59,13 +58,16 @@ def choices(rows: Rows, head: Head, hidden: Tensor, open_rows: Ints) -> Iterator
     for group in [first] if (groups == first).all() else np.unique(groups):
         mine = open_rows[groups == group]
         picked = hidden if len(mine) == len(hidden) else hidden[torch.from_numpy(mine).to(hidden.device)]
-        scores = head.score(picked, rows.state[mine])
-        undo = Undo(scores)
-        if options.min_length:
-            late = np.flatnonzero(barred[mine])
-            undo.bar(late, np.full(len(late), constraint.end))
+        late = np.flatnonzero(barred[mine]) if options.min_length else np.zeros(0, dtype=np.int64)
+        row, token = late, np.full(len(late), constraint.end)
         if banned is not None:
-            undo.bar(*_banned(rows, mine, banned))
+            more = _banned(rows, mine, banned)
+            row, token = np.concatenate([row, more[0]]), np.concatenate([token, more[1]])
+        most = int(np.bincount(row).max()) if len(row) else 0
+        scores = head.score(picked, rows.state[mine], best + most if best else 0, later)
+        undo = Undo(scores)
+        if len(row):
+            undo.bar(row, token)
         yield mine, scores, undo
 
 
@@ -78,20 +80,23 @@ def _banned(rows: Rows, mine: Ints, banned: tuple[Ints, Ints]) -> tuple[Ints, In
     return row[keep], token[keep]
 
 
-def normalised(scores: Scores, undo: Undo, value: Tensor, place: Tensor, peak: Tensor, end: int) -> tuple[Tensor, Ints]:
+def normalised(scores: Scores, undo: Undo, value: Tensor, place: Tensor, end: int) -> tuple[Tensor, Ints]:
     """Log-probabilities (n, k) and tokens (n, k) of the scores `value` in the columns `place`.
 
-    peak: (n, 1) the largest score of each row. Where all that may come is barred the text closes: the first is the end
-    mark. Overwrites the scores.
+    Where all that may come is barred the text closes: the first is the end mark.
     """
     words = scores.names(place.cpu().numpy())
-    stuck = (peak[:, 0] == -torch.inf).cpu().numpy()
-    peak = undo.back(peak)
-    if stuck.any():
+    best = value.amax(1)
+    undo.back()
+    stuck = np.flatnonzero((best == -torch.inf).cpu().numpy())
+    if len(stuck):
         words[stuck, 0] = end
-        columns = torch.from_numpy(scores.columns(words[:, 0])[0]).to(place.device)[:, None]
-        value = torch.cat([scores.values.gather(1, columns), value[:, 1:]], 1)
-    return value - scores.normaliser(peak)[:, None], words
+        columns, _ = scores.columns(stuck, words[stuck, 0])
+        rows, at = (torch.from_numpy(part).to(place.device) for part in (stuck, columns))
+        place[rows, 0] = at
+        value = value.clone()
+        value[rows, 0] = scores.values[rows, at]
+    return scores.logprobs(value, place).masked_fill_(value == -torch.inf, -torch.inf), words
 
 
 def forced(rows: Rows) -> tuple[Ints, Bools, Bools]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from ofasys.generator.constraint import Ints
+from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 class Decoder(Protocol):
     """A model, its sources encoded, ready to go on token by token.
 
-    table: the output embedding. transposed: the same, laid out the other way, or None; one row at a time is multiplied
-    faster by it.
+    table: the output embedding. output: the same, laid out for decoding, where it is.
     """
 
     @property
@@ -36,8 +36,8 @@ class Decoder(Protocol):
         ...
 
     @property
-    def transposed(self) -> Float[Tensor, "D V"] | None:
-        """Contiguous, or None."""
+    def output(self) -> OutputRows | None:
+        """The output rows, or None."""
         ...
 
     def start(self, group: int, max_length: int) -> None:

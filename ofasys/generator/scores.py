@@ -14,56 +14,72 @@ import torch
 from torch import Tensor
 
 from ofasys.generator.constraint import Constraint, Ints
+from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows, chosen, products
 
 BLOCK = 128
+LARGE = 4096  # tokens: of fewer all are scored
+FEWEST = 16  # tokens for each that is wanted: of fewer all are scored
 
 
 @dataclass
 class Scores:
     """Raw scores (n, U) of candidates; candidate column c is token lo + c, or tokens[c] where that is not None.
 
-    norm (n,): the logarithm of the normaliser where it is known already; else it is over `values` as they stand.
+    tokens: (U,), or (n, U) where each row has its own, the best of all that may come. norm (n,): the logarithm of the
+    normaliser where it is known already; else it is over `values` as they stand.
     """
 
     values: Tensor
     lo: int
     tokens: Ints | None
     norm: Tensor | None
+    owed: tuple[Tensor, int, int] | None = None
 
-    def columns(self, tokens: Ints) -> tuple[Ints, np.ndarray]:
-        """The columns of tokens, and which of them are candidates at all."""
+    def columns(self, rows: Ints, tokens: Ints) -> tuple[Ints, np.ndarray]:
+        """The columns of tokens (m,) in rows (m,), and which of them are candidates at all."""
         count = self.values.shape[1]
         if self.tokens is None:
             columns = tokens - self.lo
             return columns, (columns >= 0) & (columns < count)
+        if self.tokens.ndim == 2:
+            found = self.tokens[rows] == tokens[:, None]
+            return found.argmax(1), found.any(1)
         columns = np.minimum(np.searchsorted(self.tokens, tokens), count - 1)
         return columns, self.tokens[columns] == tokens
 
     def names(self, columns: Ints) -> Ints:
-        """The tokens in these columns."""
-        return columns + self.lo if self.tokens is None else self.tokens[columns]
+        """The tokens in these columns (n, k)."""
+        if self.tokens is None:
+            return columns + self.lo
+        return np.take_along_axis(self.tokens, columns, 1) if self.tokens.ndim == 2 else self.tokens[columns]
 
-    def normaliser(self, peak: Tensor) -> Tensor:
-        """(n,) log of the sum of exp; peak (n, 1) is each row's largest value. Overwrites the values."""
+    def logprobs(self, value: Tensor, place: Tensor) -> Tensor:
+        """(n, k) log-probabilities of the scores `value` in the columns `place`."""
+        if self.owed is not None:
+            return value
         if self.norm is not None:
-            return self.norm
-        return self.values.sub_(peak).exp_().sum(1).log_().add_(peak[:, 0])
+            return value - self.norm[:, None]
+        return torch.log_softmax(self.values, 1).gather(1, place)
 
 
 class Head:
-    """The output embedding as a constraint sees it."""
+    """The output embedding as a constraint sees it. output: the same laid out for decoding, where it is."""
 
     def __init__(
-        self, table: Tensor | JoinedRows, transposed: Tensor | None, constraint: Constraint, vocabulary: bool
+        self, table: Tensor | JoinedRows, output: OutputRows | None, constraint: Constraint, vocabulary: bool
     ) -> None:
-        self.table, self.transposed = table, transposed
+        self.table, self.output = table, output
         self.constraint, self.vocabulary = constraint, vocabulary
-        self.kept: dict[int, tuple[Tensor, Tensor | None]] = {}
+        self.kept: dict[int, Tensor] = {}
         self.buffers: dict[str, Tensor] = {}
 
-    def score(self, hidden: Tensor, states: Ints) -> Scores:
-        """Hidden (n, D) of rows whose states (n,) are all of one emission class -> their scores."""
+    def score(self, hidden: Tensor, states: Ints, best: int = 0, later: bool = False) -> Scores:
+        """Hidden (n, D) of rows whose states (n,) are all of one emission class -> their scores.
+
+        best: so many of the best of each row are enough, where finding them alone is faster; 0: all are wanted. later:
+        the normaliser may be owed.
+        """
         constraint = self.constraint
         number = int(constraint.class_of[states[0]])
         if self.vocabulary:
@@ -71,22 +87,31 @@ class Head:
         group = constraint.classes[number]
         if group.masked:
             tokens, mask = children(constraint, states)
-            values = self._product(hidden, chosen(self.table, tokens), None)
+            values = self._product(hidden, chosen(self.table, tokens))
             if mask is not None:
                 values.masked_fill_(torch.from_numpy(~mask).to(values.device), -torch.inf)
             return Scores(values, 0, tokens, None)
+        if group.contiguous and self.output is not None:
+            shortlist = self.output.shortlist
+            if best and shortlist is not None and group.hi - group.lo > FEWEST * best:
+                values, ids, norm = shortlist.best(hidden, group.lo, group.hi, best)
+                return Scores(values, 0, ids.numpy(), norm)
+            if best and later and group.hi - group.lo > LARGE:
+                sure = self.output.surely_best(hidden, group.lo, group.hi, best)
+                if sure is not None:
+                    return Scores(sure[0], 0, sure[1].numpy(), None, (hidden, group.lo, group.hi))
+            return Scores(self.output.scores(hidden, group.lo, group.hi), group.lo, None, None)
         if number not in self.kept:
-            if group.contiguous:
-                part = self.table[group.lo : group.hi]
-                self.kept[number] = (part, None if self.transposed is None else self.transposed[:, group.lo : group.hi])
-            else:
-                self.kept[number] = (chosen(self.table, group.candidates), None)
-        part, turned = self.kept[number]
-        values = self._product(hidden, part, turned)
+            part = self.table[group.lo : group.hi] if group.contiguous else chosen(self.table, group.candidates)
+            self.kept[number] = part
+        values = self._product(hidden, self.kept[number])
         return Scores(values, group.lo, None if group.contiguous else group.candidates, None)
 
     def _over_all(self, hidden: Tensor, states: Ints, number: int) -> Scores:
-        values = self._product(hidden, self.table, self.transposed)
+        if self.output is None:
+            values = self._product(hidden, self.table)
+        else:
+            values = self.output.scores(hidden, 0, len(self.table))
         norm = torch.logsumexp(values, 1)
         lo, hi, tokens, mask = allowed(self.constraint, states, number)
         values = values[:, lo:hi] if tokens is None else values[:, torch.from_numpy(tokens).to(values.device)]
@@ -94,7 +119,7 @@ class Head:
             values = values.masked_fill(torch.from_numpy(~mask).to(values.device), -torch.inf)
         return Scores(values.contiguous(), lo, tokens, norm)
 
-    def _product(self, x: Tensor, table: Tensor | JoinedRows, transposed: Tensor | None) -> Tensor:
+    def _product(self, x: Tensor, table: Tensor | JoinedRows) -> Tensor:
         """x (n, D), table (U, D) -> (n, U), contiguous, in a buffer that the next product overwrites."""
         if isinstance(table, JoinedRows):
             return products(x, table)
@@ -103,8 +128,6 @@ class Head:
         if x.device.type != "cpu" or x.dtype != torch.float32 or n in (2, 3):
             return torch.mm(x, table.t(), out=out)
         if n == 1:
-            if transposed is not None:
-                return torch.mm(x, transposed, out=out)
             torch.mv(table, x[0], out=out[0])
             return out
         # A tall result is multiplied faster than a wide one, by more than turning it costs.
@@ -118,6 +141,28 @@ class Head:
         if held is None or held.numel() < size:
             held = self.buffers[name] = torch.empty(size, dtype=like.dtype, device=like.device)
         return held[:size].view(shape)
+
+
+class Owed:
+    """Normalisers that are computed together, later: a table is read once for many states, and not once for each."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.kept: dict[tuple[int, int], list[tuple[Ints, Tensor]]] = {}
+
+    def add(self, rows: Ints, scores: Scores) -> None:
+        """Of these rows (n,), if it is owed of their scores."""
+        if scores.owed is not None:
+            hidden, lo, hi = scores.owed
+            self.kept.setdefault((lo, hi), []).append((rows, hidden))
+
+    def pay(self, logprob: np.ndarray) -> None:
+        """Take all of them off the scores of rows, logprob (R,)."""
+        for (lo, hi), kept in self.kept.items():
+            assert self.head.output is not None
+            norms = self.head.output.norms(torch.cat([hidden for _, hidden in kept]), lo, hi)
+            np.subtract.at(logprob, np.concatenate([rows for rows, _ in kept]), norms.double().numpy())
+        self.kept = {}
 
 
 def children(constraint: Constraint, states: Ints) -> tuple[Ints, np.ndarray | None]:

@@ -47,7 +47,7 @@ def search(
         return []
     if by_label(options) and (rest := _one_label(constraint)) is not None:
         return _labels(decoder, constraint, prefixes, options.n_best, rest)
-    head = Head(decoder.table, decoder.transposed, constraint, options.normalise == "vocabulary")
+    head = Head(decoder.table, decoder.output, constraint, options.normalise == "vocabulary")
     if options.beam_size > 1:
         return Beams(decoder, constraint, head, prefixes, options).search()
     numbers = list(sources or range(len(prefixes)))

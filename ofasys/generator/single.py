@@ -15,7 +15,7 @@ from ofasys.generator.hypothesis import Hypothesis, by_label
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rows import Rows
 from ofasys.generator.sample import draw, uniform
-from ofasys.generator.scores import Head, Scores, top
+from ofasys.generator.scores import Head, Owed, Scores, top
 
 
 class Single:
@@ -37,7 +37,7 @@ class Single:
         self.group = options.n_best if options.sampling else 1
         self.rows = rows = Rows(decoder, constraint, prefixes, self.group, options, by_label(options))
         self.names = [(source, answer) for source in sources for answer in range(self.group)]
-        self.logprob = np.zeros(len(rows))
+        self.logprob, self.owed = np.zeros(len(rows)), Owed(head)
         self.counted = np.zeros(len(rows), dtype=np.int64)
         self.stop = np.zeros(len(rows), dtype=np.int64)  # where a finished row ends
         self.cut = np.zeros(len(rows), dtype=np.bool_)
@@ -47,6 +47,7 @@ class Single:
         """The answers of each source, best first."""
         while self.live.any():
             self._step()
+        self.owed.pay(self.logprob)
         rows, found = self.rows, list[Hypothesis]()
         for row in range(len(rows)):
             tokens = rows.history[row, rows.prefix[row] : self.stop[row]]
@@ -77,17 +78,17 @@ class Single:
         for row, (label,) in zip(asked.tolist(), rows.labels(asked, hidden, 1), strict=True):
             tokens[row] = rows.settle(row, rows.length, label.tokens)
             self.logprob[row] += label.logprob
-        for mine, scores, undo in choices(rows, self.head, hidden, open_rows):
-            value, place, peak = self._taken(mine, scores, made)
-            gain, words = normalised(scores, undo, value, place, peak, self.constraint.end)
+        for mine, scores, undo in choices(rows, self.head, hidden, open_rows, int(not self.options.sampling), True):
+            value, place = self._taken(mine, scores, made)
+            gain, words = normalised(scores, undo, value, place, self.constraint.end)
             tokens[mine] = words[:, 0]
+            self.owed.add(mine, scores)
             self.logprob[mine] += gain[:, 0].double().cpu().numpy()
 
-    def _taken(self, mine: Ints, scores: Scores, made: Ints) -> tuple[Tensor, Tensor, Tensor]:
-        """Of some rows the score and column of what each takes, and its largest score; (n, 1) each."""
+    def _taken(self, mine: Ints, scores: Scores, made: Ints) -> tuple[Tensor, Tensor]:
+        """Of some rows the score and column of what each takes; (n, 1) each."""
         if not self.options.sampling:
-            value, place = top(scores.values, 1)
-            return value, place, value
+            return top(scores.values, 1)
         chance = torch.cat([uniform(self.options.seed, [self.names[row]], int(made[row])) for row in mine])
         place = draw(scores.values, chance, self.options)[:, None]
-        return scores.values.gather(1, place), place, scores.values.amax(1, keepdim=True)
+        return scores.values.gather(1, place), place

@@ -43,8 +43,8 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard], merged: bool 
     if model.symbols is None:
         raise ConfigError("the model has no vocabulary yet, so there is nothing to save; train it first")
     engine: Any = model.engine
-    unchanged: set[str] = set() if merged else getattr(engine, "unchanged", set)()
-    reference = {f"engine.{name}" for name in unchanged}
+    parts = [] if merged else model.read_parts()
+    reference = {name for stem, part in parts for name in (f"{stem}.{own}" for own in part.unchanged())}
     weights = merged_weights(model) if merged else model.state_dict()
     config = engine.standing_alone() if merged and hasattr(engine, "standing_alone") else model.config
     return {
@@ -142,7 +142,9 @@ def _placed(files: Mapping[str, bytes], backbone: str | Path | None) -> Mapping[
     """
     about = parsed_json("model.json", files["model.json"], dict)
     config = about.get("config")
-    if not about.get("reference") or not isinstance(config, dict) or "folder" not in config:
+    listed = about.get("reference")
+    left = isinstance(listed, list) and any(str(name).startswith("engine.") for name in listed)
+    if not left or not isinstance(config, dict) or "folder" not in config:
         if backbone is not None:
             raise CheckpointError(f"it has all its weights itself, and backbone is {str(backbone)!r}; leave it out")
         return files
@@ -177,7 +179,7 @@ class Saved:
     packages: Mapping[str, str]
     """What of it is from outside, as `criterion focal` -> its package."""
     reference: tuple[str, ...] = ()
-    """Names of weights that are not in its files, for they are those its engine brings."""
+    """Names of weights that are not in its files, for they are those its engine or a front brings."""
     imported: Imported | None = None
     """What a checkpoint of another program gave it."""
 
@@ -294,9 +296,9 @@ def _packages(value: Any) -> dict[str, str]:
 
 
 def _reference(value: Any) -> tuple[str, ...]:
-    """Errors: CheckpointError for what are no names of an engine's weights."""
-    if not _texts(value) or not all(name.startswith("engine.") for name in value):
-        _refuse("reference", value, "a list of weights of the engine")
+    """Errors: CheckpointError for what are no names of weights of an engine or an adaptor."""
+    if not _texts(value) or not all(name.startswith(("engine.", "adaptors.")) for name in value):
+        _refuse("reference", value, "a list of weights of the engine or of adaptors")
     return tuple(value)
 
 
@@ -445,16 +447,29 @@ def _filled(model: GeneralistModel, config: Mapping[str, Any]) -> Any:
 
 
 def _referred(model: GeneralistModel, saved: Saved) -> dict[str, torch.Tensor]:
-    """The weights that files leave to what the engine brings. Errors: CheckpointError where it has not brought them."""
-    if saved.reference and not getattr(model.engine, "of_folder", False):
-        folder, mark = (saved.config.get(name) for name in ("folder", "fingerprint"))
-        raise CheckpointError(
-            f"the saved model has {len(saved.reference)} weights of its backbone by reference, and {folder} is not "
-            f"there, or holds others; put the backbone back whose weights have the SHA-256 {mark!s:.16}..., or give "
-            "its folder as backbone="
-        )
+    """The weights that files leave to what the engine or a front brings. Errors: CheckpointError where it has not
+    brought them.
+    """
+    wanted = set(saved.reference)
+    backbone = sum(name.startswith("engine.") for name in wanted)
+    if backbone and not getattr(model.engine, "of_folder", False):
+        _missing(backbone, "backbone", saved.config)
+    for key, how in model.made.items():
+        held = sum(name.startswith(f"adaptors.{key}.") for name in wanted)
+        if held and not getattr(model.adaptors[key], "of_folder", False):
+            _missing(held, f"front of {how['modality']}", how["options"])
     own = model.state_dict()
     return {name: own[name] for name in saved.reference if name in own}
+
+
+def _missing(count: int, what: str, of: Mapping[str, Any]) -> NoReturn:
+    """of: where its weights lay, and their mark."""
+    hint = ", or give its folder as backbone=" if what == "backbone" else ""
+    raise CheckpointError(
+        f"the saved model has {count} weights of its {what} by reference, and {of.get('folder')} is not there, or "
+        f"holds others; put the {what.partition(' ')[0]} back whose weights have the SHA-256 "
+        f"{of.get('fingerprint')!s:.16}...{hint}"
+    )
 
 
 def _check_known(model: GeneralistModel, saved: Saved, about: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ from ofasys.hub.store import encoded, write_model
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, default_registry
 from ofasys.program.answer import Answer
+from ofasys.program.decoding import Decoding
 from ofasys.program.program import Program
 from ofasys.types import Sample, TaskCard
 
@@ -70,6 +71,7 @@ class Way:
             raise ConfigError(f"on_bad is {self.on_bad!r}; {hint}it is 'stop' or 'skip'")
 
 
+DECODED = ("int8", "auto")  # precisions of finding tokens alone
 Line = tuple[Program, SearchOptions, Mapping[str, Any] | None]  # bound; how to search; the row guidance leads away from
 
 
@@ -106,12 +108,15 @@ class OFASys:
         else they stay apart, and are saved so. backbone: the folder of a backbone whose weights were not saved; where
         it was if None.
         device: where its weights go, as "cuda"; the CPU if None. precision: what it computes in, "float32" or
-        "bfloat16"; None: what it was trained in. Of a run the optimizer's file is not read. Errors: CheckpointError
-        when the folder is torn, of another version, or not ours; ConfigError for no such device or precision.
+        "bfloat16"; None: what it was trained in. "int8": that too, but for tokens, which are found by products in few
+        bits; "auto": tokens are found in what is fastest on this machine, as `decoding` says then. Of a run the
+        optimizer's file is not read. Errors: CheckpointError when the folder is torn, of another version, or not ours;
+        ConfigError for no such device or precision.
         """
-        if precision is not None and precision not in PRECISIONS:
+        if precision is not None and precision not in (*PRECISIONS, *DECODED):
             raise ConfigError(
-                f"precision is {precision!r}; it is 'float32', 'bfloat16' or 'float16', or None for that of training"
+                f"precision is {precision!r}; it is 'float32', 'bfloat16' or 'float16', 'int8' or 'auto' for tokens "
+                "alone, or None for that of training"
             )
         place = as_device("cpu" if device is None else device)
         folder, brought = place_of(folder, revision)
@@ -148,8 +153,12 @@ class OFASys:
     ) -> OFASys:
         made = cls(model.eval(), cards)
         made.origin = origin
-        model.precision = precision or model.precision
-        return made.to(place)
+        decoded = precision if precision in DECODED else None
+        model.precision = model.precision if decoded else precision or model.precision
+        made.to(place)
+        if decoded:
+            model.decode_in(decoded)
+        return made
 
     from_pretrain = from_pretrained
 
@@ -206,6 +215,11 @@ class OFASys:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.device
+
+    @property
+    def decoding(self) -> Decoding:
+        """In what tokens of a large vocabulary are found, and what was measured to choose it."""
+        return self.model.decoding
 
     def to(self, device: str | torch.device) -> OFASys:
         """Move the weights -> itself. Errors: ConfigError for no such device."""
@@ -432,6 +446,11 @@ class OFASys:
 def _for_others(about: dict[str, Any]) -> dict[str, Any]:
     """What `model.json` says, without what is of this machine. Errors: ConfigError where it needs that."""
     config = about["config"]
+    if fronts := [name for name in about["reference"] if not name.startswith("engine.")]:
+        raise ConfigError(
+            f"{len(fronts)} weights of the model are those of a front in a folder of this machine, which others do not "
+            "have; give merge=True (--merge), which writes all weights"
+        )
     if "folder" not in config:
         return about
     if about["reference"] and not config["source"]:

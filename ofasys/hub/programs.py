@@ -104,7 +104,12 @@ class Programs:
         card = self._card(instruction)
         given = self.settings_of(instruction)
         with told_lacking(self.model):
-            planned = plan(instruction, modalities=self.model.modalities, settings={**given, **(settings or {})})
+            planned = plan(
+                instruction,
+                modalities=self.model.modalities,
+                settings={**given, **(settings or {})},
+                known=self.model.places,
+            )
         labels = self._labels(planned, card, closed_set)
         key = planned.fingerprint, tuple((column, _Same(names)) for column, names in sorted(labels.items()))
         program = self.kept.get(key)

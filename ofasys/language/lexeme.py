@@ -8,8 +8,10 @@ from unicodedata import category
 BLANK = re.compile(r"\s*")
 WORD = re.compile(r"\w*")
 BARE = re.compile(r"(?:[\w.+/]|-(?!>))*")
+PLACE = re.compile(r"(?:[\w.+/:]|-(?!>))*")
 QUOTED = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 
+_PLACED = ("adaptor",)  # attributes whose values may name a place, as hf:FOLDER
 _FIRST_MARK = "\u0300"
 
 
@@ -25,6 +27,11 @@ def run(pattern: re.Pattern[str], text: str, start: int) -> int:
     while end < len(text) and text[end] >= _FIRST_MARK and category(text[end])[0] == "M":
         end = skip(pattern, text, end + 1)
     return end
+
+
+def bare(key: str) -> re.Pattern[str]:
+    """What a value of this attribute may be without quotes."""
+    return PLACE if key in _PLACED else BARE
 
 
 def unquote(body: str) -> str:

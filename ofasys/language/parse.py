@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from ofasys.errors import InstructionError, nearest
 
-from .lexeme import BARE, BLANK, QUOTED, WORD, quote, run, skip, unquote
+from .lexeme import BLANK, QUOTED, WORD, bare, quote, run, skip, unquote
 from .lexicon import Lexicon, Word
 from .option import Option, Side, Value
 from .pattern import MOST_PARTS, MOST_WAYS, Pattern
@@ -490,7 +490,7 @@ class _Parser:
         if self.peek() == '"':
             value = self.quoted()
             return value, (start, self.pos)
-        self.pos = run(BARE, self.text, start)
+        self.pos = run(bare(option.name), self.text, start)
         value = self.text[start : self.pos]
         if (odd := _ODD_VALUE.match(self.text, self.pos)) and self.is_closed(self.pos):
             whole = self.text[start : odd.end()]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from .lexeme import BARE, WORD, written
+from .lexeme import WORD, bare, written
 from .option import Value
 
 Span = tuple[int, int]
@@ -219,7 +219,7 @@ def _merged(segments: Iterable[Segment]) -> tuple[Any, ...]:
 def _attribute(key: str, value: Value) -> str:
     if isinstance(value, bool):
         return key if value else f"{key}=false"
-    return f"{key}={written(value if isinstance(value, str) else repr(value), BARE)}"
+    return f"{key}={written(value if isinstance(value, str) else repr(value), bare(key))}"
 
 
 def _escaped(value: str, beside_repetition: bool, marks: str = "") -> str:

@@ -48,6 +48,14 @@ class Part:
     """Said instead of the modality's tag in an adaptor's key, so that two modalities share weights."""
     keyed: tuple[str, ...] = ()
     """Names of options that make another set of weights; `column` is that of the slot."""
+    kept: tuple[str, ...] = ()
+    """Of an adaptor: names of options besides that it is made of; what it tells as `found` is kept under these too."""
+    bring: str = ""
+    """Of an adaptor that is named with a place, as `hf:FOLDER`: "module:function", place -> names and texts that the
+    slot's parts are given beside its options, `place` among them.
+    """
+    says: Callable[[Options], str] | None = None
+    """Of an adaptor: options -> what it does, where `about` is not all of it."""
     fits: bool = False
     """Of a preprocessor: it learns something from training values first."""
     adaptor: str | None = None
@@ -57,7 +65,7 @@ class Part:
     suffixes: tuple[str, ...] = ()
     """Of `save`: the kinds of file it writes, as `.png`. None: whatever it is asked for."""
     extra: str | None = None
-    """Of a preprocessor: the extra of this package that values of any kind need."""
+    """The extra of this package that it needs, for values of any kind."""
     cost: Callable[[Options, int], tuple[int, int]] = lambda options, width: (0, 0)
     """(options, width) -> (parameters, FLOPs a position), for the plan's estimate."""
 

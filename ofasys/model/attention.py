@@ -48,13 +48,7 @@ class Output(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D) -> (N, D)."""
-        return self.mix(x, self.weight())
-
-    def mix(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The same with the folded weight (D, D) at hand: what a step of decoding calls, without a module's
-        overhead.
-        """
-        return norm(self.norm, F.linear(x, weight, self.project.bias))
+        return norm(self.norm, F.linear(x, self.weight(), self.project.bias))
 
 
 def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
@@ -176,6 +170,13 @@ class SelfAttention(nn.Module):
         return to_flat(y.transpose(1, 2).reshape(B * T, D), layout)
 
 
+def keys(kv: Tensor, layout: Layout, heads: int) -> tuple[Tensor, Tensor]:
+    """What a memory is projected to, (N, 2 D) -> keys and values, each (B, H, S, K)."""
+    parts = to_rectangle(kv, layout).view(layout.batch, layout.length, 2, heads, -1)
+    k, v = (part.transpose(1, 2) for part in parts.unbind(2))
+    return k, v
+
+
 class CrossAttention(nn.Module):
     """Each target position attends to the source of its sample."""
 
@@ -185,12 +186,6 @@ class CrossAttention(nn.Module):
         self.query = nn.Linear(config.width, config.width)
         self.kv = nn.Linear(config.width, 2 * config.width)
         self.out = Output(config)
-
-    def keys(self, states: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-        """Memory (N, D) -> keys and values, each (B, H, S, K)."""
-        kv = to_rectangle(self.kv(states), layout).view(layout.batch, layout.length, 2, self.heads, -1)
-        k, v = (part.transpose(1, 2) for part in kv.unbind(2))
-        return k, v
 
     def forward(
         self, x: Tensor, sight: Sight, memory: Tensor, source: Layout, mask: Tensor | None, group: int
@@ -209,7 +204,7 @@ class CrossAttention(nn.Module):
         if sight.crossed is not None and group == 1:
             k, v = self.kv(memory).view(len(memory), 2, self.heads, -1).unbind(1)  # each (N', H, K)
             return sight.crossed.attend(q.view(len(q), self.heads, -1), k, v, False, self.scale).reshape(-1, D)
-        k, v = self.keys(memory, source)
+        k, v = keys(self.kv(memory), source, self.heads)
         q = to_rectangle(q, layout)  # the queries of a group stand end to end: (B, group * T, H, K)
         q = q.view(source.batch, group * layout.length, self.heads, -1).transpose(1, 2)
         y = attend(q, k, v, mask, scale=self.scale)

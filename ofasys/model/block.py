@@ -118,6 +118,7 @@ class Block(nn.Module):
         self.ffn_norm = nn.LayerNorm(config.width)
         self.ffn = FeedForward(config)
         self.compiled: Pieces | None = None  # in training
+        self.residual: nn.Parameter | None = None  # (D,) factors of the stream where the feed-forward joins it
 
     def forward(
         self,
@@ -179,16 +180,22 @@ class Block(nn.Module):
         """(N, D): what dropout multiplies a branch by; None: nothing."""
         return dropout(torch.ones_like(x), self.dropout) if self.dropout > 0.0 else None
 
-    def layer(self, x: Tensor, own: Attention, across: Attention | None) -> Tensor:
-        """The branches in order, x (n, D) -> (n, D). own, across: attention to its own side, and to the source."""
+    def layer(
+        self, x: Tensor, own: Attention, across: Attention | None, feed_forward: Attention | None = None
+    ) -> Tensor:
+        """The branches in order, x (n, D) -> (n, D). own, across: attention to its own side, and to the source.
+
+        feed_forward: what computes that branch, where it is not the module.
+        """
         x = self.join(x, own(self.enter(x, self.self_norm)), self.self_norm)
         if across is not None:
             x = self.join(x, across(self.enter(x, self.cross_norm)), self.cross_norm)
-        return self.feed(x)
+        return self.feed(x, feed_forward)
 
-    def feed(self, x: Tensor) -> Tensor:
-        """The stream after the feed-forward branch (n, D)."""
-        return self.join(x, self.ffn.forward(self.enter(x, self.ffn_norm)), self.ffn_norm)
+    def feed(self, x: Tensor, by: Attention | None = None) -> Tensor:
+        """The stream after the feed-forward branch (n, D), computed by the module or as it is laid out for decoding."""
+        branch = (by or self.ffn.forward)(self.enter(x, self.ffn_norm))
+        return self.join(x if self.residual is None else x * self.residual, branch, self.ffn_norm)
 
     def enter(self, x: Tensor, by: nn.LayerNorm) -> Tensor:
         """What a branch reads (n, D)."""

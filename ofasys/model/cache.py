@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from ofasys.model.prepared import PreparedLayers
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -23,14 +26,13 @@ class CrossCache:
     """Keys."""
     v: Float[Tensor, "B H S K"]
     """Values."""
-    out: Float[Tensor, "D D"]
-    """The layer's output weight, its factors folded in."""
 
 
 class Cache:
     """The state of one decoding of R rows. `filled` positions are in it; `self_kv` is (layers, 2, R, L, H, K).
 
-    skip (R,): a row's first places that hold nothing, where rows began at different lengths; None where all are full.
+    layers: the decoder's, laid out for it. skip (R,): a row's first places that hold nothing, where rows began at
+    different lengths; None where all are full.
     positions (R, L, 3): where they stand, for schemes that bias scores; None for others. source (B, H, S, K): as of
     `Positions.across`, for schemes that bias scores over the source; None for others.
     """
@@ -38,7 +40,7 @@ class Cache:
     def __init__(
         self,
         self_kv: Tensor,
-        self_out: list[Tensor],
+        layers: PreparedLayers,
         cross: list[CrossCache] | None,
         mask: Tensor | None,
         group: int,
@@ -46,7 +48,7 @@ class Cache:
         source: Tensor | None = None,
     ) -> None:
         self.self_kv = self_kv
-        self.self_out = self_out
+        self.layers = layers
         self.cross = cross
         self.mask = mask
         self.group = group
@@ -54,6 +56,14 @@ class Cache:
         self.source = source
         self.filled = 0
         self.skip: Tensor | None = None
+        self._call: tuple[tuple[Tensor | None, ...], Any] | None = None
+
+    def called(self, make: Callable[[Cache], Any]) -> Any:
+        """What `make` gives of it, made anew when its tensors are others."""
+        now = (self.self_kv, None if self.cross is None else self.cross[0].k, self.mask, self.skip)
+        if self._call is None or any(one is not other for one, other in zip(self._call[0], now, strict=True)):
+            self._call = now, make(self)
+        return self._call[1]
 
     @property
     def rows(self) -> int:
@@ -98,7 +108,7 @@ class Cache:
         self.skip = None if self.skip is None else self.skip[rows]
         self.positions = None if self.positions is None else self.positions[rows]
         if self.cross is not None:
-            self.cross = [CrossCache(c.k[sources], c.v[sources], c.out) for c in self.cross]
+            self.cross = [CrossCache(c.k[sources], c.v[sources]) for c in self.cross]
         self.source = None if self.source is None else self.source[sources]
         if self.mask is not None:
             self.mask = self.mask[sources]

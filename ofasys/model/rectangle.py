@@ -43,14 +43,26 @@ def _filled(flat: Tensor, place: Tensor, size: int) -> Tensor:
     return flat.new_zeros(size, flat.shape[1]).index_copy_(0, place, flat)
 
 
+def filled(flat: Tensor, place: Tensor, size: int) -> Tensor:
+    """(N, X) -> (size, X): rows at their places, no two at one; zeros elsewhere."""
+    made: Tensor = _Fill.apply(flat, place, size)
+    return made
+
+
+def picked(rectangle: Tensor, place: Tensor) -> Tensor:
+    """(size, X) -> (N, X): the inverse of `filled`; what stands elsewhere gets no gradient."""
+    made: Tensor = _Pick.apply(rectangle, place)
+    return made
+
+
 def to_rectangle(flat: Tensor, layout: Layout) -> Tensor:
     """(N, X) -> (B * T, X): a view when no sample is shorter than T, else zeros at the padding."""
-    return flat if layout.full else _Fill.apply(flat, layout.padded_index, layout.batch * layout.length)
+    return flat if layout.full else filled(flat, layout.padded_index, layout.batch * layout.length)
 
 
 def to_flat(rectangle: Tensor, layout: Layout) -> Tensor:
     """(B * T, X) -> (N, X): what stood at the padding is dropped and gets no gradient."""
-    return rectangle if layout.full else _Pick.apply(rectangle, layout.padded_index)
+    return rectangle if layout.full else picked(rectangle, layout.padded_index)
 
 
 def in_rectangle(layout: Layout) -> Tensor:

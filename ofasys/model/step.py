@@ -6,22 +6,18 @@ width.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from ofasys.model.attention import biased
-from ofasys.model.block import Block
 from ofasys.model.cache import Cache
 from ofasys.model.positions.positions import Positions, rotate
+from ofasys.model.prepared import Prepared
 from ofasys.model.product import attend
 
 
 def advance(
     x: Tensor,
-    blocks: nn.ModuleList,
     scheme: Positions,
     positions: Tensor,
     cache: Cache,
@@ -36,6 +32,10 @@ def advance(
     R, n, D = x.shape
     cache.reserve(n)
     filled, end = cache.filled, cache.filled + n
+    if n == 1 and sees is None and cache.layers.fused is not None:
+        made = cache.layers.fused.step(x[:, 0], cache)
+        cache.filled = end
+        return made[:, None]
     mask = _ahead(n, end, x) if n > 1 and not together and (filled > 0 or cache.skip is not None) else None
     if sees is not None:
         mask = sees
@@ -51,12 +51,10 @@ def advance(
     if cache.source is not None:
         over = biased(scheme.across(here.reshape(-1, cache.group * n, 3), cache.source), cache.mask, False)
     x = x.reshape(R * n, D)
-    for i, module in enumerate(blocks):
-        block = cast(Block, module)
+    for i, layer in enumerate(cache.layers):
 
-        def own(h: Tensor, i: int = i, block: Block = block) -> Tensor:
-            attention = block.self_attention
-            qkv = F.linear(h, attention.qkv.weight, attention.qkv.bias).view(R, n, 3, attention.heads, -1)
+        def own(h: Tensor, i: int = i, layer: Prepared = layer) -> Tensor:
+            qkv = layer.qkv(h).view(R, n, 3, layer.heads, -1)
             past = cache.self_kv[i, :, :, :end]  # (2, R, end, H, K)
             past[:, :, filled:] = qkv[:, :, 1:].permute(2, 0, 1, 3, 4)
             q = qkv[:, :, 0].transpose(1, 2)
@@ -65,20 +63,19 @@ def advance(
                 past[0, :, filled:] = rotate(past[0, :, filled:].transpose(1, 2), turns).transpose(1, 2)
             k, v = past.transpose(2, 3).unbind(0)  # each (R, H, end, K)
             if bias is None:
-                y = attend(q, k, v, mask, causal, whole=False, scale=attention.scale)
+                y = attend(q, k, v, mask, causal, whole=False, scale=layer.scale)
             else:
-                y = attend(q, k, v, biased(bias(i), mask, causal), whole=False, scale=attention.scale)
-            return attention.out.mix(y.transpose(1, 2).reshape(R * n, D), cache.self_out[i])
+                y = attend(q, k, v, biased(bias(i), mask, causal), whole=False, scale=layer.scale)
+            return layer.out(y.transpose(1, 2).reshape(R * n, D))
 
-        def across(h: Tensor, i: int = i, block: Block = block) -> Tensor:
+        def across(h: Tensor, i: int = i, layer: Prepared = layer) -> Tensor:
             assert cache.cross is not None
-            seen, cross = cache.cross[i], block.cross_attention
-            q = F.linear(h, cross.query.weight, cross.query.bias)
-            q = q.view(R // cache.group, cache.group * n, cross.heads, -1).transpose(1, 2)
-            y = attend(q, seen.k, seen.v, over, whole=False, scale=cross.scale)
-            return cross.out.mix(y.transpose(1, 2).reshape(R * n, D), seen.out)
+            seen = cache.cross[i]
+            q = layer.query(h).view(R // cache.group, cache.group * n, layer.heads, -1).transpose(1, 2)
+            y = attend(q, seen.k, seen.v, over, whole=False, scale=layer.scale)
+            return layer.cross_out(y.transpose(1, 2).reshape(R * n, D))
 
-        x = block.layer(x, own, None if cache.cross is None else across)
+        x = layer.layer(x, own, None if cache.cross is None else across)
     cache.filled = end
     return x.view(R, n, D)
 

@@ -6,18 +6,15 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from ofasys.model.attention import biased
-from ofasys.model.block import Block
 from ofasys.model.cache import Cache
 from ofasys.model.positions.positions import Positions, guarded, rotate
+from ofasys.model.prepared import Prepared
 from ofasys.model.product import attend
 
 Ints = NDArray[np.int64]
@@ -89,9 +86,7 @@ class Gathered:
         return flat if self.full else flat.index_select(0, self.place)
 
 
-def grow(
-    x: Tensor, blocks: nn.ModuleList, scheme: Positions, positions: Tensor, tree: Tree, rows: Ints, parents: Ints
-) -> Tensor:
+def grow(x: Tensor, scheme: Positions, positions: Tensor, tree: Tree, rows: Ints, parents: Ints) -> Tensor:
     """x (n, D), what the first block reads of new nodes -> what the last block gives (n, D).
 
     positions (n, 3). rows (n,): the row of the cache each goes on from, ascending. parents (n,): -1 where that is the
@@ -116,16 +111,14 @@ def grow(
             [cache.positions[torch.from_numpy(rows).to(device), : cache.filled], above, positions[:, None]], 1
         )
         bias = scheme.biases(positions[:, None], keys)
-    for i, module in enumerate(blocks):
-        block = cast(Block, module)
+    for i, layer in enumerate(cache.layers):
 
-        def own(h: Tensor, i: int = i, block: Block = block) -> Tensor:
-            attention = block.self_attention
-            qkv = F.linear(h, attention.qkv.weight, attention.qkv.bias).view(n, 3, attention.heads, -1)
+        def own(h: Tensor, i: int = i, layer: Prepared = layer) -> Tensor:
+            qkv = layer.qkv(h).view(n, 3, layer.heads, -1)
             q, k, v = qkv.unbind(1)  # each (n, H, K)
             if turns is not None:
                 q, k = (rotate(part[:, :, None], turns)[:, :, 0] for part in (q, k))
-            q = q * (q.shape[-1] ** -0.5 if attention.scale is None else attention.scale)
+            q = q * (q.shape[-1] ** -0.5 if layer.scale is None else layer.scale)
             tree.kv[i, 0, new], tree.kv[i, 1, new] = k, v
             row_k, row_v = cache.self_kv[i, :, past.which, : cache.filled].transpose(2, 3).unbind(0)  # (G, H, F, K)
             on_row = past.spread(q) @ row_k.transpose(2, 3)
@@ -139,15 +132,15 @@ def grow(
                 scores = scores + guarded(bias(i)[:, :, 0])
             w_row, w_path, w_self = torch.softmax(scores, 2).split([cache.filled, path.shape[1], 1], 2)
             y = past.back(past.spread(w_row) @ row_v) + torch.einsum("nha,nahk->nhk", w_path, up_v) + w_self * v
-            return attention.out.mix(y.reshape(n, -1), cache.self_out[i])
+            return layer.out(y.reshape(n, -1))
 
-        def over(h: Tensor, i: int = i, block: Block = block) -> Tensor:
+        def over(h: Tensor, i: int = i, layer: Prepared = layer) -> Tensor:
             assert cache.cross is not None
             assert across is not None
-            memory, cross = cache.cross[i], block.cross_attention
-            q = across.spread(F.linear(h, cross.query.weight, cross.query.bias).view(n, cross.heads, -1))
-            y = attend(q, memory.k[across.which], memory.v[across.which], mask, whole=False, scale=cross.scale)
-            return cross.out.mix(across.back(y).reshape(n, -1), memory.out)
+            memory = cache.cross[i]
+            q = across.spread(layer.query(h).view(n, layer.heads, -1))
+            y = attend(q, memory.k[across.which], memory.v[across.which], mask, whole=False, scale=layer.scale)
+            return layer.cross_out(across.back(y).reshape(n, -1))
 
-        x = block.layer(x, own, None if across is None else over)
+        x = layer.layer(x, own, None if across is None else over)
     return x

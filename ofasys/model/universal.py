@@ -20,13 +20,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ofasys.model.attention import CrossAttention, Output, Sight, biased
+from ofasys.model.attention import Output, Sight, biased, keys
 from ofasys.model.block import Block, Pieces, feed, mix, project
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
+from ofasys.model.matrix import Kept, kept_in
 from ofasys.model.positions import SCHEMES
 from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
+from ofasys.model.prepared import Prepared, PreparedLayers
 from ofasys.model.rectangle import block_mask, in_rectangle, key_mask
 from ofasys.model.session import CachedSession, Prefix
 from ofasys.model.sizes import ModelConfig
@@ -51,6 +53,13 @@ class Side(nn.Module):
         layers = config.decoder_layers if decoder else config.encoder_layers
         self.blocks = nn.ModuleList([self.block(config, decoder) for _ in range(layers)])
         self.final_norm = nn.LayerNorm(config.width) if config.final_norm else None
+        self.kept = Kept()  # its layers laid out for decoding
+
+    def train(self, mode: bool = True) -> Side:
+        """As of any module; and what was laid out is forgotten, for a fused optimizer changes weights unseen."""
+        if mode:
+            self.kept.drop()
+        return super().train(mode)
 
     def placed(self, config: ModelConfig, decoder: bool) -> Positions:
         """How it knows where a position stands."""
@@ -86,6 +95,8 @@ class UniversalModel(nn.Module):
     recompute = False
     """In training, keep of each block what it reads and compute the rest again for its gradient (Chen et al., 2016,
     https://arxiv.org/abs/1604.06174): less memory, a third more to compute, the same gradients."""
+    reduced = False
+    """Step in bfloat16 where a position is decoded."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -150,8 +161,12 @@ class UniversalModel(nn.Module):
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
         sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head, self.width)
-        for i, block in enumerate(self.encoder.blocks):
-            x = self._through(block, x, sight, i)
+        if self.training or torch.is_grad_enabled():
+            for i, block in enumerate(self.encoder.blocks):
+                x = self._through(block, x, sight, i)
+        else:
+            for i, layer in enumerate(self.prepared(self.encoder)):
+                x = layer.encode(x, sight, i)
         return Hidden(self.encoder.end(x), layout)
 
     def decode(self, stream: Stream, memory: Hidden | None, group: int = 1) -> Hidden:
@@ -252,6 +267,23 @@ class UniversalModel(nn.Module):
         cache = self.start(memory, sources * group, min(room, self.max_positions), group)
         return CachedSession(self, cache, group, before)
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        """What products of decoding are computed in."""
+        weight = next(self.parameters())
+        device = weight.device.type
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
+    def prepared(self, side: Side) -> PreparedLayers:
+        """The layers of a side as decoding computes them; made anew when their weights change."""
+        dtype, blocks, decodes = self._dtype, [cast(Block, block) for block in side.blocks], side is self.decoder
+        fuse = decodes and not (side.positions.rotates or side.positions.biased)
+        how = dtype, self.reduced and decodes
+        found: PreparedLayers = side.kept.get(
+            side.blocks.parameters(), how, lambda: PreparedLayers(blocks, dtype, fuse, how[1])
+        )
+        return found
+
     @torch.no_grad()
     def start(self, memory: Hidden | None, rows: int, max_length: int, group: int = 1) -> Cache:
         """A cache for decoding R = `rows` rows step by step; row r attends to source r // group.
@@ -263,17 +295,15 @@ class UniversalModel(nn.Module):
                 f"{rows} rows do not belong to {memory.layout.batch} sources in groups of {group}; "
                 f"expected {memory.layout.batch * group} rows"
             )
-        blocks = [cast(Block, block) for block in self.decoder.blocks]
+        layers = self.prepared(self.decoder)
         weight = next(self.parameters())
-        device = weight.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         heads = self.config.heads
-        shape = (len(blocks), 2, rows, max_length, heads, self.config.width // heads)
+        shape = (len(layers), 2, rows, max_length, heads, self.config.width // heads)
         places = torch.zeros(rows, max_length, 3, dtype=torch.int64, device=weight.device)
-        cross = None if memory is None else [_seen(block.cross_attention, memory) for block in blocks]
+        cross = None if memory is None else [_seen(layer, memory) for layer in layers]
         return Cache(
-            torch.empty(shape, dtype=dtype, device=weight.device),
-            [block.self_attention.out.weight().to(dtype) for block in blocks],
+            torch.empty(shape, dtype=kept_in(self._dtype, weight), device=weight.device),
+            layers,
             cross,
             None if memory is None else key_mask(memory.layout),
             group,
@@ -309,7 +339,7 @@ class UniversalModel(nn.Module):
     ) -> Tensor:
         side, positions = self.decoder, self.target_places(positions)
         x = side.begin(embedding, positions)
-        return advance(x, side.blocks, side.positions, positions, cache, together, sees)
+        return advance(x, side.positions, positions, cache, together, sees)
 
     @torch.no_grad()
     def grow(
@@ -326,7 +356,7 @@ class UniversalModel(nn.Module):
         """
         positions = self.target_places(positions)
         x = self.decoder.begin(embedding, positions)
-        return self.decoder.end(grow(x, self.decoder.blocks, self.decoder.positions, positions, tree, rows, parents))
+        return self.decoder.end(grow(x, self.decoder.positions, positions, tree, rows, parents))
 
     @torch.no_grad()
     def peek(
@@ -339,6 +369,6 @@ class UniversalModel(nn.Module):
         return self.decoder.end(x)
 
 
-def _seen(attention: CrossAttention, memory: Hidden) -> CrossCache:
-    k, v = attention.keys(memory.states, memory.layout)
-    return CrossCache(k.contiguous(), v.contiguous(), attention.out.weight().to(k.dtype))
+def _seen(layer: Prepared, memory: Hidden) -> CrossCache:
+    k, v = keys(layer.kv(memory.states), memory.layout, layer.heads)
+    return CrossCache(k.contiguous(), v.contiguous())

@@ -13,33 +13,40 @@ from ofasys.errors import ConfigError, PlanError, nearest
 from ofasys.language import Alternatives, Contrast, Instruction, Option, Place, Repetition, Sentence, Text, options_of
 from ofasys.language import Slot as SlotTree
 from ofasys.modality import Defaults, Modality, Registry, default_registry, lexicon, plugin
+from ofasys.packages import loaded
 from ofasys.planner.plan import Plan
 from ofasys.planner.slot import Choice, Choose, Fill, Prompt, Repeat, SlotPlan, Step, Views, items_of
 from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
 
 Settings = Mapping[str, Any]
+Known = Mapping[str, Mapping[str, str]]
 AnyStep = TypeVar("AnyStep", bound=Step)
 A_RANGE = "a dict of range -> how many ids it has, or None"
 
 
 def plan(
-    instruction: str | Instruction, *, modalities: Registry | None = None, settings: Settings | None = None
+    instruction: str | Instruction,
+    *,
+    modalities: Registry | None = None,
+    settings: Settings | None = None,
+    known: Known | None = None,
 ) -> Plan:
     """Make every choice for an instruction.
 
     settings: defaults for this run, `{"IMAGE.size": 64}` for a modality or `{"img.size": 64}` for a column; what the
-    instruction says wins. Errors: InstructionError for text that is not an instruction; PlanError for a sentence that
-    cannot be planned; ConfigError for a setting that reaches nothing.
+    instruction says wins. known: place that an adaptor is named with -> what lies there, of a model that was made so:
+    it is not looked at again. Errors: InstructionError for text that is not an instruction; PlanError for a sentence
+    that cannot be planned; ConfigError for a setting that reaches nothing.
     """
     registry = modalities or default_registry()
     if isinstance(instruction, str):
         instruction = Instruction(instruction, lexicon(registry))
-    return _Planner(instruction, registry, settings or {}).plan()
+    return _Planner(instruction, registry, settings or {}, known or {}).plan()
 
 
 class _Planner:
-    def __init__(self, instruction: Instruction, registry: Registry, settings: Settings) -> None:
-        self.instruction, self.registry, self.settings = instruction, registry, settings
+    def __init__(self, instruction: Instruction, registry: Registry, settings: Settings, known: Known) -> None:
+        self.instruction, self.registry, self.settings, self.known = instruction, registry, settings, known
         self.used: set[str] = set()
         self.views = _views(instruction)
 
@@ -64,18 +71,18 @@ class _Planner:
         defaults = self.defaults(spec, side, tree)
         preprocess = self.preprocess(spec, place, defaults)
         reads = spec.preprocess[preprocess.name].adaptor or defaults.adaptor
-        adaptor = self.choice("adaptor", spec, place, reads, spec.adaptor)
+        adaptor, brought = self.adaptor(spec, place, reads)
         criterion = self.criterion(index, spec, place, defaults)
         generator = self.generator(spec, place, defaults, criterion)
         learned_by = self.registry.criterion(criterion.name) if criterion else None
         made_by = self.registry.generator(generator.name) if generator else None
         takes = spec.takes(preprocess.name, adaptor.name, learned_by, made_by)
         options = self.options(spec, place, takes)
-        for name, choice in (("preprocess", preprocess), ("adaptor", adaptor)):
-            options[name] = (choice.name, choice.why)
+        written = f"{adaptor.name}:{brought['place']}" if brought else adaptor.name
+        options |= {"preprocess": (preprocess.name, preprocess.why), "adaptor": (written, adaptor.why)}
         for name, chosen in (("criterion", criterion), ("generator", generator)):
             options[name] = (chosen.name, chosen.why) if chosen else (None, "default")
-        values = {name: value for name, (value, _) in options.items()} | {"column": place.column}
+        values = {name: value for name, (value, _) in options.items()} | {"column": place.column} | brought
         none = (str, type(None))
         if problem := plugin.asked(str(tree), "check", spec.check, [values], none, "a sentence, or None"):
             raise PlanError(f"{tree}: {problem}")
@@ -106,6 +113,7 @@ class _Planner:
             expected=plugin.asked(str(tree), "expected", spec.expected, [values], int, "a whole number of positions"),
             refers_to=None,
             options=tuple((name, value, why) for name, (value, why) in sorted(options.items())),
+            brought=tuple(sorted(brought.items())),
             learned_by=learned_by,
             made_by=made_by,
         )
@@ -116,7 +124,8 @@ class _Planner:
         """
         name = defaults.preprocess
         asked, why = self.value("adaptor", spec, place, spec.preprocess[name].adaptor or defaults.adaptor)
-        readers = [reader for reader, part in spec.preprocess.items() if part.adaptor == asked]
+        bare = str(asked).partition(":")[0]
+        readers = [reader for reader, part in spec.preprocess.items() if part.adaptor == bare]
         if name not in readers and len(readers) == 1:
             name = readers[0]
         chosen = self.choice("preprocess", spec, place, name, spec.preprocess)
@@ -127,6 +136,26 @@ class _Planner:
                 f"this is the {place.side}; leave both out"
             )
         return Choice(name, why) if chosen.why == "default" and name != defaults.preprocess else chosen
+
+    def adaptor(self, spec: Modality, place: Place, default: str) -> tuple[Choice, dict[str, str]]:
+        """What embeds a slot's values; and of one that is named with a place, what lies there."""
+        asked, why = self.value("adaptor", spec, place, default)
+        name, _, where = str(asked).partition(":")
+        part = spec.adaptor.get(name)
+        if part is None or not (part.bring or where):
+            return self.choice("adaptor", spec, place, default, spec.adaptor), {}
+        if not part.bring:
+            raise PlanError(f"{place.slot}: adaptor={name} is read from no place; write it without :{where}")
+        if not where:
+            raise PlanError(f"{place.slot}: adaptor={name} is read from a place; write adaptor={name}:FOLDER")
+        found = self.known.get(where)
+        if found is None:
+            bring = loaded(f"adaptor {name!r} of {spec.tag}", "bring", part.bring)
+            try:
+                found = plugin.asked(str(place.slot), "bring", bring, [where], Mapping, "a mapping of texts")
+            except ConfigError as error:
+                raise PlanError(f"{place.slot}: {error}") from error
+        return Choice(name, why), dict(found)
 
     def criterion(self, index: int, spec: Modality, place: Place, defaults: Defaults) -> Choice | None:
         """What a slot is learned by: of the target its default, of the source what is asked for, of a contrast that."""

@@ -125,13 +125,14 @@ def _slot(plan: Plan, slot: SlotPlan, registry: Registry, pad: str) -> list[str]
     return lines
 
 
-def needed_extra(slot: SlotPlan, registry: Registry | None = None) -> str | None:
-    """The extra of this package that a slot needs, as `audio`; None where it needs none, or is not known here."""
+def needed_extras(slot: SlotPlan, registry: Registry | None = None) -> tuple[str, ...]:
+    """The extras of this package that a slot needs, as `audio`; none where it needs none, or is not known here."""
     try:
         spec = (registry or default_registry()).spec(slot.modality)
     except ConfigError:
-        return None
-    return spec.preprocess[slot.preprocess.name].extra
+        return ()
+    parts = (spec.preprocess[slot.preprocess.name], spec.adaptor[slot.adaptor.name])
+    return tuple(part.extra for part in parts if part.extra is not None)
 
 
 def packages(slot: SlotPlan, registry: Registry | None = None) -> dict[str, list[str]]:
@@ -151,8 +152,8 @@ def packages(slot: SlotPlan, registry: Registry | None = None) -> dict[str, list
 
 
 def _needs(slot: SlotPlan, registry: Registry, pad: str) -> list[str]:
-    extra = needed_extra(slot, registry)
-    return [f"{pad}    needs       ofasys[{extra}]"] if extra else []
+    extras = needed_extras(slot, registry)
+    return [f"{pad}    needs       ofasys[{','.join(extras)}]"] if extras else []
 
 
 def _label_column(plan: Plan, slot: SlotPlan, registry: Registry) -> list[str]:
@@ -191,7 +192,8 @@ def _words(slot: SlotPlan, registry: Registry) -> tuple[str, str, str, bool]:
     item = spec.item(slot.index, slot.values) if spec.item else None
     preprocess, adaptor = spec.preprocess[slot.preprocess.name], spec.adaptor[slot.adaptor.name]
     about = spec.says(slot.values) if spec.says else spec.about
-    return about, preprocess.about, adaptor.about, slot.positions == "2-D" or isinstance(item, Fixed)
+    does = adaptor.says(slot.values) if adaptor.says else adaptor.about
+    return about, preprocess.about, does, slot.positions == "2-D" or isinstance(item, Fixed)
 
 
 def _ranges(plan: Plan, slot: SlotPlan) -> str:

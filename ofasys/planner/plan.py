@@ -155,7 +155,8 @@ class Plan:
 def _chosen(slot: SlotPlan) -> dict[str, Any]:
     """A slot without the records that its choices name."""
     found = asdict(replace(slot, learned_by=None, made_by=None))
-    return {name: value for name, value in found.items() if name not in ("learned_by", "made_by")}
+    left_out = {"learned_by", "made_by"} | (set() if slot.brought else {"brought"})
+    return {name: value for name, value in found.items() if name not in left_out}
 
 
 def _plain(value: Any) -> Any:

@@ -66,6 +66,8 @@ class SlotPlan:
     """The slot it refers to, as a box to its image."""
     options: tuple[tuple[str, Any, str], ...]
     """Every attribute that reaches it: (name, value, why)."""
+    brought: tuple[tuple[str, str], ...] = ()
+    """What lies at the place that its adaptor is named with: (name, text). Empty: it is named with none."""
     learned_by: Criterion | None = field(default=None, repr=False, compare=False)
     """The record of its criterion."""
     made_by: Generator | None = field(default=None, repr=False, compare=False)
@@ -78,8 +80,8 @@ class SlotPlan:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The options as name -> value, and under `column` the column."""
-        return {name: value for name, value, _ in self.options} | {"column": self.column}
+        """The options as name -> value, under `column` the column, and what its adaptor brought."""
+        return {name: value for name, value, _ in self.options} | {"column": self.column} | dict(self.brought)
 
     @cached_property
     def weight(self) -> float:

@@ -124,6 +124,7 @@ def layout(lengths: np.ndarray, positions: np.ndarray) -> Layout:
         lengths=torch.from_numpy(lengths),
         full=bool((lengths == longest).all()),
         top=tuple(positions.max(0, initial=-1).tolist()),
+        counted=bool((positions[:, 0] == within).all()),
     )
 
 

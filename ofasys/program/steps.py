@@ -13,6 +13,7 @@ from torch import Tensor
 from ofasys.engine import Engine, Session, Tree
 from ofasys.engine.check import check_session, check_shape, check_tree
 from ofasys.generator.constraint import Ints
+from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows, looked_up
 from ofasys.types import Hidden, Stream
 
@@ -51,7 +52,8 @@ class Opening:
 class StepDecoder:
     """An engine joined to the tables of tokens. See `ofasys.generator.decoder.Decoder`.
 
-    inputs: the embedding of each token. table: the output rows, which may be the same; transposed: the other way.
+    inputs: the embedding of each token. table: the output rows, which may be the same; output: those laid out for
+    decoding.
     """
 
     def __init__(
@@ -59,9 +61,9 @@ class StepDecoder:
         opening: Opening,
         inputs: Tensor | JoinedRows,
         table: Tensor | JoinedRows | None = None,
-        transposed: Float[Tensor, "D V"] | None = None,
+        output: OutputRows | None = None,
     ) -> None:
-        self.opening, self.inputs, self.transposed = opening, inputs, transposed
+        self.opening, self.inputs, self.output = opening, inputs, output
         self.table = inputs if table is None else table
         self.sources, self.group, self.done = opening.sources, 1, 0
         self.order = opening.order(inputs.device)

@@ -139,12 +139,14 @@ def test_version_and_help(shell):
 
 def test_tasks(shell):
     from ofasys.gallery.pages import MAIN, PAGES
+    from ofasys.gallery.tasks import TASKS
 
-    built_in = [line for page in (MAIN, *PAGES) for line in page.lines]
+    built_in = [(line.name, line.metric, line.instruction) for page in (MAIN, *PAGES) for line in page.lines]
+    built_in += [(f"gallery:{task.name}", task.metric, task.instructions[0]) for task in TASKS]
     lines = shell.ok("tasks").splitlines()
-    assert [line.split() for line in lines[1:]] == [[o.name, o.metric, *o.instruction.split()] for o in built_in]
+    assert [line.split() for line in lines[1:]] == [[name, metric, *line.split()] for name, metric, line in built_in]
     told = json.loads(shell.ok("tasks", "--json"))
-    assert told == {line.name: {"instruction": line.instruction, "metric": line.metric} for line in built_in}
+    assert told == {name: {"instruction": line, "metric": metric} for name, metric, line in built_in}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ class Toy:
     def __init__(self, vocabulary: int, sources: list[int], seed: int = 0, width: int = 8, scale: float = 1.5) -> None:
         g = torch.Generator().manual_seed(seed)
         self.table = torch.randn(vocabulary, width, generator=g) * scale
-        self.transposed: Tensor | None = None
+        self.output = None
         self.mix = torch.randn(width, width, generator=g) * 0.9
         self.first = torch.randn(1000, width, generator=g)[sources]
         self.sources = len(sources)

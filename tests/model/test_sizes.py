@@ -47,7 +47,7 @@ def test_flops_are_those_counted(source: int, target: int) -> None:
         return Stream(torch.randn(n, 8), Layout(1, n, torch.arange(n), positions, torch.tensor([n]), True))
 
     model = UniversalModel(SMALL).eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter:
         memory = model.encode(stream(source)) if source else None
         if target:
             model.decode(stream(target), memory)

@@ -29,7 +29,7 @@ class Wrapped:
         self.sources = len(source)
         self.encoded = model.get_encoder()(source).last_hidden_state
         self.table = model.lm_head.weight.detach()
-        self.transposed: Tensor | None = None
+        self.output = None
         self.steps = 0
 
     def start(self, group: int, max_length: int) -> None:

@@ -12,39 +12,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ofasys.engine.huggingface import attention
 from ofasys.engine.huggingface.config import BackboneConfig
+from ofasys.engine.huggingface.laid import Laid, Part, laid, of_marks, of_stream, sides
 from ofasys.engine.huggingface.load import digest, made
-from ofasys.engine.huggingface.places import Places, place, same_places, standing
+from ofasys.engine.huggingface.places import Places, place, standing
 from ofasys.engine.huggingface.session import BackboneSession, Memory
-from ofasys.engine.huggingface.sight import added, blocks_of, near, rectangle, valid_places, visible
+from ofasys.engine.huggingface.sight import added, near, visible
 from ofasys.errors import ConfigError
 from ofasys.model.low_rank import layer_name
 from ofasys.model.quantized import quantize
-from ofasys.model.rectangle import to_flat, to_rectangle
+from ofasys.model.rectangle import filled
 from ofasys.parallel.placed import gathered_whole
-from ofasys.types import Hidden, Layout, States, Stream
+from ofasys.types import Hidden, States, Stream
 
 if TYPE_CHECKING:
     from typing import Annotated as Bool
     from typing import Annotated as Float
-    from typing import Annotated as Int
 
 _WHOLE_SOURCE = 1 << 40  # a block's number that no target has
 _UNLIMITED = 1 << 15  # positions of a backbone that has no table of them
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some places of a rectangle, R rows of T each."""
-
-    embedding: Float[Tensor, "R T D"]
-    """As the backbone's first layer reads it."""
-    valid: Bool[Tensor, "R T"]
-    """Which places hold something."""
-    blocks: Int[Tensor, "R T"]
-    """Places of one number above 0 see each other both ways."""
-    places: Int[Tensor, "R T"]
-    """Which place of the library's each is."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +47,8 @@ class Backbone(nn.Module):
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         model, self.of_folder = made(config)
+        if config.options.attention == "sdpa":
+            attention.use(model)
         self.config, self.library = config, model.config
         self.empty_source, self.reads_states = config.alone, not config.alone
         self.encoder = None if config.alone else model.get_encoder()
@@ -68,18 +57,32 @@ class Backbone(nn.Module):
         self.embedding: nn.Embedding = first.get_input_embeddings()
         scales = (getattr(of, "embed_scale", None) for of in (self.embedding, first))
         self.input_scale = next((float(scale) for scale in scales if scale is not None), 1.0)
-        head: nn.Linear = model.get_output_embeddings()
-        _check_head(config, model, head)
-        if head.weight is self.embedding.weight and not config.architecture.get("tie_word_embeddings", True):
-            head = deepcopy(head)
-        self.head = None if head.weight is self.embedding.weight else head
+        self.head = self._own_head(model)
         self.state_scale = self.width**-0.5 if getattr(model.config, "scale_decoder_outputs", False) else 1.0
         for stack in (self.encoder, self.decoder):
             if stack is not None:
                 _without_rows(stack)
                 _in_few_bits(stack, config)
                 place(stack)
+        self.train()  # what is read the library leaves in evaluation mode
         self._sums = {name: digest(weight) for name, weight in self.state_dict().items()} if self.of_folder else {}
+
+    def _own_head(self, model: Any) -> nn.Linear | None:
+        """The library's output rows, where they are not its input rows."""
+        head: nn.Linear | None = model.get_output_embeddings()
+        if head is None:  # an encoder's layers alone
+            return None
+        _check_head(self.config, model, head)
+        if head.weight is not self.embedding.weight:
+            return head
+        return None if self.config.architecture.get("tie_word_embeddings", True) else deepcopy(head)
+
+    @property
+    def window(self) -> int:
+        """How far behind layers with a sliding window see; 0: there are none."""
+        kinds = getattr(self.library, "layer_types", None) or ()
+        slides = "sliding_attention" in kinds or self.config.family == "mistral"
+        return int(getattr(self.library, "sliding_window", None) or 0) if slides else 0
 
     @property
     def place(self) -> str:
@@ -133,102 +136,86 @@ class Backbone(nn.Module):
         return States(hidden, None if target is None else self._decoded(target, hidden.memory))
 
     def _encoded(self, source: Stream) -> Encoded:
-        layout, marks = source.layout, self.config
-        none = torch.zeros_like(layout.lengths)
-        first = none + len(marks.before)
-        marked = [
-            self._marks(marks.before, none),
-            self._part(source, first),
-            self._marks(marks.after, first + layout.lengths),
-        ]
-        whole = _joined(marked)
-        mask = None if layout.full else added(whole.valid, whole.embedding.dtype)[:, None, None, :]
+        marks, rows = self.config, source.layout.batch
+        parts = [self._marks(marks.before, rows), self._side(source), self._marks(marks.after, rows)]
+        whole = laid(parts)
+        mask = None if whole.full else added(whole.valid, whole.embedding.dtype)[:, None, None, :]
+        x, places = self._given(whole)
         assert self.encoder is not None
-        with standing(Places(whole.places, whole.places)):
-            found = self.encoder(inputs_embeds=whole.embedding, attention_mask=mask).last_hidden_state
-        own = _taken(found, len(marks.before), layout)
-        return Encoded(own.states, layout, Memory(found, mask))
+        with standing(places):
+            found = self.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
+        flat, rectangle = _both(found, whole, places)
+        return Encoded(sides(flat, parts)[1], source.layout, Memory(rectangle, mask))
 
     def _decoded(self, target: Stream, memory: Memory) -> Hidden:
-        layout = target.layout
-        whole = _joined(self._opened(target))
-        plain = layout.full and layout.blocks is None
-        sees = None if plain else visible(whole.valid, whole.blocks)
-        found = self.run(whole.embedding, sees, Places(whole.places, whole.places), None, memory)
-        return _taken(found, len(self.config.opening), layout)
+        parts = self._opened(target)
+        return Hidden(sides(self._states(parts, memory), parts)[1], target.layout)
 
     def _opened(self, target: Stream) -> list[Part]:
         """A target after the marks it begins with."""
-        first = torch.zeros_like(target.layout.lengths)
-        return [self._marks(self.config.opening, first), self._part(target, first + len(self.config.opening))]
+        return [self._marks(self.config.opening, target.layout.batch), self._side(target)]
 
     def _one_stream(self, source: Stream | None, target: Stream | None) -> States:
-        parts = self._parts(source, target, target is not None)
-        joined = _joined(parts)
-        plain = all(s.layout.full and s.layout.blocks is None for s in (source, target) if s is not None)
-        plain = plain and not self.config.options.prefix
-        sees = None if plain else visible(joined.valid, joined.blocks)
-        found = self.run(joined.embedding, sees, Places(joined.places, joined.places), None, None)
-        states: list[Hidden | None] = [None, None]
-        if target is not None:
-            states[1] = _taken(found, found.shape[1] - target.layout.length, target.layout)
-        if source is not None:
-            states[0] = _taken(found, len(self.config.before), source.layout)
-        return States(*states)
-
-    def _parts(self, source: Stream | None, target: Stream | None, between: bool) -> list[Part]:
-        """A decoder's stream: marks, source, marks, target; each row's places go on where its source ended."""
-        given = source if source is not None else target
-        assert given is not None, "a side is there"
-        rows, device = given.layout.batch, given.embedding.device
-        at = torch.zeros(rows, dtype=torch.int64, device=device)
-        parts = [self._marks(self.config.before, at)]
-        at = at + len(self.config.before)
-        if source is not None:
-            parts.append(self._part(source, at, self.config.options.prefix))
-            at = at + source.layout.lengths
-        if between:
-            parts.append(self._marks(self.config.after, at))
-            at = at + len(self.config.after)
-        if target is not None:
-            parts.append(self._part(target, at))
-        return parts
-
-    def _part(self, stream: Stream, first: Int[Tensor, "R"] | None = None, whole: bool = False) -> Part:
-        """A side's rectangle. first: the place before its first. whole: all of it see each other."""
-        layout = stream.layout
-        filled = to_rectangle(stream.embedding, layout).view(layout.batch, layout.length, -1)
-        places = rectangle(layout.positions[:, 0], layout)
-        blocks = blocks_of(layout)
-        return Part(
-            filled,
-            valid_places(layout),
-            torch.full_like(blocks, _WHOLE_SOURCE) if whole else blocks,
-            places if first is None else places + first[:, None],
+        parts = self._parts(source, target, target is not None or self.config.encodes)
+        found = sides(self._states(parts, None), parts)
+        return States(
+            None if source is None else Hidden(found[1], source.layout),
+            None if target is None else Hidden(found[-1], target.layout),
         )
 
-    def _marks(self, ids: tuple[int, ...], first: Int[Tensor, "R"]) -> Part:
-        """Marks in each row, from a place on."""
-        rows, n = len(first), len(ids)
-        found = nn.functional.embedding(torch.tensor(ids, dtype=torch.int64, device=first.device), self.input_rows)
-        embedded = (found * self.input_scale).expand(rows, n, -1)
-        places = same_places(rows, n, first.device) + first[:, None]
-        return Part(embedded, torch.ones_like(places, dtype=torch.bool), torch.zeros_like(places), places)
+    def _parts(self, source: Stream | None, target: Stream | None, between: bool) -> list[Part]:
+        """A stream of both sides: marks, source, marks, target; each row goes on where its source ended."""
+        given = source if source is not None else target
+        assert given is not None, "a side is there"
+        rows, config = given.layout.batch, self.config
+        block = _WHOLE_SOURCE if config.encodes else 0
+        parts = [self._marks(config.before, rows, block)]
+        if source is not None:
+            parts.append(self._side(source, _WHOLE_SOURCE if config.both_ways else 0))
+        if between:
+            parts.append(self._marks(config.after, rows, block))
+        if target is not None:
+            parts.append(self._side(target))
+        return parts
+
+    def _side(self, stream: Stream, block: int = 0) -> Part:
+        return of_stream(stream, stream.embedding, block)
+
+    def _marks(self, ids: tuple[int, ...], rows: int, block: int = 0) -> Part:
+        """Marks in each row. block: they see each other, and all else of that number."""
+        at = torch.tensor(ids, dtype=torch.int64, device=self.input_rows.device)
+        return of_marks(nn.functional.embedding(at, self.input_rows) * self.input_scale, rows, block)
+
+    def _states(self, parts: list[Part], memory: Memory | None) -> Float[Tensor, "N D"]:
+        """What the decoder makes of parts, end to end."""
+        whole = laid(parts)
+        plain = whole.full and not self.window and not any(part.blocked for part in parts)
+        sees = None if plain else visible(whole.valid, whole.blocks)
+        x, places = self._given(whole)
+        return _both(self.run(x, sees, places, None, memory), whole, places)[0]
+
+    def _given(self, whole: Laid) -> tuple[Tensor, Places]:
+        """(what the library is given, where it stands): end to end (1, N, D) where rows differ in length, else rows."""
+        flat = self.config.options.attention == "sdpa" and not whole.full
+        places = Places(whole.places, whole.places, whole.counted, whole.index if flat else None)
+        return whole.embedding[None] if flat else whole.rectangle, places
 
     def run(
         self,
-        x: Float[Tensor, "R n D"],
+        x: Float[Tensor, "A N D"],
         sees: Bool[Tensor, "R n L"] | None,
         places: Places,
         cache: Any,
         memory: Memory | None,
-    ) -> Float[Tensor, "R n D"]:
-        """The decoder's states. sees: None where each position sees all before it. cache: the library's, which grows;
-        None: nothing is kept.
+    ) -> Float[Tensor, "A N D"]:
+        """The decoder's states, of positions in rows or, A = 1, end to end.
+
+        sees: None where each position sees all before it, however far. cache: the library's, which grows; None:
+        nothing is kept.
         """
         given: dict[str, Any] = {"inputs_embeds": x, "past_key_values": cache, "use_cache": cache is not None}
         if memory is None:
-            given |= {"position_ids": places.queries, "attention_mask": self._masks(sees, places, x.dtype)}
+            given |= {"position_ids": places.own, "attention_mask": self._masks(sees, places, x.dtype)}
         else:
             mask = None if sees is None else added(sees, x.dtype)[:, None]
             given |= {"attention_mask": mask, "encoder_hidden_states": memory.states}
@@ -244,14 +231,12 @@ class Backbone(nn.Module):
         """
         if sees is None:
             return None
-        kinds = set(getattr(self.library, "layer_types", None) or ())
-        window = getattr(self.library, "sliding_window", None)
-        if "sliding_attention" not in kinds:
-            if window and self.config.family == "mistral":
-                sees = sees & near(places.queries, places.keys, window)
+        if not self.window:
             return added(sees, dtype)[:, None]
-        close = sees & near(places.queries, places.keys, int(window or 0))
-        return {"full_attention": added(sees, dtype)[:, None], "sliding_attention": added(close, dtype)[:, None]}
+        close = added(sees & near(places.queries, places.keys, self.window), dtype)[:, None]
+        if self.config.family == "mistral":  # all its layers have it
+            return close
+        return {"full_attention": added(sees, dtype)[:, None], "sliding_attention": close}
 
     @torch.no_grad()
     def open(
@@ -268,31 +253,29 @@ class Backbone(nn.Module):
             assert states is not None, "it opens on states"
             assert isinstance(states, Encoded), "they are those of its own encoder"
             session = BackboneSession(self, sources * group, states.memory.repeated(group))
-            parts = self._begun(sources, self.config.opening) if prefix is None else self._opened(prefix)
-            parts = [_repeated(part, group) for part in parts]
+            parts = [self._marks(self.config.opening, sources)] if prefix is None else self._opened(prefix)
             session.first += len(self.config.opening)
         else:
             session = BackboneSession(self, sources, None)
             bare = source is None and prefix is None
-            marks = len(self.config.before) + len(self.config.after)
-            ids = (*self.config.before, *self.config.after)
-            parts = self._begun(sources, ids) if bare else self._parts(source, prefix, True)
-            session.first += marks if source is None else marks + source.layout.lengths
-        if parts and any(part.embedding.shape[1] for part in parts):
-            whole = _joined(parts)
-            found = session.extend(whole.embedding, whole.valid, whole.blocks, whole.places)
-            session.kept = whole.valid.shape[1]
-            if prefix is not None:
-                lengths = prefix.layout.lengths
-                lengths = lengths if self.encoder is None else lengths.repeat_interleave(group)
-                last = found.shape[1] - prefix.layout.length + lengths - 1
-                session.hidden = found[torch.arange(len(found), device=found.device), last]
+            marks = (*self.config.before, *self.config.after)
+            block = _WHOLE_SOURCE if self.config.encodes else 0
+            parts = [self._marks(marks, sources, block)] if bare else self._parts(source, prefix, True)
+            session.first += sum(part.taken for part in (parts if prefix is None else parts[:-1]))
+        if any(part.longest for part in parts):
+            self._begin(session, laid(parts), 1 if self.encoder is None else group, prefix is not None)
         return session if self.encoder is not None else session.repeated(group)
 
-    def _begun(self, rows: int, marks: tuple[int, ...]) -> list[Part]:
-        """Marks alone, if there are any."""
-        at = torch.zeros(rows, dtype=torch.int64, device=self.embedding.weight.device)
-        return [self._marks(marks, at)] if marks else []
+    def _begin(self, session: BackboneSession, whole: Laid, group: int, begun: bool) -> None:
+        """What stands in a session's rows before anything is made, `group` rows of each. begun: its last is the
+        target's.
+        """
+        given: list[Tensor] = [whole.rectangle, whole.valid, whole.blocks, whole.places, whole.lengths]
+        x, valid, blocks, places, lengths = (one.repeat_interleave(group, 0) if group > 1 else one for one in given)
+        found = session.extend(x, valid, blocks, places)
+        session.kept = valid.shape[1]
+        if begun:
+            session.hidden = found[torch.arange(len(found), device=found.device), lengths - 1]
 
 
 def _check_head(config: BackboneConfig, model: Any, head: nn.Linear) -> None:
@@ -321,30 +304,15 @@ def _without_rows(stack: nn.Module) -> None:
     """
     if hasattr(stack, "embed_scale"):
         stack.embed_scale = 1.0  # type: ignore[assignment]
-    for name in ("embed_tokens", "wte"):
-        if isinstance(getattr(stack, name, None), nn.Module):
-            setattr(stack, name, None)
+    for name in ("embed_tokens", "wte", "word_embeddings"):
+        for holder in (stack, getattr(stack, "embeddings", None)):
+            if isinstance(getattr(holder, name, None), nn.Module):
+                setattr(holder, name, None)
 
 
-def _joined(parts: list[Part]) -> Part:
-    """Parts side by side."""
-    if len(parts) == 1:
-        return parts[0]
-    return Part(
-        torch.cat([part.embedding for part in parts], 1),
-        torch.cat([part.valid for part in parts], 1),
-        torch.cat([part.blocks for part in parts], 1),
-        torch.cat([part.places for part in parts], 1),
-    )
-
-
-def _repeated(part: Part, group: int) -> Part:
-    """Each row `group` times."""
-    own = (part.embedding, part.valid, part.blocks, part.places)
-    return part if group == 1 else Part(*(tensor.repeat_interleave(group, 0) for tensor in own))
-
-
-def _taken(found: Tensor, first: int, layout: Layout) -> Hidden:
-    """The states of a side that stands from a place on in each row."""
-    part = found[:, first : first + layout.length]
-    return Hidden(to_flat(part.reshape(-1, found.shape[2]), layout), layout)
+def _both(found: Tensor, whole: Laid, places: Places) -> tuple[Float[Tensor, "N D"], Float[Tensor, "R W D"]]:
+    """What the library found, end to end and in rows."""
+    if places.computed is None:
+        return whole.back(found), found
+    R, W = whole.valid.shape
+    return found[0], filled(found[0], whole.index, R * W).view(R, W, -1)

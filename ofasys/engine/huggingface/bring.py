@@ -11,9 +11,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ofasys.engine.huggingface.config import BackboneConfig, BackboneOptions, check_supported
-from ofasys.engine.huggingface.load import fingerprint, json_object, library, weight_files
-from ofasys.engine.huggingface.reach import endpoint, hub_library
+from ofasys.engine.huggingface.config import ENCODER_ONLY, BackboneConfig, BackboneOptions, check_supported
+from ofasys.engine.huggingface.folder import fingerprint, folder_of, got_of, json_object, library, needed_files
 from ofasys.engine.spec import Brought
 from ofasys.errors import ConfigError
 
@@ -27,15 +26,10 @@ def bring(place: str, options: object) -> Brought:
     Errors: ConfigError for what is not there, not supported, or does not belong together.
     """
     used = BackboneOptions.of(options)
-    folder, source = _folder(place)
+    folder, source = got_of(place)
     architecture = _architecture(folder)
     check_supported(architecture, str(folder))
-    files = weight_files(folder)
-    if not files:
-        raise ConfigError(
-            f"{folder} has no model.safetensors; other kinds of weights may hold code and are not read: save them with "
-            "save_pretrained"
-        )
+    files = needed_files(folder)
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ConfigError(
@@ -65,32 +59,7 @@ def located(config: Mapping[str, Any], given: str | Path | None) -> Path:
     known = bool(there) and found.is_dir()
     if known or given is not None or not source:
         return found.resolve() if known else found
-    return _folder(source)[0]
-
-
-def _folder(place: str) -> tuple[Path, str]:
-    """(where a backbone lies, OWNER/NAME@COMMIT if it was got from the hub).
-
-    Errors: ConfigError where it is not there, or cannot be got.
-    """
-    folder = Path(place).expanduser()
-    if folder.is_dir():
-        return folder.resolve(), ""
-    place, _, revision = place.partition("@")
-    if not place or place.startswith((".", "/", "~")) or place.count("/") != 1:
-        raise ConfigError(f"there is no folder {place!r}; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub")
-    library()
-    hub = hub_library()
-    try:
-        asked = {"allow_patterns": ["*.json", "*.safetensors", "*.jinja"], "endpoint": endpoint()}
-        got = Path(hub.snapshot_download(place, revision=revision or None, **asked))
-        return got.resolve(), f"{place}@{got.name}"
-    except Exception as error:  # the library raises a dozen kinds, those of its transport too
-        why = str(error).strip().partition("\n")[0]
-        raise ConfigError(
-            f"{place!r} is no folder here, and was not got from the Hugging Face hub "
-            f"({type(error).__name__}: {why:.200}); copy the backbone to a folder and give hf:FOLDER"
-        ) from error
+    return folder_of(source)
 
 
 def _architecture(folder: Path) -> dict[str, Any]:
@@ -104,6 +73,8 @@ def _architecture(folder: Path) -> dict[str, Any]:
     if written["model_type"] in ("t5", "mt5"):
         # What is written is so; the library says of all that they are tied (transformers 5.23.0).
         found["tie_word_embeddings"] = written.get("tie_word_embeddings", True)
+    if written["model_type"] in ENCODER_ONLY:
+        found["tie_word_embeddings"] = True
     found = {name: value for name, value in found.items() if not name.startswith("_")}
     kept: dict[str, Any] = json.loads(json.dumps(found, default=str))
     return kept
@@ -120,10 +91,14 @@ class _Marks:
             raise ConfigError(
                 f"{folder}/tokenizer.json is not a tokenizer.json ({error}); take a whole copy of the backbone"
             ) from error
+        self.tokenizer.no_padding()  # those of sentence encoders pad each text, and cut it
+        self.tokenizer.no_truncation()
+        self.encoder = architecture["model_type"] in ENCODER_ONLY
         self.special = self._special()
+        self.mask = self._id_of("<mask>", "[MASK]")
         self.opening: tuple[int, ...] = ()
         self.before, self.after = self._around()
-        self.begin, self.end = self._first(), self._asked("eos_token_id")
+        self.begin, self.end = self._first(), self._last()
         if options.chat:
             self._chat()
 
@@ -142,9 +117,8 @@ class _Marks:
                 raise ConfigError(
                     f"{self.folder}: its marks {name} are {ids}, and its weights have rows for {size} ids"
                 )
-        mask = self._id_of("<mask>")
         found = {"size": size, "text": self._pieces(last + 1), "end": self.end, "begin": self.begin}
-        return found if mask is None else {**found, "mask": mask}
+        return found if self.mask is None else {**found, "mask": self.mask}
 
     def _special(self) -> set[int]:
         """Ids that are no pieces of text."""
@@ -182,7 +156,11 @@ class _Marks:
         return first
 
     def _first(self) -> int:
-        """The mark a target begins with: the decoder's own, or of a decoder alone the end of a line."""
+        """The mark a target begins with: the decoder's own, or of a decoder alone the end of a line. Of an encoder it
+        is the mark of what is left out, in whose place it has learned to say a piece.
+        """
+        if self.encoder:
+            return self._last() if self.mask is None else self.mask
         if not self.architecture.get("is_encoder_decoder"):
             self.after = ()  # the text goes on with the target
             line = self.tokenizer.encode("\n", add_special_tokens=False).ids
@@ -195,14 +173,19 @@ class _Marks:
         self.opening = (int(start),)
         return int(forced)
 
-    def _id_of(self, piece: str) -> int | None:
-        found: int | None = self.tokenizer.token_to_id(piece)
-        return found if found in self.special else None
+    def _last(self) -> int:
+        """The mark a target ends with: of an encoder that which its texts end with."""
+        return self.after[-1] if self.encoder and self.after else self._asked("eos_token_id")
+
+    def _id_of(self, *pieces: str) -> int | None:
+        found = (self.tokenizer.token_to_id(piece) for piece in pieces)
+        return next((one for one in found if one in self.special), None)
 
     def _chat(self) -> None:
         """Marks as the chat template has them. Errors: ConfigError where there is none, or no decoder alone."""
-        if self.architecture.get("is_encoder_decoder"):
-            raise ConfigError(f"{self.folder} is an encoder and a decoder, which has no turns; leave chat out")
+        if self.encoder or self.architecture.get("is_encoder_decoder"):
+            kind = "an encoder" if self.encoder else "an encoder and a decoder"
+            raise ConfigError(f"{self.folder} is {kind}, which has no turns; leave chat out")
         try:
             whole = library().AutoTokenizer.from_pretrained(str(self.folder), local_files_only=True)
             user = [{"role": "user", "content": _ASKED}]

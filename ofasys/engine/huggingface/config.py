@@ -9,6 +9,7 @@ from typing import Any
 from ofasys.errors import ConfigError, nearest
 
 ENCODER_DECODER = ("bart", "mbart", "mt5", "pegasus", "t5")
+ENCODER_ONLY = ("bert",)
 DECODER_ONLY = ("gemma", "gemma3_text", "gpt2", "llama", "mistral", "qwen2", "qwen3")
 ATTENTION = ("sdpa", "eager")
 QUANTIZE = ("int8", "int4")  # as of `ofasys.model.quantized.FORMATS`
@@ -20,7 +21,7 @@ class BackboneOptions:
 
     prefix: bool = False
     """Of a decoder alone: positions of the source see each other both ways. Pretraining was causal, so it has to be
-    learned.
+    learned. Of an encoder alone they always do.
     """
     chat: bool = False
     """Of a decoder alone: the source is the user's turn, the target the assistant's, as the tokenizer's chat template
@@ -91,8 +92,18 @@ class BackboneConfig:
 
     @property
     def alone(self) -> bool:
-        """Whether it is a decoder alone."""
-        return self.family in DECODER_ONLY
+        """Whether it is one stack, whose stream holds the source and after it the target."""
+        return self.family not in ENCODER_DECODER
+
+    @property
+    def both_ways(self) -> bool:
+        """Of one stack: whether positions of a source see each other both ways."""
+        return self.options.prefix or self.encodes
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it is an encoder alone, to which the marks around a source are a part of it."""
+        return self.family in ENCODER_ONLY
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
@@ -117,14 +128,19 @@ class BackboneConfig:
 def check_supported(architecture: Mapping[str, Any], where: str = "the backbone") -> None:
     """Errors: ConfigError for an architecture that is not known, or computes what our output rows cannot."""
     family = architecture.get("model_type")
-    if family not in (*ENCODER_DECODER, *DECODER_ONLY):
+    known = sorted((*ENCODER_DECODER, *ENCODER_ONLY, *DECODER_ONLY))
+    if family not in known:
         raise ConfigError(
-            f"{where} is of architecture {family!r}, which is not supported; take one of "
-            f"{', '.join(sorted((*ENCODER_DECODER, *DECODER_ONLY)))}"
+            f"{where} is of architecture {family!r}, which is not supported; take one of {', '.join(known)}"
         )
     for name, why in _REFUSED.items():
         if architecture.get(name):
             raise ConfigError(f"{where} has {name}={architecture[name]!r:.60}: {why}; take another backbone")
+    if (kind := architecture.get("position_embedding_type", "absolute")) != "absolute":
+        raise ConfigError(
+            f"{where} has position_embedding_type={kind!r:.60}: its positions are not those of a table; take another "
+            "backbone"
+        )
 
 
 _REFUSED = {

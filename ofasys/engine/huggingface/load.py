@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -15,16 +14,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ofasys.engine.huggingface.config import BackboneConfig
+from ofasys.engine.huggingface.folder import fingerprint, library, weight_files
 from ofasys.errors import ConfigError
-
-
-def library() -> Any:
-    """The module `transformers`. Errors: ConfigError where it is not installed."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ConfigError("a backbone needs the library transformers; pip install 'ofasys[hf]'") from error
-    return transformers
 
 
 def made(config: BackboneConfig) -> tuple[Any, bool]:
@@ -37,12 +28,15 @@ def made(config: BackboneConfig) -> tuple[Any, bool]:
     if found and fingerprint(found) == config.fingerprint:
         return _read(config), True
     shape = _shape(config)
-    return _automatic(config).from_config(shape, attn_implementation=config.options.attention), False
+    kind, given = _automatic(config)
+    return kind.from_config(shape, attn_implementation=config.options.attention, **given), False
 
 
-def _automatic(config: BackboneConfig) -> Any:
-    kind = "AutoModelForCausalLM" if config.alone else "AutoModelForSeq2SeqLM"
-    return getattr(library(), kind)
+def _automatic(config: BackboneConfig) -> tuple[Any, dict[str, Any]]:
+    """(the library's class, what it is made with). Of an encoder its layers alone are taken."""
+    if config.encodes:
+        return library().AutoModel, {"add_pooling_layer": False}
+    return getattr(library(), "AutoModelForCausalLM" if config.alone else "AutoModelForSeq2SeqLM"), {}
 
 
 def _shape(config: BackboneConfig) -> Any:
@@ -52,6 +46,8 @@ def _shape(config: BackboneConfig) -> Any:
     for name in ("tie_word_embeddings", "scale_decoder_outputs"):
         if name in given:
             setattr(shape, name, given[name])
+    if config.encodes:
+        shape.is_decoder = True  # an encoder keeps nothing of what it computed; what it sees, masks say
     return shape
 
 
@@ -60,26 +56,38 @@ def _read(config: BackboneConfig) -> Any:
     shape = _shape(config)
     if config.family in ("t5", "mt5"):
         shape.tie_word_embeddings = True
+    kind, given = _automatic(config)
+    return weights_read(kind, config.folder, shape, "backbone", config.options.attention, **given)
+
+
+def weights_read(kind: Any, folder: str, shape: Any, what: str, attention: str = "sdpa", **how: Any) -> Any:
+    """A model of one of the library's classes, in float32, with the weights of a folder. what: what it is to be. how:
+    more for the library.
+
+    Errors: ConfigError for weights that cannot be read, lack some, or are of another shape.
+    """
     try:
         with _without_bars():
-            model, told = _automatic(config).from_pretrained(
-                config.folder,
+            model, told = kind.from_pretrained(
+                folder,
                 config=shape,
                 dtype=torch.float32,
-                attn_implementation=config.options.attention,
+                attn_implementation=attention,
                 local_files_only=True,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are told below
                 output_loading_info=True,
+                **how,
             )
     except SafetensorError as error:
         raise ConfigError(
-            f"the weights of {config.folder} cannot be read ({error}); take a whole copy of the backbone"
+            f"the weights of {folder} cannot be read ({error}); take a whole copy of the {what}"
         ) from error
     missing = sorted(set(told["missing_keys"]) - _shared(model, set(told["missing_keys"])))
     other = [str(one) for one in told["mismatched_keys"]]
     if missing or other:
         what = f"lack {missing[0]}" if missing else f"have another shape: {other[0]}"
-        raise ConfigError(f"the weights of {config.folder} {what}; they are not of its config.json: take a whole copy")
+        raise ConfigError(f"the weights of {folder} {what}; they are not of its config.json: take a whole copy")
     return model
 
 
@@ -104,49 +112,6 @@ def _shared(model: nn.Module, names: set[str]) -> set[str]:
     for name, weight in model.named_parameters(remove_duplicate=False):
         pointers.setdefault(id(weight), []).append(name)
     return {name for group in pointers.values() if not set(group) <= names for name in group}
-
-
-def json_object(path: Path) -> dict[str, Any]:
-    """Errors: ConfigError for what is no JSON object."""
-    if not path.is_file():
-        raise ConfigError(
-            f"{path.parent} has no {path.name}; give a folder as save_pretrained of transformers writes it"
-        )
-    try:
-        found = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); take a whole copy of the backbone") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} is no JSON object; take a whole copy of the backbone")
-    return found
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files of a folder's weights: one, or the shards of an index; none where there are none.
-
-    Errors: ConfigError for a shard that is missing, and for an index that is none.
-    """
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        whole = folder / "model.safetensors"
-        return [whole] if whole.is_file() else []
-    listed = json_object(index).get("weight_map")
-    if not isinstance(listed, dict):
-        raise ConfigError(f"{index} has no weight_map; take a whole copy of the backbone")
-    found = sorted({folder / str(name) for name in listed.values()})
-    for shard in found:
-        if not shard.is_file():
-            raise ConfigError(f"{folder} lacks {shard.name}, a part of its weights that its index names; copy it there")
-    return found
-
-
-def fingerprint(files: Sequence[Path]) -> str:
-    """SHA-256 of the content of files, in order."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def digest(weight: Tensor) -> bytes:

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ofasys.model.rectangle import to_rectangle
-from ofasys.types import Layout
-
 if TYPE_CHECKING:
     from typing import Annotated as Bool
     from typing import Annotated as Float
@@ -23,23 +20,6 @@ if TYPE_CHECKING:
 def added(sees: Bool[Tensor, "..."], dtype: torch.dtype) -> Float[Tensor, "..."]:
     """A mask of what is seen as what is added to scores."""
     return torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill_(~sees, -torch.inf)
-
-
-def valid_places(layout: Layout) -> Bool[Tensor, "R T"]:
-    """Which places of the rectangle of a stream hold something."""
-    return torch.arange(layout.length, device=layout.lengths.device) < layout.lengths[:, None]
-
-
-def rectangle(flat: Int[Tensor, "N"], layout: Layout) -> Int[Tensor, "R T"]:
-    """A number of each position, 0 where a row has none."""
-    return to_rectangle(flat[:, None], layout).view(layout.batch, layout.length)
-
-
-def blocks_of(layout: Layout) -> Int[Tensor, "R T"]:
-    """The block of each place, 0 for none."""
-    if layout.blocks is None:
-        return torch.zeros(layout.batch, layout.length, dtype=torch.int64, device=layout.lengths.device)
-    return rectangle(layout.blocks, layout)
 
 
 def visible(

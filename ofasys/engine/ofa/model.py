@@ -33,11 +33,6 @@ class OFABlock(Block):
         super().__init__(config, decoder)
         self.residual = nn.Parameter(torch.ones(config.width))
 
-    def feed(self, x: Tensor) -> Tensor:
-        """The stream after the feed-forward branch (n, D)."""
-        branch = self.ffn.forward(self.enter(x, self.ffn_norm))
-        return self.join(x * self.residual, branch, self.ffn_norm)
-
     def fed(self, by: Pieces, x: Tensor) -> Tensor:
         """The same: of its own, it is not compiled."""
         return self.feed(x)

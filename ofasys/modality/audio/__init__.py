@@ -4,9 +4,12 @@ sample by sample, and made of frames. Frames that others made can be read too.
 
 from __future__ import annotations
 
+from ofasys.modality.audio import front
+from ofasys.modality.audio.front import SOUND, FrontSoundOptions
 from ofasys.modality.audio.options import BandsOptions, FbankOptions, FramesOptions, WaveOptions
 from ofasys.modality.audio.strides import STRIDE, WAVE
 from ofasys.modality.modality import Defaults, Modality, Options, Part
+from ofasys.modality.shared.front import front_of, is_front
 from ofasys.types import Continuous
 
 GUESS = 5.0  # seconds, where nothing is known
@@ -14,6 +17,10 @@ FRAME = 0.01  # seconds from frame to frame, where others made them
 
 
 def _check(options: Options) -> str | None:
+    if (options["preprocess"] == "hf") != is_front(options):
+        return "preprocess=hf and adaptor=hf:FOLDER go together; say the adaptor alone"
+    if is_front(options):
+        return front.check(options, "AUDIO")
     for name, adaptor in (("frames", "frames"), ("wave", "wave"), ("ofa_fbank", "ofa_conv")):
         if (options["preprocess"] == name) != (options["adaptor"] == adaptor):
             return f"preprocess={name} and adaptor={adaptor} go together; say both, or neither"
@@ -33,7 +40,10 @@ def _check_mel(options: Options) -> str | None:
 
 def _positions(options: Options) -> int:
     seconds, each = min(GUESS, options.get("seconds", GUESS)), 4 * FRAME
-    if options["adaptor"] == "wave":
+    if is_front(options):
+        seconds = min(GUESS, front.longest(options))
+        each = 1 / front.hearing(front_of(options)).a_second
+    elif options["adaptor"] == "wave":
         each = STRIDE / options["rate"]
     elif "hop" in options:
         each = options["hop"] / 1000 * (options["reduction"] if options["adaptor"] == "frames" else 4)
@@ -107,6 +117,14 @@ AUDIO = Modality(
             side="source",
             extra="audio",
         ),
+        "hf": Part(
+            "ofasys.modality.audio.front_sound:FrontSound",
+            options=FrontSoundOptions,
+            about="sound, as the front's own processor makes it",
+            adaptor="hf",
+            side="source",
+            extra="audio",
+        ),
         "frames": Part(
             "ofasys.modality.audio.preprocess:Frames",
             options=FramesOptions,
@@ -134,6 +152,7 @@ AUDIO = Modality(
             keyed=("rate",),
             cost=_wave_cost,
         ),
+        "hf": SOUND,
         "frames": Part(
             "ofasys.modality.audio.adaptor:FramesAdaptor",
             about="frames read back through a bottleneck, and predicted in two goes",

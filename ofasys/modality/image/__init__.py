@@ -9,6 +9,9 @@ from ofasys.modality.image.levels import LEVELS, code_range
 from ofasys.modality.image.ofa_options import OFAViTOptions
 from ofasys.modality.image.options import BicubicOptions, CodesOptions, PixelsOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
+from ofasys.modality.shared import front_pictures
+from ofasys.modality.shared.front import is_front
+from ofasys.modality.shared.front_pictures import PICTURES, FrontPixelsOptions
 from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
 from ofasys.modality.shared.part import TOKENS
 from ofasys.modality.shared.patch_part import PATCH
@@ -16,6 +19,12 @@ from ofasys.types import Continuous, Fixed, Item
 
 
 def _check(options: Options) -> str | None:
+    if (options["preprocess"] == "hf") != is_front(options):
+        return "preprocess=hf and adaptor=hf:FOLDER go together; say the adaptor alone"
+    return front_pictures.check(options, "IMAGE") if is_front(options) else _check_own(options)
+
+
+def _check_own(options: Options) -> str | None:
     size, patch, of_codes = options["size"], options["patch"], options["preprocess"] == "codes"
     if size % patch:
         return f"size={size} is not a multiple of patch={patch}"
@@ -32,6 +41,8 @@ def _check(options: Options) -> str | None:
 
 
 def _positions(options: Options) -> int:
+    if is_front(options):
+        return front_pictures.positions(options)
     return (options["size"] // options["patch"]) ** 2
 
 
@@ -80,6 +91,13 @@ IMAGE = Modality(
             fits=True,
             adaptor="tokens",
         ),
+        "hf": Part(
+            "ofasys.modality.image.front_pixels:FrontPixels",
+            options=FrontPixelsOptions,
+            about="RGB, as the front's own processor makes it",
+            adaptor="hf",
+            side="source",
+        ),
     },
     adaptor={
         "patch": PATCH,
@@ -97,6 +115,7 @@ IMAGE = Modality(
             keyed=("patch", "vit_width", "vit_layers", "vit_heads", "vit_size"),
             cost=_ofa_vit_cost,
         ),
+        "hf": PICTURES,
         "tokens": TOKENS,
     },
     source=Defaults(preprocess="pixels", adaptor="patch", criteria=("classify",)),

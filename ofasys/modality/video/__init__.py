@@ -5,12 +5,27 @@ IMAGE.
 from __future__ import annotations
 
 from ofasys.modality.modality import Defaults, Modality, Options, Part
+from ofasys.modality.shared import front_pictures
+from ofasys.modality.shared.front import is_front
+from ofasys.modality.shared.front_pictures import PICTURES
 from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
 from ofasys.modality.shared.patch_part import PATCH
-from ofasys.modality.video.options import FilmOptions, VideoOptions
+from ofasys.modality.video.options import FilmOptions, FrontFramesOptions, VideoOptions
 
 
 def _check(options: Options) -> str | None:
+    if (options["preprocess"] == "hf") != is_front(options):
+        return "preprocess=hf and adaptor=hf:FOLDER go together; say the adaptor alone"
+    return front_pictures.check(options, "VIDEO") if is_front(options) else _check_own(options)
+
+
+def _positions(options: Options) -> int:
+    if is_front(options):
+        return int(options["frames"]) * front_pictures.positions(options)
+    return int(options["frames"] * (options["size"] // options["patch"]) ** 2)
+
+
+def _check_own(options: Options) -> str | None:
     size, patch = options["size"], options["patch"]
     if (options["preprocess"] == "film") != (options["adaptor"] == "ofa_resnet"):
         return "preprocess=film and adaptor=ofa_resnet go together; say both, or neither"
@@ -25,10 +40,10 @@ VIDEO = Modality(
     tag="VIDEO",
     about="a clip",
     value="video",
-    options=VideoOptions,
     preprocess={
         "frames": Part(
             "ofasys.modality.video.preprocess:Frames",
+            options=VideoOptions,
             about="frames taken from the clip, cut into patches",
             extra="video",
         ),
@@ -39,11 +54,19 @@ VIDEO = Modality(
             extra="video",
             adaptor="ofa_resnet",
         ),
+        "hf": Part(
+            "ofasys.modality.video.front_frames:FrontFrames",
+            options=FrontFramesOptions,
+            about="frames taken from the clip, as the front's own processor makes them",
+            extra="video",
+            adaptor="hf",
+            side="source",
+        ),
     },
-    adaptor={"patch": PATCH, "ofa_resnet": OFA_RESNET},
+    adaptor={"patch": PATCH, "ofa_resnet": OFA_RESNET, "hf": PICTURES},
     source=Defaults(preprocess="frames", adaptor="patch", criteria=("classify",)),
     positions="3-D",
-    expected=lambda options: options["frames"] * (options["size"] // options["patch"]) ** 2,
+    expected=_positions,
     check=_check,
     extra="video",
     show=Part("ofasys.modality.video.show:show", about="some of its frames, moving"),

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.task.source.user_cache import user_cache
+from ofasys.caches import user_cache
 from ofasys.task.source.watch import Watch
 
 LEAST_BYTES = 16 * 2**20  # a smaller file is read anew in less time than is noticed

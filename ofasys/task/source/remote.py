@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ofasys.caches import user_cache
 from ofasys.errors import ConfigError, DataError, OfasysError
 from ofasys.task.source.row import said
-from ofasys.task.source.user_cache import user_cache
 
 FETCHED_BYTES = 4 * 2**20  # read at once
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 SIZE = 400  # ids of each
 WIDE = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -34,6 +34,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "bart": BART,
     "mbart": BART,
     "pegasus": BART,
+    "bert": WIDE | {"max_position_embeddings": 256, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
     "gpt2": GPT2,
     "llama": WIDE | HEADS,
     "qwen2": WIDE | HEADS,
@@ -46,6 +47,7 @@ PIECES = ("t5", "mt5", "pegasus", "gemma", "gemma3_text", "llama", "mistral", "m
 MARKS: dict[str, list[str]] = {
     "t5": ["<pad>", "</s>", "<unk>"],
     "bart": ["<s>", "<pad>", "</s>", "<unk>"],
+    "bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
     "gpt2": ["<|endoftext|>"],
     "qwen": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
     "llama": ["<unk>", "<s>", "</s>"],
@@ -61,10 +63,18 @@ CHAT = (
 
 
 def tokenizer_of(family: str) -> Tokenizer:
-    """Pieces with a blank before words, or of bytes; marks before or after them as the family has them."""
+    """Pieces with a blank before words, within words, or of bytes; marks around them as the family has them."""
     marks = MARKS[KIN.get(family, family)]
     special = [AddedToken(one, special=True) for one in marks]
-    if family in PIECES:
+    if family == "bert":
+        made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+        made.decoder = decoders.WordPiece()
+        letters = [chr(code) for code in range(33, 127)]
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=300, special_tokens=special, initial_alphabet=letters, show_progress=False
+        )
+    elif family in PIECES:
         made = Tokenizer(models.Unigram())
         made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
         letters = [chr(code) for code in range(32, 127)]
@@ -87,7 +97,8 @@ def tokenizer_of(family: str) -> Tokenizer:
         )
     made.train_from_iterator(TEXTS, trainer)
     made.add_special_tokens(special)
-    wrap = {"t5": "$A </s>", "bart": "<s> $A </s>", "llama": "<s> $A", "gemma": "<bos> $A"}.get(KIN.get(family, family))
+    wrap = {"t5": "$A </s>", "bart": "<s> $A </s>", "llama": "<s> $A", "gemma": "<bos> $A"}
+    wrap = (wrap | {"bert": "[CLS] $A [SEP]"}).get(KIN.get(family, family))
     if wrap is not None:
         used = [(one, made.token_to_id(one)) for one in marks if one in wrap]
         made.post_processor = processors.TemplateProcessing(single=wrap, special_tokens=used)
@@ -118,6 +129,7 @@ def library_model(family: str, seed: int = 0, **changes: Any) -> Any:
     torch.manual_seed(seed)
     shape = shape_of(family, **changes)
     kind = "AutoModelForSeq2SeqLM" if shape.is_encoder_decoder else "AutoModelForCausalLM"
+    kind = "AutoModel" if family == "bert" else kind
     model = getattr(transformers, kind).from_config(shape, attn_implementation="eager", dtype=torch.float32)
     with torch.no_grad():
         for name, weight in model.named_parameters():

@@ -1,0 +1,366 @@
+"""What is reached on the gallery's test rows without a neural network: the best answer without looking, and a
+classical method learned from the same training rows.
+
+python -m benchmarks.gallery_baselines [TASK ...]     # of what was fetched; writes the lines of benchmarks/gallery.md
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sqlite3
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ofasys.gallery.tasks import TASKS, GalleryTask
+from ofasys.gallery.tasks.rows import row_files
+from ofasys.language import Instruction
+from ofasys.metric import METRICS
+from ofasys.planner import plan
+
+Rows = list[dict[str, Any]]
+DRAWN = 5  # random answers that are tried
+
+
+def target(task: GalleryTask) -> str:
+    return next(slot.column for slot in plan(Instruction(task.instructions[0])).answered)
+
+
+def source(task: GalleryTask) -> str:
+    slots = plan(Instruction(task.instructions[0])).on("source")
+    return next(slot.column for slot in slots)
+
+
+def score(task: GalleryTask, answers: Sequence[Any], rows: Rows, root: Path) -> float:
+    """The headline of the task's metric."""
+    column = task.settings.get("references", {}).get(target(task), target(task))
+    references = [[tuple(one) if isinstance(one, list) else one for one in row[column]] for row in rows]
+    metric = METRICS[task.metric]
+    truths = references if column != target(task) else [row[column] for row in rows]
+    return float(metric(list(answers), truths, root=root)[metric.main])
+
+
+def trivial(task: GalleryTask, train: Rows, test: Rows, root: Path) -> tuple[float, str]:
+    column, metric, random = target(task), METRICS[task.metric], Random(0)
+    common = Counter(row[column] for row in train).most_common(1)[0][0]
+    found = [(score(task, [common] * len(test), test, root), f"always {common!r}")]
+    drawn = [random.choice(train)[column] for _ in test]
+    found.append((score(task, drawn, test, root), "one of training at random"))
+    best = found[0]
+    for one in found[1:]:
+        best = one if metric.better(one[0], best[0]) else best
+    return best
+
+
+# Classical methods
+
+
+def linear_svm(train: Rows, test: Rows, column: str, label: str) -> list[str]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import LinearSVC
+
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LinearSVC())
+    model.fit([row[column] for row in train], [row[label] for row in train])
+    return list(model.predict([row[column] for row in test]))
+
+
+def nearest_text(train: Rows, test: Rows, text: Callable[[dict[str, Any]], str], answer: str) -> list[str]:
+    """The answer of the training row whose text has the nearest TF-IDF of letters."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+    known = vectorizer.fit_transform([text(row) for row in train]).T.tocsr()
+    asked = vectorizer.transform([text(row) for row in test])
+    found = []
+    for start in range(0, len(test), 200):
+        nearest = np.asarray((asked[start : start + 200] @ known).todense()).argmax(1)
+        found += [train[i][answer] for i in nearest]
+    return found
+
+
+def tagged(train: Rows, test: Rows) -> list[str]:
+    """Each tag by a linear SVM on the word, its ends and shape, and its neighbours."""
+    from sklearn.feature_extraction import FeatureHasher
+    from sklearn.linear_model import SGDClassifier
+
+    hasher = FeatureHasher(2**20, input_type="string")
+    model = SGDClassifier(alpha=1e-6, random_state=0, max_iter=8, tol=None)
+    words = [row["words"].split() for row in train]
+    model.fit(hasher.transform(_features(words)), [tag for row in train for tag in row["tags"].split()])
+    asked = [row["words"].split() for row in test]
+    tags = iter(model.predict(hasher.transform(_features(asked))))
+    return [" ".join(next(tags) for _ in sentence) for sentence in asked]
+
+
+def _features(sentences: Sequence[Sequence[str]]) -> Any:
+    for words in sentences:
+        padded = ["<", "<", *words, ">", ">"]
+        for i, word in enumerate(words, 2):
+            low = word.lower()
+            shape = re.sub("[a-z]", "a", re.sub("[A-Z]", "A", re.sub("[0-9]", "0", word)))[:8]
+            ends = [f"e{n}={low[-n:]}" for n in (1, 2, 3, 4)] + [f"b={low[:2]}"]
+            around = [f"{d}={padded[i + d].lower()}" for d in (-2, -1, 1, 2)]
+            beside = [f"l={padded[i - 1].lower()}/{low}", f"r={low}/{padded[i + 1].lower()}"]
+            yield [
+                f"w={low}",
+                f"s={shape}",
+                *ends,
+                *around,
+                *beside,
+                f"pe={padded[i - 1][-3:]}",
+                f"ne={padded[i + 1][-3:]}",
+            ]
+
+
+def gradients(picture: bytes, side: int, cell: int) -> np.ndarray:
+    from PIL import Image
+    from skimage.feature import hog
+
+    with Image.open(io.BytesIO(picture)) as opened:
+        grey = np.asarray(opened.convert("L").resize((side, side)))
+    return hog(grey, 9, (cell, cell), (2, 2)).astype(np.float32)
+
+
+def fashion(train: Rows, test: Rows) -> list[str]:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+
+    known, asked = (np.stack([gradients(row["img"], 28, 4) for row in rows]) for rows in (train, test))
+    model = make_pipeline(StandardScaler(), LinearSVC(C=0.01, dual=False))
+    return list(model.fit(known, [row["kind"] for row in train]).predict(asked))
+
+
+def captions(train: Rows, test: Rows) -> list[str]:
+    from PIL import Image
+
+    def seen(rows: Rows) -> np.ndarray:
+        found = []
+        for row in rows:
+            with Image.open(io.BytesIO(row["img"])) as opened:
+                small = np.asarray(opened.convert("RGB").resize((8, 8)), np.float32).ravel() / 255 - 1
+            edges = gradients(row["img"], 64, 8)
+            found.append(
+                np.concatenate([small / (np.linalg.norm(small) + 1e-6), edges / (np.linalg.norm(edges) + 1e-6)])
+            )
+        return np.stack(found)
+
+    return [train[i]["cap"] for i in (seen(test) @ seen(train).T).argmax(1)]
+
+
+def syllables(train: Rows, test: Rows) -> list[str]:
+    """The training recording whose cepstra, stretched to one length, are nearest."""
+    import soundfile
+    from scipy.fft import dct
+    from skimage.transform import resize
+
+    def heard(rows: Rows) -> np.ndarray:
+        found = []
+        for row in rows:
+            wave, rate = soundfile.read(io.BytesIO(row["wav"]), dtype="float32", always_2d=True)
+            wave = wave.mean(1)
+            loud = np.flatnonzero(np.abs(wave) > 0.05 * np.abs(wave).max())
+            wave = wave[loud[0] : loud[-1] + 1]
+            frames = np.lib.stride_tricks.sliding_window_view(np.pad(wave, 600), 1024)[:: rate // 100]
+            power = np.abs(np.fft.rfft(frames * np.hanning(1024))) ** 2
+            edges = np.searchsorted(
+                np.fft.rfftfreq(1024, 1 / rate), 700 * (10 ** (np.linspace(50, 2840, 31) / 2595) - 1)
+            )
+            bands = np.log(np.stack([power[:, a : max(b, a + 1)].mean(1) for a, b in pairwise(edges)], 1) + 1e-8)
+            cepstra = dct(bands, norm="ortho")[:, 1:14]
+            cepstra = (cepstra - cepstra.mean(0)) / (cepstra.std(0) + 1e-6)
+            found.append(resize(cepstra, (24, 13)).ravel())
+        made = np.stack(found)
+        return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+    return [train[i]["said"] for i in (heard(test) @ heard(train).T).argmax(1)]
+
+
+def pronounced(train: Rows, test: Rows) -> list[str]:
+    """A decision tree a letter, on three letters to each side, as Black, Lenzo and Pagel (1998) have it."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    pairs = [(row["word"], row["phones"].split()) for row in train]
+    aligned = alignments(pairs)
+    letters = sorted({letter for word, _ in pairs for letter in word})
+    known: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for (word, _), chunks in zip(pairs, aligned, strict=True):
+        for i, chunk in enumerate(chunks):
+            known[word[i]].append((f"___{word}___"[i : i + 7], chunk))
+
+    def coded(windows: Sequence[str]) -> np.ndarray:
+        codes = np.array([[ord(letter) for letter in window] for window in windows])
+        return np.concatenate([codes == ord(letter) for letter in ["_", *letters]], 1)
+
+    trees = {}
+    for letter, seen in known.items():
+        tree = DecisionTreeClassifier(min_samples_leaf=2, random_state=0)
+        trees[letter] = tree.fit(coded([window for window, _ in seen]), [chunk for _, chunk in seen])
+    asked: defaultdict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for number, row in enumerate(test):
+        for i, letter in enumerate(row["word"]):
+            asked[letter].append((number, i, f"___{row['word']}___"[i : i + 7]))
+    said = [[""] * len(row["word"]) for row in test]
+    for letter, windows in asked.items():
+        if letter in trees:
+            chunks = trees[letter].predict(coded([window for _, _, window in windows]))
+            for (number, i, _), chunk in zip(windows, chunks, strict=True):
+                said[number][i] = chunk
+    return [" ".join(" ".join(chunks).split()) for chunks in said]
+
+
+def alignments(pairs: Sequence[tuple[str, list[str]]], rounds: int = 4) -> list[list[str]]:
+    """Of each word the phones of each letter: none, one or two, the likeliest by counts that are made anew a few
+    times.
+    """
+    counts: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for word, phones in pairs:
+        for letter in word:
+            counts[letter, ""] += 0.1
+            for phone in phones:
+                counts[letter, phone] += 1 / len(phones)
+    found: list[list[str]] = []
+    for _ in range(rounds):
+        totals: defaultdict[str, float] = defaultdict(float)
+        for (letter, _), count in counts.items():
+            totals[letter] += count
+        costs = {key: -np.log(count / totals[key[0]]) for key, count in counts.items()}
+        found = [_aligned(word, phones, costs) for word, phones in pairs]
+        counts = defaultdict(float)
+        for (word, _), chunks in zip(pairs, found, strict=True):
+            for letter, chunk in zip(word, chunks, strict=True):
+                counts[letter, chunk] += 1
+    return found
+
+
+def _aligned(word: str, phones: list[str], costs: dict[tuple[str, str], float]) -> list[str]:
+    best: list[dict[int, tuple[float, int]]] = [{0: (0.0, 0)}]
+    for letter in word:
+        reached: dict[int, tuple[float, int]] = {}
+        for at, (cost, _) in best[-1].items():
+            for taken in (0, 1, 2):
+                if at + taken <= len(phones):
+                    chunk = " ".join(phones[at : at + taken])
+                    total = cost + costs.get((letter, chunk), 8.0 + 4.0 * taken)
+                    if at + taken not in reached or total < reached[at + taken][0]:
+                        reached[at + taken] = (total, at)
+        best.append(reached)
+    at = len(phones) if len(phones) in best[-1] else max(best[-1])
+    chunks = []
+    for reached in reversed(best[1:]):
+        before = reached[at][1]
+        chunks.append(" ".join(phones[before:at]))
+        at = before
+    return chunks[::-1]
+
+
+def queried(train: Rows, test: Rows, roots: tuple[Path, Path]) -> list[str]:
+    """The query of the training question that is nearest once names and values of each database are marks; its marks
+    are filled from the question.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    marked = [marks(row["question"], row["sql"], roots[0] / row["db"]) for row in train]
+    vectorizer = TfidfVectorizer(ngram_range=(1, 3), token_pattern=r"\S+")
+    known = vectorizer.fit_transform([question for question, _, _ in marked])
+    found = []
+    for row in test:
+        question, _, meant = marks(row["question"], "", roots[1] / row["db"])
+        order = np.asarray((vectorizer.transform([question]) @ known.T).todense())[0].argsort()[::-1]
+        sql = next((marked[i][1] for i in order[:20] if set(re.findall(r"<\w+>", marked[i][1])) <= set(meant)), "")
+        for mark, word in meant.items():
+            sql = sql.replace(mark, word)
+        found.append(sql)
+    return found
+
+
+def marks(question: str, sql: str, database: Path) -> tuple[str, str, dict[str, str]]:
+    """A question and a query with <t>, <k>, <c1>, <v1>, <x1> ... for table, first column, columns, values, numbers."""
+    connection = sqlite3.connect(database)
+    (table,) = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    values = {
+        str(v)
+        for c in columns
+        for (v,) in connection.execute(f"SELECT DISTINCT {c} FROM {table}")
+        if isinstance(v, str)
+    }
+    connection.close()
+    meant = {"<t>": table, "<k>": columns[0]}
+    text = f" {question[:-1]} ".replace(f" {table.replace('_', ' ')} ", " <t> ")
+    for value in sorted(values, key=len, reverse=True):
+        if f" {value} " in text:
+            text = text.replace(f" {value} ", " <v1> ")
+            meant["<v1>"] = "'" + value.replace("'", "''") + "'"
+            break
+    for column in sorted(columns, key=len, reverse=True):
+        if f" {column.replace('_', ' ')} " in text:
+            mark = f"<c{sum(name.startswith('<c') for name in meant) + 1}>"
+            text = text.replace(f" {column.replace('_', ' ')} ", f" {mark} ")
+            meant[mark] = column
+    for i, number in enumerate(re.findall(r" (-?\d+(?:\.\d+)?(?:e-?\d+)?)(?= )", text), 1):
+        text = text.replace(f" {number} ", f" <x{i}> ", 1)
+        meant[f"<x{i}>"] = number
+    order = re.findall(r"<c\d>", text)
+    renamed = {mark: f"<d{i}>" for i, mark in enumerate(dict.fromkeys(order), 1)}
+    for old, new in renamed.items():
+        text = text.replace(old, new)
+        meant[new] = meant.pop(old)
+    query = f" {sql} ".replace("(", " ( ").replace(")", " ) ").replace(",", " , ")
+    for mark, word in sorted(meant.items(), key=lambda item: (item[0] == "<k>", -len(item[1]))):
+        query = query.replace(f" {word} ", f" {mark} ")
+    return text, query.strip(), meant
+
+
+def classical(task: GalleryTask, train: Rows, test: Rows, roots: tuple[Path, Path]) -> tuple[list[Any], str]:
+    if task.name == "summary":
+        return [re.split(r"(?<=[.!?])\s", row["text"])[0] for row in test], "the first sentence"
+    if task.name == "translation":
+        both = lambda row: f"{row['language']} {row['language']} {row['en']}"  # noqa: E731
+        return nearest_text(train, test, both, "other"), "the nearest line that was translated"
+    if task.name == "record_text":
+        return nearest_text(train, test, lambda row: str(row["record"][0]), "text"), "the text of the nearest record"
+    if task.name == "text_to_sql":
+        return queried(train, test, roots), "the nearest question, its names and values exchanged"
+    methods = {
+        "tagging": (tagged, "a linear SVM on each word and its neighbours"),
+        "fashion": (fashion, "HOG and a linear SVM"),
+        "captions": (captions, "the nearest drawing by HOG and colour"),
+        "syllables": (syllables, "the nearest recording by cepstra"),
+        "pronunciation": (pronounced, "a decision tree a letter"),
+    }
+    if task.name in methods:
+        method, how = methods[task.name]
+        return method(train, test), how
+    return linear_svm(train, test, source(task), target(task)), "TF-IDF and a linear SVM"
+
+
+def main(names: Sequence[str]) -> None:
+    known = {task.name: task for task in TASKS}
+    for task in [known[name] for name in names] or TASKS:
+        began, files = time.monotonic(), row_files(task)
+        train, test = (pq.read_table(files[split]).to_pylist() for split in ("train", "test"))
+        root = files["test"].parent
+        value, how = trivial(task, train, test, root)
+        answers, by = classical(task, train, test, (files["train"].parent, root))
+        found = score(task, answers, test, root)
+        seconds = time.monotonic() - began
+        sizes = f"{len(train):,} / {len(test):,}"
+        print(
+            f"| {task.name} | {task.metric} | {sizes} | {value:.4f} ({how}) | {found:.4f} ({by}) | {seconds:.0f} s |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,160 @@
+"""All layers of a decoder for one position more, in one call of C: with few rows, calling a library for each product,
+norm and sum costs more than what it computes.
+
+`R` rows, `D` width, `H` heads, `K` head width, `F` width inside the feed-forward.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ofasys.model.block import Activation, Block
+from ofasys.model.native import compiled
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+
+    from ofasys.model.cache import Cache
+
+LEAST = 1_000_000  # numbers of a decoder: a smaller one is not worth a compiler's time
+WIDE, LANES = 32, 16  # as of decoder.c
+ACTIVATIONS: dict[Activation, int] = {F.gelu: 1, F.relu: 2, F.silu: 3}
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = [("gain", ctypes.c_void_p), ("bias", ctypes.c_void_p), ("epsilon", ctypes.c_float)]
+
+
+class _Linear(ctypes.Structure):
+    _fields_ = [("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p)]
+
+
+_NORMS = ("self_norm", "cross_norm", "ffn_norm", "self_inner", "cross_inner", "ffn_inner")
+_LINEARS = ("qkv", "self_out", "query", "cross_out", "up", "down")
+_NUMBERS = ("layers", "R", "D", "H", "F", "S", "L", "group", "filled", "pre", "activation", "half", "threads")
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = [
+        *((name, _Norm) for name in _NORMS),
+        *((name, _Linear) for name in _LINEARS),
+        *((name, ctypes.c_void_p) for name in ("residual", "kv", "cross_k", "cross_v")),
+    ]
+
+
+class _Sizes(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int) for name in _NUMBERS),
+        ("scale", ctypes.c_float),
+        ("skip", ctypes.c_void_p),
+        ("lengths", ctypes.c_void_p),
+    ]
+
+
+class FusedLayers:
+    """The layers of a decoder, their matrices, and where the processor can what they multiply, in float32 or bfloat16.
+    All else is in float32.
+    """
+
+    def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, library: Any) -> None:
+        self.library, self.half, self.held = library, dtype == torch.bfloat16, list[Tensor]()
+        first = blocks[0]
+        own = first.self_attention
+        self.heads, self.width, self.inner = own.heads, first.self_norm.weight.numel(), first.ffn.up.out_features
+        self.scale = (self.width // self.heads) ** -0.5 if own.scale is None else own.scale
+        self.pre, self.activation = first.pre, ACTIVATIONS[first.ffn.activation]
+        self.layers = [self._layer(block) for block in blocks]
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], dtype: torch.dtype) -> FusedLayers | None:
+        """None where the machine, or the model, is not for it."""
+        if not blocks or dtype not in (torch.float32, torch.bfloat16):
+            return None
+        parameters = [parameter for block in blocks for parameter in block.parameters()]
+        plain = all(
+            part.device.type == "cpu" and part.dtype == torch.float32 and not hasattr(part, "placements")
+            for part in parameters
+        )
+        first = blocks[0]
+        width, inner, heads = first.self_norm.weight.numel(), first.ffn.up.out_features, first.self_attention.heads
+        fits = width % WIDE == 0 and inner % WIDE == 0 and 2 * inner >= width and (width // heads) % LANES == 0
+        if not (plain and fits) or sum(part.numel() for part in parameters) < LEAST:
+            return None
+        library = compiled("decoder")
+        return None if library is None else cls(blocks, dtype, library)
+
+    def step(self, x: Float[Tensor, "R D"], cache: Cache) -> Float[Tensor, "R D"]:
+        """What the first layer reads of one position more -> what the last gives. The cache has room for it, and holds
+        its keys and values then; its `filled` is left as it is.
+        """
+        R = len(x)
+        x = x.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        threads = torch.get_num_threads()
+        layers, sizes, _ = cache.called(self._call)
+        sizes.filled, sizes.threads = cache.filled, threads
+        most = max(sizes.L, sizes.S) + LANES
+        work = x.new_empty(R * (5 * self.width + 2 * self.inner) + threads * most)
+        self.library.decoder_step(layers, ctypes.byref(sizes), _address(x), _address(work))
+        return x
+
+    def _call(self, cache: Cache) -> tuple[Any, Any, list[Tensor | None]]:
+        """(the layers, the sizes, and what they point to) of a cache."""
+        layers = (_Layer * len(self.layers))(*self.layers)
+        cross = cache.cross
+        for number, layer in enumerate(layers):
+            layer.kv = cache.self_kv[number].data_ptr()
+            if cross is not None:
+                layer.cross_k, layer.cross_v = cross[number].k.data_ptr(), cross[number].v.data_ptr()
+        lengths = None if cache.mask is None else cache.mask.flatten(1).sum(1)
+        sizes = _Sizes(
+            *(len(layers), cache.rows, self.width, self.heads, self.inner),
+            *(0 if cross is None else cross[0].k.shape[2], cache.room, cache.group, 0),
+            *(self.pre, self.activation, self.half, 1, self.scale),
+            *(None if part is None else part.data_ptr() for part in (cache.skip, lengths)),
+        )
+        return layers, sizes, [lengths, cache.skip]
+
+    def _layer(self, block: Block) -> _Layer:
+        own, ffn = block.self_attention, block.ffn
+        layer = _Layer(
+            self_norm=self._norm(block.self_norm),
+            ffn_norm=self._norm(block.ffn_norm),
+            self_inner=self._norm(own.out.norm),
+            ffn_inner=self._norm(ffn.norm),
+            qkv=self._linear(own.qkv.weight, own.qkv.bias),
+            self_out=self._linear(own.out.weight(), own.out.project.bias),
+            up=self._linear(ffn.up.weight, ffn.up.bias),
+            down=self._linear(ffn.down.weight, ffn.down.bias),
+        )
+        if hasattr(block, "cross_attention"):
+            cross = block.cross_attention
+            layer.cross_norm, layer.cross_inner = self._norm(block.cross_norm), self._norm(cross.out.norm)
+            layer.query = self._linear(cross.query.weight, cross.query.bias)
+            layer.cross_out = self._linear(cross.out.weight(), cross.out.project.bias)
+        if block.residual is not None:
+            layer.residual = self._held(block.residual)
+        return layer
+
+    def _linear(self, weight: Tensor, bias: Tensor) -> _Linear:
+        outputs, inputs = weight.shape
+        packed = weight.detach().reshape(outputs // WIDE, WIDE, inputs).transpose(1, 2)
+        if self.half and self.library.decoder_pairs():
+            packed = packed.unflatten(1, (inputs // 2, 2)).transpose(2, 3)
+        return _Linear(self._held(packed.to(torch.bfloat16 if self.half else torch.float32)), self._held(bias))
+
+    def _norm(self, by: nn.LayerNorm | None) -> _Norm:
+        return _Norm() if by is None else _Norm(self._held(by.weight), self._held(by.bias), by.eps)
+
+    def _held(self, tensor: Tensor) -> int:
+        self.held.append(tensor.detach().contiguous())
+        return self.held[-1].data_ptr()
+
+
+def _address(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())

@@ -1,0 +1,357 @@
+"""Tasks of the gallery: their rows of made-up packages, their splits, a short run of each; and the real data, where it
+was fetched.
+"""
+
+import io
+import json
+import re
+import sqlite3
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from ofasys.cli.main import app
+from ofasys.errors import ConfigError, DataError
+from ofasys.gallery.data import is_fetched
+from ofasys.gallery.tasks import (
+    TASKS,
+    Data,
+    Figure,
+    GalleryTask,
+    captions,
+    databases,
+    fashion,
+    summary,
+    syllables,
+    tagging,
+    text_to_sql,
+    topic,
+)
+from ofasys.gallery.tasks import rows as rows_module
+from ofasys.gallery.tasks.rows import digest, row_files, row_record
+from ofasys.gallery.tasks.run import ALL, chosen, gallery_task, run_of
+from ofasys.gallery.tasks.split import SPLITS, first_of, folded, part, parted
+from ofasys.language import Instruction
+from ofasys.metric import METRICS
+from ofasys.planner import plan
+from tests.gallery import standins
+
+BY_NAME = {task.name: task for task in TASKS}
+IDS = list(BY_NAME)
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packages")
+    return {name: standins.make(name, folder) for name in standins.BUILDERS}
+
+
+@pytest.fixture(scope="session")
+def beside(tmp_path_factory):
+    """The folder of what rows refer to."""
+    return tmp_path_factory.mktemp("beside")
+
+
+@pytest.fixture(scope="session")
+def made(packages, beside):
+    """Name -> the rows of a task, of the made-up packages. Only to be read."""
+    return cache(lambda name: BY_NAME[name].make(Data(beside, packages)))
+
+
+@pytest.fixture
+def fetched(packages, tmp_path, monkeypatch):
+    """The made-up packages stand for what was fetched."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(GalleryTask, "data", lambda self, folder: Data(folder, packages))
+    return packages
+
+
+# Splits
+
+
+def test_a_split_is_a_function_of_the_key():
+    found = [part(str(i)) for i in range(20_000)]
+    assert {split: round(100 * found.count(split) / len(found)) for split in SPLITS} == {
+        "train": 85,
+        "valid": 5,
+        "test": 10,
+    }
+    assert [part(key) for key in ("0", "3", "17")] == [found[0], found[3], found[17]]
+    rows = [{"word": word, "n": i} for i, word in enumerate(["a", "b", "a", "c"] * 3)]
+    split = parted(rows, lambda row: row["word"], ("n",))
+    assert sorted(row["n"] for one in split.values() for row in one) == list(range(12))
+    assert [row["n"] for row in split[part("a")] if rows[row["n"]]["word"] == "a"] == [0, 2, 4, 6, 8, 10]
+    assert first_of(rows, lambda row: row["word"]) == rows[:2] + rows[3:4]
+    assert folded(" The  Straße\n") == "the strasse"
+
+
+# Each task
+
+
+@pytest.mark.parametrize("task", TASKS, ids=IDS)
+def test_every_wording_has_the_same_slots_and_the_rows_fill_them(task, made):
+    plans = [plan(Instruction(text), settings=task.settings.get("settings", {})) for text in task.instructions]
+    slots = [sorted((slot.column, slot.name.partition(":")[0], slot.side) for slot in one.slots) for one in plans]
+    assert len(task.instructions) >= 3
+    assert len(set(task.instructions)) == len(task.instructions)
+    assert all(one == slots[0] for one in slots)
+    rows = made(task.name)
+    assert list(rows) == list(SPLITS)
+    for split in SPLITS:
+        assert rows[split], split
+        for row in rows[split]:
+            assert {column for column, _, _ in slots[0]} <= set(row), split
+            assert all(value not in (None, "", []) for value in row.values())
+    assert METRICS[task.metric]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=IDS)
+def test_rows_are_the_same_each_time(task, packages, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one, other = (task.make(Data(tmp_path / name, packages)) for name in "ab")
+    assert one == other
+    assert digest(one) == digest(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        *(("sentiment", "sentence"), ("topic", "about"), ("supersense", "gloss"), ("tagging", "words")),
+        *(("summary", "text"), ("translation", "en"), ("fashion", "img"), ("captions", "img"), ("syllables", "wav")),
+        *(("pronunciation", "word"), ("text_to_sql", "db"), ("record_text", "text")),
+    ],
+)
+def test_no_source_is_in_two_splits(made, name, column):
+    rows = made(name)
+    seen = {split: {row[column] for row in rows[split]} for split in SPLITS}
+    assert not seen["train"] & seen["test"]
+    assert not seen["train"] & seen["valid"]
+    assert not seen["valid"] & seen["test"]
+
+
+def test_sentences_that_are_there_twice_stand_once(made):
+    rows = [row for one in made("sentiment").values() for row in one]
+    assert len(rows) == 3 * 32 + 32  # the bad ones are the same on every site
+    assert {"sentence": "I hate the red game.", "mood": "negative"} in rows
+
+
+def test_a_description_is_read_whole(packages, made):
+    files = {name: (packages["debian-index"] / name).read_text() for name in ("Packages", "Translation-en")}
+    first, *others = topic.described(files["Packages"], files["Translation-en"])
+    assert first["synopsis"] == "red library number 0"
+    assert first["description"].startswith("This is a red library that does one thing well. It is the 0th of many")
+    assert [first["section"], others[1]["section"]] == ["libs", "x11"]
+    assert len(others) == 59  # the twin has the description of the first
+    assert topic.family({"Package": "libgcc-12-dev", "Source": "gcc-12 (12.2.0)"}) == "gcc-"
+
+
+def test_tags_lose_their_marks(made):
+    rows = [row for one in made("tagging").values() for row in one]
+    assert all(len(row["words"].split()) == len(row["tags"].split()) for row in rows)
+    assert {"words": "The red library number 0 can't run .", "tags": "at jj nn nn cd md vb ."} in rows
+    given = {
+        "nn-tl": "nn",
+        "fw-at-tl": "at",
+        "md*": "md",
+        "np$": "np",
+        "ppss+bem": "ppss",
+        "*": "*",
+        "jj-tl-hl": "jj",
+        "--": "--",
+    }
+    assert {tag: tagging.base(tag) for tag in given} == given
+
+
+def test_the_published_test_set_stays_what_it_is(made):
+    rows = made("fashion")
+    assert len(rows["test"]) == 20
+    assert [row["kind"] for row in rows["test"][:10]] == list(fashion.KINDS)
+    assert len(rows["train"]) + len(rows["valid"]) == 80
+    with Image.open(io.BytesIO(rows["test"][0]["img"])) as picture:
+        assert (picture.size, picture.mode) == ((28, 28), "L")
+    with pytest.raises(DataError, match="not IDX"):
+        fashion.idx(b"\x89PNG....")
+
+
+def test_a_style_is_held_out_and_every_name_of_it_is_known(made):
+    rows = made("captions")
+    assert {row["style"] for row in rows["test"]} == {captions.HELD_OUT}
+    assert captions.HELD_OUT not in {row["style"] for row in [*rows["train"], *rows["valid"]]}
+    names = {split: {row["cap"] for row in rows[split]} for split in SPLITS}
+    assert names["test"] == names["train"]
+    assert names["valid"] < names["train"]
+    assert len(names["test"]) == 24  # neither parts of emoji nor what a set lacks
+
+
+def test_a_mirrored_icon_is_turned(made):
+    first = next(row for row in made("captions")["test"] if row["cap"] == "red circle")
+    with Image.open(io.BytesIO(first["img"])) as picture:
+        dark = [x for x in range(64) if picture.getpixel((x, 32)) != (255, 255, 255)]
+    assert sum(dark) / len(dark) > 32  # it is drawn left of the middle
+
+
+def test_each_syllable_is_known_in_the_other_voice(made):
+    rows = made("syllables")
+    known = [row["said"] for row in rows["train"]]
+    held = [row["said"] for row in [*rows["valid"], *rows["test"]]]
+    assert set(held) < set(known)
+    assert sorted([*known, *held, standins.SYLLABLES[0]]) == sorted(2 * standins.SYLLABLES)
+    assert {syllables.held_out(str(i)) for i in range(20)} == set(syllables.VOICES)
+
+
+def test_a_plural_is_where_its_word_is(made):
+    rows = {row["word"]: (split, row) for split, one in made("pronunciation").items() for row in one}
+    assert rows["bas"][1] == {"word": "bas", "phones": "B AA S", "ways": ["B AA S", "B AA Z"]}
+    assert rows["bas"][0] == rows["ba's"][0]
+    assert not {"a.d.", "3d"} & set(rows)
+
+
+def test_a_line_is_in_one_split_in_all_languages(made):
+    places = {}
+    for split, rows in made("translation").items():
+        for row in rows:
+            places.setdefault(row["en"], set()).add(split)
+    assert all(len(one) == 1 for one in places.values())
+    assert len(places) == 60
+
+
+def test_databases_of_tests_are_in_no_other_split_and_every_query_has_one_answer(made, beside):
+    rows = made("text_to_sql")
+    files = {split: {row["db"].removesuffix(".db") for row in rows[split]} for split in SPLITS}
+    assert files["test"] == set(text_to_sql.TEST)
+    assert files["valid"] == set(text_to_sql.VALID)
+    every = {*databases.VEGA, *databases.MENDELEEV, "countries"}
+    assert files["train"] == every - files["test"] - files["valid"]
+    forms = set()
+    for row in (row for one in rows.values() for row in one):
+        connection = sqlite3.connect(beside / row["db"])
+        found = connection.execute(row["sql"]).fetchall()
+        assert found, row
+        assert None not in {value for one in found for value in one}, row
+        if " ORDER BY " in row["sql"] and " GROUP BY " not in row["sql"]:
+            column = row["sql"].split()[1], row["sql"].split(" ORDER BY ")[1].split()[0]
+            table = row["sql"].split(" FROM ")[1].split()[0]
+            best = connection.execute(
+                f"SELECT count(*) FROM {table} WHERE {column[1]} = (SELECT max({column[1]}) FROM {table})"
+            ).fetchone()
+            assert best == (1,), row
+        forms.add(re.sub(r"[a-z]\w*|'.*?'|[\d.]+", "_", row["sql"]))
+        assert row["true"] == [[row["sql"], row["db"]]]
+        assert not re.search(r"[{}]", row["question"] + row["sql"])
+        connection.close()
+    assert len(forms) >= 12
+
+
+# Rows as files
+
+
+def test_rows_are_made_once_and_again_where_they_are_cut_short(fetched, caplog):
+    task = BY_NAME["sentiment"]
+    files = row_files(task)
+    before = files["test"].stat().st_mtime_ns
+    assert row_files(task) == files
+    assert files["test"].stat().st_mtime_ns == before
+    assert row_record(task)["rows"] == {"train": 114, "valid": 8, "test": 6}
+    files["test"].write_bytes(files["test"].read_bytes()[:-9])
+    caplog.clear()
+    row_files(task)
+    assert "were changed or cut short; they are made again" in caplog.text
+    caplog.clear()
+    row_files(task)
+    assert not caplog.text
+
+
+def test_other_code_and_other_packages_are_other_rows():
+    one, version = BY_NAME["summary"], rows_module._version
+    assert version(one) == version(replace(one, trivial=Figure(0.5, "a guess"), steps=7))
+    assert version(one) != version(replace(one, packages=("debian-index", "debian-translations")))
+    assert version(one) != version(replace(one, make=topic.make))
+    used = {path.name for path in rows_module._code(summary)}
+    assert used == {"summary.py", "topic.py", "split.py"}
+
+
+def test_a_library_that_is_missing_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("ofasys.gallery.tasks.task.find_spec", lambda name: None)
+    with pytest.raises(
+        ConfigError, match=r'gallery:captions makes its rows with resvg_py: pip install "ofasys\[gallery\]"'
+    ):
+        BY_NAME["captions"].data(tmp_path)
+
+
+def test_chosen_tasks_keep_their_order():
+    assert [task.name for task in chosen(["fashion", "sentiment", "fashion"])] == ["sentiment", "fashion"]
+    assert chosen([ALL]) == list(TASKS)
+    with pytest.raises(ConfigError, match="no task 'captoins' in the gallery; did you mean captions"):
+        chosen(["captoins"])
+    with pytest.raises(ConfigError, match="no task of the gallery was named"):
+        chosen([])
+
+
+def test_what_is_not_fetched_is_said_before_any_rows_are_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(DataError, match=r"sentiment 5\.0\.2 is not fetched; expected .* ofasys data fetch sentiment"):
+        run_of([ALL])
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+# Training
+
+QUICK = ("trainer.live=false", "trainer.eval_every=0", "model.text_pieces=400")
+
+
+@pytest.fixture
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_one_thread", "fetched")
+def test_every_task_trains_evaluates_and_answers_by_one_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = [
+        f"tasks.{name}.{setting}" for name in BY_NAME for setting in ("micro_batch_size=2", "generate.max_length=3")
+    ]
+    words = ["train", "gallery:all", f"trainer.max_steps={len(TASKS)}", *QUICK, *small]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "next: ofasys evaluate runs/gallery-all" in done.stdout
+    done = CliRunner().invoke(app, ["evaluate", "runs/gallery-all", "--limit", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout)
+    assert list(figures) == IDS
+    for task in TASKS:
+        assert METRICS[task.metric].main in figures[task.name]
+        assert figures[task.name]["samples"] == 1
+    done = CliRunner().invoke(app, ["infer", "runs/gallery-all", "sentiment", "sentence=good"])
+    assert done.stdout.strip() in ("negative", "positive")
+
+
+@pytest.mark.usefixtures("_one_thread", "fetched")
+def test_one_task_trains_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["train", "gallery:sentiment", "trainer.max_steps=2", *QUICK])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "runs" / "gallery-sentiment" / "run.yaml").is_file()
+    assert str(gallery_task("sentiment")).startswith("Task('sentiment', 'what is the mood of [TEXT:sentence]")
+
+
+# The real data
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS, ids=IDS)
+def test_the_real_rows_are_those_the_figures_were_measured_on(task):
+    if lacking := [one.name for one in task.records if not is_fetched(one)]:
+        pytest.skip(f"not fetched: {', '.join(lacking)} (ofasys data fetch {task.name})")
+    record = row_record(task)
+    assert tuple(record["rows"].values()) == task.rows
+    assert record["digest"] == task.digest
