@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from ofasys import GeneralistModel, OFASys, Task, Trainer, flow
 from ofasys.cli.main import app
+from ofasys.engine.huggingface.places import Places
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.model.low_rank import changes
 from tests.engine.huggingface.backbones import library_model, write
@@ -128,7 +129,8 @@ def test_a_backbone_with_changes_computes_as_with_those_of_peft(dora: bool, tmp_
                 layer.lora_magnitude_vector["default"].weight.copy_(mine.length)
     ids = torch.arange(5, 15)[None]
     with torch.no_grad():
-        mine = ours.decoder(inputs_embeds=ours.embedding(ids)).last_hidden_state
+        at = torch.arange(10)[None]
+        mine = ours.run(ours.embedding(ids), None, Places(at, at, counted=True), None, None)
         expected = changed(input_ids=ids, output_hidden_states=True).hidden_states[-1]
         merged = changed.merge_and_unload()(input_ids=ids, output_hidden_states=True).hidden_states[-1]
     torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
