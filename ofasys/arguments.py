@@ -37,6 +37,8 @@ TASK_CALLED = {
     "beam_size": "generate={'beam_size': ...}",
     "max_new_tokens": "generate={'max_length': ...}",
     "do_sample": "generate={'sampling': ...}",
+    "license": "licence",
+    "source": "origin",
 }
 TRAINER_CALLED = {
     "learning_rate": "lr",

@@ -27,6 +27,7 @@ from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
 from ofasys.model.matrix import Kept, packs
+from ofasys.model.quantized import quantized_numbers
 from ofasys.model.rows import JoinedRows, chosen
 from ofasys.model.sizes import SIZES
 from ofasys.model.turns import Turns
@@ -340,8 +341,8 @@ class GeneralistModel(nn.Module):
 
     @property
     def parameters_count(self) -> int:
-        """Learned numbers in all."""
-        return sum(p.numel() for p in self.parameters())
+        """Learned numbers in all, also those that are held in few bits."""
+        return sum(p.numel() for p in self.parameters()) + quantized_numbers(self)
 
     def read_parts(self) -> Iterator[tuple[str, Any]]:
         """What of it may hold weights that were read elsewhere, engine and adaptors, each by its name in the model."""
@@ -356,7 +357,8 @@ class GeneralistModel(nn.Module):
         imported = self.imported or Imported("")
         place = getattr(self.engine, "place", "") or imported.place  # of one that was read from a folder
         known = {key for key in self.adaptors if key in imported.adaptors}
-        engine, taken = _numbers([own_engine]), _numbers(self.adaptors[key] for key in known)
+        few = quantized_numbers(own_engine)
+        engine, taken = _numbers([own_engine]) + few, _numbers(self.adaptors[key] for key in known)
         fronts = [part for name, part in self.read_parts() if name != "engine" and part.place]
         adaptors = _numbers(part for key, part in self.adaptors.items() if key not in {"tokens", *known})
         adaptors -= sum(front.numbers for front in fronts)
@@ -366,7 +368,8 @@ class GeneralistModel(nn.Module):
         own = [f"{rows:,} rows of tokens", f"{adaptors:,} numbers of adaptors", f"{criteria:,} of criteria"]
         lines = [f"brought by {front.place}: {front.numbers:,} numbers of a front" for front in fronts]
         if place:
-            of = f", {taken:,} of adaptors" if taken else ""
+            of = f", {few:,} of them in few bits" if few else ""
+            of += f", {taken:,} of adaptors" if taken else ""
             lines.insert(0, f"brought by {place}: {engine:,} numbers{of}, with rows for {brought:,} tokens")
         else:
             own.insert(0, f"{engine:,} numbers of engine {self.engine_spec.name}")

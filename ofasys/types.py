@@ -424,3 +424,7 @@ class TaskCard:
     """Search options of its evaluation."""
     metrics: tuple[str, ...] = ()
     """Their names."""
+    origin: str = ""
+    """Where its data is from, in words."""
+    licence: str = ""
+    """Under what terms its data may be used, in words."""

@@ -17,6 +17,8 @@ _USES = {
     "fsspec": "files that are elsewhere, by URL",
     "lance": "data sets of Lance",
     "ray": "ofasys infer --ray",
+    "hub": "models on the Hugging Face hub",
+    "quantize": "weights of a backbone in 4 bits",
     "hf": "rows given as datasets.Dataset, and backbones (engine: hf:FOLDER)",
     "balance": "the balancer pcgrad",
     "sweep": "ofasys sweep",

@@ -21,6 +21,7 @@ from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.hub import OFASys, Output
 from ofasys.hub.ofa.open import model_place
 from ofasys.hub.output import WORDS, jsonable
+from ofasys.hub.remote import place_of
 from ofasys.hub.store import MANIFEST, standing
 from ofasys.language import Instruction
 from ofasys.modality import lexicon
@@ -75,6 +76,7 @@ def infer(
     if out is not None:
         _check_not_read(out, [*files, *(Path(word.partition("=")[2]) for word in words)])
     labels = _labels(closed_set)
+    folder = Path(place_of(folder)[0])
     answerer = OFASys.from_pretrained(folder, which=which)
     registry = answerer.model.modalities
     instruction = _instruction(text, answerer)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ofasys.cli import data, malloc, runs, tokenizer
+from ofasys.cli import data, hub, malloc, runs, tokenizer
 from ofasys.cli.show import heard_warnings, note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
@@ -485,6 +485,7 @@ def doctor(
         raise typer.Exit(1)
 
 
+hub.add_to(app)
 app.add_typer(data.commands, name="data")
 app.add_typer(runs.commands, name="runs")
 app.add_typer(tokenizer.commands, name="tokenizer")

@@ -64,8 +64,10 @@ def describe(folder: Path, which: str | None = None) -> dict[str, dict[str, Any]
     """Task -> its `instructions`, `metrics`, `labels`, `rows` by split, and the valid `figures` of the checkpoint."""
     from ofasys.hub.model import read_cards
     from ofasys.hub.ofa.open import is_original, model_place, opened
+    from ofasys.hub.remote import place_of
     from ofasys.hub.store import read_folder
 
+    folder = Path(place_of(folder)[0])
     place = model_place(folder, which)
     try:
         cards = opened(place).cards if is_original(place) else read_cards(read_folder(place, ["tasks.json"]))

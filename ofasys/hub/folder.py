@@ -120,7 +120,7 @@ _POINTER = 'it holds {"folder": "step-..."}, one of the folders beside it; mend 
 def _no_model(folder: Path, which: str | None) -> str:
     """What is to be said of a folder in which there is no model."""
     if not folder.exists():
-        return f"there is no folder {str(folder)!r}; {_near(folder)}{_GIVE}"
+        return f"there is no folder {str(folder)!r}; {near_to(folder)}{_GIVE}"
     if not folder.is_dir():
         known = folder.suffix.lower() in _WEIGHTS
         kind = "a file of weights, of which nothing here says what they are of" if known else "a file"
@@ -159,7 +159,7 @@ def _model_type(config: Path) -> str:
     return f"model_type {kind!r:.40}" if kind else "config.json"
 
 
-def _near(folder: Path) -> str:
+def near_to(folder: Path) -> str:
     """`did you mean runs/first? ` for a folder that is not there: each name of its path that is not is the nearest."""
     there = folder
     wrong: list[str] = []

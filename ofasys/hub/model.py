@@ -14,13 +14,14 @@ import tokenizers
 import torch
 from tokenizers import Tokenizer
 
+from ofasys.engine.huggingface.bring import located
 from ofasys.engine.spec import TRANSFORMER
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generalist import PRECISIONS, GeneralistModel, Imported
 from ofasys.hub.store import read_folder, tensors
 from ofasys.modality import Registry, default_registry
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
-from ofasys.model.low_rank import add_change, merge, read, written
+from ofasys.model.low_rank import add_change, merge, merged_weights, read, written
 from ofasys.model.sizes import parameters
 from ofasys.packages import GROUPS
 from ofasys.types import TaskCard
@@ -35,13 +36,19 @@ MODEL_FILES = (
 ANSWERING = "answering.safetensors"  # of a checkpoint whose run evaluates with other weights than it trains
 
 
-def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, Any]:
-    """name -> content, for `write_folder`. Errors: ConfigError for a model that has learned nothing yet."""
+def model_files(model: GeneralistModel, cards: Sequence[TaskCard], merged: bool = False) -> dict[str, Any]:
+    """name -> content, for `write_folder`. merged: changes of low rank are part of their matrices, and all weights are
+    there, so that no folder of a backbone is needed. Errors: ConfigError for a model that has learned nothing yet.
+    """
     if model.symbols is None:
         raise ConfigError("the model has no vocabulary yet, so there is nothing to save; train it first")
-    reference = {name for stem, part in model.read_parts() for name in (f"{stem}.{own}" for own in part.unchanged())}
+    engine: Any = model.engine
+    parts = [] if merged else model.read_parts()
+    reference = {name for stem, part in parts for name in (f"{stem}.{own}" for own in part.unchanged())}
+    weights = merged_weights(model) if merged else model.state_dict()
+    config = engine.standing_alone() if merged and hasattr(engine, "standing_alone") else model.config
     return {
-        "model.safetensors": {n: weight for n, weight in model.state_dict().items() if n not in reference},
+        "model.safetensors": {n: weight for n, weight in weights.items() if n not in reference},
         "fitted.safetensors": {
             f"{key}/{name}": torch.from_numpy(np.ascontiguousarray(array))
             for key, arrays in model.fitted.items()
@@ -51,14 +58,14 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
             "size": model.size,
             "seed": model.seed,
             "engine": model.engine_spec.name,
-            "config": model.engine_spec.written(model.config),
+            "config": model.engine_spec.written(config),
             "tied": model.tied,
             "foreign": None if model.foreign is None else model.foreign.written(),
             "vocabulary": model.symbols.vocabulary.ranges,
             "fingerprint": model.symbols.vocabulary.fingerprint,
             "adaptors": model.made,
             "criteria": model.criteria_made,
-            "lora": written(model),
+            "lora": {} if merged else written(model),
             "reference": sorted(reference),
             "imported": None if model.imported is None else asdict(model.imported),
             "modalities": sorted(model.used),
@@ -71,25 +78,34 @@ def model_files(model: GeneralistModel, cards: Sequence[TaskCard]) -> dict[str, 
 
 
 def load_model(
-    folder: str | Path, modalities: Registry | None = None
+    folder: str | Path, modalities: Registry | None = None, *, merged: bool = True, backbone: str | Path | None = None
 ) -> tuple[GeneralistModel, tuple[TaskCard, ...], dict[str, bytes]]:
     """(model, its tasks' cards, the files it was made of), with the weights its run was evaluated with. Of a run's
     checkpoint the optimizer's file is not read.
 
-    Errors: CheckpointError when the folder holds no sound model.
+    merged: changes of low rank become part of their matrices. backbone: the folder of the backbone whose weights are
+    not in the files; None: where it was. Errors: CheckpointError when the folder holds no sound model.
     """
     files = read_folder(folder, (*MODEL_FILES, ANSWERING))
-    model, cards = model_of(files, folder, modalities)
+    model, cards = model_of(files, folder, modalities, merged=merged, backbone=backbone)
     return model, cards, files
 
 
 def model_of(
-    files: Mapping[str, bytes], where: object, modalities: Registry | None = None
+    files: Mapping[str, bytes],
+    where: object,
+    modalities: Registry | None = None,
+    *,
+    merged: bool = True,
+    backbone: str | Path | None = None,
 ) -> tuple[GeneralistModel, tuple[TaskCard, ...]]:
-    """(model, its tasks' cards) of the files of a folder. where: what to call it. Errors: CheckpointError."""
+    """(model, its tasks' cards) of the files of a folder. where: what to call it. merged, backbone: as of `load_model`.
+    Errors: CheckpointError.
+    """
     try:
         for name in MODEL_FILES:
             files[name]
+        files = _placed(files, backbone)
         about = Saved.of(files["model.json"])
         cards = read_cards(files)
         weights = renamed(tensors(files["model.safetensors"], "model.safetensors"))
@@ -108,7 +124,8 @@ def model_of(
         )
         model.size, model.cards, model.precision = about.size, cards, about.precision
         fill(model, files, weights)
-        merge(model)
+        if merged:
+            merge(model)
     except KeyError as error:
         raise CheckpointError(f"{where} lacks {error}: it is not a saved model of this version") from None
     except CheckpointError as error:
@@ -116,6 +133,27 @@ def model_of(
     except (TypeError, ValueError, AttributeError, IndexError, RuntimeError, MemoryError, RecursionError) as error:
         raise CheckpointError(f"{where} is not a saved model of this version: {error}") from None
     return model, cards
+
+
+def _placed(files: Mapping[str, bytes], backbone: str | Path | None) -> Mapping[str, bytes]:
+    """The files with the folder in which their backbone lies here, where they leave weights to it.
+
+    Errors: CheckpointError where it is given to a model that has none, or cannot be got.
+    """
+    about = parsed_json("model.json", files["model.json"], dict)
+    config = about.get("config")
+    listed = about.get("reference")
+    left = isinstance(listed, list) and any(str(name).startswith("engine.") for name in listed)
+    if not left or not isinstance(config, dict) or "folder" not in config:
+        if backbone is not None:
+            raise CheckpointError(f"it has all its weights itself, and backbone is {str(backbone)!r}; leave it out")
+        return files
+    try:
+        place = located(config, backbone)
+    except ConfigError as error:
+        raise CheckpointError(f"its backbone: {error}") from error
+    about = {**about, "config": {**config, "folder": str(place)}}
+    return {**files, "model.json": json.dumps(about).encode()}
 
 
 @dataclass(frozen=True)
@@ -305,6 +343,8 @@ def read_cards(files: Mapping[str, bytes]) -> tuple[TaskCard, ...]:
             "metrics": _texts(card.get("metrics", [])),
             "settings": isinstance(card.get("settings", {}), dict),
             "generate": isinstance(card.get("generate", {}), dict),
+            "origin": isinstance(card.get("origin", ""), str),
+            "licence": isinstance(card.get("licence", ""), str),
             "labels": isinstance(card.get("labels", {}), dict) and all(map(_texts, card.get("labels", {}).values())),
         }
         for name, good in sound.items():
@@ -322,6 +362,8 @@ _EXPECTED = {
     "metrics": "a list of texts",
     "settings": "an object",
     "generate": "an object",
+    "origin": "a text",
+    "licence": "a text",
     "labels": "an object: column and list of texts",
 }
 
@@ -352,7 +394,7 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
                 f"the saved model has {name}={getattr(saved, name)!r} and this one {mine!r}; make this one so too"
             )
     written = json.loads(json.dumps(model.engine_spec.written(model.config)))  # a list where there was a tuple
-    if about["config"] != written:
+    if about["config"] != written and _filled(model, about["config"]) != written:
         mine, theirs = written, about["config"]
         name = next(key for key in mine if mine[key] != theirs.get(key))
         raise CheckpointError(
@@ -398,6 +440,12 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
         raise CheckpointError(f"weights do not fit the model: {error}") from None
 
 
+def _filled(model: GeneralistModel, config: Mapping[str, Any]) -> Any:
+    """A saved configuration with the fields that it was saved without, as of a version that did not know them."""
+    spec = model.engine_spec
+    return json.loads(json.dumps(spec.written(spec.read(config))))
+
+
 def _referred(model: GeneralistModel, saved: Saved) -> dict[str, torch.Tensor]:
     """The weights that files leave to what the engine or a front brings. Errors: CheckpointError where it has not
     brought them.
@@ -416,10 +464,11 @@ def _referred(model: GeneralistModel, saved: Saved) -> dict[str, torch.Tensor]:
 
 def _missing(count: int, what: str, of: Mapping[str, Any]) -> NoReturn:
     """of: where its weights lay, and their mark."""
+    hint = ", or give its folder as backbone=" if what == "backbone" else ""
     raise CheckpointError(
         f"the saved model has {count} weights of its {what} by reference, and {of.get('folder')} is not there, or "
         f"holds others; put the {what.partition(' ')[0]} back whose weights have the SHA-256 "
-        f"{of.get('fingerprint')!s:.16}..."
+        f"{of.get('fingerprint')!s:.16}...{hint}"
     )
 
 

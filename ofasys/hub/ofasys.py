@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -18,13 +19,16 @@ from ofasys.generalist import PRECISIONS, GeneralistModel
 from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions, check_use, reaching
 from ofasys.hub.asked import Asked, asked_for, parsed
+from ofasys.hub.card import CARD, model_card
 from ofasys.hub.device import as_device
+from ofasys.hub.facts import FACTS, Facts, facts_of
 from ofasys.hub.folder import as_path, checkpoint_in, origin_of
 from ofasys.hub.lacking import told_lacking
 from ofasys.hub.model import load_model, model_files, model_of
 from ofasys.hub.ofa.open import is_original, opened
 from ofasys.hub.output import Output
 from ofasys.hub.programs import Programs
+from ofasys.hub.remote import place_of, push
 from ofasys.hub.store import encoded, write_model
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, default_registry
@@ -75,13 +79,13 @@ class OFASys:
     """A model with the cards of the tasks it was trained on: closed sets, settings, search options.
 
     It is a value: it can be pickled and copied, moved to a device, given to `Trainer.fit`. origin: where it was loaded
-    from, in words; empty where it was not.
+    from, in words; empty where it was not. facts: how it was trained and how well it does, where its folder tells.
     """
 
     def __init__(self, model: GeneralistModel, cards: Sequence[TaskCard] | None = None) -> None:
         self.model, self.cards = model, tuple(model.cards if cards is None else cards)
         self.programs = Programs(model, self.cards)
-        self.origin = ""
+        self.origin, self.facts = "", Facts()
 
     @classmethod
     def from_pretrained(
@@ -92,10 +96,17 @@ class OFASys:
         device: str | torch.device | None = None,
         modalities: Registry | None = None,
         precision: str | None = None,
+        revision: str | None = None,
+        merge: bool = True,
+        backbone: str | Path | None = None,
     ) -> OFASys:
         """Load a saved model, or a run: its best checkpoint, else its last; or the one named by `which`. Or a
-        checkpoint of OFASys, a `.pt` file with GPT-2's `encoder.json` and `vocab.bpe` beside it.
+        checkpoint of OFASys, a `.pt` file with GPT-2's `encoder.json` and `vocab.bpe` beside it. Or a model of the
+        Hugging Face hub, "OWNER/NAME" or "OWNER/NAME@REVISION", where no folder has that name.
 
+        revision: of the hub, a branch, a tag or a commit. merge: changes of low rank become part of their matrices;
+        else they stay apart, and are saved so. backbone: the folder of a backbone whose weights were not saved; where
+        it was if None.
         device: where its weights go, as "cuda"; the CPU if None. precision: what it computes in, "float32" or
         "bfloat16"; None: what it was trained in. "int8": that too, but for tokens, which are found by products in few
         bits; "auto": tokens are found in what is fastest on this machine, as `decoding` says then. Of a run the
@@ -108,25 +119,28 @@ class OFASys:
                 "alone, or None for that of training"
             )
         place = as_device("cpu" if device is None else device)
+        folder, brought = place_of(folder, revision)
         path = as_path(folder)
         if which is None and is_original(path):
             original = opened(path, modalities)
             return cls._placed(original.model, original.cards, str(path), place, precision)
         found = checkpoint_in(folder, which)
         try:
-            model, cards, _ = load_model(found, modalities)
+            model, cards, _ = load_model(found, modalities, merged=merge, backbone=backbone)
         except CheckpointError:
             later = checkpoint_in(folder, which)
             if later == found:
                 raise
             found = later  # the run went on, and put another checkpoint in its place, while it was read
-            model, cards, _ = load_model(found, modalities)
+            model, cards, _ = load_model(found, modalities, merged=merge, backbone=backbone)
         if patterns := [one for one in model.lacks if one.startswith("pattern ")]:
             _log.warning(
                 f"{folder} was trained with {', '.join(patterns)}, which is not installed here: lines are read "
                 "without, their characters as prose, and ask another question; install it, or give modalities="
             )
-        return cls._placed(model, cards, origin_of(folder, found), place, precision)
+        made = cls._placed(model, cards, brought or origin_of(folder, found), place, precision)
+        made.facts = facts_of(path, found)
+        return made
 
     @classmethod
     def _placed(
@@ -148,15 +162,54 @@ class OFASys:
 
     from_pretrain = from_pretrained
 
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write the model and its cards; `from_pretrained` reads them back. A crash leaves what was there, or the new.
+    def save_pretrained(self, folder: str | Path, *, merge: bool = False, name: str = "", licence: str = "") -> Path:
+        """Write the model, the cards of its tasks and a page about it; `from_pretrained` reads them back. A crash
+        leaves what was there, or the new.
 
-        Errors: ConfigError where the folder holds what is not of a saved model, a run or a checkpoint of one, say;
+        merge: changes of low rank become part of their matrices, and all weights are written, so that no folder of a
+        backbone is needed. name: OWNER/NAME on the hub, for the page. licence: of the weights, as "apache-2.0". Errors:
+        ConfigError where the folder holds what is not of a saved model, a run or a checkpoint of one, say;
         CheckpointError where it cannot be written.
         """
         folder = as_path(folder)
-        write_model(folder, model_files(self.model, self.cards))
+        write_model(folder, self._files(merge, name, licence))
         return folder
+
+    def _files(self, merge: bool, name: str, licence: str) -> dict[str, Any]:
+        told = {CARD: self.card(name=name, licence=licence), FACTS: self.facts.to_dict()}
+        return {**model_files(self.model, self.cards, merge), **told}
+
+    def card(self, *, name: str = "", licence: str = "") -> str:
+        """The page about the model, in Markdown with a head of YAML, as the hub shows it: its tasks, their data and
+        scores, how to ask it, what it cannot do.
+
+        name: OWNER/NAME on the hub. licence: of the weights.
+        """
+        return model_card(self.model, self.cards, self.facts, name=name, licence=licence)
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        revision: str | None = None,
+        private: bool = False,
+        merge: bool = False,
+        licence: str = "",
+        message: str = "",
+    ) -> str:
+        """Put the model on the Hugging Face hub, as `save_pretrained` writes it -> the address of the commit.
+
+        name: OWNER/NAME; the repository is made where it is not there, `private` if that is asked for. revision: the
+        branch. merge, licence: as of `save_pretrained`. message: of the commit. Errors: ConfigError for weights that
+        are left to a folder of this machine, and where huggingface_hub is not installed; CheckpointError where the hub
+        refuses, or cannot be reached.
+        """
+        with TemporaryDirectory() as place:
+            folder = Path(place) / "model"
+            files = self._files(merge, name, licence)
+            files["model.json"] = _for_others(files["model.json"])
+            write_model(folder, files)
+            return push(folder, name, revision=revision, private=private, message=message)
 
     @property
     def device(self) -> torch.device:
@@ -183,6 +236,7 @@ class OFASys:
     def __reduce__(self) -> tuple[Any, ...]:
         registry = None if self.model.modalities is default_registry() else self.model.modalities
         files = {name: encoded(name, value) for name, value in model_files(self.model, self.cards).items()}
+        files[FACTS] = encoded(FACTS, self.facts.to_dict())
         return _again, (files, registry, str(self.device), self.model.training, self.origin)
 
     def __repr__(self) -> str:
@@ -390,11 +444,30 @@ class OFASys:
         return best
 
 
+def _for_others(about: dict[str, Any]) -> dict[str, Any]:
+    """What `model.json` says, without what is of this machine. Errors: ConfigError where it needs that."""
+    config = about["config"]
+    if fronts := [name for name in about["reference"] if not name.startswith("engine.")]:
+        raise ConfigError(
+            f"{len(fronts)} weights of the model are those of a front in a folder of this machine, which others do not "
+            "have; give merge=True (--merge), which writes all weights"
+        )
+    if "folder" not in config:
+        return about
+    if about["reference"] and not config["source"]:
+        raise ConfigError(
+            f"{len(about['reference'])} weights of the model are those of its backbone in {config['folder']}, which "
+            "others do not have; give merge=True (--merge), which writes all weights, or train on a backbone named "
+            "hf:OWNER/NAME"
+        )
+    return {**about, "config": {**config, "folder": ""}}
+
+
 def _again(files: Mapping[str, bytes], registry: Registry | None, device: str, training: bool, origin: str) -> OFASys:
     """What was pickled or copied."""
-    model, cards = model_of(files, "the pickled model", registry)
+    model, cards = model_of(files, "the pickled model", registry, merged=False)  # what was apart stays so
     made = OFASys(model.train(training), cards)
-    made.origin = origin
+    made.origin, made.facts = origin, Facts.of(files[FACTS])
     return made.to(device)
 
 

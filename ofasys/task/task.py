@@ -64,6 +64,8 @@ class Task:
         so many average rows, many short ones or few long ones, by the lengths of their texts.
     buckets: batches of like length where text lengths are known; None: where rows are shuffled, for else it would undo
         their order.
+    origin, licence: of its data, in words: where it is from, as "Flickr30k" or an address, and under what terms it may
+        be used, as "cc-by-4.0". The card of a saved model says both.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Task:
         shuffle: bool = True,
         buckets: bool | None = None,
         batch_by: str = "rows",
+        origin: str = "",
+        licence: str = "",
         modalities: Registry | None = None,
     ) -> None:
         self.name, self.modalities = name, modalities or default_registry()
@@ -97,6 +101,7 @@ class Task:
         self.on_bad, self.bad_limit = on_bad, BAD_LIMIT if bad_limit is None else bad_limit
         self.smoothing, self.loss_weight, self.batch_by = smoothing, loss_weight, batch_by
         self.shuffle, self.buckets = shuffle, shuffle if buckets is None else buckets
+        self.origin, self.licence = origin, licence
         self._check_numbers()
         self._check_rows(bad_limit is not None)
         self.instructions = _instructions(name, instruction, self.modalities)

@@ -279,6 +279,20 @@ def _read_true(task: Task, program: Program, split: str, row: int) -> tuple[Row,
         return values, sample, true_values(program, values, root) | task.right_answers(program, values, root)
 
 
+def true_rows(task: Task, split: str, program: Program, limit: int | None = None) -> Answered:
+    """Rows of a split with their right answers, which stand for what was answered; bad rows are left out."""
+    found = Answered(Judged())
+    for row in spread_rows(len(task.source(split)), limit).tolist():
+        try:
+            found.references.append(_read_true(task, program, split, row)[2])
+        except DataError as error:
+            found.bad.append((row, error))
+            continue
+        found.rows.append(row)
+    found.predictions = found.references
+    return found
+
+
 def spread_rows(n: int, limit: int | None) -> np.ndarray:
     """All of range(n), or `limit` of them evenly spread."""
     if limit is None or limit >= n:

@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from math import inf, isfinite
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ofasys.errors import ConfigError, nearest
 from ofasys.generalist import seeded
 from ofasys.model.low_rank import Rank, add_change, changes, is_change, layer_name, linear_weights
+from ofasys.model.quantized import quantized_layers
 
 Rules = Sequence["GroupRule | Mapping[str, Any]"]
 
@@ -226,7 +227,10 @@ def _last_rules(model: nn.Module, rules: Sequence[GroupRule]) -> dict[str, int]:
 
     Errors: ConfigError for a rule that holds nothing.
     """
-    names = {layer_name(name): parameter for name, parameter in model.named_parameters()}
+    packed: dict[str, Tensor] = {
+        name: layer.codes for name, layer in quantized_layers(model).items()
+    }  # no parameters; may have a change
+    names: dict[str, Tensor] = packed | {layer_name(name): own for name, own in model.named_parameters()}
     whose = dict.fromkeys(names, -1)
     for number, rule in enumerate(rules):
         matched = [name for name in names if fnmatchcase(name, rule.match)]
@@ -243,7 +247,7 @@ def _last_rules(model: nn.Module, rules: Sequence[GroupRule]) -> dict[str, int]:
     return whose
 
 
-def _check_held(rule: GroupRule, held: Mapping[str, nn.Parameter], linear: set[str]) -> None:
+def _check_held(rule: GroupRule, held: Mapping[str, Tensor], linear: set[str]) -> None:
     """Errors: ConfigError for a rule that holds nothing, or nothing that it is about."""
     if not held:
         raise ConfigError(

@@ -46,6 +46,8 @@ def card_of(task: Task) -> TaskCard:
         labels={name: list(labels) for name, labels in task.labels.items()},
         generate=asdict(task.generate),
         metrics=tuple(metric.name for metric in task.metrics),
+        origin=task.origin,
+        licence=task.licence,
     )
 
 

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-HEAVY = ("make", "git", "pip", "ofasys demo", "ofasys serve")  # said on a page, not run here
+HEAVY = ("make", "git", "pip", "ofasys demo", "ofasys serve", "ofasys push")  # said on a page, not run here
 
 
 def fences(page: Path) -> Iterator[tuple[int, str, str]]:

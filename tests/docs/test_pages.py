@@ -32,6 +32,7 @@ SLOW = {
     "add-an-engine.md",
     "add-a-pattern.md",
     "backbones.md",
+    "hub.md",
     "ofa-checkpoints.md",
     "reports.md",
     "serve.md",

@@ -19,6 +19,8 @@ from ofasys import OFASys, Task, Trainer
 from ofasys.flow import collate, preprocess
 from ofasys.generalist import GeneralistModel
 from ofasys.modality.audio import adaptor as audio_adaptor
+from ofasys.model.low_rank import Rank, add_change
+from ofasys.model.quantized import quantize
 from ofasys.program.batch import to_device
 from ofasys.testing.questions import questions
 from ofasys.train import run as loop
@@ -188,3 +190,24 @@ def test_in_half_precision(name: str, device: torch.device, monkeypatch: pytest.
     for parameter, value in expected[2].items():
         if float(value.norm()) > 1e-2 * max(float(one.norm()) for one in expected[2].values()):
             assert float(torch.cosine_similarity(found[2][parameter].flatten(), value.flatten(), 0)) > 0.98, parameter
+
+
+@pytest.mark.parametrize("kind", ["int8", pytest.param("int4", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])
+def test_weights_in_few_bits(kind: str, dora: bool, device: torch.device) -> None:
+    """Held on the host and moved, a layer computes and learns what it does there."""
+    if kind == "int4":
+        pytest.importorskip("bitsandbytes")
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(128, 96))
+    quantize(layers, kind)
+    add_change(layers, "0.weight", Rank(4, 8.0, dora))
+    torch.nn.init.normal_(layers[0].change.b)
+    found = []
+    for place, rows in ((HOST, 1), (device, 12)):
+        own, given = copy.deepcopy(layers).to(place), torch.linspace(-1, 1, 12 * 128).reshape(12, 128)
+        made = [own(part.to(place)) for part in given.split(rows)]
+        torch.cat(made).square().sum().backward()
+        found.append([torch.cat(made).detach().cpu(), *(p.grad.cpu() for p in own.parameters() if p.grad is not None)])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-3)

@@ -17,6 +17,7 @@ import torch
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.hub import OFASys, folder, model_files, store
 from ofasys.hub import ofasys as hub_ofasys
+from ofasys.hub.facts import FACTS
 from ofasys.hub.model import MODEL_FILES, model_of
 from ofasys.hub.store import MANIFEST, read_folder, tensors, write_folder, write_json
 from ofasys.modality.symbols import train_tokenizer
@@ -243,7 +244,7 @@ def rewritten(saved, folder, name, change, more=None):
 
 def test_a_saved_model_loads(saved):
     assert OFASys.from_pretrained(saved).model.symbols.vocabulary.size > 256
-    assert {path.suffix for path in saved.iterdir()} == {".json", ".safetensors"}
+    assert {path.suffix for path in saved.iterdir()} == {".json", ".safetensors", ".md"}
 
 
 def test_the_optimizer_of_a_run_is_not_read_to_answer(saved, tmp_path, monkeypatch):
@@ -252,7 +253,7 @@ def test_the_optimizer_of_a_run_is_not_read_to_answer(saved, tmp_path, monkeypat
     opened, real = [], Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or real(path))
     assert OFASys.from_pretrained(folder).cards
-    assert sorted(opened) == sorted(MODEL_FILES)
+    assert sorted(opened) == sorted([*MODEL_FILES, FACTS])
     (folder / "optimizer.safetensors").unlink()
     assert OFASys.from_pretrained(folder).cards
     (folder / "model.safetensors").write_bytes(b"torn")
@@ -509,12 +510,12 @@ def test_the_checkpoints_of_a_run(runs):
 def test_a_run_that_goes_on_while_it_is_read(runs, saved, monkeypatch):
     checkpoints, real = runs / "first" / "checkpoints", hub_ofasys.load_model
 
-    def load(folder, modalities=None):
+    def load(folder, modalities=None, **asked):
         if folder.name == "step-00000080":  # the run writes its next one, and takes this away
             shutil.copytree(saved, checkpoints / "step-00000100")
             write_json(checkpoints / "last.json", {"folder": "step-00000100"})
             shutil.rmtree(folder)
-        return real(folder, modalities)
+        return real(folder, modalities, **asked)
 
     monkeypatch.setattr(hub_ofasys, "load_model", load)
     assert OFASys.from_pretrained(runs / "first", which="last").origin == "runs/first (last, step 100)"

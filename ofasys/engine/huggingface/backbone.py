@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +21,7 @@ from ofasys.engine.huggingface.session import BackboneSession, Memory
 from ofasys.engine.huggingface.sight import added, near, visible
 from ofasys.errors import ConfigError
 from ofasys.model.low_rank import layer_name
+from ofasys.model.quantized import quantize
 from ofasys.model.rectangle import filled
 from ofasys.parallel.placed import gathered_whole
 from ofasys.types import Hidden, States, Stream
@@ -61,6 +62,7 @@ class Backbone(nn.Module):
         for stack in (self.encoder, self.decoder):
             if stack is not None:
                 _without_rows(stack)
+                _in_few_bits(stack, config)
                 place(stack)
         self.train()  # what is read the library leaves in evaluation mode
         self._sums = {name: digest(weight) for name, weight in self.state_dict().items()} if self.of_folder else {}
@@ -118,6 +120,12 @@ class Backbone(nn.Module):
         now = self.state_dict() if self._sums else {}
         sums = {name: digest(gathered_whole(weight)) for name, weight in now.items()}
         return {name for name, found in sums.items() if found == self._sums.get(layer_name(name))}
+
+    def standing_alone(self) -> BackboneConfig:
+        """Its configuration where all of its weights are saved, as numbers of their own, so that its folder is not
+        needed.
+        """
+        return replace(self.config, folder="", options=replace(self.config.options, quantize=""))
 
     def forward(self, source: Stream | None, target: Stream | None) -> States:
         """The states of both sides."""
@@ -275,6 +283,18 @@ def _check_head(config: BackboneConfig, model: Any, head: nn.Linear) -> None:
     bias = getattr(model, "final_logits_bias", None)
     if head.bias is not None or (bias is not None and not bias.is_meta and bool((bias != 0).any())):
         raise ConfigError(f"backbone {config.folder or config.family} adds a bias to its scores; take another backbone")
+
+
+def _in_few_bits(stack: nn.Module, config: BackboneConfig) -> None:
+    """Hold the weights of a stack's linear layers in few bits, where that is asked for.
+
+    Errors: ConfigError where there are none, as of GPT-2, or a library is missing.
+    """
+    if config.options.quantize and not quantize(stack, config.options.quantize):
+        raise ConfigError(
+            f"backbone {config.folder or config.family} has no linear layers to hold in {config.options.quantize}; "
+            "leave quantize out, or take another backbone"
+        )
 
 
 def _without_rows(stack: nn.Module) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from ofasys.engine.huggingface.config import ENCODER_ONLY, BackboneConfig, BackboneOptions, check_supported
-from ofasys.engine.huggingface.folder import fingerprint, folder_of, json_object, library, needed_files
+from ofasys.engine.huggingface.folder import fingerprint, folder_of, got_of, json_object, library, needed_files
 from ofasys.engine.spec import Brought
 from ofasys.errors import ConfigError
 
@@ -26,7 +26,7 @@ def bring(place: str, options: object) -> Brought:
     Errors: ConfigError for what is not there, not supported, or does not belong together.
     """
     used = BackboneOptions.of(options)
-    folder = folder_of(place)
+    folder, source = got_of(place)
     architecture = _architecture(folder)
     check_supported(architecture, str(folder))
     files = needed_files(folder)
@@ -40,6 +40,7 @@ def bring(place: str, options: object) -> Brought:
         architecture=architecture,
         folder=str(folder),
         fingerprint=fingerprint(files),
+        source=source,
         options=used,
         before=marks.before,
         after=marks.after,
@@ -47,6 +48,18 @@ def bring(place: str, options: object) -> Brought:
     )
     tied = bool(architecture["tie_word_embeddings"])
     return Brought(config, path, marks.vocabulary(), tied, str(folder), asdict(used))
+
+
+def located(config: Mapping[str, Any], given: str | Path | None) -> Path:
+    """Where the backbone of a saved configuration lies: the folder that is given, or where it was, or got again from
+    the hub. Errors: ConfigError where it cannot be got.
+    """
+    there = str(config["folder"]) if given is None else str(given)
+    found, source = Path(there).expanduser(), str(config.get("source", ""))
+    known = bool(there) and found.is_dir()
+    if known or given is not None or not source:
+        return found.resolve() if known else found
+    return folder_of(source)
 
 
 def _architecture(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ ENCODER_DECODER = ("bart", "mbart", "mt5", "pegasus", "t5")
 ENCODER_ONLY = ("bert",)
 DECODER_ONLY = ("gemma", "gemma3_text", "gpt2", "llama", "mistral", "qwen2", "qwen3")
 ATTENTION = ("sdpa", "eager")
+QUANTIZE = ("int8", "int4")  # as of `ofasys.model.quantized.FORMATS`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class BackboneOptions:
     """
     attention: str = "sdpa"
     """The library's implementation, "sdpa" or "eager"."""
+    quantize: str = ""
+    """The weights of its linear layers are held in few bits and stay as they are: "int8" or "int4"; empty: not so."""
 
     def __post_init__(self) -> None:
         for name in ("prefix", "chat"):
@@ -35,6 +38,12 @@ class BackboneOptions:
                 raise ConfigError(f"backbone: {name} is {getattr(self, name)!r:.60}; give true or false")
         if self.attention not in ATTENTION:
             raise ConfigError(f"backbone: attention is {self.attention!r:.60}; give {' or '.join(ATTENTION)}")
+
+        if self.quantize not in ("", *QUANTIZE):
+            near = nearest(str(self.quantize), QUANTIZE)
+            raise ConfigError(
+                f"backbone: quantize is {self.quantize!r:.60}; {near}give {' or '.join(QUANTIZE)}, or leave it out"
+            )
 
     @classmethod
     def of(cls, given: object) -> BackboneOptions:
@@ -62,6 +71,8 @@ class BackboneConfig:
     """Where its weights were read; empty: its weights are drawn."""
     fingerprint: str = ""
     """SHA-256 of these weights; they are read again only where they are the same."""
+    source: str = ""
+    """OWNER/NAME@COMMIT of the hub that the folder was got from; empty: it was not."""
     options: BackboneOptions = field(default_factory=BackboneOptions)
     """How it is used."""
     before: tuple[int, ...] = ()

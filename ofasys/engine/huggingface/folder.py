@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ofasys.engine.huggingface.reach import endpoint, hub_library
 from ofasys.errors import ConfigError
 
 SETTINGS = ("*.json",)
@@ -29,22 +30,27 @@ def folder_of(place: str, what: str = "backbone", wanted: Sequence[str] = WHOLE,
     """Where a model lies. place: a folder, or OWNER/NAME of the hub. what: what it is to be. wanted: the files that are
     got from the hub. here: nothing is got. Errors: ConfigError where it is not there, or cannot be got.
     """
+    return got_of(place, what, wanted, here)[0]
+
+
+def got_of(place: str, what: str = "backbone", wanted: Sequence[str] = WHOLE, here: bool = False) -> tuple[Path, str]:
+    """(where a model lies, OWNER/NAME@COMMIT if it was got from the hub). Arguments and errors as of `folder_of`."""
     folder = Path(place).expanduser()
     if folder.is_dir():
-        return folder.resolve()
-    if not place or place.startswith((".", "/", "~")) or place.count("/") != 1:
+        return folder.resolve(), ""
+    name, _, revision = place.partition("@")
+    if not name or name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ConfigError(f"there is no folder {place!r}; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub")
+    library()
+    hub = hub_library()
+    asked = {"allow_patterns": list(wanted), "local_files_only": here, "endpoint": endpoint()}
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        library()
-        raise
-    try:
-        return Path(snapshot_download(place, allow_patterns=list(wanted), local_files_only=here)).resolve()
+        got = Path(hub.snapshot_download(name, revision=revision or None, **asked))
+        return got.resolve(), f"{name}@{got.name}"
     except Exception as error:  # the library raises a dozen kinds, those of its transport too
         why = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"{place!r} is no folder here, and was not got from the Hugging Face hub "
+            f"{name!r} is no folder here, and was not got from the Hugging Face hub "
             f"({type(error).__name__}: {why:.200}); copy the {what} to a folder and give hf:FOLDER"
         ) from error
 
