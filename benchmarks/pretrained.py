@@ -24,7 +24,7 @@ from random import Random
 from statistics import mean
 from typing import Any
 
-from ofasys.task.source.user_cache import user_cache
+from ofasys.caches import user_cache
 
 ROWS = 200  # to learn from
 SEEDS = (0, 1, 2)

@@ -6,9 +6,9 @@ import hashlib
 import shlex
 from pathlib import Path
 
+from ofasys.caches import user_cache
 from ofasys.errors import DataError
 from ofasys.gallery.data.package import Package
-from ofasys.task.source.user_cache import user_cache
 
 READ_BYTES = 1 << 20  # of a file, at a time
 

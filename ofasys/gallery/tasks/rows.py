@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ofasys.caches import user_cache
 from ofasys.errors import DataError
 from ofasys.gallery.data.store import sha256
 from ofasys.gallery.tasks import split
 from ofasys.gallery.tasks.task import GalleryTask, Row
-from ofasys.task.source.user_cache import user_cache
 
 RECORD = "rows.json"
 BLOCK_ROWS = 2000  # of a Parquet file
