@@ -96,7 +96,7 @@ class Screen:
     def best(
         self, x: Float[Tensor, "n D"], lo: int, hi: int, most: int
     ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]] | None:
-        """Scores, falling, and tokens, the first `most` of them the best of lo..hi; None where that is not sure."""
+        """Scores, falling, and tokens; the first `most` are the best of lo..hi. None where that is not sure."""
         rough, tokens, _ = self.rough(x, lo, hi, min(most + DOUBTFUL, hi - lo))
         exact = _scores(self.table, tokens, x)
         values, order = exact.sort(1, descending=True)
