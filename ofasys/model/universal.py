@@ -161,7 +161,7 @@ class UniversalModel(nn.Module):
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
         sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head, self.width)
-        if self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled() or self._dtype != torch.float32:  # in halves as it was trained
             for i, block in enumerate(self.encoder.blocks):
                 x = self._through(block, x, sight, i)
         else:

@@ -102,7 +102,9 @@ class StepDecoder:
         self.done += n
         return check_shape(self.opening.engine, "append", self.append(tokens, positions), (R, self.inputs.shape[1]))
 
-    def append(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def append(
+        self, tokens: Int[Tensor, "R n"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
+    ) -> Float[Tensor, "R D"]:
         """The next tokens, at these positions -> the states of the last."""
         assert self.session is not None
         return self.session.append(looked_up(self.inputs, tokens), positions)
@@ -195,7 +197,7 @@ class ValueContinuation:
         self.order = self.order + embedding.shape[1]
         return self.hidden
 
-    def append(self, embedding: Tensor) -> Tensor:
+    def append(self, embedding: Float[Tensor, "rows n D"]) -> Float[Tensor, "rows D"]:
         """The next positions -> the states of the last."""
         return self.session.append(embedding, self.positions(embedding.shape[1]))
 
