@@ -102,7 +102,7 @@ def server(served):
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs in this thread until it ends: other tests have loops of their own
 def chromium():
     from playwright.sync_api import sync_playwright
 
