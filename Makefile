@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-browser fast check format bench gpu torture install clean
+.PHONY: demo docs test test-browser fast check format bench gpu torture install clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -15,6 +15,11 @@ install: $(STAMP)
 
 demo: $(STAMP)   ## train one tiny model on six tasks, at most five minutes, then open runs/demo/report.html
 	$(BIN)/ofasys demo
+	@echo "open runs/demo/report.html in a browser; the documentation: make docs"
+
+docs: $(STAMP)   ## these pages as a site, with the reference, and rows and answers of what was fetched and trained here
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open site/index.html in a browser"
 
 test: $(STAMP)   ## the whole suite, under ten minutes on two cores
 	$(BIN)/python -m pytest -n 2
@@ -47,4 +52,4 @@ torture: $(STAMP)  ## all demo tasks, killed at 20 random moments, in 1 and 2 pr
 	OFASYS_TORTURE=1 $(BIN)/python -m pytest -n 0 tests/parallel/test_machines.py tests/parallel/test_hosts.py
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site

@@ -150,6 +150,17 @@ class Canvas:
             if not slot.made_as.embedded:
                 yield from self.answer(slot, prediction, reference)
 
+    def truth(self) -> Iterator[tuple[SlotPlan, str]]:
+        """Each slot, sources first, with its own value as HTML; boxes on the image they lie in, which is left out
+        where it would stand beside them.
+        """
+        row = self.plan.spread(self.row)
+        there = [slot for slot in self.plan.slots if row.get(slot.column) is not None]
+        drawn_on = {slot.refers_to for slot in there}
+        for slot in sorted(_once(there), key=lambda slot: slot.side != "source"):
+            if slot.index not in drawn_on or slot.side != "source":
+                yield slot, self.shown(slot, _list(slot, row[slot.column]), labels=self.words(slot, row))
+
     def answer(self, slot: SlotPlan, prediction: Mapping[str, Any], reference: Mapping[str, Any]) -> Iterator[str]:
         """An answer beside the true value: in one picture where they lie in a frame, else one below the other."""
         found, true = prediction.get(slot.column), reference.get(slot.column)

@@ -54,10 +54,10 @@ def section_of(history: History, name: str, known: Known | str, step: int | None
         told = ", ".join(f"{split}: {source}" for split, source in data.items())
         parts.append(f"<p class='muted'>{media.text(told)}</p>")
     parts.append(_bad(history, name))
-    parts.append(_curves(history, name))
+    parts.append(curves(history, name))
     if isinstance(known, Known):
         try:
-            row = _answered(known, parts)
+            row = answers(known, parts)
             return "\n".join(parts), row
         except OfasysError as error:  # what one task's rows are must not cost the report of the others
             known = f"its rows could not be answered: {error}"
@@ -74,14 +74,15 @@ def _bad(history: History, name: str) -> str:
     return f"<p class='bad'>{len(bad):,} training rows were left out as bad:</p><ul class='bad'>{reasons}{more}</ul>"
 
 
-def _curves(history: History, name: str) -> str:
+def curves(history: History, name: str) -> str:
+    """HTML of a task's curves, those of the loss and of what is validated first."""
     train, valid = history.figures(name, "train"), history.figures(name, "valid")
     best = history.checkpoint("best")
     drawn = {}
     for figure in dict.fromkeys(["loss", *valid, *train]):
-        curves = {kind: own[figure] for kind, own in (("train", train), ("valid", valid)) if figure in own}
-        if figure not in COUNTED and curves:
-            drawn[figure] = plot(figure, curves, mark=best, colours=INKS)
+        found = {kind: own[figure] for kind, own in (("train", train), ("valid", valid)) if figure in own}
+        if figure not in COUNTED and found:
+            drawn[figure] = plot(figure, found, mark=best, colours=INKS)
     if not drawn:
         return "<p class='muted'>The log has no figures of this task.</p>"
     shown = [figure for figure in drawn if figure == "loss" or figure in valid][:PICTURES]
@@ -95,7 +96,7 @@ def _curves(history: History, name: str) -> str:
     return f"<h3>Curves</h3>{media.row([drawn[figure] for figure in shown])}{note}{folded}"
 
 
-def _answered(known: Known, parts: list[str]) -> list[str]:
+def answers(known: Known, parts: list[str]) -> list[str]:
     """Add figures, labels and examples of the rows to the parts; and give the task's row in the table of all."""
     task, split = known.task, known.split
     program = flow.bind(known.model, task.plan, task.labels)

@@ -45,6 +45,8 @@ class Figure:
     """The headline of the metric."""
     how: str
     """By what, in words."""
+    date: str | None = None
+    """The day it was measured, as 2026-11-28."""
 
 
 @dataclass(frozen=True)

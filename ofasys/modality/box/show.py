@@ -28,18 +28,22 @@ def show(values: Sequence[Any], view: View) -> str:
     scale = media.scale_of(image)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     picture = image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
-    picture = draw(picture, _places(view.truths, image, scale), colours=(TRUE,), line=3)
-    picture = draw(picture, _places(values, image, scale), [str(label) for label in view.labels], line=2)
+    picture = draw(picture, _places(view.truths, view, image, scale), colours=(TRUE,), line=3)
+    picture = draw(picture, _places(values, view, image, scale), [str(label) for label in view.labels], line=2)
     return f"{media.picture(picture, picture.width)}<br><span class='muted'>{numbers}</span>"
 
 
-def _places(values: Sequence[Any], image: Image.Image, scale: float) -> list[list[float]]:
-    """Corners in pixels of the picture that is drawn, in order, for a box whose sides changed places is drawn too."""
+def _places(values: Sequence[Any], view: View, image: Image.Image, scale: float) -> list[list[float]]:
+    """Corners in pixels of the picture that is drawn, in order, for a box whose sides changed places is drawn too.
+
+    What does not say how it is written is written as the slot says.
+    """
+    written = str(view.options.get("format") or "xyxy"), bool(view.options.get("normalised"))
     found = []
     for value in values:
         if value is not None:
-            box = value.pixels(*image.size) if isinstance(value, Box) else value
-            x1, y1, x2, y2 = (float(number) * scale for number in box)
+            box = value if isinstance(value, Box) else Box(map(float, value), *written)
+            x1, y1, x2, y2 = (float(number) * scale for number in box.pixels(*image.size))
             found.append([min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)])
     return found
 
