@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import ofasys
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+
+import ofasys
 from ofasys.gallery.tasks import TASKS
 from ofasys.gallery.tasks.page import ANSWERS, EXAMPLES, by_modality
 from ofasys.gallery.tasks.shown import shown_answers, shown_rows
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**/*.md", "benchmarks/*.md", "findings/*.md")
 PICTURES = (".png", ".jpg", ".svg", ".gif")
 LANGUAGES = {".py": "python", ".toml": "toml", ".sh": "bash", ".c": "c", ".yaml": "yaml", ".yml": "yaml", ".js": "js"}
-GALLERY = "docs/gallery/"
+GALLERY, EXAMPLE_FILES = "docs/gallery/", "docs/examples"
 CODE_OR_LINK = re.compile(r"(^```.*?^```$|`[^`\n]+`)|(?<=\]\()([^)#:\s]+)(?=(?:#[^)\s]*)?\))", re.DOTALL | re.MULTILINE)
 
 # Page of the reference -> what it is about, and the names of it: `ofasys.NAME`, or a module.
@@ -70,13 +71,15 @@ def _navigation(entries: list[Any]) -> list[Any]:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the pages where they are in the repository, then all that they link to."""
-    linked: set[Path] = set()
+    linked = {ROOT / EXAMPLE_FILES}
     pages = {path for pattern in PAGES for path in ROOT.glob(pattern)}
     for path in sorted(pages):
         _add(files, config, str(path.relative_to(ROOT)), _with_links(path, linked))
-    for folder in [path for path in linked if path.is_dir()]:
+    folders = [path for path in linked if path.is_dir()]
+    for folder in folders:  # it grows
         listed = _listed(folder)
-        linked |= {path for path in listed if path.suffix != ".md"}
+        folders += [path for path in listed if path.is_dir() and path not in folders]
+        linked |= set(listed)
         _add(files, config, f"{folder.relative_to(ROOT)}/index.md", _folder(folder, listed), beside=True)
     for path in sorted(path for path in linked - pages if path.is_file()):
         place = str(path.relative_to(ROOT))
@@ -107,31 +110,40 @@ def _with_links(page: Path, linked: set[Path]) -> str:
         path = Path(os.path.normpath(page.parent / link))
         if not path.exists() or ROOT not in path.parents:
             return link  # mkdocs says so
-        if path.is_dir() and (path / "README.md").exists():
-            return posixpath.join(link, "README.md")
-        linked.add(path)
-        if path.is_dir():
-            return posixpath.join(link, "index.md")
-        return link if path.suffix in (".md", *PICTURES) else f"{link}.md"
+        linked.add(path / "README.md" if (path / "README.md").exists() else path)
+        return _page_of(path, link)
 
     return CODE_OR_LINK.sub(place, page.read_text(encoding="utf8"))
 
 
 def _listed(folder: Path) -> list[Path]:
     """What the page of a folder links to."""
-    return sorted(path for path in folder.iterdir() if path.suffix == ".md" or path.suffix in LANGUAGES)
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".md" or path.suffix in LANGUAGES or (path.is_dir() and any(path.glob("*.py")))
+    )
 
 
 def _folder(folder: Path, listed: list[Path]) -> str:
-    lines = [f"- [{_title(path)}]({path.name}{'' if path.suffix == '.md' else '.md'})" for path in listed]
+    lines = [f"- [{_title(path)}]({_page_of(path, path.name)})" for path in listed]
     return "\n".join([f"# {folder.relative_to(ROOT)}", "", *lines, ""])
+
+
+def _page_of(path: Path, link: str) -> str:
+    """The page that a link to a file or a folder of the repository leads to."""
+    if path.is_dir():
+        return posixpath.join(link, "README.md" if (path / "README.md").exists() else "index.md")
+    return link if path.suffix in (".md", *PICTURES) else f"{link}.md"
 
 
 def _title(path: Path) -> str:
     """The heading of a page; of code the name of its file."""
     if path.suffix != ".md":
         return f"`{path.name}`"
-    return next(line.removeprefix("# ") for line in path.read_text(encoding="utf8").splitlines() if line.startswith("# "))
+    return next(
+        line.removeprefix("# ") for line in path.read_text(encoding="utf8").splitlines() if line.startswith("# ")
+    )
 
 
 def _code(path: Path) -> str:

@@ -10,12 +10,15 @@ import pytest
 from PIL import Image
 
 from ofasys.errors import DataError
+from ofasys.language import Instruction
 from ofasys.modality import BUILT_IN, View, default_registry
 from ofasys.modality.audio.waveform import Audio
 from ofasys.modality.box.box import Box
 from ofasys.modality.motion.motion import Motion
 from ofasys.modality.struct.notation import Malformed
 from ofasys.modality.struct.table import Table
+from ofasys.planner import plan
+from ofasys.report.examples import Canvas
 
 PICTURE = np.zeros((40, 60, 3), np.uint8)
 POSITIONS = np.random.default_rng(0).normal(size=(6, 3, 3))
@@ -62,6 +65,28 @@ def test_boxes_lie_on_their_picture():
     assert "(no box)" in shown("BOX", [None], referred=PICTURE)
     assert files(shown("BOX", [[50.0, 30.0, 10.0, 5.0]], referred=PICTURE))  # corners that changed places
     assert shown("BOX", [[1.0, 2.0, 3.0, 4.0]]) == "[1.0, 2.0, 3.0, 4.0]"
+
+
+def test_a_box_of_a_row_is_read_as_its_slot_says():
+    for numbers, options in (
+        ([30.0, 20.0, 30.0, 20.0], {"format": "xywh"}),
+        ([0.75, 0.75, 0.5, 0.5], {"format": "cxcywh", "normalised": True}),
+        ([30.0, 20.0, 60.0, 40.0], {"format": None, "normalised": False}),
+    ):
+        image = Image.open(io.BytesIO(files(shown("BOX", [numbers], referred=PICTURE, options=options))[0]))
+        assert [image.getpixel(place) for place in ((90, 90), (120, 60), (60, 30))] == [(230, 25, 75)] * 2 + [(0, 0, 0)]
+
+
+def test_the_values_of_a_row_by_themselves():
+    made = plan(Instruction("find [TEXT:what] in [IMAGE:img] -> ([BOX:box,format=xywh] [TEXT:name])*"))
+    row = {"img": PICTURE, "what": "<cats>", "box": [[0, 0, 30, 20]], "name": ["cat"]}
+    found = {slot.column: html for slot, html in Canvas(made, row, None, BUILT_IN).truth()}
+    assert list(found) == ["what", "box", "name"]
+    assert found["what"] == "&lt;cats&gt;"
+    assert Image.open(io.BytesIO(files(found["box"])[0])).getpixel((89, 30)) == (230, 25, 75)
+    assert found["name"] == "cat"
+    alone = {slot.column for slot, _ in Canvas(made, {**row, "box": None, "name": None}, None, BUILT_IN).truth()}
+    assert alone == {"what", "img"}
 
 
 def test_sounds():

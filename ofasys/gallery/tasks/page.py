@@ -35,8 +35,8 @@ def page(task: GalleryTask) -> str:
         _packages(task),
         "## Rows",
         EXAMPLES,
-        "The rows are not part of this repository. The site that `make docs` builds shows some of them here, each value "
-        "as its modality shows it, once what they are made of has been fetched.",
+        "The rows are not part of this repository. The site that `make docs` builds shows some of them here, each "
+        "value as its modality shows it, once what they are made of has been fetched.",
         "## Answers",
         ANSWERS,
         f"The site shows answers of a model here, right and wrong, where `runs/gallery-{task.name}` holds a run of "
@@ -65,7 +65,7 @@ def index(tasks: Sequence[GalleryTask]) -> str:
 
 
 def by_modality(tasks: Sequence[GalleryTask]) -> dict[str, list[GalleryTask]]:
-    """Tag -> tasks. Of the modalities of a task the one that comes last in the registry, where plain ones come first."""
+    """Tag -> tasks. Of the modalities of a task the one that comes last in the registry, where text comes first."""
     order = {modality.tag: i for i, modality in enumerate(BUILT_IN.modalities)}
     found: dict[str, list[GalleryTask]] = {tag: [] for tag in order}
     for task in tasks:
@@ -124,13 +124,19 @@ def _commands(task: GalleryTask, made: Plan) -> str:
 
 
 def _scores(task: GalleryTask) -> list[list[str]]:
-    baseline, own = f"`python -m benchmarks.gallery_baselines {task.name}`", f"`ofasys evaluate runs/gallery-{task.name}`"
+    run = f"runs/gallery-{task.name}"
+    baseline = f"`python -m benchmarks.gallery_baselines {task.name}`"
+    recipe = f"`ofasys train gallery:{task.name}`, `ofasys evaluate {run}`"
+    told = "see [the benchmark](../../benchmarks/gallery.md)"
     rows = [
-        ("without looking", task.trivial, baseline),
-        ("classical", task.classical, baseline),
-        ("the recipe here", task.expected, f"`ofasys train gallery:{task.name}`, {own}"),
+        ("without looking", task.trivial, told, baseline),
+        ("classical", task.classical, told, baseline),
+        ("the recipe here", task.expected, "", recipe),
     ]
-    return [[name, _number(one), one.how if one else "", (one and one.date) or "", by] for name, one, by in rows]
+    return [
+        [name, _number(one), *((one.how, one.date or elsewhere) if one else ("", "")), command]
+        for name, one, elsewhere, command in rows
+    ]
 
 
 def _number(figure: Figure | None) -> str:

@@ -69,7 +69,9 @@ def newest_run(name: str, runs: Path) -> History | None:
             continue  # another program's folder
         if name in history.tasks and history.checkpoint("last") is not None:
             found.append(history)
-    return max(found, key=lambda one: (len(one.tasks) == 1, one.written is not None and one.written.timestamp()), default=None)
+    return max(
+        found, key=lambda one: (len(one.tasks) == 1, one.written is not None and one.written.timestamp()), default=None
+    )
 
 
 def _answered(task: GalleryTask, run: History) -> str:
