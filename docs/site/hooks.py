@@ -47,7 +47,7 @@ REFERENCE: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill in what the navigation cannot list by hand: `FOLDER/*` stands for its pages, and `gallery` for its tasks."""
-    config.nav = _navigation(config.nav)
+    config.nav = _navigation(config.nav or [])
     return config
 
 

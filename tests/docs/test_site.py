@@ -106,6 +106,24 @@ def hooks():
 
 
 @needs_mkdocs
+def test_every_page_has_a_topic(hooks):
+    from mkdocs.utils import yaml_load
+
+    def places(entry):
+        if isinstance(entry, str):
+            return [entry]
+        return [place for inner in (entry.values() if isinstance(entry, dict) else entry) for place in places(inner)]
+
+    config = yaml_load((ROOT / "mkdocs.yml").read_text(encoding="utf8"))
+    listed = places(hooks._navigation(config["nav"]))
+    assert len(listed) == len(set(listed))
+    pages = {str(path.relative_to(ROOT)) for pattern in hooks.PAGES for path in ROOT.glob(pattern)}
+    assert pages - set(listed) == set(), "below which topic of mkdocs.yml do these stand?"
+    made = {f"reference/{name}.md" for name in hooks.REFERENCE} | {f"{hooks.EXAMPLE_FILES}/index.md"}
+    assert set(listed) - pages == made
+
+
+@needs_mkdocs
 def test_the_reference_has_every_public_name(hooks):
     told = [name for _, names in hooks.REFERENCE.values() for name in names]
     assert len(told) == len(set(told))
