@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
-import ofasys
+from ofasys.errors import OfasysError
 from ofasys.gallery.tasks import TASKS
 from ofasys.gallery.tasks.page import ANSWERS, EXAMPLES, by_modality
 from ofasys.gallery.tasks.shown import shown_answers, shown_rows
@@ -165,13 +166,11 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     if own is None:
         return html
     runs = Path(os.environ.get("OFASYS_RUNS", ROOT / "runs"))
-    for mark, made in ((EXAMPLES, shown_rows(own)), (ANSWERS, shown_answers(own, runs))):
+    try:
+        made = {EXAMPLES: shown_rows(own), ANSWERS: shown_answers(own, runs)}
+    except OfasysError as error:
+        raise PluginError(f"{page.file.src_uri}: {error}") from error
+    for mark, shown in made.items():
         assert mark in html, f"{page.file.src_uri} has no {mark}"
-        html = html.replace(mark, f"<div class='shown'>{made}</div>")
+        html = html.replace(mark, f"<div class='shown'>{shown}</div>")
     return html
-
-
-def undocumented() -> Iterator[str]:
-    """Public names that stand in no page of the reference."""
-    told = {name for _, names in REFERENCE.values() for name in names}
-    return (name for name in ofasys.__all__ if name not in told)

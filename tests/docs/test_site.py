@@ -12,6 +12,7 @@ from collections import Counter
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -19,6 +20,7 @@ from lxml import html
 from markdown_it import MarkdownIt
 
 import ofasys
+from ofasys.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 TEXTS = sorted(
@@ -148,6 +150,22 @@ def test_links_to_code_and_folders_lead_to_their_pages(hooks, tmp_path, monkeypa
         f"[g](folder/other.md)\n{code}"
     )
     assert {path.name for path in linked} == {"code.py", "folder", "README.md", "picture.png", "other.md"}
+
+
+@needs_mkdocs
+def test_a_package_that_was_changed_stops_the_site(hooks, monkeypatch):
+    from mkdocs.exceptions import PluginError
+
+    def shown(task):
+        raise DataError("a file is not what was fetched", expected="it as it came")
+
+    monkeypatch.setattr(hooks, "shown_rows", shown)
+    place = f"{hooks.GALLERY}{hooks.TASKS[0].name}.md"
+    page = SimpleNamespace(file=SimpleNamespace(src_uri=place))
+    with pytest.raises(PluginError, match=f"{place}: a file is not what was fetched; expected it as it came"):
+        hooks.on_page_content("", page, None, None)
+    page.file.src_uri = "README.md"
+    assert hooks.on_page_content("<p>", page, None, None) == "<p>"
 
 
 @pytest.fixture(scope="module")

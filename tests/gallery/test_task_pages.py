@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ofasys.errors import ConfigError
 from ofasys.gallery.tasks import TASKS, Data, Figure, GalleryTask, shown
 from ofasys.gallery.tasks.page import ANSWERS, EXAMPLES, by_modality, index, page, plan_of
 from ofasys.gallery.tasks.run import gallery_task
@@ -120,6 +121,17 @@ def test_what_is_not_fetched_is_said(tmp_path, monkeypatch):
         assert "was not fetched" in found
         assert str(tmp_path) not in found
         assert "no run had learned it" in shown_answers(task, tmp_path / "runs")
+
+
+@pytest.mark.usefixtures("fetched")
+def test_a_library_that_is_missing_is_said(monkeypatch):
+    def data(self, folder):
+        raise ConfigError("its rows are made with nothing: pip install nothing")
+
+    monkeypatch.setattr(GalleryTask, "data", data)
+    assert shown_rows(LABELLED) == (
+        "<p class='muted'>Not shown: its rows are made with nothing: pip install nothing.</p>"
+    )
 
 
 @pytest.mark.usefixtures("fetched")

@@ -22,15 +22,18 @@ ANSWERED = 100  # test rows that a trained model answers
 
 
 def shown_rows(task: GalleryTask) -> str:
-    """Some test rows, evenly spread, each value as its modality shows it; or what has to be fetched first.
+    """Some test rows, evenly spread, each value as its modality shows it; or what has to be fetched or installed first.
 
-    Errors: ConfigError for a library that is missing, DataError for a package that is not whole.
+    Errors: DataError for a package that is not whole.
     """
     lacking = [one for one in task.records if not is_fetched(one)]
     if lacking:
         names = ", ".join(one.title for one in lacking)
         return _note(f"Not shown: {names} was not fetched where this site was built; ofasys data fetch {task.name}")
-    made = gallery_task(task.name)
+    try:
+        made = gallery_task(task.name)
+    except ConfigError as error:  # a library is missing
+        return _note(f"Not shown: {error}")
     source = made.source("test")
     cards = [_card(made, source[number], source.root) for number in media.spread(len(source), ROWS)]
     whose = "; ".join(f"{one.attribution} ({one.licence})" for one in task.records)
