@@ -31,9 +31,10 @@ LANGUAGES = {".py": "python", ".toml": "toml", ".sh": "bash", ".c": "c", ".yaml"
 GALLERY, EXAMPLE_FILES = "docs/gallery/", "docs/examples"
 CODE_OR_LINK = re.compile(r"(^```.*?^```$|`[^`\n]+`)|(?<=\]\()([^)#:\s]+)(?=(?:#[^)\s]*)?\))", re.DOTALL | re.MULTILINE)
 
-# Page of the reference -> what it is about, and the names of it: `ofasys.NAME`, or a module.
+# Page of the reference -> what it is about, and the names of it, from the root of the package. `plan` by the file it
+# stands in: mkdocstrings, which runs nothing, takes `ofasys.plan` for the file planner/plan.py.
 REFERENCE: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "tasks": ("Instructions, plans and tasks", ("Instruction", "plan", "Plan", "Task")),
+    "tasks": ("Instructions, plans and tasks", ("Instruction", "planner.choose.plan", "Plan", "Task")),
     "training": ("Training", ("GeneralistModel", "Trainer", "Callback")),
     "answers": ("Answers", ("OFASys", "Output", "AnswerSession")),
     "errors": (
