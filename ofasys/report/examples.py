@@ -157,7 +157,8 @@ class Canvas:
         row = self.plan.spread(self.row)
         there = [slot for slot in self.plan.slots if row.get(slot.column) is not None]
         drawn_on = {slot.refers_to for slot in there}
-        for slot in sorted(_once(there), key=lambda slot: slot.side != "source"):
+        once = {slot.column: slot for slot in reversed(there)}  # the first of each column
+        for slot in sorted(once.values(), key=lambda slot: (slot.side != "source", slot.index)):
             if slot.index not in drawn_on or slot.side != "source":
                 yield slot, self.shown(slot, _list(slot, row[slot.column]), labels=self.words(slot, row))
 

@@ -107,7 +107,7 @@ def test_rows_are_shown_as_their_modalities_show_them(task):
     slots, registry = plan_of(task).slots, default_registry()
     drawn_on = {slot.refers_to for slot in slots}
     for slot in slots:
-        if slot.side != "label" and slot.index not in drawn_on:
+        if slot.index not in drawn_on:
             assert f"{slot.column}</span><br>" in found
         if registry.spec(slot.modality).show is not None:
             assert any(f"<{tag}" in found for tag in ("img", "audio", "table", "pre"))

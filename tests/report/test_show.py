@@ -87,6 +87,11 @@ def test_the_values_of_a_row_by_themselves():
     assert found["name"] == "cat"
     alone = {slot.column for slot, _ in Canvas(made, {**row, "box": None, "name": None}, None, BUILT_IN).truth()}
     assert alone == {"what", "img"}
+    heard = plan(Instruction("[AUDIO:wav,criterion=ctc,ctc_target=said] ->"))
+    assert [slot.column for slot, _ in Canvas(heard, {"wav": "gone.wav", "said": "a"}, None, BUILT_IN).truth()] == [
+        "wav",
+        "said",
+    ]
 
 
 def test_sounds():
