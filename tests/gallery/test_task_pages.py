@@ -24,6 +24,16 @@ BY_NAME = {task.name: task for task in TASKS}
 LABELLED = next(task for task in TASKS if "closed_set" in task.settings)  # right and wrong answers from the first step
 
 
+def looks(task):
+    """What its rows look like: tasks that are alike in this are shown alike."""
+    return tuple(
+        (slot.modality, slot.side, slot.preprocess.name, slot.group, slot.refers_to) for slot in plan_of(task).slots
+    )
+
+
+KINDS = {looks(task): task for task in sorted(TASKS, key=lambda task: bool(task.packages))}  # stand-ins make few rows
+
+
 @pytest.fixture
 def fetched(tmp_path, monkeypatch):
     """Made-up packages stand for what was fetched."""
@@ -99,7 +109,7 @@ def test_each_task_is_listed_once_with_the_modality_it_is_about():
 
 
 @pytest.mark.usefixtures("fetched")
-@pytest.mark.parametrize("task", TASKS, ids=list(BY_NAME))
+@pytest.mark.parametrize("task", KINDS.values(), ids=lambda task: task.name)
 def test_rows_are_shown_as_their_modalities_show_them(task):
     found = shown_rows(task)
     assert "cannot be shown" not in found
