@@ -39,8 +39,8 @@ def page(task: GalleryTask) -> str:
         "value as its modality shows it, once what they are made of has been fetched.",
         "## Answers",
         ANSWERS,
-        f"The site shows answers of a model here, right and wrong, where `runs/gallery-{task.name}` holds a run of "
-        f"`ofasys train gallery:{task.name}`, or another run in `runs` has learned the task.",
+        "The site shows answers of a model here, right and wrong, where the folder `runs` holds what "
+        f"`ofasys train gallery:{task.name}` made, of this task alone or with others.",
     ]
     return "\n\n".join(parts) + "\n"
 
