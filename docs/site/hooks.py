@@ -29,7 +29,9 @@ PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**/*.md", "benchm
 PICTURES = (".png", ".jpg", ".svg", ".gif")
 LANGUAGES = {".py": "python", ".toml": "toml", ".sh": "bash", ".c": "c", ".yaml": "yaml", ".yml": "yaml", ".js": "js"}
 GALLERY, EXAMPLE_FILES = "docs/gallery/", "docs/examples"
-CODE_OR_LINK = re.compile(r"(^```.*?^```$|`[^`\n]+`)|(?<=\]\()([^)#:\s]+)(?=(?:#[^)\s]*)?\))", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
+CODE_OR_LINK = re.compile(r"(`[^`\n]+`)|(?<=\]\()([^)#:\s]+)(?=(?:#[^)\s]*)?\))")
+TABLE_ROW, CODE = re.compile(r"^\|.*\|$", re.MULTILINE), re.compile("`[^`]+`")
 
 # Page of the reference -> what it is about, and the names of it, from the root of the package. `plan` by the file it
 # stands in: mkdocstrings, which runs nothing, takes `ofasys.plan` for the file planner/plan.py.
@@ -76,7 +78,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     linked = {ROOT / EXAMPLE_FILES}
     pages = {path for pattern in PAGES for path in ROOT.glob(pattern)}
     for path in sorted(pages):
-        _add(files, config, str(path.relative_to(ROOT)), _with_links(path, linked))
+        _add(files, config, str(path.relative_to(ROOT)), _prepared(path, linked))
     folders = [path for path in linked if path.is_dir()]
     for folder in folders:  # it grows
         listed = _listed(folder)
@@ -86,7 +88,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted(path for path in linked - pages if path.is_file()):
         place = str(path.relative_to(ROOT))
         if path.suffix == ".md":
-            _add(files, config, place, _with_links(path, set()), beside=True)
+            _add(files, config, place, _prepared(path, set()), beside=True)
         elif path.suffix in PICTURES:
             files.append(File.generated(config, place, abs_src_path=str(path)))
         else:
@@ -102,8 +104,11 @@ def _add(files: Files, config: MkDocsConfig, place: str, content: str, *, beside
     files.append(File.generated(config, place, content=content, inclusion=inclusion))
 
 
-def _with_links(page: Path, linked: set[Path]) -> str:
-    """A page whose links to code and to folders lead to their pages. linked: what else it links to is added."""
+def _prepared(page: Path, linked: set[Path]) -> str:
+    """A page whose links to code and to folders lead to their pages. linked: what else it links to is added.
+
+    In a table a repository shows `a\\|b` as a|b, and Python-Markdown as it stands.
+    """
 
     def place(found: re.Match[str]) -> str:
         link = found[2]
@@ -115,7 +120,12 @@ def _with_links(page: Path, linked: set[Path]) -> str:
         linked.add(path / "README.md" if (path / "README.md").exists() else path)
         return _page_of(path, link)
 
-    return CODE_OR_LINK.sub(place, page.read_text(encoding="utf8"))
+    def plain(row: re.Match[str]) -> str:
+        return CODE.sub(lambda code: code[0].replace(r"\|", "|"), row[0])
+
+    parts = FENCE.split(page.read_text(encoding="utf8"))  # each second one is a fence
+    parts[::2] = [TABLE_ROW.sub(plain, CODE_OR_LINK.sub(place, part)) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _listed(folder: Path) -> list[Path]:

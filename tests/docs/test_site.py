@@ -144,12 +144,12 @@ def test_links_to_code_and_folders_lead_to_their_pages(hooks, tmp_path, monkeypa
     links = (
         "[a](code.py#L3) [b](folder) [c](named) [d](picture.png) [e](gone.py) [f](https://x.py) [g](folder/other.md)"
     )
-    code = "`[a](code.py)`\n\n```\n[a](code.py)\n```\n"
-    page.write_text(f"{links}\n{code}")
+    code = "`[a](code.py)`\n\n```\n[a](code.py)\n| `c\\|d` |\n```\n"
+    page.write_text(f"{links}\n{code}\n| `a\\|b` \\| c |\n")
     linked = set()
-    assert hooks._with_links(page, linked) == (
+    assert hooks._prepared(page, linked) == (
         "[a](code.py.md#L3) [b](folder/index.md) [c](named/README.md) [d](picture.png) [e](gone.py) [f](https://x.py) "
-        f"[g](folder/other.md)\n{code}"
+        f"[g](folder/other.md)\n{code}\n| `a|b` \\| c |\n"
     )
     assert {path.name for path in linked} == {"code.py", "folder", "README.md", "picture.png", "other.md"}
 
@@ -226,6 +226,7 @@ def test_a_page_of_the_site_shows_what_the_repository_shows(site, made):
         found, expected = (Counter(tag.tag for tag in one.iter(*SHOWN)) for one in (own, read(page)))
         found["a"] -= len(own.xpath(".//a[starts-with(@id, '__codelineno')]"))
         assert found == expected, page
+        assert own.text_content().split() == read(page).text_content().split(), page
 
 
 @pytest.mark.slow
