@@ -5,7 +5,9 @@ Both are made where the site is built, of what was fetched and trained there; no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ofasys.errors import ConfigError, OfasysError
 from ofasys.gallery.data import is_fetched
@@ -36,12 +38,12 @@ def shown_rows(task: GalleryTask) -> str:
         return _note(f"Not shown: {error}")
     source = made.source("test")
     cards = [_card(made, source[number], source.root) for number in media.spread(len(source), ROWS)]
-    whose = "; ".join(f"{one.attribution} ({one.licence})" for one in task.records)
+    whose = "; ".join(f"{one.attribution} ({one.licence})" for one in task.records) or "made by rule"
     return f"{media.row(cards)}<p class='muted'>{media.text(whose)}</p>"
 
 
-def _card(task: Task, row: object, root: Path | None) -> str:
-    canvas = Canvas(task.plan, dict(row), root, task.modalities)  # type: ignore[call-overload]
+def _card(task: Task, row: Mapping[str, Any], root: Path | None) -> str:
+    canvas = Canvas(task.plan, row, root, task.modalities)
     parts = []
     for slot, html in canvas.truth():
         arrow = "" if slot.side == "source" else "→ "
@@ -85,13 +87,13 @@ def _answered(task: GalleryTask, run: History) -> str:
     for card in answerer.cards:
         if card.name == task.name:
             made.restore_labels(card.labels)
-    parts = [_about(run, task.name)]
+    parts = [_about(run)]
     answers(Known(made, answerer.model, "test", ANSWERED), parts)
     parts.append(f"<details><summary>Curves of training</summary>{curves(run, task.name)}</details>")
     return "\n".join(parts)
 
 
-def _about(run: History, name: str) -> str:
+def _about(run: History) -> str:
     with_others = f" on {len(run.tasks)} tasks together" if len(run.tasks) > 1 else ""
     parameters, written = run.model.get("parameters"), run.written
     facts = [
