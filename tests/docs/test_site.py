@@ -23,6 +23,7 @@ from markdown_it import MarkdownIt
 
 import ofasys
 from ofasys.errors import DataError
+from ofasys.gallery.data.store import held
 
 ROOT = Path(__file__).parents[2]
 TEXTS = sorted(
@@ -172,16 +173,22 @@ def test_a_package_that_was_changed_stops_the_site(hooks, monkeypatch):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder of the site, built as `make docs` does. Fails on every warning, such as a page without a topic."""
-    folder = tmp_path_factory.mktemp("site")
-    own = {"XDG_CACHE_HOME": str(folder / "cache"), "OFASYS_RUNS": str(folder / "runs"), "NO_MKDOCS_2_WARNING": "1"}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder / "site")]
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | own | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    """The folder of the site, built once as `make docs` does. Fails on every warning, such as a link to nowhere."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "site"
+    with held(folder / "lock", wait=True):
+        if not (folder / "built").exists():
+            build(folder)
+            (folder / "built").touch()
     return folder / "site"
+
+
+def build(folder):
+    own = {"XDG_CACHE_HOME": str(folder / "cache"), "OFASYS_RUNS": str(folder / "runs"), "NO_MKDOCS_2_WARNING": "1"}
+    own["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder / "site")]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | own, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
