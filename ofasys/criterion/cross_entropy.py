@@ -158,9 +158,7 @@ class _CrossEntropy(torch.autograd.Function):
         return dx, dw, None, None, None if losses is None else losses * scale, None, None, None, None
 
 
-def _turned(
-    scores: Tensor, labels: Tensor, may: Tensor | None, smoothing: float, write: bool
-) -> tuple[Tensor, Tensor]:
+def _turned(scores: Tensor, labels: Tensor, may: Tensor | None, smoothing: float, write: bool) -> tuple[Tensor, Tensor]:
     """Losses and correct, each (n,), of scores (n, U), which become, if wanted, the gradients of unweighted losses."""
     if may is None and turns_scores(scores):
         return turned(scores, labels, smoothing, write)

@@ -129,13 +129,7 @@ static void narrowed(float *row, int n) {
 }
 
 static void put(void *to, long at, const float *from, int n, float factor, int half) {
-    for (int i = 0; i < n; i += LANES) {
-        Floats x = *(const Floats *)(from + i) * factor;
-        if (half)
-            *(Halves *)((uint16_t *)to + at + i) = halves_of(x);
-        else
-            *(Floats *)((float *)to + at + i) = x;
-    }
+    for (int i = 0; i < n; i += LANES) write_at(to, at + i, *(const Floats *)(from + i) * factor, half);
 }
 
 /* exp(score * scale - peak) of a row in place, zero from `seen` to n; returns their sum. peak is found, where it is not

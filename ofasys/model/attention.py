@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ofasys.model.branch import layer_norm
 from ofasys.model.flat import Flat
 from ofasys.model.grouped import Grouped
 from ofasys.model.packed import Packed, packs
@@ -24,9 +25,9 @@ from ofasys.model.sizes import ModelConfig
 from ofasys.types import Layout
 
 
-def norm(by: nn.LayerNorm | None, x: Tensor) -> Tensor:
-    """x after a norm, or as it is."""
-    return x if by is None else torch.layer_norm(x, by.normalized_shape, by.weight, by.bias, by.eps)
+def norm(by: nn.LayerNorm | None, x: Tensor, feeds: bool = False) -> Tensor:
+    """x after a norm, or as it is. feeds: as of `layer_norm`."""
+    return x if by is None else layer_norm(x, by.weight, by.bias, by.eps, feeds)
 
 
 def folded(weight: Tensor, scale: Tensor | None) -> Tensor:

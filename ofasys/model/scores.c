@@ -15,18 +15,6 @@ typedef struct {
     uint8_t *correct;      /* (rows) whether none is above the label's */
 } Scores;
 
-static inline Floats read_at(const void *row, long at, int half) {
-    if (!half) return *(const Floats *)((const float *)row + at);
-    return (Floats)(__builtin_convertvector(*(const Halves *)((const uint16_t *)row + at), Words) << 16);
-}
-
-static inline void write_at(void *row, long at, Floats x, int half) {
-    if (half)
-        *(Halves *)((uint16_t *)row + at) = halves_of(x);
-    else
-        *(Floats *)((float *)row + at) = x;
-}
-
 /* The last numbers of a row, fewer than 16, among `rest` */
 static inline Floats read_last(const void *row, long at, int count, float rest, int half) {
     Floats x = all_of(rest);

@@ -56,3 +56,16 @@ static inline Halves halves_of(Floats x) {
     return __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Halves);
 #endif
 }
+
+/* Sixteen of numbers in bfloat16, if `half`, or in float32 */
+static inline Floats read_at(const void *row, long at, int half) {
+    if (!half) return *(const Floats *)((const float *)row + at);
+    return (Floats)(__builtin_convertvector(*(const Halves *)((const uint16_t *)row + at), Words) << 16);
+}
+
+static inline void write_at(void *row, long at, Floats x, int half) {
+    if (half)
+        *(Halves *)((uint16_t *)row + at) = halves_of(x);
+    else
+        *(Floats *)((float *)row + at) = x;
+}
