@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ofasys.model.scores import turned, turns_scores
+
 if TYPE_CHECKING:
     from typing import Annotated as Bool
     from typing import Annotated as Float
@@ -124,21 +126,13 @@ class _CrossEntropy(torch.autograd.Function):
                     dw.zero_()
             factors = None if weights is None else weights.to(exact)[:, None]
             buffer = torch.empty(min(chunk, n), U, dtype=x.dtype, device=x.device)
-            size = max(1, BLOCK_BYTES // (exact.itemsize * max(1, U))) if device == "cpu" else max(1, chunk)
-            scratch = None if x.dtype == exact else torch.empty(min(size, n), U, dtype=exact, device=x.device)
             for start in range(0, n, chunk):
                 xs = x[start : start + chunk]
-                g = torch.mm(xs, w.t(), out=buffer[: xs.shape[0]])  # the scores, and block by block their gradient
-                for first in range(0, g.shape[0], size):
-                    block = g[first : first + size]
-                    part = slice(start + first, start + first + block.shape[0])
-                    logits = block if scratch is None else scratch[: block.shape[0]].copy_(block)
-                    may = None if allowed is None else allowed[part]
-                    losses[part], correct[part] = _turn(logits, labels[part, None], may, smoothing)
-                    if scratch is not None and (dx is not None or dw is not None):
-                        block.copy_(logits)
-                # a weight scales a row of the small factor of each product, never the (chunk, U) table
                 part = slice(start, start + xs.shape[0])
+                g = torch.mm(xs, w.t(), out=buffer[: xs.shape[0]])  # the scores, and then their gradient
+                may = None if allowed is None else allowed[part]
+                losses[part], correct[part] = _turned(g, labels[part], may, smoothing, need_x or need_w)
+                # a weight scales a row of the small factor of each product, never the (chunk, U) table
                 f = None if factors is None else factors[part]
                 if dx is not None:
                     d = torch.mm(g, w)
@@ -162,6 +156,25 @@ class _CrossEntropy(torch.autograd.Function):
             dw = None if dw is None else dw.mul_(scale)
         (losses,) = ctx.saved_tensors
         return dx, dw, None, None, None if losses is None else losses * scale, None, None, None, None
+
+
+def _turned(scores: Tensor, labels: Tensor, may: Tensor | None, smoothing: float, write: bool) -> tuple[Tensor, Tensor]:
+    """Losses and correct, each (n,), of scores (n, U), which become, if wanted, the gradients of unweighted losses."""
+    if may is None and turns_scores(scores):
+        return turned(scores, labels, smoothing, write)
+    exact = torch.promote_types(scores.dtype, torch.float32)
+    n, U = scores.shape
+    size = max(1, BLOCK_BYTES // (exact.itemsize * max(1, U))) if scores.device.type == "cpu" else max(1, n)
+    losses = torch.empty(n, dtype=exact, device=scores.device)
+    correct = torch.empty(n, dtype=torch.bool, device=scores.device)
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        block = scores[part]
+        logits = block if block.dtype == exact else block.to(exact)
+        losses[part], correct[part] = _turn(logits, labels[part, None], None if may is None else may[part], smoothing)
+        if write and logits is not block:
+            block.copy_(logits)
+    return losses, correct
 
 
 def _turn(logits: Tensor, labels: Tensor, may: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:

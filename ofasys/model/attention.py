@@ -8,24 +8,26 @@ and `T` target length.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ofasys.model.branch import layer_norm
+from ofasys.model.flat import Flat
 from ofasys.model.grouped import Grouped
 from ofasys.model.packed import Packed, packs
 from ofasys.model.positions.positions import Bias, Positions, Turns, guarded, rotate
 from ofasys.model.product import attend
 from ofasys.model.rectangle import in_rectangle, to_flat, to_rectangle
+from ofasys.model.samplewise import Samplewise, samplewise
 from ofasys.model.sizes import ModelConfig
 from ofasys.types import Layout
 
 
-def norm(by: nn.LayerNorm | None, x: Tensor) -> Tensor:
-    """x after a norm, or as it is."""
-    return x if by is None else torch.layer_norm(x, by.normalized_shape, by.weight, by.bias, by.eps)
+def norm(by: nn.LayerNorm | None, x: Tensor, feeds: bool = False) -> Tensor:
+    """x after a norm, or as it is. feeds: as of `layer_norm`."""
+    return x if by is None else layer_norm(x, by.weight, by.bias, by.eps, feeds)
 
 
 def folded(weight: Tensor, scale: Tensor | None) -> Tensor:
@@ -65,15 +67,28 @@ def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
     return bias if seen is None else bias.masked_fill(~seen, -torch.inf)
 
 
-class Flat(Protocol):
-    """How a product of attention is made of flat streams."""
+@dataclass(frozen=True)
+class Shape:
+    """What products of attention are like in the pass being made.
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float | None) -> Tensor:
-        """q (N, H, K), k and v (M, H, K) -> (N, H, K). Each sample sees its own keys.
+    usual: scores are K ** -0.5 of their products. dtype: of what is multiplied.
+    """
 
-        causal: queries see no later key; both are the same positions then. scale: as of `attend`.
-        """
-        ...
+    heads: int
+    head: int
+    usual: bool
+    dtype: torch.dtype
+
+    def flat(self, queries: Layout, keys: Layout) -> Flat | None:
+        """How the product of two sides, of the same samples, is made of their flat streams; None: it is not."""
+        device = queries.positions.device
+        if samplewise(device, self.head, self.dtype):
+            return Samplewise.of(queries, keys)
+        if queries.full and keys.full:
+            return None
+        if self.usual and packs(device, self.head):
+            return Packed.of(queries, keys)
+        return Grouped.of(queries, keys, self.heads * self.head)
 
 
 @dataclass(frozen=True)
@@ -81,8 +96,8 @@ class Sight:
     """What a side's attention sees, prepared once for all its layers.
 
     mask (B, 1, 1 or T, T) bool: None, all or, where it is causal, what came before. turns: as of `Positions.turns`.
-    bias: as of `Positions.biases`. flat: how its product is made of the flat stream, without a rectangle over all;
-    turns are (1, 1, N, K / 2) then. crossed: the same of the product across.
+    bias: as of `Positions.biases`. flat: how its product is made of the flat stream; turns are (1, 1, N, K / 2) then.
+    crossed: the same of the product across.
     """
 
     layout: Layout
@@ -100,16 +115,13 @@ class Sight:
         scheme: Positions,
         mask: Tensor | None,
         causal: bool,
-        head: int | None,
-        width: int,
+        shape: Shape,
         source: Layout | None = None,
     ) -> Sight:
-        """Of one side of a batch. head: numbers of a head, where scores are scaled as is usual; else None. source: of
-        the side whose states it sees, row by row.
-        """
-        crossed = None if source is None else _flat(layout, source, head, width)
+        """Of one side of a batch. source: of the side whose states it sees, row by row."""
+        crossed = None if source is None else shape.flat(layout, source)
         plain = layout.blocks is None and not scheme.biased
-        flat = _flat(layout, layout, head, width) if plain else None
+        flat = shape.flat(layout, layout) if plain else None
         if flat is not None:
             turns = scheme.turns(layout.positions[None]) if scheme.rotates else None
             return cls(layout, None, causal, turns=turns, flat=flat, crossed=crossed)
@@ -128,20 +140,13 @@ class Sight:
             return attend(q, k, v, self.mask, self.causal, scale=scale)
         return attend(q, k, v, biased(self.bias(layer), self.mask, self.causal), scale=scale)
 
-    def attend_flat(self, flat: Flat, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
-        """q, k, v (N, H, K) -> (N, H, K)."""
-        if self.turns is not None:
-            q, k = (rotate(x.transpose(0, 1)[None], self.turns)[0].transpose(0, 1) for x in (q, k))
+    def attend_flat(self, flat: Flat, qkv: Tensor, scale: float | None) -> Tensor:
+        """Queries, keys and values (N, 3, H, K) -> (N, H, K)."""
+        if self.turns is None:
+            return flat.own(qkv, self.causal, scale)
+        q, k, v = qkv.unbind(1)
+        q, k = (rotate(x.transpose(0, 1)[None], self.turns)[0].transpose(0, 1) for x in (q, k))
         return flat.attend(q, k, v, self.causal, scale)
-
-
-def _flat(queries: Layout, keys: Layout, head: int | None, width: int) -> Flat | None:
-    """How the product of two sides, of the same samples, is made of their flat streams; None: it is not."""
-    if queries.full and keys.full:
-        return None
-    if head is not None and packs(queries.positions.device, head):
-        return Packed.of(queries, keys)
-    return Grouped.of(queries, keys, width)
 
 
 class SelfAttention(nn.Module):
@@ -161,8 +166,7 @@ class SelfAttention(nn.Module):
         """Queries, keys and values (N, 3 D) -> what the heads give (N, D)."""
         layout, D = sight.layout, qkv.shape[1] // 3
         if sight.flat is not None:
-            q, k, v = qkv.view(len(qkv), 3, self.heads, -1).unbind(1)  # each (N, H, K)
-            return sight.attend_flat(sight.flat, q, k, v, self.scale).reshape(-1, D)
+            return sight.attend_flat(sight.flat, qkv.view(len(qkv), 3, self.heads, -1), self.scale).reshape(-1, D)
         B, T = layout.batch, layout.length
         rectangle = to_rectangle(qkv, layout).view(B, T, 3, self.heads, -1)
         q, k, v = (part.transpose(1, 2) for part in rectangle.unbind(2))  # each (B, H, T, K)
@@ -202,8 +206,8 @@ class CrossAttention(nn.Module):
         """Queries (N, D), memory (N', D) -> what the heads give (N, D)."""
         layout, D = sight.layout, q.shape[1]
         if sight.crossed is not None and group == 1:
-            k, v = self.kv(memory).view(len(memory), 2, self.heads, -1).unbind(1)  # each (N', H, K)
-            return sight.crossed.attend(q.view(len(q), self.heads, -1), k, v, False, self.scale).reshape(-1, D)
+            q, kv = q.view(len(q), self.heads, -1), self.kv(memory).view(len(memory), 2, self.heads, -1)
+            return sight.crossed.across(q, kv, self.scale).reshape(-1, D)
         k, v = keys(self.kv(memory), source, self.heads)
         q = to_rectangle(q, layout)  # the queries of a group stand end to end: (B, group * T, H, K)
         q = q.view(source.batch, group * layout.length, self.heads, -1).transpose(1, 2)

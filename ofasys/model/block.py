@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofasys.model.attention import CrossAttention, Output, SelfAttention, Sight, folded, norm
+from ofasys.model.branch import join, layer_norm
 from ofasys.model.dropout import dropout
 from ofasys.model.sizes import ModelConfig
 from ofasys.types import Layout
@@ -54,7 +55,7 @@ def feed_forward(x: Tensor, weights: Weights, activation: Activation) -> Tensor:
     up, up_bias, inner, down, down_bias = weights
     x = activation(F.linear(x, up, up_bias))
     if inner is not None:
-        x = torch.layer_norm(x, inner[0].shape, *inner)
+        x = layer_norm(x, *inner, feeds=True)
     return F.linear(x, down, down_bias)
 
 
@@ -199,11 +200,9 @@ class Block(nn.Module):
 
     def enter(self, x: Tensor, by: nn.LayerNorm) -> Tensor:
         """What a branch reads (n, D)."""
-        return norm(by, x) if self.pre else x
+        return norm(by, x, feeds=True) if self.pre else x
 
     def join(self, x: Tensor, branch: Tensor, by: nn.LayerNorm) -> Tensor:
         """The stream after a branch (n, D)."""
-        if self.training and self.dropout > 0.0:
-            branch = dropout(branch, self.dropout)
-        x = x + branch
+        x = join(x, branch, self.dropout) if self.training and self.dropout > 0.0 else x + branch
         return x if self.pre else norm(by, x)

@@ -5,21 +5,10 @@
    the processor multiplies pairs: what is multiplied is then in bfloat16 too. Each thread computes some columns, or
    rows. */
 
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
+#include "vectors.h"
 
-#define LANES 16
 #define WIDE 32 /* columns of a block of a matrix */
 #define TILE 8  /* rows that share a load of a matrix */
-
-typedef float Floats __attribute__((vector_size(64), aligned(4)));
-typedef int32_t Ints __attribute__((vector_size(64), aligned(4)));
-typedef uint32_t Words __attribute__((vector_size(64), aligned(4)));
-typedef uint16_t Halves __attribute__((vector_size(32), aligned(2)));
 
 typedef struct {
     const float *gain, *bias; /* NULL: no norm */
@@ -45,30 +34,6 @@ typedef struct {
     const int64_t *skip, *lengths; /* (R) first places that hold nothing, or, `left`, that lack at the end; (B) places
                                       of a source; NULL: none, all S */
 } Sizes;
-
-static inline Floats all_of(float x) { return x - (Floats){}; }
-
-static inline float sum_of(Floats x) {
-    x += __builtin_shuffle(x, (Ints){8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7});
-    x += __builtin_shuffle(x, (Ints){4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
-    x += __builtin_shuffle(x, (Ints){2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13});
-    return x[0] + x[1];
-}
-
-static inline Floats either(Ints which, Floats yes, Floats no) {
-    return (Floats)(((Ints)yes & which) | ((Ints)no & ~which));
-}
-
-/* exp to 2e-7 of it (Cephes' polynomial) */
-static inline Floats exp_of(Floats x) {
-    x = either(x < -87.0f, all_of(-87.0f), either(x > 88.0f, all_of(88.0f), x));
-    Floats n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
-    x = x - n * 0.693359375f + n * 2.12194440e-4f;
-    Floats y = ((((1.9875691500e-4f * x + 1.3981999507e-3f) * x + 8.3334519073e-3f) * x + 4.1665795894e-2f) * x +
-                1.6666665459e-1f) * x + 5.0000001201e-1f;
-    y = y * x * x + x + 1.0f;
-    return (Floats)((Ints)y + (__builtin_convertvector(n, Ints) << 23));
-}
 
 /* x * Phi(x); the error function to 2e-7 (Abramowitz and Stegun, 7.1.26) */
 static inline Floats gelu_of(Floats x) {

@@ -12,6 +12,11 @@ def dropout(x: Tensor, share: float) -> Tensor:
     if x.device.type != "cpu":
         return F.dropout(x, share)
     few = round(share * 65536)
-    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # four 16-bit draws each
-    keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= few - 32768
+    keep = draws(x) >= few - 32768
     return x * keep.to(x.dtype).mul_(65536 / (65536 - few))
+
+
+def draws(x: Tensor) -> Tensor:
+    """A number from -32,768 to 32,767 for each of x, as it is shaped, int16."""
+    numbers = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # four of 16 bits each
+    return numbers.view(torch.int16)[: x.numel()].view(x.shape)

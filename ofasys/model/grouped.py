@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ofasys.model.flat import Flat
 from ofasys.model.product import attend
 from ofasys.types import Layout
 
@@ -96,7 +97,7 @@ class Rectangles:
 
 
 @dataclass(frozen=True)
-class Grouped:
+class Grouped(Flat):
     """The product of queries and keys of the same samples, group by group."""
 
     queries: Rectangles
@@ -117,7 +118,7 @@ class Grouped:
         return cls(of_queries, of_queries if keys is queries else Rectangles.of(k, groups))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float | None) -> Tensor:
-        """See `ofasys.model.attention.Flat`."""
+        """See `Flat`."""
         made = []
         parts = zip(self.queries.split(q), self.keys.split(k), self.keys.split(v), self.keys.seen, strict=True)
         for own, key, value, seen in parts:

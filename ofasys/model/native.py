@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ofasys.caches import user_cache
 
-FLAGS = ("-O3", "-march=native", "-fPIC", "-shared", "-fopenmp")
+FLAGS = ("-O3", "-march=native", "-fno-strict-aliasing", "-fPIC", "-shared", "-fopenmp")
 SECONDS = 60  # for a compiler that hangs
 
 
@@ -41,6 +41,8 @@ def compiled(name: str) -> ctypes.CDLL | None:
 def _digest(source: Path, compiler: str) -> str:
     """Of all that the library depends on: a folder of the user may be that of several machines."""
     made = hashlib.blake2b(source.read_bytes(), digest_size=12)
+    for shared in sorted(source.parent.glob("*.h")):
+        made.update(shared.read_bytes())
     for part in (compiler, *FLAGS, platform.machine(), _processor()):
         made.update(f"\0{part}".encode())
     return made.hexdigest()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ofasys.model.flat import Flat
 from ofasys.types import Layout
 
 HALF = (torch.bfloat16, torch.float16)  # what the kernels compute in
@@ -36,7 +37,7 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Packed:
+class Packed(Flat):
     """The product of queries and keys of the same samples, in half precision on a GPU."""
 
     queries: Runs
@@ -48,7 +49,7 @@ class Packed:
         return cls(Runs.of(queries), Runs.of(keys))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float | None) -> Tensor:
-        """See `ofasys.model.attention.Flat`. scale is None."""
+        """See `Flat`. scale is None."""
         from torch.nn.attention.varlen import varlen_attn  # an older torch has none
 
         ends = (self.queries.starts, self.keys.starts, self.queries.longest, self.keys.longest)

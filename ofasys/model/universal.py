@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ofasys.model.attention import Output, Sight, biased, keys
+from ofasys.model.attention import Output, Shape, Sight, biased, keys
 from ofasys.model.block import Block, Pieces, feed, mix, project
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
@@ -147,9 +147,10 @@ class UniversalModel(nn.Module):
                     module.weight.mul_(shrink)
 
     @property
-    def head(self) -> int | None:
-        """Numbers of a head, K, where scores are K ** -0.5 of their products; else None."""
-        return self.config.head if self.config.score_scale is None else None
+    def shape(self) -> Shape:
+        """What its products of attention are like."""
+        config = self.config
+        return Shape(config.heads, config.head, config.score_scale is None, self._dtype)
 
     @property
     def shard_units(self) -> list[nn.Module]:
@@ -160,7 +161,7 @@ class UniversalModel(nn.Module):
         """The source stream (N, D) -> its states (N, D)."""
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
-        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.head, self.width)
+        sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.shape)
         if self.training or torch.is_grad_enabled() or self._dtype != torch.float32:  # in halves as it was trained
             for i, block in enumerate(self.encoder.blocks):
                 x = self._through(block, x, sight, i)
@@ -192,8 +193,7 @@ class UniversalModel(nn.Module):
             self.decoder.positions,
             block_mask(layout),
             True,
-            self.head,
-            self.width,
+            self.shape,
             source if plain and group == 1 else None,
         )
         for i, block in enumerate(self.decoder.blocks):
@@ -240,7 +240,7 @@ class UniversalModel(nn.Module):
         layout = Layout(1, 3, places, places[:, None].expand(3, 3), places[:1] + 3, full=True)
         decoder = side is self.decoder
         memory, source = (x.detach(), layout) if decoder else (None, None)
-        sight = Sight.of(layout, side.positions, None, decoder, self.head, self.width, source)
+        sight = Sight.of(layout, side.positions, None, decoder, self.shape, source)
         with torch.random.fork_rng([x.device] if x.is_cuda else []):
             y = cast(Block, side.blocks[0]).pieced(pieces, x, sight, 0, memory, source, None, 1)
         torch.autograd.grad(y.sum(), x)
