@@ -59,9 +59,8 @@ def test_a_mixed_stream_has_a_few_graphs():
     "settings",
     [
         {},
-        {"recompute": True},
         {"precision": "bfloat16"},
-        {"groups": [{"match": "engine.*", "lora": 2}]},
+        {"groups": [{"match": "engine.*", "lora": 2}], "recompute": True},
     ],
     ids=lambda settings: next(iter(settings), "plain"),
 )

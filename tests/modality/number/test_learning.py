@@ -45,7 +45,7 @@ def answers(model, line, data, column):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e9])
+@pytest.mark.parametrize("unit", [1e-6, 1e9])
 def test_a_line_with_noise(unit):
     data = rows(unit=unit)
     said = answers(trained(LINE, data, 200), LINE, data[400:], "y")
@@ -72,7 +72,7 @@ def test_a_number_a_label_and_a_text_tell_a_number():
 def test_other_criteria_learn_too(criterion):
     line = f"[NUMBER:x] -> [NUMBER:y,criterion={criterion}]"
     data = rows()
-    said = answers(trained(line, data, 400), line, data[400:], "y")
+    said = answers(trained(line, data, 250), line, data[400:], "y")
     assert r2(said, [row["y"] for row in data[400:]])["r2"] > 0.98
     assert all(one.spread > 0 for one in said)
 
