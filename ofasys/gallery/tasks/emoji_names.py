@@ -53,9 +53,10 @@ TASK = GalleryTask(
     "by what an emoji shows, so that a name is in one split in all languages, and a man, a woman and a person who do "
     "the same are together.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0, ""),
-    Figure(0, ""),
+    (4899, 324, 546),
+    "0455584c232d31c2",
+    Figure(7.8142, "one of training at random"),
+    Figure(37.5773, "the nearest name that was translated"),
     settings={"micro_batch_size": 32, "generate": {"max_length": 40}},
+    steps=1500,
 )

@@ -123,10 +123,11 @@ TASK = GalleryTask(
     "follows, an antonym or another word below the same hypernym contradicts, a word that stands in another sentence's "
     "pair is neither. Each sentence has all three; the splits are by the word that is exchanged.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0, ""),
-    Figure(0, ""),
+    (21_321, 1224, 2496),
+    "f0045f3b0fc587bc",
+    Figure(0.3333, "always 'follows'"),
+    Figure(0.4095, "TF-IDF of the sentence and the words exchanged, and a linear SVM"),
     settings={"closed_set": LABELS, "micro_batch_size": 32},
     text_pieces=8000,
+    steps=1000,
 )

@@ -51,10 +51,10 @@ TASK = GalleryTask(
     "Sentences of 6 to 25 words of the Brown corpus with a mask for one to three words that stand together; the answer "
     "is these words. A sentence that is there twice stands once, and the splits are by the text it is of.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0, ""),
-    Figure(0, ""),
+    (31_411, 1252, 3288),
+    "664480cc9f2eacfe",
+    Figure(0.0788, "always 'the'"),
+    Figure(0.1099, "what stood most often between such words"),
     settings={"micro_batch_size": 32, "generate": {"max_length": 12}},
     text_pieces=8000,
 )

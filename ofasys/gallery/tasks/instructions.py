@@ -193,9 +193,10 @@ TASK = GalleryTask(
     "instructions on what to do with them, and the answer. Each instruction has four wordings, of which one is in test "
     "rows alone; the splits are by source package, of whatever version.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0, ""),
-    Figure(0, ""),
+    (26_031, 1592, 2554),
+    "13830e638dd14082",
+    Figure(0.0865, "always 'no'"),
+    Figure(0.1554, "the answer of the nearest row"),
     settings={"micro_batch_size": 16, "generate": {"max_length": 40}},
+    steps=1500,
 )

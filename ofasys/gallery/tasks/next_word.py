@@ -48,10 +48,10 @@ TASK = GalleryTask(
     "from those of the sentence but its first; both sentences have at most 25 words. The splits are by the text they "
     "are of. What an evaluation tells as loss is of the pieces of that word.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0, ""),
-    Figure(0, ""),
+    (26_335, 1046, 2871),
+    "049fc4647e19a12c",
+    Figure(0.047, "always 'the'"),
+    Figure(0.1028, "what came most often after three words, two or one"),
     settings={"micro_batch_size": 32, "generate": {"max_length": 8}},
     text_pieces=8000,
 )

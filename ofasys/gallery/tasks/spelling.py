@@ -57,10 +57,11 @@ TASK = GalleryTask(
     "are written; an answer is compared with the nearest of the words that sound so. Words that sound alike are in one "
     "split, and so are a word, its plural and its genitive.",
     make,
-    (0, 0, 0),
-    "",
-    Figure(0, ""),
-    Figure(0, ""),
+    (97_156, 5637, 11_362),
+    "2ebc5a015707f879",
+    Figure(0.9933, "one of training at random"),
+    Figure(0.1327, "a decision tree a phone"),
     settings={"references": {"word": "words"}, "micro_batch_size": 64, "generate": {"max_length": 40}},
     text_pieces=300,
+    steps=1500,
 )
