@@ -449,6 +449,9 @@ def test_other_code_and_other_packages_are_other_rows():
     assert version(one) != version(replace(one, make=topic.make))
     used = {path.name for path in rows_module._code(summary)}
     assert used == {"summary.py", "topic.py", "split.py"}
+    assert "translation.py" in {path.name for path in rows_module._code(emoji_names)}
+    used = {path.parent.name for path in rows_module._code(sudoku) if path.name == "sudoku.py"}
+    assert used == {"tasks", "gallery"}  # the boards are made in the room above
 
 
 def test_a_library_that_is_missing_is_said(tmp_path, monkeypatch):

@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+from ofasys.gallery.tasks import translation
 from ofasys.gallery.tasks.split import first_of, folded, parted
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
-from ofasys.gallery.tasks.translation import LANGUAGES
 
 _WHO = re.compile(r"\b(man|woman|men|women|person|people|boy|girl|facing right)\b|[:,]")
 
@@ -20,7 +20,7 @@ def names(content: bytes) -> dict[str, str]:
 
 def pairs(english: Mapping[str, str], others: Mapping[str, Mapping[str, str]]) -> Iterator[Row]:
     """{"en", "language", "other"} of each emoji that has a name in both."""
-    for code, language in LANGUAGES.items():
+    for code, language in translation.LANGUAGES.items():
         for emoji, name in english.items():
             if other := others[code].get(emoji):
                 yield {"en": name, "language": language, "other": other}
@@ -33,7 +33,7 @@ def family(name: str) -> str:
 
 def make(data: Data) -> Splits:
     """By what the emoji shows, whoever does it; a name stands once in each language."""
-    codes = {f"package/{code}/data.json": code for code in ("en", *LANGUAGES)}
+    codes = {f"package/{code}/data.json": code for code in ("en", *translation.LANGUAGES)}
     files = {codes[name]: names(content) for name, content in data.archive("emojibase-data").files(*codes)}
     once = first_of(pairs(files["en"], files), lambda row: f"{row['language']} {folded(row['en'])}")
     return parted(once, lambda row: family(row["en"]))
@@ -57,6 +57,7 @@ TASK = GalleryTask(
     "0455584c232d31c2",
     Figure(7.8142, "one of training at random"),
     Figure(37.5773, "the nearest name that was translated"),
+    Figure(27.6, "1500 steps, seed 0, the last checkpoint, 130 s of a core"),
     settings={"micro_batch_size": 32, "generate": {"max_length": 40}},
     steps=1500,
 )

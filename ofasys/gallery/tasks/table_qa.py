@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from ofasys.gallery.tasks import text_to_sql
 from ofasys.gallery.tasks.databases import Table, Value, tables
 from ofasys.gallery.tasks.split import first_of
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
-from ofasys.gallery.tasks.text_to_sql import TEST, VALID
 
 SHOWN = 6  # rows of a table that is asked about
 COLUMNS = 3  # besides the one that a row is called by
@@ -135,7 +135,7 @@ def make(data: Data) -> Splits:
     """By table, as `text_to_sql`; a question over a table stands once."""
     rows: dict[str, list[Row]] = {"train": [], "valid": [], "test": []}
     for table in tables(data):
-        split = "test" if table.name in TEST else "valid" if table.name in VALID else "train"
+        split = "test" if table.name in text_to_sql.TEST else "valid" if table.name in text_to_sql.VALID else "train"
         asked = questions(table, QUESTIONS[split])
         rows[split] += first_of(asked, lambda row: f"{row['question']}\n{row['table']}")
     return rows
