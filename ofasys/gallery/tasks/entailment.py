@@ -129,5 +129,5 @@ TASK = GalleryTask(
     Figure(0.4095, "TF-IDF of the sentence and the words exchanged, and a linear SVM"),
     settings={"closed_set": LABELS, "micro_batch_size": 32},
     text_pieces=8000,
-    steps=1000,
+    steps=600,
 )
