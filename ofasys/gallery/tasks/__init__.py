@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from ofasys.gallery.tasks.arc import TASK as ARC
 from ofasys.gallery.tasks.captions import TASK as CAPTIONS
+from ofasys.gallery.tasks.emoji_names import TASK as EMOJI_NAMES
+from ofasys.gallery.tasks.entailment import TASK as ENTAILMENT
 from ofasys.gallery.tasks.fashion import TASK as FASHION
+from ofasys.gallery.tasks.infilling import TASK as INFILLING
+from ofasys.gallery.tasks.instructions import TASK as INSTRUCTIONS
+from ofasys.gallery.tasks.next_word import TASK as NEXT_WORD
 from ofasys.gallery.tasks.pronunciation import TASK as PRONUNCIATION
 from ofasys.gallery.tasks.record_text import TASK as RECORD_TEXT
 from ofasys.gallery.tasks.sentiment import TASK as SENTIMENT
+from ofasys.gallery.tasks.spelling import TASK as SPELLING
+from ofasys.gallery.tasks.sudoku import TASK as SUDOKU
 from ofasys.gallery.tasks.summary import TASK as SUMMARY
 from ofasys.gallery.tasks.supersense import TASK as SUPERSENSE
 from ofasys.gallery.tasks.syllables import TASK as SYLLABLES
+from ofasys.gallery.tasks.table_qa import TASK as TABLE_QA
 from ofasys.gallery.tasks.tagging import TASK as TAGGING
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask
 from ofasys.gallery.tasks.text_to_sql import TASK as TEXT_TO_SQL
@@ -19,6 +28,7 @@ from ofasys.gallery.tasks.translation import TASK as TRANSLATION
 TASKS: tuple[GalleryTask, ...] = (
     *(SENTIMENT, TOPIC, SUPERSENSE, TAGGING, SUMMARY, TRANSLATION),
     *(FASHION, CAPTIONS, SYLLABLES, PRONUNCIATION, TEXT_TO_SQL, RECORD_TEXT),
+    *(ENTAILMENT, INFILLING, NEXT_WORD, EMOJI_NAMES, SPELLING, INSTRUCTIONS, TABLE_QA, SUDOKU, ARC),
 )
 
 __all__ = ["TASKS", "Data", "Figure", "GalleryTask"]

