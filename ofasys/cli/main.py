@@ -339,6 +339,34 @@ def infer(
 
 
 @app.command()
+def export(
+    run: Run,
+    to: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write; new, or of an earlier export.")],
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TASK|INSTRUCTION]",
+            help="A task of the run, or any instruction; default: the only task.",
+            show_default=False,
+        ),
+    ] = None,
+    closed_set: Annotated[
+        str | None, typer.Option("--closed-set", help="The labels: a,b or a JSON list or @FILE.")
+    ] = None,
+    which: Which = None,
+) -> None:
+    """Write an instruction of a trained model as graphs, in ONNX and of torch.export: its source, and a step of its
+    answer. They run without this package.
+
+    \b
+    ofasys export runs/first exported caption
+    """
+    from ofasys.cli.export import export as begin
+
+    begin(run, to, None if text is None else text.lstrip(), closed_set, which)
+
+
+@app.command()
 def serve(
     run: Run,
     host: Annotated[str, typer.Option("--host", help="Address to listen at; 0.0.0.0 for any of this machine.")] = (
