@@ -104,6 +104,9 @@ def explain(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A default for the plan, as IMAGE.size=64.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="Say what this one brings and what is new to it, as hf:FOLDER.")
+    ] = None,
 ) -> None:
     """Say how an instruction will be carried out: every slot, every choice and why, before any data."""
     from ofasys.language import Instruction
@@ -113,7 +116,7 @@ def explain(
 
     if size is not None and size not in SIZES:
         raise ConfigError(f"unknown size {size!r}; {nearest(size, SIZES)}there are {', '.join(SIZES)}")
-    found = plan(Instruction(text.lstrip()), settings=_settings(settings or []))
+    found = plan(Instruction(text.lstrip()), settings=_settings(settings or []), engine=engine)
     say(json.dumps(to_json(found, size), ensure_ascii=False, indent=1) if as_json else explained(found, size))
 
 
