@@ -140,7 +140,10 @@ class SourceGraph(nn.Module):
         super().__init__()
         engine = model.engine
         assert isinstance(engine, UniversalModel)
-        self.engine, self.parts, self.adaptors = engine, tuple(parts), model.adaptors
+        self.parts, self.encoder = tuple(parts), engine.encoder
+        own = [cast(Block, block).cross_attention for block in engine.decoder.blocks]
+        self.crossed, self.heads = nn.ModuleList([part.kv for part in own]), engine.config.heads
+        self.adaptors = nn.ModuleDict({part.key: model.adaptors[part.key] for part in parts if part.value is not None})
         self.table = _rows(model.table)
 
     def forward(self, values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -153,7 +156,7 @@ class SourceGraph(nn.Module):
             placed.append(made)
         seen = torch.cat([one.seen for one in placed], 1)
         places = torch.cat([one.places for one in placed], 1)
-        side = self.engine.encoder
+        side = self.encoder
         grid = any(part.value is not None and part.value.grid is not None for part in self.parts)
         x = side.begin(torch.cat([one.embedding for one in placed], 1), places, _top(grid))
         sight = _Sight(side, places, seen[:, None, None, :])
@@ -161,14 +164,8 @@ class SourceGraph(nn.Module):
             block = cast(Block, block)
             x = block.layer(x, _own(block, sight, i, lambda k, v: (k, v)), None)
         states = side.end(x)
-        return torch.stack(
-            [torch.stack(self._crossed(cast(Block, b), states)) for b in self.engine.decoder.blocks]
-        ), seen
-
-    @staticmethod
-    def _crossed(block: Block, states: Tensor) -> list[Tensor]:
-        part = block.cross_attention
-        return list(_heads(part.kv(states), 2, part.heads))
+        memory = [torch.stack(list(_heads(kv(states), 2, self.heads))) for kv in self.crossed]
+        return torch.stack(memory), seen
 
     def _placed(self, part: Read, values: Mapping[str, Tensor], start: Tensor) -> tuple[Placed, Tensor]:
         """A part, which begins at place `start` (B, 1) -> (it, the place after it)."""
@@ -207,13 +204,13 @@ class StepGraph(nn.Module):
         super().__init__()
         engine = model.engine
         assert isinstance(engine, UniversalModel)
-        self.engine, self.gridded = engine, gridded
+        self.decoder, self.gridded = engine.decoder, gridded
         self.table, self.rows = _rows(model.table), _rows(model.head)
 
     @property
     def remembers_places(self) -> bool:
         """Whether a step needs the places of the tokens before it."""
-        return self.engine.decoder.positions.biased
+        return self.decoder.positions.biased
 
     def forward(self, given: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Scores (B, n, V), products with the output rows, after each new token; keys and values of all so far
@@ -223,7 +220,7 @@ class StepGraph(nn.Module):
         (L, 2, B, H, S, K) and `seen` (B, S) of it; `grid` (B, n, 2) of tokens with a place in a picture, `NOTHING` of
         others; `places` (B, T, 3) as the last step gave them.
         """
-        tokens, past, side = given["tokens"], given["past"], self.engine.decoder
+        tokens, past, side = given["tokens"], given["past"], self.decoder
         B, n = tokens.shape
         T = past.shape[4]
         order = (T + torch.arange(n)).expand(B, n)[..., None]
