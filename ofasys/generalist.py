@@ -20,12 +20,14 @@ from ofasys.arguments import MODEL_CALLED, arguments
 from ofasys.criterion.losses import Bound, losses
 from ofasys.engine import TRANSFORMER, Engine, EngineSpec
 from ofasys.engine.check import check_engine, check_states
+from ofasys.engine.spec import EngineFacts, brought_lines
 from ofasys.errors import ConfigError, nearest
 from ofasys.generator.vocabulary import OutputRows
 from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
 from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
+from ofasys.model.low_rank import changes, is_change
 from ofasys.model.matrix import Kept, packs
 from ofasys.model.quantized import quantized_numbers
 from ofasys.model.rows import JoinedRows, chosen
@@ -374,6 +376,39 @@ class GeneralistModel(nn.Module):
         else:
             own.insert(0, f"{engine:,} numbers of engine {self.engine_spec.name}")
         return "\n".join([*(lines or ["brought: nothing"]), f"new: {', '.join(own)}"])
+
+    def engine_facts(self) -> EngineFacts:
+        """What a plan is told of it: what its engine brought, the ranges and adaptors it has, and what training changes
+        as its weights stand.
+        """
+        spec, imported = self.engine_spec, self.imported or Imported("")
+        place = str(getattr(self.engine, "place", "") or imported.place)
+        lines = brought_lines(self.config, self.foreign.written(), self.tied) if self.foreign is not None else ()
+        ranges = self.symbols.vocabulary.spans if self.symbols else {name: () for name, *_ in self._foreign_ranges()}
+        return EngineFacts(
+            place=place or spec.name,
+            about=str(getattr(self.config, "about", spec.about)) if place else spec.about,
+            lines=lines,
+            ranges=frozenset(ranges),
+            adaptors=frozenset(self.adaptors),
+            learned=self._changing(),
+        )
+
+    def _foreign_ranges(self) -> tuple[tuple[str, int, int], ...]:
+        return () if self.foreign is None else self.foreign.ranges
+
+    def _changing(self) -> str:
+        """What of its engine training changes, in words."""
+        engine: Any = self.engine
+        weights, few = list(engine.parameters()), quantized_numbers(engine)
+        ranked = changes(engine)
+        added = sum(weight.numel() for name, weight in engine.named_parameters() if is_change(name))
+        whole = sum(weight.numel() for weight in weights) + few - added
+        still = whole if ranked else few + sum(weight.numel() for weight in weights if not weight.requires_grad)
+        if ranked:
+            return f"changes of low rank beside {len(ranked)} matrices, {added:,} numbers; {still:,} stay as they are"
+        frozen = f", of which {still:,} stay as they are" if still else ""
+        return f"{whole:,} numbers{frozen}; groups of the trainer freeze them or give them changes of low rank"
 
     def grow(
         self,

@@ -23,6 +23,7 @@ _USES = {
     "balance": "the balancer pcgrad",
     "sweep": "ofasys sweep",
     "serve": "ofasys serve",
+    "export": "ofasys export",
     "wandb": "curves of a run in Weights & Biases",
     "mlflow": "curves of a run in MLflow",
     "trackio": "curves of a run in Trackio",

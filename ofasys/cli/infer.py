@@ -75,11 +75,11 @@ def infer(
     _check_asked(shape, out, batch_size, bool(files or many))
     if out is not None:
         _check_not_read(out, [*files, *(Path(word.partition("=")[2]) for word in words)])
-    labels = _labels(closed_set)
+    labels = closed_set_of(closed_set)
     folder = Path(place_of(folder)[0])
     answerer = OFASys.from_pretrained(folder, which=which)
     registry = answerer.model.modalities
-    instruction = _instruction(text, answerer)
+    instruction = instruction_of(text, answerer)
     planned = plan(instruction, modalities=registry)
     columns = Columns(instruction, planned)
     rows = _rows(columns, files, many)
@@ -158,7 +158,7 @@ def _check_asked(shape: Shape, out: Path | None, batch_size: int, many: bool) ->
                 raise ConfigError(f"{name} is of a file of answers; give --out answers.csv ({', '.join(KINDS)})")
 
 
-def _instruction(text: str, answerer: OFASys) -> Instruction:
+def instruction_of(text: str, answerer: OFASys) -> Instruction:
     """An instruction as it is written, or that of the task named. Errors: ConfigError for a name of none."""
     known = {card.name: card for card in answerer.cards}
     if text in known:
@@ -363,7 +363,7 @@ def _some(instruction: Instruction) -> str:
     return " ".join([*needed, *ways]) or "no value"
 
 
-def _labels(text: str | None) -> Any:
+def closed_set_of(text: str | None) -> Any:
     """A closed set: `a,b`, a JSON list, JSON column -> list, or @FILE with a label a line."""
     if text is None:
         return None

@@ -104,6 +104,9 @@ def explain(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A default for the plan, as IMAGE.size=64.")
     ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="Say what this one brings and what is new to it, as hf:FOLDER.")
+    ] = None,
 ) -> None:
     """Say how an instruction will be carried out: every slot, every choice and why, before any data."""
     from ofasys.language import Instruction
@@ -113,7 +116,7 @@ def explain(
 
     if size is not None and size not in SIZES:
         raise ConfigError(f"unknown size {size!r}; {nearest(size, SIZES)}there are {', '.join(SIZES)}")
-    found = plan(Instruction(text.lstrip()), settings=_settings(settings or []))
+    found = plan(Instruction(text.lstrip()), settings=_settings(settings or []), engine=engine)
     say(json.dumps(to_json(found, size), ensure_ascii=False, indent=1) if as_json else explained(found, size))
 
 
@@ -336,6 +339,34 @@ def infer(
     )
     if bad:
         raise typer.Exit(SOME_BAD)
+
+
+@app.command()
+def export(
+    run: Run,
+    to: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write; new, or of an earlier export.")],
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TASK|INSTRUCTION]",
+            help="A task of the run, or any instruction; default: the only task.",
+            show_default=False,
+        ),
+    ] = None,
+    closed_set: Annotated[
+        str | None, typer.Option("--closed-set", help="The labels: a,b or a JSON list or @FILE.")
+    ] = None,
+    which: Which = None,
+) -> None:
+    """Write an instruction of a trained model as graphs, in ONNX and of torch.export: its source, and a step of its
+    answer. They run without this package.
+
+    \b
+    ofasys export runs/first exported caption
+    """
+    from ofasys.cli.export import export as begin
+
+    begin(run, to, None if text is None else text.lstrip(), closed_set, which)
 
 
 @app.command()

@@ -29,6 +29,41 @@ class Brought:
     """What the user gave as config, all of it, as JSON can hold it."""
 
 
+LEARNED = "all of it, unless groups of the trainer freeze it or give it changes of low rank"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFacts:
+    """What an engine is to a plan: what it brings and what it already has, so that the plan can say what is new."""
+
+    place: str
+    """By which it is named, as hf:FOLDER."""
+    about: str
+    """What it is, in words."""
+    lines: tuple[tuple[str, str], ...] = ()
+    """(what, words) of what it brings and how it is used."""
+    ranges: frozenset[str] = frozenset()
+    """Ranges of the vocabulary that are there."""
+    adaptors: frozenset[str] = frozenset()
+    """Keys of adaptors that are there."""
+    learned: str = ""
+    """What of it training changes, in words."""
+
+
+def tokens_of(vocabulary: Mapping[str, Any]) -> str:
+    """What of a backbone's tokens is kept, in words. vocabulary: the fields of a `ForeignVocabulary`."""
+    lo, hi = vocabulary["text"]
+    marks = {name: vocabulary.get(name) for name in ("begin", "end", "mask")}
+    named = ", ".join(f"{name} {one}" for name, one in marks.items() if one is not None)
+    return f"{vocabulary['size']} kept with their rows: text is {lo}..{hi - 1}; marks: {named}"
+
+
+def brought_lines(config: Any, vocabulary: Mapping[str, Any], tied: bool) -> tuple[tuple[str, str], ...]:
+    """(what, words) of what a backbone brings, and how it is used. config: it may have `lines` of its own."""
+    rows = "those of tokens" if tied else "a table of their own"
+    return (("tokens", tokens_of(vocabulary)), ("output rows", rows), *getattr(config, "lines", ()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineSpec:
     """An engine a model can be made with."""
@@ -50,6 +85,20 @@ class EngineSpec:
     bring: str = ""
     """"module:function" of an engine that is named with a place, as "hf:FOLDER": (place, config as the user gave it) ->
     `Brought`. Empty: it has none."""
+
+    def facts(self, place: str, config: object = None) -> EngineFacts:
+        """What a plan is told of it. place: as of `brought`; empty: it is new. Errors: as of `brought`."""
+        if not place:
+            return EngineFacts(place=self.name, about=self.about, learned="all of it; its weights are drawn")
+        brought = self.brought(place, config)
+        return EngineFacts(
+            place=f"{self.name}:{place}",
+            about=str(getattr(brought.config, "about", self.about)),
+            lines=brought_lines(brought.config, brought.vocabulary, brought.tied),
+            ranges=frozenset(["text", *(name for name, *_ in brought.vocabulary.get("named", ()))]),
+            adaptors=frozenset(["tokens"]),
+            learned=str(getattr(brought.config, "learned", LEARNED)),
+        )
 
     def brought(self, place: str, config: object) -> Brought:
         """What lies at a place. Errors: ConfigError of an engine that has none; whatever its function raises."""

@@ -175,6 +175,30 @@ class OFASys:
         write_model(folder, self._files(merge, name, licence))
         return folder
 
+    def export(
+        self,
+        folder: str | Path,
+        instruction: str | Instruction,
+        *,
+        closed_set: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Write an instruction as graphs that run without this package -> what `export.json` beside them says.
+
+        There are two, in ONNX (`.onnx`) and of torch.export (`.pt2`): `source` reads the source once, `step` gives the
+        scores of what comes after the next tokens, with a cache; a target without a source has `step` alone. Samples,
+        lengths and positions of the cache are left open. They compute in float32. closed_set, settings: as of
+        `inference`. The folder is replaced whole, when what was written has given what the model gives; errors leave it
+        as it was. Errors: PlanError for an instruction that no graph can hold, ConfigError where the folder holds
+        something else, a library is missing, or the model is on another device than the CPU.
+        """
+        from ofasys.hub.export.write import export
+
+        with told_lacking(self.model):
+            line = parsed(instruction, self.model.modalities)
+        program, card = self.programs.of(line, closed_set, settings)
+        return export(self.model, program, as_path(folder), _search_options(card, {}, program).max_length)
+
     def _files(self, merge: bool, name: str, licence: str) -> dict[str, Any]:
         told = {CARD: self.card(name=name, licence=licence), FACTS: self.facts.to_dict()}
         return {**model_files(self.model, self.cards, merge), **told}

@@ -68,6 +68,10 @@ class Part:
     """Of a preprocessor: the one side of the arrow it is for, "source" or "target". None: both."""
     suffixes: tuple[str, ...] = ()
     """Of `save`: the kinds of file it writes, as `.png`. None: whatever it is asked for."""
+    graph: str | None = None
+    """Of a preprocessor: "module:function", options -> `GraphInput`, what an exported graph reads for its slots. None:
+    tokens in a line need none, and others cannot be exported.
+    """
     extra: str | None = None
     """The extra of this package that it needs, for values of any kind."""
     cost: Callable[[Options, int], tuple[int, int]] = lambda options, width: (0, 0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, Protocol, TypeVar, cast, get_args
 
 from ofasys.criterion import Criterion
 from ofasys.criterion.criterion import CONTRAST
+from ofasys.engine.spec import EngineFacts
 from ofasys.errors import ConfigError, PlanError, nearest
 from ofasys.language import Alternatives, Contrast, Instruction, Option, Place, Repetition, Sentence, Text, options_of
 from ofasys.language import Slot as SlotTree
@@ -24,24 +25,55 @@ AnyStep = TypeVar("AnyStep", bound=Step)
 A_RANGE = "a dict of range -> how many ids it has, or None"
 
 
+class Engined(Protocol):
+    """A model, as a plan asks it for what it has."""
+
+    @property
+    def modalities(self) -> Registry:
+        """What it knows."""
+        ...
+
+    @property
+    def places(self) -> Mapping[str, Mapping[str, str]]:
+        """As of `known`."""
+        ...
+
+    def engine_facts(self) -> EngineFacts:
+        """What it brings and has."""
+        ...
+
+
 def plan(
     instruction: str | Instruction,
     *,
     modalities: Registry | None = None,
     settings: Settings | None = None,
     known: Known | None = None,
+    engine: str | Engined | None = None,
+    config: object = None,
 ) -> Plan:
     """Make every choice for an instruction.
 
     settings: defaults for this run, `{"IMAGE.size": 64}` for a modality or `{"img.size": 64}` for a column; what the
     instruction says wins. known: place that an adaptor is named with -> what lies there, of a model that was made so:
-    it is not looked at again. Errors: InstructionError for text that is not an instruction; PlanError for a sentence
-    that cannot be planned; ConfigError for a setting that reaches nothing.
+    it is not looked at again. engine: the plan says what this one brings and what is new to it: a model, or a name as
+    "hf:FOLDER", of which JSON files are read and no weights; config: how a backbone of that name is used. Errors:
+    InstructionError for text that is not an instruction; PlanError for a sentence that cannot be planned; ConfigError
+    for a setting that reaches nothing, and for an engine that cannot be used.
     """
-    registry = modalities or default_registry()
+    model = None if engine is None or isinstance(engine, str) else engine
+    registry = modalities or (default_registry() if model is None else model.modalities)
     if isinstance(instruction, str):
         instruction = Instruction(instruction, lexicon(registry))
-    return _Planner(instruction, registry, settings or {}, known or {}).plan()
+    if known is None and model is not None:
+        known = model.places
+    made = _Planner(instruction, registry, settings or {}, known or {}).plan()
+    if model is not None:
+        return replace(made, engine=model.engine_facts())
+    if engine is None:
+        return made
+    name, _, place = str(engine).partition(":")
+    return replace(made, engine=registry.engine(name).facts(place, config))
 
 
 class _Planner:

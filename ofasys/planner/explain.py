@@ -35,6 +35,7 @@ def explain(plan: Plan, size: str | None = None, registry: Registry | None = Non
     if plan.automaton:
         lines.append("what the target may be")
         lines.append(f"  {' '.join(_item(plan, item) for item in plan.automaton)}")
+    lines += _engine(plan)
     lines += _why(plan)
     if size is not None:
         lines += _cost(plan, size, registry)
@@ -256,6 +257,21 @@ def _item(plan: Plan, item: Item) -> str:
         return f"{name}: {item.count} of {item.range}" + (f" 0..{item.size - 1}" if item.size else "") + rows
     assert isinstance(item, OneOf)
     return f"{name}: one of its set <end>"
+
+
+def _engine(plan: Plan) -> list[str]:
+    """What an engine brings to the plan, and what of the plan is new to it; nothing where it was asked of none."""
+    told = plan.engine
+    if told is None:
+        return []
+    sizes = {name: size for slot in plan.slots for name, size in _sizes(plan, slot).items()}
+    sizes |= {step.range: len(step.ways) for step in plan.target if isinstance(step, Choose)}
+    ranges = [f"{name} ({size or 'data decides'})" for name, size in sorted(sizes.items()) if name not in told.ranges]
+    keys = [key for key in sorted({slot.key for slot in plan.slots}) if key not in told.adaptors]
+    new = [f"rows of tokens in a table of their own: {', '.join(ranges)}"] if ranges else []
+    new += [f"adaptors: {', '.join(keys)}"] if keys else []
+    said = [("is", told.about), *told.lines, ("new", "; ".join(new) or "nothing"), ("learned", told.learned)]
+    return [f"engine {told.place}", *(f"  {what:<12}{words}" for what, words in said if words)]
 
 
 def _why(plan: Plan) -> list[str]:

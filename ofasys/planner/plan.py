@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from ofasys.engine.spec import EngineFacts
 from ofasys.generator import Generator
 from ofasys.generator.generator import SEARCH
 from ofasys.language import Group, Parts
@@ -30,6 +31,8 @@ class Plan:
     """The steps of its stream, in order."""
     target: tuple[Step, ...]
     """The steps of its stream, in order, each with what it is to the target's automaton."""
+    engine: EngineFacts | None = field(default=None, compare=False, repr=False)
+    """What it was asked to say of an engine, which is no part of its fingerprint. None: it was asked of none."""
 
     @cached_property
     def automaton(self) -> tuple[Item, ...]:

@@ -32,6 +32,7 @@ SLOW = {
     "add-an-engine.md",
     "add-a-pattern.md",
     "backbones.md",
+    "export.md",
     "hub.md",
     "ofa-checkpoints.md",
     "reports.md",
@@ -86,6 +87,7 @@ def test_page(page, tmp_path, monkeypatch):
         ("add-a-schedule.md", "blocks.py"),
         ("add-an-attribute.md", "pinball.py"),
         ("add-an-engine.md", "recurrent.py"),
+        ("export.md", "answer_onnx.py"),
     ],
 )
 def test_a_page_shows_the_file_it_speaks_of(page, file):

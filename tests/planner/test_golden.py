@@ -86,6 +86,62 @@ def test_printed_plan_with_costs_and_settings(update_golden):
     compare("caption_tiny", explain(made, "tiny"), update_golden)
 
 
+BACKBONES = ("backbone_bart", "backbone_qwen", "backbone_grown", "backbone_low_rank")
+LOOK = "[IMAGE:img,size=32] which region? -> [BOX:box] [TEXT:what]"
+
+
+@pytest.fixture
+def backbones(tmp_path, monkeypatch):
+    """Tiny ones, in folders from where the process runs."""
+    pytest.importorskip("transformers")
+    from tests.engine.huggingface.backbones import write
+
+    for family in ("bart", "qwen3"):
+        write(family, tmp_path / family)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_printed_plan_says_what_a_backbone_brings(backbones, update_golden):
+    compare("backbone_bart", str(plan(LOOK, engine="hf:bart")), update_golden)
+    made = plan(LOOK, engine="hf:qwen3", config={"prefix": True, "quantize": "int8"})
+    compare("backbone_qwen", str(made), update_golden)
+    assert made == plan(LOOK)
+    assert made.fingerprint == plan(LOOK).fingerprint
+
+
+@pytest.mark.filterwarnings("ignore:.*does not give every text back")
+def test_printed_plan_says_what_a_model_has(backbones, update_golden):
+    from ofasys import GeneralistModel
+    from ofasys.model.low_rank import Rank, add_change
+
+    model = GeneralistModel(engine="hf:bart")
+    model.grow([(plan(LOOK), {})], lambda: [])
+    for name, weight in model.engine.named_parameters():
+        weight.requires_grad_("encoder" not in name)
+    other = "[IMAGE:img,size=32] -> [CATEGORY:kind,adaptor=head]"
+    text = str(plan(other, engine=model)).replace(str(backbones), "...")
+    compare("backbone_grown", text, update_golden)
+    for name in [name for name, _ in model.engine.named_parameters() if name.endswith("q_proj.weight")]:
+        add_change(model.engine, name, Rank(2, 4.0))
+    compare("backbone_low_rank", str(plan(LOOK, engine=model)).replace(str(backbones), "..."), update_golden)
+
+
+def test_printed_plan_says_what_is_new_to_an_engine_of_ours(tiny):
+    new = str(plan(LOOK, engine="transformer"))
+    assert "engine transformer\n  is          an encoder and a decoder, or either alone\n" in new
+    assert "new         rows of tokens in a table of their own: bins (1000), text (data decides); adaptors:" in new
+    held = str(plan(tiny.INSTRUCTIONS["ground"], settings=tiny.SETTINGS, engine=tiny.model()))
+    assert "  new         nothing\n" in held
+
+
+def test_an_engine_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="unknown engine 'hff'; did you mean hf"):
+        plan(LOOK, engine="hff:bart")
+    with pytest.raises(ConfigError, match="nowhere"):
+        plan(LOOK, engine=f"hf:{tmp_path / 'nowhere'}")
+
+
 def test_json_and_text_give_the_same_cost():
     made = plan(DOCUMENTED["demo_detection"])
     found = to_json(made, "small")
@@ -103,6 +159,6 @@ def test_an_unknown_size_names_those_there_are():
 
 
 def test_golden_files_are_all_used():
-    known = {*DOCUMENTED, *PATTERNS, "caption_tiny"}
+    known = {*DOCUMENTED, *PATTERNS, "caption_tiny", *BACKBONES}
     assert {path.stem for path in GOLDEN.glob("*.txt")} == known
     assert all(re.fullmatch("[a-z_]+", name) for name in known)

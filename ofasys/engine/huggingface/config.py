@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ofasys.engine.spec import LEARNED
 from ofasys.errors import ConfigError, nearest
 
 ENCODER_DECODER = ("bart", "mbart", "mt5", "pegasus", "t5")
@@ -104,6 +105,32 @@ class BackboneConfig:
     def encodes(self) -> bool:
         """Whether it is an encoder alone, to which the marks around a source are a part of it."""
         return self.family in ENCODER_ONLY
+
+    @property
+    def about(self) -> str:
+        """What it is, in words."""
+        kind = "an encoder alone" if self.encodes else "a decoder alone" if self.alone else "an encoder and a decoder"
+        layers = self.architecture.get("num_hidden_layers", self.architecture.get("num_layers"))
+        return f"{self.family}, {kind}" + (f", of {layers} layers" if layers else "")
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """(what, words) of how streams are laid before it, for plans."""
+        before, after = (" ".join(map(str, ids)) or "nothing" for ids in (self.before, self.after))
+        found = [("source", f"ids before it: {before}; after it: {after}")]
+        if self.alone:
+            ways = "both ways" if self.both_ways else "what came before"
+            found.append(("stream", f"the source, then the target; a position of the source sees {ways}"))
+        if self.options.quantize:
+            found.append(("held", f"weights of its linear layers in {self.options.quantize}, as they are"))
+        return tuple(found)
+
+    @property
+    def learned(self) -> str:
+        """What of it training changes, in words."""
+        if not self.options.quantize:
+            return LEARNED
+        return f"what is not held in {self.options.quantize}; groups of the trainer give changes of low rank beside it"
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""

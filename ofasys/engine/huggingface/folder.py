@@ -40,7 +40,10 @@ def got_of(place: str, what: str = "backbone", wanted: Sequence[str] = WHOLE, he
         return folder.resolve(), ""
     name, _, revision = place.partition("@")
     if not name or name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise ConfigError(f"there is no folder {place!r}; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub")
+        start = "" if folder.is_absolute() else f" in {Path.cwd()}"
+        raise ConfigError(
+            f"there is no folder {place!r}{start}; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub"
+        )
     library()
     hub = hub_library()
     asked = {"allow_patterns": list(wanted), "local_files_only": here, "endpoint": endpoint()}

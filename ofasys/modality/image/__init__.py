@@ -17,6 +17,8 @@ from ofasys.modality.shared.part import TOKENS
 from ofasys.modality.shared.patch_part import PATCH
 from ofasys.types import Continuous, Fixed, Item
 
+_GRAPH = "ofasys.modality.image.graph:squares"
+
 
 def _check(options: Options) -> str | None:
     if (options["preprocess"] == "hf") != is_front(options):
@@ -76,12 +78,14 @@ IMAGE = Modality(
             options=PixelsOptions,
             about="resized RGB, cut into patches",
             adaptor="patch",
+            graph=_GRAPH,
         ),
         "bicubic": Part(
             "ofasys.modality.image.preprocess:BicubicPixels",
             options=BicubicOptions,
             about="RGB resized by bicubic curves, cut into patches",
             adaptor="ofa_resnet",
+            graph=_GRAPH,
         ),
         "codes": Part(
             "ofasys.modality.image.codes:Codes",

@@ -33,7 +33,7 @@ def through_pictures(
         image = patches[rows].view(-1, h, w, 3, side, side).permute(0, 3, 1, 4, 2, 5)
         out = network(scaled(image.reshape(-1, 3, h * side, w * side)))
         if found is None:
-            found = out.new_empty(len(patches), width)
+            found = out.new_empty(patches.shape[0], width)
         found = found.to(out.dtype).index_copy(0, rows.flatten(), out.flatten(0, 1))
     assert found is not None, "patches are of pictures"
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from ofasys import GeneralistModel, OFASys, Task, Trainer, flow
-from ofasys.errors import CheckpointError, ConfigError
+from ofasys.errors import CheckpointError, ConfigError, PlanError
 from ofasys.generator.options import SearchOptions
 from ofasys.modality import Context
 from tests.engine.huggingface.backbones import write as write_backbone
 from tests.engine.test_engines import same
+from tests.hub.fake_hub import hub_of_a_test
 from tests.modality.fronts.folders import write
 from tests.modality.fronts.test_parity import line_of, rows_of
 from tests.parallel.processes import on_ranks
@@ -249,3 +251,31 @@ def test_a_front_that_lies_in_pieces_is_referred_to_too(tmp_path: Path) -> None:
         np.testing.assert_array_equal(ended[1].value[name], weight.numpy(), err_msg=name)
     for name, weight in library.named_parameters():
         assert torch.equal(loaded.adaptors[key_of(loaded)].front.get_parameter(name), weight), name
+
+
+def test_a_model_with_a_front_is_pushed_whole_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who pulls it has all weights, and needs the front's folder no more."""
+    pytest.importorskip("huggingface_hub")
+    folder, out = tmp_path / "front", tmp_path / "run"
+    write("siglip", folder)
+    model, task = trained(line_of("siglip", folder), "siglip", out)
+    with hub_of_a_test(monkeypatch, tmp_path) as hub:
+        loaded = OFASys.from_pretrained(out)
+        with pytest.raises(
+            ConfigError, match=r"weights of the model are those of a front .* give merge=True \(--merge\)"
+        ):
+            loaded.push_to_hub("me/seeing")
+        assert not hub.repositories
+        loaded.push_to_hub("me/seeing", merge=True)
+        shutil.rmtree(folder)
+        pulled = OFASys.from_pretrained("me/seeing")
+    equal(model, pulled.model)
+    answers_equal(model, task, pulled)
+
+
+def test_a_relative_folder_is_said_with_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanError, match=rf"there is no folder './front' in {tmp_path}; give hf:FOLDER"):
+        flow.plan("[IMAGE:img,adaptor=hf:./front] -> [TEXT:cap]")
