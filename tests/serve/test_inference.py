@@ -196,7 +196,7 @@ def test_tasks_and_words(http):
     assert tasks["entail"]["examples"] == [{"sent1": "a cat", "sent2": "dog"}]
     words = {word["tag"]: word for word in found["modalities"]}
     assert words["VIDEO"]["source"]
-    assert not words["VIDEO"]["target"]
+    assert words["VIDEO"]["target"]
     assert "vocoder" not in {attribute["name"] for attribute in words["AUDIO"]["attributes"]}
 
 
