@@ -61,7 +61,7 @@ def made(tmp_path_factory):
 
 def test_time_row_and_column_of_a_target(untrained):
     """Each code has its place in the sentence, frame after frame; y and x begin anew with each frame."""
-    learner, program = untrained
+    _, program = untrained
     batch = flow.collate(program, [flow.preprocess(program, row) for row in rows()[:2]])
     places = batch.target.layout.positions[: batch.target.layout.lengths[0]].tolist()
     assert places[0] == [0, -1, -1]  # what the sentence begins with
@@ -127,7 +127,7 @@ def test_it_makes_what_is_named(made):
 
 @pytest.mark.slow
 def test_it_makes_the_same_after_it_was_saved(made, tmp_path):
-    trainer, learner, _ = made
+    trainer, *_ = made
     loaded = OFASys.from_pretrained(trainer.out)
     together = loaded.inference(FILM, data=rows(), batch_size=3)
     for row, out in zip(rows(), together, strict=True):
@@ -135,3 +135,17 @@ def test_it_makes_the_same_after_it_was_saved(made, tmp_path):
         assert alone.video == out.video == out["v"]
     wrote = together[0].save(tmp_path / "a.gif")
     assert wrote.stat().st_size > 100
+
+
+def test_the_mean_clip_is_an_answer_without_looking():
+    from random import Random
+
+    from ofasys.report.trivial import trivial_answers
+
+    seen = [{"v": Video(row["v"], 5.0)} for row in rows()]
+    (first, second) = trivial_answers(seen, ["v"], 2, Random(0))["mean"]
+    assert first["v"] == second["v"]
+    assert first["v"].rate == 5.0
+    np.testing.assert_array_equal(first["v"].frames, np.mean([row["v"] for row in rows()], axis=0).round())
+    seen.append({"v": Video(rows()[0]["v"][:2], 5.0)})
+    assert set(trivial_answers(seen, ["v"], 2, Random(0))) == {"random"}
