@@ -16,40 +16,27 @@ from ofasys.modality.video.moving import Video
 if TYPE_CHECKING:
     from ofasys.task.task import Task
 
-SIDE, FRAMES, THING = 32, 4, 16
+SIDE, FRAMES, THING, STEP = 32, 3, 16, 8  # a step a frame is as wide as what a code stands for
 TEXT = "what does it look like when [TEXT:what]? ->"
-LINE = Line("film", f"{TEXT} [VIDEO:clip,frames={FRAMES},size={SIDE},patch=8]", "video_psnr")
-EVENTS = ("moves left", "moves right", "moves up", "moves down", "grows", "disappears")
+LINE = Line("film", f"{TEXT} [VIDEO:clip,frames={FRAMES},size={SIDE},patch={STEP}]", "video_psnr")
+EVENTS = ("moves left", "moves right", "moves up", "moves down", "appears", "disappears")
 COLOURS = {"white": (255, 255, 255), "yellow": (255, 224, 102), "blue": (116, 192, 252), "green": (140, 233, 154)}
+WAYS = {"moves left": (-1, 0), "moves right": (1, 0), "moves up": (0, -1), "moves down": (0, 1)}
 
 
 def clip(name: str, event: str, colour: str) -> list[Image.Image]:
     """FRAMES pictures (SIDE x SIDE) of what happens to one thing in front of one colour."""
-    return [_frame(name, event, colour, i / (FRAMES - 1)) for i in range(FRAMES)]
-
-
-def _frame(name: str, event: str, colour: str, along: float) -> Image.Image:
-    """along: 0 at the beginning, 1 at the end."""
-    frame, room = Image.new("RGB", (SIDE, SIDE), COLOURS[colour]), SIDE - THING
-    there, back = round(room * along), round(room * (1 - along))
-    x, y, side = room // 2, room // 2, THING
-    if event == "moves left":
-        x = back
-    elif event == "moves right":
-        x = there
-    elif event == "moves up":
-        y = back
-    elif event == "moves down":
-        y = there
-    elif event == "grows":
-        side = round(THING / 2 + (SIDE - THING / 2) * along)
-        x = y = (SIDE - side) // 2
-    elif along > 0.5:
-        return frame
-    thing = sprite(name, "fluent", side)
-    place = (x + (side - thing.width) // 2, y + (side - thing.height) // 2)
-    frame.paste(thing, place, thing)
-    return frame
+    thing = sprite(name, "fluent", THING)
+    middle = (SIDE - THING) // 2
+    across, down = WAYS.get(event, (0, 0))
+    frames = []
+    for i in range(FRAMES):
+        frame = Image.new("RGB", (SIDE, SIDE), COLOURS[colour])
+        if not (event == "appears" and i == 0) and not (event == "disappears" and i == FRAMES - 1):
+            x, y = (middle + way * STEP * (i - FRAMES // 2) for way in (across, down))
+            frame.paste(thing, (x + (THING - thing.width) // 2, y + (THING - thing.height) // 2), thing)
+        frames.append(frame)
+    return frames
 
 
 def rows(split: str) -> list[dict[str, Any]]:
@@ -107,9 +94,10 @@ def decoded(shown: Shown, truth: Video) -> Video:
 PAGE = Page(
     "film",
     "A short video made from words",
-    "Eight things and six events in front of four colours: four frames of 32 pixels, each 16 codes of an image "
-    "tokenizer that was trained on the frames first. Tested on pairs of a thing and an event that training has in no "
-    "colour. The figure is the peak signal-to-noise ratio, mean over frames; the trivial answer is the mean clip.",
+    "Eight things and six events in front of four colours: three frames of 32 pixels, each 16 codes of an image "
+    "tokenizer that was trained on the frames first. What moves goes as far each frame as a code is wide. Tested on "
+    "pairs of a thing and an event that training has in no colour. The figure is the peak signal-to-noise ratio, mean "
+    "over frames; the trivial answer is the mean clip.",
     (LINE,),
     _tasks,
     _show,
