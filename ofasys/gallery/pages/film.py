@@ -101,5 +101,6 @@ PAGE = Page(
     (LINE,),
     _tasks,
     _show,
+    lr=3e-3,
     minutes=2.0,
 )
