@@ -463,11 +463,19 @@ class GeneralistModel(nn.Module):
                 )
             slot = slots[0][1]
             part = self.modalities.spec(slot.modality).preprocess[slot.preprocess.name]
-            values = (value for place in slots for value in examples(*place))
+            values = (piece for place in slots for piece in self.lessons(place[1], examples(*place)))
             fit = part.resolve().fit
             found = plugin.called(slot.name, fit, values, slot.values, self.seed)
             plugin.check_fitted(slot.name, fit, found)
             self.fitted[key] = dict(found)
+
+    def lessons(self, slot: SlotPlan, values: Iterable[tuple[Any, Context]]) -> Iterator[tuple[Any, Context]]:
+        """What a slot's preprocessor learns from: values, or the pieces of them that its `lessons` gives."""
+        part = self.modalities.spec(slot.modality).preprocess[slot.preprocess.name]
+        pieces = getattr(part.resolve(), "lessons", None)
+        for value, context in values:
+            found = [value] if pieces is None else plugin.called(slot.name, pieces, value, context, slot.values)
+            yield from ((piece, context) for piece in found)
 
     def fit_key(self, slot: SlotPlan) -> str | None:
         """The name of what a slot's preprocessor fits; None if it fits nothing."""

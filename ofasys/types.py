@@ -73,7 +73,8 @@ class Free:
 class Fixed:
     """Exactly `count` tokens out of the first `size` of a range (all of it if None); no end mark.
 
-    width: they stand in rows of so many, in raster order, and their positions have y and x.
+    width: they stand in rows of so many, in raster order, and their positions have y and x. height: so many rows are a
+    frame, and y begins anew with each; None: all are one.
     """
 
     slot: int
@@ -82,6 +83,7 @@ class Fixed:
     count: int
     size: int | None = None
     width: int | None = None
+    height: int | None = None
 
 
 @dataclass(frozen=True)

@@ -454,7 +454,7 @@ def tasks(
 @app.command()
 def demo(
     minutes: Annotated[
-        float | None, typer.Option("--minutes", help="For all that is run; default: at most five, fifteen with --all.")
+        float | None, typer.Option("--minutes", help="For all that is run; default: at most 5, 17 with --all.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run and its report.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option("--seed", help="Of data and weights.")] = 0,

@@ -43,7 +43,7 @@ def learn(
     images: Sequence[Path], out: Path, *, size: int, patch: int, codes: int, steps: int, seed: int, most: int
 ) -> None:
     """What `ofasys tokenizer train` does. Errors: ConfigError for settings that cannot be, and where no picture is."""
-    from ofasys.modality.image.options import CODED, LARGEST, SMALLEST
+    from ofasys.modality.shared.code_options import CODED, LARGEST, SMALLEST
 
     if patch not in CODED:
         raise ConfigError(f"--patch is {patch}; it is one of {', '.join(map(str, CODED))}")
@@ -57,7 +57,7 @@ def learn(
 
     from ofasys.modality.image.gather import squares
     from ofasys.modality.image.judge import judged, sheet
-    from ofasys.modality.image.tokenizer import TokenizerOptions, check_folder, train_tokenizer
+    from ofasys.modality.shared.image_tokenizer import TokenizerOptions, check_folder, train_tokenizer
 
     options = TokenizerOptions(codes=codes, patch=patch, steps=steps)
     check_folder(out)

@@ -432,7 +432,8 @@ class _Builder:
             self.lo[state], self.hi[state], self.next[state] = lo, hi, after
             self.slot[state], self.group[state] = item.slot, self.spread(lo, hi, stop)
             if item.width is not None:
-                self.grid[state] = divmod(place, item.width)
+                y, x = divmod(place, item.width)
+                self.grid[state] = (y if item.height is None else y % item.height, x)
             if stop:
                 self.stop(state, leave)
             else:

@@ -12,6 +12,7 @@ from ofasys.metric.speech import cer, dtw, mcd, per, wer
 from ofasys.metric.sql import ExecutionAccuracy, execution_accuracy
 from ofasys.metric.struct import grid_exact, table_exact, table_exact_any_order, triples_f1
 from ofasys.metric.text import bleu, chrf, cider, rouge_l
+from ofasys.metric.video import video_psnr
 
 __all__ = [
     "METRICS",
@@ -58,6 +59,7 @@ __all__ = [
     "table_exact",
     "table_exact_any_order",
     "triples_f1",
+    "video_psnr",
     "vqa_score",
     "wer",
 ]

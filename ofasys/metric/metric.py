@@ -23,6 +23,7 @@ from ofasys.metric.speech import cer, mcd, per, wer
 from ofasys.metric.sql import execution_accuracy
 from ofasys.metric.struct import grid_exact, table_exact, table_exact_any_order, triples_f1
 from ofasys.metric.text import bleu, chrf, cider, rouge_l
+from ofasys.metric.video import video_psnr
 from ofasys.packages import by_own_name, with_brought
 
 Function = Callable[..., Mapping[str, float] | float]
@@ -182,6 +183,14 @@ METRICS: dict[str, Metric] = {
             figures={"mcd_length": None},
         ),
         Metric("psnr", "peak signal-to-noise ratio, dB", ("image",), psnr, "psnr"),
+        Metric(
+            "video_psnr",
+            "peak signal-to-noise ratio, mean over frames, dB",
+            ("video",),
+            video_psnr,
+            "video_psnr",
+            figures=_up("video_psnr_last"),
+        ),
         Metric("ssim", "structural similarity, -1..1", ("image",), ssim, "ssim"),
         Metric(
             "mpjpe",

@@ -295,7 +295,11 @@ class Preprocessor(Protocol):
 
     @staticmethod
     def fit(values: Iterable[tuple[Any, Context]], options: Options, seed: int) -> Mapping[str, np.ndarray]:
-        """What to learn from training values before training; called once, of a part with `fits`."""
+        """What to learn from training values before training; called once, of a part with `fits`.
+
+        Parts of several modalities that share what is learned (`family` of `Part`) read one kind of value here: each
+        has a static `lessons(value, context, options)` that gives those of its own, as VIDEO the frames of a clip.
+        """
         ...
 
     def canonical(self, value: Any, context: Context = NOWHERE) -> Any:

@@ -254,6 +254,7 @@ def _item(plan: Plan, item: Item) -> str:
         return f"{name}: any {item.range}{most} <end>"
     if isinstance(item, Fixed):
         rows = f" in rows of {item.width}" if item.width else ""
+        rows += f", {item.height} a frame" if item.height else ""
         return f"{name}: {item.count} of {item.range}" + (f" 0..{item.size - 1}" if item.size else "") + rows
     assert isinstance(item, OneOf)
     return f"{name}: one of its set <end>"

@@ -16,7 +16,7 @@ from ofasys.generator.generator import SEARCH
 from ofasys.language import Group, Parts
 from ofasys.planner.explain import explain
 from ofasys.planner.slot import Choose, Prompt, Repeat, SlotPlan, Step, Views, items_of, leaves_of
-from ofasys.types import Free, Item
+from ofasys.types import Fixed, Free, Item
 
 
 @dataclass(frozen=True)
@@ -186,4 +186,7 @@ def _tagged(part: Any) -> Any:
     if not hasattr(part, "__dataclass_fields__"):
         return part
     kind = type(part).__name__.lower()
-    return {"kind": kind} | {name: _tagged(getattr(part, name)) for name in part.__dataclass_fields__}
+    found = {name: _tagged(getattr(part, name)) for name in part.__dataclass_fields__}
+    if isinstance(part, Fixed) and part.height is None:
+        del found["height"]  # newer than plans that were written down
+    return {"kind": kind} | found

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ofasys.errors import DataError, OfasysError
 from ofasys.metric import Metric
+from ofasys.modality.video.moving import Video
 from ofasys.program.program import Program
 from ofasys.task.loader import of_row
 from ofasys.task.task import Task, metric_columns
@@ -80,7 +81,7 @@ def trivial_answers(
     seen: Sequence[Row], columns: Sequence[str], n: int, random: Random, repeated: Collection[str] = ()
 ) -> dict[str, list[Row]]:
     """Kind -> n answers, each column -> value: rows drawn at random from those seen; always the most frequent value of
-    each column; always the mean where there is one (of numbers, boxes and pictures), else the most frequent.
+    each column; always the mean where there is one (of numbers, boxes, pictures and clips), else the most frequent.
 
     repeated: columns that hold a value a turn; their answer has the commonest number of turns, each turn its own value.
     """
@@ -118,11 +119,21 @@ def _mean(seen: Sequence[Any]) -> Any:
     if all(isinstance(value, Image.Image) for value in seen):
         if len({(value.size, value.mode) for value in seen}) > 1:
             return None
-        mean = np.mean([np.asarray(picture, dtype=np.float64) for picture in seen], axis=0)
-        return Image.fromarray(mean.round().astype(np.uint8))
+        return Image.fromarray(_mean_pixels(seen))
+    if all(isinstance(value, Video) for value in seen):
+        return None if len({value.frames.shape for value in seen}) > 1 else Video(_mean_pixels(seen), seen[0].rate)
     if all(_numbers(value) for value in seen) and len({np.shape(value) for value in seen}) == 1:
         return np.mean([np.asarray(value, dtype=np.float64) for value in seen], axis=0).tolist()
     return None
+
+
+def _mean_pixels(seen: Sequence[Any]) -> np.ndarray:
+    """Of pictures or clips of one shape: uint8."""
+    total = np.zeros(np.shape(seen[0]))
+    for value in seen:
+        total += np.asarray(value)
+    mean: np.ndarray = (total / len(seen)).round().astype(np.uint8)
+    return mean
 
 
 def _numbers(value: Any) -> bool:

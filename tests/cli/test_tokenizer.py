@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from ofasys.modality.image.tokenizer import ImageTokenizer
+from ofasys.modality.shared.image_tokenizer import ImageTokenizer
 
 pytestmark = pytest.mark.slow
 

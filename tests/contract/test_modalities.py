@@ -126,8 +126,14 @@ def video():
         "values": [frames, [Image.fromarray(frame) for frame in frames[:3]], {"frames": frames[:1], "rate": 5.0}],
         "bad": ["nowhere.mp4", 7, np.zeros((3, 4)), [], b"not a clip", {"frames": frames, "rate": -1}],
         "extreme": [frames[:1, :1, :1], np.zeros((0, 4, 4, 3), np.uint8), np.zeros((300, 2, 2, 3), np.uint8)],
-        "settings": {"VIDEO.size": 32, "VIDEO.frames": 4},
+        "settings": {"VIDEO.size": 32, "VIDEO.frames": 4, "VIDEO.patch": 16},
+        "target": "what is [TEXT:question]? -> [VIDEO:x,fit_steps=2]",
+        "same": lambda value, back: back.frames.shape == (4, 32, 32, 3),
     }
+
+
+def video_codes():
+    return video() | {"source": "[VIDEO:x,preprocess=codes,fit_steps=2] what is it? -> [TEXT:answer]"}
 
 
 def struct():
@@ -203,6 +209,7 @@ TABLE = {
 }
 OTHERS = {  # other preprocessors and options of them
     "IMAGE as codes": image_codes,
+    "VIDEO as codes": video_codes,
     "STRUCT grid": grid,
     "NUMBER logarithms": logarithms,
     "NUMBER on a given scale": lambda: number(mean=10, std=3, lo=-100, hi=1000),

@@ -29,7 +29,15 @@ def picture(i):
 
 
 ROWS = [
-    {"w": w, "wav": sound(i), "m": motion(i), "img": picture(i), "kind": "ab"[i % 2], "g": [[i, 1], [2, 3]]}
+    {
+        "w": w,
+        "wav": sound(i),
+        "m": motion(i),
+        "img": picture(i),
+        "v": [picture(i), picture(i + 1)],
+        "kind": "ab"[i % 2],
+        "g": [[i, 1], [2, 3]],
+    }
     for i, w in enumerate(WORDS)
 ]
 LINES = {
@@ -42,6 +50,7 @@ LINES = {
     "kind": "[TEXT:w,criterion=classify,classify_target=kind] ->",
     "draw": "[TEXT:w] -> [IMAGE:img,size=16,patch=4,codes=64,fit_steps=2]",
     "paint": "-> [IMAGE:img,size=16,patch=4,codes=64,fit_steps=2]",
+    "film": "[TEXT:w] -> [VIDEO:v,size=16,patch=8,frames=2,codes=64,fit_steps=2]",
     "grid": "[STRUCT:g,preprocess=grid,rows=2,columns=2] -> [STRUCT:g,preprocess=grid,rows=2,columns=2]",
     "text": "-> [TEXT:w]",
     "after": "[TEXT:w] -> [AUDIO:wav,mels=16,reduction=4,max_length=8] [TEXT:kind]",
@@ -84,6 +93,7 @@ def test_every_kind_trains_in_one_run_and_answers(whole):
     assert isinstance(after["kind"], str)
     assert served.inference(LINES["draw"], data=row).image.size == (16, 16)
     assert served.inference(LINES["paint"]).image.size == (16, 16)
+    assert served.inference(LINES["film"], data=row).video.frames.shape == (2, 16, 16, 3)
     assert np.shape(served.inference(LINES["grid"], data=row).struct) == (2, 2)
     assert served.inference(LINES["spoken"], data=row).text is not None
 
@@ -103,7 +113,14 @@ def test_a_run_of_every_kind_resumes_to_the_same_weights(whole, tmp_path):
 def test_answers_do_not_depend_on_neighbours(whole):
     out, _, _ = whole
     served = OFASys.from_pretrained(out, which="last")
-    for name, column in (("motion", "m"), ("speech", "wav"), ("draw", "img"), ("plan_motion", "m"), ("after", "kind")):
+    for name, column in (
+        ("motion", "m"),
+        ("speech", "wav"),
+        ("draw", "img"),
+        ("film", "v"),
+        ("plan_motion", "m"),
+        ("after", "kind"),
+    ):
         options = {"steps": 4} if "motion" in name else {}
         together = served.inference(LINES[name], data=ROWS, max_length=6, **options)
         alone = served.inference(LINES[name], data=ROWS[:1], max_length=6, **options)

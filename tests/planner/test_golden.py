@@ -42,6 +42,8 @@ DOCUMENTED = {
     "speech_synthesis": "[TEXT:t] -> [PHONE:p] [AUDIO:wav]",
     "grapheme_to_phoneme": "[TEXT:word] how is it pronounced? -> [PHONE:phones]",
     "video_caption": "[VIDEO:clip] what happens? -> [TEXT:cap]",
+    "video_from_text": "[TEXT:t] what does it look like? -> [VIDEO:v,frames=4,size=32]",
+    "video_next": "[VIDEO:past,preprocess=codes,frames=2] and then? -> [VIDEO:next,frames=2]",
     "motion_from_text": "[TEXT:t] -> [TEXT:plan] [MOTION:m]",
     "motion_caption": "[MOTION:m] what does the person do? -> [TEXT:cap]",
     "table_question": "[STRUCT:table] [TEXT:question] -> [TEXT:answer]",

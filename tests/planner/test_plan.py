@@ -115,8 +115,6 @@ ERRORS = [
      "([IMAGE:a] [TEXT:b])* -> [TEXT:c]"),
     ("[TEXT:c] [IMAGE:a|TEXT:b] ->", r"\[IMAGE:a\|TEXT:b\]: a contrast stands alone", "the same: [IMAGE:a|TEXT:b] ->"),
     ("-> [IMAGE:a|TEXT:b]", "a contrast stands alone in the source", "[[IMAGE:a]|[TEXT:b]] ->"),
-    ("-> ([VIDEO] [TEXT])*", "VIDEO as a target is not there; target slots may be TEXT, .*BOX",
-     "([VIDEO] [TEXT])* -> [TEXT:t]"),
     ("[TEXT:a,criterion=classify] ->",
      "TEXT:a: criterion=classify needs the column it learns from; write classify_target=column",
      "[TEXT:a,criterion=classify,classify_target=b] ->"),
@@ -165,6 +163,14 @@ def test_what_cannot_be_planned_and_its_twin(bad, says, good):
     with pytest.raises(PlanError, match=says):
         plan(bad)
     assert plan(good).fingerprint
+
+
+def test_a_modality_of_the_source_alone():
+    read = replace(BUILT_IN.spec("VIDEO"), tag="FILM", target=None)
+    known = BUILT_IN.with_(read)
+    with pytest.raises(PlanError, match=r"FILM as a target is not there; target slots may be TEXT, .*BOX"):
+        plan("-> ([FILM] [TEXT])*", modalities=known)
+    assert plan("([FILM] [TEXT])* -> [TEXT:t]", modalities=known).fingerprint
 
 
 def test_text_that_is_no_instruction_is_an_instruction_error():

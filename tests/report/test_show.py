@@ -17,6 +17,7 @@ from ofasys.modality.box.box import Box
 from ofasys.modality.motion.motion import Motion
 from ofasys.modality.struct.notation import Malformed
 from ofasys.modality.struct.table import Table
+from ofasys.modality.video.moving import Video
 from ofasys.planner import plan
 from ofasys.report.examples import Canvas
 
@@ -112,6 +113,8 @@ def test_clips():
         film = Image.open(io.BytesIO(data))
         assert film.format == "GIF"
         assert film.n_frames == 12
+    film, strip = (Image.open(io.BytesIO(data)) for data in files(shown("VIDEO", [Video(np.stack(frames), 5.0)])))
+    assert (film.n_frames, strip.size) == (12, (12 * 32 - 2, 20))
     (data,) = files(shown("VIDEO", [[PICTURE]]))
     assert Image.open(io.BytesIO(data)).n_frames == 1
 

@@ -131,6 +131,20 @@ def test_a_picture_is_a_file(tiny):
     assert base64.b64decode(found[0]["base64"])[:4] == b"\x89PNG"
 
 
+def test_a_clip_is_a_moving_picture():
+    from ofasys.modality import BUILT_IN
+    from ofasys.modality.video.moving import Video
+    from ofasys.modality.video.read import opened
+    from ofasys.serve.values import sent
+
+    frames = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    found = sent(Video(frames, 5.0), BUILT_IN.spec("VIDEO"))
+    assert found["type"] == "image/png"
+    with opened(base64.b64decode(found["base64"]), timed=True) as clip:
+        assert clip.duration == pytest.approx(0.6)
+        assert np.array_equal(np.stack([np.asarray(frame) for frame in clip.pick(range(3))]), frames)
+
+
 def events(text):
     parts = [part.split("\n") for part in text.strip().split("\n\n")]
     return [(kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for kind, data in parts]
@@ -196,7 +210,7 @@ def test_tasks_and_words(http):
     assert tasks["entail"]["examples"] == [{"sent1": "a cat", "sent2": "dog"}]
     words = {word["tag"]: word for word in found["modalities"]}
     assert words["VIDEO"]["source"]
-    assert not words["VIDEO"]["target"]
+    assert words["VIDEO"]["target"]
     assert "vocoder" not in {attribute["name"] for attribute in words["AUDIO"]["attributes"]}
 
 

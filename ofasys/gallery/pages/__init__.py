@@ -4,6 +4,7 @@
 """
 
 from ofasys.gallery.pages.draw import PAGE as DRAW
+from ofasys.gallery.pages.film import PAGE as FILM
 from ofasys.gallery.pages.g2p import PAGE as G2P
 from ofasys.gallery.pages.motion import PAGE as MOTION
 from ofasys.gallery.pages.page import Line, Page
@@ -13,6 +14,6 @@ from ofasys.gallery.pages.sudoku import PAGE as SUDOKU
 from ofasys.gallery.pages.table import PAGE as TABLE
 from ofasys.gallery.pages.video import PAGE as VIDEO
 
-PAGES: tuple[Page, ...] = (G2P, SPEECH, VIDEO, SUDOKU, TABLE, DRAW, MOTION)
+PAGES: tuple[Page, ...] = (G2P, SPEECH, VIDEO, SUDOKU, TABLE, DRAW, FILM, MOTION)
 
 __all__ = ["MAIN", "PAGES", "Line", "Page"]

@@ -98,7 +98,7 @@ def _show(shown: Shown) -> str:
 
 def decoded(shown: Shown, picture: Image.Image) -> Image.Image:
     """A picture through the image tokenizer that the model was trained with, and back."""
-    from ofasys.modality.image.tokenizer import ImageTokenizer
+    from ofasys.modality.shared.image_tokenizer import ImageTokenizer
 
     (slot,) = shown.tasks["draw"].task.plan.on("target")
     key = shown.model.model.fit_key(slot)

@@ -5,11 +5,11 @@ It is read as pixels, or as the codes of an image tokenizer; it is made of codes
 
 from __future__ import annotations
 
-from ofasys.modality.image.levels import LEVELS, code_range
 from ofasys.modality.image.ofa_options import OFAViTOptions
 from ofasys.modality.image.options import BicubicOptions, CodesOptions, PixelsOptions
 from ofasys.modality.modality import Defaults, Modality, Options, Part
 from ofasys.modality.shared import front_pictures
+from ofasys.modality.shared.code_levels import code_range, trainable
 from ofasys.modality.shared.front import is_front
 from ofasys.modality.shared.front_pictures import PICTURES, FrontPixelsOptions
 from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
@@ -36,10 +36,7 @@ def _check_own(options: Options) -> str | None:
         return f"adaptor={options['adaptor']} halves a picture again and again, and patch=14 is no power of two"
     if options["adaptor"] == "ofa_resnet" and patch != STRIDE:
         return f"adaptor=ofa_resnet gives a position for {STRIDE} pixels, and patch={patch}; say patch={STRIDE}"
-    if of_codes and options["tokenizer"] is None and options["codes"] not in LEVELS:
-        known = ", ".join(map(str, LEVELS))
-        return f"there is no tokenizer of codes={options['codes']} to train; there are {known}; or name a tokenizer="
-    return None
+    return trainable(options) if of_codes else None
 
 
 def _positions(options: Options) -> int:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ofasys.metric.image import codebook_use, psnr
 from ofasys.modality.image.draw import beside
-from ofasys.modality.image.tokenizer import ImageTokenizer
+from ofasys.modality.shared.image_tokenizer import ImageTokenizer
 
 
 def judged(tokenizer: ImageTokenizer, pictures: np.ndarray) -> dict[str, float]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofasys.language import option
+from ofasys.modality.shared.code_options import LARGEST, SMALLEST, CodeOptions
 from ofasys.modality.shared.colours import ABOUT_COLOURS, COLOURS
 
-SMALLEST, LARGEST = 8, 1024
 PATCHES = (4, 8, 14, 16, 32)
-CODED = (4, 8, 16, 32)  # of a code, which is made by halving
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +30,8 @@ class BicubicOptions(PixelsOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodesOptions:
+class CodesOptions(CodeOptions):
     """Attributes of a slot that reads or makes codes."""
 
-    size: int = option(64, low=SMALLEST, high=LARGEST, about="pixels of the side of the square; a multiple of patch")
     patch: int = option(8, choices=PATCHES, about="pixels of the side of what a code stands for; one position a code")
-    codes: int = option(1000, low=2, high=100_000, about="how many codes there are")
-    tokenizer: str | None = option(
-        None, about="folder of a trained image tokenizer; without it one is trained at first fit", place=True
-    )
-    fit_steps: int = option(600, low=1, high=100_000, about="steps of that training")
     mask_ratio: float = option(0.0, low=0, high=1, side="source", about="share of codes hidden")

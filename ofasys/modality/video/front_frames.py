@@ -39,5 +39,5 @@ class FrontFrames(Concatenate):
         return SlotFeatures({"pixels": pixels}, len(grid), grid, orders=len(places), info=info)
 
     def postprocess(self, made: np.ndarray, context: Context) -> Any:
-        """Clips are read, not made."""
-        raise NotImplementedError("VIDEO is a source modality")
+        """A front reads; clips are made of codes."""
+        raise NotImplementedError("VIDEO is made by preprocess=codes, not by preprocess=hf")

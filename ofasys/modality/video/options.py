@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofasys.language import option
+from ofasys.modality.shared.code_options import CodeOptions
 from ofasys.modality.shared.colours import ABOUT_COLOURS, COLOURS
 from ofasys.modality.shared.front_pictures import FrontPixelsOptions
 
@@ -33,6 +34,16 @@ class FilmOptions(VideoOptions):
     """Of preprocess=film."""
 
     colours: str = option("imagenet", choices=COLOURS, about=ABOUT_COLOURS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodedFramesOptions(CodeOptions):
+    """Of preprocess=codes."""
+
+    frames: int = option(8, low=1, high=1024, about="frames of the clip, evenly spread over it")
+    rate: float | None = option(
+        None, low=0.01, high=240, about="frames a second; taken from the middle of a clip that is longer"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

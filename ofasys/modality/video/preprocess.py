@@ -53,8 +53,8 @@ class Frames(Concatenate):
         return cut(image, h, w, self.patch)
 
     def postprocess(self, made: np.ndarray, context: Context) -> Any:
-        """Clips are read, not made."""
-        raise NotImplementedError("VIDEO is a source modality")
+        """Patches are read, not made; clips are made of codes."""
+        raise NotImplementedError("VIDEO is made by preprocess=codes, not by preprocess=frames")
 
 
 class Film(Frames):

@@ -20,6 +20,7 @@ from ofasys.modality.shared.array import as_array, holds_array
 from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.video.animation import Animation
 from ofasys.modality.video.film import Film
+from ofasys.modality.video.moving import Video
 
 EXPECTED = (
     "a path or bytes of a clip (mp4, webm, avi, gif ...), a list of pictures, an array (T, H, W, 3), "
@@ -62,13 +63,15 @@ def opened(value: Any, root: str | Path | None = None, *, timed: bool = False) -
     """The clip a value holds, to be used in a `with`.
 
     value: a path (relative ones start at `root`), bytes, a PIL image, frames (a list of anything IMAGE reads, or an
-    array or tensor (T, H, W, 3), (T, H, W, 4) or (T, H, W)), or a mapping with `frames` and `rate`, or with `bytes` or
-    `path` as `datasets` gives. A still picture is a clip of one frame. timed: the seconds matter, so frames have to
-    come with a rate, and an animated picture is read for the time each of its frames stands. Errors: DataError when it
-    is none of these, has no frame, or is too large.
+    array or tensor (T, H, W, 3), (T, H, W, 4) or (T, H, W)), a `Video` that was made, or a mapping with `frames` and
+    `rate`, or with `bytes` or `path` as `datasets` gives. A still picture is a clip of one frame. timed: the seconds
+    matter, so frames have to come with a rate, and an animated picture is read for the time each of its frames stands.
+    Errors: DataError when it is none of these, has no frame, or is too large.
     """
     rate = None
-    if isinstance(value, Mapping):
+    if isinstance(value, Video):
+        value, rate = value.frames, value.rate
+    elif isinstance(value, Mapping):
         if "frames" in value:
             value, rate = value["frames"], _rate(value.get("rate"))
         elif {"bytes", "path"} & value.keys():

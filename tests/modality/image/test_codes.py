@@ -10,7 +10,7 @@ from PIL import Image
 from ofasys.errors import ConfigError, DataError, PlanError
 from ofasys.modality import Context
 from ofasys.modality.image.codes import Codes
-from ofasys.modality.image.tokenizer import ImageTokenizer
+from ofasys.modality.shared.image_tokenizer import ImageTokenizer
 from ofasys.modality.symbols import Symbols, train_tokenizer
 from ofasys.modality.vocabulary import MASK, Vocabulary
 from ofasys.planner import plan
@@ -117,7 +117,7 @@ def test_a_tokenizer_is_trained_on_what_can_be_read(tmp_path):
 
 
 def test_few_pictures_are_held(monkeypatch):
-    from ofasys.modality.image import codes
+    from ofasys.modality.shared import coded as codes
 
     drawn = []
     monkeypatch.setattr(codes, "MOST_BYTES", 3 * 16 * 16 * 3)

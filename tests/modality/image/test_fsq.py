@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ofasys.modality.image.fsq import FSQ
-from ofasys.modality.image.levels import LEVELS
+from ofasys.modality.shared.code_levels import LEVELS
+from ofasys.modality.shared.fsq import FSQ
 
 
 @pytest.mark.parametrize("codes", LEVELS)

@@ -11,7 +11,7 @@ from PIL import Image
 from ofasys.errors import ConfigError
 from ofasys.modality.image.gather import squares
 from ofasys.modality.image.judge import judged, sheet
-from ofasys.modality.image.tokenizer import ImageTokenizer, TokenizerOptions, train_tokenizer
+from ofasys.modality.shared.image_tokenizer import ImageTokenizer, TokenizerOptions, train_tokenizer
 
 pytestmark = pytest.mark.slow
 

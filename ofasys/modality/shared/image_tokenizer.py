@@ -19,10 +19,10 @@ from safetensors.numpy import save as save_arrays
 from torch import Tensor, nn
 
 from ofasys.errors import ConfigError
-from ofasys.modality.image.autoencoder import Autoencoder
-from ofasys.modality.image.levels import LEVELS
-from ofasys.modality.image.vq import KIND, Pretrained, patch_of
+from ofasys.modality.shared.code_levels import LEVELS
+from ofasys.modality.shared.image_autoencoder import Autoencoder
 from ofasys.modality.shared.patch import scaled
+from ofasys.modality.shared.pretrained_vq import KIND, Pretrained, patch_of
 
 WEIGHTS, ABOUT = "tokenizer.safetensors", "tokenizer.json"
 FORMAT = 1

@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ofasys.modality.image.fsq import FSQ
-from ofasys.modality.image.levels import LEVELS
+from ofasys.modality.shared.code_levels import LEVELS
+from ofasys.modality.shared.fsq import FSQ
 
 
 class Autoencoder(nn.Module):

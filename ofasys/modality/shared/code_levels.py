@@ -22,3 +22,11 @@ def code_range(options: Mapping[str, Any]) -> str:
     own.
     """
     return f"codes.{options['codes']}.{options['patch']}"
+
+
+def trainable(options: Mapping[str, Any]) -> str | None:
+    """What is wrong with a slot's number of codes: there is no tokenizer of so many to train, nor is one named."""
+    if options["tokenizer"] is not None or options["codes"] in LEVELS:
+        return None
+    known = ", ".join(map(str, LEVELS))
+    return f"there is no tokenizer of codes={options['codes']} to train; there are {known}; or name a tokenizer="
