@@ -274,7 +274,11 @@ class Running:
         (parts,), decoder = generation.parts, generation.decoder
         stage = generation.program.stages[len(parts)] if len(parts) < len(generation.program.stages) else None
         tokens = np.zeros(0, dtype=np.int64)
-        if isinstance(stage, TokenStage) and decoder.inside:
+        if isinstance(stage, TokenStage) and decoder.member is not None:
+            if (written := decoder.member.written(0)) is None:
+                return None
+            tokens = written
+        elif isinstance(stage, TokenStage) and decoder.inside:
             if decoder.group > 1:
                 return None
             run = generation.samples[0].target[len(parts)]
@@ -306,8 +310,7 @@ class Generations:
 
     def __exit__(self, *raised: Any) -> None:
         try:
-            for work in list(self.together.works):
-                work.stop()
+            self.together.stop()
         finally:
             self._within.close()
 

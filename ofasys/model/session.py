@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -190,6 +191,16 @@ class JoinedSessions:
         session.bank, session.seats = None, []
         if not bank.seats:
             self.banks = {key: one for key, one in self.banks.items() if one is not bank}
+
+    def parts(self, session: CachedSession) -> list[CachedSession]:
+        """The sources of a session, as a session each; the session itself is not used any more."""
+        made = []
+        for seat in session.seats:
+            one = copy(session)
+            one.seats = [seat]
+            made.append(one)
+        session.bank, session.seats = None, []
+        return made
 
     @torch.no_grad()
     def append(
