@@ -302,9 +302,11 @@ class Flock:
                     member, number = self.places[source]
                     member.found[number] = found
                 self._leave()
-        except Exception as error:
+        except BaseException as error:
             for member, _ in (*self.places, *self.coming):
                 member.error = error
+            if not isinstance(error, Exception):
+                raise
         finally:
             self.over = True
             self.decoder.end()

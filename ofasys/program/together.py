@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from typing import Annotated as Int
 
 Found = TypeVar("Found")
+NOTHING = [
+    Hypothesis(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), 0.0, 0.0, False)
+]  # of what was given up
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +150,12 @@ def wanted(want: Want) -> Any:
 
 class Together:
     """Works of one engine, in turns. joined: where its sessions go on together; None where each does alone. flocks: the
-    searches that several works have in common, by what they have in common.
+    searches that several works have in common, by what they have in common. apart: whether all else a work does it does
+    at once and for itself, as few works of many sources do best.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.joined = engine, joined_of(engine)
+    def __init__(self, engine: Engine, apart: bool = False) -> None:
+        self.engine, self.joined, self.apart = engine, joined_of(engine), apart
         self.works: list[Work[Any]] = []
         self.flocks: dict[Hashable, tuple[Flock, FlockDecoder]] = {}
 
@@ -191,7 +195,7 @@ class Together:
         self._scored()
         self.works = [work for work in self.works if not work.over]
 
-    def flock(self, key: Hashable, decoder: TurnDecoder, constraint: Constraint, options: SearchOptions) -> Flock:
+    def flock(self, key: Hashable, decoder: JoiningDecoder, constraint: Constraint, options: SearchOptions) -> Flock:
         """The search that those have in common who ask for the same."""
         held = self.flocks.get(key)
         if held is None or held[0].over:
@@ -210,13 +214,13 @@ class Together:
         for work in self._all:
             work.stop()
 
-    def decoder(self, *given: Any) -> TurnDecoder:
+    def decoder(self, *given: Any) -> JoiningDecoder:
         """As `StepDecoder`, of a work of these."""
-        return TurnDecoder(self, *given)
+        return JoiningDecoder(self, *given) if self.apart else TurnDecoder(self, *given)
 
-    def continuation(self, opening: Opening, kept: int = 0) -> TurnContinuation:
+    def continuation(self, opening: Opening, kept: int = 0) -> ValueContinuation:
         """As `ValueContinuation`, of a work of these."""
-        return TurnContinuation(self, opening, kept)
+        return ValueContinuation(opening, kept) if self.apart else TurnContinuation(self, opening, kept)
 
     def _scored(self) -> None:
         """Until none wants scores."""
@@ -348,46 +352,23 @@ class FlockDecoder:
         return found
 
 
-class TurnDecoder(StepDecoder):
-    """A decoder whose steps are made together with those of others. See `ofasys.generator.decoder.Decoder`."""
+class JoiningDecoder(StepDecoder):
+    """A decoder whose sources may take part in a search that others have part in. See
+    `ofasys.generator.decoder.Decoder`.
+
+    member: its part, while there is one.
+    """
 
     def __init__(self, together: Together, *given: Any) -> None:
         super().__init__(*given)
-        self.together, self.inside = together, False
-        self.steps: list[Tensor] = []
+        self.together = together
         self.member: Member | None = None
-
-    def fed(self) -> np.ndarray:
-        """The tokens (n,) that its only row was given, the prefix among them."""
-        return torch.cat([tokens[0] for tokens in self.steps]).cpu().numpy() if self.steps else np.zeros(0, np.int64)
-
-    def start(self, group: int, max_length: int) -> None:
-        """Begin anew with `group` rows a source."""
-        self.end()
-        super().start(group, max_length)
 
     def end(self) -> None:
         """Its places are free."""
-        if self.inside and self.together.joined is not None:
-            self.together.joined.remove(self.session)
-        self.inside = False
-        self.steps.clear()
         if self.member is not None:
             self.member.leave()
         super().end()
-
-    def append(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """The next tokens, at these positions -> the states of the last."""
-        assert self.session is not None
-        if not self.inside and self.together.joined is not None:
-            self.together.joined.add(self.session)
-        self.inside = True
-        if len(tokens) == 1:
-            self.steps.append(tokens)
-        places = positions.expand(*tokens.shape, 3).reshape(-1, 3)
-        R, n = tokens.shape
-        found: Tensor = wanted(Step([self.session], R, [n], tokens.flatten(), places, self.inputs))
-        return found
 
     def join(
         self,
@@ -411,11 +392,12 @@ class TurnDecoder(StepDecoder):
         order = self.order.cpu().numpy()
         self.member = flock.join(prefixes, options, numbers, self.rooms, lambda: decoder.add(session, order))
         wanted(Await(self.member))
-        member, found = self.member, [one for one in self.member.found if one is not None]
-        if member.error is not None:
-            self.member = None
-            return None
-        return found
+        member, self.member = self.member, None
+        if member.error is None:
+            return [NOTHING if one is None else one for one in member.found]
+        if isinstance(member.error, Exception):
+            return None  # it may be the fault of another
+        raise member.error
 
     def share(
         self,
@@ -428,6 +410,45 @@ class TurnDecoder(StepDecoder):
     ) -> Any:
         """Scores of candidates that others score too. See `ofasys.generator.scores.Share`."""
         return wanted(Product(key, states, scores, best, few, sure))
+
+
+class TurnDecoder(JoiningDecoder):
+    """A decoder whose steps are made together with those of others."""
+
+    def __init__(self, together: Together, *given: Any) -> None:
+        super().__init__(together, *given)
+        self.inside = False
+        self.steps: list[Tensor] = []
+
+    def fed(self) -> np.ndarray:
+        """The tokens (n,) that its only row was given, the prefix among them."""
+        return torch.cat([tokens[0] for tokens in self.steps]).cpu().numpy() if self.steps else np.zeros(0, np.int64)
+
+    def start(self, group: int, max_length: int) -> None:
+        """Begin anew with `group` rows a source."""
+        self.end()
+        super().start(group, max_length)
+
+    def end(self) -> None:
+        """Its places are free."""
+        if self.inside and self.together.joined is not None:
+            self.together.joined.remove(self.session)
+        self.inside = False
+        self.steps.clear()
+        super().end()
+
+    def append(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """The next tokens, at these positions -> the states of the last."""
+        assert self.session is not None
+        if not self.inside and self.together.joined is not None:
+            self.together.joined.add(self.session)
+        self.inside = True
+        if len(tokens) == 1:
+            self.steps.append(tokens)
+        places = positions.expand(*tokens.shape, 3).reshape(-1, 3)
+        R, n = tokens.shape
+        found: Tensor = wanted(Step([self.session], R, [n], tokens.flatten(), places, self.inputs))
+        return found
 
 
 class TurnContinuation(ValueContinuation):
