@@ -384,6 +384,8 @@ class JoiningDecoder(StepDecoder):
         """
         if not isinstance(self.together.joined, Parting):
             return None
+        if self.together.apart and options.min_length >= options.max_length:
+            return None  # all are done at once: none leaves before, and none takes its place
         check_prefixes(self, prefixes)
         key = id(constraint), id(self.table), id(self.output), common
         flock = self.together.flock(key, self, constraint, options)
