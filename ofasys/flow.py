@@ -26,7 +26,7 @@ from torch import Tensor
 from ofasys.criterion.losses import losses
 from ofasys.errors import DataError
 from ofasys.generalist import GeneralistModel
-from ofasys.generation import Generation, Generations, KeptStates, Running, embedded_view
+from ofasys.generation import Generations, KeptStates, Running, embedded_view
 from ofasys.generator.options import SearchOptions
 from ofasys.language import Instruction
 from ofasys.modality import Context, Registry, lexicon, plugin
@@ -112,7 +112,6 @@ def criterion(
     return losses(predictions, model.criteria_of(program), batch, scale, smoothing)
 
 
-@torch.inference_mode()
 def generate(
     model: GeneralistModel,
     program: Program,
@@ -128,10 +127,12 @@ def generate(
     where they are known. Any number of threads may ask at once. Errors: ConfigError while another thread trains the
     model.
     """
-    with model.answering(), model.computing():
-        generation = Generation(model, program, samples, options, range(len(samples)) if seeds is None else seeds)
-        generation.read(memory)
-        return generation.answers()
+    with Generations(model, apart=True) as together:
+        numbers = range(len(samples)) if seeds is None else seeds
+        running = together.begin(program, samples, options, numbers, memory)
+        while not running.over:
+            together.turn()
+        return running.found
 
 
 @torch.inference_mode()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.check import check_hypotheses, check_labels, check_scores, check_values
 from ofasys.generator.constraint import Constraint
+from ofasys.generator.flock import Member
 from ofasys.generator.generator import RANK, SEARCH, Generator
 from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.on_demand import OnDemand
@@ -25,7 +26,7 @@ from ofasys.program.answer import Answer, SoFar
 from ofasys.program.batch import side_batch, source_targets, sources, target_side, to_device, token_features
 from ofasys.program.program import Program, Stage, TokenStage, ValueStage
 from ofasys.program.steps import Opening, StepDecoder, ValueContinuation
-from ofasys.program.together import Together, TurnDecoder, Work
+from ofasys.program.together import JoiningDecoder, Together, TurnDecoder, Work
 from ofasys.types import Fixed, Hidden, OneOf, Sample, SlotFeatures, SlotTargets, States, Stream, TokenSpan, ValueSpan
 
 Part = Hypothesis | np.ndarray | None  # what a stage became
@@ -52,6 +53,7 @@ class Generation:
         self.source: Stream | None = None
         self.memory: Hidden | None = None
         self.decoder: StepDecoder | None = None
+        self.last: list[dict[int, Any]] | None = None  # what of each answer is of the source, while the end is searched
         self.before: list[list[tuple[str, SlotFeatures]]] = [[] for _ in samples]
         self.parts: list[list[Part]] = [[] for _ in samples]
 
@@ -70,6 +72,7 @@ class Generation:
         for number, stage in enumerate(stages[:-1]):
             self.take(number, stage)
         if stages and isinstance(stages[-1], TokenStage) and not any(stage.chosen for stage in stages[:-1]):
+            self.last = extras
             return [
                 answers_of(parts, hypotheses, found)
                 for parts, hypotheses, found in zip(
@@ -266,15 +269,46 @@ class Running:
         """Per sample its answers, best first. Raises what went wrong, if anything did."""
         return self.work.found
 
-    def so_far(self) -> SoFar | None:
-        """What of the answer to one sample is there while it is made; None where several ways are followed."""
+    @property
+    def ended(self) -> dict[int, Sequence[Answer]]:
+        """Number -> answers of those samples that have them while others are searched for."""
+        if (member := self._member) is None or self.generation.last is None:
+            return {}
+        made = self.generation
+        assert made.last is not None
+        return {
+            i: answers_of(made.parts[i], check_hypotheses(SEARCH, [found], 1)[0], made.last[i])
+            for i, found in enumerate(member.found)
+            if found is not None
+        }
+
+    def leave(self, number: int) -> bool:
+        """One of the samples is given up -> whether it can leave alone."""
+        if (member := self._member) is None or self.generation.last is None:
+            return False
+        member.leave(number)
+        return True
+
+    @property
+    def _member(self) -> Member | None:
+        decoder = self.generation.decoder
+        return decoder.member if isinstance(decoder, JoiningDecoder) else None
+
+    def so_far(self, number: int = 0) -> SoFar | None:
+        """What of the answer to a sample is there while it is made; None where several ways are followed, and of a
+        batch that is not made row by row.
+        """
         generation = self.generation
-        if len(generation.samples) != 1 or not isinstance(generation.decoder, TurnDecoder):
+        parts, decoder = generation.parts[number], generation.decoder
+        if not isinstance(decoder, TurnDecoder) or (len(generation.samples) != 1 and decoder.member is None):
             return None
-        (parts,), decoder = generation.parts, generation.decoder
         stage = generation.program.stages[len(parts)] if len(parts) < len(generation.program.stages) else None
         tokens = np.zeros(0, dtype=np.int64)
-        if isinstance(stage, TokenStage) and decoder.inside:
+        if isinstance(stage, TokenStage) and decoder.member is not None:
+            if (written := decoder.member.written(number)) is None:
+                return None
+            tokens = written
+        elif isinstance(stage, TokenStage) and decoder.inside:
             if decoder.group > 1:
                 return None
             run = generation.samples[0].target[len(parts)]
@@ -287,29 +321,43 @@ class Generations:
     """Answers of one model that are made together, of any programs: each joins and leaves between two steps.
 
     A context manager for one thread: within it the model is answering, and all that is made with it is made by this
-    thread. kept: the states of sources asked for last.
+    thread. kept: the states of sources asked for last. apart: few batches of many rows are asked for, which go on
+    together only where their rows join and leave one search.
     """
 
-    def __init__(self, model: GeneralistModel, kept: KeptStates | None = None) -> None:
-        self.model, self.kept = model, kept
-        self._within = ExitStack()
+    def __init__(self, model: GeneralistModel, kept: KeptStates | None = None, *, apart: bool = False) -> None:
+        self.model, self.kept, self.apart = model, kept, apart
+        self._within, self._mode = ExitStack(), ExitStack()
 
     def __enter__(self) -> Generations:
         with ExitStack() as within:
-            within.enter_context(torch.inference_mode())
             within.enter_context(self.model.answering())
-            within.enter_context(self.model.computing())
+            within.callback(lambda: self._mode.close())
+            self._compute()
             self._within = within.pop_all()
-        self.together = Together(self.model.engine)
-        self.weights = list(self.model.parameters())
+        self.together = Together(self.model.engine, self.apart)
+        self.weights = [] if self.kept is None else list(self.model.parameters())
         return self
 
     def __exit__(self, *raised: Any) -> None:
         try:
-            for work in list(self.together.works):
-                work.stop()
+            self.together.stop()
         finally:
             self._within.close()
+
+    def _compute(self) -> None:
+        """From now on what is computed is of the model."""
+        self._mode.enter_context(torch.inference_mode())
+        self._mode.enter_context(self.model.computing())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within it what is computed is as outside: rows are read, say, and answers made into values."""
+        self._mode.close()
+        try:
+            yield
+        finally:
+            self._compute()
 
     @property
     def rows(self) -> int:
@@ -317,18 +365,24 @@ class Generations:
         return 0 if self.together.joined is None else self.together.joined.rows
 
     def begin(
-        self, program: Program, samples: Sequence[Sample], options: SearchOptions, seeds: Sequence[int]
+        self,
+        program: Program,
+        samples: Sequence[Sample],
+        options: SearchOptions,
+        seeds: Sequence[int],
+        memory: Hidden | None = None,
     ) -> Running:
         """Answers as of `flow.generate`, made from now on."""
-        generation: list[Generation] = []
+        made = Generation(self.model, program, samples, options, seeds, self.together)
 
         def run() -> list[Sequence[Answer]]:
-            made = generation[0]
-            made.read(None if self.kept is None else self.kept.of(made, self.model.weights_now(self.weights)))
+            known = memory
+            if known is None and self.kept is not None:
+                known = self.kept.of(made, self.model.weights_now(self.weights))
+            made.read(known)
             return made.answers()
 
-        generation.append(Generation(self.model, program, samples, options, seeds, self.together))
-        return Running(generation[0], self.together.begin(run))
+        return Running(made, self.together.begin(run))
 
     def turn(self) -> None:
         """All go on by a step."""

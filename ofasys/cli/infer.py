@@ -60,11 +60,12 @@ def infer(
     which: str | None = None,
     shape: Shape | None = None,
     workers: int | None = None,
+    precision: str | None = None,
 ) -> int:
     """Answer one row given as `col=value`, or each row of a file; `col=value` then holds for every row.
 
-    text: an instruction, or the name of a task of the run. workers: of Ray, which answer; None: this process. Gives the
-    number of rows that could not be answered.
+    text: an instruction, or the name of a task of the run. workers: of Ray, which answer; None: this process.
+    precision: as of `OFASys.from_pretrained`. Gives the number of rows that could not be answered.
     """
     shape = shape or Shape()
     words = [value for value in values if not value.startswith("@")]
@@ -77,7 +78,9 @@ def infer(
         _check_not_read(out, [*files, *(Path(word.partition("=")[2]) for word in words)])
     labels = closed_set_of(closed_set)
     folder = Path(place_of(folder)[0])
-    answerer = OFASys.from_pretrained(folder, which=which)
+    answerer = OFASys.from_pretrained(folder, which=which, precision=precision)
+    if answerer.decoding.measured:
+        note(f"tokens are found in {answerer.decoding}")
     registry = answerer.model.modalities
     instruction = instruction_of(text, answerer)
     planned = plan(instruction, modalities=registry)
@@ -101,22 +104,23 @@ def infer(
             _one(answerer.inference(instruction, data=row, **asked), out, as_json)
             return 0
     told = answerer, instruction, columns.here(row, rows.root), rows, asked
-    answers = Answering(*told) if workers is None else Spread(*told, model_place(folder, which), workers)
+    answers = Answering(*told) if workers is None else Spread(*told, model_place(folder, which), workers, precision)
     if out is None:
         return _print(answers, as_json, shape)
     recorder = Recorder(planned, registry, out, shape.n_best, shape.every, shape.columns)
-    same = _told(answers, model_place(folder, which), shape)
+    same = _told(answers, model_place(folder, which), shape, precision)
     return _write(answers, recorder, shape, AnswerFile(out, same, batch_size))
 
 
-def _told(answers: Answering, place: Path, shape: Shape) -> str | None:
+def _told(answers: Answering, place: Path, shape: Shape, precision: str | None) -> str | None:
     """What tells this question from another, in a few digits; None where its rows cannot be told."""
     if answers.rows.told is None:
         return None
     manifest = standing(place) / MANIFEST
     model = manifest.read_text(encoding="utf8") if manifest.is_file() else _files_of(place)
     asked = {name: value for name, value in answers.asked.items() if name != "root"}
-    said = json.dumps([asked, answers.given, vars(shape)], default=str, sort_keys=True, ensure_ascii=False)
+    how = [] if precision is None else [precision]
+    said = json.dumps([asked, answers.given, vars(shape), *how], default=str, sort_keys=True, ensure_ascii=False)
     return f"{key_of('infer', model, str(answers.instruction), said, answers.rows.told):x}"
 
 

@@ -297,6 +297,13 @@ def infer(
         str | None,
         typer.Option("--negative-prompt", help="What guidance leads away from: a text, or JSON of columns."),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            help="float32 or bfloat16; int8 or auto for finding tokens alone; default: that of training.",
+        ),
+    ] = None,
     ray: Annotated[
         int | None,
         typer.Option("--ray", metavar="N", help="Workers of Ray that answer, at RAY_ADDRESS or on this machine."),
@@ -336,6 +343,7 @@ def infer(
             on_bad=on_bad,
         ),
         workers=ray,
+        precision=precision,
     )
     if bad:
         raise typer.Exit(SOME_BAD)

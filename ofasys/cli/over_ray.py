@@ -50,6 +50,8 @@ class Work:
     """What tells their content."""
     total: int
     """How many there are."""
+    precision: str | None = None
+    """As of `OFASys.from_pretrained`."""
 
     @property
     def size(self) -> int:
@@ -95,7 +97,7 @@ class Worker:
                 f"{work.name} holds other rows on the machine of a worker than where the command was begun",
                 expected="the same file below the same path on every machine",
             )
-        answerer = OFASys.from_pretrained(work.folder, device=self.device)
+        answerer = OFASys.from_pretrained(work.folder, device=self.device, precision=work.precision)
         return Answering(answerer, work.instruction, work.given, replace(rows, name=work.name), dict(work.asked))
 
 
@@ -108,6 +110,8 @@ class Spread(Answering):
     folder: Path
     """Of the model."""
     workers: int
+    precision: str | None = None
+    """Of the model, in each worker."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,7 +124,7 @@ class Spread(Answering):
             )
         asked = self.asked | {"root": (self.rows.root or Path.cwd()).absolute()}
         rows = self.rows.again, self.rows.name, self.rows.told, self.rows.total
-        self.work = Work(self.folder.absolute(), self.instruction, self.given, asked, *rows)
+        self.work = Work(self.folder.absolute(), self.instruction, self.given, asked, *rows, self.precision)
 
     def answers(self, skip: bool, first: int = 0) -> Iterator[Answered]:
         """As of `Answering`. first: that of a batch.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ofasys.engine.spec import ENGINES, TRANSFORMER, EngineSpec
 
 if TYPE_CHECKING:
-    from ofasys.engine.protocol import Engine, Joined, Joining, Session, Tree
+    from ofasys.engine.protocol import Engine, Joined, Joining, Parting, Session, Tree
 
-__all__ = ["ENGINES", "TRANSFORMER", "Engine", "EngineSpec", "Joined", "Joining", "Session", "Tree"]
+__all__ = ["ENGINES", "TRANSFORMER", "Engine", "EngineSpec", "Joined", "Joining", "Parting", "Session", "Tree"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Engine", "Joined", "Joining", "Session", "Tree"):
+    if name in ("Engine", "Joined", "Joining", "Parting", "Session", "Tree"):
         from ofasys.engine import protocol
 
         return getattr(protocol, name)

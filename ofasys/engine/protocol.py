@@ -162,6 +162,15 @@ class Joined(Protocol):
 
 
 @runtime_checkable
+class Parting(Joined, Protocol):
+    """What may be offered besides: sources that joined at once leave one by one, as each is done."""
+
+    def parts(self, session: Any) -> Sequence[Any]:
+        """The sources of a session that was added, as a session each; the session itself is not used any more."""
+        ...
+
+
+@runtime_checkable
 class Tree(Protocol):
     """Many ways to go on from the rows of a session: nodes, numbered as they are added.
 

@@ -60,7 +60,7 @@ def choices(
         mine = open_rows[groups == group]
         picked = hidden if len(mine) == len(hidden) else hidden[torch.from_numpy(mine).to(hidden.device)]
         guided = rows.guided(mine)
-        late = np.flatnonzero(barred[mine]) if options.min_length or options.min_items else np.zeros(0, dtype=np.int64)
+        late = np.flatnonzero(barred[mine])
         row, token = late, np.full(len(late), constraint.end)
         if banned is not None and not guided:  # what a grammar asks for may have to be said again
             more = _banned(rows, mine, banned)
@@ -82,7 +82,7 @@ def _banned(rows: Rows, mine: Ints, banned: tuple[Ints, Ints]) -> tuple[Ints, In
     place = np.full(len(rows), -1)
     place[mine] = np.where(rows.constraint.text[rows.state[mine]], np.arange(len(mine)), -1)
     row, token = place[banned[0]], banned[1]
-    keep = (row >= 0) & (token != rows.constraint.end)
+    keep = (row >= 0) & (token >= 0) & (token != rows.constraint.end)
     return row[keep], token[keep]
 
 

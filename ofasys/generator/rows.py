@@ -53,6 +53,7 @@ class Rows:
         if decoder.rooms is not None:
             own = np.minimum(own, np.maximum(decoder.rooms, 1))
         self.longest = np.repeat(own, group)  # (R,) tokens a row may take
+        self.shortest = np.full(len(self.prefix), options.min_length)  # (R,) tokens before a text may end
         most = max(options.max_length, int(constraint.reserve[constraint.start])) + 1
         room = int(lengths.max()) + most
         rows = len(prefixes) * group
@@ -134,7 +135,7 @@ class Rows:
 
     def barred(self) -> Bools:
         """(R,) which rows may not close their text, or leave their repetition, yet."""
-        return (self.constraint.text[self.state] & (self.made < self.options.min_length)) | self._early()
+        return (self.constraint.text[self.state] & (self.made < self.shortest)) | self._early()
 
     def _early(self) -> Bools:
         """(R,) which rows are at the head of a repetition that goes on."""

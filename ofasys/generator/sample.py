@@ -14,9 +14,9 @@ from torch import Tensor
 from ofasys.generator.options import SearchOptions
 
 
-def uniform(seed: int, rows: Sequence[tuple[int, int]], step: int) -> Tensor:
-    """One number in [0, 1) for each row, a row being (source, answer)."""
-    draws = [np.random.default_rng((seed, source, answer, step)).random() for source, answer in rows]
+def uniform(rows: Sequence[tuple[int, int, int]], step: int) -> Tensor:
+    """One number in [0, 1) for each row, a row being (seed, source, answer)."""
+    draws = [np.random.default_rng((*row, step)).random() for row in rows]
     return torch.tensor(draws, dtype=torch.float64)
 
 

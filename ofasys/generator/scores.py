@@ -23,6 +23,7 @@ BLOCK = 128
 LARGE = 4096  # tokens: of fewer all are scored
 FEWEST = 16  # tokens for each that is wanted: of fewer all are scored
 Few = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]  # states or scores, k -> the best k or more: see `Share`
+Sure = Callable[[Tensor, int], tuple[Tensor, Tensor] | None]  # states, k -> scores and tokens of the best, if sure
 
 
 class Share(Protocol):
@@ -35,12 +36,14 @@ class Share(Protocol):
         scores: Callable[[Tensor], Tensor] | None,
         best: int = 0,
         few: Few | None = None,
+        sure: Sure | None = None,
     ) -> Any:
         """key: of the candidates; what has one key is asked for in one way. states (n, D).
 
         best 0: their scores (n, U), by `scores`, which the caller may overwrite. Else what `few` makes of these scores,
         or of the states where `scores` is None: scores (n, k) of the best, falling, at least `best` of them; their
-        tokens (n, k); the logarithm of the normaliser (n,), NaN where it is owed.
+        tokens (n, k); the logarithm of the normaliser (n,), NaN where it is owed. sure: what finds them without all
+        scores, where none who asks wants more and that is faster; their normaliser is owed then.
         """
         ...
 
@@ -129,11 +132,14 @@ class Head:
             enough = best and hi - lo > FEWEST * best
             if enough and shortlist is not None:
                 return self._best((lo, hi, "few"), hidden, None, best, lambda x, k: shortlist.best(x, lo, hi, k))
-            if best and later and hi - lo > LARGE:
+            owed = best and later and hi - lo > LARGE
+            if owed and self.share is None:
                 return self._best((lo, hi, "later"), hidden, None, best, lambda x, k: sure_of(output, x, lo, hi, k))
             if enough and self.share is not None:
                 whole = lambda x: output.scores(x, lo, hi)  # noqa: E731
-                return self._best((lo, hi), hidden, whole, best, lambda scores, k: best_of(scores, lo, k))
+                sure = lambda x, k: output.surely_best(x, lo, hi, k)  # noqa: E731
+                few = lambda scores, k: best_of(scores, lo, k)  # noqa: E731
+                return self._best((lo, hi), hidden, whole, best, few, sure if owed else None)
             return Scores(self._together((lo, hi), hidden, lambda x: output.scores(x, lo, hi)), lo, None, None)
         if number not in self.kept:
             part = self.table[group.lo : group.hi] if group.contiguous else chosen(self.table, group.candidates)
@@ -165,9 +171,13 @@ class Head:
         scores: Callable[[Tensor], Tensor] | None,
         best: int,
         few: Few,
+        sure: Sure | None = None,
     ) -> Scores:
         """The best of each row, and more. key: of tokens lo..hi."""
-        values, ids, norm = few(hidden, best) if self.share is None else self.share(key, hidden, scores, best, few)
+        if self.share is None:
+            values, ids, norm = few(hidden, best)
+        else:
+            values, ids, norm = self.share(key, hidden, scores, best, few, sure)
         if bool(norm.isnan().any()):
             return Scores(values, 0, ids.cpu().numpy(), None, (hidden, key[0], key[1]))
         return Scores(values, 0, ids.cpu().numpy(), norm)

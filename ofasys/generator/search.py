@@ -17,6 +17,7 @@ import torch
 from ofasys.generator.beams import Beams
 from ofasys.generator.constraint import Constraint, Ints
 from ofasys.generator.decoder import Decoder
+from ofasys.generator.flock import alike
 from ofasys.generator.hypothesis import Hypothesis, by_label
 from ofasys.generator.labels import Label, likeliest
 from ofasys.generator.options import SearchOptions
@@ -47,11 +48,15 @@ def search(
         return []
     if by_label(options) and (rest := _one_label(constraint)) is not None:
         return _labels(decoder, constraint, prefixes, options.n_best, rest)
+    numbers = list(sources or range(len(prefixes)))
+    if (common := alike(constraint, options)) is not None and (join := getattr(decoder, "join", None)) is not None:
+        joined: list[list[Hypothesis]] | None = join(constraint, common, prefixes, options, numbers)
+        if joined is not None:
+            return joined
     share = getattr(decoder, "share", None)
     head = Head(decoder.table, decoder.output, constraint, options.normalise == "vocabulary", share)
     if options.beam_size > 1:
         return Beams(decoder, constraint, head, prefixes, options).search()
-    numbers = list(sources or range(len(prefixes)))
     return Single(decoder, constraint, head, prefixes, options, numbers).search()
 
 

@@ -36,10 +36,10 @@ class Single:
         self.constraint, self.head, self.options = constraint, head, options
         self.group = options.n_best if options.sampling else 1
         self.rows = rows = Rows(decoder, constraint, prefixes, self.group, options, by_label(options))
-        self.names = [(source, answer) for source in sources for answer in range(self.group)]
+        self.names = [(options.seed, source, answer) for source in sources for answer in range(self.group)]
         self.logprob, self.owed = np.zeros(len(rows)), Owed(head)
         self.counted = np.zeros(len(rows), dtype=np.int64)
-        self.stop = np.zeros(len(rows), dtype=np.int64)  # where a finished row ends
+        self.stop = np.zeros(len(rows), dtype=np.int64)  # tokens of a finished row
         self.cut = np.zeros(len(rows), dtype=np.bool_)
         self.live = np.ones(len(rows), dtype=np.bool_)
 
@@ -48,13 +48,17 @@ class Single:
         while self.live.any():
             self._step()
         self.owed.pay(self.logprob)
-        rows, found = self.rows, list[Hypothesis]()
-        for row in range(len(rows)):
-            tokens = rows.history[row, rows.prefix[row] : self.stop[row]]
-            length, whole = int(self.counted[row]), not self.cut[row]
-            found.append(Hypothesis.scored(self.constraint, tokens, self.logprob[row], length, whole, self.options))
-        groups = (found[first : first + self.group] for first in range(0, len(rows), self.group))
+        found = [self.found(row) for row in range(len(self.rows))]
+        groups = (found[first : first + self.group] for first in range(0, len(found), self.group))
         return [sorted(answers, key=lambda answer: -answer.score) for answers in groups]
+
+    def found(self, row: int) -> Hypothesis:
+        """What a row that is done has become."""
+        rows, whole = self.rows, not self.cut[row]
+        tokens = rows.history[row, rows.prefix[row] :][: self.stop[row]]
+        return Hypothesis.scored(
+            self.constraint, tokens, self.logprob[row], int(self.counted[row]), whole, self.options
+        )
 
     def _step(self) -> None:
         """Each row takes a token."""
@@ -68,7 +72,7 @@ class Single:
         self.counted[moves & ~closing & rows.counts] += 1
         rows.append(np.where(live, np.maximum(tokens, 0), 0), None, moves)
         done: Bools = live & (rows.state == self.constraint.accept)
-        self.stop[done], self.cut[done] = rows.length, starved[done]
+        self.stop[done], self.cut[done] = rows.made[done], starved[done]
         self.live = live & ~done
 
     def _choose(self, open_rows: Ints, tokens: Ints) -> None:
@@ -90,6 +94,6 @@ class Single:
         """Of some rows the score and column of what each takes; (n, 1) each."""
         if not self.options.sampling:
             return top(scores.values, 1)
-        chance = torch.cat([uniform(self.options.seed, [self.names[row]], int(made[row])) for row in mine])
+        chance = torch.cat([uniform([self.names[row]], int(made[row])) for row in mine])
         place = draw(scores.values, chance, self.options)[:, None]
         return scores.values.gather(1, place), place

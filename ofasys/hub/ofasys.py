@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +30,7 @@ from ofasys.hub.output import Output
 from ofasys.hub.programs import Programs
 from ofasys.hub.remote import place_of, push
 from ofasys.hub.store import encoded, write_model
+from ofasys.hub.turns import Turns
 from ofasys.language import Filled, Instruction
 from ofasys.modality import Registry, default_registry
 from ofasys.program.answer import Answer
@@ -69,6 +70,40 @@ class Way:
         if self.on_bad not in ("stop", "skip"):
             hint = nearest(str(self.on_bad), ("stop", "skip"))
             raise ConfigError(f"on_bad is {self.on_bad!r}; {hint}it is 'stop' or 'skip'")
+
+
+Given = Mapping[str, Any] | DataError  # a row, or why it is none
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A row that is read."""
+
+    number: int
+    row: Mapping[str, Any]
+    sample: Sample
+    program: Program
+    options: SearchOptions
+
+
+class _Ahead:
+    """Rows as they are read, taken by those that go into one batch."""
+
+    def __init__(self, rows: Iterator[_Ready | tuple[int, Output]]) -> None:
+        self.rows, self.next = rows, list[_Ready]()
+
+    def alike(self, most: int, made: dict[int, Output]) -> list[_Ready]:
+        """The next rows of one line, `most` of them or fewer. made: answers to those that cannot be used go there."""
+        batch, self.next = self.next, []
+        while len(batch) < most and (one := next(self.rows, None)) is not None:
+            if not isinstance(one, _Ready):
+                made[one[0]] = one[1]
+            elif batch and one.program is not batch[0].program:
+                self.next = [one]
+                break
+            else:
+                batch.append(one)
+        return batch
 
 
 DECODED = ("int8", "auto")  # precisions of finding tokens alone
@@ -303,7 +338,7 @@ class OFASys:
         with told_lacking(self.model):
             asked = asked_for(instruction, data, self.model.modalities)
         way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)
-        outputs = list(self._answered(asked, way, self._lines(asked, way)))
+        outputs = self._joining(asked, way, self._lines(asked, way))
         if bad := [output.error for output in outputs if output.error is not None]:
             _log.warning(f"{len(bad)} of {len(outputs)} rows could not be used and have no answer; first: {bad[0]}")
         return outputs[0] if asked.single else outputs
@@ -395,59 +430,65 @@ class OFASys:
         """The answers in the order of the rows, a batch at a time; all at once where lines may differ, which batches
         do not.
         """
-        size = way.batch_size if asked.instruction is not None else None
         number = way.first
-        while rows := list(islice(asked.rows, size)):
-            groups: dict[Instruction, list[int]] = {}
-            for i, (instruction, _) in enumerate(rows):
-                groups.setdefault(instruction, []).append(i)
-            made: dict[int, Output] = {}
-            for instruction, members in groups.items():
-                if instruction not in lines:
-                    lines[instruction] = self.line(instruction, way)
-                for start in range(0, len(members), way.batch_size):
-                    part = [(number + i, rows[i][1]) for i in members[start : start + way.batch_size]]
-                    made |= {n - number: out for n, out in self._batch(part, asked, way, lines[instruction]).items()}
+        while rows := list(islice(asked.rows, way.batch_size if asked.instruction is not None else None)):
+            part = replace(asked, rows=iter(rows))
+            yield from self._joining(part, replace(way, first=number), lines)
             number += len(rows)
-            for i in range(len(rows)):
-                yield made.pop(i)
 
-    def _batch(
-        self, rows: Sequence[tuple[int, Mapping[str, Any] | DataError]], asked: Asked, way: Way, line: Line
-    ) -> dict[int, Output]:
-        """Number -> answer of numbered rows of one line."""
-        program, search, negative = line
+    def _joining(self, asked: Asked, way: Way, lines: dict[Instruction, Line]) -> list[Output]:
+        """The answers in the order of the rows, which are read as there is room for them: where half of a batch is
+        done the next rows take its place.
+        """
+        rows: Iterator[tuple[int, tuple[Instruction, Given]]] = enumerate(asked.rows, way.first)
+        if asked.instruction is None:
+            rows = iter(_by_line(list(rows)))
+        ready, made = _Ahead(self._read(rows, asked, way, lines)), dict[int, Output]()
         root = way.root if way.root is not None else asked.root
-        good: list[tuple[int, Mapping[str, Any], Sample]] = []
-        made: dict[int, Output] = {}
-        for number, row in rows:
+        with flow.Generations(self.model, apart=True) as together:
+            turns: Turns[_Ready] = Turns(together)
+            while True:
+                free = way.batch_size - len(turns.rows)
+                if 2 * free >= way.batch_size:
+                    with together.paused():
+                        batch = ready.alike(free, made)
+                    if batch:
+                        samples, numbers = [one.sample for one in batch], [one.number for one in batch]
+                        turns.begin(batch[0].program, samples, batch[0].options, numbers, batch)
+                if not turns.live:
+                    break
+                turns.turn()
+                for _, error in turns.failed():
+                    raise error
+                if answered := turns.answered():
+                    with together.paused():
+                        made |= {r.number: self.output(r.program, r.sample, a, r.row, root) for r, a in answered}
+        return [made[number] for number in sorted(made)]
+
+    def _read(
+        self,
+        rows: Iterator[tuple[int, tuple[Instruction, Given]]],
+        asked: Asked,
+        way: Way,
+        lines: dict[Instruction, Line],
+    ) -> Iterator[_Ready | tuple[int, Output]]:
+        """Numbered rows, ready to be answered; or the answer to one that cannot be used."""
+        root = way.root if way.root is not None else asked.root
+        for number, (instruction, row) in rows:
+            if instruction not in lines:
+                lines[instruction] = self.line(instruction, way)
+            program, search, negative = lines[instruction]
             try:
                 if isinstance(row, DataError):
                     raise row
                 sample = flow.preprocess(program, row, target=False, root=root, negative=negative)
-                good.append((number, row, sample))
+                yield _Ready(number, row, sample, program, search)
             except DataError as error:
                 found = error.at(sample=f"row {number} of {asked.where}" if asked.where else f"row {number}")
                 if way.on_bad == "stop" or isinstance(error, LoadingError):
                     raise found from error.__cause__
                 given = {} if isinstance(row, DataError) else row
-                made[number] = Output(program.plan, {}, float("nan"), given, self.model.modalities, root, found)
-        if good:
-            made |= self._answer(program, good, search, root)
-        return made
-
-    def _answer(
-        self,
-        program: Program,
-        good: Sequence[tuple[int, Mapping[str, Any], Sample]],
-        search: SearchOptions,
-        root: str | Path | None,
-    ) -> dict[int, Output]:
-        answers = flow.generate(self.model, program, [s for *_, s in good], search, [n for n, *_ in good])
-        return {
-            number: self.output(program, sample, found, row, root)
-            for (number, row, sample), found in zip(good, answers, strict=True)
-        }
+                yield number, Output(program.plan, {}, float("nan"), given, self.model.modalities, root, found)
 
     def output(
         self,
@@ -466,6 +507,14 @@ class OFASys:
         best = made(0)
         best.nbest = OnDemand(len(found), made, [best])
         return best
+
+
+def _by_line(rows: list[tuple[int, tuple[Instruction, Given]]]) -> list[tuple[int, tuple[Instruction, Given]]]:
+    """Rows with those of one line together, lines in the order they come first."""
+    groups: dict[Instruction, list[tuple[int, tuple[Instruction, Given]]]] = {}
+    for one in rows:
+        groups.setdefault(one[1][0], []).append(one)
+    return [one for group in groups.values() for one in group]
 
 
 def _for_others(about: dict[str, Any]) -> dict[str, Any]:

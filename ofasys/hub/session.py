@@ -13,12 +13,14 @@ from typing import Any
 
 from ofasys import flow
 from ofasys.errors import ClosedError, ConfigError, DataError, FullError, nearest
+from ofasys.generator.flock import alike
 from ofasys.generator.hypothesis import by_label
 from ofasys.generator.options import SearchOptions
 from ofasys.hub.asked import asked_for
 from ofasys.hub.lacking import told_lacking
 from ofasys.hub.ofasys import OFASys, Way
 from ofasys.hub.pending import Pending, late
+from ofasys.hub.turns import Turns
 from ofasys.language import Filled, Instruction
 from ofasys.program.answer import Answer
 from ofasys.program.program import Program, TokenStage
@@ -54,11 +56,15 @@ class Request:
         return self.options.n_best if self.options.sampling else self.options.beam_size
 
     @property
-    def short(self) -> bool:
-        """Whether the answer is labels that are found at once, so that a batch of such is never held up by one."""
+    def free(self) -> bool:
+        """Whether no row of a batch of such is held up by another: the answer is labels that are found at once, or it
+        is written row by row.
+        """
         stages = self.program.stages
-        whole = all(isinstance(stage, TokenStage) and stage.constraint.labels for stage in stages)
-        return whole and len(stages) == 1 and by_label(self.options) and not self.alone
+        if self.alone or len(stages) != 1 or not isinstance(stages[0], TokenStage):
+            return False
+        constraint = stages[0].constraint
+        return (constraint.labels and by_label(self.options)) or alike(constraint, self.options) is not None
 
     def like(self, other: Request) -> bool:
         """Whether both are asked in the same way, so that one batch may answer both."""
@@ -90,7 +96,7 @@ class AnswerSession:
         self._changed = Condition()
         self._closed = self._drop = False
         self._done = self._tokens = 0
-        self._live: dict[flow.Running, list[Request]] = {}
+        self._turns: Turns[Request] | None = None
         self._kept = flow.KeptStates()
         self._thread = Thread(target=self._work, name="ofasys answers", daemon=True)
         self._thread.start()
@@ -103,7 +109,7 @@ class AnswerSession:
     @property
     def running(self) -> int:
         """Requests that are being answered."""
-        return sum(map(len, list(self._live.values())))
+        return 0 if self._turns is None else len(self._turns.rows)
 
     @property
     def done(self) -> int:
@@ -206,10 +212,12 @@ class AnswerSession:
         while self._asked():
             try:
                 with flow.Generations(self.model.model, self._kept) as together:
-                    while self._live or self._queue:
-                        self._take(together)
-                        together.turn()
-                        self._give(together)
+                    turns: Turns[Request] = Turns(together)
+                    self._turns = turns
+                    while turns.live or self._queue:
+                        self._take(turns)
+                        turns.turn()
+                        self._give(turns)
             except Exception as error:  # the model is being trained, say: those that ask are told
                 self._fail(error)
 
@@ -219,22 +227,22 @@ class AnswerSession:
             self._changed.wait_for(lambda: self._queue or self._closed)
             return bool(self._queue)
 
-    def _take(self, together: flow.Generations) -> None:
+    def _take(self, turns: Turns[Request]) -> None:
         """Requests join, in the order they came, as long as there are rows for them."""
         self._forget()
         while self._queue:
-            free = self.rows - sum(one.rows for batch in self._live.values() for one in batch)
+            free = self.rows - sum(one.rows for one in turns.rows)
             first = self._queue[0]
-            if self._live and first.rows > free:
+            if turns.live and first.rows > free:
                 return
             with self._changed:
                 batch = [self._queue.popleft()]
-                if first.short:
-                    alike = [one for one in self._queue if one.short and one.like(first)]
-                    batch += alike[: max(free // first.rows - 1, 0)]
+                if first.free:
+                    others = [one for one in self._queue if one.free and one.like(first)]
+                    batch += others[: max(free // first.rows - 1, 0)]
                     self._queue = deque(one for one in self._queue if one not in batch)
             samples, numbers = [one.sample for one in batch], [one.way.first for one in batch]
-            self._live[together.begin(first.program, samples, first.options, numbers)] = batch
+            turns.begin(first.program, samples, first.options, numbers, batch)
 
     def _forget(self) -> None:
         """Those who wait and whom nobody waits for leave."""
@@ -247,35 +255,30 @@ class AnswerSession:
                     self._queue.append(request)
             self._done += len(waiting) - len(self._queue)
 
-    def _give(self, together: flow.Generations) -> None:
-        """What has come of the requests is handed on; those that are over leave."""
-        for running, batch in list(self._live.items()):
-            if self._drop:
-                for request in batch:
-                    request.pending.fail(_closed())
-            if all(request.gone for request in batch):
-                together.stop(running)
-            elif not running.over:
-                if len(batch) == 1:
-                    self._show(batch[0], running)
-                continue
-            del self._live[running]
-            self._answer(batch, running)
-
-    def _answer(self, batch: Sequence[Request], running: flow.Running) -> None:
-        """Those that are over. What failed in a batch is asked once more alone: it may be the fault of another."""
-        try:
-            found = running.found
-        except BaseException as error:
+    def _give(self, turns: Turns[Request]) -> None:
+        """What has come of the requests is handed on; those that are over leave. What failed in a batch is asked once
+        more alone: it may be the fault of another.
+        """
+        for batch, error in turns.failed():
             if len(batch) > 1:
                 with self._changed:
                     self._queue.extendleft(replace(one, alone=True) for one in reversed(batch))
-                return
-            found = []
-            batch[0].pending.fail(error)
-        for request, answers in zip(batch, found, strict=False):
+            else:
+                self._done += len(batch)
+                for request in batch:
+                    request.pending.fail(error)
+        for request, answers in turns.answered():
+            self._done += 1
             self._tell(request, answers)
-        self._done += len(batch)
+        if self._drop:
+            for request in turns.rows:
+                request.pending.fail(_closed())
+        before = len(turns.rows)
+        turns.leave([request for request in turns.rows if request.gone])
+        self._done += before - len(turns.rows)
+        for running, waiting in turns.live.items():
+            for place, request in waiting.items():
+                self._show(request, running, place)
 
     def _tell(self, request: Request, answers: Sequence[Answer]) -> None:
         try:
@@ -288,9 +291,9 @@ class AnswerSession:
             request.pending.slot(column, value)
         request.pending.answer(output)
 
-    def _show(self, request: Request, running: flow.Running) -> None:
+    def _show(self, request: Request, running: flow.Running, place: int) -> None:
         """What of an answer is there already, to those who look."""
-        if not request.pending.watched or (made := running.so_far()) is None:
+        if not request.pending.watched or (made := running.so_far(place)) is None:
             return
         there, writing = flow.values_so_far(request.program, request.sample, made)
         for column, value in there.items():
@@ -300,8 +303,8 @@ class AnswerSession:
 
     def _fail(self, error: Exception) -> None:
         with self._changed:
-            failed = [*(one for batch in self._live.values() for one in batch), *self._queue]
-            self._live.clear()
+            failed = [*([] if self._turns is None else self._turns.rows), *self._queue]
+            self._turns = None
             self._queue.clear()
         for request in failed:
             request.pending.fail(error)

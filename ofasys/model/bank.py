@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ class Bank:
     def __init__(self, like: Cache) -> None:
         self.group, self.layers = like.group, like.layers
         self.seats: list[Seat] = []
+        self._call: tuple[Tensor, Tensor | None, Any] | None = None
         layers, two, _, _, H, K = like.self_kv.shape
         self.kv = like.self_kv.new_zeros(layers, two, 0, 0, H, K)
         self.positions = None if like.positions is None else like.positions.new_zeros(0, 0, 3)
@@ -60,6 +61,13 @@ class Bank:
     def rows(self) -> int:
         """R."""
         return len(self.seats) * self.group
+
+    def called(self, make: Callable[[Bank], Any]) -> Any:
+        """What `make` gives of it, made anew when its tensors are others."""
+        held = self._call
+        if held is None or held[0] is not self.kv or held[1] is not self.cross:
+            held = self._call = self.kv, self.cross, make(self)
+        return held[2]
 
     def add(self, cache: Cache) -> list[Seat]:
         """The rows of a cache go on here, a seat a source."""

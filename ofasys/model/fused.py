@@ -118,13 +118,9 @@ class FusedLayers:
         """As `step`, of all rows of a bank, each with a length of its own; it has room for one position more of each,
         which those go over again that are not meant to go on.
         """
-        layers = (_Layer * len(self.layers))(*self.layers)
-        for number, layer in enumerate(layers):
-            layer.kv = bank.kv[number].data_ptr()
-            if bank.cross is not None:
-                layer.cross_k, layer.cross_v = (part.data_ptr() for part in bank.cross[number])
+        layers = bank.called(self._of_bank)
         filled = max(seat.length for seat in bank.seats)
-        skip = torch.tensor([filled - seat.length for seat in bank.seats]).repeat_interleave(bank.group)
+        skip = torch.tensor([filled - seat.length for seat in bank.seats for _ in range(bank.group)])
         sources = torch.tensor([seat.source for seat in bank.seats])
         S, L = 0 if bank.cross is None else bank.cross.shape[4], bank.kv.shape[3]
         sizes = _Sizes(
@@ -133,6 +129,15 @@ class FusedLayers:
             *(skip.data_ptr(), sources.data_ptr()),
         )
         return self._run(x, layers, sizes)
+
+    def _of_bank(self, bank: Bank) -> Any:
+        """The layers of a bank."""
+        layers = (_Layer * len(self.layers))(*self.layers)
+        for number, layer in enumerate(layers):
+            layer.kv = bank.kv[number].data_ptr()
+            if bank.cross is not None:
+                layer.cross_k, layer.cross_v = (part.data_ptr() for part in bank.cross[number])
+        return layers
 
     def _run(self, x: Tensor, layers: Any, sizes: _Sizes) -> Tensor:
         """The call itself, x (R, D) -> (R, D)."""

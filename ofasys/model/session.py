@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -191,6 +192,16 @@ class JoinedSessions:
         if not bank.seats:
             self.banks = {key: one for key, one in self.banks.items() if one is not bank}
 
+    def parts(self, session: CachedSession) -> list[CachedSession]:
+        """The sources of a session, as a session each; the session itself is not used any more."""
+        made = []
+        for seat in session.seats:
+            one = copy(session)
+            one.seats = [seat]
+            made.append(one)
+        session.bank, session.seats = None, []
+        return made
+
     @torch.no_grad()
     def append(
         self,
@@ -200,6 +211,10 @@ class JoinedSessions:
         counts: Sequence[int],
     ) -> Float[Tensor, "R D"]:
         """The next `counts` positions of each session's rows, laid end to end -> the states of the last of each row."""
+        banks = [session.bank for session in sessions]
+        if max(counts) == 1 and all(bank is not None and bank.layers.fused is not None for bank in banks):
+            side = self.model.decoder
+            return side.end(self._fused(sessions, side.begin(embedding, positions)))
         places, start, row = list[Place](), 0, 0
         for session, n in zip(sessions, counts, strict=True):
             assert session.bank is not None, "a session is added before it goes on"
@@ -225,8 +240,6 @@ class JoinedSessions:
             embedding, positions = embedding[chosen], positions[chosen]
         side, turns, first = self.model.decoder, list[Turn](), 0
         x = side.begin(embedding, positions)
-        if all(place.count == 1 and place.bank.layers.fused is not None for place in places):
-            return side.end(self._fused(places, x))
         for bank, members in groupby(places, key=lambda place: place.bank):
             mine = list(members)
             size = bank.group * sum(place.count for place in mine)
@@ -241,27 +254,35 @@ class JoinedSessions:
             x = x[torch.from_numpy(ends).to(x.device)]
         return side.end(x)
 
-    def _fused(self, places: Sequence[Place], x: Tensor) -> Tensor:
-        """One position more of each row, x (N, D) -> (N, D), a bank at a time."""
-        parts, first = [], 0
-        for bank, members in groupby(places, key=lambda place: place.bank):
-            mine = list(members)
-            own = x[first : first + len(mine) * bank.group]
-            first += len(own)
+    def _fused(self, sessions: Sequence[CachedSession], x: Float[Tensor, "R D"]) -> Float[Tensor, "R D"]:
+        """One position more of each row, a bank at a time."""
+        of: dict[int, tuple[Bank, list[Seat], list[int]]] = {}  # bank, seats, and the first row of each in x
+        row = 0
+        for session in sessions:
+            assert session.bank is not None, "a session is added before it goes on"
+            bank, seats, rows = of.setdefault(id(session.bank), (session.bank, [], []))
+            for seat in session.seats:
+                seats.append(seat)
+                rows.append(row)
+                row += bank.group
+        made = None
+        for bank, seats, rows in of.values():
             bank.reserve(1 + max(seat.length for seat in bank.seats))
-            fused = bank.layers.fused
+            fused, within = bank.layers.fused, np.arange(bank.group)
             assert fused is not None
-            if len(mine) == len(bank.seats):
-                parts.append(fused.step_of_bank(own, bank))
+            there = np.array([seat.at for seat in seats])
+            if len(of) == 1 and len(seats) == len(bank.seats) and (there == np.arange(len(seats))).all():
+                made = fused.step_of_bank(x, bank)
             else:
-                rows = [np.arange(place.seat.at * bank.group, (place.seat.at + 1) * bank.group) for place in mine]
-                at = torch.from_numpy(np.concatenate(rows))
-                parts.append(
-                    fused.step_of_bank(own.new_zeros(bank.rows, own.shape[1]).index_copy(0, at, own), bank)[at]
-                )
-            for place in mine:
-                place.seat.length += 1
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+                here = torch.from_numpy((np.array(rows)[:, None] + within).ravel())
+                at = torch.from_numpy((there[:, None] * bank.group + within).ravel())
+                own = x.new_zeros(bank.rows, x.shape[1]).index_copy_(0, at, x[here])
+                part = fused.step_of_bank(own, bank)[at]
+                made = (part.new_empty(x.shape) if made is None else made).index_copy_(0, here, part)
+            for seat in seats:
+                seat.length += 1
+        assert made is not None
+        return made
 
 
 @dataclass(frozen=True, eq=False)

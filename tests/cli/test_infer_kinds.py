@@ -43,6 +43,14 @@ def test_values_as_json(infer, saved, tmp_path, name, more, column):
     assert [column in json.loads(line) for line in rows.read_text().splitlines()] == [True] * 3
 
 
+def test_what_it_is_computed_in(infer, saved, shell):
+    found = [infer("write", "t=one", "--max-length", "6", "--precision", name) for name in ("float32", "auto")]
+    assert found[0] == found[1]
+    infer("write", "t=one", "--max-length", "6", "--precision", "bfloat16")
+    told = shell.wrong("infer", str(saved / "model"), kinds.LINES["write"], "t=one", "--precision", "float31")
+    assert "precision is 'float31'" in told
+
+
 @pytest.mark.parametrize("name", ["write", "move"])
 def test_answers_are_the_same_whatever_the_batch_size(infer, saved, name):
     options = {"write": ("--search", "sampling=true", "--max-length", "6"), "move": ("--search", "steps=2")}[name]

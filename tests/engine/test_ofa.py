@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ofasys import AnswerSession, GeneralistModel, OFASys, flow
 from ofasys.engine import ENGINES
 from ofasys.engine.ofa.config import FRAME, MARK, WAVE, Kind, OFAConfig
 from ofasys.engine.ofa.model import OFAModel
@@ -159,3 +160,20 @@ def test_codes_that_were_not_learned() -> None:
     model = OFAModel(OFAConfig(**SHAPE, source=SIDES["source"], target={"line": LINE}))
     with pytest.raises(DataError, match="codes of a picture"):
         model.decode(stream(PICTURE), None)
+
+
+def test_a_session_answers_as_inference_does() -> None:
+    """Greedy, drawn, by beams and with labels, all at once; OFA's sessions go on each alone."""
+    torch.manual_seed(0)
+    lines, labels = ("[TEXT:q] -> [TEXT:a]", "[TEXT:q] -> [CATEGORY:kind]"), {"kind": ["some", "none at all"]}
+    config = OFAConfig(**SHAPE, source={"line": LINE}, target={"line": LINE})
+    model = GeneralistModel(engine="ofa", config=config, text_pieces=300)
+    model.grow([(flow.plan(flow.parse(line)), labels) for line in lines], lambda: ["one and two or three"] * 9)
+    served = OFASys(model.eval())
+    ways: list[dict[str, Any]] = [{}, {"sampling": True, "temperature": 0.5}, {"beam_size": 2}, {"min_length": 3}]
+    asked = [(lines[0], {"max_length": 5, **way}) for way in ways] + [(lines[1], {"closed_set": labels})]
+    given = [(line, {"q": f"{n} and {n}"}, {**way, "first": n}) for n in range(3) for line, way in asked]
+    with AnswerSession(served, rows=9) as session:
+        pending = [session.submit(line, row, **way) for line, row, way in given]
+        found = [one.result(60) for one in pending]
+    assert found == [served.inference(line, row, **way) for line, row, way in given]

@@ -11,8 +11,10 @@ import torch
 
 from ofasys import AnswerSession, OFASys, flow
 from ofasys.errors import ClosedError, ConfigError, DataError, DeadlineError, FullError
+from ofasys.generator.flock import OpenSingle
 from ofasys.generator.options import SearchOptions
 from ofasys.hub import session as room
+from ofasys.hub.turns import Turns
 from ofasys.model.matrix import packs
 
 WAYS = {
@@ -156,6 +158,89 @@ def ask(session, number):
     if number % 3 == 1:
         return session(TEXT, row, max_length=3 + number % 7, beam_size=1 + number % 2, **more)
     return session(TEXT, row, max_length=8, sampling=True, seed=number, **more)
+
+
+def asking(tiny):
+    return flow.bind(tiny.model(), flow.plan(flow.parse(TEXT)), {})
+
+
+@pytest.mark.parametrize("way", ["greedy", "drawn", "drawn twice", "never twice"])
+def test_rows_of_a_batch_that_others_join_are_answered_as_alone(tiny, way):
+    """They leave one by one: who waits for one of them does not wait for the others."""
+    program = asking(tiny)
+    samples = [flow.preprocess(program, {"question": "a cat " * n}, target=False) for n in range(1, 7)]
+    options = [SearchOptions(max_length=9, **WAYS[way]), SearchOptions(max_length=17, **{"min_length": 17} | WAYS[way])]
+    with flow.Generations(tiny.model()) as together:
+        turns = Turns(together)
+        turns.begin(program, samples[:3], options[0], [4, 5, 6], "abc")
+        turns.turn()
+        turns.begin(program, samples[3:], options[1], [7, 8, 9], "def")
+        found, left = {}, []
+        while turns.live:
+            turns.turn()
+            found |= (now := dict(turns.answered()))
+            left += [len(turns.rows)] if now else []
+        assert together.rows == 0
+    for i, name in enumerate("abcdef"):
+        same(found[name], flow.generate(tiny.model(), program, [samples[i]], options[i // 3], [4 + i])[0])
+    assert left[-1] == 0
+
+
+def test_one_of_a_batch_that_is_given_up_leaves_alone(tiny):
+    program, options = asking(tiny), SearchOptions(max_length=12, min_length=12)
+    samples = [flow.preprocess(program, {"question": "a cat " * n}, target=False) for n in (1, 2, 3)]
+    with flow.Generations(tiny.model()) as together:
+        turns = Turns(together)
+        turns.begin(program, samples, options, range(3), "abc")
+        turns.turn()
+        turns.turn()
+        assert together.rows == 3
+        turns.leave("b")
+        assert (turns.rows, together.rows) == (["a", "c"], 2)
+        found = {}
+        while turns.live:
+            turns.turn()
+            found |= turns.answered()
+    assert found.keys() == set("ac")
+    same(found["c"], flow.generate(tiny.model(), program, [samples[2]], options, [2])[0])
+
+
+def test_where_a_search_in_common_fails_each_goes_on_alone(tiny, monkeypatch):
+    program, options = asking(tiny), SearchOptions(max_length=6, min_length=6)
+    samples = [flow.preprocess(program, {"question": "a cat " * n}, target=False) for n in (1, 2)]
+    calls, real = [], OpenSingle.step
+
+    def step(self):
+        calls.append(self.sources)
+        if len(calls) == 3:
+            raise MemoryError("no room")
+        return real(self)
+
+    monkeypatch.setattr(OpenSingle, "step", step)
+    with flow.Generations(tiny.model()) as together:
+        running = [together.begin(program, [sample], options, [i]) for i, sample in enumerate(samples)]
+        while not all(one.over for one in running):
+            together.turn()
+        assert together.rows == 0
+    assert calls == [2, 2, 2]
+    monkeypatch.undo()
+    for i, one in enumerate(running):
+        same(one.found[0], flow.generate(tiny.model(), program, [samples[i]], options, [i])[0])
+
+
+def test_rows_of_inference_take_the_places_of_those_that_are_done(model, monkeypatch):
+    rows = [{"question": f"what is {n}"} for n in range(11)]
+    alone = [model.inference(TEXT, row, first=n, sampling=True, max_length=40) for n, row in enumerate(rows)]
+    together, real = [], OpenSingle.step
+
+    def step(self):
+        together.append(self.sources)
+        return real(self)
+
+    monkeypatch.setattr(OpenSingle, "step", step)
+    assert model.inference(TEXT, rows, batch_size=4, sampling=True, max_length=40) == alone
+    assert max(together) == 4
+    assert sum(together) < 4 * len(together)
 
 
 def test_many_threads_are_answered_as_one_after_the_other(model):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ofasys import GeneralistModel, OFASys, Task, Trainer, flow
+from ofasys import AnswerSession, GeneralistModel, OFASys, Task, Trainer, flow
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generator.options import SearchOptions
 from tests.engine.huggingface.backbones import CHAT, tokenizer_of, write
@@ -21,7 +21,8 @@ from tests.parallel.test_laws import together
 
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not give every text back")
-LINE = "[TEXT:q] -> [TEXT:a]"
+LINE, CHOICE = "[TEXT:q] -> [TEXT:a]", "[TEXT:q] of what kind -> [CATEGORY:kind]"
+LABELS = {"kind": ["some", "none at all"]}
 LOW_RANK = [{"match": "engine.*", "lora": 2}, {"match": "adaptors.*", "lr": 1e-2}]
 
 
@@ -60,6 +61,28 @@ def test_every_kind_trains_answers_is_saved_and_loaded(
     for i, (one, other) in enumerate(zip(together, before, strict=True)):
         same(one[0], other[0])
         same(one[0], flow.generate(loaded.model, program, [samples[i]], options, seeds=[i])[0][0])
+
+
+@pytest.mark.parametrize("family", ["t5", "qwen3"])
+def test_a_session_answers_as_inference_does(family: str, folders: dict[str, Path]) -> None:
+    """Greedy, drawn, by beams and with labels, all at once."""
+    model = GeneralistModel(engine=f"hf:{folders[family]}")
+    model.grow([(flow.plan(flow.parse(line)), LABELS) for line in (LINE, CHOICE)], list)
+    served = OFASys(model.eval())
+    drawn = {"sampling": True, "temperature": 0.5}
+    asked: list[tuple[str, dict[str, Any]]] = [
+        (LINE, {}),
+        (LINE, drawn),
+        (LINE, {"beam_size": 2}),
+        (LINE, {"min_length": 3}),
+    ]
+    asked = [(line, {"max_length": 5, **more}) for line, more in asked] + [(CHOICE, {"closed_set": LABELS})]
+    rows = [{"q": f"{n} and {n}"} for n in range(3)]
+    with AnswerSession(served, rows=9) as session:
+        given = [(line, row, {**more, "first": n}) for n, row in enumerate(rows) for line, more in asked]
+        pending = [session.submit(line, row, **more) for line, row, more in given]
+        found = [one.result(60) for one in pending]
+    assert found == [served.inference(line, row, **more) for line, row, more in given]
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
