@@ -26,7 +26,7 @@ def make(data: Data) -> Splits:
     return rows
 
 
-HEARD = "[AUDIO:wav,mels=40,normalise=fixed]"
+HEARD = "[AUDIO:wav,mels=40,normalise=fixed,window=16]"
 TASK = GalleryTask(
     "samples",
     "what kind of sound a recording is",
