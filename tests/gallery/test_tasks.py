@@ -6,11 +6,14 @@ import io
 import json
 import re
 import sqlite3
+import wave
 from dataclasses import replace
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -29,12 +32,16 @@ from ofasys.gallery.tasks import (
     arc,
     captions,
     databases,
+    dictation,
     emoji_names,
     entailment,
+    exercises,
     fashion,
     infilling,
     instructions,
+    moves,
     next_word,
+    phones,
     spelling,
     sudoku,
     summary,
@@ -50,6 +57,7 @@ from ofasys.gallery.tasks.run import ALL, chosen, gallery_task, run_of
 from ofasys.gallery.tasks.split import SPLITS, first_of, folded, part, parted
 from ofasys.language import Instruction
 from ofasys.metric import METRICS
+from ofasys.modality.phone.inventories import inventory
 from ofasys.planner import plan
 from tests.gallery import standins
 
@@ -153,6 +161,8 @@ def key(value):
         *(("pronunciation", "word"), ("text_to_sql", "db"), ("record_text", "text"), ("entailment", "premise")),
         *(("infilling", "text"), ("next_word", "before"), ("emoji_names", "en"), ("spelling", "phones")),
         *(("instructions", "record"), ("table_qa", "table"), ("sudoku", "puzzle"), ("arc", "in")),
+        *(("dictation", "text"), ("phones", "wav"), ("tones", "wav"), ("saying", "said"), ("samples", "wav")),
+        *(("exercises", "motion"), ("moves", "what")),
     ],
 )
 def test_no_source_is_in_two_splits(made, name, column):
@@ -231,6 +241,81 @@ def test_each_syllable_is_known_in_the_other_voice(made):
     assert set(held) < set(known)
     assert sorted([*known, *held, standins.SYLLABLES[0]]) == sorted(2 * standins.SYLLABLES)
     assert {syllables.held_out(str(i)) for i in range(20)} == set(syllables.VOICES)
+
+
+def test_a_sentence_and_its_phrases_are_in_one_split(made):
+    heard, phrases = made("dictation"), made("phones")
+    texts = [row["text"] for row in heard["test"]]
+    assert texts[0].split()[2:4] == ["какой-то", texts[0].split()[-1]]
+    places = {split: {int(row["text"].split()[-1]) for row in heard[split]} for split in SPLITS}
+    signs = list(phones.IPA.values())
+    for split in SPLITS:
+        firsts = {" ".join(signs[(i + j) % len(signs)] for j in range(4)) for i in places[split]}
+        assert firsts <= {row["phones"] for row in phrases[split]}, split
+        assert len(phrases[split]) == 2 * len(heard[split])  # neither pauses nor a phrase of one phone
+
+
+def test_a_phrase_is_cut_with_a_margin_of_its_pause():
+    labels = "#\n0.30000 125 pau\n0.40000 125 k\n0.50000 125 aa\n0.70000 125 pau\n0.80000 125 tt"
+    assert list(phones.phrases(labels)) == [(0.3, 0.5, ["k", "aa"]), (0.7, 0.8, ["tt"])]
+    whole = standins._wav(1.0, 0.1)
+    with wave.open(io.BytesIO(phones.cut(whole, 0.3, 0.5))) as piece, wave.open(io.BytesIO(whole)) as file:
+        file.setpos(round(0.25 * 16000))
+        assert piece.readframes(9**9) == file.readframes(round(0.3 * 16000))
+    with wave.open(io.BytesIO(phones.cut(whole, 0.0, 1.0))) as piece:
+        assert piece.getnframes() == 16000
+
+
+def test_every_label_of_a_phone_is_a_sign_of_its_own():
+    assert len(set(phones.IPA.values())) == len(phones.IPA) == 50
+    units = inventory("ipa").read(" ".join(phones.IPA.values()))
+    assert len(units) == 50
+    assert [phones.IPA[label] for label in ("rr", "hh", "gg", "ch")] == ["rʲ", "xʲ", "ɡʲ", "t͡ɕ"]
+
+
+def test_marks_of_stress_and_punctuation_are_left_out():
+    said = dictation.transcripts("( ru_1 \"Вол+ос, - 'Он' какой-то: да!\" )\n")
+    assert {name: dictation.letters(text) for name, text in said.items()} == {"ru_1": "волос он какой-то да"}
+
+
+def test_tones_of_a_syllable_are_in_one_split_in_both_voices(made):
+    assert sum(map(len, made("tones").values())) == 2 * len(standins.SYLLABLES) - 1
+    assert {row["tone"] for row in made("tones")["train"]} == {"high", "rising"}
+    assert sum(map(len, made("saying").values())) == len(standins.SYLLABLES)
+
+
+def test_variants_of_a_sound_are_in_one_split(made):
+    rows = made("samples")
+    assert sum(map(len, rows.values())) == 8 * 2 * len(standins.THINGS)
+    assert all(len(one) % 2 == 0 for one in rows.values())
+
+
+def test_a_watch_is_read_without_running_what_stands_in_its_file(made, packages):
+    row = made("exercises")["test"][0]
+    assert np.shape(row["motion"]["positions"]) == (100, 2, 3)
+    whole = Data(Path(), packages).archive("seglearn").read(exercises.FILE)
+    signals = exercises.recordings(whole)["X"][2]  # of the third person
+    assert np.allclose(row["motion"]["positions"][0], signals[:2].reshape(2, 2, 3).mean(0), atol=1e-3)
+    assert len(exercises.windows(np.zeros((399, 6)))) == 1
+    file = io.BytesIO()
+    np.save(file, np.array({"X": Path()}, dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="asks for pathlib"):
+        exercises.recordings(file.getvalue())
+
+
+def test_keyframes_become_frames_at_one_rate(made):
+    content = standins._animation(np.random.default_rng(0), 4)
+    places, seconds = moves.keyframes(content)
+    frames = moves.moved(places, seconds)
+    assert seconds.tolist() == [0.25] * 4
+    assert np.allclose(frames[::5], places)
+    assert np.allclose(frames[1], 0.8 * places[0] + 0.2 * places[1])
+    assert len(moves.moved(places, seconds * 20)) == moves.MOST
+    with pytest.raises(DataError, match="4 frames of 20 joints in 100 bytes"):
+        moves.keyframes(content[:100])
+    names = {row["what"] for rows in made("moves").values() for row in rows}
+    assert "red library" in names
+    assert "tempanim" not in names
 
 
 def test_a_plural_is_where_its_word_is(made):
@@ -496,9 +581,9 @@ def _one_thread():
 @pytest.mark.usefixtures("_one_thread", "fetched")
 def test_every_task_trains_evaluates_and_answers_by_one_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = [
-        f"tasks.{name}.{setting}" for name in BY_NAME for setting in ("micro_batch_size=2", "generate.max_length=3")
-    ]
+    small = [f"tasks.{name}.micro_batch_size=2" for name in BY_NAME]
+    words = (task.name for task in TASKS if re.search(r"-> \[(TEXT|PHONE):", task.instructions[0]))
+    small += [f"tasks.{name}.generate.max_length=3" for name in words]
     words = ["train", "gallery:all", f"trainer.max_steps={len(TASKS)}", *QUICK, *small]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output

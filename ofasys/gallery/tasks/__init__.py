@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from ofasys.gallery.tasks.arc import TASK as ARC
 from ofasys.gallery.tasks.captions import TASK as CAPTIONS
+from ofasys.gallery.tasks.dictation import TASK as DICTATION
 from ofasys.gallery.tasks.emoji_names import TASK as EMOJI_NAMES
 from ofasys.gallery.tasks.entailment import TASK as ENTAILMENT
+from ofasys.gallery.tasks.exercises import TASK as EXERCISES
 from ofasys.gallery.tasks.fashion import TASK as FASHION
 from ofasys.gallery.tasks.infilling import TASK as INFILLING
 from ofasys.gallery.tasks.instructions import TASK as INSTRUCTIONS
+from ofasys.gallery.tasks.moves import TASK as MOVES
 from ofasys.gallery.tasks.next_word import TASK as NEXT_WORD
+from ofasys.gallery.tasks.phones import TASK as PHONES
 from ofasys.gallery.tasks.pronunciation import TASK as PRONUNCIATION
 from ofasys.gallery.tasks.record_text import TASK as RECORD_TEXT
+from ofasys.gallery.tasks.samples import TASK as SAMPLES
+from ofasys.gallery.tasks.saying import TASK as SAYING
 from ofasys.gallery.tasks.sentiment import TASK as SENTIMENT
 from ofasys.gallery.tasks.spelling import TASK as SPELLING
 from ofasys.gallery.tasks.sudoku import TASK as SUDOKU
@@ -22,6 +28,7 @@ from ofasys.gallery.tasks.table_qa import TASK as TABLE_QA
 from ofasys.gallery.tasks.tagging import TASK as TAGGING
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask
 from ofasys.gallery.tasks.text_to_sql import TASK as TEXT_TO_SQL
+from ofasys.gallery.tasks.tones import TASK as TONES
 from ofasys.gallery.tasks.topic import TASK as TOPIC
 from ofasys.gallery.tasks.translation import TASK as TRANSLATION
 
@@ -29,6 +36,7 @@ TASKS: tuple[GalleryTask, ...] = (
     *(SENTIMENT, TOPIC, SUPERSENSE, TAGGING, SUMMARY, TRANSLATION),
     *(FASHION, CAPTIONS, SYLLABLES, PRONUNCIATION, TEXT_TO_SQL, RECORD_TEXT),
     *(ENTAILMENT, INFILLING, NEXT_WORD, EMOJI_NAMES, SPELLING, INSTRUCTIONS, TABLE_QA, SUDOKU, ARC),
+    *(DICTATION, PHONES, TONES, SAYING, SAMPLES, EXERCISES, MOVES),
 )
 
 __all__ = ["TASKS", "Data", "Figure", "GalleryTask"]
