@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from ofasys.gallery.tasks.captions import TASK as CAPTIONS
+from ofasys.gallery.tasks.clip_captions import TASK as CLIP_CAPTIONS
+from ofasys.gallery.tasks.clip_events import TASK as CLIP_EVENTS
+from ofasys.gallery.tasks.clip_questions import TASK as CLIP_QUESTIONS
+from ofasys.gallery.tasks.emoji_drawing import TASK as EMOJI_DRAWING
+from ofasys.gallery.tasks.emoji_search import TASK as EMOJI_SEARCH
 from ofasys.gallery.tasks.fashion import TASK as FASHION
+from ofasys.gallery.tasks.fashion_halves import TASK as FASHION_HALVES
+from ofasys.gallery.tasks.map_names import TASK as MAP_NAMES
+from ofasys.gallery.tasks.map_regions import TASK as MAP_REGIONS
 from ofasys.gallery.tasks.pronunciation import TASK as PRONUNCIATION
 from ofasys.gallery.tasks.record_text import TASK as RECORD_TEXT
+from ofasys.gallery.tasks.scene_entailment import TASK as SCENE_ENTAILMENT
+from ofasys.gallery.tasks.scene_objects import TASK as SCENE_OBJECTS
+from ofasys.gallery.tasks.scene_questions import TASK as SCENE_QUESTIONS
 from ofasys.gallery.tasks.sentiment import TASK as SENTIMENT
 from ofasys.gallery.tasks.summary import TASK as SUMMARY
 from ofasys.gallery.tasks.supersense import TASK as SUPERSENSE
@@ -19,6 +30,9 @@ from ofasys.gallery.tasks.translation import TASK as TRANSLATION
 TASKS: tuple[GalleryTask, ...] = (
     *(SENTIMENT, TOPIC, SUPERSENSE, TAGGING, SUMMARY, TRANSLATION),
     *(FASHION, CAPTIONS, SYLLABLES, PRONUNCIATION, TEXT_TO_SQL, RECORD_TEXT),
+    *(SCENE_QUESTIONS, SCENE_ENTAILMENT, SCENE_OBJECTS, EMOJI_SEARCH, EMOJI_DRAWING, FASHION_HALVES),
+    *(MAP_REGIONS, MAP_NAMES),
+    *(CLIP_EVENTS, CLIP_CAPTIONS, CLIP_QUESTIONS),
 )
 
 __all__ = ["TASKS", "Data", "Figure", "GalleryTask"]
