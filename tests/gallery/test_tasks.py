@@ -31,6 +31,8 @@ from ofasys.gallery.tasks import (
     GalleryTask,
     arc,
     captions,
+    clips,
+    composed,
     databases,
     dictation,
     emoji_names,
@@ -39,9 +41,12 @@ from ofasys.gallery.tasks import (
     fashion,
     infilling,
     instructions,
+    maps,
     moves,
     next_word,
     phones,
+    scene_entailment,
+    scene_questions,
     spelling,
     sudoku,
     summary,
@@ -63,6 +68,13 @@ from tests.gallery import standins
 
 BY_NAME = {task.name: task for task in TASKS}
 IDS = list(BY_NAME)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_scenes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(composed, "COUNTS", {"train": 40, "valid": 10, "test": 20})
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -163,6 +175,9 @@ def key(value):
         *(("instructions", "record"), ("table_qa", "table"), ("sudoku", "puzzle"), ("arc", "in")),
         *(("dictation", "text"), ("phones", "wav"), ("tones", "wav"), ("saying", "said"), ("samples", "wav")),
         *(("exercises", "motion"), ("moves", "what")),
+        *(("scene_questions", "img"), ("scene_entailment", "img"), ("scene_objects", "img"), ("emoji_search", "img")),
+        *(("emoji_drawing", "img"), ("map_regions", "map"), ("clip_events", "clip"), ("clip_captions", "clip")),
+        *(("clip_questions", "clip"), ("map_names", "map"), ("fashion_halves", "upper")),
     ],
 )
 def test_no_source_is_in_two_splits(made, name, column):
@@ -492,6 +507,89 @@ def test_a_puzzle_that_is_changed_keeps_its_rule():
         assert len({str(row[f"in{n}"]) for n in ("1", "2", "3", "")}) == 4
 
 
+# Scenes, maps and clips
+
+
+def test_a_box_of_a_scene_holds_its_object_and_nothing_else(packages, beside):
+    sprites = composed.Sprites(Data(beside, packages), "test")
+    assert sprites.styles == ("openmoji",)
+    for seed in range(20):
+        scene = composed.compose(sprites, Random(seed), ["tree", "fish", "tree", "key"])
+        picture, bare = np.asarray(scene.picture(), int), np.asarray(scene.backdrop.draw(composed.SIDE), int)
+        changed = np.abs(picture - bare).max(2) > 8
+        for x1, y1, x2, y2 in (item.box for item in scene.items):
+            inside = changed[y1:y2, x1:x2]
+            assert all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+            changed[y1:y2, x1:x2] = False
+        assert not changed.any()
+        assert [item.box for item in scene.items] == sorted(item.box for item in scene.items)
+
+
+def test_answers_are_true_of_the_scene(packages, beside):
+    sprites = composed.Sprites(Data(beside, packages), "train")
+    for turn in range(24):
+        scene, question, answer = scene_questions._exists(sprites, Random(turn), turn)
+        assert (question.split()[-1].rstrip("?") in " ".join(scene.names)) == (answer == "yes")
+        scene, _, answer = scene_questions._objects(sprites, Random(turn), turn)
+        assert len(scene.items) == int(answer)
+        scene, question, answer = scene_questions._kind(sprites, Random(turn), turn)
+        kind = question.removeprefix("how often is there ").removesuffix("?").partition(" ")[2]
+        assert scene.names.count(kind) == int(answer)
+        scene, question, answer = scene_questions._end(sprites, Random(turn), turn)
+        axis, sign = scene_questions.ENDS[question.removeprefix("what is ").removesuffix("?")]
+        assert max(scene.items, key=lambda item: sign * item.centre[axis]).name == answer
+        truth = ("yes", "no")[turn % 2]
+        scene, sentence, answer = scene_entailment._relation(sprites, Random(turn), truth)
+        words = next(one for one in scene_entailment.SIDES if f" is {one} the " in sentence)
+        first, second = sentence.removeprefix("the ").split(f" is {words} the ")
+        centres = {item.name: item.centre for item in scene.items}
+        axis, sign = scene_entailment.SIDES[words]
+        assert (sign * (centres[first][axis] - centres[second][axis]) > 0) == (answer == "yes")
+
+
+def test_a_sentence_alone_does_not_tell_its_answer(made):
+    rows = made("scene_entailment")["train"]
+    assert {row["answer"] for row in rows if row["sentence"].startswith("there is")} == {"yes", "no", "maybe"}
+    assert {row["answer"] for row in rows if not row["sentence"].startswith("there is")} == {"yes", "no"}
+
+
+def test_a_clip_has_all_its_frames_and_does_what_is_said(packages, beside):
+    sprites = composed.Sprites(Data(beside, packages), "valid")
+    for seed, event in enumerate(clips.EVENTS):
+        clip = clips.film(sprites, Random(seed), event)
+        with Image.open(io.BytesIO(clip.film)) as film:
+            assert (film.n_frames, film.size) == (clips.FRAMES, (clips.SIDE, clips.SIDE))
+            frames = []
+            for i in range(clips.FRAMES):
+                film.seek(i)
+                frames.append(np.asarray(film.convert("RGB"), int))
+        assert clip.name != clip.still
+        change = np.abs(frames[-1] - frames[0]).max(2)[:-1, :-1]
+        assert change.any(), event
+    with pytest.raises(KeyError):
+        clips.film(sprites, Random(0), "moves away")
+
+
+def test_the_box_of_a_region_is_that_of_its_largest_part(made):
+    rows = [row for one in made("map_regions").values() for row in one]
+    assert len(rows) == 120
+    first = next(row for row in rows if row["name"] == "Part 1 of 7")
+    assert first["box"] == [45, 16, 70, 64]  # of 35..55 and 10..40 in 100 x 80 pixels
+    ring = np.ones((5, 5), bool)
+    ring[1:4, 1:4] = False
+    ring[2, 2] = True
+    assert maps.largest_part(ring) == (0, 0, 5, 5)
+    assert maps.largest_part(ring & False) is None
+    cup = np.array([[1, 0, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0], [1, 0, 0]], bool)
+    assert maps.largest_part(cup) == (0, 0, 3, 3)
+
+
+def test_halves_are_of_one_picture(made):
+    row, whole = made("fashion_halves")["test"][0], made("fashion")["test"][0]
+    parts = [np.asarray(Image.open(io.BytesIO(row[name]))) for name in ("upper", "lower")]
+    assert (np.concatenate(parts) == np.asarray(Image.open(io.BytesIO(whole["img"])))).all()
+
+
 # Rows as files
 
 
@@ -584,6 +682,9 @@ def test_every_task_trains_evaluates_and_answers_by_one_command(tmp_path, monkey
     small = [f"tasks.{name}.micro_batch_size=2" for name in BY_NAME]
     words = (task.name for task in TASKS if re.search(r"-> \[(TEXT|PHONE):", task.instructions[0]))
     small += [f"tasks.{name}.generate.max_length=3" for name in words]
+    small += [
+        f"tasks.{task.name}.settings={{IMAGE.fit_steps: 2}}" for task in TASKS if "-> [IMAGE" in task.instructions[0]
+    ]
     words = ["train", "gallery:all", f"trainer.max_steps={len(TASKS)}", *QUICK, *small]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output

@@ -31,12 +31,22 @@ def emoji(labels: bytes) -> Iterator[tuple[str, str]]:
 
 def renderer(archive: Archive) -> Callable[[str], bytes | None]:
     """Code points -> a PNG of the drawing on white, (SIDE, SIDE) in colour; None for one that the set lacks."""
+    drawer = drawings(archive)
+
+    def render(codes: str) -> bytes | None:
+        return None if (drawn := drawer(codes)) is None else _on_white(drawn)
+
+    return render
+
+
+def drawings(archive: Archive) -> Callable[[str], Image.Image | None]:
+    """Code points -> the drawing, (SIDE, SIDE) with alpha; None for one that the set lacks."""
     import resvg_py
 
     files = dict(archive.files("package/icons.json", "package/chars.json"))
     icons, names = json.loads(files["package/icons.json"]), json.loads(files["package/chars.json"])
 
-    def render(codes: str) -> bytes | None:
+    def draw(codes: str) -> Image.Image | None:
         if (name := names.get(codes)) is None:
             return None
         icon, mirrored = _icon(icons, name)
@@ -46,9 +56,9 @@ def renderer(archive: Archive) -> Callable[[str], bytes | None]:
             f'width="{SIDE}" height="{SIDE}" viewBox="0 0 {width} {height}">{icon["body"]}</svg>'
         )
         drawn = Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True))).convert("RGBA")
-        return _on_white(drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else drawn)
+        return drawn.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else drawn
 
-    return render
+    return draw
 
 
 def _icon(icons: dict[str, Any], name: str) -> tuple[dict[str, Any], bool]:

@@ -27,8 +27,13 @@ def idx(content: bytes) -> np.ndarray:
 
 def png(picture: np.ndarray) -> bytes:
     """(H, W) or (H, W, 3) bytes -> a PNG file."""
+    return png_of(Image.fromarray(picture))
+
+
+def png_of(picture: Image.Image) -> bytes:
+    """A picture -> a PNG file."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "png")
+    picture.save(file, "png")
     return file.getvalue()
 
 
