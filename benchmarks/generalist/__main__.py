@@ -19,8 +19,9 @@ from benchmarks.generalist import report
 from benchmarks.generalist.state import Cost, Plan, add_result, listed, load_plan, results, save_plan, write_whole
 from benchmarks.generalist.suite import entries, suite
 from benchmarks.generalist.units import GENERALIST, PARTS, Unit, minutes, planned, seconds, units
-from ofasys.errors import ConfigError, OfasysError
+from ofasys.errors import ConfigError, OfasysError, nearest
 from ofasys.gallery.data.store import held
+from ofasys.model.sizes import SIZES
 
 COSTS = "costs.json"
 
@@ -39,7 +40,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parts", nargs="*", choices=PARTS, help="all if none")
     parser.add_argument("--size", help="of every model: tiny, small, base, large")
     parser.add_argument("--test", type=int, help="test rows of a task at most, 200")
-    parser.add_argument("--schedule", help="of the generalist, round_robin")
+    schedules = ("round_robin", "accumulate")  # of others a task's share is not what its specialist has
+    parser.add_argument("--schedule", choices=schedules, help="of the generalist, round_robin")
+    parser.add_argument("--balance", help="of the generalist's tasks in one update, sum")
     parser.add_argument("--precision", help="of all passes, float32")
     parser.add_argument("--text-pieces", type=int, help="of the generalist's tokenizer, 3000")
     parser.add_argument("--list", action="store_true", help="what there is to run")
@@ -55,7 +58,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     for name in ("tasks", "seeds", "parts"):
         if getattr(args, name):
             found[name] = tuple(getattr(args, name))
-    for name in ("size", "test", "schedule", "precision", "text_pieces"):
+    for name in ("size", "test", "schedule", "balance", "precision", "text_pieces"):
         if getattr(args, name) is not None:
             found[name] = getattr(args, name)
     if "tasks" in found:
@@ -86,10 +89,22 @@ def made_plan(args: argparse.Namespace) -> Plan:
         costs={},
     )
     plan = replace(plan, **wanted)
+    checked(plan)
     plan = replace(plan, suite=listed(plan.tasks), costs=costs(args.state, plan))
     plan = planned(plan, args.budget, args.steps)
     save_plan(args.state, plan)
     return plan
+
+
+def checked(plan: Plan) -> None:
+    """Errors: ConfigError for a setting that cannot be, before anything is measured."""
+    from ofasys import Trainer
+
+    Trainer(schedule=plan.schedule, balance=plan.balance, precision=plan.precision)
+    if plan.size not in SIZES:
+        raise ConfigError(f"--size is {plan.size!r}; {nearest(plan.size, SIZES)}there are {', '.join(SIZES)}")
+    if plan.test < 1:
+        raise ConfigError(f"--test is {plan.test}; it is 1 or more")
 
 
 def more_of(kept: Plan, wanted: dict[str, Any], args: argparse.Namespace) -> Plan:
@@ -159,7 +174,9 @@ def run_unit(state: Path, plan: Plan, key: str) -> None:
 
     unit = next(unit for unit in units(plan) if unit.key == key)
     folder = folder_of(state, unit)
-    add_result(state, run(plan, unit, folder))
+    with held(folder.with_suffix(".lock"), wait=True):  # one whose parent was killed may still be at it
+        if key not in results(state):
+            add_result(state, run(plan, unit, folder))
     give_back(state, unit)
 
 

@@ -53,8 +53,8 @@ def about(plan: Plan, lines: Lines) -> str:
     return "\n\n".join(
         [
             f"{when}{'; '.join(where) or 'nothing was run'}. Size `{plan.size}`, {plan.precision}, schedule "
-            f"`{plan.schedule}`, seeds {', '.join(map(str, plan.seeds))}. Each of {len(plan.tasks)} tasks has "
-            f"{plan.steps} micro-batches, the same rows in the same order in every model of a seed, and at most "
+            f"`{plan.schedule}`, balance `{plan.balance}`, seeds {', '.join(map(str, plan.seeds))}. Each of "
+            f"{len(plan.tasks)} tasks has {plan.steps} micro-batches, the same rows in the same order in every model of a seed, and at most "
             f"{plan.test} test rows, chosen by a hash. The tasks are in [suite.toml](generalist/suite.toml).",
             f"    python -m benchmarks.generalist {made} --size {plan.size} --test {plan.test} --seeds "
             f"{' '.join(map(str, plan.seeds))} --parts {' '.join(plan.parts)}\n"
@@ -161,20 +161,29 @@ def scaling(plan: Plan, lines: Lines) -> str:
         f"of tokens in all, {SCALED} tasks' worth; 0: a new model. Then asked for what was never trained: at once "
         f"(zero), and after {way['steps']} steps on {way['examples']} examples. Means over seeds (least - most)."
     ]
-    table = [["what was never trained", "metric", "examples", *map(str, counts)]]
+    table = [["what was never trained", "metric", "examples", *map(str, counts), "best with"]]
     for probe in suite()["probe"]:
         for kind, many in (("zero", "0"), ("examples", str(way["examples"]))):
-            cells, metric = [], ""
-            for count in counts:
-                found = _probed(own, count, probe["name"], kind)
-                metric = found[0]["metric"] if found else metric
-                cells.append(shown([score["value"] for score in found]))
-            table.append([probe["name"], metric, many, *cells])
+            found = {count: scores for count in counts if (scores := _probed(own, count, probe["name"], kind))}
+            if not found:
+                continue
+            first = next(iter(found.values()))[0]
+            cells = [shown([score["value"] for score in found.get(count, [])]) for count in counts]
+            table.append([probe["name"], first["metric"], many, *cells, best_of(found)])
     names = [way["instead"].get(name, name) for name in plan.tasks]
     parts.append("\n".join(rows(table)))
     joined = (f"{i} {name}" for i, name in enumerate(names[: max(counts)], 1))
     parts.append(f"In order of joining: {', '.join(joined)}.")
     return "\n\n".join(parts)
+
+
+def best_of(found: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
+    """With how many tasks a figure is the best; all that share it."""
+    means = {count: mean(score["value"] for score in scores) for count, scores in found.items()}
+    higher = next(iter(found.values()))[0]["higher_is_better"]
+    best = (max if higher else min)(means.values())
+    same = [str(count) for count, value in means.items() if value == best]
+    return "no difference" if len(same) == len(means) > 1 else ", ".join(same)
 
 
 def _probed(own: Sequence[Line], count: int, name: str, kind: str) -> list[Mapping[str, Any]]:
@@ -199,6 +208,8 @@ def published(plan: Plan, lines: Lines) -> str:
             bound = "at least" if one["better"] == "higher" else "at most"
             goal = f"{bound} {one['goal']:g}: {'' if good else 'not '}reached"
             table.append([one["task"], one.get("called", one["figure"]), shown(values, 4), goal, known])
+    if not {one["task"] for one in suite()["published"]} & set(plan.tasks):
+        return "No task of the plan has published figures."
     if len(table) == 1:
         return ""
     return (

@@ -40,6 +40,8 @@ class Plan:
     test: int
     """Test rows of a task at most, by a fixed hash."""
     schedule: str
+    balance: str = "sum"
+    """How tasks of one update share its step, of the generalist."""
     precision: str
     text_pieces: int
     """Of the generalist's tokenizer; a specialist has what its own recipe says, at most."""

@@ -7,6 +7,7 @@ import resource
 import sys
 import tempfile
 import time
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -31,6 +32,9 @@ ANSWERED = 32  # test rows at a time
 WARM, TIMED, ASKED = 3, 8, 8  # steps before a task is timed, steps that are, and test rows
 
 
+MEASURED = ("seconds", "processor_seconds", "peak_bytes", "device_peak_bytes")
+
+
 class Meter(Callback):
     """Seconds of the wall and of the processor, and the most memory, of all processes that had a share in a run.
 
@@ -39,7 +43,7 @@ class Meter(Callback):
 
     def __init__(self) -> None:
         self.wall, self.processor = time.monotonic(), time.process_time()
-        self.before: dict[str, float] = {"seconds": 0.0, "processor_seconds": 0.0, "peak_bytes": 0}
+        self.before: dict[str, float] = dict.fromkeys(MEASURED, 0)
         self.done: dict[str, float] | None = None
 
     def state(self) -> dict[str, Any]:
@@ -50,17 +54,19 @@ class Meter(Callback):
             "seconds": self.before["seconds"] + time.monotonic() - self.wall,
             "processor_seconds": self.before["processor_seconds"] + time.process_time() - self.processor,
             "peak_bytes": max(self.before["peak_bytes"], peak_bytes()),
+            "device_peak_bytes": max(self.before["device_peak_bytes"], device_peak_bytes()),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.before = dict(state)
+        self.before = dict.fromkeys(MEASURED, 0) | dict(state)
 
     def before_fit(self, run: RunView) -> None:
         if run.step >= run.max_steps:  # all was done before this process
             self.done = self.before
 
-    def after_fit(self, run: RunView) -> None:
-        self.done = self.state()
+    def before_save(self, run: RunView) -> None:
+        if run.step >= run.max_steps:  # what comes after the last step is not counted
+            self.done = self.state()
 
 
 def peak_bytes() -> int:
@@ -75,6 +81,11 @@ def peak_bytes() -> int:
         return int(line.split()[1]) * 1024
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def device_peak_bytes() -> int:
+    """The most that tensors have held of a GPU; 0 without one."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
 
 
 def pieces_of(name: str, most: int) -> int:
@@ -95,6 +106,11 @@ def weighed(plan: Plan, unit: Unit, folder: Path) -> list[Task]:
     return tasks
 
 
+def updates(ledger: Ledger, micro_batches: int) -> int:
+    """The first at which so many have been drawn: an update may hold one of them or several."""
+    return bisect_left(range(micro_batches), micro_batches, key=lambda step: sum(ledger.positions(step).values()))
+
+
 def new_model(plan: Plan, unit: Unit) -> GeneralistModel:
     """Of the plan's size; a specialist with the tokenizer of its own recipe."""
     one = len(unit.tasks) == 1
@@ -109,12 +125,14 @@ def run(plan: Plan, unit: Unit, folder: Path) -> dict[str, Any]:
     data.mkdir(parents=True, exist_ok=True)
     model = new_model(plan, unit)
     tasks = weighed(plan, unit, data)
-    steps = sum(steps for _, steps in unit.tasks)
+    ledger = Ledger(plan.schedule, [task.entry() for task in tasks]) if tasks else None
+    steps = 0 if ledger is None else updates(ledger, sum(steps for _, steps in unit.tasks))
     if tasks:
         Trainer(
             max_steps=steps,
             out=folder / "run",
             schedule=plan.schedule,
+            balance=plan.balance,
             precision=plan.precision,
             seed=unit.seed,
             save_minutes=1.0,
@@ -122,7 +140,7 @@ def run(plan: Plan, unit: Unit, folder: Path) -> dict[str, Any]:
             live=False,
             callbacks=[meter],
         ).fit(model=model, tasks=tasks)
-    seen = Ledger(plan.schedule, [task.entry() for task in tasks]).positions(steps) if tasks else {}
+    seen = {} if ledger is None else ledger.positions(steps)
     began = time.monotonic()
     found = {task.name: judged(model, task) for task in tasks}
     for task in tasks:
@@ -142,7 +160,7 @@ def run(plan: Plan, unit: Unit, folder: Path) -> dict[str, Any]:
         "answering_seconds": time.monotonic() - began,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "machine": platform.machine(),
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} processor",
         "date": date.today().isoformat(),
     }
 
