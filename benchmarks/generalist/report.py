@@ -49,15 +49,17 @@ def about(plan: Plan, lines: Lines) -> str:
     dates = sorted({line["date"] for line in lines.values()})
     where = sorted({f"{line['machine']}, torch {line['torch']}, threads: {line['threads']}" for line in lines.values()})
     when = " to ".join(dict.fromkeys([dates[0], dates[-1]])) + "; " if dates else ""
+    chosen = "" if len(plan.tasks) == len(suite()["task"]) else f" --tasks {' '.join(plan.tasks)}"
     made = f"--budget {plan.budget:g}" if plan.budget else f"--steps {plan.steps}"
     return "\n\n".join(
         [
             f"{when}{'; '.join(where) or 'nothing was run'}. Size `{plan.size}`, {plan.precision}, schedule "
             f"`{plan.schedule}`, balance `{plan.balance}`, seeds {', '.join(map(str, plan.seeds))}. Each of "
-            f"{len(plan.tasks)} tasks has {plan.steps} micro-batches, the same rows in the same order in every model of a seed, and at most "
-            f"{plan.test} test rows, chosen by a hash. The tasks are in [suite.toml](generalist/suite.toml).",
+            f"{len(plan.tasks)} tasks has {plan.steps} micro-batches, the same rows in the same order in every model "
+            f"of a seed, and at most {plan.test} test rows, chosen by a hash. The tasks are in "
+            "[suite.toml](generalist/suite.toml).",
             f"    python -m benchmarks.generalist {made} --size {plan.size} --test {plan.test} --seeds "
-            f"{' '.join(map(str, plan.seeds))} --parts {' '.join(plan.parts)}\n"
+            f"{' '.join(map(str, plan.seeds))} --parts {' '.join(plan.parts)}{chosen}\n"
             "    python -m benchmarks.generalist --report",
         ]
     )
