@@ -100,14 +100,15 @@ class StepDecoder:
         if grid is not None:
             positions[..., 1:] = grid
         self.done += n
-        return check_shape(self.opening.engine, "append", self.append(tokens, positions), (R, self.inputs.shape[1]))
+        return self.append(tokens, positions)
 
     def append(
         self, tokens: Int[Tensor, "R n"], positions: Int[Tensor, "R n 3"] | Int[Tensor, "n 3"]
     ) -> Float[Tensor, "R D"]:
         """The next tokens, at these positions -> the states of the last."""
         assert self.session is not None
-        return self.session.append(looked_up(self.inputs, tokens), positions)
+        states = self.session.append(looked_up(self.inputs, tokens), positions)
+        return check_shape(self.opening.engine, "append", states, (len(tokens), self.inputs.shape[1]))
 
     def plant(self, prefixes: Sequence[Ints]) -> tuple[Branches, Float[Tensor, "sources D"]]:
         """A row a source, each after its own prefix -> (ways on from there, the state after it)."""

@@ -60,7 +60,7 @@ def compiling(model: GeneralistModel, wanted: bool, shards: Shards | None = None
         with nullcontext() if shards is None else shards.whole(), model.computing():
             engine.compile_blocks(BACKEND)
     except Exception as error:
-        why = next(iter(str(error).strip().splitlines()), "")
+        why = " ".join(str(error).split("\n\n")[0].split())
         _log.warning(
             f"the blocks are not compiled ({type(error).__name__}: {why:.200}) and computed as without trainer.compile;"
             " is there a C++ compiler?"

@@ -600,7 +600,7 @@ def test_what_is_wrong_with_a_backbone_has_its_place(shell):
     option = "model.config={prefx: true}"
     assert said(shell, "model.engine=hf:nothing", option, file="near.yaml") == (
         f"{option!r} on the command line: a backbone has no option 'prefx'; did you mean prefix? there are prefix, "
-        "chat, attention"
+        "chat, attention, quantize"
     )
     assert "name a backbone as hf:FOLDER or hf:OWNER/NAME" in said(shell, "model.engine=hf:", file="near.yaml")
     shell.write("bare.yaml", TWICE + "model:\n  engine: hf:\n")

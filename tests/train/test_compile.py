@@ -108,6 +108,7 @@ def test_an_engine_that_cannot_be_compiled_is_refused(monkeypatch):
 @pytest.mark.slow
 def test_compiled_to_machine_code_it_learns_the_same(monkeypatch):
     monkeypatch.setattr(engine_modes, "BACKEND", "inductor")
+    monkeypatch.setenv("SETUPTOOLS_USE_DISTUTILS", "stdlib")  # which other tests may have imported; two are refused
     compiled, plain = fit(optimizer="adafactor"), fit(optimizer="adafactor", compile=False)
     assert counters["stats"]["unique_graphs"] == GRAPHS
     for name, weight in tiny.weights(plain).items():
