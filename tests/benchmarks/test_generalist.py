@@ -163,6 +163,7 @@ def whole() -> units.Unit:
     return next(units.joint(PLAN, 0))
 
 
+@pytest.mark.slow
 def test_both_systems_see_the_same_rows(whole: units.Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[tuple[str, int]] = []
 
@@ -193,6 +194,7 @@ def test_both_systems_see_the_same_rows(whole: units.Unit, tmp_path: Path, monke
         read.clear()
 
 
+@pytest.mark.slow
 def test_a_unit_that_was_cut_off_ends_as_one_that_was_not(
     whole: units.Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
