@@ -265,9 +265,24 @@ def test_no_room_for_leftovers():
     assert not [path for path in FILES if path.stem in bad or path.parent.name in bad]
 
 
+def finds_what_it_names(tree):
+    """Whether all that a file takes of `pickle` is an Unpickler with a `find_class` of its own."""
+    taken = [
+        node for node in ast.walk(tree) if ast.unparse(node).startswith("pickle.") and isinstance(node, ast.Attribute)
+    ]
+    own = [
+        base
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any(getattr(part, "name", None) == "find_class" for part in node.body)
+        for base in node.bases
+        if ast.unparse(base) == "pickle.Unpickler"
+    ]
+    return bool(own) and {id(node) for node in taken} == {id(node) for node in own}
+
+
 def test_nothing_that_loads_can_run_code():
-    """Weights are safetensors, metadata is JSON: no pickle, no eval of what was read, and of torch.load nothing but
-    weights.
+    """Weights are safetensors, metadata is JSON: no pickle but by an unpickler that says what it may find, no eval of
+    what was read, and of torch.load nothing but weights.
     """
     wrong = []
     for path in FILES:
@@ -292,7 +307,7 @@ def test_nothing_that_loads_can_run_code():
                 )
             ):
                 wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}")
-            if isinstance(node, (ast.Import, ast.ImportFrom)):
+            if isinstance(node, (ast.Import, ast.ImportFrom)) and not finds_what_it_names(tree):
                 names = {a.name for a in node.names} | {getattr(node, "module", None)}
                 wrong += [
                     f"{path.relative_to(ROOT)}:{node.lineno} {n}"

@@ -55,7 +55,7 @@ def list_packages(
             one.version,
             one.client,
             "yes" if is_fetched(one) else "no",
-            ", ".join(users[name]),
+            _some(users[name]),
             one.attribution,
         ]
         for name, one in PACKAGES.items()
@@ -82,6 +82,12 @@ def fetch_packages(
     came = fetch(asked, Shown(sum(package.bytes for package in wanted)))
     here = len(asked) - len(came)
     say(f"{len(came)} packages fetched" + (f", {here} were here" if here else ""))
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """Names, of which only the first are told where there are many."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def tasks_by_package() -> dict[str, list[str]]:

@@ -64,7 +64,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[i
         made.add_row(*map(Text, row))
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console.width = 400
+        console.width = 10_000  # a line is a row, whatever reads it
     with console.capture() as capture:
         console.print(made)
     say("\n".join(line.rstrip() for line in capture.get().splitlines()))

@@ -70,13 +70,6 @@ BY_NAME = {task.name: task for task in TASKS}
 IDS = list(BY_NAME)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _few_scenes():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composed, "COUNTS", {"train": 40, "valid": 10, "test": 20})
-        yield
-
-
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packages")
@@ -107,10 +100,11 @@ REAL = "test_the_real_rows"
 
 
 @pytest.fixture(autouse=True)
-def _few_boards(request, monkeypatch):
-    """Boards of sudoku take a moment each; only the real rows have all of them."""
+def _few_are_made(request, monkeypatch):
+    """Boards of sudoku and scenes take a moment each; only the real rows have all of them."""
     if not request.node.name.startswith(REAL):
         monkeypatch.setattr(sudoku, "BOARDS", {"train": 3, "valid": 2, "test": 2})
+        monkeypatch.setattr(composed, "COUNTS", {"train": 40, "valid": 10, "test": 20})
 
 
 # Splits
