@@ -38,7 +38,7 @@ def page(plan: Plan, lines: Lines, pictured: bool = False) -> str:
     parts = ["# One model for all tasks, against a model for each", about(plan, lines), missing(plan, lines)]
     if pictured:
         parts.append(
-            f"![The generalist's score beside each specialist's; grey: no specialist beats the trivial answer]({PICTURE})"
+            f"![The generalist's score beside each specialist's; grey where no specialist has learned]({PICTURE})"
         )
     for number, part in enumerate(PARTS, 1):
         text = {"joint": joint, "scaling": scaling, "published": published}[part](plan, lines)
