@@ -37,7 +37,9 @@ def write(plan: Plan, lines: Lines, folder: Path) -> list[Path]:
 def page(plan: Plan, lines: Lines, pictured: bool = False) -> str:
     parts = ["# One model for all tasks, against a model for each", about(plan, lines), missing(plan, lines)]
     if pictured:
-        parts.append(f"![The generalist's score beside each specialist's]({PICTURE})")
+        parts.append(
+            f"![The generalist's score beside each specialist's; grey where no specialist has learned]({PICTURE})"
+        )
     for number, part in enumerate(PARTS, 1):
         text = {"joint": joint, "scaling": scaling, "published": published}[part](plan, lines)
         parts += [f"## {number}. {TITLES[part]}", text or "Not run yet."]
@@ -67,9 +69,10 @@ def about(plan: Plan, lines: Lines) -> str:
 
 def missing(plan: Plan, lines: Lines) -> str:
     """What has not been run, in words."""
-    every = list(units(plan))
+    every, left_out = list(units(plan)), len(suite()["task"]) - len(plan.tasks)
     left = [unit for unit in every if unit.key not in lines]
-    told = [f"the part '{TITLES[part].lower()}' is not planned" for part in PARTS if part not in plan.parts]
+    told = [f"{left_out} of the list's {len(suite()['task'])} tasks are not planned"] if left_out else []
+    told += [f"the part '{TITLES[part].lower()}' is not planned" for part in PARTS if part not in plan.parts]
     for part in plan.parts:
         own = [unit for unit in left if unit.part == part]
         many = sum(unit.part == part for unit in every)
@@ -136,8 +139,10 @@ def verdict(plan: Plan, lines: Lines, system: str, found: Sequence[Compared]) ->
     able = meant(learned(found))
     names = sorted({one.task for one in found} - {one.task for one in learned(found)})
     if names:
+        named = ", ".join(names)
         rest = "" if able is None else f" Without them the mean ratio is {able.value:.1%} over {able.tasks} tasks."
-        parts.append(f"No specialist of these is better than an answer without looking: {', '.join(names)}.{rest}")
+        little = f"Ratios that say little, since no specialist there is better than an answer without looking: {named}."
+        parts.append(f"{little}{rest}")
     own = [line["parameters"] for line in lines.values() if (line["part"], line["system"]) == ("joint", system)]
     each = [mean(line["parameters"] for line in several) for name in plan.tasks if (several := _lines(lines, name))]
     if len(each) == len(plan.tasks):
@@ -270,6 +275,7 @@ def rows(table: Sequence[Sequence[str]]) -> list[str]:
     return [head, "|---" * len(table[0]) + "|", *rest]
 
 
+GREY = "#adb5bd"  # of a task whose specialist has learned nothing either
 BAR, GAP, LEFT, WIDE, MOST = 16, 8, 150, 460, 2.0
 
 
@@ -280,15 +286,15 @@ def picture(plan: Plan, lines: Lines) -> str | None:
     for name in plan.tasks:
         known = [value for one in found if one.task == name and (value := one.ratio) is not None]
         if known:
-            bars.append((name, mean(known)))
+            bars.append((name, mean(known), any(one.task == name for one in learned(found))))
     if not bars:
         return None
     high, scale = 30 + len(bars) * (BAR + GAP), WIDE / MOST
     even = LEFT + scale
     drawn = [f"<text x='{even}' y='14' text-anchor='middle'>as good as the specialist</text>"]
-    for i, (name, value) in enumerate(bars):
+    for i, (name, value, says) in enumerate(bars):
         y, wide = 24 + i * (BAR + GAP), min(value, MOST) * scale
-        ink = "#0b7285" if value >= 1 else "#e67700"
+        ink = GREY if not says else "#0b7285" if value >= 1 else "#e67700"
         drawn.append(f"<text x='{LEFT - 8}' y='{y + 12}' text-anchor='end'>{html.escape(name)}</text>")
         drawn.append(f"<rect x='{LEFT}' y='{y}' width='{wide:.1f}' height='{BAR}' fill='{ink}'/>")
         drawn.append(f"<text x='{LEFT + wide + 5:.1f}' y='{y + 12}'>{value:.0%}</text>")

@@ -426,7 +426,7 @@ def test_a_page_says_what_was_found_and_what_was_not_run(tmp_path: Path) -> None
     told, drawn = (path.read_text() for path in paths)
     assert f"| {a} | accuracy | 0.100 | 0.500 | 0.400 | 0.80 | - | - |" in told
     assert "mean ratio 340.0% (one seed) over 2 tasks of 2" in told
-    assert f"No specialist of these is better than an answer without looking: {b}" in told
+    assert f"no specialist there is better than an answer without looking: {b}" in told
     assert "Without them the mean ratio is 80.0% over 1 tasks" in told
     assert "2.00 million, the specialists together 4.00 million: 50.0%" in told
     assert "3 of 4 models have been run. **Not run**:" in told
@@ -436,6 +436,8 @@ def test_a_page_says_what_was_found_and_what_was_not_run(tmp_path: Path) -> None
     widths = [
         float(bit.partition("width='")[2].partition("'")[0]) for bit in drawn.splitlines() if "height='16'" in bit
     ]
+    assert drawn.count(report.GREY) == 1
+    assert "14 of the list's 16 tasks are not planned" in told
     assert widths == [pytest.approx(0.8 * 230), pytest.approx(460)]
 
 
