@@ -667,8 +667,13 @@ def classical(task: GalleryTask, train: Rows, test: Rows, roots: tuple[Path, Pat
 
 
 def main(names: Sequence[str]) -> None:
+    from benchmarks import gallery_picture_baselines
+
     known = {task.name: task for task in TASKS}
     for task in [known[name] for name in names] or TASKS:
+        if task.name in gallery_picture_baselines.METHODS:
+            gallery_picture_baselines.main([task.name])
+            continue
         began, files = time.monotonic(), row_files(task)
         train, test = (pq.read_table(files[split]).to_pylist() for split in ("train", "test"))
         root = files["test"].parent
