@@ -41,8 +41,9 @@ class Video:
     def save(self, path: str | Path) -> Path:
         """Write a moving picture: `.webp` and `.png` (`.apng`) keep every pixel, `.gif` 256 colours a frame.
 
-        Of equal frames that follow each other one is kept, which stands as long. GIF counts hundredths of a second, and
-        at least two. Errors: ConfigError for another ending.
+        PNG keeps every frame. Of equal ones that follow each other GIF and WebP keep one, which stands as long; a clip
+        that never changes is a still picture in WebP, which has no time. GIF counts hundredths of a second, and at
+        least two. Errors: ConfigError for another ending.
         """
         path = Path(path)
         kind = path.suffix.lower()
@@ -54,7 +55,10 @@ class Video:
         if kind == ".gif":
             first, *others = (one.quantize(256, dither=Image.Dither.NONE) for one in (first, *others))
             wait = max(20, 10 * round(wait / 10))
-        first.save(path, save_all=True, append_images=others, duration=max(1, round(wait)), loop=0, **KINDS[kind])
+        more = dict(KINDS[kind])
+        if more["format"] == "PNG":  # Pillow joins equal frames unless they are to be laid over what was in another way
+            more["blend"] = [number % 2 for number in range(len(self.frames))]
+        first.save(path, save_all=True, append_images=others, duration=max(1, round(wait)), loop=0, **more)
         return path
 
     def pictures(self) -> list[Image.Image]:

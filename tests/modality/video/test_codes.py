@@ -146,6 +146,13 @@ def test_a_still_clip(tmp_path, suffix):
     assert only.size == (20, 24)
 
 
+def test_png_keeps_each_of_equal_frames(tmp_path):
+    frames = NOISE[[0, 0, 1, 1, 1, 0, 0]]
+    with opened(str(Video(frames, 4.0).save(tmp_path / "a.png")), timed=True) as clip:
+        assert clip.times.tolist() == [number / 4 for number in range(7)]
+        np.testing.assert_array_equal(np.stack([np.asarray(frame) for frame in clip.pick(range(7))]), frames)
+
+
 def test_several_beside_each_other_and_a_strip(tmp_path):
     save(tmp_path / "b.png", [Video(NOISE, 5.0), Video(NOISE[::-1], 5.0)], None, [])
     with opened(str(tmp_path / "b.png"), timed=True) as clip:
