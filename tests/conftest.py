@@ -1,6 +1,7 @@
 """What all tests share: one thread a worker, the tiny model, shapes that are checked, and `--update-golden`."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -24,6 +25,16 @@ hypothesis.settings.load_profile("suite")
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew instead of comparing")
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before():
+    """What a library within a test takes signals for (Ray, SIGTERM) is not what the next test finds."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture

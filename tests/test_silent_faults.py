@@ -15,6 +15,7 @@ from ofasys.generator.options import SearchOptions
 from ofasys.hub import OFASys
 from ofasys.language import Instruction
 from ofasys.modality import Context, lexicon
+from ofasys.model import UniversalModel
 from ofasys.planner import plan
 from ofasys.task.loader import Assembler, deliveries
 from ofasys.task.task import Task
@@ -245,11 +246,9 @@ def test_a_box_token_comes_where_a_box_is_and_nowhere_else(tiny):
 def test_inputs_are_decoded_in_batches(tiny, monkeypatch):
     """There: a list of inputs was decoded one at a time."""
     sizes = []
-    real = flow.generate
+    real = UniversalModel.encode
     monkeypatch.setattr(
-        flow,
-        "generate",
-        lambda model, program, samples, *rest: sizes.append(len(samples)) or real(model, program, samples, *rest),
+        UniversalModel, "encode", lambda self, source: sizes.append(source.layout.batch) or real(self, source)
     )
     model = answering(tiny, "entail")
     rows = [{"sent1": word, "sent2": "cat"} for word in tiny.WORDS[:10]]

@@ -69,15 +69,16 @@ def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Shape:
-    """What products of attention are like in the pass being made.
-
-    usual: scores are K ** -0.5 of their products. dtype: of what is multiplied.
-    """
+    """What products of attention are like in the pass being made."""
 
     heads: int
+    """H."""
     head: int
+    """K, the numbers of one."""
     usual: bool
+    """Scores are K ** -0.5 of their products."""
     dtype: torch.dtype
+    """Of what is multiplied."""
 
     def flat(self, queries: Layout, keys: Layout) -> Flat | None:
         """How the product of two sides, of the same samples, is made of their flat streams; None: it is not."""

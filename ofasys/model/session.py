@@ -211,6 +211,7 @@ class JoinedSessions:
         counts: Sequence[int],
     ) -> Float[Tensor, "R D"]:
         """The next `counts` positions of each session's rows, laid end to end -> the states of the last of each row."""
+        positions = self.model.target_places(positions)
         banks = [session.bank for session in sessions]
         if max(counts) == 1 and all(bank is not None and bank.layers.fused is not None for bank in banks):
             side = self.model.decoder

@@ -589,7 +589,9 @@ def test_what_is_wrong_with_a_backbone_has_its_place(shell):
     pytest.importorskip("transformers")
     (shell.folder / "nothing").mkdir()
     shell.write("far.yaml", TWICE + "model:\n  seed: 1\n  engine: hf:nowhere\n  config:\n    attention: flash\n")
-    nowhere = "there is no folder 'nowhere'; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub"
+    nowhere = (
+        f"there is no folder 'nowhere' in {shell.folder}; give hf:FOLDER, or hf:OWNER/NAME of the Hugging Face hub"
+    )
     assert said(shell, file="far.yaml") == "far.yaml, line 8: backbone: attention is 'flash'; give sdpa or eager"
     assert said(shell, "model.config=null", file="far.yaml") == f"far.yaml, line 6: {nowhere}"
     shell.write("near.yaml", TWICE + "model: {seed: 1}\n")

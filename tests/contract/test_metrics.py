@@ -53,6 +53,10 @@ GIVEN = {
     "mcd": (waves(1, 2, 3), waves(1, 3, 3)),
     "psnr": (pictures(1, 2, 3), pictures(2, 2, 4)),
     "ssim": (pictures(1, 2, 3), pictures(9, 2, 4)),
+    "video_psnr": (
+        [np.stack(pictures(1, 2, 3)), np.stack(pictures(2, 4)), np.stack(pictures(3))],
+        [np.stack(pictures(2, 2, 4)), np.stack(pictures(2, 5)), np.stack(pictures(1))],
+    ),
     "mpjpe": (motions(0.1, 0.2, 0.3), motions(0.2, 0.2, 0.4)),
     "motion_frechet": (motions(0.1, 0.2, 0.3, 0.5), motions(0.2, 0.2, 0.4, 0.6)),
     "motion_diversity": (motions(0.1, 0.2, 0.3), motions(0.2, 0.2, 0.4)),

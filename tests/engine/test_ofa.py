@@ -162,8 +162,25 @@ def test_codes_that_were_not_learned() -> None:
         model.decode(stream(PICTURE), None)
 
 
+@torch.no_grad()
+def test_rows_of_joined_sessions_stand_where_those_of_one_do() -> None:
+    model = made()
+    source, target = stream(WORDS + PICTURE, WORDS), stream(PICTURE[:3] + WORDS, PICTURE[:3] + WORDS)
+    rows = target.embedding.unflatten(0, (2, 6)), target.layout.positions.unflatten(0, (2, 6))
+    wanted = model.decode(target, model.encode(source)).states.unflatten(0, (2, 6))
+    alone = model.open(source, None, 2)
+    joined, session = model.joined(), model.open(source, None, 2)
+    joined.add(session)
+    for at in range(6):
+        embedding, positions = (part[:, at] for part in rows)
+        one = alone.append(embedding[:, None], positions[:, None])
+        together = joined.append([session], embedding, positions, [1])
+        torch.testing.assert_close(one, wanted[:, at])
+        torch.testing.assert_close(together, wanted[:, at])
+
+
 def test_a_session_answers_as_inference_does() -> None:
-    """Greedy, drawn, by beams and with labels, all at once; OFA's sessions go on each alone."""
+    """Greedy, drawn, by beams and with labels, all at once."""
     torch.manual_seed(0)
     lines, labels = ("[TEXT:q] -> [TEXT:a]", "[TEXT:q] -> [CATEGORY:kind]"), {"kind": ["some", "none at all"]}
     config = OFAConfig(**SHAPE, source={"line": LINE}, target={"line": LINE})

@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
 
 def table(heads, rows):
-    lines = [heads, ["---"] * len(heads), *rows]
+    lines = [heads, ["---"] * len(heads), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

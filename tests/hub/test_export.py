@@ -319,8 +319,8 @@ def test_a_graph_that_gives_something_else_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES[1:], ids=lambda scheme: scheme["positions"])
-def test_onnxruntime_paints_codes_with_every_scheme(example, tmp_path, scheme):
+@pytest.mark.parametrize("scheme", SCHEMES[-1:], ids=lambda scheme: scheme["positions"])
+def test_onnxruntime_paints_codes_where_queries_are_turned(example, tmp_path, scheme):
     model = painter(**scheme)
     model.export(tmp_path / "out", PAINT)
     asked, program = example.Answerer.of(tmp_path / "out"), model.program(ofasys.Instruction(PAINT))

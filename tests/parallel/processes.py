@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -54,8 +53,6 @@ def on_ranks(size: int, do: Callable[..., Any], *args: Any, **settings: Any) -> 
 
 def begin(pipe: Any, environment: dict[str, str], do: Callable[[], Any]) -> None:
     os.environ.update(environment)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # libraries of other tests may have set their own
-        signal.signal(number, signal.SIG_DFL)
     faulthandler.dump_traceback_later(SECONDS - 5, file=sys.__stderr__)  # one that hangs says where
     try:
         pipe.send(Ended(do()))

@@ -5,9 +5,14 @@ numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 MARGIN = 1e-3  # so that the outermost values are reached before tanh is flat
 
@@ -29,23 +34,23 @@ class FSQ(nn.Module):
         self.register_buffer("levels", sizes, persistent=False)
         self.register_buffer("basis", torch.cumprod(torch.cat([sizes.new_ones(1), sizes[:-1]]), 0), persistent=False)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """z (..., d) -> (..., d): the nearest values that can be, in -1..1."""
         bounded = self.bound(z)
         return (bounded + (bounded.round() - bounded).detach()) / (self.levels // 2)
 
-    def bound(self, z: Tensor) -> Tensor:
+    def bound(self, z: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """z (..., d) -> (..., d) before rounding: as many whole numbers within as there are levels, 0 going to 0."""
         reach = (self.levels - 1) * (1 + MARGIN) / 2
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
         return torch.tanh(z + torch.atanh(offset / reach)) * reach - offset
 
-    def index(self, values: Tensor) -> Tensor:
+    def index(self, values: Float[Tensor, "... d"]) -> Int[Tensor, "..."]:
         """What `forward` gave (..., d) -> codes (...) int64."""
         half = self.levels // 2
         return ((values * half).round().to(torch.int64) + half).mul(self.basis).sum(-1)
 
-    def values(self, index: Tensor) -> Tensor:
+    def values(self, index: Int[Tensor, "..."]) -> Float[Tensor, "... d"]:
         """Codes (...) int64 -> the values (..., d) in -1..1 that have them."""
         half = self.levels // 2
         digits = index.unsqueeze(-1).div(self.basis, rounding_mode="floor") % self.levels

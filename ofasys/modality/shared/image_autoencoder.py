@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.modality.shared.code_levels import LEVELS
 from ofasys.modality.shared.fsq import FSQ
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 
 class Autoencoder(nn.Module):
@@ -41,26 +46,26 @@ class Autoencoder(nn.Module):
         self.up = nn.Sequential(*fine)
         self.up_at_once = nn.Sequential(nn.Conv2d(C, 3 * patch**2, 1), nn.PixelShuffle(patch))
 
-    def values(self, pictures: Tensor) -> Tensor:
+    def values(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B d h w"]:
         """(B, 3, H, W) -> rounded values (B, d, H/p, W/p)."""
         seen = self.encoder(self.down(pictures) + self.down_at_once(pictures))
         return self.quantizer(seen.movedim(1, -1)).movedim(-1, 1)
 
-    def drawn(self, values: Tensor) -> Tensor:
+    def drawn(self, values: Float[Tensor, "B d h w"]) -> Float[Tensor, "B 3 H W"]:
         """Rounded values (B, d, h, w) -> pictures (B, 3, h p, w p)."""
         hidden = self.decoder(values)
         return self.up(hidden) + self.up_at_once(hidden)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pictures: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B 3 H W"], Int[Tensor, "B h w"]]:
         """(B, 3, H, W) -> what comes back of them, and their codes (B, H/p, W/p)."""
         values = self.values(pictures)
         return self.drawn(values), self.quantizer.index(values.detach().movedim(1, -1))
 
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, pictures: Float[Tensor, "B 3 H W"]) -> Int[Tensor, "B h w"]:
         """(B, 3, H, W) -> codes (B, H/p, W/p) int64."""
         return self.quantizer.index(self.values(pictures).movedim(1, -1))
 
-    def decode(self, codes: Tensor) -> Tensor:
+    def decode(self, codes: Int[Tensor, "B h w"]) -> Float[Tensor, "B 3 H W"]:
         """Codes (B, h, w) int64 -> pictures (B, 3, h p, w p), about -1..1."""
         return self.drawn(self.quantizer.values(codes).movedim(-1, 1))
 

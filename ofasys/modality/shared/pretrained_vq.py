@@ -5,11 +5,15 @@ tokenizer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from ofasys.errors import ConfigError
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
 
 KIND = "VQModel"
 
@@ -38,13 +42,13 @@ class Pretrained(nn.Module):
         except Exception as error:  # diffusers raises many kinds
             raise ConfigError(f"diffusers cannot make a VQModel of this config.json: {error}") from error
 
-    def encode(self, pictures: Tensor) -> Tensor:
+    def encode(self, pictures: Float[Tensor, "B 3 H W"]) -> Int[Tensor, "B h w"]:
         """(B, 3, H, W) -> codes (B, H/p, W/p) int64: the nearest entries of the code book."""
         latents = self.model.encode(pictures).latents
         index = self.model.quantize(latents)[2][2]
         return index.view(len(latents), *latents.shape[2:])
 
-    def decode(self, codes: Tensor) -> Tensor:
+    def decode(self, codes: Int[Tensor, "B h w"]) -> Float[Tensor, "B 3 H W"]:
         """Codes (B, h, w) int64 -> pictures (B, 3, h p, w p), about -1..1."""
         entries = self.model.quantize.embedding(codes).movedim(-1, 1).contiguous()
         spatial = self.model.config.norm_type == "spatial"

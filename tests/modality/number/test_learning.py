@@ -71,7 +71,7 @@ def test_a_number_a_label_and_a_text_tell_a_number():
 @pytest.mark.parametrize("criterion", ["mse", "huber,delta=0.5", "gaussian,beta=0"])
 def test_other_criteria_learn_too(criterion):
     line = f"[NUMBER:x] -> [NUMBER:y,criterion={criterion}]"
-    data = rows()
+    data = rows(seed=1)
     said = answers(trained(line, data, 400), line, data[400:], "y")
     assert r2(said, [row["y"] for row in data[400:]])["r2"] > 0.98
     assert all(one.spread > 0 for one in said)
