@@ -10,11 +10,11 @@ import contextlib
 import io
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+
+import commands
 
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEAVY = ("make", "git", "pip", "ofasys demo", "ofasys serve", "ofasys push")  # said on a page, not run here
@@ -51,10 +51,7 @@ def console(body: str, place: str) -> None:
         if command.startswith(HEAVY) or find_spec("ofasys.cli.main") is None:
             continue
         assert command.startswith("ofasys "), f"{place}: what is {command!r}?"
-        start = "import sys; from ofasys.cli.main import main; sys.exit(main())"
-        done = subprocess.run(
-            [sys.executable, "-c", start, *shlex.split(command)[1:]], capture_output=True, text=True, timeout=120
-        )
+        done = commands.run(shlex.split(command)[1:])
         if expected.strip():
             same(done.stdout + done.stderr, expected, f"{place}: {command}")
         else:
