@@ -116,7 +116,7 @@ def packages_of(names: Sequence[str]) -> list[Package]:
             known = [*SUITES, *tasks, *PACKAGES]
             raise ConfigError(
                 f"nothing is called {name!r}; {nearest(name, known)}there are {', '.join(SUITES)}, the tasks "
-                f"{', '.join(tasks)}, and the packages that ofasys data list names"
+                "that ofasys tasks lists as gallery:NAME, and the packages that ofasys data list names"
             )
     return [package for name, package in PACKAGES.items() if name in wanted]
 

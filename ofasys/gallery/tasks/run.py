@@ -25,7 +25,7 @@ def chosen(names: Sequence[str]) -> list[GalleryTask]:
     known = {task.name: task for task in TASKS}
     for name in names:
         if name not in known and name != ALL:
-            raise ConfigError(f"no task {name!r} in the gallery; {nearest(name, known)}there are {', '.join(known)}")
+            raise ConfigError(f"no task {name!r} in the gallery; {nearest(name, known)}ofasys tasks lists them")
     if not names:
         raise ConfigError("no task of the gallery was named; ofasys tasks lists them")
     return [task for task in TASKS if ALL in names or task.name in names]
