@@ -20,6 +20,7 @@ from ofasys.model.native import compiled
 from ofasys.types import Layout
 
 LANES = 16  # as of attention.c
+NUMBERS = frozenset((torch.float32, torch.bfloat16))
 _NUMBERS = ("samples", "heads", "width", "causal", "half", "threads")
 _PLACES = ("q_starts", "k_starts")
 _ROWS = ("q_row", "k_row", "y_row")
@@ -79,7 +80,7 @@ def samplewise(device: torch.device, head: int, dtype: torch.dtype) -> bool:
     """Whether heads of `head` numbers are attended so: on a CPU, in float32, and in bfloat16 where the processor
     multiplies pairs.
     """
-    if device.type != "cpu" or head % LANES or dtype not in (torch.float32, torch.bfloat16):
+    if device.type != "cpu" or head % LANES or dtype not in NUMBERS:
         return False
     return _halves() if dtype is torch.bfloat16 else _library() is not None
 
@@ -119,8 +120,17 @@ def _call(
     y: Tensor,
     into: tuple[Tensor, Tensor | None] | None = None,
 ) -> None:
-    """Forward into y; or, y being its gradient, backward into the gradients of queries and memory."""
+    """Forward into y; or, y being its gradient, backward into the gradients of queries and memory.
+
+    Errors: TypeError where numbers are of other types than C reads.
+    """
     by, causal, scale = settings
+    kinds = {part.dtype for part in (queries, memory) if part is not None}
+    if len(kinds) > 1 or not kinds <= NUMBERS:
+        raise TypeError(
+            f"attention of {' with '.join(sorted(map(str, kinds)))}: queries, keys and values are all float32, or all "
+            "bfloat16; a model that computes otherwise has parameters of several types, so convert it whole"
+        )
     heads, head = y.shape[1:]
     width, half = heads * head, y.dtype is torch.bfloat16
     z = _Attention(len(by.queries) - 1, heads, head, causal, half, torch.get_num_threads())

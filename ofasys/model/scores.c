@@ -76,9 +76,11 @@ static void turned(const Scores *z, int number, float *near) {
     write_last(row, label, 1, last, z->half);
 }
 
-/* Returns 0, or 1 where there is no memory. */
+/* Returns 0, 1 where there is no memory, or 2, with nothing done, where a label is none of the scores. */
 int scores_turned(const Scores *z) {
     int short_of = 0;
+    for (int number = 0; number < z->rows; number++)
+        if (z->labels[number] < 0 || z->labels[number] >= z->size) return 2;
     size_t bytes = (size_t)(z->size / LANES + 1) * 64;
 #pragma omp parallel num_threads(z->threads)
     {

@@ -48,17 +48,24 @@ def turned(
 ) -> tuple[Float[Tensor, "n"], Tensor]:
     """Losses (n,) float32, and whether no score is above the label's (n,) bool.
 
-    write: scores become, in place, the gradients of their unweighted losses. smoothing: as of `cross_entropy`.
+    write: scores become, in place, the gradients of their unweighted losses. smoothing: as of `cross_entropy`. Errors:
+    IndexError where a label is none of the scores; these are left alone then.
     """
     library = _library()
     assert library is not None
     n, size = scores.shape
     losses, correct = torch.empty(n), torch.empty(n, dtype=torch.bool)
-    labels = labels.contiguous()
+    labels = labels.to(torch.int64, memory_format=torch.contiguous_format)
     half = scores.dtype is torch.bfloat16
     z = _Scores(n, half, torch.get_num_threads(), write, size, scores.stride(0), smoothing)
     z.scores, z.labels = scores.data_ptr(), labels.data_ptr()
     z.losses, z.correct = losses.data_ptr(), correct.data_ptr()
-    if library.scores_turned(ctypes.byref(z)):
+    failed = library.scores_turned(ctypes.byref(z))
+    if failed == 2:
+        raise IndexError(
+            f"labels go from {int(labels.min())} to {int(labels.max())}, and scores from 0 to {size - 1}; a label is "
+            "the place of its token among those that may come"
+        )
+    if failed:
         raise MemoryError("there is no memory for a row of scores")
     return losses, correct

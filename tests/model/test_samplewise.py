@@ -157,3 +157,13 @@ def test_it_is_for_a_cpu_and_heads_of_whole_registers() -> None:
     assert not samplewise(CPU, 24, torch.float32)
     assert not samplewise(CPU, 64, torch.float64)
     assert not samplewise(CPU, 64, torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("queries", "memory"),
+    [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32), (torch.float64, torch.float64)],
+)
+def test_numbers_that_c_would_read_as_others_are_an_error(queries: torch.dtype, memory: torch.dtype) -> None:
+    by = Samplewise.of(side([4]), side([3]))
+    with pytest.raises(TypeError, match="all float32, or all bfloat16"):
+        by.across(torch.ones(4, 1, 16, dtype=queries), torch.ones(3, 2, 1, 16, dtype=memory), None)

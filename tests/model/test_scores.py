@@ -71,3 +71,20 @@ def test_what_is_no_number_is_not_lost() -> None:
     losses, _ = turned(scores, labels, 0.0, True)
     assert losses.isnan().tolist() == [False, True, False]
     assert scores[1].isnan().all()
+
+
+@pytest.mark.parametrize("wrong", [-100, -1, 40, 10**9])
+def test_a_label_that_is_none_of_the_scores_is_an_error_and_nothing_is_written(wrong: int) -> None:
+    scores, labels = case(3, 40, torch.float32)
+    before = scores.clone()
+    labels[1] = wrong
+    with pytest.raises(IndexError, match="scores from 0 to 39"):
+        turned(scores, labels, 0.0, True)
+    assert torch.equal(scores, before)
+
+
+def test_labels_may_be_of_32_bits_and_lie_apart() -> None:
+    scores, labels = case(6, 40, torch.float32)
+    wanted = turned(scores, labels, 0.0, False)[0]
+    apart = torch.stack((labels, labels + 1), 1).int()[:, 0]
+    assert torch.equal(turned(scores, apart, 0.0, False)[0], wanted)
