@@ -94,7 +94,7 @@ def test_what_a_record_may_leave_out():
 
 @pytest.mark.parametrize("task", [task for task in TASKS if task.expected], ids=lambda task: task.name)
 def test_the_command_beside_a_figure_makes_the_run_that_it_tells_of(task):
-    told = re.match(r"(?:\d+ steps of a run of )?(\d+)\b", task.expected.how)
+    told = re.match(r"(\d+) steps, seed 0", task.expected.how)
     command = re.search(rf"`ofasys train gallery:{task.name}(?: trainer\.max_steps=(\d+))?`, (.+) \|", page(task))
     assert int(told[1]) == int(command[1] or task.steps)
     assert command[2] == f"`ofasys evaluate runs/gallery-{task.name} --which last`"
