@@ -1,26 +1,17 @@
-"""What is reached without a neural network on the gallery's scenes, maps, drawings and clips.
-
-python -m benchmarks.gallery_picture_baselines [TASK ...]     # of what was fetched; lines of benchmarks/gallery.md
+"""For gallery_baselines.py: the references, guesses and classical methods of the gallery's scenes, maps, drawings and
+clips.
 """
 
 from __future__ import annotations
 
 import io
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image
-
-from benchmarks.gallery_baselines import nearest_text
-from ofasys.gallery.tasks import TASKS
-from ofasys.gallery.tasks.rows import row_files
-from ofasys.metric import METRICS
 
 Rows = list[dict[str, Any]]
 Found = tuple[list[Any], str]
@@ -112,10 +103,6 @@ def objects(train: Rows, test: Rows) -> Found:
     return [(train[i]["box"], train[i]["label"]) for i in places], "the nearest scene by 8 x 8 pixels"
 
 
-def regions(train: Rows, test: Rows) -> Found:
-    return nearest_text(train, test, lambda row: row["name"], "box"), "the box of the nearest name"
-
-
 def region_names(train: Rows, test: Rows) -> Found:
     known, asked = (
         np.concatenate([small(rows, "img"), np.array([row["box"] for row in rows]) / 128], 1) for rows in (train, test)
@@ -134,7 +121,6 @@ METHODS: dict[str, Callable[[Rows, Rows], Found]] = {
     "emoji_search": search,
     "emoji_drawing": drawn,
     "fashion_halves": halves,
-    "map_regions": regions,
     "map_names": region_names,
     "clip_events": lambda train, test: (
         linear(motion(train), motion(test), train, test, None, "event"),
@@ -146,15 +132,17 @@ METHODS: dict[str, Callable[[Rows, Rows], Found]] = {
         "what changes, TF-IDF and a linear SVM",
     ),
 }
-TARGETS = {"scene_objects": ("box", "label"), "emoji_drawing": ("img",), "fashion_halves": ("lower",)}
-TARGETS |= {"map_regions": ("box",), "map_names": ("name",), "clip_events": ("event",), "clip_captions": ("cap",)}
+TARGETS = {
+    **dict.fromkeys(("scene_questions", "scene_entailment", "clip_questions"), ("answer",)),
+    **{"scene_objects": ("box", "label"), "emoji_search": ("cap", "cap"), "emoji_drawing": ("img",)},
+    **{"fashion_halves": ("lower",), "map_regions": ("box",), "map_names": ("name",)},
+    **{"clip_events": ("event",), "clip_captions": ("cap",)},
+}
 
 
 def references(name: str, rows: Rows) -> list[Any]:
     """What a metric compares answers with."""
-    if name == "emoji_search":
-        return [(row["cap"], row["cap"]) for row in rows]
-    columns = TARGETS.get(name, ("answer",))
+    columns = TARGETS[name]
     if columns[0] in ("img", "lower"):
         return [_picture(row[columns[0]]) for row in rows]
     return [tuple(row[column] for column in columns) if len(columns) > 1 else row[columns[0]] for row in rows]
@@ -178,25 +166,3 @@ def guesses(name: str, train: Rows, test: Rows) -> list[Found]:
         common = Counter(truths).most_common(1)[0][0]
         found.append(([common] * len(test), f"always {common!r}"))
     return found
-
-
-def main(names: Sequence[str]) -> None:
-    for task in TASKS:
-        if task.name not in (names or METHODS):
-            continue
-        began, files, metric = time.monotonic(), row_files(task), METRICS[task.metric]
-        train, test = (pq.read_table(files[split]).to_pylist() for split in ("train", "test"))
-        truths = references(task.name, test)
-        blind = [(float(metric(answers, truths)[metric.main]), how) for answers, how in guesses(task.name, train, test)]
-        value, how = max(blind)
-        answers, by = METHODS[task.name](train, test)
-        figures = metric(answers, truths)
-        print(
-            f"| {task.name} | {task.metric} | {len(train):,} / {len(test):,} | {value:.4f} ({how}) | "
-            f"{figures[metric.main]:.4f} ({by}) | {time.monotonic() - began:.0f} s |",
-            flush=True,
-        )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -57,7 +57,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("tasks", "seeds", "parts"):
         if getattr(args, name):
-            found[name] = tuple(getattr(args, name))
+            found[name] = tuple(dict.fromkeys(getattr(args, name)))
     for name in ("size", "test", "schedule", "balance", "precision", "text_pieces"):
         if getattr(args, name) is not None:
             found[name] = getattr(args, name)
@@ -115,7 +115,7 @@ def more_of(kept: Plan, wanted: dict[str, Any], args: argparse.Namespace) -> Pla
     more: dict[str, Any] = {}
     for name in ("seeds", "parts"):
         asked, there = wanted.pop(name, ()), getattr(kept, name)
-        if set(asked) > set(there):
+        if set(asked) - set(there):
             more[name] = tuple(dict.fromkeys((*there, *asked)))
     wanted |= {name: value for name in ("budget", "steps") if (value := getattr(args, name)) is not None}
     others = {name: value for name, value in wanted.items() if getattr(kept, name) != value}

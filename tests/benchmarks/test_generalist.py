@@ -276,6 +276,17 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, in_this_process: list[st
     ]
 
 
+def test_a_seed_alone_joins_those_that_are_there(tmp_path: Path, in_this_process: list[str]) -> None:
+    told = ["--state", str(tmp_path), "--tasks", *NAMES, "--parts", "joint"]
+    command.main([*told, "--steps", "4", "--seeds", "0", "0"])
+    first = list(in_this_process)
+    command.main([*told, "--seeds", "3"])
+    assert in_this_process[len(first) :] == [key.replace("/0", "/3") for key in first]
+    kept = state.load_plan(tmp_path)
+    assert kept is not None
+    assert kept.seeds == (0, 3)
+
+
 def test_figures_that_do_not_compare_are_refused(tmp_path: Path, in_this_process: list[str]) -> None:
     told = ["--state", str(tmp_path), "--tasks", *NAMES]
     command.main([*told, "--steps", "4", "--seeds", "0", "--parts", "joint"])

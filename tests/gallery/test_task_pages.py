@@ -4,6 +4,7 @@ pytest tests/gallery --update-golden writes docs/gallery anew.
 """
 
 import json
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -89,6 +90,19 @@ def test_what_a_record_may_leave_out():
     assert "`generate`: `max_length=3`" in text
     assert "| needs |" not in text
     assert r"`[TEXT:a\|IMAGE:b] ->`" in index([task])
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task.expected], ids=lambda task: task.name)
+def test_the_command_beside_a_figure_makes_the_run_that_it_tells_of(task):
+    told = re.match(r"(\d+) steps, seed 0", task.expected.how)
+    command = re.search(rf"`ofasys train gallery:{task.name}(?: trainer\.max_steps=(\d+))?`, (.+) \|", page(task))
+    assert int(told[1]) == int(command[1] or task.steps)
+    assert command[2] == f"`ofasys evaluate runs/gallery-{task.name} --which last`"
+
+
+def test_values_are_counted_whatever_stands_in_them():
+    values = {"closed_set": tuple(f"first {i}, then another of many" for i in range(4))}
+    assert "`closed_set`: 4 values" in page(replace(LABELLED, settings=values))
 
 
 def test_days_are_days():

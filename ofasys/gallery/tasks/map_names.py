@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from ofasys.gallery.tasks import maps
-from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Splits
-
-
-def make(data: Data) -> Splits:
-    """The rows of maps."""
-    return maps.rows(data)
-
+from ofasys.gallery.tasks.task import Figure, GalleryTask
 
 TASK = GalleryTask(
     "map_names",
@@ -24,7 +18,7 @@ TASK = GalleryTask(
     "The regions of the maps of KGeography, of at least five pixels on a map of 128 x 128, each with the box of its "
     "largest part that hangs together, by its exact colour. The splits are by map, those whose file names begin with "
     "the same word in one. Of the 528 test regions 28 have a name that is in a training map: this is hard.",
-    make,
+    maps.rows,
     (2607, 269, 528),
     "81c3f894c6ea3974",
     Figure(7.1894, "always 'Central'"),

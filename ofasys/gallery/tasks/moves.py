@@ -83,7 +83,7 @@ TASK = GalleryTask(
     "939f921246962b71",
     Figure(2.0123, "one of training at random"),
     Figure(1.3614, "what has the nearest name"),
-    Figure(1.4967, "292 steps of a run of 300, seed 0"),
+    Figure(1.513, "300 steps, seed 0, the last checkpoint", "2026-11-28", ("trainer.max_steps=300",)),
     settings={"micro_batch_size": 16},
     steps=1000,
     text_pieces=300,

@@ -103,10 +103,11 @@ def _slots(slots: Iterable[SlotPlan]) -> str:
 def _setting(value: Any) -> str:
     """A setting as it stands in the record, or how many values it has."""
     if isinstance(value, Mapping):
-        value = ", ".join(f"{name}={one}" for name, one in value.items())
-    elif isinstance(value, list | tuple):
-        value = ", ".join(map(str, value))
-    return _code(value) if len(str(value)) <= LETTERS else f"{str(value).count(', ') + 1} values"
+        parts = [f"{name}={one}" for name, one in value.items()]
+    else:
+        parts = [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+    written = ", ".join(parts)
+    return _code(written) if len(written) <= LETTERS else f"{len(parts)} values"
 
 
 def _commands(task: GalleryTask, made: Plan) -> str:
@@ -126,7 +127,8 @@ def _commands(task: GalleryTask, made: Plan) -> str:
 def _scores(task: GalleryTask) -> list[list[str]]:
     run = f"runs/gallery-{task.name}"
     baseline = f"`python -m benchmarks.gallery_baselines {task.name}`"
-    recipe = f"`ofasys train gallery:{task.name}`, `ofasys evaluate {run}`"
+    train = " ".join(["ofasys train", f"gallery:{task.name}", *(task.expected.given if task.expected else ())])
+    recipe = f"`{train}`, `ofasys evaluate {run} --which last`"
     told = "see [the benchmark](../../benchmarks/gallery.md)"
     rows = [
         ("without looking", task.trivial, told, baseline),

