@@ -87,15 +87,18 @@ class _Ready:
 
 
 class _Ahead:
-    """Rows as they are read, taken by those that go into one batch."""
+    """Rows as they are read, taken by those that go into one batch. over: whether all are taken."""
 
     def __init__(self, rows: Iterator[_Ready | tuple[int, Output]]) -> None:
-        self.rows, self.next = rows, list[_Ready]()
+        self.rows, self.next, self.over = rows, list[_Ready](), False
 
     def alike(self, most: int, made: dict[int, Output]) -> list[_Ready]:
         """The next rows of one line, `most` of them or fewer. made: answers to those that cannot be used go there."""
         batch, self.next = self.next, []
-        while len(batch) < most and (one := next(self.rows, None)) is not None:
+        while len(batch) < most:
+            if (one := next(self.rows, None)) is None:
+                self.over = True
+                break
             if not isinstance(one, _Ready):
                 made[one[0]] = one[1]
             elif batch and one.program is not batch[0].program:
@@ -449,7 +452,7 @@ class OFASys:
             turns: Turns[_Ready] = Turns(together)
             while True:
                 free = way.batch_size - len(turns.rows)
-                if 2 * free >= way.batch_size:
+                if not ready.over and 2 * free >= way.batch_size:
                     with together.paused():
                         batch = ready.alike(free, made)
                     if batch:

@@ -43,7 +43,7 @@ def _taken(x: Tensor) -> bool:
 def layer_norm(x: Tensor, gain: Tensor, bias: Tensor, epsilon: float, feeds: bool = False) -> Tensor:
     """x (N, D) after a LayerNorm. feeds: a product alone reads it, which may compute in bfloat16."""
     mixed = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is HALF
-    if mixed and _taken(x) and gain.dtype is WHOLE and x.dim() == 2:
+    if mixed and _taken(x) and gain.dtype is bias.dtype is WHOLE and x.dim() == 2:
         return cast(Tensor, _Norm.apply(x.contiguous(), gain, bias, epsilon, HALF if feeds else WHOLE))
     return torch.layer_norm(x, gain.shape, gain, bias, epsilon)
 

@@ -243,6 +243,17 @@ def test_rows_of_inference_take_the_places_of_those_that_are_done(model, monkeyp
     assert sum(together) < 4 * len(together)
 
 
+def test_the_model_is_not_set_aside_where_no_row_is_left_to_read(model, monkeypatch):
+    """What autocast keeps of the weights is lost each time."""
+    pauses, turns = [], []
+    paused, turn = flow.Generations.paused, flow.Generations.turn
+    monkeypatch.setattr(flow.Generations, "paused", lambda self: pauses.append(1) or paused(self))
+    monkeypatch.setattr(flow.Generations, "turn", lambda self: turns.append(1) or turn(self))
+    assert model.inference(TEXT, {"question": "see"}, max_length=20, min_length=19)["first"]
+    assert len(turns) > 15
+    assert len(pauses) == 2  # the row is read; its answer becomes a value
+
+
 def test_many_threads_are_answered_as_one_after_the_other(model):
     one_by_one = [ask(model.inference, number) for number in range(24)]
     found = {}

@@ -54,6 +54,13 @@ def test_in_one_precision_and_with_few_numbers_it_is_torchs() -> None:
     assert torch.equal(few, by(x[:3]))
 
 
+@pytest.mark.parametrize("other", [torch.float64, HALF])
+def test_a_bias_of_another_type_is_left_to_torch(other: torch.dtype) -> None:
+    x = torch.randn(ROWS, WIDE, generator=torch.Generator().manual_seed(4))
+    with torch.autocast("cpu", HALF), pytest.raises(RuntimeError, match="expected scalar type"):
+        layer_norm(x, torch.ones(WIDE), torch.ones(WIDE, dtype=other), 1e-5)
+
+
 @pytest.mark.parametrize("given", [torch.float32, HALF])
 def test_a_branch_joins_the_stream_with_the_same_dropped(given: torch.dtype) -> None:
     g = torch.Generator().manual_seed(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from ofasys.gallery.tasks.clips import EVENTS, film
-from ofasys.gallery.tasks.composed import PACKAGES, Sprites, article, splits
+from ofasys.gallery.tasks.composed import PACKAGES, UNSEEN, Sprites, article, splits
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
 
@@ -29,9 +29,7 @@ TASK = GalleryTask(
     ),
     "cider",
     PACKAGES,
-    "Clips as those of clip_events, and a sentence: which of two emoji does what, and which stands still. "
-    "Noto and Fluent draw the training rows, Twemoji the valid and OpenMoji the test rows: no drawing is in two "
-    "splits, while each kind of thing is in all.",
+    f"Clips as those of clip_events, and a sentence: which of two emoji does what, and which stands still. {UNSEEN}",
     make,
     (6000, 300, 1000),
     "666527e42ef53b45",

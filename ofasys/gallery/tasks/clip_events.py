@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from ofasys.gallery.tasks.clips import EVENTS, film
-from ofasys.gallery.tasks.composed import PACKAGES, Sprites, splits
+from ofasys.gallery.tasks.composed import PACKAGES, UNSEEN, Sprites, splits
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
 
@@ -31,8 +31,7 @@ TASK = GalleryTask(
     PACKAGES,
     "Clips of six frames of 32 pixels: of two emoji of twenty kinds one stands still, the other moves in one of four "
     "ways, appears, disappears, grows or shrinks, each as often. "
-    "Noto and Fluent draw the training rows, Twemoji the valid and OpenMoji the test rows: no drawing is in two "
-    "splits, while each kind of thing is in all.",
+    f"{UNSEEN}",
     make,
     (6000, 300, 1000),
     "b6c934327cb171ca",

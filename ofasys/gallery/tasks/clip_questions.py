@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from ofasys.gallery.tasks.clips import EVENTS, film
-from ofasys.gallery.tasks.composed import NAMES, PACKAGES, Sprites, splits
+from ofasys.gallery.tasks.composed import NAMES, PACKAGES, UNSEEN, Sprites, splits
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
 
@@ -40,8 +40,7 @@ TASK = GalleryTask(
     PACKAGES,
     "Clips as those of clip_events, and a question: what acts, what it does, what stands still, whether something "
     "happens. "
-    "Noto and Fluent draw the training rows, Twemoji the valid and OpenMoji the test rows: no drawing is in two "
-    "splits, while each kind of thing is in all.",
+    f"{UNSEEN}",
     make,
     (6000, 300, 1000),
     "7a29f7cf8561910b",

@@ -43,6 +43,11 @@ OBJECTS = {
 NAMES = tuple(OBJECTS.values())
 STYLES = {"train": ("noto", "fluent-emoji-flat"), "valid": ("twemoji",), "test": ("openmoji",)}
 PACKAGES = tuple(PACKAGE + style for styles in STYLES.values() for style in styles)
+UNSEEN = (
+    "Noto and Fluent draw the training rows, Twemoji the valid and OpenMoji the test rows: no drawing is in two "
+    "splits, while each kind of thing is in all."
+)
+"""What `STYLES` means for the splits, in words."""
 COUNTS = {"train": 6000, "valid": 300, "test": 1000}  # rows
 SIDE = 64  # pixels of a scene
 SMALLEST, LARGEST = 18 / 64, 26 / 64  # longer side of an object, as a share of the scene's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from ofasys.gallery.tasks.composed import NAMES, PACKAGES, SIDE, Scene, Sprites, article, several, splits
+from ofasys.gallery.tasks.composed import NAMES, PACKAGES, SIDE, UNSEEN, Scene, Sprites, article, several, splits
 from ofasys.gallery.tasks.fashion import png_of
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
@@ -76,8 +76,7 @@ TASK = GalleryTask(
     PACKAGES,
     "Scenes of one or two emoji of twenty kinds, some with a grey square over a part, and a sentence: what is there, "
     "or how two things lie. What is not seen where a square lies may be there: maybe. "
-    "Noto and Fluent draw the training rows, Twemoji the valid and OpenMoji the test rows: no drawing is in two "
-    "splits, while each kind of thing is in all.",
+    f"{UNSEEN}",
     make,
     (6000, 300, 1000),
     "9f01d70de576a2a3",

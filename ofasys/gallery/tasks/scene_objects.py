@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from ofasys.gallery.tasks.composed import NAMES, PACKAGES, Sprites, compose, splits
+from ofasys.gallery.tasks.composed import NAMES, PACKAGES, UNSEEN, Sprites, compose, splits
 from ofasys.gallery.tasks.fashion import png_of
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
@@ -30,9 +30,7 @@ TASK = GalleryTask(
     ),
     "detection",
     PACKAGES,
-    "Scenes of one to four emoji of twenty kinds, none over another, with exact boxes, left to right. "
-    "Noto and Fluent draw the training rows, Twemoji the valid and OpenMoji the test rows: no drawing is in two "
-    "splits, while each kind of thing is in all.",
+    f"Scenes of one to four emoji of twenty kinds, none over another, with exact boxes, left to right. {UNSEEN}",
     make,
     (6000, 300, 1000),
     "81b77f01ba9c3c10",

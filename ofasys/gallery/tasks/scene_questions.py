@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from random import Random
 
-from ofasys.gallery.tasks.composed import NAMES, PACKAGES, SIDE, Scene, Sprites, article, compose, several, splits
+from ofasys.gallery.tasks.composed import (
+    NAMES,
+    PACKAGES,
+    SIDE,
+    UNSEEN,
+    Scene,
+    Sprites,
+    article,
+    compose,
+    several,
+    splits,
+)
 from ofasys.gallery.tasks.fashion import png_of
 from ofasys.gallery.tasks.task import Data, Figure, GalleryTask, Row, Splits
 
@@ -64,8 +75,7 @@ TASK = GalleryTask(
     PACKAGES,
     "Scenes of one to four emoji of twenty kinds, and a question about one: whether a thing is there, how many things "
     "there are, how many of a kind, what is outermost. "
-    "Noto and Fluent draw the training rows, Twemoji the valid and OpenMoji the test rows: no drawing is in two "
-    "splits, while each kind of thing is in all.",
+    f"{UNSEEN}",
     make,
     (6000, 300, 1000),
     "f715e56a243470e9",
