@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.generalist import __doc__ as description
 from benchmarks.generalist import report
+from benchmarks.generalist.ship import ship
 from benchmarks.generalist.state import Cost, Plan, add_result, listed, load_plan, results, save_plan, write_whole
 from benchmarks.generalist.suite import entries, suite
 from benchmarks.generalist.units import GENERALIST, PARTS, Unit, minutes, planned, seconds, units
@@ -47,6 +48,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--text-pieces", type=int, help="of the generalist's tokenizer, 3000")
     parser.add_argument("--list", action="store_true", help="what there is to run")
     parser.add_argument("--report", action="store_true", help="write the page of what is there; run nothing")
+    parser.add_argument("--ship", action="store_true", help="make the generalist of one seed the package's own model")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent, help="folder of the page")
     parser.add_argument("--unit", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -203,10 +205,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.list:
         return show_list()
     try:
-        if args.report:
+        if args.report or args.ship:
             plan = load_plan(args.state)
             if plan is None:
                 raise ConfigError(f"{args.state} holds no proof; run one there: --state {args.state} --budget MINUTES")
+            if args.ship:
+                return print(ship(plan, args.state, (args.seeds or plan.seeds)[0]))
             for path in report.write(plan, results(args.state), args.out):
                 print(path)
             return None

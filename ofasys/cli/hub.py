@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ofasys.cli.arguments import Run, Which
 from ofasys.cli.document import shown
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, OfasysError
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
 
 ROWS = 200  # of a task's valid rows that trivial answers are scored on
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of a saved model.")]
-Which = Annotated[
-    str | None, typer.Option("--which", metavar="best|last", help="Checkpoint; default: the best, else the last.")
-]
 Licence = Annotated[str, typer.Option("--licence", help="Of the weights, as apache-2.0.")]
 
 

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from ofasys.cli import data, hub, malloc, runs, tokenizer
+from ofasys.cli.arguments import RUN_HELP, Run, Which, named
 from ofasys.cli.show import heard_warnings, note, say
 from ofasys.errors import ConfigError, OfasysError, nearest
 
@@ -69,10 +70,6 @@ Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Changes, as trainer.max_steps=100.", show_default=False),
-]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of a saved model.")]
-Which = Annotated[
-    str | None, typer.Option("--which", metavar="best|last", help="Checkpoint; default: the best, else the last.")
 ]
 
 
@@ -444,7 +441,7 @@ def serve(
 
 @app.command()
 def tasks(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run, or of a saved model.")] = None,
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help=RUN_HELP, callback=named)] = None,
     which: Which = None,
     as_json: Json = False,
 ) -> None:
@@ -464,16 +461,32 @@ def demo(
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="For all that is run; default: at most 5, 17 with --all.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run and its report.")] = Path("runs/demo"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the run and its report; default: runs/demo, or runs/pretrained."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of data and weights.")] = 0,
     everything: Annotated[bool, typer.Option("--all", help="And a page of each other kind of data.")] = False,
     page: Annotated[
         list[str] | None, typer.Option("--page", metavar="NAME", help="Only this page; may be repeated.")
     ] = None,
+    pretrained: Annotated[
+        bool,
+        typer.Option(
+            "--pretrained", help="Train nothing: show how the model that comes with ofasys answers its tasks."
+        ),
+    ] = False,
 ) -> None:
     """Train one tiny model on six tasks on real pictures, and write a report; a page each of sound, video, tables ...
-    with --all.
+    with --all. With --pretrained at once, by the model that comes with ofasys.
     """
+    if pretrained:
+        if minutes is not None or everything or page:
+            raise ConfigError("--pretrained trains nothing, so that it has no --minutes, --all or --page; leave it out")
+        from ofasys.cli.pretrained import show
+
+        return show(out or Path("runs/pretrained"))
+    out = out or Path("runs/demo")
     if minutes is not None and not 0 < minutes < float("inf"):
         raise ConfigError(f"--minutes is {minutes:g}; it is more than 0")
     if everything and page:

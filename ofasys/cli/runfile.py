@@ -19,6 +19,7 @@ from ofasys.engine import TRANSFORMER, EngineSpec
 from ofasys.errors import ConfigError, InstructionError, OfasysError, nearest
 from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
+from ofasys.hub.shipped import SHIPPED, shipped
 from ofasys.metric import known_metrics
 from ofasys.modality import default_registry
 from ofasys.modality.vocabulary import ForeignVocabulary
@@ -127,8 +128,13 @@ class RunFile:
         return model
 
     def model_from(self) -> tuple[Path, bool]:
-        """The folder that `from:` of the model names, and whether it was written from the root."""
-        return self._path(self.document.values["model"]["from"], "model", "from")
+        """The folder that `from:` of the model names, and whether it was written from the root; of a model that comes
+        with the package, its own.
+        """
+        written = self.document.values["model"]["from"]
+        found = self._path(written, "model", "from")
+        own = None if found[0].exists() else shipped(written)
+        return found if own is None else (own, True)
 
     def trainer(self) -> Trainer:
         """The trainer; without `out`, its folder is runs/NAME-OF-THE-FILE. Errors: ConfigError."""
@@ -530,6 +536,8 @@ def _path_of(source: Any) -> tuple[Path, bool] | None:
 
 
 def _from(out: Path, path: Path, fixed: bool) -> str:
+    if path.parent == SHIPPED:
+        return path.name
     try:
         return str(path) if fixed else Path(os.path.relpath(path, out.absolute())).as_posix()
     except ValueError:  # another drive

@@ -19,6 +19,7 @@ from ofasys.types import TaskCard
 
 CARD = "README.md"
 LABELS = 20  # of a closed set that are listed
+SPLITS = {"train": "train", "valid": "validation", "test": "test"}  # as the hub calls them
 _HERE = "path/to/this/folder"
 
 
@@ -113,11 +114,12 @@ def _scores(known: Sequence[_Known], facts: Facts) -> str:
             rows.append(cells)
     if not rows:
         return "None is known: it was not evaluated, or its run is not known."
-    heads = ["task", "figure", "score", "without looking", "valid rows", "step"]
+    splits = " and ".join(sorted({task.facts.split for task in known if task.facts.scores}))
+    heads = ["task", "figure", "score", "without looking", f"{splits} rows", "step"]
     when = f" Saved on {facts.date}, after step {facts.step:,}." if facts.date and facts.step is not None else ""
     lines = [heads, ["---"] * len(heads), *rows]
     table = "\n".join(f"| {' | '.join(_plain(cell).replace('|', chr(92) + '|') for cell in row)} |" for row in lines)
-    return f"On valid rows.{when}\n\n{table}"
+    return f"On {splits} rows.{when}\n\n{table}"
 
 
 def _asked(known: Sequence[_Known], name: str) -> str:
@@ -185,7 +187,11 @@ def _result(task: _Known) -> Mapping[str, Any] | None:
     tags = ["-".join(dict.fromkeys(s.modality.lower() for s in task.plans[0].on(side))) for side in sides]
     return {
         "task": {"type": "-to-".join(tag for tag in tags if tag), "name": task.card.name},
-        "dataset": {"type": task.card.name, "name": task.card.origin or task.card.name, "split": "validation"},
+        "dataset": {
+            "type": task.card.name,
+            "name": task.card.origin or task.card.name,
+            "split": SPLITS[task.facts.split],
+        },
         "metrics": [{"type": figure, "name": figure, "value": value} for figure, value in scores],
     }
 

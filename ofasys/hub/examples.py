@@ -73,7 +73,7 @@ def _example(task: Task, row: Mapping[str, Any], root: Path | None) -> dict[str,
         value, widget = row[slot.column], task.modalities.spec(slot.modality).widget_of(slot.values)
         if widget not in FILES:
             found[slot.column] = _read(value, root) if widget == "table" else plain(value)
-        elif (file := _file(slot, value, task.modalities, root)) is not None:
+        elif (file := as_file(slot, value, task.modalities, root)) is not None:
             found[slot.column] = {"base64": b64encode(file).decode(), "type": kind_of(file.path)}
         else:
             return None
@@ -91,8 +91,8 @@ def kind_of(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def _file(slot: SlotPlan, value: Any, registry: Registry, root: Path | None) -> NamedBytes | None:
-    """A value as the file that it is, or as its modality saves it; None for what is neither."""
+def as_file(slot: SlotPlan, value: Any, registry: Registry, root: Path | None) -> NamedBytes | None:
+    """A value as the file that it is, or as its modality saves it; None for what is neither. root: of paths."""
     if isinstance(value, Mapping):  # as `datasets` gives
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):

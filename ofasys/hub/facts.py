@@ -38,7 +38,9 @@ class TaskFacts:
     data: Mapping[str, str] = field(default_factory=dict)
     """Split -> the name of its data."""
     scores: Mapping[str, float | None] = field(default_factory=dict)
-    """Figure -> its value on the valid rows; None for one that is no number."""
+    """Figure -> its value; None for one that is no number."""
+    split: str = "valid"
+    """Which rows the scores are of."""
     samples: int | None = None
     """Rows that the scores are of. None: not known."""
     step: int | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ofasys.errors import CheckpointError, ConfigError, nearest
+from ofasys.hub.shipped import named
 from ofasys.hub.store import MANIFEST, standing
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".onnx", ".gguf")
@@ -120,7 +121,8 @@ _POINTER = 'it holds {"folder": "step-..."}, one of the folders beside it; mend 
 def _no_model(folder: Path, which: str | None) -> str:
     """What is to be said of a folder in which there is no model."""
     if not folder.exists():
-        return f"there is no folder {str(folder)!r}; {near_to(folder)}{_GIVE}"
+        hint = near_to(folder) or nearest(str(folder), named())
+        return f"there is no folder {str(folder)!r}; {hint}{_GIVE}"
     if not folder.is_dir():
         known = folder.suffix.lower() in _WEIGHTS
         kind = "a file of weights, of which nothing here says what they are of" if known else "a file"

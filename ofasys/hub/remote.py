@@ -20,6 +20,7 @@ from ofasys.errors import CheckpointError, ConfigError
 from ofasys.hub.facts import FACTS
 from ofasys.hub.folder import near_to
 from ofasys.hub.model import ANSWERING, MODEL_FILES
+from ofasys.hub.shipped import shipped
 from ofasys.hub.store import MANIFEST
 
 FETCHED = (*MODEL_FILES, ANSWERING, FACTS)
@@ -29,12 +30,14 @@ _log = logging.getLogger("ofasys")
 
 
 def place_of(given: Any, revision: str | None = None) -> tuple[Any, str]:
-    """(what is given, "") if it is a folder or may be meant as one; else (the folder into which a model was brought
-    from the hub, its name and commit).
+    """(what is given, "") if it is a folder or may be meant as one; else (the folder of a model that comes with the
+    package, its name), or (the folder into which a model was brought from the hub, its name and commit).
 
     given: a path, OWNER/NAME or OWNER/NAME@REVISION, also after hf: where a folder has that name. Errors: ConfigError
     for a revision of a folder; as of `pull`.
     """
+    if revision is None and (own := shipped(given)) is not None:
+        return own, f"{given}, which comes with ofasys"
     found = _NAME.fullmatch(str(given)) if isinstance(given, (str, Path)) else None
     if found is None or (not found[1] and _is_here(str(given), found[2])):
         if revision is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ofasys.errors import ConfigError
 from ofasys.hub.folder import log_lines, step_of
+from ofasys.hub.store import MANIFEST
 
 Line = Mapping[str, Any]
 Points = list[tuple[int, float | None]]
@@ -48,6 +49,11 @@ class History:
                 "to"
             )
         return cls(folder, about, lines, bad, torn + more)
+
+    @property
+    def saved(self) -> bool:
+        """Whether the folder is that of a saved model, beside which lies what its run told."""
+        return (self.folder / MANIFEST).is_file()
 
     @cached_property
     def tasks(self) -> dict[str, Mapping[str, Any]]:
@@ -86,8 +92,10 @@ class History:
 
     @property
     def written(self) -> datetime | None:
-        """When the log was last written to."""
+        """When the log was last written to; None of a saved model, beside which lies a copy."""
         path = self.folder / "metrics.jsonl"
+        if self.saved:
+            return None
         return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.is_file() else None
 
     @property

@@ -132,8 +132,8 @@ def _head(history: History, title: str, which: str | None) -> str:
         done += f" (ended early: {history.stopped})" if history.stopped else " (going on, or stopped)"
     facts = {
         "steps": done,
-        "best step": "none: no checkpoint was chosen by validation" if best is None else f"{best:,} {history.best_by}",
-        "answers by": _answers_by(which, best, last),
+        "best step": _best(best, history),
+        "answers by": _answers_by(which, best, last, history.saved),
         "parameters": f"{model['parameters']:,}" if isinstance(model.get("parameters"), int) else None,
         "weights": str(model["origins"]).replace("\n", "; ") if model.get("origins") else None,
         "size": model.get("size"),
@@ -149,7 +149,15 @@ def _head(history: History, title: str, which: str | None) -> str:
     return f"<h1>{media.text(title)}</h1>{media.table((), rows)}"
 
 
-def _answers_by(which: str | None, best: int | None, last: int | None) -> str:
+def _best(best: int | None, history: History) -> str | None:
+    if best is None:
+        return None if history.saved else "none: no checkpoint was chosen by validation"
+    return f"{best:,} {history.best_by}"
+
+
+def _answers_by(which: str | None, best: int | None, last: int | None, saved: bool) -> str:
+    if saved and which is None:
+        return "the model of this folder"
     name = which or ("best" if best is not None else "last")
     step = best if name == "best" else last
     return f"the {name} checkpoint, step {step:,}" if step is not None else "none: there is no checkpoint"
