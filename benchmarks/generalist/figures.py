@@ -46,11 +46,11 @@ class Compared:
         return ratio(self.own, self.specialist)
 
 
-def compared(lines: Mapping[str, Line], system: str) -> list[Compared]:
+def compared(lines: Mapping[str, Line], system: str, part: str = "joint") -> list[Compared]:
     """Of each seed and task for which both are there."""
     found = []
     for line in lines.values():
-        if (line["part"], line["system"]) != ("joint", system):
+        if (line["part"], line["system"]) != (part, system):
             continue
         for task, score in line["tasks"].items():
             alone = lines.get(f"joint/{task}/{line['seed']}")

@@ -17,6 +17,7 @@ PAGE, PICTURE = "generalist.md", "generalist.svg"
 Lines = Mapping[str, Line]
 TITLES = {
     "joint": "One model against a specialist for each task",
+    "ways": "Other ways to train the generalist",
     "scaling": "More tasks, the same compute",
     "published": "Against published figures",
 }
@@ -41,9 +42,9 @@ def page(plan: Plan, lines: Lines, pictured: bool = False) -> str:
             f"![The generalist's score beside each specialist's; grey where no specialist has learned]({PICTURE})"
         )
     for number, part in enumerate(PARTS, 1):
-        text = {"joint": joint, "scaling": scaling, "published": published}[part](plan, lines)
+        text = {"joint": joint, "ways": ways, "scaling": scaling, "published": published}[part](plan, lines)
         parts += [f"## {number}. {TITLES[part]}", text or "Not run yet."]
-    parts += ["## 4. Cost", cost(plan, lines) or "Not run yet."]
+    parts += [f"## {len(PARTS) + 1}. Cost", cost(plan, lines) or "Not run yet."]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -112,9 +113,9 @@ HOW = (
 )
 
 
-def scores_of(lines: Lines, system: str, task: str) -> list[Mapping[str, Any]]:
+def scores_of(lines: Lines, system: str, task: str, part: str = "joint") -> list[Mapping[str, Any]]:
     """Of each seed that is there."""
-    own = (line for line in lines.values() if (line["part"], line["system"]) == ("joint", system))
+    own = _lines(lines, system, part)
     return [line["tasks"][task] for line in sorted(own, key=lambda line: line["seed"]) if task in line["tasks"]]
 
 
@@ -153,8 +154,37 @@ def verdict(plan: Plan, lines: Lines, system: str, found: Sequence[Compared]) ->
     return " ".join(parts)
 
 
-def _lines(lines: Lines, system: str) -> list[Line]:
-    return [line for line in lines.values() if (line["part"], line["system"]) == ("joint", system)]
+def ways(plan: Plan, lines: Lines) -> str:
+    """A table of ways, and one of the scores of each."""
+    named = dict.fromkeys(line["system"] for line in lines.values() if line["part"] == "ways")
+    if not named:
+        return ""
+    own = f"schedule {plan.schedule}, balance {plan.balance}"
+    every = [(f"{own} (above)", "joint", GENERALIST), *((name, "ways", name) for name in named)]
+    table = [["trained with", "mean ratio", "geometric mean", "even or ahead", "updates", "processor minutes"]]
+    scores = [["task", "metric", "specialist", *(name for name, _, _ in every)]]
+    for name, part, system in every:
+        found, own_lines = meant(compared(lines, system, part)), _lines(lines, system, part)
+        told = ["-", "-", "-"] if found is None else [f"{found.value:.1%}", f"{found.geometric:.1%}", str(found.even)]
+        spent = mean(line["processor_seconds"] for line in own_lines) / 60
+        table.append([name, *told, f"{own_lines[0]['steps']:,}", f"{spent:.1f}"])
+    for task in plan.tasks:
+        alone = scores_of(lines, task, task)
+        if alone:
+            metric = f"{alone[0]['metric']}{'' if alone[0]['higher_is_better'] else ' (less is better)'}"
+            cells = [scores_of(lines, system, task, part) for _, part, system in every]
+            scores.append([task, metric, *(shown([one["value"] for one in several]) for several in (alone, *cells))])
+    return "\n\n".join(
+        [
+            "The same samples of each task in the same order, each way as far as it was run; ratios as above.",
+            "\n".join(rows(table)),
+            "\n".join(rows(scores)),
+        ]
+    )
+
+
+def _lines(lines: Lines, system: str, part: str = "joint") -> list[Line]:
+    return [line for line in lines.values() if (line["part"], line["system"]) == (part, system)]
 
 
 def scaling(plan: Plan, lines: Lines) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from benchmarks.generalist.state import Cost, Plan
 from benchmarks.generalist.suite import suite
 from ofasys.errors import ConfigError
 
-PARTS = ("joint", "scaling", "published")
+PARTS = ("joint", "ways", "scaling", "published")
 GENERALIST, HALF = "generalist", "generalist-half"
 LEAST = 100  # micro-batches of a task, below which a model of this kind has learned nothing yet
 LONGER = 4  # times as many micro-batches a task has where it is compared with published figures
@@ -27,6 +28,8 @@ class Unit:
     seed: int
     tasks: tuple[tuple[str, int], ...]
     """Name -> micro-batches it is trained with."""
+    way: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of training, in place of the plan's."""
 
     @property
     def key(self) -> str:
@@ -38,7 +41,7 @@ def units(plan: Plan) -> Iterator[Unit]:
     for seed in plan.seeds:
         for part in PARTS:
             if part in plan.parts:
-                yield from {"joint": joint, "scaling": scaling, "published": published}[part](plan, seed)
+                yield from {"joint": joint, "ways": ways, "scaling": scaling, "published": published}[part](plan, seed)
 
 
 def joint(plan: Plan, seed: int) -> Iterator[Unit]:
@@ -47,6 +50,13 @@ def joint(plan: Plan, seed: int) -> Iterator[Unit]:
     for name in plan.tasks:
         yield Unit("joint", name, seed, ((name, plan.steps),))
     yield Unit("joint", HALF, seed, tuple((name, plan.steps // 2) for name in plan.tasks))
+
+
+def ways(plan: Plan, seed: int) -> Iterator[Unit]:
+    """The generalist trained otherwise, on as much of each task."""
+    for way in suite()["way"]:
+        called = ", ".join(f"{name} {value}" for name, value in way.items())
+        yield Unit("ways", called, seed, tuple((name, plan.steps) for name in plan.tasks), way)
 
 
 def scaling(plan: Plan, seed: int) -> Iterator[Unit]:

@@ -125,20 +125,19 @@ def run(plan: Plan, unit: Unit, folder: Path) -> dict[str, Any]:
     data.mkdir(parents=True, exist_ok=True)
     model = new_model(plan, unit)
     tasks = weighed(plan, unit, data)
-    ledger = Ledger(plan.schedule, [task.entry() for task in tasks]) if tasks else None
+    way = {"schedule": plan.schedule, "balance": plan.balance, "precision": plan.precision, **unit.way}
+    ledger = Ledger(way["schedule"], [task.entry() for task in tasks]) if tasks else None
     steps = 0 if ledger is None else updates(ledger, sum(steps for _, steps in unit.tasks))
     if tasks:
         Trainer(
             max_steps=steps,
             out=folder / "run",
-            schedule=plan.schedule,
-            balance=plan.balance,
-            precision=plan.precision,
             seed=unit.seed,
             save_minutes=1.0,
             log_every=max(1, steps // 50),
             live=False,
             callbacks=[meter],
+            **way,
         ).fit(model=model, tasks=tasks)
     seen = {} if ledger is None else ledger.positions(steps)
     began = time.monotonic()

@@ -134,7 +134,7 @@ def test_more_tasks_have_the_same_tokens_in_all() -> None:
 
 def test_a_budget_too_small_says_the_least_and_that_is_enough() -> None:
     plan = replace(PLAN, parts=units.PARTS, seeds=(0, 1))
-    with pytest.raises(ConfigError, match="2 tasks, 2 seeds and the parts joint, scaling, published") as error:
+    with pytest.raises(ConfigError, match="2 tasks, 2 seeds and the parts joint, ways, scaling, published") as error:
         units.planned(plan, 1.0, None)
     least = float(str(error.value).partition("give --budget ")[2].split(",")[0])
     assert units.LEAST <= units.planned(plan, least, None).steps <= units.LEAST + 5
@@ -424,9 +424,9 @@ def test_means_are_of_seeds_and_tasks_without_a_ratio_are_named() -> None:
 
 def test_a_page_of_nothing_says_so() -> None:
     told = report.page(replace(PLAN, parts=units.PARTS), {})
-    assert told.count("Not run yet.") == 3
+    assert told.count("Not run yet.") == 4
     assert "No task of the plan has published figures." in told
-    assert "0 of 7 models have been run" in told
+    assert f"0 of {7 + len(suite.suite()['way'])} models have been run" in told
     assert report.picture(PLAN, {}) is None
 
 
@@ -450,6 +450,33 @@ def test_a_page_says_what_was_found_and_what_was_not_run(tmp_path: Path) -> None
     assert drawn.count(report.GREY) == 1
     assert "14 of the list's 16 tasks are not planned" in told
     assert widths == [pytest.approx(0.8 * 230), pytest.approx(460)]
+
+
+def test_ways_stand_beside_the_generalist() -> None:
+    a, b = NAMES
+    (way, *_) = units.ways(PLAN, 0)
+    lines = kept(
+        line("generalist", {a: 0.4, b: 0.3}, steps=6),
+        line(a, {a: 0.5}),
+        line(b, {b: 0.3}),
+        line(way.system, {a: 0.6, b: 0.3}, part="ways", steps=3),
+    )
+    told = report.page(replace(PLAN, parts=("joint", "ways")), lines)
+    assert "| schedule round_robin, balance sum (above) | 90.0% | 89.4% | 1 | 6 | 0.5 |" in told
+    assert f"| {way.system} | 110.0% | 109.5% | 2 | 3 | 0.5 |" in told
+    assert f"| {a} | accuracy | 0.500 | 0.400 | 0.600 |" in told
+
+
+def test_a_way_is_trained_as_it_says_on_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(suite.suite(), "way", [{"schedule": "accumulate", "lr": 0.002}])
+    (way,) = units.ways(PLAN, 0)
+    assert way.key == "ways/schedule accumulate, lr 0.002/0"
+    assert way.tasks == next(units.joint(PLAN, 0)).tasks
+    found = work.run(PLAN, way, tmp_path / "way")
+    assert found["steps"] == PLAN.steps
+    assert {name: task["micro_batches"] for name, task in found["tasks"].items()} == dict.fromkeys(NAMES, PLAN.steps)
+    told = json.loads((tmp_path / "way" / "run" / "run.json").read_text())["trainer"]
+    assert (told["schedule"], told["lr"], told["balance"]) == ("accumulate", 0.002, "sum")
 
 
 def test_probes_and_published_figures_have_their_tables() -> None:
