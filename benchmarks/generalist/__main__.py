@@ -45,6 +45,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--schedule", choices=schedules, help="of the generalist, round_robin")
     parser.add_argument("--balance", help="of the generalist's tasks in one update, sum")
     parser.add_argument("--precision", help="of all passes, float32")
+    parser.add_argument("--optimizer", help="of all models, adamw")
     parser.add_argument("--text-pieces", type=int, help="of the generalist's tokenizer, 3000")
     parser.add_argument("--list", action="store_true", help="what there is to run")
     parser.add_argument("--report", action="store_true", help="write the page of what is there; run nothing")
@@ -60,7 +61,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     for name in ("tasks", "seeds", "parts"):
         if getattr(args, name):
             found[name] = tuple(dict.fromkeys(getattr(args, name)))
-    for name in ("size", "test", "schedule", "balance", "precision", "text_pieces"):
+    for name in ("size", "test", "schedule", "balance", "precision", "optimizer", "text_pieces"):
         if getattr(args, name) is not None:
             found[name] = getattr(args, name)
     if "tasks" in found:
@@ -102,7 +103,7 @@ def checked(plan: Plan) -> None:
     """Errors: ConfigError for a setting that cannot be, before anything is measured."""
     from ofasys import Trainer
 
-    Trainer(schedule=plan.schedule, balance=plan.balance, precision=plan.precision)
+    Trainer(schedule=plan.schedule, balance=plan.balance, precision=plan.precision, optimizer=plan.optimizer)
     if plan.size not in SIZES:
         raise ConfigError(f"--size is {plan.size!r}; {nearest(plan.size, SIZES)}there are {', '.join(SIZES)}")
     if plan.test < 1:
@@ -136,7 +137,7 @@ def costs(folder: Path, plan: Plan) -> dict[str, Cost]:
 
     path = folder / COSTS
     told = json.loads(path.read_text(encoding="utf8")) if path.is_file() else {}
-    made = f"{plan.size}, {plan.precision}, {plan.text_pieces} pieces, {plan.suite}"
+    made = f"{plan.size}, {plan.precision}, {plan.optimizer}, {plan.text_pieces} pieces, {plan.suite}"
     found = {name: Cost(**cost) for name, cost in told.get(made, {}).items()}
     for name in plan.tasks:
         if name not in found:

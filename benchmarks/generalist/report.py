@@ -56,12 +56,13 @@ def about(plan: Plan, lines: Lines) -> str:
     made = f"--budget {plan.budget:g}" if plan.budget else f"--steps {plan.steps}"
     return "\n\n".join(
         [
-            f"{when}{'; '.join(where) or 'nothing was run'}. Size `{plan.size}`, {plan.precision}, schedule "
-            f"`{plan.schedule}`, balance `{plan.balance}`, seeds {', '.join(map(str, plan.seeds))}. Each of "
+            f"{when}{'; '.join(where) or 'nothing was run'}. Size `{plan.size}`, {plan.precision}, optimizer "
+            f"`{plan.optimizer}`, schedule `{plan.schedule}`, balance `{plan.balance}`, seeds {', '.join(map(str, plan.seeds))}. Each of "
             f"{len(plan.tasks)} tasks has {plan.steps} micro-batches, the same rows in the same order in every model "
             f"of a seed, and at most {plan.test} test rows, chosen by a hash. The tasks are in "
             "[suite.toml](generalist/suite.toml).",
-            f"    python -m benchmarks.generalist {made} --size {plan.size} --test {plan.test} --seeds "
+            f"    python -m benchmarks.generalist {made} --size {plan.size} --precision {plan.precision} --optimizer "
+            f"{plan.optimizer} --test {plan.test} --seeds "
             f"{' '.join(map(str, plan.seeds))} --parts {' '.join(plan.parts)}{chosen}\n"
             "    python -m benchmarks.generalist --report",
         ]
@@ -159,7 +160,7 @@ def ways(plan: Plan, lines: Lines) -> str:
     named = dict.fromkeys(line["system"] for line in lines.values() if line["part"] == "ways")
     if not named:
         return ""
-    own = f"schedule {plan.schedule}, balance {plan.balance}"
+    own = f"optimizer {plan.optimizer}, schedule {plan.schedule}, balance {plan.balance}"
     every = [(f"{own} (above)", "joint", GENERALIST), *((name, "ways", name) for name in named)]
     table = [["trained with", "mean ratio", "geometric mean", "even or ahead", "updates", "processor minutes"]]
     scores = [["task", "metric", "specialist", *(name for name, _, _ in every)]]

@@ -43,6 +43,8 @@ class Plan:
     balance: str = "sum"
     """How tasks of one update share its step, of the generalist."""
     precision: str
+    optimizer: str = "adamw"
+    """Of all models."""
     text_pieces: int
     """Of the generalist's tokenizer; a specialist has what its own recipe says, at most."""
     costs: Mapping[str, Cost]

@@ -125,7 +125,7 @@ def run(plan: Plan, unit: Unit, folder: Path) -> dict[str, Any]:
     data.mkdir(parents=True, exist_ok=True)
     model = new_model(plan, unit)
     tasks = weighed(plan, unit, data)
-    way = {"schedule": plan.schedule, "balance": plan.balance, "precision": plan.precision, **unit.way}
+    way = {name: getattr(plan, name) for name in ("schedule", "balance", "precision", "optimizer")} | dict(unit.way)
     ledger = Ledger(way["schedule"], [task.entry() for task in tasks]) if tasks else None
     steps = 0 if ledger is None else updates(ledger, sum(steps for _, steps in unit.tasks))
     if tasks:
@@ -199,6 +199,7 @@ def probed(plan: Plan, unit: Unit, probe: Mapping[str, Any], folder: Path) -> di
         max_steps=way["steps"],
         lr=way["lr"],
         precision=plan.precision,
+        optimizer=plan.optimizer,
         seed=unit.seed,
         live=False,
         log_every=way["steps"],
@@ -218,7 +219,8 @@ def _measured(plan: Plan, name: str, folder: Path) -> Cost:
 
     def train(steps: int) -> float:
         began = time.monotonic()
-        Trainer(max_steps=steps, warmup=1, live=False, precision=plan.precision).fit(model=model, tasks=[task])
+        way = {"precision": plan.precision, "optimizer": plan.optimizer}
+        Trainer(max_steps=steps, warmup=1, live=False, **way).fit(model=model, tasks=[task])
         return time.monotonic() - began
 
     train(WARM)

@@ -462,21 +462,21 @@ def test_ways_stand_beside_the_generalist() -> None:
         line(way.system, {a: 0.6, b: 0.3}, part="ways", steps=3),
     )
     told = report.page(replace(PLAN, parts=("joint", "ways")), lines)
-    assert "| schedule round_robin, balance sum (above) | 90.0% | 89.4% | 1 | 6 | 0.5 |" in told
+    assert "| optimizer adamw, schedule round_robin, balance sum (above) | 90.0% | 89.4% | 1 | 6 | 0.5 |" in told
     assert f"| {way.system} | 110.0% | 109.5% | 2 | 3 | 0.5 |" in told
     assert f"| {a} | accuracy | 0.500 | 0.400 | 0.600 |" in told
 
 
 def test_a_way_is_trained_as_it_says_on_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(suite.suite(), "way", [{"schedule": "accumulate", "lr": 0.002}])
+    monkeypatch.setitem(suite.suite(), "way", [{"schedule": "accumulate", "optimizer": "muon"}])
     (way,) = units.ways(PLAN, 0)
-    assert way.key == "ways/schedule accumulate, lr 0.002/0"
+    assert way.key == "ways/schedule accumulate, optimizer muon/0"
     assert way.tasks == next(units.joint(PLAN, 0)).tasks
     found = work.run(PLAN, way, tmp_path / "way")
     assert found["steps"] == PLAN.steps
     assert {name: task["micro_batches"] for name, task in found["tasks"].items()} == dict.fromkeys(NAMES, PLAN.steps)
     told = json.loads((tmp_path / "way" / "run" / "run.json").read_text())["trainer"]
-    assert (told["schedule"], told["lr"], told["balance"]) == ("accumulate", 0.002, "sum")
+    assert (told["schedule"], told["optimizer"], told["balance"]) == ("accumulate", "muon", "sum")
 
 
 def test_probes_and_published_figures_have_their_tables() -> None:
