@@ -57,12 +57,11 @@ def about(plan: Plan, lines: Lines) -> str:
     return "\n\n".join(
         [
             f"{when}{'; '.join(where) or 'nothing was run'}. Size `{plan.size}`, {plan.precision}, optimizer "
-            f"`{plan.optimizer}`, schedule `{plan.schedule}`, balance `{plan.balance}`, seeds {', '.join(map(str, plan.seeds))}. Each of "
-            f"{len(plan.tasks)} tasks has {plan.steps} micro-batches, the same rows in the same order in every model "
-            f"of a seed, and at most {plan.test} test rows, chosen by a hash. The tasks are in "
-            "[suite.toml](generalist/suite.toml).",
-            f"    python -m benchmarks.generalist {made} --size {plan.size} --precision {plan.precision} --optimizer "
-            f"{plan.optimizer} --test {plan.test} --seeds "
+            f"`{plan.optimizer}`, schedule `{plan.schedule}`, balance `{plan.balance}`, seeds "
+            f"{', '.join(map(str, plan.seeds))}. Each of {len(plan.tasks)} tasks has {plan.steps} micro-batches, the "
+            "same rows in the same order in every model of a seed, and at most "
+            f"{plan.test} test rows, chosen by a hash. The tasks are in [suite.toml](generalist/suite.toml).",
+            f"    python -m benchmarks.generalist {made} {plan.options} --seeds "
             f"{' '.join(map(str, plan.seeds))} --parts {' '.join(plan.parts)}{chosen}\n"
             "    python -m benchmarks.generalist --report",
         ]

@@ -65,10 +65,7 @@ def ship(plan: Plan, state: Path, seed: int, to: Path = SHIPPED / NAME) -> Path:
 
 def _facts(plan: Plan, facts: Facts, found: Mapping[str, Any], tasks: Sequence[Task], seed: int) -> Facts:
     """With the scores on test rows, and the command that trained it."""
-    command = (
-        f"python -m benchmarks.generalist --size {plan.size} --precision {plan.precision} --optimizer {plan.optimizer} --schedule {plan.schedule} "
-        f"--balance {plan.balance} --steps {plan.steps} --seeds {seed} --parts joint"
-    )
+    command = f"python -m benchmarks.generalist {plan.options} --steps {plan.steps} --seeds {seed} --parts joint"
     known = {}
     for task in tasks:
         one = found["tasks"][task.name]

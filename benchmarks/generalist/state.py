@@ -53,6 +53,12 @@ class Plan:
     suite: str = field(default="")
     """Of the list, so that figures of another are not mixed in."""
 
+    @property
+    def options(self) -> str:
+        """How models are trained, as on the command line."""
+        names = ("size", "precision", "optimizer", "schedule", "balance", "test")
+        return " ".join(f"--{name} {getattr(self, name)}" for name in names)
+
     def cost(self, name: str) -> Cost:
         """Of a task, or of the whole of which it is a part."""
         instead = {other: own for own, other in suite()["scaling"]["instead"].items()}

@@ -219,8 +219,9 @@ def _measured(plan: Plan, name: str, folder: Path) -> Cost:
 
     def train(steps: int) -> float:
         began = time.monotonic()
-        way = {"precision": plan.precision, "optimizer": plan.optimizer}
-        Trainer(max_steps=steps, warmup=1, live=False, **way).fit(model=model, tasks=[task])
+        Trainer(max_steps=steps, warmup=1, live=False, precision=plan.precision, optimizer=plan.optimizer).fit(
+            model=model, tasks=[task]
+        )
         return time.monotonic() - began
 
     train(WARM)
