@@ -11,7 +11,7 @@ from ofasys.errors import PluginError
 from ofasys.train.groups import groups_of
 from ofasys.train.optimizer import gradient_norm, optimizer_tensors, restore_optimizer, step_clipped
 from ofasys.train.optimizers import ADAFACTOR, MUON, OPTIMIZERS, OptimizerSpec, known_optimizers
-from ofasys.train.optimizers.muon import hidden_matrices
+from ofasys.train.optimizers.muon import Muon, hidden_matrices
 from tests.train import tiny
 
 BETAS = (0.9, 0.98)
@@ -106,6 +106,26 @@ def test_a_step_of_muon_is_that_of_torch_s_two():
         second.step()
     for own, other in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(own, other)
+
+
+@pytest.mark.parametrize("together", [1, 2**22])
+def test_matrices_of_one_shape_step_together_as_each_does_alone(together, monkeypatch):
+    monkeypatch.setattr("ofasys.train.optimizers.muon.TOGETHER", together)
+    torch.manual_seed(0)
+    shapes = [(8, 8)] * 3 + [(24, 8), (8, 24), (8, 24), (5, 7)]
+    own = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    other = [nn.Parameter(one.detach().clone()) for one in own]
+    settings = {"lr": 1e-2, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+    ours, theirs = Muon(own, **settings), torch.optim.Muon(other, **settings)
+    for step in range(3):
+        for one, two in zip(own, other, strict=True):
+            one.grad = None if step == 1 and one is own[0] else torch.randn_like(one)
+            two.grad = None if one.grad is None else one.grad.clone()
+        ours.step()
+        theirs.step()
+    for one, two in zip(own, other, strict=True):
+        assert torch.equal(one, two)
+        assert torch.equal(ours.state[one]["momentum_buffer"], theirs.state[two]["momentum_buffer"])
 
 
 class Two(nn.Module):
