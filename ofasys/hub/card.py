@@ -10,6 +10,7 @@ from typing import Any
 
 from ofasys.errors import OfasysError
 from ofasys.generalist import GeneralistModel
+from ofasys.hub.examples import FILES
 from ofasys.hub.facts import Facts, TaskFacts
 from ofasys.language import Instruction
 from ofasys.metric import larger_is_better
@@ -82,9 +83,11 @@ class _Known:
 
     def example(self, column: str) -> str:
         """What a value of a column may look like: the name of a file, where its modality has files."""
-        tags = [slot.modality for slot in self.plans[0].slots if slot.column == column]
-        save = self.modalities.spec(tags[0]).save if tags else None
-        return f"{column}{save.suffixes[0]}" if save is not None else "..."
+        slot = next((slot for slot in self.plans[0].slots if slot.column == column), None)
+        spec = None if slot is None else self.modalities.spec(slot.modality)
+        if slot is None or spec is None or spec.save is None or spec.widget_of(slot.values) not in (*FILES, "table"):
+            return "..."
+        return f"{column}{spec.save.suffixes[0]}"
 
     def scores(self) -> Iterator[tuple[str, float | None]]:
         """(figure, value), the headlines of its metrics first."""
