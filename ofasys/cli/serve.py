@@ -15,6 +15,7 @@ from ofasys.errors import ConfigError, OfasysError, nearest
 from ofasys.hub import OFASys
 from ofasys.hub.examples import COUNT, read_examples
 from ofasys.hub.examples import examples as examples_of
+from ofasys.hub.shipped import SHIPPED
 from ofasys.serve.limits import Limits
 
 KEYS = "OFASYS_API_KEYS"
@@ -55,7 +56,7 @@ def serve(
     answerer = OFASys.from_pretrained(folder, which=which, precision=precision, device=device)
     logs.begin()
     told = rows_to_try(folder, examples) if examples else {}
-    name = shown(folder)
+    name = folder.name if folder.parent == SHIPPED else shown(folder)
     service = Service(answerer, limits=bounds, name=name, allowed=url_hosts, rows=rows, waiting=waiting, examples=told)
     server.serve(service, host=host, port=port, keys=keys, names=names, drain=drain)
 

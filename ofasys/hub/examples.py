@@ -25,6 +25,14 @@ LARGEST = 2**20  # bytes of a file: all of them travel with the list of tasks
 NAME = "examples.json"  # of a run
 LOOKED_AT = 4  # rows that are read for one that is taken
 SPLITS = ("test", "valid", "train")  # where rows are taken from, in this order
+SIGNS = (  # how files begin that rows hold without a name
+    (b"\x89PNG", ".png"),
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"GIF8", ".gif"),
+    (b"OggS", ".ogg"),
+    (b"fLaC", ".flac"),
+    (b"ID3", ".mp3"),
+)
 FILES = ("image", "audio", "video", "motion", "file")  # widgets that take one
 
 
@@ -96,10 +104,17 @@ def as_file(slot: SlotPlan, value: Any, registry: Registry, root: Path | None) -
     if isinstance(value, Mapping):  # as `datasets` gives
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
-        return NamedBytes(value, Path(getattr(value, "path", slot.column)).name)
+        return NamedBytes(value, Path(getattr(value, "path", f"{slot.column}{_suffix(value)}")).name)
     if isinstance(value, (str, os.PathLike)):
         return _of_path(value, root)
     return _saved(slot, value, registry)
+
+
+def _suffix(file: bytes) -> str:
+    """As the name of such a file ends, by how it begins; nothing for what is not known."""
+    if file[:4] == b"RIFF":
+        return {b"WAVE": ".wav", b"WEBP": ".webp", b"AVI ": ".avi"}.get(file[8:12], "")
+    return next((suffix for sign, suffix in SIGNS if file.startswith(sign)), "")
 
 
 def _of_path(value: str | os.PathLike[str], root: Path | None) -> NamedBytes | None:

@@ -1,5 +1,6 @@
 """What the page of the server stands on. tests/browser looks at it in a browser."""
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -117,6 +118,22 @@ def test_what_a_page_cannot_send_is_left_out(tmp_path):
     (row,) = examples([Task(name="caption", instruction=CAPTION, train=rows)])["caption"]
     assert row["img"]["type"] == "image/png"
     assert examples([Task(name="caption", instruction=CAPTION)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("GIF", "image/gif"), ("WEBP", "image/webp")]
+)
+def test_files_without_a_name_are_told_by_how_they_begin(kind, expected):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(file, kind)
+    (row,) = examples([Task("caption", CAPTION, train=[{"img": file.getvalue(), "cap": "a"}])])["caption"]
+    assert row["img"]["type"] == expected
+
+
+def test_a_recording_without_a_name_is_told_by_how_it_begins():
+    rows = [{"wav": begin + b"a" * 40, "said": "a"} for begin in (b"RIFF....WAVEfmt ", b"OggS", b"fLaC", b"nothing")]
+    found = examples([Task("hear", "[AUDIO:wav] -> [TEXT:said]", train=rows)])["hear"]
+    assert [row["wav"]["type"].startswith("audio/") for row in found] == [True, True, True, False]
 
 
 def test_rows_that_are_in_no_file_are_left_with_the_run(tmp_path):
