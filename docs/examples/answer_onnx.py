@@ -43,22 +43,27 @@ class Answerer:
         found = [one - self.about["text_offset"] for one in ids]
         return self.tokenizer.decode(found, skip_special_tokens=False)
 
+    def part(self, value, options):
+        """What is handed over for a value: of a text its ids, as the options of its slot say."""
+        if not isinstance(value, str):
+            return value
+        return self.ids(value.lower() if options.get("uncased") else value)[: options.get("max_length")]
+
     def read(self, row):
         """What a step needs of the source. row: column -> a text, or the array of its value."""
         read, given = self.graphs.get("source"), {}
         if read is None:
             return {}
         for one in self.about["inputs"]:
-            value, options = row[one["name"]], one["options"]
-            if isinstance(value, str):
-                value = self.ids(value.lower() if options.get("uncased") else value)[: options.get("max_length")]
-            given[one["name"]] = np.asarray(value, dtype=one["dtype"])[None]
+            given[one["name"]] = np.asarray(self.part(row[one["name"]], one["options"]), dtype=one["dtype"])[None]
         return read(given)
 
     def begin(self, row):
         """What stands in the target before anything is chosen."""
-        parts = self.about["prefix"]
-        return [one for part in parts for one in part.get("tokens") or self.ids(row[part["column"]])]
+        found = []
+        for part in self.about["prefix"]:
+            found += part["tokens"] if "tokens" in part else self.part(row[part["column"]], part["options"])
+        return found
 
     def step(self, tokens, places, cache):
         """New tokens (B, n) and their (y, x) -> scores (B, n, V); the cache goes on."""

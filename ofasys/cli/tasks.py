@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ofasys.cli.show import figure, say, table
 from ofasys.errors import CheckpointError
-from ofasys.hub.folder import log_lines
-
-BESIDE = ("kind", "step", "task", "samples")  # of a line of the log, what is no figure
 
 
 def built_in(as_json: bool = False) -> None:
@@ -31,8 +27,8 @@ def built_in(as_json: bool = False) -> None:
 
 
 def of_run(folder: Path, as_json: bool = False, which: str | None = None) -> None:
-    """What the tasks of a saved model are: lines, metrics, labels; of a run their rows and the figures of the
-    checkpoint too.
+    """What the tasks of a saved model are: lines, metrics, labels; and where they are known their rows, and the figures
+    of the checkpoint.
 
     Errors: CheckpointError where no model is.
     """
@@ -61,7 +57,11 @@ def of_run(folder: Path, as_json: bool = False, which: str | None = None) -> Non
 
 
 def describe(folder: Path, which: str | None = None) -> dict[str, dict[str, Any]]:
-    """Task -> its `instructions`, `metrics`, `labels`, `rows` by split, and the valid `figures` of the checkpoint."""
+    """Task -> its `instructions`, `metrics`, `labels`, and where they are known its `rows` by split and the valid
+    `figures` of the checkpoint.
+    """
+    from ofasys.hub.facts import Facts, TaskFacts, facts_of
+    from ofasys.hub.folder import as_path
     from ofasys.hub.model import read_cards
     from ofasys.hub.ofa.open import is_original, model_place, opened
     from ofasys.hub.remote import place_of
@@ -69,46 +69,20 @@ def describe(folder: Path, which: str | None = None) -> dict[str, dict[str, Any]
 
     folder = Path(place_of(folder)[0])
     place = model_place(folder, which)
+    original = is_original(place)
     try:
-        cards = opened(place).cards if is_original(place) else read_cards(read_folder(place, ["tasks.json"]))
+        cards = opened(place).cards if original else read_cards(read_folder(place, ["tasks.json"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{place} is not a saved model of this version: {error}") from None
-    sizes = _sizes(folder / "run.json")
-    step = place.name.rpartition("-")[2]
-    figures = _figures(folder / "metrics.jsonl", int(step)) if step.isdigit() else {}
+    known = Facts() if original else facts_of(as_path(folder), place)
+    told = {card.name: known.tasks.get(card.name, TaskFacts()) for card in cards}
     return {
         card.name: {
             "instructions": list(card.instructions),
             "metrics": list(card.metrics),
             "labels": {column: list(names) for column, names in card.labels.items()},
-            "rows": sizes.get(card.name, {}),
-            "figures": figures.get(card.name, {}),
+            "rows": dict(told[card.name].rows),
+            "figures": dict(told[card.name].scores),
         }
         for card in cards
     }
-
-
-def _figures(log: Path, step: int) -> dict[str, dict[str, Any]]:
-    """Task -> its last valid figures up to a step."""
-    found: dict[str, dict[str, Any]] = {}
-    for _, line in log_lines(log):
-        if line is not None and line.get("kind") == "valid" and line.get("task") is not None and line["step"] <= step:
-            found[line["task"]] = {n: v for n, v in line.items() if n not in BESIDE and _is_figure(v)}
-    return found
-
-
-def _is_figure(value: Any) -> bool:
-    return value is None or isinstance(value, (int, float))
-
-
-def _sizes(about: Path) -> dict[str, dict[str, int]]:
-    """Task -> split -> rows, as the run had them; nothing where that is not written."""
-    try:
-        tasks = json.loads(about.read_text(encoding="utf8"))["tasks"]
-        return {task["name"]: _counts(task) for task in tasks}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _counts(task: Mapping[str, Any]) -> dict[str, int]:
-    return {"train": task["size"]} if isinstance(task.get("size"), int) else {}

@@ -87,8 +87,12 @@ class EngineSpec:
     `Brought`. Empty: it has none."""
 
     def facts(self, place: str, config: object = None) -> EngineFacts:
-        """What a plan is told of it. place: as of `brought`; empty: it is new. Errors: as of `brought`."""
+        """What a plan is told of it. place: as of `brought`; empty: it is new. Errors: as of `brought`; ConfigError for
+        one that is read from a place, and has no shape without.
+        """
         if not place:
+            if self.bring and not isinstance(config, self.config_class()):
+                self.read({})
             return EngineFacts(place=self.name, about=self.about, learned="all of it; its weights are drawn")
         brought = self.brought(place, config)
         return EngineFacts(

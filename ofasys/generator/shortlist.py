@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ofasys.model.matrix import Product
-from ofasys.model.native import compiled
+from ofasys.model.native import address, compiled
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -60,10 +60,10 @@ class EightBits:
         values, tokens = x.new_empty(n, k), x.new_empty(n, k, dtype=torch.int32)
         norm = x.new_empty(n)
         failed = self.multiply(
-            *(_address(x), D),
-            *map(_address, (self.table, self.scale, self.offset)),
+            *(address(x), D),
+            *map(address, (self.table, self.scale, self.offset)),
             *(n, self.width, ctypes.c_long(lo), ctypes.c_long(hi), k, torch.get_num_threads()),
-            *map(_address, (values, tokens, norm)),
+            *map(address, (values, tokens, norm)),
         )
         if failed:
             raise MemoryError(f"no room for the {k} best tokens of {n} rows")
@@ -131,7 +131,3 @@ class Shortlist:
 def _scores(table: Tensor, tokens: Tensor, x: Tensor) -> Tensor:
     """(n, k) the exact scores of tokens (n, k) in states x (n, D)."""
     return torch.bmm(table[tokens], x[:, :, None])[:, :, 0]
-
-
-def _address(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())

@@ -117,13 +117,23 @@ class OFASys:
     """A model with the cards of the tasks it was trained on: closed sets, settings, search options.
 
     It is a value: it can be pickled and copied, moved to a device, given to `Trainer.fit`. origin: where it was loaded
-    from, in words; empty where it was not. facts: how it was trained and how well it does, where its folder tells.
+    from, in words; empty where it was not.
     """
 
     def __init__(self, model: GeneralistModel, cards: Sequence[TaskCard] | None = None) -> None:
         self.model, self.cards = model, tuple(model.cards if cards is None else cards)
         self.programs = Programs(model, self.cards)
         self.origin, self.facts = "", Facts()
+
+    @property
+    def facts(self) -> Facts:
+        """How its weights were trained and how well they do; nothing once they are trained further."""
+        known, learned = self._known
+        return known if learned == self.model.learned else Facts()
+
+    @facts.setter
+    def facts(self, known: Facts) -> None:
+        self._known = known, self.model.learned
 
     @classmethod
     def from_pretrained(

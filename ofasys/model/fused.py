@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofasys.model.block import Activation, Block
-from ofasys.model.native import compiled
+from ofasys.model.native import address, compiled
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -145,7 +145,7 @@ class FusedLayers:
         sizes.threads = torch.get_num_threads()
         most = max(sizes.L, sizes.S) + LANES
         work = x.new_empty(len(x) * (5 * self.width + 2 * self.inner) + sizes.threads * most)
-        self.library.decoder_step(layers, ctypes.byref(sizes), _address(x), _address(work))
+        self.library.decoder_step(layers, ctypes.byref(sizes), address(x), address(work))
         return x
 
     def _call(self, cache: Cache) -> tuple[Any, Any, list[Tensor | None]]:
@@ -199,7 +199,3 @@ class FusedLayers:
     def _held(self, tensor: Tensor) -> int:
         self.held.append(tensor.detach().contiguous())
         return self.held[-1].data_ptr()
-
-
-def _address(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())

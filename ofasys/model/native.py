@@ -15,8 +15,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ofasys.caches import user_cache
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FLAGS = ("-O3", "-march=native", "-fno-strict-aliasing", "-fPIC", "-shared", "-fopenmp")
 SECONDS = 60  # for a compiler that hangs
@@ -36,6 +40,11 @@ def compiled(name: str) -> ctypes.CDLL | None:
         return ctypes.CDLL(str(kept))
     except (OSError, RuntimeError, subprocess.SubprocessError):
         return None
+
+
+def address(tensor: Tensor) -> ctypes.c_void_p:
+    """Where its numbers begin, as C takes it. The tensor has to be held until the call is over."""
+    return ctypes.c_void_p(tensor.data_ptr())
 
 
 def _digest(source: Path, compiler: str) -> str:

@@ -38,13 +38,8 @@ class _Attention(ctypes.Structure):
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | None:
-    return compiled("attention")
-
-
-@functools.cache
 def _halves() -> bool:
-    library = _library()
+    library = compiled("attention")
     return library is not None and bool(library.attention_halves())
 
 
@@ -82,7 +77,7 @@ def samplewise(device: torch.device, head: int, dtype: torch.dtype) -> bool:
     """
     if device.type != "cpu" or head % LANES or dtype not in NUMBERS:
         return False
-    return _halves() if dtype is torch.bfloat16 else _library() is not None
+    return _halves() if dtype is torch.bfloat16 else compiled("attention") is not None
 
 
 def _starts(layout: Layout) -> Tensor:
@@ -148,5 +143,5 @@ def _call(
         to = into[0] if into[1] is None else into[1]
         z.dy, z.dq = y.data_ptr(), into[0].data_ptr()
         z.dk, z.dv = to.data_ptr() + first, to.data_ptr() + first + step
-    if cast(ctypes.CDLL, _library()).attention(ctypes.byref(z), into is not None):
+    if cast(ctypes.CDLL, compiled("attention")).attention(ctypes.byref(z), into is not None):
         raise MemoryError("there is no memory for an attention of these samples")

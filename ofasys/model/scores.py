@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,15 +31,10 @@ class _Scores(ctypes.Structure):
     ]
 
 
-@functools.cache
-def _library() -> ctypes.CDLL | None:
-    return compiled("scores")
-
-
 def turns_scores(scores: Tensor) -> bool:
     """Whether `turned` takes these."""
     known = scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.bfloat16)
-    return known and scores.shape[1] >= LEAST and scores.stride(1) == 1 and _library() is not None
+    return known and scores.shape[1] >= LEAST and scores.stride(1) == 1 and compiled("scores") is not None
 
 
 def turned(
@@ -51,7 +45,7 @@ def turned(
     write: scores become, in place, the gradients of their unweighted losses. smoothing: as of `cross_entropy`. Errors:
     IndexError where a label is none of the scores; these are left alone then.
     """
-    library = _library()
+    library = compiled("scores")
     assert library is not None
     n, size = scores.shape
     losses, correct = torch.empty(n), torch.empty(n, dtype=torch.bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ofasys.engine.spec import TRANSFORMER, EngineFacts
 from ofasys.errors import ConfigError, nearest
 from ofasys.modality import Registry, default_registry
 from ofasys.model.sizes import SIZES, ModelConfig, flops, parameters
@@ -262,9 +263,13 @@ def _item(plan: Plan, item: Item) -> str:
 
 def _engine(plan: Plan) -> list[str]:
     """What an engine brings to the plan, and what of the plan is new to it; nothing where it was asked of none."""
-    told = plan.engine
-    if told is None:
+    if plan.engine is None:
         return []
+    return [f"engine {plan.engine.place}", *(f"  {what:<12}{words}" for what, words in _said(plan, plan.engine))]
+
+
+def _said(plan: Plan, told: EngineFacts) -> list[tuple[str, str]]:
+    """(what, words) of an engine."""
     sizes = {name: size for slot in plan.slots for name, size in _sizes(plan, slot).items()}
     sizes |= {step.range: len(step.ways) for step in plan.target if isinstance(step, Choose)}
     ranges = [f"{name} ({size or 'data decides'})" for name, size in sorted(sizes.items()) if name not in told.ranges]
@@ -272,7 +277,7 @@ def _engine(plan: Plan) -> list[str]:
     new = [f"rows of tokens in a table of their own: {', '.join(ranges)}"] if ranges else []
     new += [f"adaptors: {', '.join(keys)}"] if keys else []
     said = [("is", told.about), *told.lines, ("new", "; ".join(new) or "nothing"), ("learned", told.learned)]
-    return [f"engine {told.place}", *(f"  {what:<12}{words}" for what, words in said if words)]
+    return [(what, words) for what, words in said if words]
 
 
 def _why(plan: Plan) -> list[str]:
@@ -283,7 +288,7 @@ def _why(plan: Plan) -> list[str]:
 
 
 def _cost(plan: Plan, size: str, registry: Registry) -> list[str]:
-    config = _config(size)
+    config = _config(plan, size)
     body, adaptors, table = count_parameters(plan, config, registry)
     total = count_flops(plan, config, registry)
     return [
@@ -298,9 +303,15 @@ def _candidates(plan: Plan, slot: SlotPlan) -> int:
     return sum(size or TEXT_PIECES for size in _sizes(plan, slot).values())
 
 
-def _config(size: str) -> ModelConfig:
+def _config(plan: Plan, size: str) -> ModelConfig:
+    """Errors: ConfigError for no size, and for one of another engine than the plan is asked of."""
     if size not in SIZES:
         raise ConfigError(f"unknown size {size!r}; {nearest(size, SIZES)}there are {', '.join(SIZES)}")
+    if plan.engine is not None and plan.engine.place != TRANSFORMER.name:
+        raise ConfigError(
+            f"size {size!r} is one of engine {TRANSFORMER.name!r}, and engine {plan.engine.place!r} has none; leave "
+            "the size or the engine out"
+        )
     return SIZES[size]
 
 
@@ -337,9 +348,11 @@ def to_json(plan: Plan, size: str | None = None, registry: Registry | None = Non
     found: dict[str, object] = plan.to_dict() | {"fingerprint": plan.fingerprint}
     found["packages"] = {slot.column: own for slot in plan.slots if (own := packages(slot, registry))}
     found["estimate"] = {"source": length(plan, plan.source), "target": length(plan, plan.target)}
+    if plan.engine is not None:
+        found["engine"] = {"place": plan.engine.place, **dict(_said(plan, plan.engine))}
     if size is not None:
         registry = registry or default_registry()
-        config = _config(size)
+        config = _config(plan, size)
         body, adaptors, table = count_parameters(plan, config, registry)
         found["cost"] = {
             "size": size,

@@ -309,9 +309,9 @@ class Service:
 
     def embed(self, line: Instruction, rows: Sequence[Row], files: Files, end: float) -> dict[str, np.ndarray]:
         """Column -> embeddings of rows. Errors: as of `OFASys.embed`."""
+        self.check(line, {})
         program = self.answerer.programs.of(line)[0]
         ready = [self.ready(program, row, files, f"data[{number}]", end) for number, row in enumerate(rows)]
-        self.check(line, {})
         with self.embedding:
             return self.answerer.embed(line, ready)
 

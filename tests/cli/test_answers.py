@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from ofasys import OFASys
 from ofasys.cli.answering import Answering
 from ofasys.cli.answers import AnswerFile
 from ofasys.cli.main import app
@@ -251,6 +252,8 @@ def test_the_tasks_of_a_run(trained):
     lines = trained.ok("tasks", "runs/run").splitlines()
     assert re.match(r"entailment +accuracy +label: 2 +train 9 +- +can text1", lines[2])
     assert "there is no folder 'nowhere'" in trained.wrong("tasks", "nowhere")
+    OFASys.from_pretrained(trained.folder / "runs" / "run").save_pretrained(trained.folder / "kept")
+    assert json.loads(trained.ok("tasks", "kept", "--json")) == found
 
 
 @pytest.mark.slow

@@ -101,6 +101,18 @@ def test_it_says_what_it_cannot_do(run):
         assert "were not compared" not in card
 
 
+def test_of_weights_that_were_trained_further_nothing_is_told_that_was_measured_before(run, tmp_path):
+    model = OFASys.from_pretrained(run)
+    assert model.facts.tasks
+    trainer = Trainer(max_steps=1, live=False, precision="float32")
+    returned = trainer.fit(model=model, tasks=[tiny.label_task()])
+    for one in (model, returned):
+        assert one.facts == Facts()
+        assert "None is known: it was not evaluated" in section(one.card(), "Scores")
+    model.save_pretrained(tmp_path / "saved")
+    assert OFASys.from_pretrained(tmp_path / "saved").facts == Facts()
+
+
 def test_what_is_known_is_saved_with_the_model_and_told_again(run, tmp_path):
     model = OFASys.from_pretrained(run)
     trivial = {"label": {"accuracy": Trivial(0.25, "random")}}

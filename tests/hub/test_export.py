@@ -224,6 +224,8 @@ def test_a_row_that_sees_nothing_is_zero(tmp_path):
         (f"[AUDIO:{kinds.SOUND.replace(',vocoder_steps=2', '')}] -> [TEXT:u]", "AUDIO:wav is read by preprocess="),
         ("[IMAGE:img,keep_aspect] -> [TEXT:u]", "IMAGE:img: keep_aspect=true gives each picture a shape of its own"),
         ('[TEXT:t] -> [TEXT:u,regex="a+"]', "TEXT:u has regex="),
+        ("[TEXT:t,uncased] or [TEXT:t] -> [TEXT:u]", "two slots read column 't' each in its own way"),
+        ("[TEXT:t] so [TEXT:seen] -> [TEXT:u]", "column 'seen' is called as what the graph of a source gives"),
     ],
 )
 def test_what_no_graph_can_hold_is_refused(tmp_path, line, why):
@@ -233,12 +235,46 @@ def test_what_no_graph_can_hold_is_refused(tmp_path, line, why):
     assert not folder.exists()
 
 
+def grown(line):
+    """A model that has grown for a line."""
+    task = Task("one", line, train=[{**row, "seen": row["u"]} for row in kinds.ROWS])
+    model = GeneralistModel(config=kinds.CONFIG, text_pieces=280)
+    model.grow([(task.plan, task.labels)], lambda: [*task.texts()], task.examples)
+    return OFASys(model.eval(), [])
+
+
+@pytest.mark.parametrize("option", ["uncased", "max_length=3"])
+def test_a_given_text_of_the_target_is_read_as_its_slot_says(example, option):
+    line = f"-> so [TEXT:t,no_loss,{option}] [TEXT:u]"
+    model = grown(line)
+    program = model.program(ofasys.Instruction(line))
+    row = {"t": "ONE Two three"}
+    asked = answerer(example, model.model, program)
+    assert asked.begin(row) == flow.preprocess(program, row, target=False).run.prefix.tolist()
+    assert [token for _, token in asked.tokens(row)] == answered(model.model, program, row)
+
+
+class Sum(torch.nn.Module):
+    """Of inputs that are called as a weight, and as values within."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("table", torch.arange(3.0))
+
+    def forward(self, given):
+        return (given["table"] * self.table + given["val_0"].exp() + given["add"],)
+
+
+def test_a_column_may_be_called_as_what_is_within_a_graph(tmp_path):
+    given, other = ({name: torch.randn(rows, 3) for name in ("table", "val_0", "add")} for rows in (2, 1))
+    batch = {0: write._open("batch")}
+    graph = Graph("source", Sum(), given, other, dict.fromkeys(given, batch), ("y",))
+    assert write._written(graph, tmp_path, {}) < 1e-6
+
+
 def refused(folder, line):
     """Export a line of a model that grows for it, as far as it gets."""
-    tasks = [Task("one", line, train=kinds.ROWS)]
-    model = GeneralistModel(config=kinds.CONFIG, text_pieces=280)
-    model.grow([(t.plan, t.labels) for t in tasks], lambda: [w for t in tasks for w in t.texts()], tasks[0].examples)
-    OFASys(model, []).export(folder, line)
+    grown(line).export(folder, line)
 
 
 def test_an_engine_without_a_graph_is_refused(tmp_path):

@@ -144,6 +144,29 @@ def test_an_engine_that_is_none_is_refused(tmp_path):
         plan(LOOK, engine=f"hf:{tmp_path / 'nowhere'}")
 
 
+@pytest.mark.parametrize("name", ["hf", "hf:"])
+def test_an_engine_that_has_no_shape_without_a_place_asks_for_one(name):
+    with pytest.raises(ConfigError, match="name a backbone as hf:FOLDER or hf:OWNER/NAME"):
+        plan(LOOK, engine=name)
+
+
+def test_json_says_of_an_engine_what_the_text_says():
+    made = plan(LOOK, engine="transformer")
+    found = to_json(made)["engine"]
+    assert found["place"] == "transformer"
+    assert list(found) == ["place", "is", "new", "learned"]
+    for what in ("is", "new", "learned"):
+        assert f"  {what:<12}{found[what]}\n" in str(made)
+    assert "engine" not in to_json(plan(LOOK))
+
+
+@pytest.mark.parametrize("said", [explain, to_json])
+def test_a_size_is_of_the_engine_that_has_sizes(said):
+    assert said(plan(LOOK, engine="transformer"), "tiny")
+    with pytest.raises(ConfigError, match="size 'tiny' is one of engine 'transformer', and engine 'ofa' has none"):
+        said(plan(LOOK, engine="ofa"), "tiny")
+
+
 def test_json_and_text_give_the_same_cost():
     made = plan(DOCUMENTED["demo_detection"])
     found = to_json(made, "small")

@@ -375,6 +375,17 @@ def test_positions_of_files_are_limited(ask, service, files, monkeypatch):
     refused(ask(instruction=line, data={"img": [[0]]}), 422, "takes 64 positions", "at most 7")
 
 
+def test_a_line_that_asks_for_too_much_is_refused_before_files_are_read(http, service, files, monkeypatch):
+    monkeypatch.setattr(service, "limits", replace(service.limits, positions=7))
+    read = []
+    monkeypatch.setattr(service.decoders, "features", lambda *given: read.append(given))
+    lines = {"inference": "[IMAGE:img,size=128] what is it? -> [TEXT:cap]", "embed": "[IMAGE:img,size=128|TEXT:cap] ->"}
+    for path, line in lines.items():
+        found = http.post(f"/v1/{path}", json={"instruction": line, "data": {"img": coded(files["img"])}})
+        refused((found.status_code, found.json()), 422, "takes 64 positions", "at most 7")
+    assert not read
+
+
 def test_a_database_is_read_only_and_in_time(ask, tmp_path):
     with sqlite3.connect(tmp_path / "a.db") as made:
         endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x < 0"

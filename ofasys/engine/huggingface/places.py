@@ -31,8 +31,8 @@ class Places:
     """Whether both are 0, 1, ... in each row."""
     computed: Int[Tensor, "N"] | None = None
     """Which of the R * n positions are computed, where these lie end to end; None: all, in rows."""
-    sums: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
-    """Of a bias and a mask, by who they are."""
+    sums: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    """A bias, a mask and their sum, by who both are; they are held, so that none other is taken for them."""
 
     @property
     def own(self) -> Int[Tensor, "R n"]:
@@ -43,8 +43,8 @@ class Places:
         """Their sum; all layers share one."""
         key = (id(bias), id(mask))
         if key not in self.sums:
-            self.sums[key] = bias + mask
-        return self.sums[key]
+            self.sums[key] = bias, mask, bias + mask
+        return self.sums[key][2]
 
 
 _HERE: ContextVar[Places | None] = ContextVar("places", default=None)

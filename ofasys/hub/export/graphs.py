@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Annotated as Int
 
 NOTHING = -1  # an id that is no token: its place is not there
+MEMORY = ("memory", "seen")  # what a source graph gives, by name
 
 
 def attend(

@@ -12,7 +12,7 @@ from ofasys.engine.spec import TRANSFORMER
 from ofasys.errors import PlanError
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.constraint import Constraint
-from ofasys.hub.export.graphs import Read
+from ofasys.hub.export.graphs import MEMORY, Read
 from ofasys.modality import Registry
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.universal import UniversalModel
@@ -49,6 +49,7 @@ def line_of(model: GeneralistModel, program: Program) -> Line:
     if not program.stages:
         raise PlanError(f"{plan.instruction} has no target, and what is exported makes one token by token; give one")
     reads = tuple(_reads(program, model.modalities))
+    _check_columns(program)
     stage = program.stages[0]
     if len(program.stages) > 1 or not isinstance(stage, TokenStage) or not stage.chosen:
         raise PlanError(
@@ -81,6 +82,23 @@ def _plain_slot(slot: SlotPlan) -> None:
         raise PlanError(
             f"{slot.name} is read by preprocess={slot.preprocess.name}, adaptor={slot.adaptor.name}, for which there "
             "is no form in a graph; there is one for tokens in a line, as of TEXT and BOX, and for pixels of an IMAGE"
+        )
+
+
+def _check_columns(program: Program) -> None:
+    """Errors: PlanError for a column that cannot be an input: it is called as an output, or is read in two ways."""
+    read: dict[str, SlotPlan] = {}
+    for slot in program.plan.on("source"):
+        other = read.setdefault(slot.column, slot)
+        if other.values != slot.values:
+            raise PlanError(
+                f"two slots read column {slot.column!r} each in its own way, and an input of a graph is one value; "
+                "give both the same options, or each a column of its own"
+            )
+    if taken := read.keys() & set(MEMORY):
+        raise PlanError(
+            f"column {min(taken)!r} is called as what the graph of a source gives ({', '.join(MEMORY)}); give it "
+            "another name"
         )
 
 
@@ -139,8 +157,13 @@ def _input(program: Program, part: Read) -> dict[str, Any]:
         "about": _tokens(slot) if value is None else value.about,
         "dtype": "int64" if value is None else str(value.dtype).partition(".")[2],
         "shape": ["batch", "length"] if value is None else ["batch", *value.shape],
-        "options": {name: value for name, value, _ in slot.options},
+        "options": _options(slot),
     }
+
+
+def _options(slot: SlotPlan) -> dict[str, Any]:
+    """By which a value is made ready."""
+    return {name: value for name, value, _ in slot.options}
 
 
 def _tokens(slot: SlotPlan) -> str:
@@ -151,13 +174,16 @@ def _tokens(slot: SlotPlan) -> str:
 
 
 def _prefix(program: Program, stage: TokenStage) -> Iterator[dict[str, Any]]:
-    """What stands in a target before anything is chosen: ids, or the column whose ids stand there."""
+    """What stands in a target before anything is chosen: ids, or the column whose ids stand there, and how they are
+    made.
+    """
     yield {"tokens": [program.symbols.begin]}
     for step in stage.lead:
         if isinstance(step, Prompt):
             yield {"tokens": program.prompts[step.text].tolist()}
         else:
-            yield {"column": _filled(program, step).column}
+            slot = _filled(program, step)
+            yield {"column": slot.column, "about": _tokens(slot), "options": _options(slot)}
 
 
 def _automaton(program: Program, constraint: Constraint) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch.export import Dim, ExportedProgram
 
 from ofasys.errors import ConfigError
 from ofasys.generalist import GeneralistModel
-from ofasys.hub.export.graphs import NOTHING, SourceGraph, StepGraph
+from ofasys.hub.export.graphs import MEMORY, NOTHING, SourceGraph, StepGraph
 from ofasys.hub.export.line import Line, described, line_of
 from ofasys.hub.store import check_place, write_folder
 from ofasys.program.program import Program
@@ -120,7 +120,7 @@ def _source(model: GeneralistModel, line: Line) -> Graph:
     for number, part in enumerate(part for part in line.reads if part.name):
         dynamic[part.name] = {0: batch} if part.value is not None else {0: batch, 1: _open(f"length_{number}")}
     given, other = (_source_given(line, rows, length) for rows, length in ((3, 5), (1, 1)))
-    return Graph("source", module, given, other, dynamic, ("memory", "seen"))
+    return Graph("source", module, given, other, dynamic, MEMORY)
 
 
 def _source_given(line: Line, rows: int, length: int) -> Given:
@@ -193,6 +193,8 @@ def _written(graph: Graph, folder: Path, made: dict[str, Any]) -> float:
 
 def _to_onnx(graph: Graph, program: ExportedProgram, place: Path) -> None:
     """Write a graph in ONNX; what is large lies beside it, in `NAME.onnx.data`."""
+    from onnx_ir.passes.common import NameFixPass
+
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         written = torch.onnx.export(
@@ -206,6 +208,7 @@ def _to_onnx(graph: Graph, program: ExportedProgram, place: Path) -> None:
     assert written is not None
     for node in written.model.graph:
         node.metadata_props.clear()
+    NameFixPass()(written.model)  # a column may be called as the exporter calls a value within
     written.save(place)
 
 

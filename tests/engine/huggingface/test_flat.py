@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ofasys import GeneralistModel, Task, flow
+from ofasys.engine.huggingface.places import Places
 from ofasys.program.program import Program
 from ofasys.types import Batch
 from tests.engine.huggingface.backbones import write
@@ -99,3 +100,12 @@ def test_biases_of_positions_are_looked_up_once_for_all_rows(tmp_path: Path) -> 
     object.__setattr__(batch.source.layout, "counted", False)
     torch.testing.assert_close(model(program, batch).total, want)
     assert rows == [1, 3]
+
+
+def test_a_bias_that_is_made_anew_is_not_taken_for_the_one_before() -> None:
+    at, mask = torch.zeros(1, 2, dtype=torch.int64), torch.zeros(2)
+    places = Places(at, at)
+    sums = [places.together(torch.full((2,), float(layer)), mask)[0].item() for layer in range(4)]
+    assert sums == [0.0, 1.0, 2.0, 3.0]
+    bias = torch.ones(2)
+    assert places.together(bias, mask) is places.together(bias, mask)
