@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,7 +31,9 @@ def pytest_configure(config):
     gc.disable()  # nothing that is loaded goes
     import tensor_shapes
     import torch
+    import typer.testing
 
+    typer.testing._get_command = cache(typer.testing._get_command)  # it builds all commands anew for each that is run
     torch.set_num_threads(1)
     tensor_shapes.watch()
 
