@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+unexport PYTHONDONTWRITEBYTECODE  # what is loaded is compiled once, not by every process that the tests begin
 
 .PHONY: demo docs test test-browser fast check format bench gpu torture install clean
 

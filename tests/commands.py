@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import typer.main
+
 from ofasys.cli import malloc
 
 SECONDS = 120  # after which a command that still runs is a failure of the test
@@ -57,6 +59,8 @@ def run(words: Sequence[str]) -> Done:
 def _serve() -> None:
     for name in LOADED:
         importlib.import_module(name)
+    typer.main.get_command = cache(typer.main.get_command)  # all commands are built here, not in each child
+    typer.main.get_command(sys.modules["ofasys.cli.main"].app)
     for line in sys.stdin:
         asked = json.loads(line)
         child = os.fork()

@@ -12,7 +12,6 @@ import inspect
 import re
 import sys
 import typing
-from collections import ChainMap
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,74 +49,114 @@ NAMES = {"Tensor": torch.Tensor, "np": np, **{name: Kind(name) for name in DTYPE
 
 
 # --- one value and its annotation -------------------------------------------------------------------------------------
+#
+# An annotation is read once, into a function (value, known, sizes, place) that raises a ShapeError. known: name ->
+# value, what names besides sizes may stand for. sizes: dimension -> size; what is found is added.
 
 
-def check_value(value, hint, known, sizes, place):
-    """Errors: ShapeError. known: name -> value, what names besides sizes may stand for. sizes: dimension -> size; what
-    is found here is added.
-    """
+def checker(hint):
+    """What checks a value against an annotation; None where there is nothing to check."""
     kind = typing.get_origin(hint)
     if kind is Annotated:
-        check_array(value, hint, known, sizes, place)
-    elif kind is Union:
-        others = tuple(one for one in typing.get_args(hint) if isinstance(one, type))  # such as NoneType
-        if not isinstance(value, others):
-            check_value(value, best_of(value, hint), known, sizes, place)
-    elif kind in (Mapping, dict):
+        return array_checker(hint)
+    if kind is Union:
+        return union_checker(hint)
+    if kind in (Mapping, dict):
+        return mapping_checker(checker(typing.get_args(hint)[1]))
+    if kind is tuple:
+        return tuple_checker([checker(own) for own in typing.get_args(hint)])
+    if is_ours(hint):
+        return lambda value, known, sizes, place: check(value, sizes)  # always held, so its sizes are its holder's
+    return None
+
+
+def mapping_checker(own):
+    def check_each(value, known, sizes, place):
         for name, each in value.items():
-            check_value(each, typing.get_args(hint)[1], known, sizes, f"{place}[{name!r}]")
-    elif kind is tuple:
-        for i, (each, own) in enumerate(zip(value, typing.get_args(hint), strict=True)):
-            check_value(each, own, known, sizes, f"{place}[{i}]")
-    elif is_ours(hint):
-        check(value, sizes)  # always held, so its sizes are those of its holder
+            own(each, known, sizes, f"{place}[{name!r}]")
+
+    return own and check_each
 
 
-def best_of(value, hint):
-    """Of the alternatives of its dtype, or of all where none is, the one that has as many dimensions as the value; the
-    first where none has.
+def tuple_checker(every):
+    def check_each(value, known, sizes, place):
+        for i, (each, own) in enumerate(zip(value, every, strict=True)):
+            if own is not None:
+                own(each, known, sizes, f"{place}[{i}]")
+
+    return check_each
+
+
+def union_checker(hint):
+    """Of the alternatives that counts which `best_of` names, once for each dtype and number of dimensions."""
+    others = tuple(one for one in typing.get_args(hint) if isinstance(one, type))  # such as NoneType
+
+    @functools.cache
+    def best(dtype, ndim):
+        return checker(best_of(dtype, ndim, hint))
+
+    def check_best(value, known, sizes, place):
+        if not isinstance(value, others):
+            own = best(getattr(value, "dtype", None), getattr(value, "ndim", None))
+            if own is not None:
+                own(value, known, sizes, place)
+
+    return check_best
+
+
+def best_of(dtype, ndim, hint):
+    """Of the alternatives of a value's dtype, or of all where none is, the one that has as many dimensions; the first
+    where none has.
     """
     every = [one for one in typing.get_args(hint) if not isinstance(one, type)]
-    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
-    found = [
-        one
-        for one in every
-        if typing.get_origin(one) is Annotated and dtype.startswith(DTYPES.get(one.__metadata__[0], ()))
-    ] or every
-    return next((one for one in found if len(dims_of(one)) == getattr(value, "ndim", None)), found[0])
+    found = [one for one in every if typing.get_origin(one) is Annotated and is_of(one.__metadata__[0], dtype)] or every
+    return next((one for one in found if len(dims_of(one)) == ndim), found[0])
 
 
 def dims_of(hint):
     return hint.__metadata__[1:] if typing.get_origin(hint) is Annotated else ()
 
 
-def check_array(value, hint, known, sizes, place):
+@functools.cache
+def is_of(kind, dtype):
+    """Whether a dtype, of numpy or torch, is of a kind."""
+    return str(dtype).removeprefix("torch.").startswith(DTYPES.get(kind, ()))
+
+
+def array_checker(hint):
     kind, *dims = hint.__metadata__
     wanted = typing.get_origin(hint.__origin__) or hint.__origin__
-    if not isinstance(value, wanted):
-        raise ShapeError(
-            f"{place} is {kind} {tuple(dims)} of {wanted.__name__}, and a {type(value).__name__} was given"
-        )
-    if "..." in dims:
-        dims = spread(dims, value.ndim)
-    if not str(value.dtype).removeprefix("torch.").startswith(DTYPES[kind]) or len(dims) != value.ndim:
-        wrong = ""
-    else:
-        meant = [(dim, size, size_of(dim, size, known, sizes)) for dim, size in zip(dims, value.shape, strict=True)]
-        wrong = next((f" {dim} being {should}," for dim, size, should in meant if size != should), None)
-    if wrong is not None:
-        given = f"{value.dtype} {tuple(value.shape)} was given"
+    free = "..." in dims
+
+    def check_array(value, known, sizes, place):
+        if not isinstance(value, wanted):
+            raise ShapeError(
+                f"{place} is {kind} {tuple(dims)} of {wanted.__name__}, and a {type(value).__name__} was given"
+            )
+        shape, wrong = value.shape, ""
+        own = spread(dims, len(shape)) if free else dims
+        if len(own) == len(shape) and is_of(kind, value.dtype):
+            for dim, size in zip(own, shape, strict=True):
+                should = size_of(dim, size, known, sizes)
+                if size != should:
+                    wrong = f" {dim} being {should},"
+                    break
+            else:
+                return
+        given = f"{value.dtype} {tuple(shape)} was given"
         raise ShapeError(f"{place} is {kind} {hint.__metadata__[1:]},{wrong} and {given}")
+
+    return check_array
 
 
 def size_of(dim, size, known, sizes):
     """What a dimension of this size should be: a number, what is known by its name, or what it was before."""
+    meant = known.get(dim)
+    if type(meant) is int:
+        return meant
     if dim == "...":
         return size
-    if dim.isdigit():
-        return int(dim)
-    meant = known.get(dim)
-    return meant if type(meant) is int else sizes.setdefault(dim, size)
+    return int(dim) if dim.isdigit() else sizes.setdefault(dim, size)
 
 
 def spread(dims, ndim):
@@ -151,10 +190,18 @@ def arrays(texts, module):
     return {name: eval(text, vars(module) | NAMES) for name, text in says.items() if KIND.search(text)}
 
 
+@functools.cache
+def checkers(cls):
+    """(field, its place, what checks it) of each field with something to check."""
+    every = [(field, f"{cls.__name__}.{field}", checker(hint)) for field, hint in annotated(cls).items()]
+    return [one for one in every if one[-1] is not None]
+
+
 def check(made, sizes):
     """Errors: ShapeError. sizes: dimension -> size, of the object that holds this one; what is found here is added."""
-    for field, hint in annotated(type(made)).items():
-        check_value(getattr(made, field), hint, vars(made), sizes, f"{type(made).__name__}.{field}")
+    known = vars(made)
+    for field, place, own in checkers(type(made)):
+        own(getattr(made, field), known, sizes, place)
 
 
 def checked_init(init):
@@ -172,20 +219,23 @@ def checked(function, hints):
     is what a size of its name is.
     """
     names = list(inspect.signature(function).parameters)
-    gives = hints.pop("return", None)
+    every = {name: own for name, hint in hints.items() if (own := checker(hint)) is not None}
+    gives = every.pop("return", None)
+    asked = [(name, f"{function.__qualname__}({name})", own) for name, own in every.items()]
 
     @functools.wraps(function)
     def called(*args, **kwargs):
         if not WATCHED[-1] or torch.compiler.is_compiling():
             return function(*args, **kwargs)
         given, sizes = dict(zip(names, args, strict=False)) | kwargs, {}
-        known = ChainMap(given, getattr(given.get("self"), "__dict__", {}))
-        for name, hint in hints.items():
+        known = getattr(given.get("self"), "__dict__", {}) | given
+        for name, place, own in asked:
             if name in given:
-                check_value(given[name], hint, known, sizes, f"{function.__qualname__}({name})")
+                own(given[name], known, sizes, place)
         back = function(*args, **kwargs)
         if gives is not None:
-            check_value(back, gives, known, sizes, f"{function.__qualname__}()")
+            known = getattr(given.get("self"), "__dict__", {}) | given  # as the call left them
+            gives(back, known, sizes, f"{function.__qualname__}()")
         return back
 
     return called

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from ofasys.errors import ConfigError
-from ofasys.gallery.tasks import TASKS, Data, Figure, GalleryTask, shown
+from ofasys.gallery.tasks import TASKS, Data, Figure, GalleryTask, composed, shown, sudoku
 from ofasys.gallery.tasks.page import ANSWERS, EXAMPLES, by_modality, index, page, plan_of
 from ofasys.gallery.tasks.run import gallery_task
 from ofasys.gallery.tasks.shown import newest_run, shown_answers, shown_rows
+from ofasys.gallery.tasks.split import SPLITS
 from ofasys.modality import default_registry
 from ofasys.train import Trainer
-from tests.gallery import standins
 
 PAGES = Path(__file__).parents[2] / "docs" / "gallery"
 BY_NAME = {task.name: task for task in TASKS}
@@ -36,12 +36,13 @@ KINDS = {looks(task): task for task in sorted(TASKS, key=lambda task: bool(task.
 
 
 @pytest.fixture
-def fetched(tmp_path, monkeypatch):
+def fetched(packages, tmp_path, monkeypatch):
     """Made-up packages stand for what was fetched."""
-    packages = {name: standins.make(name, tmp_path) for name in standins.BUILDERS}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(GalleryTask, "data", lambda self, folder: Data(folder, packages))
     monkeypatch.setattr(shown, "is_fetched", lambda package: True)
+    monkeypatch.setattr(sudoku, "BOARDS", dict.fromkeys(SPLITS, shown.ROWS))  # a board or a scene takes a moment
+    monkeypatch.setattr(composed, "COUNTS", {"train": 40, "valid": 10, "test": 20})
 
 
 def test_the_pages_say_what_the_records_say(update_golden):

@@ -71,12 +71,6 @@ IDS = list(BY_NAME)
 
 
 @pytest.fixture(scope="session")
-def packages(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("packages")
-    return {name: standins.make(name, folder) for name in standins.BUILDERS}
-
-
-@pytest.fixture(scope="session")
 def beside(tmp_path_factory):
     """The folder of what rows refer to."""
     return tmp_path_factory.mktemp("beside")
