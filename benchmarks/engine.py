@@ -294,10 +294,19 @@ def long_files(folder: Path) -> list[Path]:
     return paths
 
 
-class Ends(Callback):
-    """Ends the process after so many updates of this call, telling the seconds since `begin`."""
+Spent = dict[str, float]
 
-    def __init__(self, begin: float, after: int) -> None:
+
+def spent() -> Spent:
+    """Seconds of this process so far. wall: on the clock. cpu: of all its threads, and of the compilers it called."""
+    took = os.times()
+    return {"wall": time.perf_counter(), "cpu": time.process_time() + took.children_user + took.children_system}
+
+
+class Ends(Callback):
+    """Ends the process after so many updates of this call, telling what it spent since `begin`."""
+
+    def __init__(self, begin: Spent, after: int) -> None:
         self.begin, self.left = begin, after
 
     def after_step(self, run: RunView) -> None:
@@ -306,8 +315,9 @@ class Ends(Callback):
             tell_and_end(self.begin, run.step)
 
 
-def tell_and_end(begin: float, step: int) -> None:
-    print(json.dumps({"seconds": time.perf_counter() - begin, "step": step}), flush=True)
+def tell_and_end(begin: Spent, step: int) -> None:
+    now = spent()
+    print(json.dumps({"seconds": {name: now[name] - begin[name] for name in now}, "step": step}), flush=True)
     os._exit(0)
 
 
@@ -315,7 +325,7 @@ def start_ours(folder: Path, after: int) -> None:
     """Open the data and train `after` updates of a long run, which goes on where there is a checkpoint."""
     import torch._dynamo  # noqa: F401 - 1 to 3 s, which the first optimizer of a process takes otherwise, of either side
 
-    begin = time.perf_counter()
+    begin = spent()
     tasks = [our_task(name, str(folder / f"{name}.parquet")) for name in PROMPTS]
     Trainer(
         max_steps=2 * AT,
@@ -336,7 +346,7 @@ def start_theirs(folder: Path, after: int) -> None:
     from transformers import DataCollatorForSeq2Seq, TrainerCallback
     from transformers import Trainer as Theirs
 
-    begin = time.perf_counter()
+    begin = spent()
     datasets.disable_progress_bars()
     known = their_tokenizer(folder)
     cache, out = str(folder / "cache"), folder / "their run"
@@ -371,6 +381,7 @@ def start_theirs(folder: Path, after: int) -> None:
 
 
 STARTS: dict[str, Callable[[Path, int], None]] = {"ofasys": start_ours, "theirs": start_theirs}
+OUT = {"ofasys": "run", "theirs": "their run"}  # the folder of a run
 
 
 def put_on(folder: Path, side: str) -> None:
@@ -392,33 +403,48 @@ def put_on(folder: Path, side: str) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"global_step": AT}))
 
 
-def alone(*given: str) -> Any:
+def alone(*given: str, **environment: str) -> Any:
     """What this module says, run in a process of its own with these arguments."""
     command = [sys.executable, "-m", "benchmarks.engine", *given]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def starts(folder: Path) -> dict[str, float]:
-    """Seconds from the opening of the data to the end of the first update, libraries imported: of a first run, of one
-    more when caches are there, and resumed at AT.
+def starts(folder: Path, rounds: int, threads: int) -> dict[str, Spent]:
+    """Seconds from the opening of the data to the end of the first update, libraries imported: of a first run, for
+    which nothing is kept from before, not even what a compiler made; of one more; and resumed at AT. Medians of rounds,
+    in each of which the sides take turns.
     """
     long_files(folder)
-    out = {}
-    for side, run in {"ofasys": "run", "theirs": "their run"}.items():
-        for what in ("first", "again"):
-            shutil.rmtree(folder / run, ignore_errors=True)
-            out[f"{side} start, {what}"] = alone("--start", side, "--folder", str(folder))["seconds"]
-        shutil.rmtree(folder / run, ignore_errors=True)
-        alone("--start", side, "--folder", str(folder), "--steps", "2")
+    found: dict[str, list[Spent]] = {}
+    for _ in range(rounds):
+        for kept in (".ofasys", "cache", "user"):
+            shutil.rmtree(folder / kept, ignore_errors=True)
+        for what in ("first", "again", "resumed"):
+            for side in STARTS:
+                name, took = f"{side}, {what}", start(folder, side, what, threads)
+                print(json.dumps({name: took}), file=sys.stderr, flush=True)
+                found.setdefault(name, []).append(took)
+    return {
+        name: {kind: statistics.median(one[kind] for one in each) for kind in each[0]} for name, each in found.items()
+    }
+
+
+def start(folder: Path, side: str, what: str, threads: int) -> Spent:
+    """One start of a side. what: "resumed" for one that goes on at AT."""
+    given = ["--start", side, "--folder", str(folder), "--threads", str(threads)]
+    kept = {"XDG_CACHE_HOME": str(folder / "user")}
+    shutil.rmtree(folder / OUT[side], ignore_errors=True)
+    if what == "resumed":
+        alone(*given, "--steps", "2", **kept)
         put_on(folder, side)
-        resumed = alone("--start", side, "--folder", str(folder))
-        if resumed["step"] != AT + 1:
-            raise RuntimeError(f"{side} went on with step {resumed['step']}")
-        out[f"{side} resume at {AT}"] = resumed["seconds"]
-    return out
+    told = alone(*given, **kept)
+    if told["step"] != (AT + 1 if what == "resumed" else 1):
+        raise RuntimeError(f"{side} went on with step {told['step']}")
+    seconds: Spent = told["seconds"]
+    return seconds
 
 
 def memories(folder: Path, steps: int) -> dict[str, float]:
@@ -462,10 +488,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, steps = Path(name), options.steps or 40
         tokenizer_file(folder)
-        parts: dict[str, Callable[[], dict[str, float]]] = {
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
             "speed": lambda: speed(folder, options.rounds, steps, max(4, steps // 5)),
             "memory": lambda: memories(folder, min(steps, 12)),
-            "start": lambda: starts(folder),
+            "start": lambda: starts(folder, options.rounds, options.threads),
         }
         for part, measure in parts.items():
             if options.part in (part, "all"):

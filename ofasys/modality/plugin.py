@@ -90,22 +90,25 @@ class Watched:
 
 def check_features(where: str, method: Callable[..., Any], features: Any, value: Any, ids: int) -> None:
     """Errors: PluginError for what is no SlotFeatures, or tensors that do not go with its length."""
-    of = f" for {shown(value)}"
+
+    def of() -> str:  # to show a value takes longer than to check it
+        return f" for {shown(value)}"
+
     if not isinstance(features, SlotFeatures):
-        raise _broken(where, method, f"gave {kind(features)}{of}", "give a SlotFeatures(tensors, length)")
+        raise _broken(where, method, f"gave {kind(features)}{of()}", "give a SlotFeatures(tensors, length)")
     if not _whole(features.length) or features.length < 1:
-        raise _broken(where, method, f"gave length={features.length!r}{of}", "give 1 or more positions")
+        raise _broken(where, method, f"gave length={features.length!r}{of()}", "give 1 or more positions")
     _check_arrays(where, method, features.tensors, of)
     if features.grid is not None and getattr(features.grid, "shape", None) != (features.length, 2):
         expected = f"give (y, x) of each position, ({features.length}, 2)"
-        raise _broken(where, method, f"gave grid {kind(features.grid)}{of}", expected)
+        raise _broken(where, method, f"gave grid {kind(features.grid)}{of()}", expected)
     tokens = features.tensors.get("tokens")
     if tokens is not None:
         if tokens.ndim != 1 or tokens.dtype.kind not in "iu" or len(tokens) != features.length:
-            what = f"gave tokens {kind(tokens)} and length={features.length}{of}"
+            what = f"gave tokens {kind(tokens)} and length={features.length}{of()}"
             raise _broken(where, method, what, f"give whole numbers of shape ({features.length},), one a position")
         if len(tokens) and (int(tokens.min()) < 0 or int(tokens.max()) >= ids):
-            what = f"gave tokens from {tokens.min()} to {tokens.max()}{of}"
+            what = f"gave tokens from {tokens.min()} to {tokens.max()}{of()}"
             raise _broken(
                 where, method, what, f"the model has ids 0 to {ids - 1}: add where the span of a range begins"
             )
@@ -125,7 +128,7 @@ def check_continuous(where: str, method: Callable[..., Any], features: SlotFeatu
 
 def check_collated(where: str, method: Callable[..., Any], tensors: Any, parts: Sequence[SlotFeatures]) -> None:
     """Errors: PluginError for what is no mapping of arrays."""
-    _check_arrays(where, method, tensors, f" for {len(parts)} values")
+    _check_arrays(where, method, tensors, lambda: f" for {len(parts)} values")
 
 
 def check_fitted(where: str, method: Callable[..., Any], found: Any) -> None:
@@ -201,17 +204,17 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _check_arrays(where: str, method: Callable[..., Any], tensors: Any, of: str) -> None:
+def _check_arrays(where: str, method: Callable[..., Any], tensors: Any, of: Callable[[], str]) -> None:
     if not isinstance(tensors, Mapping) or not tensors:
-        raise _broken(where, method, f"gave tensors {kind(tensors)}{of}", "give a dict of numpy arrays, one or more")
+        raise _broken(where, method, f"gave tensors {kind(tensors)}{of()}", "give a dict of numpy arrays, one or more")
     for name, array in tensors.items():
         if not _is_array(array):
-            raise _broken(where, method, f"gave tensor {name!r} as {kind(array)}{of}", "give a numpy array")
+            raise _broken(where, method, f"gave tensor {name!r} as {kind(array)}{of()}", "give a numpy array")
         if array.dtype.kind not in "biu" and array.dtype.name not in FLOATS:
             expected = "give float32, whole numbers or truth values" + (
                 f": {name}.astype(np.float32)" if array.dtype.kind == "f" else ""
             )
-            raise _broken(where, method, f"gave tensor {name!r} as {kind(array)}{of}", expected)
+            raise _broken(where, method, f"gave tensor {name!r} as {kind(array)}{of()}", expected)
 
 
 def _broken(where: str, method: Callable[..., Any], what: str, expected: str) -> PluginError:
