@@ -13,6 +13,7 @@ from torch import Tensor
 from ofasys.engine import Engine, Session, Tree
 from ofasys.engine.check import check_session, check_shape, check_tree
 from ofasys.generator.constraint import Ints
+from ofasys.generator.decoder import Rounds
 from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows, looked_up
 from ofasys.types import Hidden, Stream
@@ -68,6 +69,7 @@ class StepDecoder:
         self.sources, self.group, self.done = opening.sources, 1, 0
         self.order = opening.order(inputs.device)
         self.rooms: Ints | None = None
+        self.rounds: Rounds | None = None
         self.session: Session | None = None
 
     def start(self, group: int, max_length: int) -> None:
