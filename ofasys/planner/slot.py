@@ -12,7 +12,7 @@ from ofasys.generator import Generator
 from ofasys.language import Group, Parts
 from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Gate, Item, Loop, OneOf
 
-ROUND = "rounds"  # the range whose only token begins a round that begins with a value that is no tokens
+ROUND = "ways.again"  # the range whose only token begins a round that begins with a value that is no tokens
 
 
 @dataclass(frozen=True)

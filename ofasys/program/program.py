@@ -271,12 +271,16 @@ def _preprocessor(slot: SlotPlan, symbols: Symbols, registry: Registry, head: st
 
 @dataclass(frozen=True)
 class Tokens:
-    """A stage of tokens that no vocabulary was given yet. mark: which mark it begins with, if any."""
+    """A stage of tokens that no vocabulary was given yet."""
 
     mark: Mark | None = None
+    """Which mark it begins with, if any."""
     steps: tuple[AnyStep, ...] = ()
+    """The plan's steps in it, in order."""
     exits: tuple[int, ...] = ()
+    """As of `TokenStage`."""
     inside: bool = False
+    """As of `TokenStage`."""
 
 
 def staged(plan: Plan) -> tuple[Tokens | ValueStage, ...]:

@@ -146,7 +146,7 @@ def test_where_it_may_stand():
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("[TEXT:t] -> ([NUMBER:x])*", r"NUMBER:x: only values made of tokens can be repeated in a target; take it out"),
+        ("[TEXT:t] -> ([NUMBER:x,no_loss])* [TEXT:u]", "no_loss inside a repetition of the target is not there yet"),
         ("-> [NUMBER:x,closed_set]", "NUMBER does not take closed_set; leave it out"),
         ("-> [NUMBER:x,max_length=3]", "NUMBER does not take max_length; leave it out"),
         ("-> [NUMBER:x,mean=3]", "mean=3 without std; give both, or neither"),
