@@ -121,7 +121,12 @@ class Continuation(Protocol):
 
     @property
     def room(self) -> int:
-        """Positions that may still come."""
+        """Positions that may still come in all rows."""
+        ...
+
+    @property
+    def rooms(self) -> Int[Tensor, "R"]:
+        """Positions that may still come in each row, whatever the others hold."""
         ...
 
     def step(self, embedding: Float[Tensor, "R n D"]) -> Float[Tensor, "R D"]:

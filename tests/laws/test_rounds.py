@@ -369,23 +369,37 @@ def test_tokens_of_later_rounds_are_drawn_anew(model):
     assert len(set(texts)) == 3
 
 
-def test_rounds_end_where_the_model_has_no_place_for_another(model):
-    """However many are asked for; what comes after the repetition still has its place."""
-    made = program(model, "led")
-    small = GeneralistModel(seed=0, config=replace(tiny.CONFIG, max_positions=32))
+@pytest.mark.parametrize(
+    ("line", "column", "way"),
+    [
+        (LINES["led"], "x", {}),
+        ("[TEXT:q] -> ([TEXT:t,max_length=4] [AUDIO:x,max_length=9])* so [TEXT:end,max_length=4]", "x", WAYS["drawn"]),
+    ],
+)
+def test_rounds_end_where_the_model_has_no_place_for_another(line, column, way):
+    """However many are asked for; what comes after the repetition still has its place, and a row what it has alone."""
+    small = GeneralistModel(seed=0, config=replace(tiny.CONFIG, max_positions=48))
     small.tokenizer = tiny.tokenizer()
-    small.grow([(made.plan, {})], list, lambda *_: [])
-    small.eval()
-    own = flow.bind(small, made.plan)
-    samples = asked(own, "led")
-    answers = flow.generate(small, own, samples, options(min_items=50, max_items=None, max_length=400))
-    for sample, (answer,) in zip(samples, answers, strict=True):
-        row = flow.postprocess(own, sample, answer)
-        assert 3 <= len(row["x"]) < 11
+    small.grow([(flow.plan(line), {})], list, lambda *_: [])
+    made = flow.bind(small.eval(), flow.plan(line))
+    samples = [flow.preprocess(made, {"q": q}, target=False) for q in ("a cat", "dog", "see")]
+    search = options(min_items=50, max_items=None, max_length=400, **way)
+    for number, (sample, (answer,)) in enumerate(
+        zip(samples, flow.generate(small, made, samples, search), strict=True)
+    ):
+        row = flow.postprocess(made, sample, answer)
+        assert 2 <= len(row[column]) < 16
         assert row["end"] is not None
         assert not answer.finished
-        length = sum(len(part.tokens) if isinstance(part, Hypothesis) else 2 for part in answer.parts)
-        assert length <= 32 + 2
+        known, length = {span.stage: span for span in sample.target}, 0
+        for where, (stage, part) in zip(answer.numbers, answer.staged(made), strict=True):
+            if isinstance(stage, TokenStage):
+                length += len(known[where].prefix) + len(part.tokens)
+            else:
+                length += made.preprocessors[stage.slot].from_frames(part).length
+        assert 36 < length <= 48 + 1  # the last token is not read
+        ((alone,),) = flow.generate(small, made, [sample], search, [number])
+        same(alone, answer)
 
 
 def test_rounds_end_after_max_length_tokens(model):
