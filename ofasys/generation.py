@@ -371,8 +371,8 @@ class Running:
         numbers, stages = generation.numbers[number], generation.program.stages
         stage = stages[numbers[-1]] if numbers[-1] < len(stages) else None
         tokens = np.zeros(0, dtype=np.int64)
-        if isinstance(stage, TokenStage) and decoder.member is not None:
-            if (written := decoder.member.written(number)) is None:
+        if isinstance(stage, TokenStage) and decoder.member is not None and number in generation.rows:
+            if (written := decoder.member.written(generation.rows.index(number))) is None:
                 return None
             tokens = written
         elif isinstance(stage, TokenStage) and decoder.inside:

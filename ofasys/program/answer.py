@@ -10,7 +10,7 @@ import numpy as np
 
 from ofasys.generator.hypothesis import Hypothesis
 from ofasys.planner.slot import leaves_of
-from ofasys.program.program import Program, Stage, TokenStage
+from ofasys.program.program import Program, Stage, TokenStage, ValueStage
 from ofasys.types import Fixed, Free, OneOf
 
 Runs = dict[int, list[np.ndarray]]
@@ -96,7 +96,7 @@ def staged_parts(program: Program, parts: Sequence[Part], numbers: Sequence[int]
 def runs_so_far(program: Program, made: SoFar) -> tuple[Runs, int]:
     """As `runs` -> (what is there, the slot whose text is being written, whose last run may go on; -1: none is).
 
-    A slot of a repetition is there when its stage is done.
+    A slot of a repetition is there when the stages of all its rounds are done.
     """
     found: Runs = {slot.index: [] for slot in program.plan.answered}
     done = len(made.parts)
@@ -104,6 +104,11 @@ def runs_so_far(program: Program, made: SoFar) -> tuple[Runs, int]:
         _add(stage, part, found)
     number = done if made.numbers is None else made.numbers[done]
     begun = next(iter(program.stages[number:]), None)
+    if begun is not None and begun.inside:  # as far as its rounds are gone through it is not whole
+        value = begun if isinstance(begun, ValueStage) else program.stages[begun.exits[0]]
+        assert isinstance(value, ValueStage)
+        going = program.plan.slots[value.slot].group
+        found |= {slot.index: [] for slot in program.plan.answered if slot.group == going}
     if not isinstance(begun, TokenStage):
         return found, -1
     constraint, own = begun.constraint, {slot: list[np.ndarray]() for slot in found}
