@@ -39,7 +39,7 @@ from ofasys.program.together import JoiningDecoder, Together, TurnDecoder, Work
 from ofasys.seeds import key_of
 from ofasys.types import Fixed, Hidden, OneOf, Sample, SlotFeatures, SlotTargets, States, Stream, TokenSpan, ValueSpan
 
-AnySide = TypeVar("AnySide", Stream, Hidden, Stream | None, Hidden | None)
+AnySide = TypeVar("AnySide", Stream | None, Hidden | None)
 
 
 class Generation:
@@ -147,9 +147,9 @@ class Generation:
         """What a side's streams or states are of the samples that are gone on with now."""
         if side is None or len(self.rows) == side.layout.batch:
             return side
-        layout, at = rows_of(side.layout, self.rows)
-        name = "states" if isinstance(side, Hidden) else "embedding"
-        return replace(side, layout=layout, **{name: getattr(side, name)[at]})
+        chosen: Any = side.chosen(self.rows, *rows_of(side.layout, self.rows))
+        found: AnySide = chosen
+        return found
 
     def _unread(self, memory: Hidden | None) -> bool:
         """Whether the source's stream is needed."""

@@ -14,7 +14,7 @@ argument, is its value; "..." are any dimensions. The tests check every object t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -210,6 +210,10 @@ class Stream:
     """Before positions are added."""
     layout: Layout
 
+    def chosen(self, rows: Sequence[int], layout: Layout, at: Int[Tensor, "n"]) -> Stream:
+        """That of some samples. layout: theirs. at: which of the N positions they have."""
+        return replace(self, embedding=self.embedding[at], layout=layout)
+
 
 @dataclass(frozen=True)
 class Hidden:
@@ -218,6 +222,12 @@ class Hidden:
     states: Float[Tensor, "N D"]
     """Of each position."""
     layout: Layout
+
+    def chosen(self, rows: Sequence[int], layout: Layout, at: Int[Tensor, "n"]) -> Hidden:
+        """Those of some samples. layout: theirs. at: which of the N positions they have. An engine whose states hold
+        more takes those samples of it too.
+        """
+        return replace(self, states=self.states[at], layout=layout)
 
 
 @dataclass(frozen=True)
