@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch
 from ofasys.generalist import GeneralistModel
 from ofasys.generator.check import check_hypotheses, check_labels, check_scores, check_values
 from ofasys.generator.constraint import Constraint
+from ofasys.generator.decoder import Rounds
 from ofasys.generator.flock import Member
 from ofasys.generator.generator import RANK, SEARCH, Generator
 from ofasys.generator.hypothesis import Hypothesis
@@ -22,21 +23,31 @@ from ofasys.generator.on_demand import OnDemand
 from ofasys.generator.options import SearchOptions
 from ofasys.modality import plugin
 from ofasys.planner.slot import items_of
-from ofasys.program.answer import Answer, SoFar
-from ofasys.program.batch import side_batch, source_targets, sources, target_side, to_device, token_features
+from ofasys.program.answer import Answer, Part, SoFar
+from ofasys.program.batch import (
+    rows_of,
+    side_batch,
+    source_targets,
+    sources,
+    target_side,
+    to_device,
+    token_features,
+)
 from ofasys.program.program import Program, Stage, TokenStage, ValueStage
 from ofasys.program.steps import Opening, StepDecoder, ValueContinuation
 from ofasys.program.together import JoiningDecoder, Together, TurnDecoder, Work
+from ofasys.seeds import key_of
 from ofasys.types import Fixed, Hidden, OneOf, Sample, SlotFeatures, SlotTargets, States, Stream, TokenSpan, ValueSpan
 
-Part = Hypothesis | np.ndarray | None  # what a stage became
+AnySide = TypeVar("AnySide", Stream | None, Hidden | None)
 
 
 class Generation:
     """The answers of a batch of samples, while they are made.
 
-    before: per sample the features that stand in its target so far. parts: what its stages became. together: what else
-    goes on in turns with it; None: it has the model for itself.
+    before: per sample the features that stand in its target so far. parts: what its stages became; numbers: which these
+    are, and the one that is next. rounds: how many it has begun of the repetition it is in. rows: the samples that are
+    gone on with now. together: what else goes on in turns with it; None: it has the model for itself.
     """
 
     def __init__(
@@ -56,6 +67,9 @@ class Generation:
         self.last: list[dict[int, Any]] | None = None  # what of each answer is of the source, while the end is searched
         self.before: list[list[tuple[str, SlotFeatures]]] = [[] for _ in samples]
         self.parts: list[list[Part]] = [[] for _ in samples]
+        self.numbers = [[0] for _ in samples]
+        self.rounds = [0] * len(samples)
+        self.rows: Sequence[int] = range(len(samples))
 
     def read(self, memory: Hidden | None = None) -> None:
         """The source, once. memory: its states, where they are known."""
@@ -69,30 +83,51 @@ class Generation:
         """
         scores, extras = self.of_source()
         stages = self.program.stages
-        for number, stage in enumerate(stages[:-1]):
+        only_last = bool(stages) and not any(stage.chosen for stage in stages[:-1])
+        while (number := min(self.next)) < len(stages):
+            stage = stages[number]
+            if isinstance(stage, TokenStage) and only_last and number == len(stages) - 1:
+                self.last = extras
+                return [
+                    answers_of(parts, hypotheses, found)
+                    for parts, hypotheses, found in zip(
+                        self.parts, self.search(number, self.options), extras, strict=True
+                    )
+                ]
+            self.rows = [i for i, following in enumerate(self.next) if following == number]
             self.take(number, stage)
-        if stages and isinstance(stages[-1], TokenStage) and not any(stage.chosen for stage in stages[:-1]):
-            self.last = extras
-            return [
-                answers_of(parts, hypotheses, found)
-                for parts, hypotheses, found in zip(
-                    self.parts, self.search(len(stages) - 1, self.options), extras, strict=True
-                )
-            ]
-        if stages:
-            self.take(len(stages) - 1, stages[-1])
         for i, parts in enumerate(self.parts):
             scores[i] += sum(part.score for part in parts if isinstance(part, Hypothesis))
         return [
-            [Answer(tuple(parts), score, found)] for parts, score, found in zip(self.parts, scores, extras, strict=True)
+            [Answer(tuple(parts), score, found, tuple(numbers[:-1]))]
+            for parts, score, found, numbers in zip(self.parts, scores, extras, self.numbers, strict=True)
         ]
 
+    @property
+    def next(self) -> list[int]:
+        """Of each sample the number of the stage it is at, one past the last where it is done.
+
+        The first of them goes on: so samples that are in a repetition go through its rounds together, and those that
+        have left it wait for the others.
+        """
+        return [numbers[-1] for numbers in self.numbers]
+
     def take(self, number: int, stage: Stage) -> None:
-        """One stage of the target, of all samples."""
+        """One stage of the target, of the samples that are at it."""
         if isinstance(stage, TokenStage):
-            self.take_tokens(number)
+            self.take_tokens(number, stage)
         else:
             self.take_value(number, stage)
+
+    def became(self, i: int, part: Part, key: str, features: SlotFeatures, following: int) -> None:
+        """What the stage that sample i is at became, how it stands in the target, and which stage comes after it."""
+        stage = self.program.stages[self.numbers[i][-1]]
+        self.parts[i].append(part)
+        self.before[i].append((key, features))
+        self.numbers[i].append(following)
+        if len(stage.exits) > 1:  # a round may have begun
+            again = stage.inside and following == stage.exits[0]
+            self.rounds[i] = self.rounds[i] + 1 if again else int(following in stage.exits[:-1])
 
     def stream(self, features: Sequence[Sequence[tuple[str, SlotFeatures]]]) -> Stream:
         """Source features -> their stream."""
@@ -106,7 +141,15 @@ class Generation:
         """What sessions begin with: the states of the source, or its stream, as the engine asks for."""
         engine = self.model.engine
         source, states = (None, states) if engine.reads_states else (source, None)
-        return Opening(engine, source, states, len(self.samples), prefix)
+        return Opening(engine, self.of_rows(source), self.of_rows(states), len(self.rows), prefix)
+
+    def of_rows(self, side: AnySide) -> AnySide:
+        """What a side's streams or states are of the samples that are gone on with now."""
+        if side is None or len(self.rows) == side.layout.batch:
+            return side
+        chosen: Any = side.chosen(self.rows, *rows_of(side.layout, self.rows))
+        found: AnySide = chosen
+        return found
 
     def _unread(self, memory: Hidden | None) -> bool:
         """Whether the source's stream is needed."""
@@ -148,9 +191,7 @@ class Generation:
         """The hypotheses of a stage of tokens, per sample."""
         model, program = self.model, self.program
         constraint = program.constraint_of(number)
-        prefixes = [
-            run.prefix for run in (sample.target[number] for sample in self.samples) if isinstance(run, TokenSpan)
-        ]
+        prefixes = [self.prefix(i, number) for i in self.rows]
         past = self.past()
         opening = self.opening(self.source, self.memory, past)
         given = opening, model.table, model.head, model.output()
@@ -158,6 +199,8 @@ class Generation:
         record = program.plan.generator
         begun = np.array([len(prefix) for prefix in prefixes]) + decoder.order.cpu().numpy()
         rooms = model.engine.max_positions - begun - int(constraint.reserve.max()) - program.reserved(number)
+        if constraint.gates:
+            decoder.rounds, rooms = self.rounds_of(number, rooms)
         decoder.rooms = rooms
         room = int(rooms.max() if record.apart else rooms.min())
         options = replace(options, max_length=max(1, min(options.max_length, room)))
@@ -183,42 +226,58 @@ class Generation:
             scores = check_scores(record, ranked, len(prefixes), _labels(program))
             return [labels_by(row, program, constraint, options.n_best) for row in scores]
         record = SEARCH if record.ranks else record
-        found = record.resolve()(decoder, constraint, prefixes, options, sources=list(self.seeds))
+        found = record.resolve()(decoder, constraint, prefixes, options, sources=self.draws)
         return check_hypotheses(record, found, len(prefixes))
 
     def past(self) -> Stream | None:
         """What stands in the targets so far."""
-        if not any(self.before):
+        before = [self.before[i] for i in self.rows]
+        if not any(before):
             return None
-        side = to_device(target_side(self.program, self.before), self.model.device)
+        side = to_device(target_side(self.program, before), self.model.device)
         return self.model.streams([side])[0]
 
-    def take_tokens(self, number: int) -> None:
+    def prefix(self, i: int, number: int) -> np.ndarray:
+        """The tokens with which a stage of sample i begins."""
+        run = next(run for run in self.samples[i].target if run.stage == number)
+        assert isinstance(run, TokenSpan)
+        return run.prefix
+
+    def rounds_of(self, number: int, rooms: np.ndarray) -> tuple[Rounds, np.ndarray]:
+        """(how far the samples are in a repetition of which a round may begin in a stage, the places (n,) each has
+        left with room for that round). rooms (n,): without.
+
+        No further round begins where there is no room for it, and none after `max_length` tokens.
+        """
+        written = [sum(len(part.tokens) for part in self.parts[i] if isinstance(part, Hypothesis)) for i in self.rows]
+        takes = self.program.round(number)
+        last = (rooms <= takes) | (np.array(written) >= self.options.max_length)
+        begun = np.array([self.rounds[i] for i in self.rows])
+        return Rounds(begun, last), np.where(last, rooms, rooms - takes)
+
+    def take_tokens(self, number: int, stage: TokenStage) -> None:
         """A stage of tokens: the best hypothesis of each sample."""
-        for i, hypotheses in enumerate(self.search(number, replace(self.options, n_best=1))):
-            run, best = self.samples[i].target[number], hypotheses[0]
-            assert isinstance(run, TokenSpan)
-            self.parts[i].append(best)
-            features = token_features(self.program, number, run.prefix, best.tokens, best.states)
-            self.before[i].append(("tokens", features))
+        for i, hypotheses in zip(self.rows, self.search(number, replace(self.options, n_best=1)), strict=True):
+            best = hypotheses[0]
+            features = token_features(self.program, number, self.prefix(i, number), best.tokens, best.states)
+            self.became(i, best, "tokens", features, stage.onward(best.states, best.tokens))
 
     def take_value(self, number: int, stage: ValueStage) -> None:
         """A value that is no tokens: as it was given, or drawn by its slot's generator, all samples at once."""
         slot = self.program.plan.slots[stage.slot]
         if not stage.chosen:
-            for i, sample in enumerate(self.samples):
-                whole = sample.target[number]
+            for i in self.rows:
+                whole = next(run for run in self.samples[i].target if run.stage == number)
                 assert isinstance(whole, ValueSpan)
                 assert whole.features is not None
-                self.parts[i].append(None)
-                self.before[i].append((slot.key, whole.features))
+                self.became(i, None, slot.key, whole.features, stage.next)
             return
         assert slot.made_by is not None
         past = self.past()
         assert past is not None
         kept = self.program.reserved(number)
         onward, negative = self.continuation(self.opening(self.source, self.memory, past), kept), None
-        negatives = [sample.negative for sample in self.samples]
+        negatives = [self.samples[i].negative for i in self.rows]
         options = {**slot.values, **self.options.draw}
         if all(stream is not None for stream in negatives) and options.get("guidance_weight", 1.0) != 1.0:
             away = self.stream([stream for stream in negatives if stream is not None])
@@ -230,23 +289,30 @@ class Generation:
                 plugin.Watched(slot.name, self.model.adaptors[slot.key]),
                 onward,
                 options,
-                [self.seed(n, number) for n in self.seeds],
+                [self.seed(n, number) for n in self.draws],
                 negative,
             )
         finally:
             for one in (onward, negative):
                 if one is not None:
                     one.end()
-        for i, frames in enumerate(check_values(slot.made_by, values, len(self.samples))):
-            self.parts[i].append(frames)
+        for i, frames in zip(self.rows, check_values(slot.made_by, values, len(self.rows)), strict=True):
             stands = self.program.preprocessors[slot.index].from_frames
             features = plugin.called(slot.name, stands, frames)
             plugin.check_features(slot.name, stands, features, frames, self.program.symbols.vocabulary.size)
-            self.before[i].append((slot.key, features))
+            self.became(i, frames, slot.key, features, stage.next)
 
     def continuation(self, opening: Opening, kept: int) -> ValueContinuation:
         """What came before a value."""
         return ValueContinuation(opening, kept) if self.together is None else self.together.continuation(opening, kept)
+
+    @property
+    def draws(self) -> list[int]:
+        """The number of each sample by which draws are made; others at each stage of each round of a repetition."""
+        return [
+            key_of("round", self.seeds[i], self.rounds[i], self.numbers[i][-1]) if self.rounds[i] else self.seeds[i]
+            for i in self.rows
+        ]
 
     def seed(self, number: int, stage: int) -> int:
         """What the draws of one value of a sample are a function of."""
@@ -302,19 +368,18 @@ class Running:
         parts, decoder = generation.parts[number], generation.decoder
         if not isinstance(decoder, TurnDecoder) or (len(generation.samples) != 1 and decoder.member is None):
             return None
-        stage = generation.program.stages[len(parts)] if len(parts) < len(generation.program.stages) else None
+        numbers, stages = generation.numbers[number], generation.program.stages
+        stage = stages[numbers[-1]] if numbers[-1] < len(stages) else None
         tokens = np.zeros(0, dtype=np.int64)
-        if isinstance(stage, TokenStage) and decoder.member is not None:
-            if (written := decoder.member.written(number)) is None:
+        if isinstance(stage, TokenStage) and decoder.member is not None and number in generation.rows:
+            if (written := decoder.member.written(generation.rows.index(number))) is None:
                 return None
             tokens = written
         elif isinstance(stage, TokenStage) and decoder.inside:
             if decoder.group > 1:
                 return None
-            run = generation.samples[0].target[len(parts)]
-            assert isinstance(run, TokenSpan)
-            tokens = decoder.fed()[len(run.prefix) :]
-        return SoFar(tuple(parts), tokens)
+            tokens = decoder.fed()[len(generation.prefix(0, numbers[-1])) :]
+        return SoFar(tuple(parts), tokens, tuple(numbers))
 
 
 class Generations:

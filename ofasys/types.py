@@ -14,7 +14,7 @@ argument, is its value; "..." are any dimensions. The tests check every object t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -109,6 +109,23 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """The head of a repetition that is made stage by stage: a round begins here, or an end mark leaves it.
+
+    Both ways end the stage: a round where its first value that is no tokens stands.
+    """
+
+    slot: int
+    """Whose loss the choice is, where it is no token of a value."""
+    items: tuple[Item, ...]
+    """Of a round, before its first value that is no tokens."""
+    range: str | None
+    """Where these are none: the range whose only token says that a round begins."""
+    rest: tuple[Item, ...]
+    """What comes after the repetition, as far as it is of this stage."""
+
+
+@dataclass(frozen=True)
 class Branch:
     """A token of a range says which way the sentence goes on; then come the items of the parts that stand on it."""
 
@@ -125,7 +142,7 @@ class Branch:
         return tuple(item for part in self.parts for item in part)
 
 
-Item = Forced | Given | Free | Fixed | OneOf | Continuous | Loop | Branch
+Item = Forced | Given | Free | Fixed | OneOf | Continuous | Loop | Gate | Branch
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -193,6 +210,10 @@ class Stream:
     """Before positions are added."""
     layout: Layout
 
+    def chosen(self, rows: Sequence[int], layout: Layout, at: Int[Tensor, "n"]) -> Stream:
+        """That of some samples. layout: theirs. at: which of the N positions they have."""
+        return replace(self, embedding=self.embedding[at], layout=layout)
+
 
 @dataclass(frozen=True)
 class Hidden:
@@ -201,6 +222,12 @@ class Hidden:
     states: Float[Tensor, "N D"]
     """Of each position."""
     layout: Layout
+
+    def chosen(self, rows: Sequence[int], layout: Layout, at: Int[Tensor, "n"]) -> Hidden:
+        """Those of some samples. layout: theirs. at: which of the N positions they have. An engine whose states hold
+        more takes those samples of it too.
+        """
+        return replace(self, states=self.states[at], layout=layout)
 
 
 @dataclass(frozen=True)
@@ -238,6 +265,8 @@ class ValueSpan:
     """Of its adaptor."""
     features: SlotFeatures | None
     """None: not known, to be generated."""
+    learned: Mapping[str, np.ndarray] | None = None
+    """What its criterion learns from (frames, noise ...). None: it is not learned."""
 
 
 @dataclass(frozen=True)
@@ -247,11 +276,11 @@ class Sample:
     source: tuple[tuple[str, SlotFeatures], ...]
     """(adaptor key, features) in stream order."""
     target: tuple[TokenSpan | ValueSpan, ...]
-    """A span a stage, in order: tokens, and between them values that are no tokens."""
-    supervision: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    """Slot -> arrays that its criterion learns from, where it does not learn the tokens of the target (CTC, frames
-    ...).
+    """Tokens, and between them values that are no tokens, in the order they are made: a span a stage, and where the
+    answer is known one for each time that the stages of a repetition are gone through.
     """
+    supervision: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """Slot of the source -> arrays that its criterion learns from (CTC ...)."""
     spans: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Source slot with a criterion -> (first position, positions) in its stream."""
     referred: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.criterion.check import check_output, check_tokens
-from ofasys.criterion.criterion import Criterion
+from ofasys.criterion.criterion import CROSS_ENTROPY, Criterion
 from ofasys.errors import DataError
 from ofasys.types import Batch, Loss, Prediction, SlotPrediction
 
@@ -72,8 +72,9 @@ def _of_tokens(
     """The scaled loss of some tokens, with its gradient; their losses are added to the sums of their slots."""
     targets = prediction.targets
     factors = scale[targets.slots]
-    own = {"options": {name: bound.options[name] for name in bound.record.keyed}} if bound.record.keyed else {}
-    found = bound.record.resolve()(
+    record = bound.record if bound.record.of.tokens else CROSS_ENTROPY  # whether a repetition of its values goes on
+    own = {"options": {name: bound.options[name] for name in record.keyed}} if record.keyed else {}
+    found = record.resolve()(
         prediction.hidden,
         prediction.candidates,
         targets.labels,
@@ -82,7 +83,7 @@ def _of_tokens(
         smoothing=smoothing,
         **own,
     )
-    loss, each = check_tokens(bound.record, found, len(targets.labels))
+    loss, each = check_tokens(record, found, len(targets.labels))
     sums.index_add_(0, targets.slots, each.to(sums.dtype))
     return loss
 

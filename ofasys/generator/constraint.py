@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ofasys.generator.grammar import Grammar
-from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Gate, Given, Item, Loop, OneOf
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -115,6 +115,10 @@ class Constraint:
     """(S, 2) (y, x) of the token emitted here, -1 where it has none. None where no token has."""
     grammars: Mapping[int, Grammar] = field(default_factory=dict)
     """Slot -> what its text must be besides."""
+    decisions: Mapping[int, int] = field(default_factory=dict)
+    """Head of a loop at which no value begins -> the slot whose loss it is whether the loop goes on."""
+    gates: tuple[int, ...] = ()
+    """Heads of loops whose rounds go on in another stage."""
     seconds: float = field(default=0.0, compare=False)
     """What binding took, tokenising of prompts included."""
 
@@ -122,6 +126,18 @@ class Constraint:
     def states(self) -> int:
         """How many states there are, accept included."""
         return len(self.lo)
+
+    @cached_property
+    def loss_of(self) -> Ints:
+        """(S,) the slot whose loss the token emitted here is; -1 where it is none's."""
+        found = self.slot_of.copy()
+        found[list(self.decisions)] = list(self.decisions.values())
+        return found
+
+    @cached_property
+    def gated(self) -> Bools:
+        """(S,) which states are `gates`."""
+        return _marked(self.states, self.gates)
 
     @cached_property
     def _key(self) -> Ints:
@@ -187,6 +203,10 @@ class Constraint:
         the end marks that leave a loop, and those at a fork.
         """
         return self.forks[states] | (self.loops[states] & (tokens == self.end))
+
+    def left(self, states: Ints, tokens: Ints) -> int:
+        """Of tokens (T,), emitted in states (T,): how many of the gates they left."""
+        return int((self.gated[states] & (tokens == self.end)).sum())
 
     def walk(self, tokens: Ints) -> Ints:
         """The state before each of tokens (T,), from start on. Runs inside a free text cost no Python per token."""
@@ -292,6 +312,8 @@ class _Builder:
         self.stops: list[int] = []  # free texts and loop heads
         self.loops: list[int] = []  # loop heads
         self.forks: list[int] = []  # where a token says which way the sentence goes on
+        self.decisions: dict[int, int] = {}  # loop head at which no value begins -> whose loss it is
+        self.gates: list[int] = []  # loop heads whose rounds go on in another stage
         self.grid: dict[int, tuple[int, int]] = {}  # state -> (y, x)
         self.groups: dict[tuple[object, ...], int] = {}
         self.classes: list[EmissionClass] = []
@@ -372,6 +394,10 @@ class _Builder:
                 if head is not None:
                     raise ValueError("a loop may not begin with a loop: the end mark would stop both")
                 return self.loop(inner, after)
+            case Gate():
+                if head is not None:
+                    raise ValueError("a loop may not begin with a loop: the end mark would stop both")
+                return self.gate(item, after)
             case Branch():
                 if head is not None:
                     raise ValueError("a loop may not begin with a branch")
@@ -496,11 +522,38 @@ class _Builder:
         items = [item for item in items if not (isinstance(item, Forced) and not self.encode(item.text))]
         if not items:
             raise ValueError("a loop needs something to repeat")
-        head = self.state()
-        self.loops.append(head)
-        self.reserve[head] = self.closing(after)
+        head = self.head(after)
+        slots = [item.slot for item in items if isinstance(item, (Free, Fixed, OneOf))]
+        if isinstance(items[0], Forced) and slots:
+            self.decisions[head] = slots[0]
         rest = self.sentence(items[1:], head)
         return self.item(items[0], rest, head, after)
+
+    def head(self, leave: int) -> int:
+        """The state in which a round of a loop begins, or the end mark leaves it."""
+        head = self.state()
+        self.loops.append(head)
+        self.reserve[head] = self.closing(leave)
+        return head
+
+    def gate(self, item: Gate, after: int) -> int:
+        """A loop's head from which both ways lead to `after`: a round goes on in another stage."""
+        leave = self.sentence(item.rest, after)
+        items = [one for one in item.items if not (isinstance(one, Forced) and not self.encode(one.text))]
+        if not items and item.range is None:
+            raise ValueError("a loop needs something to begin a round with; write a prompt of which something is left")
+        head = self.head(leave)
+        self.gates.append(head)
+        if items and not isinstance(items[0], Forced):
+            return self.item(items[0], self.sentence(items[1:], after), head, leave)
+        self.decisions[head] = item.slot
+        if items:
+            return self.item(items[0], self.sentence(items[1:], after), head, leave)
+        lo, hi = self.span(str(item.range))
+        self.lo[head], self.hi[head], self.next[head] = lo, hi, after
+        self.group[head] = self.spread(lo, hi, stop=True)
+        self.stop(head, leave)
+        return head
 
     def branch(self, item: Branch, after: int) -> int:
         """A token for each way on, and the items of its parts."""
@@ -560,6 +613,8 @@ class _Builder:
             tries=tuple(self.tries),
             labels=labels,
             grid=self.places(count),
+            decisions=self.decisions,
+            gates=tuple(self.gates),
             seconds=time.perf_counter() - began,
         )
 

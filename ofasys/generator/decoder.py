@@ -6,17 +6,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from ofasys.generator.constraint import Ints
+from ofasys.generator.constraint import Bools, Ints
 from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows
 
 if TYPE_CHECKING:
+    from typing import Annotated as Bool
     from typing import Annotated as Float
     from typing import Annotated as Int
+
+
+@dataclass(frozen=True, eq=False)
+class Rounds:
+    """How far the sources of a search are in a repetition that is made stage by stage."""
+
+    begun: Int[Ints, "B"]
+    """Rounds of it; 0 before it."""
+    last: Bool[Bools, "B"]
+    """No place is left for a further one."""
 
 
 class Decoder(Protocol):
@@ -24,6 +36,8 @@ class Decoder(Protocol):
 
     rooms (B,): the most tokens each source has places for, besides what was reserved; None: no source knows. A source
     has what it has alone, so no length of an answer depends on what it is searched together with.
+
+    rounds: where there is one, what the search has to know of a repetition that it is a stage of; None: of none.
 
     share: where there is one, what asks it for scores of candidates gets them computed with those of other searches;
     see `ofasys.generator.scores.Head`.
@@ -107,7 +121,12 @@ class Continuation(Protocol):
 
     @property
     def room(self) -> int:
-        """Positions that may still come."""
+        """Positions that may still come in all rows."""
+        ...
+
+    @property
+    def rooms(self) -> Int[Tensor, "R"]:
+        """Positions that may still come in each row, whatever the others hold."""
         ...
 
     def step(self, embedding: Float[Tensor, "R n D"]) -> Float[Tensor, "R D"]:

@@ -15,9 +15,10 @@ import numpy as np
 from torch import Tensor
 
 from ofasys.generator.constraint import UNLIMITED, Bools, Constraint, Ints
+from ofasys.generator.decoder import Rounds
 from ofasys.generator.hypothesis import Hypothesis, by_label
 from ofasys.generator.options import SearchOptions
-from ofasys.generator.rows import Rows
+from ofasys.generator.rows import Rows, rounds_of
 from ofasys.generator.scores import Head, Owed, Scores
 from ofasys.generator.single import Single
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Annotated as Float
     from typing import Annotated as Int
 
+ROWS = ("history", "begin", "seen", "prefix", "known", "longest", "shortest", "state", "run", "items", "last")
 SPARE = 64  # places before all rows that are kept until they are cut off at once
 
 
@@ -68,11 +70,12 @@ class OpenRows(Rows):
         self.most_items = UNLIMITED if options.max_items is None else options.max_items
         self.state = self.run = self.items = self.prefix = self.known = np.zeros(0, dtype=np.int64)
         self.longest = self.shortest = self.begin = self.seen = np.zeros(0, dtype=np.int64)
+        self.last = np.zeros(0, dtype=np.bool_)
         self.history = np.zeros((0, 0), dtype=np.int64)
         self.places = None if constraint.grid is None else np.zeros((0, 0, 2), dtype=np.int64)
 
-    def join(self, prefixes: Sequence[Ints], longest: Ints, shortest: int) -> None:
-        """Sources with these prefixes, that may take up to `longest` (B,) tokens."""
+    def join(self, prefixes: Sequence[Ints], longest: Ints, shortest: int, rounds: Rounds | None = None) -> None:
+        """Sources with these prefixes, that may take up to `longest` (B,) tokens. rounds: as of a decoder."""
         lengths = np.repeat([len(prefix) for prefix in prefixes], self.group)
         if (lack := int(lengths.max()) - self.length) > 0:
             self._shift(lack)
@@ -89,11 +92,13 @@ class OpenRows(Rows):
         self.longest = np.append(self.longest, np.repeat(longest, self.group))
         self.shortest = np.append(self.shortest, none + shortest)
         self.state = np.append(self.state, none + self.constraint.start)
-        self.run, self.items = np.append(self.run, none), np.append(self.items, none)
+        begun, last = (np.repeat(part, self.group) for part in rounds_of(rounds, len(prefixes)))
+        self.run, self.items = np.append(self.run, none), np.append(self.items, begun)
+        self.last = np.append(self.last, last)
 
     def keep(self, rows: Bools) -> None:
         """Only these rows (R,) go on."""
-        for name in ("history", "begin", "seen", "prefix", "known", "longest", "shortest", "state", "run", "items"):
+        for name in ROWS:
             setattr(self, name, getattr(self, name)[rows])
         if self.places is not None:
             self.places = self.places[rows]
@@ -184,13 +189,18 @@ class OpenSingle(Single):
         return len(self.names) // self.group
 
     def join(
-        self, prefixes: Sequence[Ints], options: SearchOptions, numbers: Sequence[int], rooms: Ints | None
+        self,
+        prefixes: Sequence[Ints],
+        options: SearchOptions,
+        numbers: Sequence[int],
+        rooms: Ints | None,
+        rounds: Rounds | None = None,
     ) -> None:
-        """Sources that are searched from now on; rooms (B,): as of a decoder."""
+        """Sources that are searched from now on; rooms (B,), rounds: as of a decoder."""
         longest = np.full(len(prefixes), options.max_length)
         if rooms is not None:
             longest = np.minimum(longest, np.maximum(rooms, 1))
-        self.rows.join(prefixes, longest, options.min_length)
+        self.rows.join(prefixes, longest, options.min_length, rounds)
         self.names += [(options.seed, number, answer) for number in numbers for answer in range(self.group)]
         new = len(prefixes) * self.group
         self.owed.of += [{} for _ in range(new)]
@@ -270,6 +280,7 @@ class Flock:
         options: SearchOptions,
         numbers: Sequence[int],
         rooms: Ints | None,
+        rounds: Rounds | None,
         enter: Callable[[], None],
     ) -> Member:
         """Sources that go on here from the next step on; enter: called when they come in."""
@@ -277,7 +288,7 @@ class Flock:
 
         def come() -> None:
             enter()
-            self.search.join(prefixes, options, numbers, rooms)
+            self.search.join(prefixes, options, numbers, rooms, rounds)
             self.places += [(member, number) for number in range(len(prefixes))]
 
         self.coming.append((member, come))

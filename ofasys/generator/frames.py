@@ -30,21 +30,22 @@ def frames(
     adaptor: `predict` gives `frames` and, where it has one, a postnet's input `coarse`, which is what is read back, and
     `stop`, a logit; `ahead`, if there, gives these two without the rest. before: what came before, R rows. options:
     stop_threshold, min_positions, and max_length and max_positions, the fewer of which counts (MOST if neither is
-    there, and never more than the model has room for). A row that has stopped goes on until all have, and what it says
-    then is cut off.
+    there, and never more than the model has room for in that row). A row that has stopped goes on until all have, and
+    what it says then is cut off.
     """
     most = min([int(options[name]) for name in ("max_length", "max_positions") if options.get(name)] or [MOST])
-    most = min(most, before.room)
+    own = before.rooms.clamp(max=most)
+    most = int(own.max())
     least, threshold = int(options["min_positions"]), float(options["stop_threshold"])
     hidden: Tensor = before.hidden
     one = torch.ones(len(hidden), dtype=torch.long, device=hidden.device)
-    lengths = torch.full_like(one, most)
+    lengths = own
     states = []
     for step in range(1, most + 1):
         states.append(hidden)
         made = adaptor.ahead(hidden) if hasattr(adaptor, "ahead") else adaptor.predict(hidden, one, {})
         if step >= least and "stop" in made:
-            stops = (torch.sigmoid(made["stop"].float()) >= threshold) & (lengths == most)
+            stops = (torch.sigmoid(made["stop"].float()) >= threshold) & (lengths > step)
             lengths = torch.where(stops, step, lengths)
         if step == most or bool((lengths <= step).all()):
             break

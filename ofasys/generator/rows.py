@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ofasys.generator.constraint import UNLIMITED, Bools, Constraint, Ints
-from ofasys.generator.decoder import Decoder
+from ofasys.generator.decoder import Decoder, Rounds
 from ofasys.generator.grammar import Grammar, Guide
 from ofasys.generator.labels import Label, likeliest
 from ofasys.generator.options import SearchOptions
@@ -25,6 +25,13 @@ def check_prefixes(decoder: Decoder, prefixes: Sequence[Ints]) -> None:
         raise ValueError(f"{len(prefixes)} prefixes for {decoder.sources} sources; give one each")
     if any(len(prefix) == 0 for prefix in prefixes):
         raise ValueError("a prefix is empty; it holds at least the token that begins every sentence")
+
+
+def rounds_of(rounds: Rounds | None, sources: int) -> tuple[Ints, Bools]:
+    """(rounds begun (B,), whether a further one has no place (B,))."""
+    if rounds is None:
+        return np.zeros(sources, dtype=np.int64), np.zeros(sources, dtype=np.bool_)
+    return rounds.begun, rounds.last
 
 
 class Rows:
@@ -65,7 +72,9 @@ class Rows:
             self.places = np.full((rows, room, 2), -1, dtype=np.int64)
         self.state = np.full(rows, constraint.start, dtype=np.int64)
         self.run = np.zeros(rows, dtype=np.int64)  # tokens already taken in the text a row is in
-        self.items = np.zeros(rows, dtype=np.int64)  # rounds begun of the repetition a row is in
+        begun, last = rounds_of(getattr(decoder, "rounds", None), len(prefixes))
+        self.items = np.repeat(begun, group)  # (R,) rounds begun of the repetition a row is in
+        self.last = np.repeat(last, group)  # (R,) a round that goes on in another stage has no place
         self.most_items = UNLIMITED if options.max_items is None else options.max_items
         self.guides: list[Guide | None] | None = [None] * rows if constraint.grammars else None  # of texts begun
         self.length = 0  # tokens that all rows hold, prefix included
@@ -131,6 +140,7 @@ class Rows:
         """Which rows have used up their tokens: of what could come only the end mark may. row: which they are; all."""
         constraint = self.constraint
         spent = made + constraint.inside[state] > (self.longest if row is None else self.longest[row])
+        spent |= constraint.gated[state] & (self.last if row is None else self.last[row])
         return constraint.stoppable[state] & (spent | (run >= constraint.limit[state]))
 
     def barred(self) -> Bools:

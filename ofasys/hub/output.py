@@ -157,9 +157,15 @@ class Output(Mapping[str, Any]):
         raise AttributeError(f"this answer has no {kind}; it has {kinds}")
 
     @property
-    def spreads(self) -> dict[str, float]:
-        """Column -> the spread of its error, in its unit, of values that have one: numbers."""
-        return {name: value.spread for name, value in self.values.items() if hasattr(value, "spread")}
+    def spreads(self) -> dict[str, float | list[float]]:
+        """Column -> the spread of its error, in its unit, of values that have one: numbers. Of a repetition a list."""
+        found: dict[str, float | list[float]] = {}
+        for name, value in self.values.items():
+            if isinstance(value, list) and value and all(hasattr(one, "spread") for one in value):
+                found[name] = [one.spread for one in value]
+            elif hasattr(value, "spread"):
+                found[name] = value.spread
+        return found
 
     def __repr__(self) -> str:
         if self.error is not None:

@@ -518,12 +518,7 @@ def _check_target(text: str, steps: tuple[Step, ...], slots: list[SlotPlan]) -> 
         if isinstance(item, Loop):
             if any(isinstance(inner, Given) for inner in item.items):
                 raise PlanError(f"{text}: no_loss inside a repetition of the target is not there yet")
-            if drawn := [inner for inner in item.items if isinstance(inner, Continuous)]:
-                raise PlanError(
-                    f"{slots[drawn[0].slot].name}: only values made of tokens can be repeated in a target; take it out "
-                    "of ( ... )*"
-                )
-            if not any(isinstance(inner, (Free, Fixed, OneOf)) for inner in item.items):
+            if not any(isinstance(inner, (Free, Fixed, OneOf, Continuous)) for inner in item.items):
                 raise PlanError(f"{text}: the repetition generates nothing")
         if isinstance(item, Branch):
             for inner in item.items:

@@ -80,6 +80,9 @@ def _steps(plan: Plan, steps: tuple[Step, ...], registry: Registry, indent: int)
             where = f", or tuples in column {step.group.column!r}" if step.group.column else ""
             lines.append(f"{pad}repeated, once per element of its lists{where}")
             lines += _steps(plan, step.steps, registry, indent + 2)
+            if step.staged:
+                judged = plan.slots[step.judged].name
+                lines.append(f"{pad}  whether another comes is one token, learned with [{judged}]")
         elif isinstance(step, Choose):
             lines += _choose(plan, step, registry, pad)
         elif isinstance(step, Views):

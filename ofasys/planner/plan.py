@@ -60,8 +60,13 @@ class Plan:
 
     @property
     def generators(self) -> tuple[Generator, ...]:
-        """The generators of its slots, each once."""
-        return tuple({slot.made_by.name: slot.made_by for slot in self.slots if slot.made_by}.values())
+        """The generators of its slots, each once, and what tells whether a repetition of other values than tokens goes
+        on.
+        """
+        found = {slot.made_by.name: slot.made_by for slot in self.slots if slot.made_by}
+        if any(isinstance(step, Repeat) and step.staged for step in self.target):
+            found.setdefault(self.generator.name, self.generator)
+        return tuple(found.values())
 
     @property
     def free(self) -> bool:

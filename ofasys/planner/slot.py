@@ -10,7 +10,9 @@ from typing import Any
 from ofasys.criterion import NOTHING, Criterion, Kind
 from ofasys.generator import Generator
 from ofasys.language import Group, Parts
-from ofasys.types import Branch, Forced, Item, Loop
+from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Gate, Item, Loop, OneOf
+
+ROUND = "ways.again"  # the range whose only token begins a round that begins with a value that is no tokens
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,40 @@ class Repeat:
         """What it is to the target's automaton."""
         return Loop(items_of(self.steps))
 
+    @property
+    def staged(self) -> bool:
+        """Of a target: whether a round holds a value that is no tokens, so that it is made stage by stage."""
+        return any(isinstance(step.item, Continuous) for step in self.steps)
+
+    @property
+    def unled(self) -> bool:
+        """Whether a round begins with such a value."""
+        return isinstance(self.steps[0].item, Continuous)
+
+    @property
+    def judged(self) -> int:
+        """The slot whose loss it is whether a round begins: the first that is tokens, else the first."""
+        items = items_of(self.steps)
+        tokens = (item.slot for item in items if isinstance(item, (Free, Fixed, OneOf)))
+        return next(tokens, self.slots[0])
+
+
+@dataclass(frozen=True)
+class RoundHead:
+    """The end of a stage in which a round of a repetition may begin."""
+
+    repeat: Repeat
+    steps: tuple[Prompt | Fill, ...]
+    """Of a round, before its first value that is no tokens."""
+    rest: tuple[AnyStep, ...]
+    """What follows in the stage where the repetition ends; the last may be the head of the next."""
+
+    @property
+    def item(self) -> Item:
+        """What it is to the target's automaton."""
+        mark = None if self.steps else ROUND
+        return Gate(self.repeat.judged, items_of(self.steps), mark, items_of(self.rest))
+
 
 @dataclass(frozen=True)
 class Views:
@@ -200,18 +236,22 @@ class Choose:
 
 
 Step = Prompt | Fill | Repeat | Views | Choose
+AnyStep = Step | RoundHead  # of a stage of the target
 
 
-def items_of(steps: Iterable[Step]) -> tuple[Item, ...]:
+def items_of(steps: Iterable[AnyStep]) -> tuple[Item, ...]:
     """Steps of a target as its automaton has them."""
     return tuple(step.item for step in steps if step.item is not None)
 
 
-def leaves_of(steps: Iterable[Step]) -> Iterator[Prompt | Fill | Views]:
+def leaves_of(steps: Iterable[AnyStep]) -> Iterator[Prompt | Fill | Views]:
     """The steps, and of a repetition or a pattern those inside."""
     for step in steps:
         if isinstance(step, Repeat):
             yield from step.steps
+        elif isinstance(step, RoundHead):
+            yield from step.steps
+            yield from leaves_of(step.rest)
         elif isinstance(step, Choose):
             for part in step.parts:
                 yield from part

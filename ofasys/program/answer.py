@@ -10,24 +10,32 @@ import numpy as np
 
 from ofasys.generator.hypothesis import Hypothesis
 from ofasys.planner.slot import leaves_of
-from ofasys.program.program import Program, TokenStage, ValueStage
+from ofasys.program.program import Program, Stage, TokenStage, ValueStage
 from ofasys.types import Fixed, Free, OneOf
 
 Runs = dict[int, list[np.ndarray]]
+Part = Hypothesis | np.ndarray | None  # what a stage became
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
     """What was generated for one sample."""
 
-    parts: tuple[Hypothesis | np.ndarray | None, ...]
-    """What each stage of the target became: a hypothesis, the frames (n, C) of a continuous value, None of a given one.
+    parts: tuple[Part, ...]
+    """What each stage of the target became, in the order they were made: a hypothesis, the frames (n, C) of a
+    continuous value, None of a given one.
     """
     score: float
     """The sum over hypotheses of log-probability / length ** length_penalty; of a contrast the cosine of its two views.
     """
     extras: Mapping[int, Any] = field(default_factory=dict)
     """Label columns and views -> what they were answered with: tokens (n,) or an embedding (E,)."""
+    numbers: tuple[int, ...] | None = None
+    """Of each part the stage's number in the target; None: 0, 1, ..."""
+
+    def staged(self, program: Program) -> list[tuple[Stage, Part]]:
+        """(stage, what it became) of each part."""
+        return staged_parts(program, self.parts, self.numbers)
 
     @property
     def only(self) -> Hypothesis:
@@ -71,21 +79,36 @@ class Answer:
 class SoFar:
     """What of the answer to one sample is there while it is made."""
 
-    parts: tuple[Hypothesis | np.ndarray | None, ...]
+    parts: tuple[Part, ...]
     """What the stages became that are done."""
     tokens: np.ndarray
     """(n,) of the stage that is being made, if it is one of tokens."""
+    numbers: tuple[int, ...] | None = None
+    """Of each part the stage's number in the target, and of the stage that is being made; None: 0, 1, ..."""
+
+
+def staged_parts(program: Program, parts: Sequence[Part], numbers: Sequence[int] | None) -> list[tuple[Stage, Part]]:
+    """(stage, what it became) of each part. numbers: of the stages; None: 0, 1, ..."""
+    known = range(len(parts)) if numbers is None else numbers
+    return [(program.stages[number], part) for number, part in zip(known, parts, strict=True)]
 
 
 def runs_so_far(program: Program, made: SoFar) -> tuple[Runs, int]:
     """As `runs` -> (what is there, the slot whose text is being written, whose last run may go on; -1: none is).
 
-    A slot of a repetition is there when its stage is done.
+    A slot of a repetition is there when the stages of all its rounds are done.
     """
     found: Runs = {slot.index: [] for slot in program.plan.answered}
-    for stage, part in zip(program.stages, made.parts, strict=False):
+    done = len(made.parts)
+    for stage, part in staged_parts(program, made.parts, None if made.numbers is None else made.numbers[:done]):
         _add(stage, part, found)
-    begun = next(iter(program.stages[len(made.parts) :]), None)
+    number = done if made.numbers is None else made.numbers[done]
+    begun = next(iter(program.stages[number:]), None)
+    if begun is not None and begun.inside:  # as far as its rounds are gone through it is not whole
+        value = begun if isinstance(begun, ValueStage) else program.stages[begun.exits[0]]
+        assert isinstance(value, ValueStage)
+        going = program.plan.slots[value.slot].group
+        found |= {slot.index: [] for slot in program.plan.answered if slot.group == going}
     if not isinstance(begun, TokenStage):
         return found, -1
     constraint, own = begun.constraint, {slot: list[np.ndarray]() for slot in found}
@@ -101,7 +124,7 @@ def runs_so_far(program: Program, made: SoFar) -> tuple[Runs, int]:
     return found | {writing: []}, -1  # half a box, or half a label, is none
 
 
-def _add(stage: TokenStage | ValueStage, part: Hypothesis | np.ndarray | None, found: Runs) -> None:
+def _add(stage: Stage, part: Part, found: Runs) -> None:
     """What a stage became, by slot."""
     if isinstance(stage, TokenStage):
         assert isinstance(part, Hypothesis)
@@ -115,7 +138,7 @@ def runs(program: Program, answer: Answer) -> Runs:
     is not there.
     """
     found: Runs = {slot.index: [] for slot in program.plan.answered}
-    for stage, part in zip(program.stages, answer.parts, strict=True):
+    for stage, part in answer.staged(program):
         _add(stage, part, found)
     for slot, value in answer.extras.items():
         found[slot].append(value)

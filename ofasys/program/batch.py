@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from ofasys.types import (
     TokenTargets,
     ValueSpan,
 )
+
+if TYPE_CHECKING:
+    from typing import Annotated as Int
 
 Stream = Sequence[tuple[str, SlotFeatures]]
 
@@ -128,6 +131,16 @@ def layout(lengths: np.ndarray, positions: np.ndarray) -> Layout:
     )
 
 
+def rows_of(laid: Layout, rows: Sequence[int]) -> tuple[Layout, Int[Tensor, "n"]]:
+    """(the layout of some samples of one, which of its positions they have)."""
+    lengths, device = laid.lengths.cpu().numpy(), laid.positions.device
+    starts = np.cumsum(lengths) - lengths
+    at = torch.from_numpy(np.concatenate([np.arange(starts[row], starts[row] + lengths[row]) for row in rows]))
+    made = layout(lengths[list(rows)], laid.positions.cpu()[at].numpy())
+    blocks = None if laid.blocks is None else laid.blocks.cpu()[at]
+    return to_device(replace(made, blocks=blocks), device), at.to(device)
+
+
 def target_side(program: Program, streams: Sequence[Stream]) -> SideBatch:
     """The target's side: as any, and values whose positions see each other are marked as blocks."""
     together = {s.key for s in program.plan.on("target") if s.learned_by and s.learned_by.together}
@@ -206,7 +219,7 @@ def _stage_targets(program: Program, stage: int, runs: Sequence[tuple[TokenSpan,
     where = np.concatenate(
         [np.arange(len(run.tokens)) + row + len(run.prefix) - 1 for run, row in runs if run.tokens is not None]
     )
-    slots = constraint.slot_of[states]
+    slots = constraint.loss_of[states]
     chosen = (constraint.single[states] < 0) & (constraint.class_of[states] >= 0) & (slots >= 0)
     slot_of, first_of = np.maximum(slots, 0), _alike(program)
     pairs = constraint.class_of[states] * len(first_of) + first_of[slot_of]
@@ -244,13 +257,19 @@ def _alike(program: Program) -> np.ndarray:
 
 def _value_targets(program: Program, samples: Sequence[Sample], spans: Sequence[Known]) -> list[SlotTargets]:
     """The values of the target that are learned whole."""
-    found: dict[int, list[tuple[int, int, int]]] = {}  # slot -> (sample, first row, rows)
-    for number, span, row in spans:
-        learned = isinstance(span, ValueSpan) and span.slot in samples[number].supervision
-        if isinstance(span, ValueSpan) and span.features is not None and learned:
-            before = _criterion(program, span.slot).before
-            found.setdefault(span.slot, []).append((number, row - before, span.features.length))
-    return [_slot_targets(program, slot, samples, places) for slot, places in found.items()]
+    found: dict[int, list[tuple[ValueSpan, int]]] = {}  # slot -> (value, its first row)
+    for _, span, row in spans:
+        if isinstance(span, ValueSpan) and span.features is not None and span.learned is not None:
+            found.setdefault(span.slot, []).append((span, row - _criterion(program, span.slot).before))
+    return [
+        _slot_targets(
+            program,
+            slot,
+            [(row, span.features.length) for span, row in values if span.features is not None],
+            [span.learned for span, _ in values],
+        )
+        for slot, values in found.items()
+    ]
 
 
 def source_targets(program: Program, samples: Sequence[Sample]) -> list[SlotTargets]:
@@ -267,20 +286,23 @@ def source_targets(program: Program, samples: Sequence[Sample]) -> list[SlotTarg
     for slot in slots:
         first = len(samples) if views and slot == views.right else 0
         places = [
-            (number, int(starts[first + number]) + sample.spans[slot][0], sample.spans[slot][1])
+            (int(starts[first + number]) + sample.spans[slot][0], sample.spans[slot][1])
             for number, sample in enumerate(samples)
         ]
-        targets.append(_slot_targets(program, slot, samples, places))
+        targets.append(_slot_targets(program, slot, places, [sample.supervision.get(slot) for sample in samples]))
     return targets
 
 
 def _slot_targets(
-    program: Program, index: int, samples: Sequence[Sample], places: Sequence[tuple[int, int, int]]
+    program: Program,
+    index: int,
+    places: Sequence[tuple[int, int]],
+    given: Sequence[Mapping[str, np.ndarray] | None],
 ) -> SlotTargets:
+    """places: of each value its first row and how many it has. given: what each is learned from, if that is known."""
     slot = program.plan.slots[index]
     record = _criterion(program, index)
-    lengths = np.array([rows for _, _, rows in places], dtype=np.int64)
-    given = [samples[number].supervision.get(index) for number, _, _ in places]
+    lengths = np.array([rows for _, rows in places], dtype=np.int64)
     learned = [one for one in given if one is not None]
     known = len(learned) == len(given)
     names = sorted(learned[0]) if known and all(learned) else []
@@ -292,7 +314,7 @@ def _slot_targets(
         slot=index,
         side=slot.side,
         criterion=record.name,
-        at=torch.from_numpy(np.concatenate([np.arange(first, first + rows) for _, first, rows in places])),
+        at=torch.from_numpy(np.concatenate([np.arange(first, first + rows) for first, rows in places])),
         lengths=torch.from_numpy(lengths),
         tensors={name: torch.from_numpy(array) for name, array in arrays.items()},
         sizes=sizes | {"lengths": tuple(lengths.tolist())},

@@ -11,18 +11,18 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 
 from ofasys.errors import ConfigError, PlanError
-from ofasys.generator.constraint import Constraint
+from ofasys.generator.constraint import Constraint, Ints
 from ofasys.generator.constraint import bind as bind_constraint
 from ofasys.generator.grammar import Grammar
 from ofasys.modality import Preprocessor, Registry, default_registry, plugin
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.symbols import Symbols
 from ofasys.planner.plan import Plan
-from ofasys.planner.slot import Choose, Fill, Repeat, SlotPlan, Step, items_of
-from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.planner.slot import ROUND, AnyStep, Choose, Fill, Prompt, Repeat, RoundHead, SlotPlan, Step, items_of
+from ofasys.types import Branch, Continuous, Fixed, Forced, Free, Gate, Given, Item, Loop, OneOf
 
 Labels = Mapping[str, Sequence[str]]  # column -> its closed set
-AnyStep = TypeVar("AnyStep", bound=Step)
+OneStep = TypeVar("OneStep", bound=AnyStep)
 
 
 Mark = Literal["begin", "end"]
@@ -32,14 +32,22 @@ Mark = Literal["begin", "end"]
 class TokenStage:
     """A part of the target that is tokens, made in one go."""
 
-    lead: tuple[Step, ...]
+    lead: tuple[AnyStep, ...]
     """The plan's steps before anything is generated."""
-    steps: tuple[Step, ...]
+    steps: tuple[AnyStep, ...]
     """Those after, in order."""
     mark: Mark | None
     """Which mark it begins with, if any."""
     constraint: Constraint
     """The automaton of `steps`."""
+    exits: tuple[int, ...]
+    """The number of the stage that comes next, by how many repetitions it leaves; that of no stage: none does."""
+    inside: bool = False
+    """It is of a round of a repetition."""
+
+    def onward(self, states: Ints, tokens: Ints) -> int:
+        """The number of the stage that comes after these tokens (T,), emitted in states (T,)."""
+        return self.exits[self.constraint.left(states, tokens)]
 
     @property
     def chosen(self) -> bool:
@@ -55,6 +63,15 @@ class ValueStage:
     """Its number in the plan."""
     chosen: bool
     """Whether it is generated, or given."""
+    next: int
+    """The number of the stage that comes after it."""
+    inside: bool = False
+    """It is of a round of a repetition."""
+
+    @property
+    def exits(self) -> tuple[int, ...]:
+        """As of `TokenStage`."""
+        return (self.next,)
 
 
 Stage = TokenStage | ValueStage
@@ -69,7 +86,7 @@ class Program:
     preprocessors: tuple[Preprocessor, ...]
     """One a slot."""
     stages: tuple[Stage, ...]
-    """The target, in the order it is made."""
+    """The target, in the order it is made, but that those of a repetition are gone through again and again."""
     labels: Mapping[int, ClosedSet]
     """Slot -> closed set."""
     max_positions: int
@@ -106,11 +123,26 @@ class Program:
         return stage.constraint
 
     def reserved(self, number: int) -> int:
-        """Positions to keep free while a stage is made, for those after it.
+        """Positions to keep free while a stage is made, for those after it; no further round of a repetition is.
 
         What has one length is counted whole; what may be longer or shorter as expected, within half of what is left.
         """
-        rest = self.stages[number + 1 :]
+        rest, number = list[Stage](), self.stages[number].exits[-1]
+        while number < len(self.stages):
+            rest.append(self.stages[number])
+            number = rest[-1].exits[-1]
+        return self._kept(rest)
+
+    def round(self, number: int) -> int:
+        """Positions that a further round of the repetitions takes that a stage may go on with, as of `reserved`."""
+        found, count = 0, len(self.stages)
+        for first in self.stages[number].exits[:-1]:
+            last = next(n for n in range(first, count) if self.stages[n].exits[0] == first)
+            found = max(found, self._kept(self.stages[first : last + 1]))
+        return found
+
+    def _kept(self, rest: Sequence[Stage]) -> int:
+        """Positions that these stages take, as of `reserved`."""
         steps = [step for stage in rest if isinstance(stage, TokenStage) for step in (*stage.lead, *stage.steps)]
         fixed, expected = self._room(items_of(steps))
         fixed += len(rest)
@@ -132,6 +164,9 @@ class Program:
             elif isinstance(item, Loop):
                 inner = self._room(item.items)
                 fixed, expected = fixed + inner[0], expected + inner[1]
+            elif isinstance(item, Gate):
+                inner = self._room(item.rest)
+                fixed, expected = fixed + 1 + inner[0], expected + inner[1]
             elif isinstance(item, Fixed):
                 fixed += item.count
             elif isinstance(item, (Free, OneOf, Given)):
@@ -193,7 +228,7 @@ def bind(
             heads=heads,
             grammars=grammars,
         )
-        return TokenStage(steps[:lead], steps[lead:], part.mark, constraint)
+        return TokenStage(steps[:lead], steps[lead:], part.mark, constraint, part.exits, part.inside)
 
     stages = tuple(map(bound, staged(plan)))
     for slot in plan.slots:
@@ -236,38 +271,100 @@ def _preprocessor(slot: SlotPlan, symbols: Symbols, registry: Registry, head: st
 
 @dataclass(frozen=True)
 class Tokens:
-    """A stage of tokens that no vocabulary was given yet. mark: which mark it begins with, if any."""
+    """A stage of tokens that no vocabulary was given yet."""
 
     mark: Mark | None = None
-    steps: tuple[Step, ...] = ()
+    """Which mark it begins with, if any."""
+    steps: tuple[AnyStep, ...] = ()
+    """The plan's steps in it, in order."""
+    exits: tuple[int, ...] = ()
+    """As of `TokenStage`."""
+    inside: bool = False
+    """As of `TokenStage`."""
 
 
 def staged(plan: Plan) -> tuple[Tokens | ValueStage, ...]:
     """The target cut where a value that is no tokens stands, and before a given value that follows a generated one.
 
     A value that is no tokens is followed by an end mark if anything comes after it, so tokens never begin with nothing.
+    A repetition of such values is not gone through by its automaton: a stage ends where a round begins, or goes on
+    with what comes after the repetition; then come the stages of a round, the last of which ends so again.
     """
     if not plan.target:
         return ()
-    stages: list[Tokens | ValueStage] = [Tokens("begin")]
-    for step in plan.target:
-        item, last = step.item, stages[-1]
-        if isinstance(last, ValueStage):
-            last = Tokens("end")
-            stages.append(last)
-        if isinstance(item, Continuous) or (isinstance(item, Given) and not _plain(plan.slots[item.slot])):
-            stages.append(ValueStage(item.slot, isinstance(item, Continuous)))
-        elif isinstance(item, Given) and _lead(last.steps) < len(last.steps):
-            stages.append(Tokens(None, (step,)))
-        else:
-            stages[-1] = replace(last, steps=(*last.steps, step))
+    stages: list[Tokens | ValueStage] = []
+    steps, mark = plan.target, cast("Mark | None", "begin")
+    while steps or not stages:
+        taken, steps = _taken(plan, steps)
+        _add_tokens(plan, stages, mark, taken)
+        mark = None
+        if steps and (value := _value(plan, steps[0], len(stages))) is not None:
+            stages.append(value)
+            steps, mark = steps[1:], "end"
     return tuple(stages)
+
+
+def _taken(plan: Plan, steps: Sequence[Step], begun: bool = False) -> tuple[tuple[AnyStep, ...], tuple[Step, ...]]:
+    """(the first steps, as far as they are one stage of tokens, those after it). begun: something was generated in it
+    already.
+    """
+    taken: list[AnyStep] = []
+    for place, step in enumerate(steps):
+        given = isinstance(step.item, Given) and (begun or _lead(taken) < len(taken))
+        if given or _value(plan, step, 0) is not None:
+            return tuple(taken), tuple(steps[place:])
+        if isinstance(step, Repeat) and step.staged:
+            rest, after = _taken(plan, steps[place + 1 :], begun=True)
+            first, _ = _taken(plan, step.steps)
+            head = RoundHead(step, cast("tuple[Prompt | Fill, ...]", first), rest)
+            return (*taken, head), after
+        taken.append(step)
+    return tuple(taken), ()
+
+
+def _value(plan: Plan, step: Step, number: int) -> ValueStage | None:
+    """The stage of a step that is one by itself; None of another. number: of this stage."""
+    item = step.item
+    if isinstance(item, Continuous) or (isinstance(item, Given) and not _plain(plan.slots[item.slot])):
+        return ValueStage(item.slot, isinstance(item, Continuous), number + 1)
+    return None
+
+
+def _add_tokens(plan: Plan, stages: list[Tokens | ValueStage], mark: Mark | None, steps: tuple[AnyStep, ...]) -> None:
+    """A stage of tokens, and those of the rounds that it may go on with."""
+    number, last, heads = len(stages), steps[-1] if steps else None, list[RoundHead]()
+    while isinstance(last, RoundHead):
+        heads.append(last)
+        last = last.rest[-1] if last.rest else None
+    stages.append(Tokens(mark, steps))
+    begins, ends = list[int](), list[int]()
+    for head in heads:
+        begins.append(len(stages))
+        _add_round(plan, stages, head)
+        ends.append(len(stages) - 1)
+    exits = (*begins, len(stages))
+    for place, stage in enumerate((number, *ends)):
+        stages[stage] = replace(cast("Tokens", stages[stage]), exits=exits[max(place - 1, 0) :])
+
+
+def _add_round(plan: Plan, stages: list[Tokens | ValueStage], head: RoundHead) -> None:
+    """The stages of a round, from its first value that is no tokens on; the last ends where the next may begin."""
+    steps: Sequence[Step] = head.repeat.steps[len(head.steps) :]
+    while steps:
+        value = _value(plan, steps[0], len(stages))
+        assert value is not None, "what stands before a value is taken"
+        stages.append(replace(value, inside=True))
+        taken, steps = _taken(plan, steps[1:])
+        exits = (len(stages) + 1,)
+        stages.append(Tokens("end", taken if steps else (*taken, head), exits, inside=True))
 
 
 def ranges_needed(plan: Plan, labels: Labels) -> dict[str, int]:
     """Vocabulary ranges, besides text, that a model needs for this plan, with their sizes."""
     found = {name: size for slot in plan.slots for name, size in slot.ranges if size is not None}
     found |= {step.range: len(step.ways) for step in plan.target if isinstance(step, Choose)}
+    if any(isinstance(step, Repeat) and step.staged and step.unled for step in plan.target):
+        found[ROUND] = 1
     for slot in plan.slots:
         if _has_head(slot):
             own = _labels(slot, labels)
@@ -280,16 +377,19 @@ def label_range(labels: Sequence[str]) -> str:
     return "labels." + sha256(json.dumps(list(labels)).encode()).hexdigest()[:8]
 
 
-def _with_own_range(step: AnyStep, heads: Mapping[int, str]) -> AnyStep:
+def _with_own_range(step: OneStep, heads: Mapping[int, str]) -> OneStep:
     """The step with the range of its own head, where its slot has one."""
     found: Any = step
     if isinstance(step, Repeat):
         found = replace(step, steps=tuple(_with_own_range(inner, heads) for inner in step.steps))
+    elif isinstance(step, RoundHead):
+        inner = tuple(_with_own_range(one, heads) for one in step.steps)
+        found = replace(step, steps=inner, rest=tuple(_with_own_range(one, heads) for one in step.rest))
     elif isinstance(step, Choose):
         found = replace(step, parts=tuple(tuple(_with_own_range(one, heads) for one in part) for part in step.parts))
     elif isinstance(step, Fill) and isinstance(step.item, Fixed) and step.slot in heads:
         found = replace(step, item=replace(step.item, range=heads[step.slot]))
-    return cast("AnyStep", found)
+    return cast("OneStep", found)
 
 
 def _has_head(slot: SlotPlan) -> bool:
@@ -326,7 +426,7 @@ def _told_apart(slot: SlotPlan, labels: ClosedSet, symbols: Symbols) -> list[lis
     return found
 
 
-def _lead(steps: Sequence[Step]) -> int:
+def _lead(steps: Sequence[AnyStep]) -> int:
     """How many steps come before anything is generated."""
     return next((i for i, step in enumerate(steps) if not isinstance(step.item, (Forced, Given))), len(steps))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ofasys.errors import DataError
 from ofasys.modality import Context, plugin
-from ofasys.planner.slot import Choose, Prompt, Repeat, SlotPlan, Step, Views
+from ofasys.planner.slot import ROUND, AnyStep, Choose, Prompt, Repeat, RoundHead, SlotPlan, Views
 from ofasys.program.program import Program, Stage, TokenStage, ValueStage
 from ofasys.types import Free, OneOf, Sample, SlotFeatures, TokenSpan, ValueSpan
 
@@ -35,6 +35,7 @@ class Reader:
         self.training, self.random, self.root, self.negative = training, random, root, negative
         self.made: dict[tuple[int, int], SlotFeatures] = {}
         self.supervision: dict[int, dict[str, np.ndarray]] = {}
+        self.turn = 0  # the round that the target's stages are of
 
     def sample(self, *, target: bool, origin: str = "") -> Sample:
         """The whole row. target: whether the row holds the answer too."""
@@ -45,7 +46,7 @@ class Reader:
         if views:
             right, others = self.source(views.right)
             spans |= others
-        parts = tuple(self.part(number, stage, target) for number, stage in enumerate(self.program.stages))
+        parts = tuple(self.known() if target else (self.part(n, s, False) for n, s in enumerate(self.program.stages)))
         self.check_length(source, sum(map(_orders, parts)))
         self.check_length(right or (), 0)
         if target:
@@ -104,16 +105,24 @@ class Reader:
             ("tokens", SlotFeatures({"tokens": np.array([self.program.symbols.end])}, 1)),
         )
 
+    def known(self) -> Iterator[TokenSpan | ValueSpan]:
+        """The target as the row has it: each stage as often as it is gone through."""
+        number, stages = 0, self.program.stages
+        while number < len(stages):
+            span = self.part(number, stages[number], True)
+            yield span
+            number = onward(stages[number], span)
+
     def part(self, number: int, stage: Stage, target: bool) -> TokenSpan | ValueSpan:
         """One stage of the target."""
         if isinstance(stage, ValueStage):
-            slot = self.program.plan.slots[stage.slot]
+            slot, learned = self.program.plan.slots[stage.slot], None
             known = target or not stage.chosen
-            features = self.features(slot, 0) if known else None
+            features = self.features(slot, self.turn) if known else None
             if features is not None and stage.chosen:
                 plugin.check_continuous(slot.name, self.program.preprocessors[slot.index].preprocess, features)
-                features, self.supervision[slot.index] = self.prepared(slot, features)
-            return ValueSpan(number, slot.index, slot.key, features)
+                features, learned = self.prepared(slot, features)
+            return ValueSpan(number, slot.index, slot.key, features, learned)
         symbols = self.program.symbols
         marks = {"begin": symbols.begin, "end": symbols.end}
         lead = [] if stage.mark is None else [np.array([marks[stage.mark]])]
@@ -121,7 +130,7 @@ class Reader:
         prefix = np.concatenate(lead)
         if not target:
             return TokenSpan(number, prefix, None, None)
-        tokens = np.concatenate([np.zeros(0, np.int64), *self.answer(stage.steps)])
+        tokens = np.concatenate([np.zeros(0, np.int64), *self.answer(stage.steps, self.turn, stage.inside)])
         return TokenSpan(number, prefix, tokens, self.walk(stage, tokens))
 
     def prepared(self, slot: SlotPlan, features: SlotFeatures) -> tuple[SlotFeatures, dict[str, np.ndarray]]:
@@ -140,7 +149,7 @@ class Reader:
         return {"tokens": tokens - self.program.span(label)[0], "token_lengths": np.array([len(tokens)])}
 
     def all_features(
-        self, steps: Sequence[Step], turn: int = 0, view: int | None = None
+        self, steps: Sequence[AnyStep], turn: int = 0, view: int | None = None
     ) -> Iterator[tuple[SlotPlan | None, SlotFeatures]]:
         """(slot, or None for plain text, features) of each step."""
         for step in steps:
@@ -157,12 +166,16 @@ class Reader:
                 slot = self.program.plan.slots[step.left if view is None else view]
                 yield slot, self.features(slot, turn)
             else:
+                assert not isinstance(step, RoundHead), "a round is chosen, not given"
                 slot = self.program.plan.slots[step.slot]
                 yield slot, self.features(slot, turn)
 
-    def answer(self, steps: Sequence[Step], turn: int = 0) -> Iterator[np.ndarray]:
-        """The target's tokens with the end marks the automaton asks for."""
+    def answer(self, steps: Sequence[AnyStep], turn: int = 0, inside: bool = False) -> Iterator[np.ndarray]:
+        """The target's tokens with the end marks the automaton asks for. inside: a round goes on, number `turn`."""
         for step in steps:
+            if isinstance(step, RoundHead):
+                yield from self.round_head(step, turn + 1 if inside else 0)
+                return
             if isinstance(step, Repeat):
                 for i in range(self.rounds(step)):
                     yield from self.answer(step.steps, i)
@@ -179,6 +192,18 @@ class Reader:
                 yield self.features(self.program.plan.slots[step.slot], turn).tensors["tokens"]
                 if isinstance(step.item, (Free, OneOf)):
                     yield np.array([self.program.symbols.end])
+
+    def round_head(self, step: RoundHead, turn: int) -> Iterator[np.ndarray]:
+        """The tokens with which round number `turn` begins; where there is none, those after the repetition."""
+        more = turn < self.rounds(step.repeat)
+        self.turn = turn if more else 0
+        if not more:
+            yield np.array([self.program.symbols.end])
+            yield from self.answer(step.rest)
+        elif not step.steps:
+            yield np.array([self.program.symbols.vocabulary.span(ROUND)[0]])
+        else:
+            yield from self.answer(step.steps, turn)
 
     def walk(self, stage: TokenStage, tokens: np.ndarray) -> np.ndarray:
         """States before each token. Errors: DataError when an answer is outside its slot's language."""
@@ -268,6 +293,16 @@ class Reader:
         """How often a repetition goes round."""
         slot = self.program.plan.slots[step.slots[0]]
         return len(_list(slot, self.value(slot, None)))
+
+
+def onward(stage: Stage, span: TokenSpan | ValueSpan) -> int:
+    """The number of the stage that comes after one that became this."""
+    if isinstance(stage, ValueStage):
+        return stage.next
+    assert isinstance(span, TokenSpan)
+    assert span.states is not None
+    assert span.tokens is not None
+    return stage.onward(span.states, span.tokens)
 
 
 def _key(slot: SlotPlan | None) -> str:

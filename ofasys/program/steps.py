@@ -13,6 +13,7 @@ from torch import Tensor
 from ofasys.engine import Engine, Session, Tree
 from ofasys.engine.check import check_session, check_shape, check_tree
 from ofasys.generator.constraint import Ints
+from ofasys.generator.decoder import Rounds
 from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows, looked_up
 from ofasys.types import Hidden, Stream
@@ -68,6 +69,7 @@ class StepDecoder:
         self.sources, self.group, self.done = opening.sources, 1, 0
         self.order = opening.order(inputs.device)
         self.rooms: Ints | None = None
+        self.rounds: Rounds | None = None
         self.session: Session | None = None
 
     def start(self, group: int, max_length: int) -> None:
@@ -189,8 +191,13 @@ class ValueContinuation:
 
     @property
     def room(self) -> int:
-        """Positions the engine still has places for, but for those to be kept for what comes after."""
-        return max(1, self.engine.max_positions - int(self.order.max()) - self.kept)
+        """Positions the engine still has places for in all rows, but for those to be kept for what comes after."""
+        return int(self.rooms.min())
+
+    @property
+    def rooms(self) -> Int[Tensor, "rows"]:
+        """The same of each row; a row has the places that it has alone."""
+        return (self.engine.max_positions - self.order - self.kept).clamp(min=1)
 
     def step(self, embedding: Float[Tensor, "rows n D"]) -> Float[Tensor, "rows D"]:
         """n positions appended to each row -> the state after the last."""
@@ -214,4 +221,5 @@ class ValueContinuation:
         """Of the next n of each row."""
         positions = torch.full((self.rows, n, 3), -1, dtype=torch.int64, device=self.order.device)
         positions[..., 0] = self.order[:, None] + torch.arange(n, device=self.order.device)
+        positions[..., 0].clamp_(max=self.engine.max_positions - 1)  # of rows that are done and still fed
         return positions

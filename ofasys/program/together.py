@@ -392,7 +392,9 @@ class JoiningDecoder(StepDecoder):
         decoder = self.together.flocks[key][1]
         session = self.opening.session(flock.search.group, max(map(len, prefixes)))
         order = self.order.cpu().numpy()
-        self.member = flock.join(prefixes, options, numbers, self.rooms, lambda: decoder.add(session, order))
+        self.member = flock.join(
+            prefixes, options, numbers, self.rooms, self.rounds, lambda: decoder.add(session, order)
+        )
         wanted(Await(self.member))
         member, self.member = self.member, None
         if member.error is None:

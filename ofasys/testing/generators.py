@@ -123,7 +123,7 @@ def _check_answers(case: _Case) -> str:
     for sample, several in zip(trial.questions, case.answers(), strict=True):
         for answer in several:
             assert np.isfinite(answer.score), f"an answer's score is {answer.score}"
-            for stage, part in zip(trial.program.stages, answer.parts, strict=True):
+            for stage, part in answer.staged(trial.program):
                 if isinstance(part, Hypothesis) and isinstance(stage, TokenStage):
                     _check_tokens(part, stage.constraint)
                 elif isinstance(part, np.ndarray):
@@ -173,7 +173,7 @@ def _check_length(case: _Case) -> str:
         return f"{LEFT_OUT}it makes a label"
     for most in (2, LONGEST):
         for several in case.answers(max_length=most):
-            for stage, part in zip(case.trial.program.stages, several[0].parts, strict=True):
+            for stage, part in several[0].staged(case.trial.program):
                 if isinstance(part, Hypothesis) and isinstance(stage, TokenStage):
                     limit = max(most, int(stage.constraint.reserve[stage.constraint.start])) + 1  # and the end mark
                     assert len(part.tokens) <= limit, f"of max_length={most} it made {len(part.tokens)} tokens"

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pickle
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ofasys.generator.constraint import Constraint, bind
-from ofasys.types import Branch, Fixed, Forced, Free, Given, Item, Loop, OneOf
+from ofasys.types import Branch, Fixed, Forced, Free, Gate, Given, Item, Loop, OneOf
 
 RANGES = {"text": (4, 50), "bins": (50, 60)}
 END = 3
@@ -106,6 +107,46 @@ def test_loop_that_begins_with_a_label_or_a_prompt() -> None:
     assert prompt.classes[int(prompt.class_of[prompt.start])].candidates.tolist() == sorted([END, a])
 
 
+def test_whether_a_loop_goes_on_is_the_loss_of_its_first_slot() -> None:
+    prompt = make(Loop((Forced("a"), Free(7, "text"))))
+    assert prompt.slot_of[prompt.start] == -1
+    assert prompt.loss_of[prompt.start] == 7
+    label = make(Loop((OneOf(4), Free(7, "text"))), closed={4: [[5]]})
+    assert label.loss_of.tolist() == label.slot_of.tolist()
+
+
+@pytest.mark.parametrize(
+    ("gate", "goes_on"),
+    [
+        (Gate(2, (Free(2, "text"),), None, ()), [9, 9, END]),
+        (Gate(2, (Forced("a"), Fixed(2, "bins", 2)), None, ()), [*encode("a"), 50, 59]),
+        (Gate(2, (Forced("a"),), None, ()), encode("a")),
+        (Gate(2, (), "ways.again", ()), [60]),
+        (Gate(2, (OneOf(2),), None, ()), [5, 6, END]),
+    ],
+)
+def test_a_gate_ends_where_a_round_goes_on_elsewhere_or_what_comes_after(gate: Gate, goes_on: list[int]) -> None:
+    ranges, closed = RANGES | {"ways.again": (60, 61)}, {2: [[5, 6]]}
+    rest = replace(gate, rest=(Forced("c"), Fixed(3, "bins", 1)))
+    two = replace(gate, rest=(rest,))
+    for item, left, right in (
+        (gate, [END], 1),
+        (rest, [END, *encode("c"), 51], 1),
+        (two, [END, END, *encode("c"), 51], 2),
+    ):
+        made = bind([Fixed(1, "bins", 1), item], encode=encode, ranges=ranges, end=END, closed=closed)
+        for tokens, count in (([50, *goes_on], 0), ([50, *left], right)):
+            assert takes(made, tokens)
+            states = made.walk(np.array(tokens))
+            assert made.left(states, np.array(tokens)) == count
+            assert made.loss_of[states[1]] == 2
+        assert not takes(made, [50, *goes_on, END])
+        assert made.stoppable[made.walk(np.array([50, END]))[1]]
+    assert made.left(made.walk(np.array([50, END, *goes_on])), np.array([50, END, *goes_on])) == 1
+    again = pickle.loads(pickle.dumps(made))
+    assert again.left(again.walk(np.array([50, END])), np.array([50, END])) == 1
+
+
 def test_nested_loop() -> None:
     constraint = make(Loop((Fixed(0, "bins", 1), Loop((Free(1, "text"),)))))
     assert takes(constraint, [50, END, 51, 9, END, END, END])
@@ -130,6 +171,8 @@ def test_reserve_is_what_must_still_come() -> None:
     ("items", "message"),
     [
         ((Given(3),), "slot 3 is no choice among tokens"),
+        ((Gate(0, (Forced(""),), None, ()),), "something to begin a round with"),
+        ((Loop((Gate(0, (), "bins", ()),)),), "a loop may not begin with a loop"),
         ((Free(0, "codes"),), "no range 'codes'.*bins, text"),
         ((Fixed(0, "bins", 0),), "at least one"),
         ((Fixed(0, "bins", 4, size=11),), "1..10"),

@@ -16,7 +16,11 @@ OPTIONS = {"stop_threshold": 0.5, "min_positions": 1, "max_length": None}
 class Recurrent:
     """What came before a value in a model of one recurrence: hidden = tanh(A hidden + B embedding)."""
 
-    room = 1000
+    most = 1000
+
+    @property
+    def rooms(self):
+        return torch.as_tensor(self.most).expand(len(self.hidden))
 
     def __init__(self, starts, seed=0):
         generator = torch.Generator().manual_seed(seed)
@@ -50,7 +54,11 @@ class Counting:
 class Ticking:
     """hidden[0] counts what was read back, hidden[1] stays."""
 
-    room = 1000
+    most = 1000
+
+    @property
+    def rooms(self):
+        return torch.as_tensor(self.most).expand(len(self.hidden))
 
     def __init__(self, lasts):
         self.hidden = torch.zeros(len(lasts), D)
@@ -93,9 +101,14 @@ def test_how_long_values_may_be(options, lengths):
 
 
 def test_a_model_has_only_so_much_room():
-    before = Ticking([50])
-    before.room = 10
-    assert len(frames(Counting(), before, OPTIONS)[0]) == 20
+    """Each row what it has alone."""
+    before = Ticking([50, 50, 4])
+    before.most = [10, 20, 20]
+    together = frames(Counting(), before, OPTIONS)
+    assert [len(one) for one in together] == [20, 40, len(frames(Counting(), Ticking([4]), OPTIONS)[0])]
+    alone = Ticking([50])
+    alone.most = 10
+    np.testing.assert_array_equal(frames(Counting(), alone, OPTIONS)[0], together[0])
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,7 @@ def test_only_choices_carry_loss(name, tiny):
     assert set(torch.cat([targets.slots for targets in batch.targets]).tolist()) <= scored
     for sample in samples:
         for i, state in enumerate(sample.run.states):
-            choice = made.constraint.single[state] < 0 and made.constraint.slot_of[state] >= 0
+            choice = made.constraint.single[state] < 0 and made.constraint.loss_of[state] >= 0
             place = start + len(sample.run.prefix) - 1 + i
             assert (place in predicted) == choice, (i, state)
             predicted.discard(place)

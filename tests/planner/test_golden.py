@@ -53,6 +53,8 @@ DOCUMENTED = {
     "alignment_with_phones": "[AUDIO:wav,criterion=ctc,ctc_target=p] -> [PHONE:p,inventory=ipa]",
     "contrast_nested": "[[AUDIO:wav]|[TEXT:text]] ->",
     "number": "[CATEGORY:kind] of [NUMBER:size,lo=0] -> [TEXT:verdict] for [NUMBER:price,scale=log]",
+    "series": "[TEXT:series] goes on -> ([NUMBER:next])*",
+    "story_in_motion": "[TEXT:story] who moves? -> ([TEXT:who] [MOTION:m])* and then [TEXT:end]",
     "given_between": "[TEXT:a] -> [TEXT:b] [TEXT:c,no_loss] [TEXT:d]",
 }
 

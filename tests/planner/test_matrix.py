@@ -11,6 +11,7 @@ from ofasys.generator import GENERATORS
 from ofasys.modality.registry import BUILT_IN
 from ofasys.planner import plan
 from ofasys.planner.matrix import matrix
+from ofasys.program.program import staged
 
 PAGE = Path(__file__).parents[2] / "docs" / "what-works.md"
 
@@ -44,6 +45,20 @@ def test_rank_is_named_where_it_can_be_planned():
         else:
             with pytest.raises(PlanError):
                 plan(line, modalities=BUILT_IN)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in BUILT_IN.modalities if spec.target], ids=lambda spec: spec.tag)
+def test_every_target_may_stand_in_a_repetition_however_it_is_learned(spec):
+    for criterion in BUILT_IN.learned(spec, spec.target):
+        if BUILT_IN.criterion(criterion).rewarded:
+            continue
+        slot = f"[{spec.tag}:x,criterion={criterion}]"
+        for line in (f"[IMAGE:i] -> ({slot})*", f"[IMAGE:i] -> (a {slot} [TEXT:t])* [TEXT:end]"):
+            made = plan(line, modalities=BUILT_IN)
+            assert made.loops
+            stages = staged(made)
+            assert (len(stages) > 1) == (not made.slots[1].made_as.tokens)
+            assert all(0 < following <= len(stages) for stage in stages for following in stage.exits)
 
 
 def test_a_registry_of_ones_own():

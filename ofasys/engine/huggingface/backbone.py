@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,12 @@ from ofasys.model.low_rank import layer_name
 from ofasys.model.quantized import quantize
 from ofasys.model.rectangle import filled
 from ofasys.parallel.placed import gathered_whole
-from ofasys.types import Hidden, States, Stream
+from ofasys.types import Hidden, Layout, States, Stream
 
 if TYPE_CHECKING:
     from typing import Annotated as Bool
     from typing import Annotated as Float
+    from typing import Annotated as Int
 
 _WHOLE_SOURCE = 1 << 40  # a block's number that no target has
 _UNLIMITED = 1 << 15  # positions of a backbone that has no table of them
@@ -39,6 +41,11 @@ class Encoded(Hidden):
     """The states of a source, and those of its marks, which a decoder sees too."""
 
     memory: Memory
+
+    def chosen(self, rows: Sequence[int], layout: Layout, at: Int[Tensor, "n"]) -> Encoded:
+        """Those of some samples."""
+        memory = self.memory.at(torch.tensor(rows, device=at.device))
+        return replace(self, states=self.states[at], layout=layout, memory=memory)
 
 
 class Backbone(nn.Module):

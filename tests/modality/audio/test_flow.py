@@ -96,12 +96,11 @@ def test_step_by_step_is_the_whole_pass(model, name):
         for part, found in zip(sample.target, answer.parts, strict=True):
             if isinstance(part, ValueSpan):
                 piece = made.preprocessors[part.slot].from_frames(found)
-                part = replace(part, features=piece)
-                targets = {part.slot: {"frames": found}}
+                part = replace(part, features=piece, learned={"frames": found})
             else:
                 part = replace(part, tokens=found.tokens, states=found.states)
             target.append(part)
-        samples.append(replace(sample, target=tuple(target), supervision=targets))
+        samples.append(replace(sample, target=tuple(target)))
     batch = flow.collate(made, samples)
     predictions = flow.emit(model, made, flow.compute(model, flow.adapt(model, batch)), batch)
     (seen,) = [p for p in predictions if hasattr(p, "made")]
