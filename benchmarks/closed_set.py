@@ -1,8 +1,9 @@
 """Closed sets against `prefix_allowed_tokens_fn` with a dict trie, same weights: `python -m benchmarks.closed_set`.
 
 Labels of 3-6 pieces, batch 8, source 64; the models of `benchmarks.generate`. Both sides keep their trie between calls
-and run with the same malloc settings and threads, in turns, from an encoded source on. They give the same labels, so
-the ratio of times is the ratio per position of the answer; where a label has only one way on, we take no step.
+and run with the same malloc settings and threads, in turns, from an encoded source on; times are the processor's. They
+give the same labels, so the ratio of times is the ratio per position of the answer; where a label has only one way on,
+we take no step.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from benchmarks.bart import BOS, EOS, PAD, VOCABULARY, Joined, copy, peer  # noqa: E402
-from benchmarks.generate import duel  # noqa: E402
+from benchmarks.generate import ratio, turns  # noqa: E402
 from ofasys.generator import SearchOptions, bind  # noqa: E402
 from ofasys.generator.rank import rank  # noqa: E402
 from ofasys.generator.search import search  # noqa: E402
@@ -71,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--counts", type=int, nargs="*", default=[10, 1_000, 10_000])
+    parser.add_argument("--counts", type=int, nargs="*", default=[10, 1_000, 10_000, 100_000])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -140,11 +141,12 @@ def main() -> None:
             steps["ours"] = steps["theirs"] = 0
             ours(), peers()
             once = dict(steps)
-            a, b, ratio = duel(ours, peers, args.rounds)
+            times = turns({"ours": ours, "theirs": peers}, args.rounds)
+            a, b = (statistics.median(cpu for _, cpu in times[name]) for name in ("ours", "theirs"))
             print(
                 f"| {count} | {beams} | {seconds * 1e3:.1f} / {their_seconds * 1e3:.1f} | {a * 1e3:.0f} / "
                 f"{b * 1e3:.0f} "
-                f"| {once['ours']} / {once['theirs']} | {ratio:.2f} | {same:.0%} |",
+                f"| {once['ours']} / {once['theirs']} | {ratio(times, 'ours', 'theirs', 1):.2f} | {same:.0%} |",
                 flush=True,
             )
         taken = best_of(lambda c=constraint: rank(decoder, c, prefixes))

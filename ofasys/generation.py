@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -443,7 +443,8 @@ class Generations:
         def run() -> list[Sequence[Answer]]:
             known = memory
             if known is None and self.kept is not None:
-                known = self.kept.of(made, self.model.weights_now(self.weights))
+                now = self.model.weights_now(self.weights)
+                known = self.kept.of(made, now, lambda source: self.together.reading(source, made.states))
             made.read(known)
             return made.answers()
 
@@ -468,9 +469,9 @@ class KeptStates:
         self.states: OrderedDict[bytes, Hidden] = OrderedDict()
         self.weights: tuple[Any, ...] = ()
 
-    def of(self, generation: Generation, weights: tuple[Any, ...]) -> Hidden | None:
+    def of(self, generation: Generation, weights: tuple[Any, ...], read: Callable[[Stream], Hidden]) -> Hidden | None:
         """The states of a generation's source; None where it has none, or its engine reads streams. weights: what
-        changes when they do.
+        changes when they do. read: what makes states of a source.
         """
         model, program = generation.model, generation.program
         if not program.plan.source or not model.engine.reads_states:
@@ -481,10 +482,10 @@ class KeptStates:
         key = _content(sources(generation.samples))
         found = self.states.get(key)
         if found is None:
-            found = generation.states(generation.stream(sources(generation.samples)))
-            assert found is not None
-            self.states[key] = found
-            self.held += found.states.nbytes
+            found = read(generation.stream(sources(generation.samples)))
+            if key not in self.states:  # two may have asked for it at once
+                self.states[key] = found
+                self.held += found.states.nbytes
         self.states.move_to_end(key)
         while self.held > self.size and len(self.states) > 1:
             self.held -= self.states.popitem(last=False)[1].states.nbytes

@@ -24,7 +24,7 @@ from ofasys.model.attention import Output, Shape, Sight, biased, keys
 from ofasys.model.block import Block, Pieces, feed, mix, project
 from ofasys.model.cache import Cache, CrossCache
 from ofasys.model.dropout import dropout
-from ofasys.model.matrix import Kept, kept_in
+from ofasys.model.matrix import Kept, kept_in, weights_of
 from ofasys.model.positions import SCHEMES
 from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
@@ -284,7 +284,7 @@ class UniversalModel(nn.Module):
         fuse = decodes and not (side.positions.rotates or side.positions.biased)
         how = dtype, self.reduced and decodes
         found: PreparedLayers = side.kept.get(
-            side.blocks.parameters(), how, lambda: PreparedLayers(blocks, dtype, fuse, how[1])
+            weights_of(side.blocks), how, lambda: PreparedLayers(blocks, dtype, fuse, how[1])
         )
         return found
 

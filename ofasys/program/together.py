@@ -26,7 +26,9 @@ from ofasys.generator.options import SearchOptions
 from ofasys.generator.rows import check_prefixes
 from ofasys.generator.scores import Few, Head, Sure
 from ofasys.model.rows import JoinedRows, looked_up
+from ofasys.program.reading import read
 from ofasys.program.steps import Opening, StepDecoder, ValueContinuation
+from ofasys.types import Hidden, Stream
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -83,6 +85,16 @@ class Product:
     """What finds them without all scores, where it can; their normaliser is owed then."""
 
 
+@dataclass(frozen=True, eq=False)
+class Read:
+    """Wanted: the states of a source."""
+
+    source: Stream
+    """The source."""
+    states: Callable[[Stream], Hidden | None]
+    """What the engine makes of it, and of those that are read with it."""
+
+
 @dataclass(frozen=True)
 class Pause:
     """Wanted: that others go on first."""
@@ -96,7 +108,7 @@ class Await:
     """The part of it that is this work's."""
 
 
-Want = Step | Product | Pause | Await
+Want = Step | Product | Read | Pause | Await
 
 
 class Work(Generic[Found]):
@@ -168,6 +180,7 @@ class Together:
 
     def turn(self) -> None:
         """All go on by a step; those that are over leave."""
+        self._read()
         self._met()
         pausing = [work for work in self.works if isinstance(work.want, Pause)]
         self.flocks = {key: (flock, own) for key, (flock, own) in self.flocks.items() if not flock.over}
@@ -221,6 +234,26 @@ class Together:
     def continuation(self, opening: Opening, kept: int = 0) -> ValueContinuation:
         """As `ValueContinuation`, of a work of these."""
         return ValueContinuation(opening, kept) if self.apart else TurnContinuation(self, opening, kept)
+
+    def reading(self, source: Stream, states: Callable[[Stream], Hidden | None]) -> Hidden:
+        """Within a work: the states of its source, which is read with those of others."""
+        found: Hidden = wanted(Read(source, states))
+        return found
+
+    def _read(self) -> None:
+        """Sources that are to be read are, at once; where that fails each alone, so that those go on that can."""
+        asking = [(work, work.want) for work in self.works if isinstance(work.want, Read)]
+        states: list[Hidden] | None = None
+        if len(asking) > 1:
+            with suppress(Exception):  # whose error it is, and which, is seen when each is read alone
+                states = read(asking[0][1].states, [want.source for _, want in asking])
+        for place, (work, want) in enumerate(asking):
+            try:
+                own = states[place] if states is not None else read(want.states, [want.source])[0]
+            except Exception as error:
+                work.stop(error)
+            else:
+                work.go_on(own)
 
     def _scored(self) -> None:
         """Until none wants scores."""

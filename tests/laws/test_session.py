@@ -71,6 +71,48 @@ def test_who_joins_between_steps_is_answered_as_alone(tiny, seed):
         same(answers[number], alone(tiny, request))
 
 
+def test_sources_that_come_between_two_steps_are_read_at_once(tiny, monkeypatch):
+    """Those of one content once, those of other lengths apart; where one cannot be read the others are."""
+    model, draw = tiny.model(), random.Random(3)
+    requests = [asked(tiny, draw) for _ in range(12)]
+    passes, real = [], model.compute
+    monkeypatch.setattr(model, "compute", lambda source, target: passes.append(source) or real(source, target))
+    kept = flow.KeptStates()
+    with flow.Generations(model, kept) as together:
+        running = [together.begin(program, [sample], o, [row]) for program, sample, o, row in requests]
+        assert not passes
+        together.turn()
+        assert sum(source.layout.batch for source in passes) > 2 * len(passes) > 0
+        assert kept.held == sum(states.states.nbytes for states in kept.states.values())
+        while not all(one.over for one in running):
+            together.turn()
+    monkeypatch.undo()
+    for request, one in zip(requests, running, strict=True):
+        same(one.found[0], alone(tiny, request))
+
+
+def test_a_source_that_cannot_be_read_spoils_no_other(tiny, monkeypatch):
+    model, program = tiny.model(), tiny.program("caption")
+    samples = tiny.samples("caption", target=False)[:2]
+    options, real, calls = SearchOptions(max_length=3), model.compute, []
+
+    def compute(source, target):
+        calls.append(source)
+        if len(calls) < 3:  # both at once, then the first of them
+            raise RuntimeError("no room")
+        return real(source, target)
+
+    monkeypatch.setattr(model, "compute", compute)
+    with flow.Generations(model, flow.KeptStates()) as together:
+        bad, good = (together.begin(program, [sample], options, [i]) for i, sample in enumerate(samples))
+        while not (bad.over and good.over):
+            together.turn()
+    with pytest.raises(RuntimeError, match="no room"):
+        bad.found  # noqa: B018
+    monkeypatch.undo()
+    same(good.found[0], alone(tiny, (program, samples[1], options, 1)))
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_of_a_large_vocabulary_too(tiny, precision, monkeypatch):
     """Its rows are laid out, and only the best tokens are looked at, of all requests at once."""
