@@ -129,6 +129,8 @@ class Page:
     """Libraries that are not always there -> the extra that brings them."""
     lr: float = 1e-3
     """The highest learning rate."""
+    optimizer: str = "adamw"
+    """What makes an update of gradients."""
     text_pieces: int = 2000
     """The most pieces of its tokenizer; 260 is next to letter by letter."""
     minutes: float = 1.2

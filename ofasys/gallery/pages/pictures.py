@@ -121,6 +121,7 @@ PAGE = Page(
     _tasks,
     _show,
     lr=7e-4,
+    optimizer="muon",
     text_pieces=8000,
     minutes=5.0,
     judging=Judging(looked_at=2000, batch_size=64),

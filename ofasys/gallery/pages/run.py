@@ -128,10 +128,11 @@ def begin(page: Page, tasks: Sequence[Task], until: float, seed: int, steps: int
     probe = GeneralistModel(size="tiny", seed=seed, text_pieces=page.text_pieces)
     timed = _without_valid(tasks)  # an evaluation is no step
     warm = WARM_STEPS if steps is None else 0
-    Trainer(max_steps=len(tasks) + warm, warmup=1, live=False).fit(model=probe, tasks=timed)
+    way: dict[str, Any] = {"warmup": 1, "optimizer": page.optimizer, "live": False}
+    Trainer(max_steps=len(tasks) + warm, **way).fit(model=probe, tasks=timed)
     if steps is None:
         many, began = max(12, PROBE_STEPS * len(tasks)), time.monotonic()
-        Trainer(max_steps=many, warmup=1, live=False).fit(model=probe, tasks=timed)
+        Trainer(max_steps=many, **way).fit(model=probe, tasks=timed)
         seconds = (time.monotonic() - began) / many
         steps = max(2 * len(tasks), math.floor((until - time.monotonic()) / seconds))
     model = GeneralistModel(size="tiny", seed=seed, text_pieces=page.text_pieces)
@@ -148,6 +149,7 @@ def _train(page: Page, tasks: Sequence[Task], training: Training, run: Path, see
         max_steps=steps,
         out=run,
         lr=page.lr,
+        optimizer=page.optimizer,
         eval_every=math.ceil(steps / EVALUATIONS) if valid else 0,
         eval_samples=EVALUATED,
         log_every=max(1, steps // 40),
