@@ -19,10 +19,15 @@ def read(states: Callable[[Stream], Hidden | None], streams: Sequence[Stream]) -
     for members in _alike(streams):
         memory = states(joined([streams[i] for i in members]))
         assert memory is not None
-        layouts = [streams[i].layout for i in members]
-        parts = memory.states.split([len(layout.positions) for layout in layouts])
-        for i, part, layout in zip(members, parts, layouts, strict=True):
-            found[i] = Hidden(part.clone() if len(members) > 1 else part, layout)  # a part would keep all of them
+        if len(members) == 1:
+            found[members[0]] = memory
+            continue
+        first = row = 0
+        for i in members:
+            layout = streams[i].layout
+            at = torch.arange(first, first + len(layout.positions), device=memory.states.device)
+            found[i] = memory.chosen(range(row, row + layout.batch), layout, at)
+            first, row = first + len(layout.positions), row + layout.batch
     return [found[i] for i in range(len(streams))]
 
 

@@ -207,7 +207,7 @@ class ValueContinuation:
 
     def append(self, embedding: Float[Tensor, "rows n D"]) -> Float[Tensor, "rows D"]:
         """The next positions -> the states of the last."""
-        return self.session.append(embedding, self.positions(embedding.shape[1]))
+        return self.session.append(embedding, self.fed(embedding.shape[1]))
 
     def end(self) -> None:
         """Nothing more is asked."""
@@ -221,5 +221,10 @@ class ValueContinuation:
         """Of the next n of each row."""
         positions = torch.full((self.rows, n, 3), -1, dtype=torch.int64, device=self.order.device)
         positions[..., 0] = self.order[:, None] + torch.arange(n, device=self.order.device)
-        positions[..., 0].clamp_(max=self.engine.max_positions - 1)  # of rows that are done and still fed
+        return positions
+
+    def fed(self, n: int) -> Int[Tensor, "rows n 3"]:
+        """Of the next n of each row; rows that are done are still fed, and may have no places left."""
+        positions = self.positions(n)
+        positions[..., 0].clamp_(max=self.engine.max_positions - 1)
         return positions

@@ -501,7 +501,7 @@ class TurnContinuation(ValueContinuation):
             self.together.joined.add(self.session)
             self.inside = True
         R, n = embedding.shape[:2]
-        places = self.positions(n).reshape(-1, 3)
+        places = self.fed(n).reshape(-1, 3)
         found: Tensor = wanted(Step([self.session], R, [n], embedding.flatten(0, 1), places, None))
         return found
 

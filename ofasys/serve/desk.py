@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from ofasys.errors import FullError
+from ofasys.errors import DeadlineError, FullError
 from ofasys.hub import Event, Output, Pending
 from ofasys.modality import Modality
 from ofasys.serve.body import Body
@@ -103,6 +103,8 @@ class Desk:
         line = await self.made(service.line, body.asked)
         options = service.options(body.asked)
         await self.made(service.check, line, options)
+        if time.monotonic() > end:  # what is late already is not begun, however soon it would be answered
+            raise DeadlineError("the answer was not there in time")
         files = Files(body.uploads, service.fetcher)
         tasks = [self.read(service.submit, line, row, options, files, n, end) for n, row in enumerate(rows)]
         found: list[Pending | BaseException] = await asyncio.gather(*tasks, return_exceptions=True)

@@ -27,9 +27,9 @@ class TextOptions:
     uncased: bool = option(False, about="lower-case the text")
 
 
-LEXICON = Lexicon(
-    [Word("BOX", aliases=("BOUNDING_BOX",)), Word("CATEGORY"), Word("IMAGE"), Word("TEXT", options_of(TextOptions))]
-)
+WORDS = [Word("BOX", aliases=("BOUNDING_BOX",)), Word("CATEGORY"), Word("IMAGE"), Word("TEXT", options_of(TextOptions))]
+LEXICON = Lexicon(WORDS)
+MORE = Lexicon([*WORDS, Word("AUDIO"), Word("MOTION"), Word("NUMBER")])
 
 
 @pytest.mark.parametrize("body", ERRORS, ids=[body.split("\n")[0] for body in ERRORS])
@@ -41,7 +41,7 @@ def test_error(body):
 
 @pytest.mark.parametrize("line", LINES)
 def test_instruction(line):
-    assert Instruction(line, LEXICON).slots
+    assert Instruction(line, MORE).slots
 
 
 def test_python(monkeypatch):

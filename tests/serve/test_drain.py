@@ -164,7 +164,7 @@ def test_a_deadline_is_kept(http, service):
     assert response.status_code == 504
     assert response.json()["error"]["place"] == "deadline"
     response = http.post("/v1/inference/stream", json=ASKED | {"deadline": 1e-6})
-    assert response.status_code == 504 or "event: error" in response.text
+    assert response.status_code == 504
 
 
 def serving(folder, port):

@@ -226,6 +226,7 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, monkeypatch, number):
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(steps.Steps, "update", signalled)
+    signal.signal(number, signal.SIG_DFL)  # below nohup it is ignored, and a run leaves it so
     with pytest.raises(Terminated) as caught:
         fit(tmp_path)
     assert caught.value.code == 128 + number
@@ -266,6 +267,7 @@ def test_a_signal_to_all_processes_of_a_run_ends_it_as_well(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_before_the_first_step_ends_as_ctrl_c_does_and_lets_go(tmp_path, monkeypatch, number):
     monkeypatch.setattr(room.Run, "look_ahead", lambda self: os.kill(os.getpid(), number))
+    signal.signal(number, signal.SIG_DFL)
     with pytest.raises(Terminated) as ended:
         fit(tmp_path)
     assert ended.value.code == 128 + number
