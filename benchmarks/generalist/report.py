@@ -321,14 +321,17 @@ def picture(plan: Plan, lines: Lines) -> str | None:
         return None
     high, scale = 30 + len(bars) * (BAR + GAP), WIDE / MOST
     even = LEFT + scale
-    drawn = [f"<text x='{even}' y='14' text-anchor='middle'>as good as the specialist</text>"]
+    drawn = [
+        f"<text x='{even}' y='14' text-anchor='middle'>as good as the specialist</text>",
+        f"<path d='M{even} 20V{high}' stroke='#495057' stroke-dasharray='4 3'/>",
+    ]
     for i, (name, value, says) in enumerate(bars):
         y, wide = 24 + i * (BAR + GAP), min(value, MOST) * scale
         ink = GREY if not says else "#0b7285" if value >= 1 else "#e67700"
         drawn.append(f"<text x='{LEFT - 8}' y='{y + 12}' text-anchor='end'>{html.escape(name)}</text>")
         drawn.append(f"<rect x='{LEFT}' y='{y}' width='{wide:.1f}' height='{BAR}' fill='{ink}'/>")
-        drawn.append(f"<text x='{LEFT + wide + 5:.1f}' y='{y + 12}'>{value:.0%}</text>")
-    drawn.append(f"<path d='M{even} 20V{high}' stroke='#495057' stroke-dasharray='4 3'/>")
+        halo = "paint-order='stroke' stroke='white' stroke-width='4'"  # over the dashes
+        drawn.append(f"<text x='{LEFT + wide + 5:.1f}' y='{y + 12}' {halo}>{value:.0%}</text>")
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {LEFT + WIDE + 60} {high + 6}' font-family='sans-serif' "
         f"font-size='12' fill='#212529'>\n<rect width='100%' height='100%' fill='white'/>\n"
