@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -352,6 +353,7 @@ def _begin_worker(worker: int) -> None:
     which still wants its batches.
     """
     _end_with_parent()
+    gc.freeze()  # what the parent has is not let go of here: that copies its pages, and may wait for threads of its own
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import socket
 import sys
@@ -52,6 +53,7 @@ def on_ranks(size: int, do: Callable[..., Any], *args: Any, **settings: Any) -> 
 
 
 def begin(pipe: Any, environment: dict[str, str], do: Callable[[], Any]) -> None:
+    gc.freeze()  # what the parent no longer needs is not let go of here: threads that it would wait for are not
     os.environ.update(environment)
     faulthandler.dump_traceback_later(SECONDS - 5, file=sys.__stderr__)  # one that hangs says where
     try:
