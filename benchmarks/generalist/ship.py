@@ -48,7 +48,7 @@ def ship(plan: Plan, state: Path, seed: int, to: Path = SHIPPED / NAME) -> Path:
     model = OFASys.from_pretrained(run, which="last")
     with TemporaryDirectory() as place:
         tasks = [made(entry_of(name), Path(place), plan.test) for name in plan.tasks]
-        model.cards = tuple(_carded(card) for card in model.cards)
+        model.cards = tuple(carded(card) for card in model.cards)
         model.facts = _facts(plan, model.facts, found, tasks, seed)
         shutil.rmtree(to, ignore_errors=True)
         model.save_pretrained(to, name=NAME, licence=LICENCE)
@@ -83,7 +83,7 @@ def _facts(plan: Plan, facts: Facts, found: Mapping[str, Any], tasks: Sequence[T
     return dataclasses.replace(facts, date=date.today().isoformat(), trained=trained, tasks=known)
 
 
-def _carded(card: TaskCard) -> TaskCard:
+def carded(card: TaskCard) -> TaskCard:
     """With where its rows are from, and under what terms. Errors: ConfigError for terms a model could not keep."""
     kind, _, place = entry_of(card.name)["from"].partition(":")
     if kind == "gallery":

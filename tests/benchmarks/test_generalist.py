@@ -14,6 +14,9 @@ import pytest
 
 from benchmarks.generalist import __main__ as command
 from benchmarks.generalist import figures, report, state, suite, units, work
+from benchmarks.generalist.ship import carded, ship
+from ofasys import OFASys
+from ofasys.cli.runfile import read_run
 from ofasys.errors import ConfigError
 from ofasys.gallery.pages import MAIN, PAGES
 from ofasys.gallery.tasks import TASKS
@@ -23,6 +26,7 @@ from ofasys.planner import plan as planned
 from ofasys.task.schedule import Entry, Ledger
 from ofasys.task.source import open_source
 from ofasys.train.callback import RunView
+from ofasys.types import TaskCard
 
 NAMES = ("grounded_caption", "grounding")
 NINE = {"TEXT", "IMAGE", "BOX", "CATEGORY", "AUDIO", "VIDEO", "PHONE", "STRUCT", "MOTION"}
@@ -417,6 +421,42 @@ def test_means_are_of_seeds_and_tasks_without_a_ratio_are_named() -> None:
     assert mean.geometric == pytest.approx((0.8 * 1.0 * 1.2) ** (1 / 3))
     assert [one.task for one in figures.learned(found)] == [a, b, a]
     assert figures.meant([]) is None
+
+
+# The model that comes with the package
+
+
+def test_a_generalist_is_made_the_packages_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.generalist.ship.ROWS", 3)
+    (generalist, *_) = units.joint(PLAN, 0)
+    line = work.run(PLAN, generalist, command.folder_of(tmp_path, generalist))
+    state.add_result(tmp_path, line)
+    to = ship(PLAN, tmp_path, 0, tmp_path / "shipped")
+    model = OFASys.from_pretrained(to)
+    assert [card.name for card in model.cards] == list(NAMES)
+    for card in model.cards:
+        assert (card.licence, model.facts.tasks[card.name].split) == ("Apache-2.0, MIT", "test")
+        score = line["tasks"][card.name]
+        assert model.facts.tasks[card.name].scores == {score["metric"]: pytest.approx(score["value"])}
+    told = (to / "README.md").read_text()
+    assert PLAN.options in told
+    assert "Noto Emoji, Google Inc" in told
+    assert str(tmp_path) not in told + (to / "run.json").read_text() + (to / "run.yaml").read_text()
+    (task,) = read_run(to / "run.yaml").tasks([NAMES[0]])
+    assert len(task.source("test")) == 3
+    assert set(task.source("test")[0]) >= {"img", "box", "cap"}
+
+
+def test_what_was_not_run_cannot_be_the_packages_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no result of joint/generalist/1 yet; run the proof first"):
+        ship(PLAN, tmp_path, 1, tmp_path / "shipped")
+
+
+def test_terms_that_a_model_cannot_keep_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"name": "maps", "from": "gallery:map_regions"}
+    monkeypatch.setattr("benchmarks.generalist.ship.entry_of", lambda name: entry)
+    with pytest.raises(ConfigError, match=r"maps: rows under GPL-2.0-or-later were learned from"):
+        carded(TaskCard("maps", ("a",)))
 
 
 # The page

@@ -115,8 +115,8 @@ def test_matrices_of_one_shape_step_together_as_each_does_alone(together, monkey
     shapes = [(8, 8)] * 3 + [(24, 8), (8, 24), (8, 24), (5, 7)]
     own = [nn.Parameter(torch.randn(shape)) for shape in shapes]
     other = [nn.Parameter(one.detach().clone()) for one in own]
-    settings = {"lr": 1e-2, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
-    ours, theirs = Muon(own, **settings), torch.optim.Muon(other, **settings)
+    ours = Muon(own, lr=1e-2, weight_decay=0.1)
+    theirs = torch.optim.Muon(other, lr=1e-2, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for step in range(3):
         for one, two in zip(own, other, strict=True):
             one.grad = None if step == 1 and one is own[0] else torch.randn_like(one)

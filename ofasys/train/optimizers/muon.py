@@ -32,6 +32,9 @@ class Muon(torch.optim.Muon):
     operations.
     """
 
+    def __init__(self, params: Any, lr: float, weight_decay: float = 0.0) -> None:
+        super().__init__(params, lr=lr, weight_decay=weight_decay, nesterov=True, adjust_lr_fn="match_rms_adamw")
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step; of matrices that processes share in pieces, torch's own."""
@@ -127,7 +130,7 @@ def make(model: nn.Module, groups: Sequence[Group], lr: float, betas: tuple[floa
     others = [_only(group, group.parameters.keys() - hidden) for group in groups]
     parts: list[torch.optim.Optimizer] = []
     if taken := [group for group in matrices if group.parameters]:
-        parts.append(Muon(for_torch(taken), lr=lr, adjust_lr_fn="match_rms_adamw"))
+        parts.append(Muon(for_torch(taken), lr))
     if left := [group for group in others if group.parameters]:
         parts.append(adamw.make(model, left, lr, betas))
     return Joined(parts)
