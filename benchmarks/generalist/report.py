@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.generalist.figures import Compared, Line, compared, learned, meant, ratio, shown
 from benchmarks.generalist.state import Plan
-from benchmarks.generalist.suite import suite
+from benchmarks.generalist.suite import entries, suite
 from benchmarks.generalist.units import GENERALIST, HALF, LONGER, PARTS, SCALED, units
 
 PAGE, PICTURE = "generalist.md", "generalist.svg"
@@ -101,9 +101,22 @@ def joint(plan: Plan, lines: Lines) -> str:
         trivial = "-" if known["trivial"] is None else f"{known['trivial']:.3f}"
         own, others, halves = (shown([score["value"] for score in several]) for several in scores)
         table.append([name, metric, trivial, own, others, ratios(whole, name), halves, ratios(half, name)])
-    parts = [HOW, "\n".join(rows(table))]
+    parts = [HOW, "\n".join(rows(table)), tested(plan)]
     parts += [verdict(plan, lines, system, found) for system, found in ((GENERALIST, whole), (HALF, half)) if found]
     return "\n\n".join(parts)
+
+
+def tested(plan: Plan) -> str:
+    """Of which tasks the test rows are near what was learned from, in words."""
+    notes = {source["from"]: source["note"] for source in suite()["source"] if "note" in source}
+    named: dict[str, list[str]] = {}
+    for entry in entries(plan.tasks):
+        if note := notes.get(entry["from"]):
+            named.setdefault(note, []).append(entry["name"])
+    if not named:
+        return ""
+    told = "; ".join(f"of {' and '.join(names)} {note}" for note, names in named.items())
+    return f"Test rows are, {told}; of the others rows apart from training, as the gallery or their page parts them."
 
 
 HOW = (

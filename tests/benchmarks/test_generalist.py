@@ -484,6 +484,7 @@ def test_a_page_says_what_was_found_and_what_was_not_run(tmp_path: Path) -> None
     assert "the part 'more tasks, the same compute' is not planned" in told
     assert "generalist-half (seed 0)" in told
     assert "Seed 0, generalist: 50% of the specialists' processor time" in told
+    assert f"of {a} and {b} the same drawings in other places" in told
     widths = [
         float(bit.partition("width='")[2].partition("'")[0]) for bit in drawn.splitlines() if "height='16'" in bit
     ]
