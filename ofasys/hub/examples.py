@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import mimetypes
 import os
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ofasys.errors import OfasysError
+from ofasys.errors import DataError, OfasysError
 from ofasys.hub.output import plain
 from ofasys.modality import Registry
 from ofasys.planner import SlotPlan
 from ofasys.task.source import Source
 from ofasys.task.task import Task
 from ofasys.types import NamedBytes
+
+_log = logging.getLogger("ofasys")
 
 COUNT = 4  # rows of a task
 LARGEST = 2**20  # bytes of a file: all of them travel with the list of tasks
@@ -38,13 +40,22 @@ FILES = ("image", "audio", "video", "motion", "file")  # widgets that take one
 
 def examples(tasks: Sequence[Task], count: int = COUNT) -> dict[str, list[dict[str, Any]]]:
     """Task -> some of its rows, as JSON holds what an instruction is asked with; a file is `{"base64": ..., "type":
-    media type}`. A row that cannot be read, or holds what is neither JSON nor a file, is left out.
+    media type}`. A row that cannot be read, or holds what is neither JSON nor a file, is left out; of a task all of
+    whose rows are left out, a warning says why.
     """
-    found = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for task in (task for task in tasks if task.sources):
         source = next(task.sources[split] for split in SPLITS if split in task.sources)
-        made = (_example(task, row, source.root) for row in _rows(source, count * LOOKED_AT))
-        found[task.name] = list(islice((row for row in made if row is not None), count))
+        found[task.name], problem = [], None
+        for row in _rows(source, count * LOOKED_AT):
+            try:
+                found[task.name].append(_example(task, row, source.root))
+            except DataError as error:
+                problem = problem or error
+            if len(found[task.name]) == count:
+                break
+        if problem is not None and not found[task.name]:
+            _log.warning(f"task {task.name!r} has no rows to try on the page: {problem}")
     return found
 
 
@@ -72,8 +83,8 @@ def _rows(source: Source, count: int) -> Iterator[Mapping[str, Any]]:
             continue  # a bad row, of which training told
 
 
-def _example(task: Task, row: Mapping[str, Any], root: Path | None) -> dict[str, Any] | None:
-    """The columns that the first line of a task asks for; None where one of them cannot be sent."""
+def _example(task: Task, row: Mapping[str, Any], root: Path | None) -> dict[str, Any]:
+    """The columns that the first line of a task asks for. Errors: DataError where one of them cannot be sent."""
     found: dict[str, Any] = {}
     for slot in task.plan.slots:
         if slot.column not in task.instructions[0].asked or slot.column in found or row.get(slot.column) is None:
@@ -81,17 +92,23 @@ def _example(task: Task, row: Mapping[str, Any], root: Path | None) -> dict[str,
         value, widget = row[slot.column], task.modalities.spec(slot.modality).widget_of(slot.values)
         if widget not in FILES:
             found[slot.column] = _read(value, root) if widget == "table" else plain(value)
-        elif (file := as_file(slot, value, task.modalities, root)) is not None:
-            found[slot.column] = {"base64": b64encode(file).decode(), "type": kind_of(file.path)}
         else:
-            return None
+            try:
+                file = as_file(slot, value, task.modalities, root)
+            except DataError as error:
+                raise error.at(slot=slot.name, column=slot.column) from None
+            found[slot.column] = {"base64": b64encode(file).decode(), "type": kind_of(file.path)}
     return found
 
 
 def _read(value: Any, root: Path | None) -> Any:
     """A table; of the path of a file its text."""
-    file = _of_path(value, root) if isinstance(value, (str, os.PathLike)) else None
-    return plain(value) if file is None else file.decode("utf8", "replace")
+    if not isinstance(value, (str, os.PathLike)):
+        return plain(value)
+    try:
+        return _of_path(value, root).decode("utf8", "replace")
+    except DataError:  # the text of a table
+        return plain(value)
 
 
 def kind_of(name: str) -> str:
@@ -99,15 +116,20 @@ def kind_of(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def as_file(slot: SlotPlan, value: Any, registry: Registry, root: Path | None) -> NamedBytes | None:
-    """A value as the file that it is, or as its modality saves it; None for what is neither. root: of paths."""
-    if isinstance(value, Mapping):  # as `datasets` gives
-        value = value.get("bytes") or value.get("path")
+def as_file(slot: SlotPlan, value: Any, registry: Registry, root: Path | None) -> NamedBytes:
+    """A value as the file that it is, or as its modality saves it. root: of paths. Errors: DataError for what is
+    neither, or too large.
+    """
+    if isinstance(value, Mapping) and (held := value.get("bytes") or value.get("path")):  # as `datasets` gives
+        value = held
     if isinstance(value, bytes):
-        return NamedBytes(value, Path(getattr(value, "path", f"{slot.column}{_suffix(value)}")).name)
-    if isinstance(value, (str, os.PathLike)):
-        return _of_path(value, root)
-    return _saved(slot, value, registry)
+        file = NamedBytes(value, Path(getattr(value, "path", f"{slot.column}{_suffix(value)}")).name)
+    elif isinstance(value, (str, os.PathLike)):
+        file = _of_path(value, root)
+    else:
+        file = _saved(slot, value, registry)
+    _check_small(len(file))
+    return file
 
 
 def _suffix(file: bytes) -> str:
@@ -117,22 +139,31 @@ def _suffix(file: bytes) -> str:
     return next((suffix for sign, suffix in SIGNS if file.startswith(sign)), "")
 
 
-def _of_path(value: str | os.PathLike[str], root: Path | None) -> NamedBytes | None:
+def _of_path(value: str | os.PathLike[str], root: Path | None) -> NamedBytes:
     path = Path(root or "", value)
     try:
-        return NamedBytes(path.read_bytes(), path.name) if path.stat().st_size <= LARGEST else None
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= LARGEST else b""
     except (OSError, ValueError):
-        return None
+        raise DataError(f"no file {os.fspath(value)[:200]!r}") from None
+    _check_small(size)
+    return NamedBytes(data, path.name)
 
 
-def _saved(slot: SlotPlan, value: Any, registry: Registry) -> NamedBytes | None:
+def _check_small(size: int) -> None:
+    """Errors: DataError for a file that is too large to be sent."""
+    if size > LARGEST:
+        raise DataError(f"a file of {size:,} bytes", expected=f"at most {LARGEST:,}, as it travels with the page")
+
+
+def _saved(slot: SlotPlan, value: Any, registry: Registry) -> NamedBytes:
     part = registry.spec(slot.modality).save
     if part is None or not part.suffixes:
-        return None
+        raise DataError(f"{slot.modality} cannot be written to a file", expected="a file, by its path or its bytes")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{slot.column}{part.suffixes[0]}")
         try:
             part.resolve()(path, [value], None, [])
-        except (OfasysError, AttributeError, TypeError, ValueError):  # a value of another form than answers have
-            return None
+        except (OfasysError, AttributeError, TypeError, ValueError) as error:
+            raise DataError(f"got {type(value).__name__}, which is not written to a file: {error}") from None
         return NamedBytes(path.read_bytes(), path.name)

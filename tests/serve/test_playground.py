@@ -1,5 +1,6 @@
 """What the page of the server stands on. tests/browser looks at it in a browser."""
 
+import base64
 import io
 import json
 import re
@@ -15,8 +16,9 @@ from starlette.testclient import TestClient
 from ofasys.cli.serve import rows_to_try
 from ofasys.errors import PluginError
 from ofasys.hub.examples import LARGEST, examples, write_examples
-from ofasys.modality import BUILT_IN
+from ofasys.modality import BUILT_IN, Context
 from ofasys.modality.modality import WIDGETS
+from ofasys.modality.motion.read_motion import read_motion
 from ofasys.serve.app import create_app
 from ofasys.serve.playground import routes
 from ofasys.task.task import Task
@@ -134,6 +136,52 @@ def test_a_recording_without_a_name_is_told_by_how_it_begins():
     rows = [{"wav": begin + b"a" * 40, "said": "a"} for begin in (b"RIFF....WAVEfmt ", b"OggS", b"fLaC", b"nothing")]
     found = examples([Task("hear", "[AUDIO:wav] -> [TEXT:said]", train=rows)])["hear"]
     assert [row["wav"]["type"].startswith("audio/") for row in found] == [True, True, True, False]
+
+
+SOUND = np.random.default_rng(0).uniform(-0.5, 0.5, 4000).astype(np.float32)
+CLIP = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 8, 8, 3)
+PLACES = np.cumsum(np.ones((4, 2, 3)), 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "kind"),
+    [
+        ("[AUDIO:a,rate=8000] -> [TEXT:b]", (SOUND, 8000), "audio/"),
+        ("[AUDIO:a,rate=8000] -> [TEXT:b]", {"array": SOUND, "sampling_rate": 8000}, "audio/"),
+        ("[AUDIO:a,rate=8000] -> [TEXT:b]", {"path": None, "array": SOUND, "sampling_rate": 8000}, "audio/"),
+        ("[IMAGE:a,size=16] -> [TEXT:b]", CLIP[0], "image/png"),
+        ("[VIDEO:a,size=16,frames=2] -> [TEXT:b]", CLIP, "image/png"),
+        ("[VIDEO:a,size=16,frames=2] -> [TEXT:b]", {"frames": list(CLIP), "rate": 4}, "image/png"),
+    ],
+)
+def test_what_rows_hold_in_memory_is_sent_as_a_file(line, value, kind):
+    task = Task("known", line, train=[{"a": value, "b": "x"}])
+    (row,) = examples([task])["known"]
+    assert row["a"]["type"].startswith(kind)
+    again = base64.b64decode(row["a"]["base64"])
+    slot = task.plan.slots[0]
+    part = BUILT_IN.spec(slot.modality).preprocess[slot.preprocess.name].resolve()(slot.values, None)
+    assert features(part, again) == pytest.approx(features(part, value), abs=1e-2)
+
+
+def test_a_motion_in_memory_is_sent_as_bvh():
+    task = Task("known", "[MOTION:a] -> [TEXT:b]", train=[{"a": {"positions": PLACES, "fps": 20}, "b": "x"}])
+    (row,) = examples([task])["known"]
+    sent = read_motion(base64.b64decode(row["a"]["base64"]))
+    assert sent.fps == pytest.approx(20)
+    assert sent.positions == pytest.approx(PLACES, abs=1e-3)
+
+
+def features(part, value):
+    found = part.preprocess(value, Context())
+    return np.concatenate([np.asarray(one, dtype=np.float64).ravel() for one in found.tensors.values()])
+
+
+def test_a_task_without_a_row_to_try_says_why(caplog):
+    rows = [{"wav": SOUND, "said": "a"}, {"wav": "nowhere.wav", "said": "b"}]
+    assert examples([Task("hear", "[AUDIO:wav,rate=8000] -> [TEXT:said]", train=rows)]) == {"hear": []}
+    assert "task 'hear' has no rows to try on the page" in caplog.text
+    assert "expected (array, rate)" in caplog.text
 
 
 def test_rows_that_are_in_no_file_are_left_with_the_run(tmp_path):

@@ -166,7 +166,7 @@ AUDIO = Modality(
     expected=_positions,
     check=_check,
     limited=True,
-    save=Part("ofasys.modality.audio.waveform:save", about="the sound", suffixes=(".wav", ".flac", ".ogg", ".mp3")),
+    save=Part("ofasys.modality.audio.save:save", about="the sound", suffixes=(".wav", ".flac", ".ogg", ".mp3")),
     extra="audio",
     show=Part("ofasys.modality.audio.show:show", about="a player"),
     widget=lambda options: "file" if options["preprocess"] == "bands" else "audio",

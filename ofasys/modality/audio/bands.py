@@ -4,8 +4,10 @@ milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib.format import read_array
@@ -19,7 +21,8 @@ from ofasys.types import SlotFeatures
 
 
 class Bands(Seen):
-    """Frames (T, C): an array, a tensor, lists of numbers, or the path of a `.npy` file -> as `Fbank` makes of sound.
+    """Frames (T, C): an array, a tensor, lists of numbers, or a `.npy` file, its path or bytes -> as `Fbank`
+    makes of sound.
 
     max_length: what is longer than four frames a position loses its end. normalise=fixed: numbers as they come.
     """
@@ -37,10 +40,15 @@ class Bands(Seen):
 
 
 def read_bands(value: Any, mels: int, root: str | Path | None = None) -> np.ndarray:
-    """Frames, or the path of a file in `root` that holds them -> (T, mels) float32. Errors: DataError for any other."""
-    expected = f"frames (T, {mels}): an array, a tensor, lists of numbers, or the path of a .npy file"
+    """Frames, or a file that holds them, its path in `root` or its bytes -> (T, mels) float32. Errors: DataError for
+    any other.
+    """
+    expected = f"frames (T, {mels}): an array, a tensor, lists of numbers, or a .npy file: its path or bytes"
     if isinstance(value, (str, Path)):
-        value = _file(Path(value) if root is None else Path(root, value), str(value), expected)
+        path = Path(value) if root is None else Path(root, value)
+        value = _file(lambda: path.open("rb"), str(value), expected)
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        value = _file(lambda: BytesIO(value), f"{len(value)} bytes", expected)
     elif not (isinstance(value, (list, tuple)) or holds_array(value)):
         raise DataError(got(value), expected=expected)
     frames = as_array(value, expected)
@@ -56,9 +64,9 @@ def read_bands(value: Any, mels: int, root: str | Path | None = None) -> np.ndar
     return frames
 
 
-def _file(path: Path, said: str, expected: str) -> np.ndarray:
+def _file(opened: Callable[[], IO[bytes]], said: str, expected: str) -> np.ndarray:
     try:
-        with path.open("rb") as file:
+        with opened() as file:
             return read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise DataError(f"{said!r} is not read: {error}", expected=expected) from None

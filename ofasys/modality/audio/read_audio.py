@@ -8,7 +8,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -39,20 +39,12 @@ def read_audio(value: Any, rate: int, seconds: float = 60.0, root: str | Path | 
     more. Errors: DataError for what holds no sound, is longer, ends before it should, or has a sample that is no
     number; ConfigError when a library to read it is not installed.
     """
-    if isinstance(value, NamedBytes):
-        value = {"bytes": value, "path": value.path}
-    if isinstance(value, Mapping):
-        value = _of_mapping(value)
-    if hasattr(value, "get_all_samples"):  # what `datasets` decodes to since version 4
-        decoded = value.get_all_samples()
-        value = (decoded.data, decoded.sample_rate)
-    if hasattr(value, "samples") and hasattr(value, "rate"):
-        value = (value.samples, value.rate)
+    value = _plain(value)
     if isinstance(value, str) and (url := _DATA_URL.match(value)):
         value = _decode_base64(value[url.end() :])
     if isinstance(value, SoundFile):
         return _heard(value, rate, seconds)
-    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[1], (int, float, np.number)):
+    if _has_rate(value):
         blocks, given = _of_array(value[0], value[1], seconds)
         return _collect(blocks, given, rate, seconds, "the array")
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -66,6 +58,36 @@ def read_audio(value: Any, rate: int, seconds: float = 60.0, root: str | Path | 
     if hasattr(value, "__array__") or isinstance(value, (tuple, list)):
         raise DataError(f"got {type(value).__name__} without its rate", expected=EXPECTED)
     raise DataError(f"got {type(value).__name__} {str(value)[:40]!r}", expected=EXPECTED)
+
+
+def as_given(value: Any) -> Audio:
+    """The sound of samples that are at hand, whatever holds them, at their own rate. Errors: DataError."""
+    if isinstance(value, Audio):
+        return value
+    plain = _plain(value)
+    if not _has_rate(plain):
+        raise DataError(f"got {type(value).__name__}", expected="(array, rate), or what else holds samples and a rate")
+    samples, rate = plain
+    (block,), given = _of_array(samples, rate, inf)
+    return _collect([block], given, int(rate) if isfinite(rate) else 0, inf, "the array")
+
+
+def _plain(value: Any) -> Any:
+    """(array, rate) of what holds both; of other holders a path or an open file."""
+    if isinstance(value, NamedBytes):
+        value = {"bytes": value, "path": value.path}
+    if isinstance(value, Mapping):
+        value = _of_mapping(value)
+    if hasattr(value, "get_all_samples"):  # what `datasets` decodes to since version 4
+        decoded = value.get_all_samples()
+        value = (decoded.data, decoded.sample_rate)
+    if hasattr(value, "samples") and hasattr(value, "rate"):
+        value = (value.samples, value.rate)
+    return value
+
+
+def _has_rate(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[1], (int, float, np.number))
 
 
 class _Bytes(io.BytesIO):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,12 +73,3 @@ def soundfile() -> Any:
 def missing(library: str) -> ConfigError:
     """What to install."""
     return ConfigError(f'AUDIO needs the library {library}: pip install "ofasys[audio]"')
-
-
-def save(path: Path, values: Sequence[Audio], frame: Any, labels: Sequence[str]) -> None:
-    """The answer's sounds as one file, one after the other, a quarter of a second between them."""
-    if not values:
-        raise ConfigError(f"cannot write {path.name!r}: the answer holds no sound")
-    gap = np.zeros(values[0].rate // 4, np.float32)
-    parts = [part for value in values for part in (gap, value.samples)][1:]
-    Audio(np.concatenate(parts), values[0].rate).save(path)

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ofasys.errors import ConfigError
+from ofasys.modality.shared.read_image import read_image
 
 
 def beside(pictures: Sequence[Image.Image], columns: int, gap: int = 2) -> Image.Image:
@@ -23,17 +24,18 @@ def beside(pictures: Sequence[Image.Image], columns: int, gap: int = 2) -> Image
 
 def save(
     path: str | Path,
-    pictures: Sequence[Image.Image],
+    pictures: Sequence[Any],
     frame: Any = None,
     labels: Sequence[str] = (),
     root: str | Path | None = None,
 ) -> None:
-    """Write the picture; several stand beside each other.
+    """Write the picture, as answers or rows hold it; several stand beside each other.
 
-    Errors: ConfigError for a kind of file that holds no picture, or when there is none.
+    root: where relative paths start. Errors: ConfigError for a kind of file that holds no picture, or when there is
+    none; DataError for a value that is no picture.
     """
     if Path(path).suffix.lower() not in Image.registered_extensions():
         raise ConfigError(f"cannot write a picture into {Path(path).name!r}; use .png, .webp or .jpg")
     if not pictures:
         raise ConfigError(f"the answer holds no picture to write into {Path(path).name!r}")
-    beside(pictures, len(pictures)).save(path)
+    beside([read_image(one, root) for one in pictures], len(pictures)).save(path)

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from ofasys.errors import ConfigError
 from ofasys.modality.motion.bvh import write_bvh
 from ofasys.modality.motion.motion import Motion
+from ofasys.modality.motion.read_motion import read_motion
 from ofasys.modality.motion.rotation import turn
 
 SIDE = 220  # pixels of a view
@@ -67,11 +68,11 @@ def save(
     labels: Sequence[str] = (),
     root: str | Path | None = None,
 ) -> None:
-    """Write motions: one as `.bvh`; several, one after another, as `.gif`; `.json` for the numbers. Errors: ConfigError
-    for other files.
+    """Write motions, as answers or rows hold them: one as `.bvh`; several, one after another, as `.gif`; `.json` for
+    the numbers. root: where relative paths start. Errors: ConfigError for other files, DataError for no motion.
     """
     path = Path(path)
-    motions: list[Motion] = list(values)
+    motions = [read_motion(value, root) for value in values]
     kind = path.suffix.lower()
     if kind == ".bvh":
         if len(motions) != 1:

@@ -97,9 +97,7 @@ VIDEO = Modality(
     expected=_positions,
     check=_check,
     extra="video",
-    save=Part(
-        "ofasys.modality.video.moving:save", about="the clip, moving", suffixes=(".png", ".apng", ".webp", ".gif")
-    ),
+    save=Part("ofasys.modality.video.save:save", about="the clip, moving", suffixes=(".png", ".apng", ".webp", ".gif")),
     show=Part("ofasys.modality.video.show:show", about="some of its frames, moving"),
     widget="video",
 )

@@ -67,7 +67,7 @@ class Video:
 
     def strip(self) -> Image.Image:
         """Its frames beside each other, on white."""
-        return Image.fromarray(_beside(list(self.frames)))
+        return Image.fromarray(beside(list(self.frames)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.frames, dtype=dtype) if copy else np.asarray(self.frames, dtype=dtype)
@@ -90,15 +90,7 @@ class Video:
         return f"Video({count} frames of {width} x {height}{f' at {self.rate:g} a second' if self.rate else ''})"
 
 
-def save(path: Path, values: Sequence[Video], frame: Any, labels: Sequence[str]) -> None:
-    """The answer's clips as one moving picture, beside each other."""
-    if not values:
-        raise ConfigError(f"cannot write {path.name!r}: the answer holds no clip")
-    together = np.stack([_beside(frames) for frames in zip(*(value.frames for value in values), strict=True)])
-    Video(together, values[0].rate).save(path)
-
-
-def _beside(pictures: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
+def beside(pictures: Sequence[np.ndarray], gap: int = 2) -> np.ndarray:
     """Pictures (H, W, 3) of one size in a row, white between them."""
     white = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
     return np.concatenate([part for picture in pictures for part in (white, picture)][1:], axis=1)

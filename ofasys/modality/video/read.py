@@ -89,6 +89,18 @@ def opened(value: Any, root: str | Path | None = None, *, timed: bool = False) -
     return nullcontext(Stack(value, root, rate))
 
 
+def as_given(value: Any) -> Video:
+    """All frames of a clip, at the rate beside them. Errors: DataError for no clip, or sizes that differ."""
+    if isinstance(value, Video):
+        return value
+    rate = _rate(value.get("rate")) if isinstance(value, Mapping) else None
+    with opened(value) as clip:
+        frames = [np.asarray(frame) for frame in clip.pick(range(len(clip.times)))]
+    if len(sizes := {frame.shape[1::-1] for frame in frames}) > 1:
+        raise DataError(f"frames of {len(sizes)} sizes in one clip", expected="frames of one size")
+    return Video(np.stack(frames), rate)
+
+
 def _array(value: Any) -> np.ndarray:
     array = as_array(value, EXPECTED)
     if array.ndim == 3 and array.shape[2] in (3, 4):

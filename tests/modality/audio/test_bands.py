@@ -1,8 +1,11 @@
 """AUDIO as frames that others made: read from anything that holds them, and seen as those made of sound."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from numpy.lib.format import write_array_header_1_0
 
 from ofasys import DataError, GeneralistModel, OFASys, Task, Trainer
 from ofasys.modality import Context
@@ -20,13 +23,27 @@ FRAMES = np.random.default_rng(0).normal(size=(13, 8)).astype(np.float32)
 LINE = "[AUDIO:fb,preprocess=bands,mels=8,normalise=fixed,band_masks=0] which one? -> [TEXT:name,closed_set]"
 
 
+def says_it_holds(*shape):
+    """The beginning of a `.npy` file, and nothing more."""
+    file = io.BytesIO()
+    write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
 def seen(value, root=None, **options):
     return Bands(OPTIONS | options, None).preprocess(value, Context(root=root))
 
 
 def test_whatever_holds_frames_is_read(tmp_path):
     np.save(tmp_path / "a.npy", FRAMES)
-    for value in (FRAMES, FRAMES.tolist(), torch.from_numpy(FRAMES), FRAMES.astype(np.float64), "a.npy"):
+    for value in (
+        FRAMES,
+        FRAMES.tolist(),
+        torch.from_numpy(FRAMES),
+        FRAMES.astype(np.float64),
+        "a.npy",
+        (tmp_path / "a.npy").read_bytes(),
+    ):
         made = seen(value, tmp_path)
         np.testing.assert_array_equal(made.tensors["frames"], FRAMES)
         assert (made.length, made.tensors["counts"].tolist()) == (4, [13])
@@ -46,6 +63,8 @@ def test_whatever_holds_frames_is_read(tmp_path):
         (FRAMES.astype(str), "an array of <U"),
         (FRAMES > 0, "an array of bool"),
         ("nowhere.npy", "'nowhere.npy' is not read"),
+        (b"no array", "'8 bytes' is not read"),
+        (says_it_holds(2**42, 8), "is not read"),
         ({"frames": FRAMES}, "got dict"),
         (None, "got NoneType 'None'; expected frames"),
         (7, "got int '7'; expected frames"),

@@ -15,8 +15,9 @@ from ofasys.modality.symbols import Symbols
 from ofasys.modality.symbols import train_tokenizer as train_text
 from ofasys.modality.video.choose import exactly
 from ofasys.modality.video.codes import CodedFrames
-from ofasys.modality.video.moving import Video, save
+from ofasys.modality.video.moving import Video
 from ofasys.modality.video.read import opened
+from ofasys.modality.video.save import save
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.planner import plan
 
