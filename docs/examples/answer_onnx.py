@@ -136,16 +136,36 @@ class Answerer:
                 state, run = after, run + 1 if after == state else 0
         return made
 
+    def control(self, state, token):
+        """Whether a token is of no value, but says how a sentence goes on: another round of a repetition, or none."""
+        rules = self.rules
+        return rules["forks"][state] or (rules["loops"][state] and token == rules["end"])
+
+    def cut(self, slot, own):
+        """(state, token) of a slot -> of each of its values: so many tokens, or those up to an end mark."""
+        found = [[]]
+        for state, token in own:
+            if slot["count"] and len(found[-1]) == slot["count"]:
+                found.append([])
+            if token != self.rules["end"]:
+                found[-1].append((state, token))
+            elif not slot["count"]:
+                found.append([])
+        return found if found[-1] else found[:-1]
+
+    def value(self, slot, own):
+        """(state, token) of a value -> text or label, or of other slots the places of its tokens in their range."""
+        first = min((self.rules["lo"][state] for state, _ in own), default=0)
+        ids, labels = [one for _, one in own], self.rules["labels"].get(str(slot["slot"]))
+        if labels and len(ids) == 1 and self.rules["hi"][own[0][0]] > first:
+            return labels[ids[0] - first]
+        return self.text(ids) if slot["text"] else [one - first for one in ids]
+
     def answer(self, row):
-        """Column -> text or label, or of other slots the places of its tokens in their range."""
+        """Column -> its value, a list of them in a repetition; None for what was left out."""
         found, made = {}, self.tokens(row)
         for slot in self.about["target"]:
-            own = [(state, one) for state, one in made if self.rules["slot_of"][state] == slot["slot"]]
-            ids = [one for _, one in own if one != self.rules["end"]]
-            first = min((self.rules["lo"][state] for state, _ in own), default=0)
-            labels = self.rules["labels"].get(str(slot["slot"]))
-            if labels and len(ids) == 1 and self.rules["hi"][own[0][0]] > first:
-                found[slot["column"]] = labels[ids[0] - first]
-            else:
-                found[slot["column"]] = self.text(ids) if slot["text"] else [one - first for one in ids]
+            own = [one for one in made if self.rules["slot_of"][one[0]] == slot["slot"] and not self.control(*one)]
+            values = [self.value(slot, one) for one in self.cut(slot, own)]
+            found[slot["column"]] = values if slot["repeated"] else next(iter(values), None)
         return found

@@ -19,6 +19,7 @@ from ofasys.hub.export import write
 from ofasys.hub.export.graphs import NOTHING, SourceGraph, StepGraph, attend
 from ofasys.hub.export.line import described, line_of
 from ofasys.hub.export.write import Graph
+from ofasys.program.answer import runs
 from ofasys.program.sample import Reader
 from ofasys.types import TaskCard
 from tests.hub import kinds
@@ -95,6 +96,38 @@ def test_graphs_answer_as_the_model_does(tiny, example, name):
     asked = answerer(example, tiny.model(), program)
     for row in tiny.ROWS[name]:
         assert [token for _, token in asked.tokens(handed(program, row))] == answered(tiny.model(), program, row)
+
+
+@pytest.mark.parametrize("name", ["detect", "name_first", "entail", "ground", "two"])
+def test_values_are_cut_as_the_model_cuts_them(tiny, example, name):
+    """Of a repetition a list: texts and labels, and boxes as places in their range."""
+    model, program = tiny.model(), tiny.program(name)
+    asked = answerer(example, model, program)
+    for row in tiny.ROWS[name]:
+        sample = flow.preprocess(program, row, target=False)
+        ((best,),) = flow.generate(model, program, [sample], SearchOptions(max_length=MOST))
+        values, found = flow.postprocess(program, sample, best), asked.answer(handed(program, row))
+        assert list(found) == list(values)
+        for slot in program.plan.answered:
+            one, other = found[slot.column], values[slot.column]
+            if slot.modality == "BOX":
+                first = program.symbols.vocabulary.span(slot.ranges[0][0])[0]
+                own = [(run - first).tolist() for run in runs(program, best)[slot.index]]
+                other = own if slot.group is not None else own[0]
+            assert one == other, slot.column
+
+
+@pytest.mark.parametrize("name", ["detect", "name_first"])
+@pytest.mark.parametrize("said", [["dog", "a cat"], ["a cat"], []])
+def test_rounds_of_a_repetition_are_apart(tiny, example, name, said):
+    program = tiny.program(name)
+    asked = answerer(example, tiny.model(), program)
+    row = tiny.ROWS[name][0] | {"box": [[1, 2, 30, 20]] * len(said), "name": said}
+    run = flow.preprocess(program, row).run
+    asked.tokens = lambda row: list(zip(run.states.tolist(), run.tokens.tolist(), strict=True))
+    found = asked.answer({})
+    assert found["name"] == said
+    assert [len(box) for box in found["box"]] == [4] * len(said)
 
 
 def painter(**changes):

@@ -17,8 +17,9 @@ from ofasys.modality import Registry
 from ofasys.model.sizes import ModelConfig
 from ofasys.model.universal import UniversalModel
 from ofasys.packages import loaded
-from ofasys.planner.slot import Fill, Prompt, SlotPlan
+from ofasys.planner.slot import Fill, Prompt, SlotPlan, leaves_of
 from ofasys.program.program import Program, TokenStage
+from ofasys.types import Fixed
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def described(model: GeneralistModel, line: Line, most: int) -> dict[str, Any]:
     program, constraint = line.program, line.constraint
     plan, symbols = program.plan, program.symbols
     config, engine = cast(ModelConfig, model.config), cast(UniversalModel, model.engine)
+    items = [step.item for step in leaves_of(line.stage.steps)]
+    counts = {item.slot: item.count for item in items if isinstance(item, Fixed)}
     return {
         "instruction": str(plan.instruction),
         "fingerprint": plan.fingerprint,
@@ -138,6 +141,8 @@ def described(model: GeneralistModel, line: Line, most: int) -> dict[str, Any]:
                 "column": slot.column,
                 "modality": slot.modality,
                 "text": any(name == "text" for name, _ in slot.ranges),
+                "repeated": slot.group is not None,
+                "count": counts.get(slot.index),
             }
             for slot in plan.answered
         ],
@@ -188,7 +193,7 @@ def _prefix(program: Program, stage: TokenStage) -> Iterator[dict[str, Any]]:
 
 def _automaton(program: Program, constraint: Constraint) -> dict[str, Any]:
     """As of `Constraint`; and of each closed set that is spelled in tokens the state in which its labels begin."""
-    arrays = ("lo", "hi", "next", "first", "token", "to", "slot_of", "stoppable", "limit", "inside")
+    arrays = ("lo", "hi", "next", "first", "token", "to", "slot_of", "stoppable", "limit", "inside", "forks", "loops")
     symbols = program.symbols
     closed = {slot for slot in program.labels if program.plan.slots[slot].side != "source"}
     return {
