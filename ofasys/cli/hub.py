@@ -114,4 +114,5 @@ def _trivial(task: Any, model: OFASys) -> dict[str, Trivial]:
     program = flow.bind(model.model, task.plan, task.labels)
     answered = true_rows(task, "valid", program, ROWS)
     best = {metric.main: trivial(task, program, metric, answered, "valid") for metric in task.metrics}
-    return {figure: Trivial(one.value, one.kind) for figure, one in best.items() if one is not None}
+    some = ROWS if len(task.source("valid")) > ROWS else None
+    return {figure: Trivial(one.value, one.kind, some) for figure, one in best.items() if one is not None}

@@ -111,7 +111,7 @@ def _scores(known: Sequence[_Known], facts: Facts) -> str:
         for figure, value in task.scores():
             other = task.facts.trivial.get(figure)
             cells = [task.card.name, figure, "not a number" if value is None else f"{value:.4g}"]
-            cells += ["" if other is None else f"{other.value:.4g} ({other.kind})"]
+            cells += ["" if other is None else f"{other.value:.4g} ({other.measured})"]
             cells += ["" if task.facts.samples is None else f"{task.facts.samples:,}"]
             cells += ["" if task.facts.step is None else f"{task.facts.step:,}"]
             rows.append(cells)

@@ -27,6 +27,13 @@ class Trivial:
     """The score."""
     kind: str
     """Which answers they are: "most frequent", say."""
+    rows: int | None = None
+    """On how many of the rows it was measured, where the task has more. None: on all."""
+
+    @property
+    def measured(self) -> str:
+        """Which answers they are, and on how many rows where that was not all."""
+        return self.kind if self.rows is None else f"{self.kind}, on {self.rows:,} of the rows"
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,11 @@ def test_the_command_prints_it_with_what_is_had_without_looking(tmp_path, monkey
     assert "data: Colours, 8 train rows\n- licence of the data: mit" in done.stdout
     row = next(line for line in done.stdout.splitlines() if line.startswith("| label | accuracy |"))
     assert "0.25 (" in row or "0.375 (" in row
+    assert "of the rows)" not in row
+    monkeypatch.setattr("ofasys.cli.hub.ROWS", 4)
+    done = shell.invoke(app, ["card", "runs/first"], catch_exceptions=False)
+    row = next(line for line in done.stdout.splitlines() if line.startswith("| label | accuracy |"))
+    assert ", on 4 of the rows) | 8 |" in row
     done = shell.invoke(app, ["card", "runs/first", "--out", "CARD.md"], catch_exceptions=False)
     assert done.stdout == "the card is CARD.md\n"
     (tmp_path / "rows.jsonl").unlink()
