@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ from ofasys.language import Filled, Instruction
 from ofasys.program.answer import Answer
 from ofasys.program.program import Program, TokenStage
 from ofasys.types import Sample
+
+_log = logging.getLogger("ofasys")
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,7 +298,14 @@ class AnswerSession:
         """What of an answer is there already, to those who look."""
         if not request.pending.watched or (made := running.so_far(place)) is None:
             return
-        there, writing = flow.values_so_far(request.program, request.sample, made)
+        try:
+            there, writing = flow.values_so_far(request.program, request.sample, made)
+        except Exception as error:  # of a part from outside, which may make more of the whole answer
+            request.pending.watched = False
+            _log.warning(
+                f"{request.program.plan.instruction} is answered without what is there before its end: {error}"
+            )
+            return
         for column, value in there.items():
             request.pending.slot(column, value)
         if writing is not None and isinstance(writing[1], str):

@@ -334,6 +334,26 @@ def test_texts_come_as_they_are_written_and_slots_when_they_are_whole(model):
     assert "".join(event.value for event in told) == out["first"]
 
 
+def test_what_cannot_be_shown_before_its_end_is_answered_all_the_same(model, monkeypatch, caplog):
+    """A part from outside may make nothing of half an answer; others are shown theirs."""
+    line, row = shared.INSTRUCTIONS["caption"], shared.ROWS["caption"][0]
+    other = shared.INSTRUCTIONS["infill"], shared.ROWS["infill"][0]
+    real = flow.values_so_far
+
+    def broken(program, sample, made):
+        if program.plan.instruction == line:
+            raise KeyError("no such half")
+        return real(program, sample, made)
+
+    monkeypatch.setattr(flow, "values_so_far", broken)
+    with AnswerSession(model) as session:
+        both = [session.submit(line, row), session.submit(*other)]
+        events = [list(one.events()) for one in both]
+    assert [one[-1].kind for one in events] == ["done", "done"]
+    assert both[0].result() == model.inference(line, row)
+    assert caplog.text.count("no such half") == 1
+
+
 def test_one_that_fails_ends_alone(model, monkeypatch):
     real = shared.model().engine.open
 
