@@ -310,7 +310,7 @@ class OFASys:
         registry = None if self.model.modalities is default_registry() else self.model.modalities
         files = {name: encoded(name, value) for name, value in model_files(self.model, self.cards).items()}
         files[FACTS] = encoded(FACTS, self.facts.to_dict())
-        return _again, (files, registry, str(self.device), self.model.training, self.origin)
+        return _again, (files, registry, str(self.device), self.model.training, self.origin, self.decoding)
 
     def __repr__(self) -> str:
         count = self.model.parameters_count
@@ -550,12 +550,20 @@ def _for_others(about: dict[str, Any]) -> dict[str, Any]:
     return {**about, "config": {**config, "folder": ""}}
 
 
-def _again(files: Mapping[str, bytes], registry: Registry | None, device: str, training: bool, origin: str) -> OFASys:
-    """What was pickled or copied."""
+def _again(
+    files: Mapping[str, bytes], registry: Registry | None, device: str, training: bool, origin: str, decoding: Decoding
+) -> OFASys:
+    """What was pickled or copied. On a machine that cannot decode as it did, a warning says so."""
     model, cards = model_of(files, "the pickled model", registry, merged=False)  # what was apart stays so
     made = OFASys(model.train(training), cards)
     made.origin, made.facts = origin, Facts.of(files[FACTS])
-    return made.to(device)
+    made.to(device)
+    try:
+        if model.decode_in(decoding.precision) == replace(decoding, measured={}):
+            model.decoding = decoding
+    except ConfigError as error:
+        _log.warning(f"the pickled model is decoded in {model.decoding.precision} here: {error}")
+    return made
 
 
 def _all_rows(asked: Asked) -> list[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from ofasys.errors import ConfigError, DataError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
 from ofasys.modality import Registry
+from ofasys.program.decoding import Decoding
 from ofasys.types import TaskCard
 
 
@@ -108,6 +109,24 @@ def test_a_model_is_pickled_and_copied(answered):
     with torch.no_grad():
         other.model.table.zero_()
     assert model.inference(line, data=row).score == out.score
+
+
+def test_a_copy_decodes_as_the_model_does(tiny, monkeypatch, caplog):
+    monkeypatch.setattr("ofasys.generalist.LARGE_TABLE", 0)
+    model = OFASys(tiny.grown(("language",)).eval())
+    assert copy.deepcopy(model).decoding == Decoding()
+    model.model.decode_in("bfloat16")
+    other = pickle.loads(pickle.dumps(model))
+    assert other.decoding == model.decoding == Decoding("bfloat16")
+    assert other.model.engine.reduced
+    assert not caplog.text
+    model.model.decode_in("auto")
+    assert copy.deepcopy(model).decoding == model.decoding, "with what was measured"
+    model.model.decoding = Decoding("int8")  # on a machine that can
+    sent = pickle.dumps(model)
+    monkeypatch.setattr("ofasys.generator.shortlist.compiled", lambda name: None)
+    assert pickle.loads(sent).decoding == Decoding()
+    assert "the pickled model is decoded in float32 here" in caplog.text
 
 
 def test_a_copy_keeps_modalities_of_ones_own(tiny):
