@@ -392,6 +392,7 @@ class GeneralistModel(nn.Module):
             ranges=frozenset(ranges),
             adaptors=frozenset(self.adaptors),
             learned=self._changing(),
+            empty_source=self.engine.empty_source,
         )
 
     def _foreign_ranges(self) -> tuple[tuple[str, int, int], ...]:
@@ -574,11 +575,7 @@ class GeneralistModel(nn.Module):
                 f"the model was never shown {missing[0].name} with adaptor {missing[0].adaptor.name}; train it so first"
             )
         if not plan.source and not self.engine.empty_source:
-            raise ConfigError(
-                f"{plan.instruction} has no source, and engine {self.engine_spec.name!r} makes no target without one; "
-                "write "
-                "something before the arrow"
-            )
+            self.engine_facts().check_source(plan.instruction)
         for slot in plan.slots:
             if slot.learned_by and not slot.made_as.tokens and slot.learned_by.key(slot.values) not in self.criteria:
                 raise ConfigError(

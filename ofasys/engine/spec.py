@@ -48,6 +48,16 @@ class EngineFacts:
     """Keys of adaptors that are there."""
     learned: str = ""
     """What of it training changes, in words."""
+    empty_source: bool = True
+    """Whether a target may stand alone, as far as is known without its weights."""
+
+    def check_source(self, instruction: str) -> None:
+        """Whether it can do without the source that an instruction lacks. Errors: ConfigError."""
+        if not self.empty_source:
+            raise ConfigError(
+                f"{instruction} has no source, and engine {self.place.partition(':')[0]!r} makes no target without "
+                "one; write a slot before the arrow"
+            )
 
 
 def tokens_of(vocabulary: Mapping[str, Any]) -> str:
@@ -102,6 +112,7 @@ class EngineSpec:
             ranges=frozenset(["text", *(name for name, *_ in brought.vocabulary.get("named", ()))]),
             adaptors=frozenset(["tokens"]),
             learned=str(getattr(brought.config, "learned", LEARNED)),
+            empty_source=bool(getattr(brought.config, "empty_source", True)),
         )
 
     def brought(self, place: str, config: object) -> Brought:

@@ -59,7 +59,7 @@ def plan(
     it is not looked at again. engine: the plan says what this one brings and what is new to it: a model, or a name as
     "hf:FOLDER", of which JSON files are read and no weights; config: how a backbone of that name is used. Errors:
     InstructionError for text that is not an instruction; PlanError for a sentence that cannot be planned; ConfigError
-    for a setting that reaches nothing, and for an engine that cannot be used.
+    for a setting that reaches nothing, and for an engine that cannot be used, or makes no target without a source.
     """
     model = None if engine is None or isinstance(engine, str) else engine
     registry = modalities or (default_registry() if model is None else model.modalities)
@@ -68,12 +68,13 @@ def plan(
     if known is None and model is not None:
         known = model.places
     made = _Planner(instruction, registry, settings or {}, known or {}).plan()
-    if model is not None:
-        return replace(made, engine=model.engine_facts())
     if engine is None:
         return made
     name, _, place = str(engine).partition(":")
-    return replace(made, engine=registry.engine(name).facts(place, config))
+    facts = registry.engine(name).facts(place, config) if model is None else model.engine_facts()
+    if not made.source:
+        facts.check_source(made.instruction)
+    return replace(made, engine=facts)
 
 
 class _Planner:
@@ -516,10 +517,13 @@ def _check_target(text: str, steps: tuple[Step, ...], slots: list[SlotPlan]) -> 
         _check_reward(rewarded[0])
     for item in items:
         if isinstance(item, Loop):
-            if any(isinstance(inner, Given) for inner in item.items):
-                raise PlanError(f"{text}: no_loss inside a repetition of the target is not there yet")
-            if not any(isinstance(inner, (Free, Fixed, OneOf, Continuous)) for inner in item.items):
-                raise PlanError(f"{text}: the repetition generates nothing")
+            for inner in item.items:
+                if isinstance(inner, Given):
+                    name = slots[inner.slot].name
+                    raise PlanError(
+                        f"{name}: no_loss inside a repetition of the target is not there yet; leave no_loss out, or "
+                        f"move the slot into a repetition of the source: ([{name}])* ->"
+                    )
         if isinstance(item, Branch):
             for inner in item.items:
                 if isinstance(inner, (Given, Continuous)):

@@ -57,7 +57,7 @@ class Backbone(nn.Module):
         if config.options.attention == "sdpa":
             attention.use(model)
         self.config, self.library = config, model.config
-        self.empty_source, self.reads_states = config.alone, not config.alone
+        self.empty_source, self.reads_states = config.empty_source, not config.alone
         self.encoder = None if config.alone else model.get_encoder()
         self.decoder: nn.Module = model.base_model if config.alone else model.get_decoder()
         first = self.decoder if self.encoder is None else self.encoder

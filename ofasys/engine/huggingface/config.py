@@ -97,6 +97,11 @@ class BackboneConfig:
         return self.family not in ENCODER_DECODER
 
     @property
+    def empty_source(self) -> bool:
+        """Whether a target may stand alone."""
+        return self.alone
+
+    @property
     def both_ways(self) -> bool:
         """Of one stack: whether positions of a source see each other both ways."""
         return self.options.prefix or self.encodes

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ofasys import AnswerSession, GeneralistModel, OFASys, Task, Trainer, flow
+from ofasys import AnswerSession, GeneralistModel, OFASys, Task, Trainer, flow, plan
 from ofasys.errors import CheckpointError, ConfigError
 from ofasys.generator.options import SearchOptions
 from tests.engine.huggingface.backbones import CHAT, tokenizer_of, write
@@ -273,6 +273,11 @@ def test_what_an_encoder_and_decoder_cannot_do_is_refused(folders: dict[str, Pat
     refused(folders["t5"], "an encoder and a decoder, which has no turns; leave chat out", {"chat": True})
     model = GeneralistModel(engine=f"hf:{folders['t5']}")
     task = Task("t", "-> [TEXT:a]", train=ROWS)
-    model.grow([(plan, task.labels) for plan in task.plans], lambda: [])
+    model.grow([(one, task.labels) for one in task.plans], lambda: [])
     with pytest.raises(ConfigError, match="has no source, and engine 'hf' makes no target without one"):
         flow.bind(model, task.plans[0], task.labels)
+    for engine in (model, f"hf:{folders['t5']}"):
+        with pytest.raises(ConfigError, match="has no source, and engine 'hf' makes no target without one"):
+            plan("-> [TEXT:a]", engine=engine)
+        assert plan("[TEXT:q] -> [TEXT:a]", engine=engine).engine.place.startswith("hf")
+    assert plan("-> [TEXT:a]", engine=f"hf:{folders['qwen3']}").engine is not None
