@@ -28,12 +28,14 @@ class AnswerFile:
 
     With an error the part stays, whole lines each, and `part` says where. `.txt` takes `lines` instead of records.
     asked: what the answers are to, in a few digits; None: a part is not taken up. by: rows answered at a time, of which
-    a part holds whole numbers when it is taken up, so that each is answered beside the same others.
+    a part holds whole numbers when it is taken up, so that each is answered beside the same others. decoding: in what
+    tokens are found.
     """
 
-    def __init__(self, path: Path, asked: str | None = None, by: int = 1) -> None:
+    def __init__(self, path: Path, asked: str | None = None, by: int = 1, decoding: str = "") -> None:
         self.path, self.part = path, path.with_name(f"{path.name}.part")
         self.asked, self.by, self.about = asked, by, path.with_name(f"{path.name}.part.json")
+        self.decoding = decoding
         self.columns: dict[str, set[str]] = {}  # column -> the kinds of its values
         self.ascii = True
         self.count = 0
@@ -41,19 +43,22 @@ class AnswerFile:
 
     def __enter__(self) -> AnswerFile:
         self.columns, self.ascii, self.count = {}, True, 0
-        if self.asked is not None and self._left() == self.asked:
+        if self.begun is not None:
             self._take_up()
         else:
             self.part.unlink(missing_ok=True)
             if self.asked is not None:
-                self.about.write_text(json.dumps({"asked": self.asked}) + "\n", encoding="utf8")
+                about = {"asked": self.asked, "decoding": self.decoding}
+                self.about.write_text(json.dumps(about) + "\n", encoding="utf8")
         self.file = self.part.open("a", buffering=1, encoding="utf8", newline="\n")
         return self
 
-    def _left(self) -> str | None:
-        """What a part that was left behind holds answers to; None where there is none."""
+    @property
+    def begun(self) -> str | None:
+        """In what the tokens of a part are found that will be taken up; None: there is none."""
         try:
-            return str(json.loads(self.about.read_text(encoding="utf8"))["asked"]) if self.part.is_file() else None
+            about = json.loads(self.about.read_text(encoding="utf8"))
+            return str(about["decoding"]) if about["asked"] == self.asked and self.part.is_file() else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

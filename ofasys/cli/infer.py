@@ -109,7 +109,10 @@ def infer(
         return _print(answers, as_json, shape)
     recorder = Recorder(planned, registry, out, shape.n_best, shape.every, shape.columns)
     same = _told(answers, model_place(folder, which), shape, precision)
-    return _write(answers, recorder, shape, AnswerFile(out, same, batch_size))
+    file = AnswerFile(out, same, batch_size, answerer.decoding.precision)
+    if precision == "auto":
+        _as_begun(answerer, file)
+    return _write(answers, recorder, shape, file)
 
 
 def _told(answers: Answering, place: Path, shape: Shape, precision: str | None) -> str | None:
@@ -122,6 +125,25 @@ def _told(answers: Answering, place: Path, shape: Shape, precision: str | None) 
     how = [] if precision is None else [precision]
     said = json.dumps([asked, answers.given, vars(shape), *how], default=str, sort_keys=True, ensure_ascii=False)
     return f"{key_of('infer', model, str(answers.instruction), said, answers.rows.told):x}"
+
+
+def _as_begun(answerer: OFASys, file: AnswerFile) -> None:
+    """What is fastest may be another today: a part that was left behind is gone on with as it was begun.
+
+    Errors: ConfigError where this machine cannot.
+    """
+    begun = file.begun
+    if begun is None or begun == file.decoding:
+        return
+    try:
+        answerer.model.decode_in(begun)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{file.part} was begun with tokens found in {begun}, which cannot be gone on with here: {error}; "
+            "or remove it to begin anew"
+        ) from None
+    note(f"{file.part} was begun with tokens found in {begun}, so that the rest is found in it too")
+    file.decoding = begun
 
 
 def _files_of(place: Path) -> str:

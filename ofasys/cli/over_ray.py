@@ -23,6 +23,7 @@ from ofasys.cli.answering import Answered, Answering
 from ofasys.cli.rows import Rows
 from ofasys.errors import ConfigError, LoadingError, OfasysError
 from ofasys.hub import OFASys
+from ofasys.hub.ofasys import DECODED
 from ofasys.language import Instruction
 
 AT_ONCE = 64  # batches that are one task of Ray, at most
@@ -51,7 +52,9 @@ class Work:
     total: int
     """How many there are."""
     precision: str | None = None
-    """As of `OFASys.from_pretrained`."""
+    """What is computed in, as of `OFASys.from_pretrained`."""
+    decoding: str = "float32"
+    """What tokens are found in, the same in all workers."""
 
     @property
     def size(self) -> int:
@@ -98,6 +101,7 @@ class Worker:
                 expected="the same file below the same path on every machine",
             )
         answerer = OFASys.from_pretrained(work.folder, device=self.device, precision=work.precision)
+        answerer.model.decode_in(work.decoding)
         return Answering(answerer, work.instruction, work.given, replace(rows, name=work.name), dict(work.asked))
 
 
@@ -124,17 +128,25 @@ class Spread(Answering):
             )
         asked = self.asked | {"root": (self.rows.root or Path.cwd()).absolute()}
         rows = self.rows.again, self.rows.name, self.rows.told, self.rows.total
-        self.work = Work(self.folder.absolute(), self.instruction, self.given, asked, *rows, self.precision)
+        self.work = Work(
+            self.folder.absolute(),
+            self.instruction,
+            self.given,
+            asked,
+            *rows,
+            None if self.precision in DECODED else self.precision,
+        )
 
     def answers(self, skip: bool, first: int = 0) -> Iterator[Answered]:
         """As of `Answering`. first: that of a batch.
 
         Errors: LoadingError too, where a worker dies again and again.
         """
-        begin = first // self.work.size
+        work = replace(self.work, decoding=self.answerer.decoding.precision)
+        begin = first // work.size
         with _cluster() as ray:
             device = _device(ray, self.workers)
-            for packed in _packed(ray, self.work, begin, self.workers, device):
+            for packed in _packed(ray, work, begin, self.workers, device):
                 for number, row, answer in packed:
                     if isinstance(answer, OfasysError) and not skip:
                         raise answer

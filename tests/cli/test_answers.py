@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,7 @@ from ofasys.cli.answering import Answering
 from ofasys.cli.answers import AnswerFile
 from ofasys.cli.main import app
 from ofasys.cli.progress import EVERY, Progress
+from ofasys.program.decoding import Decoding
 
 RECORDS = [
     {"row": 0, "n": 1, "x": 0.5, "t": "=1+1", "box": [1.0, 2.0], "p": {"a": 0.25, "b": 0.75}, "odd": 1, "ok": True},
@@ -361,3 +363,35 @@ def test_a_part_of_another_question_is_begun_anew(trained, tmp_path, monkeypatch
     assert done.exit_code == 0
     assert "going on" not in done.stderr
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4
+
+
+def test_what_was_fastest_when_a_part_was_begun_is_gone_on_with(trained, tmp_path, monkeypatch):
+    """Of `--precision auto`; a machine that cannot says so."""
+    data, out = tmp_path / "rows.jsonl", tmp_path / "a.jsonl"
+    data.write_text("".join(f'{{"img": "{trained.folder / "data/red.png"}", "n": {i}}}\n' for i in range(4)))
+    asked = ["caption", "--data", str(data), "--batch-size", "1", "--precision", "auto", "--out", str(out)]
+    monkeypatch.setattr("ofasys.generalist.LARGE_TABLE", 0)
+    monkeypatch.setattr("ofasys.generalist.fastest", lambda engine, head: Decoding("bfloat16", {"bfloat16": 1.0}))
+    stopped_after(trained, monkeypatch, 2, *asked)
+    about = Path(f"{out}.part.json")
+    assert json.loads(about.read_text())["decoding"] == "bfloat16"
+    monkeypatch.setattr("ofasys.generalist.fastest", lambda engine, head: Decoding("float32", {"float32": 1.0}))
+    about.write_text(about.read_text().replace("bfloat16", "int8"))
+    monkeypatch.setattr("ofasys.generator.shortlist.compiled", lambda name: None)
+    done = trained("infer", "runs/run", *asked)
+    assert done.exit_code == 2
+    assert "was begun with tokens found in int8, which cannot be gone on with here" in done.stderr
+    about.write_text(about.read_text().replace("int8", "bfloat16"))
+    found = []
+    answers = Answering.answers
+
+    def seen(self, *given):
+        found.append(self.answerer.decoding.precision)
+        return answers(self, *given)
+
+    monkeypatch.setattr(Answering, "answers", seen)
+    done = trained("infer", "runs/run", *asked)
+    assert done.exit_code == 0, done.output
+    assert found == ["bfloat16"]
+    assert "was begun with tokens found in bfloat16, so that the rest is found in it too" in done.stderr
+    assert "going on after 2 answers" in done.stderr
