@@ -220,7 +220,14 @@ def evaluate(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, finished or not.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="Folder of a run, finished or not; or gallery, the model that comes with ofasys.",
+            callback=named,
+        ),
+    ],
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option("--out", help="The file; default: RUN/report.html.")] = None,
     split: Annotated[
@@ -408,7 +415,11 @@ def serve(
         ),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="float32 or bfloat16; default: that of training.")
+        str | None,
+        typer.Option(
+            "--precision",
+            help="float32 or bfloat16; int8 or auto for finding tokens alone; default: that of training.",
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="As cuda; default: the CPU.")] = None,
     which: Which = None,

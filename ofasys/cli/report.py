@@ -9,6 +9,7 @@ from ofasys.cli.document import shown
 from ofasys.cli.runfile import RESOLVED, RunFile, read_run
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, OfasysError
+from ofasys.hub.shipped import SHIPPED
 from ofasys.report import write_report
 from ofasys.task.task import Task
 
@@ -29,6 +30,11 @@ def report(
         raise ConfigError(f"--out {shown(out)} is a folder; give the name of a file in it, as report.html")
     if out is not None and out.exists() and out.suffix.lower() not in (".html", ".htm"):
         raise ConfigError(f"--out {shown(out)} is there and is no report; give another name, as report.html")
+    if out is None and folder.parent == SHIPPED:
+        raise ConfigError(
+            f"{folder.name} comes with ofasys, and no report is written into the package; `ofasys demo --pretrained` "
+            f"writes one to runs/pretrained, or give --out {folder.name}.html"
+        )
     path = file or folder / RESOLVED
     tasks: list[Task] = []
     missing: dict[str, str] = {}

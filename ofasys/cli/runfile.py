@@ -229,6 +229,12 @@ def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:
     Errors: ConfigError.
     """
     names = gallery_names(path)
+    if shipped(path) is not None:
+        raise ConfigError(
+            f"{path} is a model that comes with ofasys, and no run file: `ofasys demo --pretrained` shows what it "
+            f"answers, `ofasys card {path}` says how it was made, and a run file with model: {{from: {path}}} goes on "
+            f"from it; for the tasks of the gallery give gallery:NAME or gallery:all"
+        )
     path = Path(path) if names else existing(Path(path).expanduser())
     if names:
         document = _gallery(names)

@@ -105,6 +105,28 @@ def test_commands_take_its_name():
     assert answered.exit_code == 0, answered.output
 
 
+@pytest.mark.parametrize("asked", [["train", "gallery"], ["train", "gallery", "--check"], ["doctor", "gallery"]])
+def test_where_a_run_file_is_wanted_its_name_is_told_apart(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 2
+    assert "gallery is a model that comes with ofasys, and no run file" in done.stderr
+    for step in ("ofasys demo --pretrained", "ofasys card gallery", "{from: gallery}", "gallery:NAME"):
+        assert step in done.stderr
+    Path("gallery").write_text("tasks: {}")
+    assert "comes with ofasys" not in CliRunner().invoke(app, asked).stderr
+
+
+def test_its_report_is_written_elsewhere(tmp_path):
+    done = CliRunner().invoke(app, ["report", "gallery"])
+    assert done.exit_code == 2
+    assert "`ofasys demo --pretrained` writes one to runs/pretrained, or give --out gallery.html" in done.stderr
+    out = tmp_path / "shown.html"
+    done = CliRunner().invoke(app, ["report", "gallery", "--task", "pronunciation", "--limit", "2", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "id='pronunciation'" in out.read_text(encoding="utf8")
+
+
 def test_a_run_goes_on_from_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("rows.jsonl").write_text('{"text": "sunny", "mood": "good"}\n{"text": "wet", "mood": "bad"}\n')
