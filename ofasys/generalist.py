@@ -21,7 +21,7 @@ from ofasys.criterion.losses import Bound, losses
 from ofasys.engine import TRANSFORMER, Engine, EngineSpec
 from ofasys.engine.check import check_engine, check_states
 from ofasys.engine.spec import EngineFacts, brought_lines
-from ofasys.errors import ConfigError, nearest
+from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.generator.vocabulary import OutputRows
 from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
@@ -466,7 +466,10 @@ class GeneralistModel(nn.Module):
             part = self.modalities.spec(slot.modality).preprocess[slot.preprocess.name]
             values = (piece for place in slots for piece in self.lessons(place[1], examples(*place)))
             fit = part.resolve().fit
-            found = plugin.called(slot.name, fit, values, slot.values, self.seed)
+            try:
+                found = plugin.called(slot.name, fit, values, slot.values, self.seed)
+            except DataError as error:
+                raise error.at(slot=slot.name, column=slot.column) from error.__cause__
             plugin.check_fitted(slot.name, fit, found)
             self.fitted[key] = dict(found)
 

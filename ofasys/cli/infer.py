@@ -97,6 +97,8 @@ def infer(
     if rows is None:
         if workers is not None:
             raise ConfigError("--ray is for many rows; give --data rows.jsonl, or leave it out")
+        if not row and instruction.needed:
+            raise ConfigError(f"nothing is asked about; give {_some(instruction)}, or many rows by --data FILE")
         savers = [registry.spec(slot.modality).save for slot in planned.answered]
         if out is not None and out.suffix in KINDS and not any(part and out.suffix in part.suffixes for part in savers):
             rows = Rows(lambda first: iter([row][first:]), "the row", 1)

@@ -235,7 +235,10 @@ def read_run(path: str | Path, overrides: Sequence[str] = ()) -> RunFile:
             f"answers, `ofasys card {path}` says how it was made, and a run file with model: {{from: {path}}} goes on "
             f"from it; for the tasks of the gallery give gallery:NAME or gallery:all"
         )
-    path = Path(path) if names else existing(Path(path).expanduser())
+    path = Path(path).expanduser()
+    if (path / RESOLVED).is_file():
+        raise ConfigError(f"{shown(path)} is the folder of a run; its run file is {shown(path / RESOLVED)}")
+    path = path if names else existing(path)
     if names:
         document = _gallery(names)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,7 @@ class Reader:
         """
         place = {"slot": slot.name, "column": slot.column}
         if slot.column not in self.row:
-            there = ", ".join(map(str, self.row)) or "no column at all"
+            there = _named(self.row) or "no column at all"
             raise DataError("the column is missing", expected=f"a column {slot.column!r}; the row has {there}", **place)
         value = self.row[slot.column]
         if value is None:
@@ -333,6 +334,12 @@ def elements(value: Any) -> Sequence[Any] | None:
         return None
     listed: Sequence[Any] = value.tolist() if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist") else value
     return listed
+
+
+def _named(row: Row, most: int = 20) -> str:
+    """The columns of a row, for messages: the first of many."""
+    names = [f"{name!s:.40}" for name in islice(row, most)]
+    return ", ".join([*names, f"and {len(row) - most} more"] if len(row) > most else names)
 
 
 def _list(slot: SlotPlan, value: Any) -> Sequence[Any]:

@@ -286,7 +286,8 @@ class Service:
                 step = "give each slot a column of its own"
                 raise Refusal(422, "two slots read this file", place=f"{place}.{slot.column}", next=step)
             found[slot.column] = read
-        return found
+        known = {slot.column for slot in program.plan.slots}
+        return found | {name: None for name in spread if name not in known}  # named where a column is missing
 
     def _values(self, program: Program, slot: SlotPlan, value: Any, end: float) -> Any:
         """The value of a slot, or of a repetition a list of them."""

@@ -225,7 +225,7 @@ def test_infer_answers_a_file_line_by_line(trained, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([CAPTION], "column 'img'"),
+        ([CAPTION], "nothing is asked about; give img=..., or many rows by --data FILE"),
         ([CAPTION, "data/red.png"], "'data/red.png' is not column=value; this instruction needs img=..."),
         ([CAPTION, "image=data/red.png"],
          "no slot is called 'image'; did you mean img? this instruction needs img=..."),
@@ -266,3 +266,13 @@ def test_a_bad_row_is_named_by_its_number_in_the_file(trained, tmp_path):
 
 def test_infer_without_a_run(shell):
     assert "there is no folder 'nowhere'" in shell.wrong("infer", "nowhere", CAPTION, "img=x")
+
+
+@pytest.mark.parametrize(
+    "asked", [["doctor"], ["sweep", "--over", "trainer.lr=1..2"], ["evaluate", "runs/run", "--file"]]
+)
+def test_where_a_run_file_is_wanted_a_run_s_folder_is_told_its_own(trained, asked):
+    command, *rest = asked
+    done = trained(command, *rest, "runs/run") if command == "evaluate" else trained(command, "runs/run", *rest)
+    assert done.exit_code == 2
+    assert done.stderr == "runs/run is the folder of a run; its run file is runs/run/run.yaml\n"

@@ -81,6 +81,13 @@ def test_one_bad_row_spoils_no_other(ask, files):
     assert all(error["place"] and error["value"] and error["next"] for error in found["errors"])
 
 
+def test_a_column_of_another_name_is_named(ask, files):
+    status, found = ask(task="caption", data={"image": coded(files["img"]), **{f"c{i}": i for i in range(40)}})
+    assert status == 422
+    assert "expected a column 'img'; the row has image, c0, c1" in found["error"]["message"]
+    assert found["error"]["message"].endswith("c18, and 21 more")
+
+
 def test_files_in_a_repetition(ask, answerer, files):
     status, found = ask(task="many", data={"pictures": [coded(files["img"]), coded(files["jpg"])]})
     assert status == 200, found

@@ -217,7 +217,7 @@ def test_a_closed_set_that_rows_may_lack_and_all_do_is_asked_for():
 def test_a_number_that_rows_may_lack_and_all_do_needs_its_scale():
     line, registry = "[TEXT:text] [NUMBER:n]? -> [TEXT:hue]", BUILT_IN.with_(MAYBE)
     task = Task("t", line, train=lacking("None"), modalities=registry)
-    with pytest.raises(DataError, match=r"no number to learn the scale from; expected .* or mean= and std="):
+    with pytest.raises(DataError, match=r"scale from \(slot 'NUMBER:n', column 'n'\); expected .* or mean= and std="):
         Trainer(max_steps=2).check(
             model=GeneralistModel(config=tiny.CONFIG, modalities=registry, text_pieces=300), tasks=[task]
         )
