@@ -41,7 +41,6 @@ def _check_mel(options: Options) -> str | None:
 def _positions(options: Options) -> int:
     seconds, each = min(GUESS, options.get("seconds", GUESS)), 4 * FRAME
     if is_front(options):
-        seconds = min(GUESS, front.longest(options))
         each = 1 / front.hearing(front_of(options)).a_second
     elif options["adaptor"] == "wave":
         each = STRIDE / options["rate"]

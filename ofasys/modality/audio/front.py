@@ -21,7 +21,9 @@ class FrontSoundOptions:
 
 @dataclass(frozen=True)
 class Window:
-    """Sound that is heard through a window of one length, as frames of bands; the rest of the window is silence."""
+    """Sound that is heard through windows of one length, one after the other, each by itself, as frames of bands; the
+    rest of the last is silence.
+    """
 
     rate: int
     """Samples a second."""
@@ -33,13 +35,13 @@ class Window:
     """All windows are of one length."""
 
     @property
-    def most(self) -> int | None:
-        """Samples that are taken at most."""
-        return 2 * self.hop * self.length
+    def window(self) -> int:
+        """Samples."""
+        return self.samples(self.length)
 
     def positions(self, samples: int) -> int:
         """States that stand for so many samples."""
-        return min(-(-samples // (2 * self.hop)), self.length)
+        return -(-samples // (2 * self.hop))
 
     def samples(self, positions: int) -> int:
         """Samples that so many states stand for."""
@@ -61,11 +63,6 @@ class Wave:
     """(kernel, stride) of each."""
     padded: bool
     """Whether values of other lengths may stand behind each other's end: with a group norm they change its states."""
-
-    @property
-    def most(self) -> int | None:
-        """None: as many samples as there are."""
-        return None
 
     def positions(self, samples: int) -> int:
         """States of so many samples; 0 where they are fewer than the first sees."""
@@ -91,12 +88,6 @@ def hearing(known: Front) -> Window | Wave:
     return Wave(rate, tuple((int(kernel), int(stride)) for kernel, stride in layers), padded)
 
 
-def longest(options: Options) -> float:
-    """Seconds that are taken at most."""
-    ear = hearing(front_of(options))
-    return float(options["seconds"]) if ear.most is None else min(float(options["seconds"]), ear.most / ear.rate)
-
-
 def check(options: Options, tag: str) -> str | None:
     """What is wrong with a slot, if anything."""
     known = front_of(options)
@@ -120,8 +111,8 @@ def check(options: Options, tag: str) -> str | None:
 def says(options: Options) -> str:
     """What a front is, for plans."""
     ear = hearing(front_of(options))
-    most = "" if ear.most is None else f", at most {ear.most / ear.rate:g} s"
-    return f"{front.says(options)}; {ear.a_second:g} positions a second{most}"
+    how = f", in windows of {ear.window / ear.rate:g} s" if isinstance(ear, Window) else ""
+    return f"{front.says(options)}; {ear.a_second:g} positions a second{how}"
 
 
 SOUND = Part(

@@ -20,10 +20,10 @@ SPARE = 0.1  # seconds
 
 
 class FrontSound(Concatenate):
-    """Sound -> `heard` (1, bands, frames) or (1, samples), and counts (1,), the states that stand for it.
+    """Sound -> `heard` (windows, bands, frames) or (1, samples), and counts (1,), the states that stand for it.
 
-    A front that hears through a window makes states of the silence behind the sound too: these are left out.
-    max_length: longer audio loses its end.
+    A front that hears through a window hears longer sound window after window, each by itself, as Voxtral does, and
+    makes states of the silence behind the sound too: these are left out. max_length: longer audio loses its end.
     """
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
@@ -37,7 +37,7 @@ class FrontSound(Concatenate):
 
     def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value holds no sound, or one that is too short or too long."""
-        samples = self._within(read_audio(value, self.ear.rate, self.seconds, context.root).samples)
+        samples = self._whole(read_audio(value, self.ear.rate, self.seconds, context.root).samples)
         least = self.ear.samples(1) if not isinstance(self.ear, Window) else 1
         if len(samples) < least:
             raise DataError(
@@ -48,23 +48,22 @@ class FrontSound(Concatenate):
         if self.most and positions > self.most:
             positions = int(self.most)
             samples = samples[: self.ear.samples(positions)]
-        heard = self.processor(samples, sampling_rate=self.ear.rate)
+        span = self.ear.window if isinstance(self.ear, Window) else len(samples)
+        windows = [samples[begin : begin + span] for begin in range(0, len(samples), span)]
+        heard = np.concatenate([self.processor(one, sampling_rate=self.ear.rate) for one in windows])
         return SlotFeatures({"heard": heard, "counts": np.array([positions], dtype=np.int64)}, positions)
 
-    def _within(self, samples: np.ndarray) -> np.ndarray:
-        """Samples that fit the front's window. What a decoder has put behind the end may be cut off."""
-        rate, most = self.ear.rate, self.ear.most
-        if most is not None and len(samples) > most + SPARE * rate:
-            raise DataError(
-                f"the audio lasts {len(samples) / rate:.1f} s, and the front hears {most / rate:g} s at a time",
-                expected=f"at most {most / rate:g} s: cut it into rows, or take a front without a window",
-            )
-        return samples[:most]
+    def _whole(self, samples: np.ndarray) -> np.ndarray:
+        """Without what a decoder has put behind the end of whole windows."""
+        if not isinstance(self.ear, Window):
+            return samples
+        windows, more = divmod(len(samples), self.ear.window)
+        return samples[: windows * self.ear.window] if windows and more <= SPARE * self.ear.rate else samples
 
     def collate(self, parts: Sequence[SlotFeatures]) -> dict[str, np.ndarray]:
-        """Of values that run together `heard LENGTH` (values, ...), and rows (positions of all values,): which of the
-        states of all of them, laid end to end, each position is. Where those of other lengths are padded to the
-        longest, `valid LENGTH` (values, LENGTH) says what is there.
+        """Of values that run together `heard LENGTH` (windows of all values, ...), and rows (positions of all values,):
+        which of the states of all of them, laid end to end, each position is. Where those of other lengths are padded
+        to the longest, `valid LENGTH` (values, LENGTH) says what is there.
         """
         lengths = [part.tensors["heard"].shape[-1] for part in parts]
         groups: dict[int, list[int]] = {}
@@ -84,7 +83,7 @@ class FrontSound(Concatenate):
             states = self.ear.length if isinstance(self.ear, Window) else self.ear.positions(length)
             for number in numbers:
                 rows[number] = start + np.arange(parts[number].length)
-                start += states
+                start += states * len(parts[number].tensors["heard"])
         joined["rows"] = np.concatenate(rows)
         return joined
 

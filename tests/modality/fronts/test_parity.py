@@ -95,6 +95,35 @@ def test_states_are_the_librarys_own(name: str) -> None:
     assert torch.isfinite(flow.compute(model, flow.adapt(model, batch)).target.states).all()
 
 
+def test_sound_longer_than_the_window_is_heard_window_after_window() -> None:
+    """Each as the library hears it, among values of other lengths; a window lasts a second here."""
+    model, program, library, processor = case("whisper")
+    counts = (5000, 40000, 16000, 32000, 33000, 16000)  # samples
+    sounds = [np.random.default_rng(count).normal(size=count).astype(np.float32) * 0.1 for count in counts]
+    rows = [{"x": (one, 16000), "cap": "a"} for one in sounds]
+    batch = flow.collate(program, [flow.preprocess(program, row) for row in rows])
+    key = program.plan.slots[0].key
+    wanted = []
+    with torch.no_grad():
+        for one in sounds:
+            end = 32000 if len(one) == 33000 else len(one)  # a sixteenth of a second is what a decoder leaves behind
+            for begin in range(0, end, 16000):
+                part = one[begin : min(begin + 16000, end)]
+                given = processor(part, sampling_rate=16000, return_tensors="pt").input_features
+                wanted.append(library(given).last_hidden_state[0][: -(-len(part) // 320)])
+    found = model.adaptors[key].states(own(batch.source.inputs, key).tensors)
+    torch.testing.assert_close(found, torch.cat(wanted), atol=1e-5, rtol=1e-5)
+    assert torch.isfinite(flow.compute(model, flow.adapt(model, batch)).target.states).all()
+
+
+def test_long_sound_that_is_cut_by_max_length_ends_within_its_window(tmp_path: Path) -> None:
+    write("whisper", tmp_path)
+    _, program = grown(line_of("whisper", tmp_path, ",max_length=60"), rows_of("whisper"))
+    sample = flow.preprocess(program, {"x": (np.ones(40000, np.float32), 16000), "cap": "a"})
+    features = next(one for key, one in sample.source if key == program.plan.slots[0].key)
+    assert (features.length, len(features.tensors["heard"])) == (60, 2)
+
+
 @pytest.mark.parametrize("name", [*PICTURES, "whisper", "wav2vec2"])
 def test_a_front_asks_its_device_for_nothing(name: str) -> None:
     """One of padded values does: the library looks at its mask."""
