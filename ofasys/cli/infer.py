@@ -188,16 +188,7 @@ def _check_asked(shape: Shape, out: Path | None, batch_size: int, many: bool) ->
 
 def instruction_of(text: str, answerer: OFASys) -> Instruction:
     """An instruction as it is written, or that of the task named. Errors: ConfigError for a name of none."""
-    known = {card.name: card for card in answerer.cards}
-    if text in known:
-        return Instruction(known[text].instructions[0], lexicon(answerer.model.modalities))
-    if "->" in text or any(c in text for c in "[]"):
-        return Instruction(text, lexicon(answerer.model.modalities))
-    names = ", ".join(known) or "none"
-    raise ConfigError(
-        f"no task {text!r} in this run; {nearest(text, known)}there are {names}; or give an instruction, as "
-        '"[TEXT:question] -> [TEXT:answer]"'
-    )
+    return Instruction(answerer.line_of(text), lexicon(answerer.model.modalities))
 
 
 def _ranked(planned: Plan) -> str:

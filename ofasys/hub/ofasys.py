@@ -244,7 +244,7 @@ class OFASys:
         from ofasys.hub.export.write import export
 
         with told_lacking(self.model):
-            line = parsed(instruction, self.model.modalities)
+            line = parsed(self.line_of(instruction), self.model.modalities)
         program, card = self.programs.of(line, closed_set, settings)
         return export(self.model, program, as_path(folder), _search_options(card, {}, program).max_length)
 
@@ -306,6 +306,21 @@ class OFASys:
         """Name -> card of each task it was trained on: its lines, closed sets, settings and metrics."""
         return {card.name: card for card in self.cards}
 
+    def line_of(self, asked: Any) -> Any:
+        """The first line of the task that is named; what else is asked as it is.
+
+        Errors: ConfigError for words that are neither a line nor the name of a task.
+        """
+        if not isinstance(asked, str) or any(mark in asked for mark in ("->", "[", "]")):
+            return asked
+        known = self.tasks
+        if asked in known:
+            return known[asked].instructions[0]
+        raise ConfigError(
+            f"no task {asked!r} in this run; {nearest(asked, known)}there are {', '.join(known) or 'none'}; or give an "
+            'instruction, as "[TEXT:question] -> [TEXT:answer]"'
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         registry = None if self.model.modalities is default_registry() else self.model.modalities
         files = {name: encoded(name, value) for name, value in model_files(self.model, self.cards).items()}
@@ -336,7 +351,8 @@ class OFASys:
         on_bad: Literal["stop", "skip"] = "stop",
         **options: Any,
     ) -> Any:
-        """Answer an instruction for one row (an Output) or several (a list of them, in order).
+        """Answer an instruction, or the task of that name, for one row (an Output) or several (a list of them, in
+        order).
 
         data: a row (a dict), or several: a list or anything that gives them one by one, a frame, a data set, the path
         of a file of rows or of a folder of pictures. Of a line that needs one column also its value alone, or a list of
@@ -350,7 +366,7 @@ class OFASys:
         for a row that is not what the slots expect; ConfigError for an unknown option.
         """
         with told_lacking(self.model):
-            asked = asked_for(instruction, data, self.model.modalities)
+            asked = asked_for(self.line_of(instruction), data, self.model.modalities)
         way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)
         outputs = self._joining(asked, way, self._lines(asked, way))
         if bad := [output.error for output in outputs if output.error is not None]:
@@ -378,7 +394,7 @@ class OFASys:
         Nothing is warned of: an answer whose `error` is not None says so itself.
         """
         with told_lacking(self.model):
-            asked = asked_for(instruction, data, self.model.modalities)
+            asked = asked_for(self.line_of(instruction), data, self.model.modalities)
         way = Way(batch_size, closed_set, settings, root, negative_prompt, first, on_bad, options)
         return self._answered(asked, way, self._lines(asked, way))
 
@@ -399,7 +415,7 @@ class OFASys:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it is at least 1")
         with told_lacking(self.model):
-            asked = parsed(instruction, self.model.modalities)
+            asked = parsed(self.line_of(instruction), self.model.modalities)
         program, _ = self.programs.of(asked)
         views = program.plan.views
         if views is None:

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 import pytest
 import torch
 
-from ofasys.errors import ConfigError, DataError
+from ofasys.errors import ConfigError, DataError, InstructionError
 from ofasys.generalist import GeneralistModel
 from ofasys.hub import OFASys
 from ofasys.modality import Registry
@@ -109,6 +109,18 @@ def test_a_model_is_pickled_and_copied(answered):
     with torch.no_grad():
         other.model.table.zero_()
     assert model.inference(line, data=row).score == out.score
+
+
+def test_a_task_is_asked_by_its_name(answered):
+    _, row, model, out = answered
+    assert model.inference("entail", row) == out
+    assert next(model.answers("entail", [row])) == out
+    with pytest.raises(
+        ConfigError, match=r"no task 'ential' in this run; did you mean entail\? there are entail; or give"
+    ):
+        model.inference("ential", row)
+    with pytest.raises(InstructionError, match="there is no arrow"):
+        model.inference("[TEXT:sent1] [TEXT:sent2]", row)
 
 
 def test_a_copy_decodes_as_the_model_does(tiny, monkeypatch, caplog):
