@@ -114,6 +114,29 @@ def clip_captions(train: Rows, test: Rows) -> Found:
     return [train[i]["cap"] for i in nearest(motion(train), motion(test))], "the nearest clip by what changes"
 
 
+def films(train: Rows, test: Rows) -> Found:
+    """Sentences are "a SIZE THING EVENT", and an event is one word, or "moves" and where to."""
+
+    def thing(row: dict[str, Any]) -> tuple[str, str]:
+        words = row["cap"].split()
+        many = 2 if words[-2] == "moves" else 1
+        return " ".join(words[:-many]), row["style"]
+
+    first: dict[tuple[str, str], bytes] = {}
+    for row in train:
+        first.setdefault(thing(row), row["clip"])
+    return [_clip(first[thing(row)]) for row in test], "the first other clip of the same thing, size and style"
+
+
+def _clip(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as opened:
+        frames = []
+        for i in range(opened.n_frames):
+            opened.seek(i)
+            frames.append(np.asarray(opened.convert("RGB")))
+        return np.stack(frames)
+
+
 METHODS: dict[str, Callable[[Rows, Rows], Found]] = {
     "scene_questions": lambda train, test: asked_of_pictures(train, test, "question"),
     "scene_entailment": lambda train, test: asked_of_pictures(train, test, "sentence"),
@@ -127,6 +150,7 @@ METHODS: dict[str, Callable[[Rows, Rows], Found]] = {
         "what changes, and a linear SVM",
     ),
     "clip_captions": clip_captions,
+    "clip_making": films,
     "clip_questions": lambda train, test: (
         linear(motion(train), motion(test), train, test, "question", "answer"),
         "what changes, TF-IDF and a linear SVM",
@@ -136,13 +160,15 @@ TARGETS = {
     **dict.fromkeys(("scene_questions", "scene_entailment", "clip_questions"), ("answer",)),
     **{"scene_objects": ("box", "label"), "emoji_search": ("cap", "cap"), "emoji_drawing": ("img",)},
     **{"fashion_halves": ("lower",), "map_regions": ("box",), "map_names": ("name",)},
-    **{"clip_events": ("event",), "clip_captions": ("cap",)},
+    **{"clip_events": ("event",), "clip_captions": ("cap",), "clip_making": ("clip",)},
 }
 
 
 def references(name: str, rows: Rows) -> list[Any]:
     """What a metric compares answers with."""
     columns = TARGETS[name]
+    if columns[0] == "clip":
+        return [_clip(row["clip"]) for row in rows]
     if columns[0] in ("img", "lower"):
         return [_picture(row[columns[0]]) for row in rows]
     return [tuple(row[column] for column in columns) if len(columns) > 1 else row[columns[0]] for row in rows]
@@ -160,6 +186,8 @@ def guesses(name: str, train: Rows, test: Rows) -> list[Found]:
     if isinstance(truths[0], np.ndarray):
         side = 32 if name == "emoji_drawing" else None
         content = [row[TARGETS[name][0]] for row in train]
+        if name == "clip_making":
+            return [([np.mean(truths, 0).round().astype(np.uint8)] * len(test), "the mean clip")]
         mean = np.mean([_picture(one, side) for one in content], 0).round().astype(np.uint8)
         return [([mean] * len(test), "the mean picture")]
     if isinstance(truths[0], str):

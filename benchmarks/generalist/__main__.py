@@ -44,8 +44,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     schedules = ("round_robin", "accumulate")  # of others a task's share is not what its specialist has
     parser.add_argument("--schedule", choices=schedules, help="of the generalist, round_robin")
     parser.add_argument("--balance", help="of the generalist's tasks in one update, sum")
+    parser.add_argument("--accumulate", type=int, help="micro-batches in an update of the generalist, 1")
     parser.add_argument("--precision", help="of all passes, float32")
     parser.add_argument("--optimizer", help="of all models, adamw")
+    parser.add_argument("--lr", type=float, help="the highest learning rate of all models, the optimizer's own")
     parser.add_argument("--text-pieces", type=int, help="of the generalist's tokenizer, 3000")
     parser.add_argument("--list", action="store_true", help="what there is to run")
     parser.add_argument("--report", action="store_true", help="write the page of what is there; run nothing")
@@ -61,7 +63,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     for name in ("tasks", "seeds", "parts"):
         if getattr(args, name):
             found[name] = tuple(dict.fromkeys(getattr(args, name)))
-    for name in ("size", "test", "schedule", "balance", "precision", "optimizer", "text_pieces"):
+    for name in ("size", "test", "schedule", "balance", "accumulate", "precision", "optimizer", "lr", "text_pieces"):
         if getattr(args, name) is not None:
             found[name] = getattr(args, name)
     if "tasks" in found:
@@ -103,7 +105,8 @@ def checked(plan: Plan) -> None:
     """Errors: ConfigError for a setting that cannot be, before anything is measured."""
     from ofasys import Trainer
 
-    Trainer(schedule=plan.schedule, balance=plan.balance, precision=plan.precision, optimizer=plan.optimizer)
+    names = ("schedule", "balance", "accumulate", "precision", "optimizer", "lr")
+    Trainer(**{name: getattr(plan, name) for name in names})
     if plan.size not in SIZES:
         raise ConfigError(f"--size is {plan.size!r}; {nearest(plan.size, SIZES)}there are {', '.join(SIZES)}")
     if plan.test < 1:

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.generalist.figures import Compared, Line, compared, learned, meant, ratio, shown
 from benchmarks.generalist.state import Plan
 from benchmarks.generalist.suite import entries, suite
-from benchmarks.generalist.units import GENERALIST, HALF, LONGER, PARTS, SCALED, units
+from benchmarks.generalist.units import GENERALIST, HALF, PARTS, SCALED, every, units
 
 PAGE, PICTURE = "generalist.md", "generalist.svg"
 Lines = Mapping[str, Line]
@@ -57,9 +57,10 @@ def about(plan: Plan, lines: Lines) -> str:
     return "\n\n".join(
         [
             f"{when}{'; '.join(where) or 'nothing was run'}. Size `{plan.size}`, {plan.precision}, optimizer "
-            f"`{plan.optimizer}`, schedule `{plan.schedule}`, balance `{plan.balance}`, seeds "
-            f"{', '.join(map(str, plan.seeds))}. Each of {len(plan.tasks)} tasks has {plan.steps} micro-batches, the "
-            "same rows in the same order in every model of a seed, and at most "
+            f"`{plan.optimizer}`, schedule `{plan.schedule}`, micro-batches an update `{plan.accumulate}` "
+            f"(of models of several tasks), balance `{plan.balance}`, {plan.text_pieces} pieces of text at most, seeds "
+            f"{', '.join(map(str, plan.seeds))}. Each of {len(plan.tasks)} tasks has {plan.steps} micro-batches, "
+            "or what stands beside it below, the same rows in the same order in every model of a seed, and at most "
             f"{plan.test} test rows, chosen by a hash. The tasks are in [suite.toml](generalist/suite.toml).",
             f"    python -m benchmarks.generalist {made} {plan.options} --seeds "
             f"{' '.join(map(str, plan.seeds))} --parts {' '.join(plan.parts)}{chosen}\n"
@@ -70,19 +71,19 @@ def about(plan: Plan, lines: Lines) -> str:
 
 def missing(plan: Plan, lines: Lines) -> str:
     """What has not been run, in words."""
-    every, left_out = list(units(plan)), len(suite()["task"]) - len(plan.tasks)
-    left = [unit for unit in every if unit.key not in lines]
+    wanted, left_out = list(units(plan)), len(suite()["task"]) - len(plan.tasks)
+    left = [unit for unit in wanted if unit.key not in lines]
     told = [f"{left_out} of the list's {len(suite()['task'])} tasks are not planned"] if left_out else []
     told += [f"the part '{TITLES[part].lower()}' is not planned" for part in PARTS if part not in plan.parts]
     for part in plan.parts:
         own = [unit for unit in left if unit.part == part]
-        many = sum(unit.part == part for unit in every)
+        many = sum(unit.part == part for unit in wanted)
         if own:
             what = "all" if len(own) == many else ", ".join(f"{unit.system} (seed {unit.seed})" for unit in own)
             told.append(f"of '{TITLES[part].lower()}' {len(own)} of {many} models: {what}")
     if not told:
-        return f"All {len(every)} models have been run."
-    return f"{len(every) - len(left)} of {len(every)} models have been run. **Not run**: {'; '.join(told)}."
+        return f"All {len(wanted)} models have been run."
+    return f"{len(wanted) - len(left)} of {len(wanted)} models have been run. **Not run**: {'; '.join(told)}."
 
 
 def joint(plan: Plan, lines: Lines) -> str:
@@ -90,9 +91,19 @@ def joint(plan: Plan, lines: Lines) -> str:
     alone = {name: scores_of(lines, name, name) for name in plan.tasks}
     if not whole and not half and not any(alone.values()):
         return ""
-    head = ["task", "metric", "without looking", "specialist", "generalist", "ratio", "with half the samples", "ratio"]
+    head = [
+        "task",
+        "micro-batches",
+        "metric",
+        "without looking",
+        "specialist",
+        "generalist",
+        "ratio",
+        "with half the samples",
+        "ratio",
+    ]
     table = [head]
-    for name in plan.tasks:
+    for name, steps in every(plan):
         scores = [alone[name], scores_of(lines, GENERALIST, name), scores_of(lines, HALF, name)]
         known = next((score for several in scores for score in several), None)
         if known is None:
@@ -100,7 +111,9 @@ def joint(plan: Plan, lines: Lines) -> str:
         metric = f"{known['metric']}{'' if known['higher_is_better'] else ' (less is better)'}"
         trivial = "-" if known["trivial"] is None else f"{known['trivial']:.3f}"
         own, others, halves = (shown([score["value"] for score in several]) for several in scores)
-        table.append([name, metric, trivial, own, others, ratios(whole, name), halves, ratios(half, name)])
+        table.append(
+            [name, f"{steps:,}", metric, trivial, own, others, ratios(whole, name), halves, ratios(half, name)]
+        )
     parts = [HOW, "\n".join(rows(table)), tested(plan)]
     parts += [verdict(plan, lines, system, found) for system, found in ((GENERALIST, whole), (HALF, half)) if found]
     return "\n\n".join(parts)
@@ -172,11 +185,11 @@ def ways(plan: Plan, lines: Lines) -> str:
     named = dict.fromkeys(line["system"] for line in lines.values() if line["part"] == "ways")
     if not named:
         return ""
-    own = f"optimizer {plan.optimizer}, schedule {plan.schedule}, balance {plan.balance}"
-    every = [(f"{own} (above)", "joint", GENERALIST), *((name, "ways", name) for name in named)]
+    own = f"optimizer {plan.optimizer}, schedule {plan.schedule}, accumulate {plan.accumulate}, balance {plan.balance}"
+    systems = [(f"{own} (above)", "joint", GENERALIST), *((name, "ways", name) for name in named)]
     table = [["trained with", "mean ratio", "geometric mean", "even or ahead", "updates", "processor minutes"]]
-    scores = [["task", "metric", "specialist", *(name for name, _, _ in every)]]
-    for name, part, system in every:
+    scores = [["task", "metric", "specialist", *(name for name, _, _ in systems)]]
+    for name, part, system in systems:
         found, own_lines = meant(compared(lines, system, part)), _lines(lines, system, part)
         told = ["-", "-", "-"] if found is None else [f"{found.value:.1%}", f"{found.geometric:.1%}", str(found.even)]
         spent = mean(line["processor_seconds"] for line in own_lines) / 60
@@ -185,7 +198,7 @@ def ways(plan: Plan, lines: Lines) -> str:
         alone = scores_of(lines, task, task)
         if alone:
             metric = f"{alone[0]['metric']}{'' if alone[0]['higher_is_better'] else ' (less is better)'}"
-            cells = [scores_of(lines, system, task, part) for _, part, system in every]
+            cells = [scores_of(lines, system, task, part) for _, part, system in systems]
             scores.append([task, metric, *(shown([one["value"] for one in several]) for several in (alone, *cells))])
     return "\n\n".join(
         [
@@ -247,7 +260,7 @@ def _probed(own: Sequence[Line], count: int, name: str, kind: str) -> list[Mappi
 
 
 def published(plan: Plan, lines: Lines) -> str:
-    table = [["task", "figure", "reached", "goal", "known"]]
+    table = [["task", "figure", "reached", "goal", "known", "samples", "epochs", "test rows"]]
     for one in suite()["published"]:
         own = [line for line in lines.values() if (line["part"], line["system"]) == ("published", one["task"])]
         values = [line["tasks"][one["task"]]["figures"][one["figure"]] for line in own]
@@ -257,14 +270,17 @@ def published(plan: Plan, lines: Lines) -> str:
             known = "; ".join(f"{value:.4g} {by}" for by, value in one["known"])
             bound = "at least" if one["better"] == "higher" else "at most"
             goal = f"{bound} {one['goal']:g}: {'' if good else 'not '}reached"
-            table.append([one["task"], one.get("called", one["figure"]), shown(values, 4), goal, known])
+            seen = own[0]["tasks"][one["task"]]
+            epochs = f"{seen['samples'] / seen['train_rows']:.1f}"
+            spent = [f"{seen['samples']:,}", epochs, f"{seen['test_rows']:,}"]
+            table.append([one["task"], one.get("called", one["figure"]), shown(values, 4), goal, known, *spent])
     if not {one["task"] for one in suite()["published"]} & set(plan.tasks):
         return "No task of the plan has published figures."
     if len(table) == 1:
         return ""
     return (
-        f"One model each, with {LONGER} times as many micro-batches as above, {LONGER * plan.steps}, on at most "
-        f"{plan.test} test rows; means over seeds (least - most).\n\n" + "\n".join(rows(table))
+        "One model each, trained for longer than above and asked for all test rows; means over seeds (least - most)."
+        "\n\n" + "\n".join(rows(table))
     )
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from benchmarks.generalist.state import Plan, results
 from benchmarks.generalist.suite import entry_of, made, ranked, suite
-from benchmarks.generalist.units import GENERALIST
+from benchmarks.generalist.units import GENERALIST, every
 from ofasys import OFASys, flow
 from ofasys.errors import ConfigError
 from ofasys.gallery.data import PACKAGES
@@ -78,7 +78,11 @@ def _facts(plan: Plan, facts: Facts, found: Mapping[str, Any], tasks: Sequence[T
             step=found["steps"],
             trivial={} if one["trivial"] is None else {metric: Trivial(one["trivial"], "the best trivial")},
         )
-    trained = {**facts.trained, "micro-batches of each task": plan.steps, "trained by": command}
+    trained = {
+        **facts.trained,
+        "micro-batches of each task": ", ".join(f"{name} {steps}" for name, steps in every(plan)),
+        "trained by": command,
+    }
     trained["minutes of one processor core"] = round(found["processor_seconds"] / 60)
     return dataclasses.replace(facts, date=date.today().isoformat(), trained=trained, tasks=known)
 

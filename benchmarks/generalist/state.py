@@ -42,9 +42,13 @@ class Plan:
     schedule: str
     balance: str = "sum"
     """How tasks of one update share its step, of the generalist."""
+    accumulate: int = 1
+    """Micro-batches in an update, of models of several tasks: no more than they have tasks."""
     precision: str
     optimizer: str = "adamw"
     """Of all models."""
+    lr: float | None = None
+    """The highest learning rate, of all models. None: the optimizer's own."""
     text_pieces: int
     """Of the generalist's tokenizer; a specialist has what its own recipe says, at most."""
     costs: Mapping[str, Cost]
@@ -56,8 +60,9 @@ class Plan:
     @property
     def options(self) -> str:
         """How models are trained, as on the command line."""
-        names = ("size", "precision", "optimizer", "schedule", "balance", "test")
-        return " ".join(f"--{name} {getattr(self, name)}" for name in names)
+        names = ("size", "precision", "optimizer", "lr", "schedule", "accumulate", "balance", "text-pieces", "test")
+        told = {name: getattr(self, name.replace("-", "_")) for name in names}
+        return " ".join(f"--{name} {value}" for name, value in told.items() if value is not None)
 
     def cost(self, name: str) -> Cost:
         """Of a task, or of the whole of which it is a part."""

@@ -21,7 +21,7 @@ from ofasys.task.task import Task
 Entry = Mapping[str, Any]
 FILE = Path(__file__).with_name("suite.toml")
 DATA_SEED = 0  # of rows that are made up: the same in every run
-FIELDS = frozenset(("name", "from", "task", "instruction", "metrics", "where", "single"))
+FIELDS = frozenset(("name", "from", "task", "instruction", "times", "metrics", "where", "single"))
 
 
 @cache
@@ -113,8 +113,8 @@ def kept(source: Source, entry: Entry) -> Source:
     return Chosen(source, rows, single)
 
 
-def made(entry: Entry, folder: Path, test: int, examples: int = 0) -> Task:
-    """The task of an entry, at most `test` test rows by a fixed hash.
+def made(entry: Entry, folder: Path, test: int | None, examples: int = 0) -> Task:
+    """The task of an entry, at most `test` test rows by a fixed hash; None: all.
 
     examples: that many rows, the next by the same hash, are all there is to learn from; 0: all training rows. folder:
     for files that rows refer to. Errors: DataError for a package that is not fetched.
@@ -123,7 +123,7 @@ def made(entry: Entry, folder: Path, test: int, examples: int = 0) -> Task:
     task = _of_gallery(entry, place) if kind == "gallery" else _of_page(entry, place, folder)
     held, train = kept(task.source("test"), entry), task.source("train")
     order = ranked(task.name, len(held))
-    rows = Chosen(held, order[test : test + examples]) if examples else kept(train, entry)
+    rows = Chosen(held, order[test:][:examples]) if examples else kept(train, entry)
     if not len(rows):
         raise ConfigError(f"{FILE.name}, {task.name}: all {len(held)} test rows are asked, none is left to learn from")
     labels = task.labels  # of all rows, whatever is learned from

@@ -14,7 +14,6 @@ from ofasys.errors import ConfigError
 PARTS = ("joint", "ways", "scaling", "published")
 GENERALIST, HALF = "generalist", "generalist-half"
 LEAST = 100  # micro-batches of a task, below which a model of this kind has learned nothing yet
-LONGER = 4  # times as many micro-batches a task has where it is compared with published figures
 SCALED = 4  # times a task's micro-batches, of all tasks together, in each model of task scaling
 OVERHEAD = 20.0  # seconds a unit takes besides: starting, tokenizers, writing
 
@@ -46,17 +45,23 @@ def units(plan: Plan) -> Iterator[Unit]:
 
 def joint(plan: Plan, seed: int) -> Iterator[Unit]:
     """The generalist, the specialists with as much of their task, and a generalist with half of it."""
-    yield Unit("joint", GENERALIST, seed, tuple((name, plan.steps) for name in plan.tasks))
-    for name in plan.tasks:
-        yield Unit("joint", name, seed, ((name, plan.steps),))
-    yield Unit("joint", HALF, seed, tuple((name, plan.steps // 2) for name in plan.tasks))
+    yield Unit("joint", GENERALIST, seed, every(plan))
+    for name, steps in every(plan):
+        yield Unit("joint", name, seed, ((name, steps),))
+    yield Unit("joint", HALF, seed, tuple((name, steps // 2) for name, steps in every(plan)))
+
+
+def every(plan: Plan) -> tuple[tuple[str, int], ...]:
+    """Each task with its micro-batches of the first part."""
+    times = {entry["name"]: entry.get("times", 1) for entry in suite()["task"]}
+    return tuple((name, round(times[name] * plan.steps)) for name in plan.tasks)
 
 
 def ways(plan: Plan, seed: int) -> Iterator[Unit]:
     """The generalist trained otherwise, on as much of each task."""
     for way in suite()["way"]:
         called = ", ".join(f"{name} {value}" for name, value in way.items())
-        yield Unit("ways", called, seed, tuple((name, plan.steps) for name in plan.tasks), way)
+        yield Unit("ways", called, seed, every(plan), way)
 
 
 def scaling(plan: Plan, seed: int) -> Iterator[Unit]:
@@ -70,10 +75,10 @@ def scaling(plan: Plan, seed: int) -> Iterator[Unit]:
 
 
 def published(plan: Plan, seed: int) -> Iterator[Unit]:
-    """One task each, for longer."""
+    """One task each, for as many times longer as the list says."""
     for one in suite()["published"]:
         if one["task"] in plan.tasks:
-            yield Unit("published", one["task"], seed, ((one["task"], LONGER * plan.steps),))
+            yield Unit("published", one["task"], seed, ((one["task"], one["longer"] * plan.steps),))
 
 
 def seconds(plan: Plan, unit: Unit) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import resource
 import sys
@@ -30,6 +31,14 @@ from ofasys.train.tokens import tokens_of_a_row
 
 ANSWERED = 32  # test rows at a time
 WARM, TIMED, ASKED = 3, 8, 8  # steps before a task is timed, steps that are, and test rows
+WAYS = (
+    "schedule",
+    "accumulate",
+    "balance",
+    "precision",
+    "optimizer",
+    "lr",
+)  # settings of the plan that `Trainer` is given
 
 
 MEASURED = ("seconds", "processor_seconds", "peak_bytes", "device_peak_bytes")
@@ -99,7 +108,8 @@ def pieces_of(name: str, most: int) -> int:
 
 def weighed(plan: Plan, unit: Unit, folder: Path) -> list[Task]:
     """The unit's tasks, each with its share of the turns."""
-    tasks = [made(entry_of(name), folder, plan.test) for name, _ in unit.tasks]
+    test = None if unit.part == "published" else plan.test
+    tasks = [made(entry_of(name), folder, test) for name, _ in unit.tasks]
     most = max((steps for _, steps in unit.tasks), default=1)
     for task, (_, steps) in zip(tasks, unit.tasks, strict=True):
         task.weight = steps / most
@@ -125,9 +135,10 @@ def run(plan: Plan, unit: Unit, folder: Path) -> dict[str, Any]:
     data.mkdir(parents=True, exist_ok=True)
     model = new_model(plan, unit)
     tasks = weighed(plan, unit, data)
-    way = {name: getattr(plan, name) for name in ("schedule", "balance", "precision", "optimizer")} | dict(unit.way)
+    way = {name: getattr(plan, name) for name in WAYS} | dict(unit.way)
+    per = way["accumulate"] = max(1, min(way["accumulate"], len(tasks)))
     ledger = Ledger(way["schedule"], [task.entry() for task in tasks]) if tasks else None
-    steps = 0 if ledger is None else updates(ledger, sum(steps for _, steps in unit.tasks))
+    steps = 0 if ledger is None else math.ceil(updates(ledger, sum(steps for _, steps in unit.tasks)) / per)
     if tasks:
         Trainer(
             max_steps=steps,
@@ -139,11 +150,12 @@ def run(plan: Plan, unit: Unit, folder: Path) -> dict[str, Any]:
             callbacks=[meter],
             **way,
         ).fit(model=model, tasks=tasks)
-    seen = {} if ledger is None else ledger.positions(steps)
+    seen = {} if ledger is None else ledger.positions(steps * per)
     began = time.monotonic()
     found = {task.name: judged(model, task) for task in tasks}
     for task in tasks:
         found[task.name] |= {"micro_batches": seen[task.name], "samples": seen[task.name] * task.micro_batch_size}
+        found[task.name]["train_rows"] = len(task.source("train"))
     probes = [] if unit.part != "scaling" else [probed(plan, unit, probe, folder) for probe in suite()["probe"]]
     return {
         "key": unit.key,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -201,6 +203,7 @@ def _cluster() -> Iterator[Any]:
     before = context.execution_options.preserve_order, context.enable_progress_bars
     begun = not ray.is_initialized()
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ended_by = signal.getsignal(signal.SIGTERM)
     if begun:
         _begin(ray)
     context.execution_options.preserve_order, context.enable_progress_bars = True, False
@@ -210,6 +213,8 @@ def _cluster() -> Iterator[Any]:
         context.execution_options.preserve_order, context.enable_progress_bars = before
         if begun:
             ray.shutdown()
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, ended_by)  # Ray takes it at its beginning and never gives it back
 
 
 def _begin(ray: Any) -> None:

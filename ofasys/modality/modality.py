@@ -164,6 +164,8 @@ class Modality:
     """Options -> stream positions of one value, an estimate."""
     provides: str | None = None
     """What slots of others may refer to: IMAGE provides a "frame"."""
+    unfit: Callable[[Options], str | None] = lambda options: None
+    """Options -> why no slot may refer to such a one, if so."""
     refers: str | None = None
     """What it refers to: BOX to a "frame"."""
     check: Callable[[Options], str | None] = lambda options: None

@@ -373,6 +373,8 @@ class _Planner:
             raise PlanError(
                 f"{slot.name}: it could lie in any of {names}; say which: [{slot.name},of={able[0].column}]"
             )
+        if wrong := self.registry.spec(able[0].modality).unfit(able[0].values):
+            raise PlanError(f"{slot.name}: it lies in {able[0].name}, and {wrong}; leave that out")
         return able[0].index
 
     def together(self, *columns: str) -> bool:

@@ -121,8 +121,10 @@ def test_examples_are_none_of_the_test_rows(tmp_path: Path) -> None:
 
 def test_a_specialist_has_as_much_of_its_task_as_the_generalist() -> None:
     whole, *alone, half = units.joint(replace(PLAN, steps=40), seed=1)
-    assert dict(whole.tasks) == dict.fromkeys(NAMES, 40) == dict(unit.tasks[0] for unit in alone)
-    assert dict(half.tasks) == dict.fromkeys(NAMES, 20)
+    times = {entry["name"]: entry.get("times", 1) for entry in suite.entries(NAMES)}
+    assert len(set(times.values())) > 1
+    assert dict(whole.tasks) == dict(unit.tasks[0] for unit in alone) == {name: 40 * times[name] for name in NAMES}
+    assert dict(half.tasks) == {name: 20 * times[name] for name in NAMES}
     assert [unit.key for unit in (whole, half)] == ["joint/generalist/1", "joint/generalist-half/1"]
 
 
@@ -475,7 +477,7 @@ def test_a_page_says_what_was_found_and_what_was_not_run(tmp_path: Path) -> None
     lines = kept(line("generalist", {a: 0.4, b: 0.3}), line(a, {a: 0.5}), line(b, {b: 0.05}))
     paths = report.write(PLAN, lines, tmp_path)
     told, drawn = (path.read_text() for path in paths)
-    assert f"| {a} | accuracy | 0.100 | 0.500 | 0.400 | 0.80 | - | - |" in told
+    assert f"| {a} | {PLAN.steps} | accuracy | 0.100 | 0.500 | 0.400 | 0.80 | - | - |" in told
     assert "mean ratio 340.0% (one seed) over 2 tasks of 2" in told
     assert f"no specialist there is better than an answer without looking: {b}" in told
     assert "Without them the mean ratio is 80.0% over 1 tasks" in told
@@ -503,7 +505,7 @@ def test_ways_stand_beside_the_generalist() -> None:
         line(way.system, {a: 0.6, b: 0.3}, part="ways", steps=3),
     )
     told = report.page(replace(PLAN, parts=("joint", "ways")), lines)
-    assert "| optimizer adamw, schedule round_robin, balance sum (above) | 90.0% | 89.4% | 1 | 6 | 0.5 |" in told
+    assert "| optimizer adamw, schedule round_robin, accumulate 1, balance sum (above) | 90.0% | 89.4% | 1 | 6 | 0.5 |" in told
     assert f"| {way.system} | 110.0% | 109.5% | 2 | 3 | 0.5 |" in told
     assert f"| {a} | accuracy | 0.500 | 0.400 | 0.600 |" in told
 
@@ -514,8 +516,9 @@ def test_a_way_is_trained_as_it_says_on_the_same_rows(tmp_path: Path, monkeypatc
     assert way.key == "ways/schedule accumulate, optimizer muon/0"
     assert way.tasks == next(units.joint(PLAN, 0)).tasks
     found = work.run(PLAN, way, tmp_path / "way")
-    assert found["steps"] == PLAN.steps
-    assert {name: task["micro_batches"] for name, task in found["tasks"].items()} == dict.fromkeys(NAMES, PLAN.steps)
+    assert found["steps"] == max(steps for _, steps in way.tasks)
+    drawn = {name: task["micro_batches"] for name, task in found["tasks"].items()}
+    assert drawn == pytest.approx(dict(way.tasks), abs=1)
     told = json.loads((tmp_path / "way" / "run" / "run.json").read_text())["trainer"]
     assert (told["schedule"], told["optimizer"], told["balance"]) == ("accumulate", "muon", "sum")
 
@@ -532,11 +535,14 @@ def test_probes_and_published_figures_have_their_tables() -> None:
         line("pronunciation", {"pronunciation": 0.5}, part="published"),
     )
     lines["published/pronunciation/0"]["tasks"]["pronunciation"]["figures"] = {"exact_match": 0.7}
+    for name in plan.tasks:
+        lines[f"published/{name}/0"]["tasks"][name] |= {"samples": 3000, "train_rows": 2000, "test_rows": 1234}
     told = report.page(plan, lines)
     assert "| new wording | accuracy | 0 | 0.200 | 0.100 | 1 |" in told
     assert "| new wording | accuracy | 16 | 0.700 | 0.700 | no difference |" in told
-    assert "| fashion | accuracy | 0.9400 | at least 0.93: reached |" in told
+    assert "| fashion | accuracy | 0.9400 | at least 0.93: reached | 0.8878 HOG" in told
     assert "| pronunciation | WER without stress | 0.3000 | at most 0.25: not reached |" in told
+    assert told.count("| 3,000 | 1.5 | 1,234 |") == 2
 
 
 def test_every_row_of_a_table_is_as_long_as_its_head() -> None:
@@ -547,3 +553,13 @@ def test_every_row_of_a_table_is_as_long_as_its_head() -> None:
     ]
     assert len(tables) == 3
     assert all(one == two for one, two in tables)
+
+
+def test_an_update_of_several_tasks_holds_several_micro_batches(tmp_path: Path) -> None:
+    plan = replace(PLAN, accumulate=9)
+    whole, alone, *_ = units.joint(plan, 0)
+    found = work.run(plan, whole, tmp_path / "whole")
+    drawn = sum(steps for _, steps in whole.tasks)
+    assert found["steps"] == -(-drawn // 2)  # no more than there are tasks
+    assert sum(task["micro_batches"] for task in found["tasks"].values()) == 2 * found["steps"]
+    assert work.run(plan, alone, tmp_path / "alone")["steps"] == alone.tasks[0][1]

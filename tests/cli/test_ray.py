@@ -4,13 +4,15 @@ import json
 import os
 import pickle
 import select
+import signal
 import socket
 import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -181,3 +183,20 @@ def test_a_local_ray_answers_goes_on_and_ends(trained, tmp_path, monkeypatch):
     assert "going on after 6 answers" in done.stderr
     assert not part.exists()
     assert all(map(ends, ours))
+
+
+def test_what_ends_a_process_ends_it_after_ray_too(monkeypatch):
+    """Ray takes SIGTERM when it begins."""
+    context = SimpleNamespace(execution_options=SimpleNamespace(preserve_order=False), enable_progress_bars=True)
+    ray, data = ModuleType("ray"), ModuleType("ray.data")
+    ray.data, ray.exceptions = data, SimpleNamespace(RayError=RuntimeError)
+    data.DataContext = SimpleNamespace(get_current=lambda: context)
+    ray.is_initialized, ray.shutdown = (lambda: False), (lambda: None)
+    ray.init = lambda **settings: signal.signal(signal.SIGTERM, lambda number, frame: None)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.data", data)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    with over_ray._cluster():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -159,11 +159,11 @@ def test_a_ranking():
 
 @dataclass(frozen=True, kw_only=True)
 class Shift:
-    shift: float = option(0.0, side="target", about="what is added to the number, on its scale")
+    offset: float = option(0.0, side="target", about="what is added to the number, on its scale")
 
 
 def number(adaptor, before, options, seeds, negative):
-    return [made + np.float32(options.get("shift", 0)) for made in regress(adaptor, before, options, seeds, negative)]
+    return [made + np.float32(options.get("offset", 0)) for made in regress(adaptor, before, options, seeds, negative)]
 
 
 def infinite(*args):
@@ -232,15 +232,15 @@ def test_what_is_no_record():
 def test_its_options_are_attributes_and_arguments():
     """Of one from outside as of the built-in ones: the argument wins."""
     registry = BUILT_IN.with_(replace(NUMBER, options=Shift))
-    line, rows = "[TEXT:q] -> [NUMBER:n,generator=mine,shift=1]", [{"q": "x", "n": 1.0}, {"q": "y", "n": 3.0}]
+    line, rows = "[TEXT:q] -> [NUMBER:n,generator=mine,offset=1]", [{"q": "x", "n": 1.0}, {"q": "y", "n": 3.0}]
     check_generator(replace(NUMBER, options=Shift), instruction=line, rows=rows, registry=registry)
-    task = Task("t", line, train=rows, valid=rows, modalities=registry, generate={"shift": 2})
+    task = Task("t", line, train=rows, valid=rows, modalities=registry, generate={"offset": 2})
     model = GeneralistModel(config=CONFIG, text_pieces=300, modalities=registry)
     Trainer(max_steps=1, live=False).fit(model=model, tasks=task)
     asked = OFASys(model)
-    values = [asked.inference(line, data=rows[0], **given).number for given in ({"shift": 0}, {}, {"shift": 5})]
+    values = [asked.inference(line, data=rows[0], **given).number for given in ({"offset": 0}, {}, {"offset": 5})]
     assert values[0] < values[1] < values[2]
-    with pytest.raises(ConfigError, match="shift"):
-        asked.inference(line, data=rows[0], shift="far")
-    with pytest.raises(ConfigError, match="no option 'shifts'; did you mean shift"):
-        asked.inference(line, data=rows[0], shifts=2)
+    with pytest.raises(ConfigError, match="offset"):
+        asked.inference(line, data=rows[0], offset="far")
+    with pytest.raises(ConfigError, match="no option 'offsets'; did you mean offset"):
+        asked.inference(line, data=rows[0], offsets=2)

@@ -165,6 +165,7 @@ def key(value):
         *(("exercises", "motion"), ("moves", "what")),
         *(("scene_questions", "img"), ("scene_entailment", "img"), ("scene_objects", "img"), ("emoji_search", "img")),
         *(("emoji_drawing", "img"), ("map_regions", "map"), ("clip_events", "clip"), ("clip_captions", "clip")),
+        ("clip_making", "cap"),
         *(("clip_questions", "clip"), ("map_names", "map"), ("fashion_halves", "upper")),
     ],
 )
@@ -499,7 +500,7 @@ def test_a_puzzle_that_is_changed_keeps_its_rule():
 
 
 def test_a_box_of_a_scene_holds_its_object_and_nothing_else(packages, beside):
-    sprites = composed.Sprites(Data(beside, packages), "test")
+    sprites = composed.Sprites(Data(beside, packages), composed.STYLES["test"])
     assert sprites.styles == ("openmoji",)
     for seed in range(20):
         scene = composed.compose(sprites, Random(seed), ["tree", "fish", "tree", "key"])
@@ -514,7 +515,7 @@ def test_a_box_of_a_scene_holds_its_object_and_nothing_else(packages, beside):
 
 
 def test_answers_are_true_of_the_scene(packages, beside):
-    sprites = composed.Sprites(Data(beside, packages), "train")
+    sprites = composed.Sprites(Data(beside, packages), composed.STYLES["train"])
     for turn in range(24):
         scene, question, answer = scene_questions._exists(sprites, Random(turn), turn)
         assert (question.split()[-1].rstrip("?") in " ".join(scene.names)) == (answer == "yes")
@@ -541,21 +542,49 @@ def test_a_sentence_alone_does_not_tell_its_answer(made):
     assert {row["answer"] for row in rows if not row["sentence"].startswith("there is")} == {"yes", "no"}
 
 
+def frames_of(content):
+    """Of a clip of the gallery, each (SIDE, SIDE, 3)."""
+    with Image.open(io.BytesIO(content)) as film:
+        assert (film.n_frames, film.size) == (clips.FRAMES, (clips.SIDE, clips.SIDE))
+        frames = []
+        for i in range(clips.FRAMES):
+            film.seek(i)
+            frames.append(np.asarray(film.convert("RGB"), int))
+        return frames
+
+
 def test_a_clip_has_all_its_frames_and_does_what_is_said(packages, beside):
-    sprites = composed.Sprites(Data(beside, packages), "valid")
+    sprites = composed.Sprites(Data(beside, packages), composed.STYLES["valid"])
     for seed, event in enumerate(clips.EVENTS):
         clip = clips.film(sprites, Random(seed), event)
-        with Image.open(io.BytesIO(clip.film)) as film:
-            assert (film.n_frames, film.size) == (clips.FRAMES, (clips.SIDE, clips.SIDE))
-            frames = []
-            for i in range(clips.FRAMES):
-                film.seek(i)
-                frames.append(np.asarray(film.convert("RGB"), int))
+        frames = frames_of(clip.film)
         assert clip.name != clip.still
         change = np.abs(frames[-1] - frames[0]).max(2)[:-1, :-1]
         assert change.any(), event
     with pytest.raises(KeyError):
         clips.film(sprites, Random(0), "moves away")
+
+
+def test_a_clip_that_is_made_does_what_its_sentence_says(made):
+    """Where what is not white lies, in the first and the last frame."""
+    rows = made("clip_making")
+    assert {row["style"] for row in rows["test"]} == {"noto", "fluent", "twemoji"}
+
+    def seen(row):
+        first, *_, last = frames_of(row["clip"])
+        return [np.argwhere(frame[:31, :31].min(2) < 250) for frame in (first, last)]
+
+    ways = {"left": (1, -1), "right": (1, 1), "up": (0, -1), "down": (0, 1)}
+    for row in rows["test"]:
+        first, last = seen(row)
+        event = row["cap"].split()[-1]
+        if event in ways:
+            axis, sign = ways[event]
+            assert sign * (last.mean(0) - first.mean(0))[axis] > 5
+        else:
+            wanted = {"appears": (0, 1), "disappears": (1, 0), "grows": (1, 2), "shrinks": (2, 1)}[event]
+            assert np.sign(len(last) - len(first)) == np.sign(wanted[1] - wanted[0])
+            assert (len(first) == 0, len(last) == 0) == (wanted[0] == 0, wanted[1] == 0)
 
 
 def test_the_box_of_a_region_is_that_of_its_largest_part(made):

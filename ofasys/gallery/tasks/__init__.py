@@ -6,6 +6,7 @@ from ofasys.gallery.tasks.arc import TASK as ARC
 from ofasys.gallery.tasks.captions import TASK as CAPTIONS
 from ofasys.gallery.tasks.clip_captions import TASK as CLIP_CAPTIONS
 from ofasys.gallery.tasks.clip_events import TASK as CLIP_EVENTS
+from ofasys.gallery.tasks.clip_making import TASK as CLIP_MAKING
 from ofasys.gallery.tasks.clip_questions import TASK as CLIP_QUESTIONS
 from ofasys.gallery.tasks.dictation import TASK as DICTATION
 from ofasys.gallery.tasks.emoji_drawing import TASK as EMOJI_DRAWING
@@ -50,7 +51,7 @@ TASKS: tuple[GalleryTask, ...] = (
     *(DICTATION, PHONES, TONES, SAYING, SAMPLES, EXERCISES, MOVES),
     *(SCENE_QUESTIONS, SCENE_ENTAILMENT, SCENE_OBJECTS, EMOJI_SEARCH, EMOJI_DRAWING, FASHION_HALVES),
     *(MAP_REGIONS, MAP_NAMES),
-    *(CLIP_EVENTS, CLIP_CAPTIONS, CLIP_QUESTIONS),
+    *(CLIP_EVENTS, CLIP_CAPTIONS, CLIP_QUESTIONS, CLIP_MAKING),
 )
 
 __all__ = ["TASKS", "Data", "Figure", "GalleryTask"]

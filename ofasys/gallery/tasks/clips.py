@@ -54,7 +54,7 @@ def film(sprites: Sprites, random: Random, event: str) -> Clip:
             x, y = x1 + (x2 - x1) * share, y1 + (y2 - y1) * share
             canvas.paste(drawn, (round(x - drawn.width / 2), round(y - drawn.height / 2)), drawn)
         frames.append(canvas)
-    return Clip(animation(_apart(frames)), name, event, still)
+    return Clip(animation(apart(frames)), name, event, still)
 
 
 def _in_half(random: Random, half: int, along: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -81,7 +81,7 @@ def _path(random: Random, event: str, along: int, acting: int) -> tuple[tuple[fl
     return (begin[0], begin[1]), (end[0], end[1])
 
 
-def _apart(frames: list[Image.Image]) -> list[Image.Image]:
+def apart(frames: list[Image.Image]) -> list[Image.Image]:
     """Frames of which none is like the one before, since a writer of animations joins those: one pixel of a corner
     turns grey and back.
     """

@@ -58,10 +58,10 @@ Box = tuple[int, int, int, int]
 
 
 class Sprites:
-    """The objects in the styles of one split."""
+    """The objects in some styles."""
 
-    def __init__(self, data: Data, split: str) -> None:
-        self.styles = STYLES[split]
+    def __init__(self, data: Data, styles: Sequence[str]) -> None:
+        self.styles = styles
         self._known: dict[tuple[str, str, int], Image.Image] = {}
         self._whole: dict[tuple[str, str], Image.Image] = {}
         for style in self.styles:
@@ -170,7 +170,7 @@ def splits(row: Callable[[Sprites, Random, int], Row], data: Data, name: str) ->
     """As many rows as `COUNTS` says, row `index` of a split made by `row(sprites, random, index)`."""
     found = {}
     for split, rows in COUNTS.items():
-        make = partial(row, Sprites(data, split))
+        make = partial(row, Sprites(data, STYLES[split]))
         found[split] = [make(Random(f"{name}/{split}/{index}"), index) for index in range(rows)]
     return found
 

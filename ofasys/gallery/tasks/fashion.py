@@ -60,9 +60,9 @@ TASK = GalleryTask(
     "fashion",
     "which of ten kinds of clothing a picture shows",
     (
-        "[IMAGE:img,size=28,patch=4] what is it? -> [TEXT:kind,closed_set]",
-        "which piece of clothing is on [IMAGE:img,size=28,patch=4]? -> [TEXT:kind,closed_set]",
-        "name this: [IMAGE:img,size=28,patch=4] -> [TEXT:kind,closed_set]",
+        "[IMAGE:img,size=28,patch=4,shift=2,mirror] what is it? -> [TEXT:kind,closed_set]",
+        "which piece of clothing is on [IMAGE:img,size=28,patch=4,shift=2,mirror]? -> [TEXT:kind,closed_set]",
+        "name this: [IMAGE:img,size=28,patch=4,shift=2,mirror] -> [TEXT:kind,closed_set]",
     ),
     "accuracy",
     ("dataset-fashion-mnist",),

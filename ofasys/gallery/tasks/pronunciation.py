@@ -32,9 +32,9 @@ TASK = GalleryTask(
     "pronunciation",
     "how a word is said",
     (
-        "how is [TEXT:word] said? -> [PHONE:phones]",
-        "[TEXT:word] -> [PHONE:phones]",
-        "the phones of [TEXT:word] are -> [PHONE:phones]",
+        "how is [TEXT:word,preprocess=characters] said? -> [PHONE:phones]",
+        "[TEXT:word,preprocess=characters] -> [PHONE:phones]",
+        "the phones of [TEXT:word,preprocess=characters] are -> [PHONE:phones]",
     ),
     "per",
     ("cmudict",),

@@ -47,9 +47,9 @@ TASK = GalleryTask(
     "spelling",
     "how a word that is heard is written",
     (
-        "how is [PHONE:phones] written? -> [TEXT:word]",
-        "[PHONE:phones] -> [TEXT:word]",
-        "spell [PHONE:phones] -> [TEXT:word]",
+        "how is [PHONE:phones] written? -> [TEXT:word,preprocess=characters]",
+        "[PHONE:phones] -> [TEXT:word,preprocess=characters]",
+        "spell [PHONE:phones] -> [TEXT:word,preprocess=characters]",
     ),
     "cer",
     ("cmudict",),

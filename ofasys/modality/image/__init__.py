@@ -39,6 +39,11 @@ def _check_own(options: Options) -> str | None:
     return trainable(options) if of_codes else None
 
 
+def _moved(options: Options) -> str | None:
+    asked = [name for name in ("shift", "mirror") if options.get(name)]
+    return f"{' and '.join(asked)} of it would not move what lies in it" if asked else None
+
+
 def _positions(options: Options) -> int:
     if is_front(options):
         return front_pictures.positions(options)
@@ -127,6 +132,7 @@ IMAGE = Modality(
     expected=_positions,
     check=_check,
     provides="frame",
+    unfit=_moved,
     save=Part(
         "ofasys.modality.image.draw:save",
         about="the picture",

@@ -20,6 +20,14 @@ class PixelsOptions:
     )
     patch: int = option(16, choices=PATCHES, about="pixels of a patch's side; one position a patch")
     keep_aspect: bool = option(False, about="keep the image's shape; otherwise it becomes a square")
+    shift: int = option(
+        0,
+        low=0,
+        high=LARGEST,
+        side="source",
+        about="most pixels it is moved by in training, each way; the edge repeats",
+    )
+    mirror: bool = option(False, side="source", about="left is right in half of the pictures of training")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ofasys.modality.image.augment import moved
 from ofasys.modality.modality import Concatenate, Context, Options
 from ofasys.modality.shared.colours import centred
-from ofasys.modality.shared.cut import cut, pictures, raster, shape_in_patches
+from ofasys.modality.shared.cut import in_patches, pictures, raster, resized, shape_in_patches
 from ofasys.modality.shared.read_image import read_image
 from ofasys.modality.symbols import Symbols
 from ofasys.types import SlotFeatures
@@ -23,12 +24,16 @@ class Pixels(Concatenate):
 
     def __init__(self, options: Options, symbols: Symbols) -> None:
         self.size, self.patch, self.keep_aspect = options["size"], options["patch"], options["keep_aspect"]
+        self.shift, self.mirror = int(options.get("shift", 0)), bool(options.get("mirror"))
 
     def preprocess(self, value: Any, context: Context) -> SlotFeatures:
         """Errors: DataError when the value is no picture, is empty or too large."""
         image = read_image(value, context.root)
         h, w = shape_in_patches(image.width, image.height, self.size, self.patch, self.keep_aspect)
-        patches = centred(cut(image, h, w, self.patch, self.resample), self.colours)
+        pixels = resized(image, w * self.patch, h * self.patch, self.resample)
+        if context.random is not None and context.training and (self.shift or self.mirror):
+            pixels = moved(pixels, context.random, shift=self.shift, mirror=self.mirror)
+        patches = centred(in_patches(pixels, self.patch), self.colours)
         tensors = {"patches": patches, "shapes": np.array([[h, w]], dtype=np.int64)}
         info = {"width": image.width, "height": image.height, "read": (w * self.patch, h * self.patch)}
         return SlotFeatures(tensors, h * w, raster(h, w), orders=1, info=info)

@@ -28,7 +28,12 @@ def resized(image: Image.Image, width: int, height: int, resample: str = "biline
 
 def cut(image: Image.Image, h: int, w: int, patch: int, resample: str = "bilinear") -> np.ndarray:
     """An RGB image as h x w patches: (h * w, 3 * patch * patch) uint8, channel first, in raster order."""
-    pixels = resized(image, w * patch, h * patch, resample)
+    return in_patches(resized(image, w * patch, h * patch, resample), patch)
+
+
+def in_patches(pixels: np.ndarray, patch: int) -> np.ndarray:
+    """Pixels (height, width, 3), whole patches of them -> (n, 3 * patch * patch), channel first, in raster order."""
+    h, w = pixels.shape[0] // patch, pixels.shape[1] // patch
     patches = pixels.reshape(h, patch, w, patch, 3).transpose(0, 2, 4, 1, 3).reshape(h * w, -1)
     return np.ascontiguousarray(patches)
 

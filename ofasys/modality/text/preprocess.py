@@ -17,6 +17,7 @@ from ofasys.modality.text.written import number_text
 from ofasys.types import SlotFeatures
 
 MASK_TEXT = "<mask>"
+TRIED = "an 8"  # a text that a vocabulary without marks of words gives back
 GRAMMARS = ("regex", "json_schema", "grammar")  # attributes that say what an answer is
 
 
@@ -48,13 +49,13 @@ class Pieces(Concatenate):
             problem = f"label {text!r} is not in the closed set of {len(context.labels)}"
             raise DataError(problem, expected=one_of(text, context.labels))
         if self.options["mask_ratio"] and MASK_TEXT in text:
-            parts = self.symbols.encode_batch(text.split(MASK_TEXT))
+            parts = [self._encode(part) for part in text.split(MASK_TEXT)]
             tokens = np.array(sum(([self.symbols.mask, *part] for part in parts[1:]), parts[0]), dtype=np.int64)
             tokens = tokens[: self.options["max_length"]]
         elif context.labels is not None:  # a label is never cut: it would be no label
-            tokens = np.array(self.symbols.encode(text), dtype=np.int64)
+            tokens = np.array(self._encode(text), dtype=np.int64)
         else:
-            tokens = np.array(self.symbols.encode(text), dtype=np.int64)[: self.options["max_length"]]
+            tokens = np.array(self._encode(text), dtype=np.int64)[: self.options["max_length"]]
             if context.random is not None:
                 tokens = self._noised(tokens, context.random)
         if not len(tokens):
@@ -79,6 +80,9 @@ class Pieces(Concatenate):
             value = text
         return value.lower() if self.options["uncased"] and isinstance(value, str) else value
 
+    def _encode(self, text: str) -> list[int]:
+        return self.symbols.encode(text)
+
     def _text(self, value: Any) -> str:
         text = value if isinstance(value, str) else number_text(value)
         if text is None:
@@ -97,6 +101,31 @@ class Pieces(Concatenate):
         if ratio := self.options["mask_ratio"]:
             tokens = mask_spans(tokens, ratio, self.symbols.mask, random)
         return tokens
+
+
+class Characters(Pieces):
+    """The same, each character by itself: tokens (n,) of no piece that holds two. The tokenizer learns nothing of such
+    texts.
+    """
+
+    def __init__(self, options: Options, symbols: Symbols) -> None:
+        super().__init__(options, symbols)
+        self.known: dict[str, list[int]] = {}
+        if symbols.decode(self._encode(TRIED)) != TRIED:
+            raise ConfigError(
+                "preprocess=characters writes a text one character after the other, and this vocabulary's pieces say "
+                "where words begin; leave it out"
+            )
+
+    @staticmethod
+    def texts(value: Any, options: Options, root: str | Path | None = None) -> list[str]:
+        """None of it."""
+        return []
+
+    def _encode(self, text: str) -> list[int]:
+        new = sorted(set(text) - self.known.keys())
+        self.known.update(zip(new, self.symbols.encode_batch(new), strict=True))
+        return [one for character in text for one in self.known[character]]
 
 
 def mask_spans(tokens: np.ndarray, ratio: float, mask: int, random: np.random.Generator) -> np.ndarray:
