@@ -28,6 +28,12 @@ Rough = Callable[[Tensor, int, int, int], tuple[Tensor, Tensor, Tensor]]
 WIDE = 32  # rows of a block of the table in 8 bits, as of shortlist.c
 SPARE = 8  # tokens taken besides those asked for
 DOUBTFUL = 40  # the same, where the best are to be proved
+CROWDED = 8  # and for each that is wanted besides the first: scores lie closer there
+
+
+def taken(most: int) -> int:
+    """How many are taken where the `most` best are to be proved."""
+    return most + DOUBTFUL + CROWDED * (most - 1)
 
 
 class EightBits:
@@ -97,11 +103,11 @@ class Screen:
         self, x: Float[Tensor, "n D"], lo: int, hi: int, most: int
     ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]] | None:
         """Scores, falling, and tokens; the first `most` are the best of lo..hi. None where that is not sure."""
-        rough, tokens, _ = self.rough(x, lo, hi, min(most + DOUBTFUL, hi - lo))
+        rough, tokens, _ = self.rough(x, lo, hi, min(taken(most), hi - lo))
         exact = _scores(self.table, tokens, x)
         values, order = exact.sort(1, descending=True)
-        step = x.abs().amax(1) / 127
-        lost = step * (0.5 * x.shape[1] ** 0.5)  # the length of what rounding took from a state, at most
+        step = (x.abs().amax(1, keepdim=True) / 127).clamp_(min=torch.finfo(torch.float32).tiny)
+        lost = torch.linalg.vector_norm(x - (x / step).round() * step, dim=1)  # of a state, by rounding
         off = 1.001 * (torch.linalg.vector_norm(x, dim=1) * self.rough.error + lost * self.rough.length)
         if not bool((values[:, most - 1] > rough[:, -1] + off).all()):
             return None
