@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ofasys.model.native import compiled
+from ofasys.model.native import address, compiled
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
     from typing import Annotated as Int
+
+_POINTER = ctypes.c_void_p
 
 
 class _Best(ctypes.Structure):
@@ -44,7 +48,7 @@ def chooses(scores: Tensor) -> bool:
 
 def best_few(
     scores: Float[Tensor, "n U"], k: int
-) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"], Float[Tensor, "n"]]:
+) -> tuple[Float[Tensor, "n best"], Int[Tensor, "n best"], Float[Tensor, "n"]]:
     """The k best, falling, fewer where there are fewer columns; their columns, of equal ones the first first; the
     logarithm of the sum of the exponents of all. Of k some tens at most.
     """
@@ -89,4 +93,39 @@ def drawn(
     z.least = None if least is None else least.data_ptr()
     if library.choose_drawn(ctypes.byref(z)):
         raise MemoryError(f"there is no memory for the chances of {U:,} tokens")
+    return found
+
+
+def scores_of(table: Float[Tensor, "V D"], tokens: Int[Tensor, "n k"], x: Float[Tensor, "n D"]) -> Float[Tensor, "n k"]:
+    """The exact scores of tokens in states x."""
+    plain = all(part.device.type == "cpu" and part.dtype == torch.float32 for part in (table, x))
+    library = compiled("choose") if plain and table.is_contiguous() else None
+    if library is None:
+        return torch.bmm(table[tokens], x[:, :, None])[:, :, 0]
+    x, tokens = x.contiguous(), tokens.contiguous()
+    n, k = tokens.shape
+    found = torch.empty(n, k)
+    library.choose_scores(
+        *map(address, (table, x, tokens)), *(n, k, x.shape[1], torch.get_num_threads()), address(found)
+    )
+    return found
+
+
+def chances(keys: Sequence[tuple[int, ...]]) -> Float[Tensor, "n"]:
+    """What `np.random.default_rng(key).random()` gives of each key, a number in [0, 1) in double."""
+    library = compiled("choose")
+    if library is None or not keys:
+        return torch.tensor([np.random.default_rng(key).random() for key in keys], dtype=torch.float64)
+    words, first = list[int](), [0]
+    for key in keys:
+        if min(key) < 0:
+            raise ValueError(f"a draw is asked for by {key}; its numbers are 0 or more")
+        for number in key:
+            words.append(number & 0xFFFFFFFF)
+            while number := number >> 32:
+                words.append(number & 0xFFFFFFFF)
+        first.append(len(words))
+    given, starts = np.array(words, dtype=np.uint32), np.array(first)
+    found = torch.empty(len(keys), dtype=torch.float64)
+    library.choose_chances(given.ctypes.data_as(_POINTER), starts.ctypes.data_as(_POINTER), len(keys), address(found))
     return found

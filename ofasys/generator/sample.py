@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ofasys.generator.choose import chooses, drawn
+from ofasys.generator.choose import chances, chooses, drawn
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.scores import top
 
@@ -21,10 +20,9 @@ if TYPE_CHECKING:
     from typing import Annotated as Int
 
 
-def uniform(rows: Sequence[tuple[int, int, int]], step: int) -> Tensor:
-    """One number in [0, 1) for each row, a row being (seed, source, answer)."""
-    draws = [np.random.default_rng((*row, step)).random() for row in rows]
-    return torch.tensor(draws, dtype=torch.float64)
+def uniform(rows: Sequence[tuple[int, int, int]], steps: Sequence[int]) -> Float[Tensor, "n"]:
+    """One number in [0, 1) for each row, a row being (seed, source, answer), at its step."""
+    return chances([(*row, step) for row, step in zip(rows, steps, strict=True)])
 
 
 def draw(

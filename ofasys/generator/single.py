@@ -95,7 +95,7 @@ class Single:
         """Of some rows the score and column of what each takes; (n, 1) each."""
         if not self.options.sampling:
             return top(scores.values, 1)
-        chance = torch.cat([uniform([self.names[row]], int(made[row])) for row in mine])
+        chance = uniform([self.names[row] for row in mine.tolist()], made[mine].tolist())
         if scores.tokens is None or scores.tokens.ndim == 1:
             place = draw(scores.values, chance, self.options)[:, None]
         else:  # the best of each row, falling: a draw goes through tokens in their order

@@ -1,6 +1,6 @@
-/* Of the scores (n, U) of a row the best few and the logarithm of the sum of all exponents, or one that is drawn with the
+/* Of the scores (n, U) of rows the best few and the logarithm of the sum of all exponents, or one that is drawn with the
    chance that its score gives it; nothing is sorted. Scores are float32; weights are exp of them and in float32 too,
-   their sums in double, a block of 256 at a time. */
+   their sums in double, a block of 256 at a time. And the scores of some rows of a table alone. */
 
 #include "vectors.h"
 
@@ -231,4 +231,65 @@ int choose_drawn(const Draws *z) {
         free(w), free(some), free(sums);
     }
     return short_of;
+}
+
+/* out (n, k): the products of rows `tokens` (n, k) of a table (V, D) with x (n, D). Each is summed in one order. */
+void choose_scores(const float *table, const float *x, const int64_t *tokens, int n, int k, int D, int threads,
+                   float *out) {
+    int whole = D / LANES * LANES;
+#pragma omp parallel for num_threads(threads) schedule(static) if ((long)n * k * D > 100000)
+    for (long at = 0; at < (long)n * k; at++) {
+        const float *a = table + tokens[at] * D, *b = x + at / k * D;
+        Floats sum = {}, more = {};
+        int d = 0;
+        for (; d + 2 * LANES <= D; d += 2 * LANES) {
+            sum += *(const Floats *)(a + d) * *(const Floats *)(b + d);
+            more += *(const Floats *)(a + d + LANES) * *(const Floats *)(b + d + LANES);
+        }
+        if (d < whole) {
+            sum += *(const Floats *)(a + d) * *(const Floats *)(b + d);
+            d += LANES;
+        }
+        float all = sum_of(sum + more);
+        for (; d < D; d++) all += a[d] * b[d];
+        out[at] = all;
+    }
+}
+
+static inline uint32_t hashed(uint32_t value, uint32_t *by, uint32_t factor) {
+    value ^= *by;
+    *by *= factor;
+    value *= *by;
+    return value ^ value >> 16;
+}
+
+static inline uint32_t mixed(uint32_t x, uint32_t y) {
+    uint32_t made = 0xca01f9ddu * x - 0x4973f715u * y;
+    return made ^ made >> 16;
+}
+
+/* out (n): the first number in [0, 1) of numpy's default generator of each entropy, words[first[i]:first[i + 1]]: its
+   `SeedSequence` (O'Neill's seed_seq_fe), then PCG64. */
+void choose_chances(const uint32_t *words, const int64_t *first, int n, double *out) {
+    for (int i = 0; i < n; i++) {
+        const uint32_t *own = words + first[i];
+        int count = (int)(first[i + 1] - first[i]);
+        uint32_t pool[4], by = 0x43b0d7e5u, state[8];
+        for (int at = 0; at < 4; at++) pool[at] = hashed(at < count ? own[at] : 0, &by, 0x931e8875u);
+        for (int from = 0; from < 4; from++)
+            for (int to = 0; to < 4; to++)
+                if (from != to) pool[to] = mixed(pool[to], hashed(pool[from], &by, 0x931e8875u));
+        for (int from = 4; from < count; from++)
+            for (int to = 0; to < 4; to++) pool[to] = mixed(pool[to], hashed(own[from], &by, 0x931e8875u));
+        by = 0x8b51f9ddu;
+        for (int at = 0; at < 8; at++) state[at] = hashed(pool[at % 4], &by, 0x58f38dedu);
+        unsigned __int128 part[4], factor = (unsigned __int128)2549297995355413924u << 64 | 4865540595714422341u;
+        for (int at = 0; at < 4; at++) part[at] = (uint64_t)state[2 * at + 1] << 32 | state[2 * at];
+        unsigned __int128 more = (part[2] << 64 | part[3]) << 1 | 1;
+        unsigned __int128 now = (more + (part[0] << 64 | part[1])) * factor + more;
+        now = now * factor + more;
+        uint64_t folded = (uint64_t)(now >> 64) ^ (uint64_t)now;
+        int turn = (int)(now >> 122);
+        out[i] = (double)((folded >> turn | folded << (-turn & 63)) >> 11) * 0x1p-53;
+    }
 }
