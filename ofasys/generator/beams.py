@@ -69,9 +69,9 @@ class Beams:
         self.rows = Rows(decoder, constraint, prefixes, options.beam_size, options, by_label(options))
         self._begin(len(prefixes))
 
-    def _begin(self, B: int) -> None:
-        """Of `B` sources, before any token."""
-        K = self.options.beam_size
+    def _begin(self, sources: int) -> None:
+        """Before any token."""
+        B, K = sources, self.options.beam_size
         self.running = np.full((B, K), -np.inf, dtype=np.float32)
         self.running[:, 0] = 0.0  # all beams of a source begin alike: one of them speaks for all
         self.counted = np.zeros((B, K), dtype=np.int64)

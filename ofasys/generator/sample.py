@@ -25,9 +25,7 @@ def uniform(rows: Sequence[tuple[int, int, int]], steps: Sequence[int]) -> Float
     return chances([(*row, step) for row, step in zip(rows, steps, strict=True)])
 
 
-def draw(
-    values: Float[Tensor, "n U"], chance: Float[Tensor, "n"], options: SearchOptions
-) -> Int[Tensor, "n"]:
+def draw(values: Float[Tensor, "n U"], chance: Float[Tensor, "n"], options: SearchOptions) -> Int[Tensor, "n"]:
     """Raw scores, chance in [0, 1) -> the column drawn for each row: the first up to which the columns that may come
     hold more than `chance` of their probability.
 

@@ -28,14 +28,14 @@ def there():
         pytest.skip("no compiler here")
 
 
-def some_scores(n, U, scale=2.0, ties=False, seed=0):
+def some_scores(n, size, scale=2.0, ties=False, seed=0):
     """Some of them may not come."""
     random = torch.Generator().manual_seed(seed)
-    values = torch.randn(n, U, generator=random) * scale
+    values = torch.randn(n, size, generator=random) * scale
     if ties:
         values = (values * 4).round() / 4
-    barred = torch.rand(n, U, generator=random) < 0.1
-    barred[:, U // 2] = False
+    barred = torch.rand(n, size, generator=random) < 0.1
+    barred[:, size // 2] = False
     return values.masked_fill(barred, -torch.inf)
 
 
