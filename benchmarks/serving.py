@@ -1,10 +1,10 @@
 """`ofasys serve` under load from another process: `python -m benchmarks.serving`.
 
-The model and the requests of `benchmarks.session`. First each request alone and 32 clients that ask as soon as they
-were answered, in turns, beside static batches of the same model without HTTP; then an open loop, whose requests come
-when they come, at shares of that throughput. `--restart N`: N requests, during which the server is told to end and
-begun again. `--minutes M`: so long 32 clients ask, and the server's memory is looked at. Seconds of a CPU are those of
-the process that answers.
+The model and the requests of `benchmarks.session`, with texts of its own in each round. First each request alone and 32
+clients that ask as soon as they were answered, in turns, beside static batches of the same model without HTTP; then an
+open loop, whose requests come when they come, at shares of that throughput. `--restart N`: N requests, during which the
+server is told to end and begun again. `--minutes M`: so long 32 clients ask, and the server's memory is looked at.
+Seconds of a CPU are those of the process that answers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -117,37 +117,41 @@ def percentiles(seconds: Sequence[float]) -> str:
     return "  ".join(f"p{at} {1000 * cuts[at - 1]:7.0f} ms" for at in (50, 95, 99))
 
 
-def throughput(server: Server, model: OFASys, asked: Sequence[Asked], rounds: int) -> float:
-    """Print a table -> requests a second of 32 clients."""
-    own = psutil.Process()
+def throughput(server: Server, model: OFASys, rounds: Sequence[Sequence[Asked]]) -> float:
+    """Print a table -> requests a second of 32 clients. rounds: the requests of each; those of the first are asked to
+    warm up. No source is one that was read in a round before.
+    """
+    process = psutil.Process()
 
     def here() -> float:
-        return float(sum(own.cpu_times()[:2]))
+        return float(sum(process.cpu_times()[:2]))
 
-    ways: dict[str, tuple[Callable[[], object], Callable[[], float]]] = {
-        "one at a time": (lambda: closed_loop(server.url, asked, 1), server.cpu),
-        "static batches of 8, no HTTP": (lambda: in_batches(model, asked), here),
-        f"{CLIENTS} clients": (lambda: closed_loop(server.url, asked, CLIENTS), server.cpu),
+    ways: dict[str, tuple[Callable[[Sequence[Asked]], object], Callable[[], float]]] = {
+        "one at a time": (lambda asked: closed_loop(server.url, asked, 1), server.cpu),
+        "static batches of 8, no HTTP": (lambda asked: in_batches(model, asked), here),
+        f"{CLIENTS} clients": (lambda asked: closed_loop(server.url, asked, CLIENTS), server.cpu),
     }
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for way, _ in ways.values():
-        way()
-    for _ in range(rounds):
+        way(rounds[0])
+    for number, asked in enumerate(rounds[1:]):
         for name, (way, clock) in ways.items():
+            own = [replace(one, text=f"{name[0]}{number} {one.text}") for one in asked]  # the server keeps sources
             began = clock(), time.perf_counter()
-            way()
+            way(own)
             spent[name].append((clock() - began[0], time.perf_counter() - began[1]))
     cpu, wall = ({name: statistics.median(one[i] for one in every) for name, every in spent.items()} for i in (0, 1))
     print(f"{'':30}{'CPU s':>8}{'wall s':>8}{'requests/s':>12}{'requests/CPU s':>16}")
     for name in ways:
         print(
-            f"{name:30}{cpu[name]:8.2f}{wall[name]:8.2f}{len(asked) / wall[name]:12.1f}{len(asked) / cpu[name]:16.1f}"
+            f"{name:30}{cpu[name]:8.2f}{wall[name]:8.2f}{len(rounds[0]) / wall[name]:12.1f}"
+            f"{len(rounds[0]) / cpu[name]:16.1f}"
         )
     alone, static, together = ways
     for what, took in (("CPU", cpu), ("wall", wall)):
         ratios = took[alone] / took[together], took[static] / took[together]
         print(f"{what}: {CLIENTS} clients {ratios[0]:.2f} times one at a time, {ratios[1]:.2f} times static batches")
-    return len(asked) / wall[together]
+    return len(rounds[0]) / wall[together]
 
 
 def restart(folder: Path, server: Server, asked: Sequence[Asked], offline: Sequence[Any], count: int) -> Server:
@@ -232,9 +236,10 @@ def main() -> None:
             offline = [dict(model.inference(one.line, {"a": one.text}, **one.all_options)) for one in asked]
             equal = sum(one == other for one, other in zip(found, offline, strict=True))
             print(f"{equal} of {len(asked)} answers as offline", flush=True)
-            rate = throughput(server, model, asked, args.rounds) if args.rounds else 0.0
+            rounds = [requests(draw, args.requests) for _ in range(args.rounds + 1)]
+            rate = throughput(server, model, rounds) if args.rounds else 0.0
             for share in SHARES if args.open and rate else ():
-                many = [asked[n % len(asked)] for n in range(args.open)]
+                many = requests(draw, args.open)
                 took = open_loop(server.url, many, share * rate, seed=int(100 * share))
                 print(f"open loop, {share * rate:.1f} requests/s: {percentiles(took)}", flush=True)
             if args.restart:

@@ -65,22 +65,39 @@ class Beams:
         prefixes: Sequence[Ints],
         options: SearchOptions,
     ) -> None:
-        B, K = self.shape = len(prefixes), options.beam_size
         self.constraint, self.head, self.options = constraint, head, options
-        self.rows = Rows(decoder, constraint, prefixes, K, options, by_label(options))
+        self.rows = Rows(decoder, constraint, prefixes, options.beam_size, options, by_label(options))
+        self._begin(len(prefixes))
+
+    def _begin(self, sources: int) -> None:
+        """Before any token."""
+        B, K = sources, self.options.beam_size
         self.running = np.full((B, K), -np.inf, dtype=np.float32)
         self.running[:, 0] = 0.0  # all beams of a source begin alike: one of them speaks for all
         self.counted = np.zeros((B, K), dtype=np.int64)
         self.best = np.full((B, K), -np.inf, dtype=np.float32)  # finished answers, by score
         self.kept: list[list[Hypothesis | None]] = [[None] * K for _ in range(B)]
         self.live = np.ones(B, dtype=np.bool_)
-        self.offset = np.arange(B)[:, None] * K
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, K)"""
+        return len(self.live), self.options.beam_size
+
+    @property
+    def offset(self) -> Ints:
+        """(B, 1) the first row of each source."""
+        return np.arange(len(self.live))[:, None] * self.options.beam_size
 
     def search(self) -> list[list[Hypothesis]]:
         """The answers of each source, best first."""
         while self.live.any():
             self._step()
-        return [[answer for answer in answers if answer is not None][: self.options.n_best] for answers in self.kept]
+        return [self.found(source) for source in range(len(self.kept))]
+
+    def found(self, source: int) -> list[Hypothesis]:
+        """The answers of a source, best first."""
+        return [answer for answer in self.kept[source] if answer is not None][: self.options.n_best]
 
     def _step(self) -> None:
         """Each beam takes a token."""

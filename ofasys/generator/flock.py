@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from torch import Tensor
 
+from ofasys.generator.beams import Beams
 from ofasys.generator.constraint import UNLIMITED, Bools, Constraint, Ints
 from ofasys.generator.decoder import Rounds
 from ofasys.generator.hypothesis import Hypothesis, by_label
@@ -42,6 +43,10 @@ class OpenDecoder(Protocol):
         """
         ...
 
+    def reorder(self, parents: Int[Ints, "R"]) -> None:
+        """Row r goes on from what row parents[r] was, which is of the same source."""
+        ...
+
     def keep(self, sources: Bools) -> None:
         """Only these (B,) go on."""
         ...
@@ -54,9 +59,9 @@ class OpenDecoder(Protocol):
 def alike(constraint: Constraint, options: SearchOptions) -> str | None:
     """What searches of one constraint have in common that may go on as one; None of one that goes on alone.
 
-    Beams, labels that are chosen as wholes, and texts that have a grammar do.
+    Labels that are chosen as wholes, and texts that have a grammar, do.
     """
-    if options.beam_size > 1 or constraint.grammars or (by_label(options) and constraint.tries):
+    if constraint.grammars or (by_label(options) and constraint.tries):
         return None
     return repr(replace(options, max_length=1, min_length=0, seed=0, draw={}))
 
@@ -95,9 +100,13 @@ class OpenRows(Rows):
         begun, last = (np.repeat(part, self.group) for part in rounds_of(rounds, len(prefixes)))
         self.run, self.items = np.append(self.run, none), np.append(self.items, begun)
         self.last = np.append(self.last, last)
+        if self.parents is not None:
+            self.parents = np.append(self.parents, np.arange(len(self.parents), len(self)))
 
     def keep(self, rows: Bools) -> None:
-        """Only these rows (R,) go on."""
+        """Only these rows (R,) go on; all of a source or none."""
+        if self.parents is not None:
+            self.parents = (np.cumsum(rows) - 1)[self.parents[rows]]
         for name in ROWS:
             setattr(self, name, getattr(self, name)[rows])
         if self.places is not None:
@@ -116,6 +125,9 @@ class OpenRows(Rows):
 
     def hidden(self) -> Tensor:
         """Feed what the model has not seen -> hidden states (R, D) after the last token."""
+        if self.parents is not None:
+            self.open.reorder(self.parents)
+            self.parents = None
         counts = self.length - self.seen
         row = np.repeat(np.arange(len(self)), counts)
         within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -197,10 +209,7 @@ class OpenSingle(Single):
         rounds: Rounds | None = None,
     ) -> None:
         """Sources that are searched from now on; rooms (B,), rounds: as of a decoder."""
-        longest = np.full(len(prefixes), options.max_length)
-        if rooms is not None:
-            longest = np.minimum(longest, np.maximum(rooms, 1))
-        self.rows.join(prefixes, longest, options.min_length, rounds)
+        self.rows.join(prefixes, _longest(prefixes, options, rooms), options.min_length, rounds)
         self.names += [(options.seed, number, answer) for number in numbers for answer in range(self.group)]
         new = len(prefixes) * self.group
         self.owed.of += [{} for _ in range(new)]
@@ -231,6 +240,60 @@ class OpenSingle(Single):
 
     def _of(self, source: int) -> range:
         return range(source * self.group, (source + 1) * self.group)
+
+
+class OpenBeams(Beams):
+    """`Beams` whose sources come and go; none at first."""
+
+    rows: OpenRows
+
+    def __init__(self, decoder: OpenDecoder, constraint: Constraint, head: Head, options: SearchOptions) -> None:
+        self.constraint, self.head, self.options = constraint, head, options
+        self.group = options.beam_size
+        self.rows = OpenRows(decoder, constraint, self.group, options)
+        self._begin(0)
+
+    def join(
+        self,
+        prefixes: Sequence[Ints],
+        options: SearchOptions,
+        numbers: Sequence[int],
+        rooms: Ints | None,
+        rounds: Rounds | None = None,
+    ) -> None:
+        """As of `OpenSingle`; nothing is drawn."""
+        self.rows.join(prefixes, _longest(prefixes, options, rooms), options.min_length, rounds)
+        held = self.running, self.counted, self.best, self.live
+        kept = self.kept
+        self._begin(len(prefixes))
+        self.running, self.counted, self.best, self.live = (
+            np.concatenate([old, new])
+            for old, new in zip(held, (self.running, self.counted, self.best, self.live), strict=True)
+        )
+        self.kept = kept + self.kept
+
+    def step(self) -> dict[int, list[Hypothesis]]:
+        """As of `OpenSingle`."""
+        self._step()
+        return {source: self.found(source) for source in np.flatnonzero(~self.live).tolist()}
+
+    def keep(self, sources: Bools) -> None:
+        """Only these sources (B,) go on."""
+        self.rows.keep(np.repeat(sources, self.group))
+        for name in ("running", "counted", "best", "live"):
+            setattr(self, name, getattr(self, name)[sources])
+        self.kept = [kept for kept, stays in zip(self.kept, sources.tolist(), strict=True) if stays]
+
+    def written(self, source: int) -> Ints:
+        """The tokens (n,) of the first beam of a source."""
+        row, rows = source * self.group, self.rows
+        return rows.history[row, rows.prefix[row] : rows.length]
+
+
+def _longest(prefixes: Sequence[Ints], options: SearchOptions, rooms: Ints | None) -> Ints:
+    """(B,) the tokens that each source may take."""
+    longest = np.full(len(prefixes), options.max_length)
+    return longest if rooms is None else np.minimum(longest, np.maximum(rooms, 1))
 
 
 class Member:
@@ -268,7 +331,7 @@ class Member:
 class Flock:
     """A search, and who asked for its sources. rest: called between two steps."""
 
-    def __init__(self, search: OpenSingle, decoder: OpenDecoder, rest: Callable[[], Any]) -> None:
+    def __init__(self, search: OpenSingle | OpenBeams, decoder: OpenDecoder, rest: Callable[[], Any]) -> None:
         self.search, self.decoder, self.rest = search, decoder, rest
         self.places: list[tuple[Member, int]] = []  # whose each source is, and which of theirs
         self.coming: list[tuple[Member, Callable[[], None]]] = []

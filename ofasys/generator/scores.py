@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ofasys.generator.choose import best_few, chooses, normaliser
 from ofasys.generator.constraint import Constraint, Ints
 from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows, chosen, products
@@ -87,6 +88,8 @@ class Scores:
             return value
         if self.norm is not None:
             return value - self.norm[:, None]
+        if chooses(self.values):
+            return value - normaliser(self.values)[:, None]
         return torch.log_softmax(self.values, 1).gather(1, place)
 
 
@@ -151,7 +154,7 @@ class Head:
 
     def _over_all(self, hidden: Tensor, states: Ints, number: int) -> Scores:
         values = self._together("all", hidden, self._all)
-        norm = torch.logsumexp(values, 1)
+        norm = normaliser(values)
         lo, hi, tokens, mask = allowed(self.constraint, states, number)
         values = values[:, lo:hi] if tokens is None else values[:, torch.from_numpy(tokens).to(values.device)]
         if mask is not None:
@@ -212,6 +215,9 @@ class Head:
 
 def best_of(scores: Tensor, lo: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """Scores (n, U) of tokens from lo on -> the k best (n, k), their tokens (n, k), the log of the normaliser (n,)."""
+    if chooses(scores):
+        values, place, norm = best_few(scores, k)
+        return values, place + lo, norm
     values, place = top(scores, k)
     return values, place + lo, torch.logsumexp(scores, 1)
 

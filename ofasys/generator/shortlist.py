@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ofasys.generator.choose import scores_of
 from ofasys.model.matrix import Product
 from ofasys.model.native import address, compiled
 
@@ -28,6 +29,12 @@ Rough = Callable[[Tensor, int, int, int], tuple[Tensor, Tensor, Tensor]]
 WIDE = 32  # rows of a block of the table in 8 bits, as of shortlist.c
 SPARE = 8  # tokens taken besides those asked for
 DOUBTFUL = 40  # the same, where the best are to be proved
+CROWDED = 8  # and for each that is wanted besides the first: scores lie closer there
+
+
+def taken(most: int) -> int:
+    """How many are taken where the `most` best are to be proved."""
+    return most + DOUBTFUL + CROWDED * (most - 1)
 
 
 class EightBits:
@@ -97,11 +104,11 @@ class Screen:
         self, x: Float[Tensor, "n D"], lo: int, hi: int, most: int
     ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]] | None:
         """Scores, falling, and tokens; the first `most` are the best of lo..hi. None where that is not sure."""
-        rough, tokens, _ = self.rough(x, lo, hi, min(most + DOUBTFUL, hi - lo))
-        exact = _scores(self.table, tokens, x)
+        rough, tokens, _ = self.rough(x, lo, hi, min(taken(most), hi - lo))
+        exact = scores_of(self.table, tokens, x)
         values, order = exact.sort(1, descending=True)
-        step = x.abs().amax(1) / 127
-        lost = step * (0.5 * x.shape[1] ** 0.5)  # the length of what rounding took from a state, at most
+        step = (x.abs().amax(1, keepdim=True) / 127).clamp_(min=torch.finfo(torch.float32).tiny)
+        lost = torch.linalg.vector_norm(x - (x / step).round() * step, dim=1)  # of a state, by rounding
         off = 1.001 * (torch.linalg.vector_norm(x, dim=1) * self.rough.error + lost * self.rough.length)
         if not bool((values[:, most - 1] > rough[:, -1] + off).all()):
             return None
@@ -120,14 +127,9 @@ class Shortlist:
         """Scores, falling, and tokens of at least `most` of the tokens lo..hi, or all; the log of the normaliser."""
         x = x.float()
         rough, tokens, norm = self.rough(x, lo, hi, min(most + SPARE, hi - lo))
-        exact = _scores(self.table, tokens, x)
+        exact = scores_of(self.table, tokens, x)
         peak = torch.maximum(norm, exact.amax(1))
         rest = ((norm - peak).exp() - (rough - peak[:, None]).exp().sum(1)).clamp_(min=0.0)  # of what was not taken
         norm = peak + (rest + (exact - peak[:, None]).exp().sum(1)).log()
         values, order = exact.sort(1, descending=True)
         return values, tokens.gather(1, order), norm
-
-
-def _scores(table: Tensor, tokens: Tensor, x: Tensor) -> Tensor:
-    """(n, k) the exact scores of tokens (n, k) in states x (n, D)."""
-    return torch.bmm(table[tokens], x[:, :, None])[:, :, 0]

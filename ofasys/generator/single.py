@@ -83,7 +83,8 @@ class Single:
         for row, (label,) in zip(asked.tolist(), rows.labels(asked, hidden, 1), strict=True):
             tokens[row] = rows.settle(row, rows.length, label.tokens)
             self.logprob[row] += label.logprob
-        for mine, scores, undo in choices(rows, self.head, hidden, open_rows, int(not self.options.sampling), True):
+        enough = self.options.top_k if self.options.sampling else 1  # of top_k 0 all are wanted
+        for mine, scores, undo in choices(rows, self.head, hidden, open_rows, enough, True):
             value, place = self._taken(mine, scores, made)
             gain, words = normalised(scores, undo, value, place, self.constraint.end)
             tokens[mine] = words[:, 0]
@@ -94,6 +95,10 @@ class Single:
         """Of some rows the score and column of what each takes; (n, 1) each."""
         if not self.options.sampling:
             return top(scores.values, 1)
-        chance = torch.cat([uniform([self.names[row]], int(made[row])) for row in mine])
-        place = draw(scores.values, chance, self.options)[:, None]
+        chance = uniform([self.names[row] for row in mine.tolist()], made[mine].tolist())
+        if scores.tokens is None or scores.tokens.ndim == 1:
+            place = draw(scores.values, chance, self.options)[:, None]
+        else:  # the best of each row, falling: a draw goes through tokens in their order
+            order = torch.from_numpy(scores.tokens.argsort(1)).to(scores.values.device)
+            place = order.gather(1, draw(scores.values.gather(1, order), chance, self.options)[:, None])
         return scores.values.gather(1, place), place

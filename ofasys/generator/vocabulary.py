@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ofasys.generator.shortlist import EightBits, HalfBits, Rough, Screen, Shortlist
+from ofasys.generator.choose import normaliser
+from ofasys.generator.shortlist import EightBits, HalfBits, Rough, Screen, Shortlist, taken
 from ofasys.model.matrix import Product
 from ofasys.model.native import compiled
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Annotated as Float
 
 SCREENED = 8  # rows at most: of more, all scores cost little more, for the table is read once
+SCORED = 1024  # tokens at most that are scored one by one
 TOGETHER = 64  # rows whose normalisers are computed at once
 ROUGHLY: dict[str, Callable[[Tensor], Rough]] = {"bfloat16": HalfBits, "int8": EightBits}
 
@@ -49,7 +51,8 @@ class OutputRows:
         """Scores and tokens (n, k), the first `most` the best of lo..hi, without computing all; None where that is no
         faster, cannot be, or is not sure.
         """
-        if len(x) > SCREENED or self.shortlist is not None or x.dtype != torch.float32 or not screens():
+        few = len(x) <= SCREENED and len(x) * taken(most) <= SCORED
+        if not few or self.shortlist is not None or x.dtype != torch.float32 or not screens():
             return None
         if self._screen is None:
             self._screen = Screen(self.table, EightBits(self.table))
@@ -57,7 +60,7 @@ class OutputRows:
 
     def norms(self, x: Float[Tensor, "m D"], lo: int, hi: int) -> Float[Tensor, "m"]:
         """The logarithm of the normaliser over lo..hi of each state."""
-        return torch.cat([torch.logsumexp(self.scores(part, lo, hi), 1) for part in x.split(TOGETHER)])
+        return torch.cat([normaliser(self.scores(part, lo, hi)) for part in x.split(TOGETHER)])
 
 
 def screens() -> bool:

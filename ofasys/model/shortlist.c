@@ -22,7 +22,7 @@
 
 typedef struct {
     __m512 peak, sum; /* of each lane: its largest score, and the sum of exp(score - peak) */
-    float *best;      /* (k) the largest scores, falling */
+    float *best;      /* (k) the largest scores, a heap whose least is first */
     int32_t *place;   /* (k) their columns */
     float least;
 } Row;
@@ -39,15 +39,30 @@ static inline __m512 exp2_of(__m512 x) {
     return _mm512_scalef_ps(y, n);
 }
 
-static void insert(Row *row, int k, float value, int32_t column) {
-    int at = k - 1;
-    for (; at > 0 && row->best[at - 1] < value; at--) {
-        row->best[at] = row->best[at - 1];
-        row->place[at] = row->place[at - 1];
+/* A score takes the place of the least one, among the first `k` of a heap whose least is first */
+static void replace(Row *row, int k, float value, int32_t column) {
+    int at = 0;
+    for (int below = 1; below < k; below = 2 * at + 1) {
+        below += below + 1 < k && row->best[below + 1] < row->best[below];
+        if (row->best[below] >= value) break;
+        row->best[at] = row->best[below];
+        row->place[at] = row->place[below];
+        at = below;
     }
     row->best[at] = value;
     row->place[at] = column;
-    row->least = row->best[k - 1];
+    row->least = row->best[0];
+}
+
+/* The heap, falling */
+static void sort(Row *row, int k) {
+    while (--k > 0) {
+        float value = row->best[k], least = row->best[0];
+        int32_t column = row->place[k], first = row->place[0];
+        replace(row, k, value, column);
+        row->best[k] = least;
+        row->place[k] = first;
+    }
 }
 
 /* 16 scores of a row, from `column` on, of which those in `there` count */
@@ -65,7 +80,7 @@ static inline __attribute__((always_inline)) void take(Row *row, int k, __m512 v
         _mm512_storeu_ps(values, v);
         for (; better; better &= better - 1) {
             int lane = __builtin_ctz(better);
-            if (values[lane] > row->least) insert(row, k, values[lane], column + lane);
+            if (values[lane] > row->least) replace(row, k, values[lane], column + lane);
         }
     }
 }
@@ -170,9 +185,10 @@ int shortlist(const float *floats, int width, const int8_t *w, const float *scal
             joined.sum = _mm512_add_ps(_mm512_mul_ps(joined.sum, exp2_of(_mm512_sub_ps(joined.peak, peak))),
                                        _mm512_mul_ps(other->sum, exp2_of(_mm512_sub_ps(other->peak, peak))));
             joined.peak = peak;
-            for (int i = 0; i < k && other->best[i] > joined.least; i++)
-                insert(&joined, k, other->best[i], other->place[i]);
+            for (int i = 0; i < k; i++)
+                if (other->best[i] > joined.least) replace(&joined, k, other->best[i], other->place[i]);
         }
+        sort(&joined, k);
         float peak = _mm512_reduce_max_ps(joined.peak);
         __m512 sum = _mm512_mul_ps(joined.sum, exp2_of(_mm512_sub_ps(joined.peak, _mm512_set1_ps(peak))));
         norm[r] = (peak + log2f(_mm512_reduce_add_ps(sum))) / LOG2E;

@@ -20,7 +20,7 @@ from torch import Tensor
 from ofasys.engine import Engine, Joined, Parting, Session
 from ofasys.engine.check import check_shape, joined_of
 from ofasys.generator.constraint import Bools, Constraint, Ints
-from ofasys.generator.flock import Flock, Member, OpenSingle
+from ofasys.generator.flock import Flock, Member, OpenBeams, OpenSingle
 from ofasys.generator.hypothesis import Hypothesis
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rows import check_prefixes
@@ -215,7 +215,7 @@ class Together:
             own = FlockDecoder(self, decoder.inputs)
             share = lambda *want: wanted(Product(*want))  # noqa: E731
             head = Head(decoder.table, decoder.output, constraint, options.normalise == "vocabulary", share)
-            search = OpenSingle(own, constraint, head, options)
+            search = (OpenBeams if options.beam_size > 1 else OpenSingle)(own, constraint, head, options)
             flock = Flock(search, own, lambda: wanted(Pause()))
             held = self.flocks[key] = flock, own
             own.group, own.work = search.group, Work(flock.run)
@@ -366,6 +366,13 @@ class FlockDecoder:
         self.sessions = [session for session, stays in zip(self.sessions, sources.tolist(), strict=True) if stays]
         self.order = self.order[: len(sources)][sources]
 
+    def reorder(self, parents: Int[Ints, "R"]) -> None:
+        """Row r goes on from what row parents[r] was, which is of the same source."""
+        own = parents.reshape(-1, self.group) % self.group
+        device = self.inputs.device
+        for source in np.flatnonzero((own != np.arange(self.group)).any(1)).tolist():
+            self.sessions[source].reorder(torch.from_numpy(own[source]).to(device))
+
     def end(self) -> None:
         """None goes on."""
         self.keep(np.zeros(len(self.sessions), dtype=np.bool_))
@@ -417,8 +424,8 @@ class JoiningDecoder(StepDecoder):
         """
         if not isinstance(self.together.joined, Parting):
             return None
-        if self.together.apart and options.min_length >= options.max_length:
-            return None  # all are done at once: none leaves before, and none takes its place
+        if self.together.apart and (options.min_length >= options.max_length or options.beam_size > 1):
+            return None  # all are done at once, or leave little by leaving: none takes their place
         check_prefixes(self, prefixes)
         key = id(constraint), id(self.table), id(self.output), common
         flock = self.together.flock(key, self, constraint, options)

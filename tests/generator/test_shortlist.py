@@ -71,6 +71,8 @@ def test_eight_bits_are_rounded_products():
         SearchOptions(max_length=9, beam_size=3, n_best=2),
         SearchOptions(max_length=9, beam_size=4, min_length=5, no_repeat_ngram_size=2),
         SearchOptions(max_length=9, sampling=True, n_best=2),
+        SearchOptions(max_length=9, sampling=True, n_best=3, top_k=4, min_length=3),
+        SearchOptions(max_length=9, sampling=True, top_k=6, top_p=0.9, no_repeat_ngram_size=1, temperature=2.0),
     ],
 )
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -113,8 +115,16 @@ def test_near_ties_are_not_proved():
     assert OutputRows(table).surely_best(drawn(2, 64, 1), 0, 9000, 1) is None
 
 
-@pytest.mark.parametrize("options", [SearchOptions(max_length=9), SearchOptions(max_length=9, no_repeat_ngram_size=1)])
-def test_greedy_answers_in_float32_are_those_of_all_scores(options, monkeypatch):
+@pytest.mark.parametrize(
+    "options",
+    [
+        SearchOptions(max_length=9),
+        SearchOptions(max_length=9, no_repeat_ngram_size=1),
+        SearchOptions(max_length=9, sampling=True, top_k=5, min_length=4),
+        SearchOptions(max_length=9, sampling=True, top_k=9, top_p=0.8, seed=1, no_repeat_ngram_size=1),
+    ],
+)
+def test_answers_in_float32_are_those_of_all_scores(options, monkeypatch):
     if not screens():
         pytest.skip("no products in 8 bits here")
     constraint = bind([Free(0, "text")], encode=lambda text: [], ranges={"text": (3, 6000)}, end=2)

@@ -11,7 +11,7 @@ import torch
 
 from ofasys import AnswerSession, OFASys, flow
 from ofasys.errors import ClosedError, ConfigError, DataError, DeadlineError, FullError
-from ofasys.generator.flock import OpenSingle
+from ofasys.generator.flock import OpenBeams, OpenSingle
 from ofasys.generator.options import SearchOptions
 from ofasys.hub import session as room
 from ofasys.hub.turns import Turns
@@ -247,18 +247,42 @@ def test_one_of_a_batch_that_is_given_up_leaves_alone(tiny):
     same(found["c"], flow.generate(tiny.model(), program, [samples[2]], options, [2])[0])
 
 
-def test_where_a_search_in_common_fails_each_goes_on_alone(tiny, monkeypatch):
-    program, options = asking(tiny), SearchOptions(max_length=6, min_length=6)
+@pytest.mark.parametrize("normalise", ["allowed", "vocabulary"])
+def test_beams_of_several_requests_are_one_search(tiny, monkeypatch, normalise):
+    """They come at any step, have lengths of their own, and leave when they are done; each as alone."""
+    program, draw, together = asking(tiny), random.Random(2), []
+    real = OpenBeams.step
+    monkeypatch.setattr(OpenBeams, "step", lambda self: together.append(len(self.live)) or real(self))
+    texts = [{"question": "what is it " * draw.randint(1, 9)} for _ in range(9)]
+    samples = [flow.preprocess(program, row, target=False) for row in texts]
+    ways = [{"max_length": most, "min_length": most // 2} for most in (4, 9, 20, 3, 12, 7, 15, 5, 11)]
+    options = [SearchOptions(beam_size=3, n_best=2, normalise=normalise, **way) for way in ways]
+    running = {}
+    with flow.Generations(tiny.model()) as generations:
+        while len(running) < 9 or not all(one.over for one in running.values()):
+            if len(running) < 9 and (not running or draw.random() < 0.6):
+                i = len(running)
+                running[i] = generations.begin(program, [samples[i]], options[i], [i])
+            generations.turn()
+        assert generations.rows == 0
+    assert max(together) > 3
+    for i, one in running.items():
+        same(one.found[0], flow.generate(tiny.model(), program, [samples[i]], options[i], [i])[0])
+
+
+@pytest.mark.parametrize(("search", "beams"), [(OpenSingle, 1), (OpenBeams, 3)])
+def test_where_a_search_in_common_fails_each_goes_on_alone(tiny, monkeypatch, search, beams):
+    program, options = asking(tiny), SearchOptions(max_length=6, min_length=6, beam_size=beams)
     samples = [flow.preprocess(program, {"question": "a cat " * n}, target=False) for n in (1, 2)]
-    calls, real = [], OpenSingle.step
+    calls, real = [], search.step
 
     def step(self):
-        calls.append(self.sources)
+        calls.append(len(self.live))
         if len(calls) == 3:
             raise MemoryError("no room")
         return real(self)
 
-    monkeypatch.setattr(OpenSingle, "step", step)
+    monkeypatch.setattr(search, "step", step)
     with flow.Generations(tiny.model()) as together:
         running = [together.begin(program, [sample], options, [i]) for i, sample in enumerate(samples)]
         while not all(one.over for one in running):

@@ -1,0 +1,131 @@
+"""The best of many scores, their normaliser, and a draw among them, in C on a CPU: each score is read while it is near.
+
+`n` rows, `U` columns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ofasys.model.native import address, compiled
+
+if TYPE_CHECKING:
+    from typing import Annotated as Float
+    from typing import Annotated as Int
+
+_POINTER = ctypes.c_void_p
+
+
+class _Best(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("rows", "threads", "wanted")),
+        *((name, ctypes.c_long) for name in ("size", "row")),
+        *((name, ctypes.c_void_p) for name in ("scores", "best", "place", "norm")),
+    ]
+
+
+class _Drawn(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("rows", "threads")),
+        *((name, ctypes.c_long) for name in ("size", "row")),
+        ("inverse", ctypes.c_float),
+        ("share", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in ("scores", "least", "chance", "drawn")),
+    ]
+
+
+def chooses(scores: Tensor) -> bool:
+    """Whether `best_few` and `drawn` take these."""
+    known = scores.device.type == "cpu" and scores.dtype == torch.float32 and scores.ndim == 2
+    return known and len(scores) > 0 and scores.shape[1] > 0 and compiled("choose") is not None
+
+
+def best_few(
+    scores: Float[Tensor, "n U"], k: int
+) -> tuple[Float[Tensor, "n best"], Int[Tensor, "n best"], Float[Tensor, "n"]]:
+    """The k best, falling, fewer where there are fewer columns; their columns, of equal ones the first first; the
+    logarithm of the sum of the exponents of all. Of k some tens at most.
+    """
+    library = compiled("choose")
+    assert library is not None
+    scores = scores if scores.stride(1) == 1 else scores.contiguous()
+    n, U = scores.shape
+    k = min(k, U)
+    values, place, norm = torch.empty(n, k), torch.empty(n, k, dtype=torch.int64), torch.empty(n)
+    z = _Best(n, torch.get_num_threads(), k, U, scores.stride(0))
+    z.scores, z.best, z.place, z.norm = (part.data_ptr() for part in (scores, values, place, norm))
+    if library.choose_best(ctypes.byref(z)):
+        raise MemoryError(f"there is no memory for the best of {U:,} scores")
+    return values, place, norm
+
+
+def normaliser(scores: Float[Tensor, "n U"]) -> Float[Tensor, "n"]:
+    """The logarithm of the sum of the exponents of each row."""
+    return best_few(scores, 0)[2] if chooses(scores) else torch.logsumexp(scores, 1)
+
+
+def drawn(
+    scores: Float[Tensor, "n U"],
+    chance: Float[Tensor, "n"],
+    least: Float[Tensor, "n"] | None,
+    temperature: float,
+    share: float,
+) -> Int[Tensor, "n"]:
+    """The column of each row up to which those that may come hold more than `chance`, in [0, 1), of their weight.
+
+    least: the lowest score of a row that may come; None: any. share: of the weight, that the likeliest hold which may
+    come, as few as can be; 1: all may.
+    """
+    library = compiled("choose")
+    assert library is not None
+    scores = scores if scores.stride(1) == 1 else scores.contiguous()
+    n, U = scores.shape
+    chance, found = chance.double().contiguous(), torch.empty(n, dtype=torch.int64)
+    least = None if least is None else least.contiguous()
+    z = _Drawn(n, torch.get_num_threads(), U, scores.stride(0), 1.0 / temperature, share)
+    z.scores, z.chance, z.drawn = scores.data_ptr(), chance.data_ptr(), found.data_ptr()
+    z.least = None if least is None else least.data_ptr()
+    if library.choose_drawn(ctypes.byref(z)):
+        raise MemoryError(f"there is no memory for the chances of {U:,} tokens")
+    return found
+
+
+def scores_of(table: Float[Tensor, "V D"], tokens: Int[Tensor, "n k"], x: Float[Tensor, "n D"]) -> Float[Tensor, "n k"]:
+    """The exact scores of tokens in states x."""
+    plain = all(part.device.type == "cpu" and part.dtype == torch.float32 for part in (table, x))
+    library = compiled("choose") if plain and table.is_contiguous() else None
+    if library is None:
+        return torch.bmm(table[tokens], x[:, :, None])[:, :, 0]
+    x, tokens = x.contiguous(), tokens.contiguous()
+    n, k = tokens.shape
+    found = torch.empty(n, k)
+    library.choose_scores(
+        *map(address, (table, x, tokens)), *(n, k, x.shape[1], torch.get_num_threads()), address(found)
+    )
+    return found
+
+
+def chances(keys: Sequence[tuple[int, ...]]) -> Float[Tensor, "n"]:
+    """What `np.random.default_rng(key).random()` gives of each key, a number in [0, 1) in double."""
+    library = compiled("choose")
+    if library is None or not keys:
+        return torch.tensor([np.random.default_rng(key).random() for key in keys], dtype=torch.float64)
+    words, first = list[int](), [0]
+    for key in keys:
+        if min(key) < 0:
+            raise ValueError(f"a draw is asked for by {key}; its numbers are 0 or more")
+        for number in key:
+            words.append(number & 0xFFFFFFFF)
+            while number := number >> 32:
+                words.append(number & 0xFFFFFFFF)
+        first.append(len(words))
+    given, starts = np.array(words, dtype=np.uint32), np.array(first)
+    found = torch.empty(len(keys), dtype=torch.float64)
+    library.choose_chances(given.ctypes.data_as(_POINTER), starts.ctypes.data_as(_POINTER), len(keys), address(found))
+    return found
