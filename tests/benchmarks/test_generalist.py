@@ -505,7 +505,10 @@ def test_ways_stand_beside_the_generalist() -> None:
         line(way.system, {a: 0.6, b: 0.3}, part="ways", steps=3),
     )
     told = report.page(replace(PLAN, parts=("joint", "ways")), lines)
-    assert "| optimizer adamw, schedule round_robin, accumulate 1, balance sum (above) | 90.0% | 89.4% | 1 | 6 | 0.5 |" in told
+    assert (
+        "| optimizer adamw, schedule round_robin, accumulate 1, balance sum (above) | 90.0% | 89.4% | 1 | 6 | 0.5 |"
+        in told
+    )
     assert f"| {way.system} | 110.0% | 109.5% | 2 | 3 | 0.5 |" in told
     assert f"| {a} | accuracy | 0.500 | 0.400 | 0.600 |" in told
 
