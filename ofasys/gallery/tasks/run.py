@@ -9,7 +9,7 @@ from typing import Any
 from ofasys.errors import ConfigError, nearest
 from ofasys.gallery.tasks import TASKS
 from ofasys.gallery.tasks.rows import row_files
-from ofasys.gallery.tasks.task import GalleryTask
+from ofasys.gallery.tasks.task import OPTIMIZER, GalleryTask
 from ofasys.task.task import Task
 
 ALL = "all"
@@ -46,6 +46,7 @@ def run_of(names: Sequence[str]) -> dict[str, Any]:
         "model": {"size": "tiny", "text_pieces": max(task.text_pieces for task in tasks)},
         "trainer": {
             "max_steps": steps,
+            "optimizer": OPTIMIZER,
             "lr": min(task.lr for task in tasks),
             "eval_every": max(1, steps // EVALUATIONS),
             "eval_samples": EVALUATED,

@@ -37,6 +37,9 @@ class Data:
         return (self.packages[name] / file).read_text(encoding="utf8")
 
 
+OPTIMIZER = "muon"  # of all recipes, so that any of the tasks may be learned together
+
+
 @dataclass(frozen=True)
 class Figure:
     """What somebody reached on the test rows, by the task's metric."""
