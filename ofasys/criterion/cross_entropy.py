@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ofasys.model.head import judged, judges
+from ofasys.model.rows import filled
 from ofasys.model.scores import turned, turns_scores
 
 if TYPE_CHECKING:
@@ -70,12 +71,12 @@ def cross_entropy(
 
 
 def _whole(table: Tensor) -> tuple[Tensor, int]:
-    """The parameter of which `table` is some consecutive rows, and the first of them; `table` itself when it is none.
+    """The table of which `table` is some consecutive rows, and the first of them; `table` itself when it is of none.
 
     Autograd would give such a slice's gradient by filling a second whole table and copying; here it is filled in place.
     """
     base = table._base
-    if base is None or not base.is_leaf or not table.requires_grad or base.dim() != 2 or table.dim() != 2:
+    if base is None or not base.requires_grad or not table.requires_grad or base.dim() != 2 or table.dim() != 2:
         return table, 0
     if base.shape[1] != table.shape[1] or not base.is_contiguous() or not table.is_contiguous():
         return table, 0
@@ -148,6 +149,7 @@ class _CrossEntropy(torch.autograd.Function):
         if scale.device.type != "cpu" or float(scale.numpy()) != 1.0:  # a device would have to finish to be asked
             dx = None if dx is None else dx.mul_(scale)
             dw = None if dw is None else dw.mul_(scale)
+        dw = None if dw is None else filled(dw)
         (losses,) = ctx.saved_tensors
         return dx, dw, None, None, None if losses is None else losses * scale, None, None, None, None
 
