@@ -68,7 +68,7 @@ class TokenAdaptor(nn.Module):
     def output(self) -> Float[Tensor, "V width"] | JoinedRows:
         """The output rows."""
         (brought,) = self._brought
-        own = self.weight if self.head is None else self.head
+        own: Tensor = self.weight if self.head is None else self.head
         own = own if self._beside is None else self._beside
         return own if brought is None else JoinedRows(brought.output_rows, own)
 
