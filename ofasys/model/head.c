@@ -90,8 +90,8 @@ static void scores_of(const Head *z, long panel, Words *room, float *ending, See
     int left = z->size - at < WIDE ? (int)(z->size - at) : WIDE;
     for (int g = 0; g < 2; g++) tokens_of(z, at + g * LANES, room + g * units, ending);
     for (long r = 0; r < z->n; r += ROWS)
-        some(z->n - r < ROWS ? (int)(z->n - r) : ROWS, 2, (const uint32_t *)(z->x + r * z->width), units, 1, room, units,
-             units, &to, r, 0);
+        some(z->n - r < ROWS ? (int)(z->n - r) : ROWS, 2, (const uint32_t *)(z->x + r * z->width), units, 1, room,
+             units, units, &to, r, 0);
     for (long r = 0; r < z->n; r++) {
         Floats a = read_at(scores, r * WIDE, 1), b = read_at(scores, r * WIDE + LANES, 1), most = seen[r].most;
         if (z->smoothing > 0.0f) seen[r].total += a + b; /* zeros of what is no token */
@@ -176,7 +176,8 @@ static void gradients_of(const Head *z, long block, const float *peak, const flo
                  pairs, pairs, &to, t, d);
 }
 
-/* Returns 0, 1 where there is no memory, or 2, with nothing done, where a label is no token. width is a multiple of 16. */
+/* Returns 0, 1 where there is no memory, or 2, with nothing done, where a label is no token. width is a multiple of 16.
+ */
 int head(const Head *z) {
     long n = z->n, width = z->width, blocks = parts_of(z->size, BLOCK * WIDE), all = parts_of(z->size, WIDE);
     long pairs = parts_of(n, 2);

@@ -62,7 +62,8 @@ int linear_back(long n, long in, long out, int threads, const float *weight, con
 /* Of dy (n, out), those of the weight (out, in) and, if there is one, of the bias (out). */
 int linear_weights(long n, long in, long out, int threads, const uint16_t *x, const uint16_t *dy, float *dweight,
                    float *dbias) {
-    long panels = parts_of(in, WIDE), stripes = parts_of(out, WIDE), most = parts_of(n, 2) < UNITS ? parts_of(n, 2) : UNITS;
+    long panels = parts_of(in, WIDE), stripes = parts_of(out, WIDE), all = parts_of(n, 2);
+    long most = all < UNITS ? all : UNITS;
     long parts = split(out, panels, threads), some_rows = parts_of(parts_of(out, parts), LANES) * LANES;
     Words *left = room_for(stripes * 2 * most);
     int short_of = left == NULL;

@@ -59,8 +59,8 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
         for (int w = 0; w < wide; w++) write_at(z->to, (first + r) * z->row + at + w * LANES, sums[r][w], z->half);
 }
 
-static inline void some(int rows, int wide, const uint32_t *a, long row, long step, const Words *b, long group, long units,
-                 const Target *z, long first, long at) {
+static inline void some(int rows, int wide, const uint32_t *a, long row, long step, const Words *b, long group,
+                        long units, const Target *z, long first, long at) {
 #define CASE(count) \
     case count: \
         if (wide > 1) \
@@ -107,8 +107,8 @@ static inline void columns_of(const float *from, long width, Words *to) {
 }
 
 static inline Words words_of(const void *from, long at, int half) {
-    Halves halves = half ? *(const Halves *)((const uint16_t *)from + at) : halves_of(*(const Floats *)((const float *)from + at));
-    return __builtin_convertvector(halves, Words);
+    if (half) return __builtin_convertvector(*(const Halves *)((const uint16_t *)from + at), Words);
+    return __builtin_convertvector(halves_of(*(const Floats *)((const float *)from + at)), Words);
 }
 
 /* Rows `begin` to `end` of a matrix (.., row) as `groups` groups of its columns from `at` on, which are summed over
