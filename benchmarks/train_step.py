@@ -32,10 +32,10 @@ if __name__ == "__main__" and any(os.environ.get(name) != value for name, value 
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ofasys.criterion.cross_entropy import cross_entropy
 from ofasys.model import SIZES, UniversalModel, flops
+from ofasys.model.rows import looked_up_beside
 from ofasys.train.optimizer import gradient_norm, step_clipped
 from ofasys.train.precision import faster
 from ofasys.types import Layout, Stream
@@ -98,12 +98,12 @@ def ours(half: bool) -> Callable[[Batch], float]:
             shifted = batch.target.roll(1, 1)
             shifted[:, 0] = 2
             ids = [batch.source[batch.source_mask], shifted[batch.target_mask]]
-            # one look-up for both sides: each has a dense gradient of the table's size
-            sides = F.embedding(torch.cat(ids), table).split([len(i) for i in ids])
+            rows, output = looked_up_beside(table, torch.cat(ids))  # one look-up for both sides, as a run has it
+            sides = rows.split([len(i) for i in ids])
             memory = model.encode(Stream(sides[0], batch.source_layout))
             states = model.decode(Stream(sides[1], batch.target_layout), memory).states
             weights = torch.full((labels.shape[0],), 1.0 / labels.shape[0])
-            loss = cross_entropy(states, table, labels, weights=weights).loss
+            loss = cross_entropy(states, output, labels, weights=weights).loss
         loss.backward()
         step_clipped(optimizer, gradient_norm(optimizer), 1.0)
         optimizer.zero_grad(set_to_none=True)

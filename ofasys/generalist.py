@@ -171,7 +171,7 @@ class GeneralistModel(nn.Module):
 
         batch: on the model's device. scale, smoothing: as of `flow.criterion`. Nothing in it waits for the device.
         """
-        with self.computing():
+        with self.computing(), self.tokens.one_pass():
             predictions = self.emit(program, self.compute(*self.adapt(batch)), batch)
             return losses(predictions, self.criteria_of(program), batch, scale, smoothing)
 

@@ -116,16 +116,19 @@ def kept(source: Source, entry: Entry) -> Source:
 def made(entry: Entry, folder: Path, test: int | None, examples: int = 0) -> Task:
     """The task of an entry, at most `test` test rows by a fixed hash; None: all.
 
-    examples: that many rows, the next by the same hash, are all there is to learn from; 0: all training rows. folder:
+    examples: that many rows, the next by the same hash, are all there is to learn from, and where there are no more the
+    test has fewer; 0: all training rows. folder:
     for files that rows refer to. Errors: DataError for a package that is not fetched.
     """
     kind, _, place = entry["from"].partition(":")
     task = _of_gallery(entry, place) if kind == "gallery" else _of_page(entry, place, folder)
     held, train = kept(task.source("test"), entry), task.source("train")
     order = ranked(task.name, len(held))
+    if examples and test is not None:
+        test = max(0, min(test, len(held) - examples))
     rows = Chosen(held, order[test:][:examples]) if examples else kept(train, entry)
-    if not len(rows):
-        raise ConfigError(f"{FILE.name}, {task.name}: all {len(held)} test rows are asked, none is left to learn from")
+    if not test and test is not None:
+        raise ConfigError(f"{FILE.name}, {task.name}: {len(held)} test rows are too few to learn from {examples} of them")
     labels = task.labels  # of all rows, whatever is learned from
     task.sources = {"train": rows, "test": Chosen(held, order[:test])}
     task.restore_labels(labels)

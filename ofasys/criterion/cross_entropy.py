@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ofasys.model.head import judged, judges
+from ofasys.model.rows import filled
 from ofasys.model.scores import turned, turns_scores
 
 if TYPE_CHECKING:
@@ -69,12 +71,12 @@ def cross_entropy(
 
 
 def _whole(table: Tensor) -> tuple[Tensor, int]:
-    """The parameter of which `table` is some consecutive rows, and the first of them; `table` itself when it is none.
+    """The table of which `table` is some consecutive rows, and the first of them; `table` itself when it is of none.
 
     Autograd would give such a slice's gradient by filling a second whole table and copying; here it is filled in place.
     """
     base = table._base
-    if base is None or not base.is_leaf or not table.requires_grad or base.dim() != 2 or table.dim() != 2:
+    if base is None or not base.requires_grad or not table.requires_grad or base.dim() != 2 or table.dim() != 2:
         return table, 0
     if base.shape[1] != table.shape[1] or not base.is_contiguous() or not table.is_contiguous():
         return table, 0
@@ -104,18 +106,18 @@ class _CrossEntropy(torch.autograd.Function):
         wanted: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         table = whole[rows[0] : rows[1]]
-        n, U = hidden.shape[0], table.shape[0]
-        device = hidden.device.type
+        n, device = hidden.shape[0], hidden.device.type
         half = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        native = allowed is None and judges(hidden, table)
         with torch.autocast(device, enabled=False):
-            x, w = (hidden, table) if half is None else (hidden.to(half), table.to(half))
-            if x.dtype != w.dtype:
+            x, w = (hidden, table) if half is None else (hidden.to(half), table if native else table.to(half))
+            if x.dtype != w.dtype and not native:
                 x = x.to(w.dtype)
             exact = torch.promote_types(x.dtype, torch.float32)
             losses = torch.empty(n, dtype=exact, device=x.device)
             correct = torch.empty(n, dtype=torch.bool, device=x.device)
             need_x, need_w = wanted and ctx.needs_input_grad[0], wanted and ctx.needs_input_grad[1]
-            dx = torch.empty(x.shape, dtype=hidden.dtype, device=x.device) if need_x else None
+            dx = torch.empty(x.shape, dtype=exact if native else hidden.dtype, device=x.device) if need_x else None
             dwhole = dw = None
             if need_w:
                 dwhole = torch.empty(whole.shape, dtype=whole.dtype, device=x.device)
@@ -124,21 +126,14 @@ class _CrossEntropy(torch.autograd.Function):
                 dwhole[rows[1] :].zero_()
                 if n == 0:  # else the first product fills it
                     dw.zero_()
-            factors = None if weights is None else weights.to(exact)[:, None]
-            buffer = torch.empty(min(chunk, n), U, dtype=x.dtype, device=x.device)
-            for start in range(0, n, chunk):
-                xs = x[start : start + chunk]
-                part = slice(start, start + xs.shape[0])
-                g = torch.mm(xs, w.t(), out=buffer[: xs.shape[0]])  # the scores, and then their gradient
-                may = None if allowed is None else allowed[part]
-                losses[part], correct[part] = _turned(g, labels[part], may, smoothing, need_x or need_w)
-                # a weight scales a row of the small factor of each product, never the (chunk, U) table
-                f = None if factors is None else factors[part]
-                if dx is not None:
-                    d = torch.mm(g, w)
-                    dx[part] = d if f is None else d * f
-                if dw is not None:
-                    _add_product(dw, g, xs if f is None else (xs * f).to(xs.dtype), first=start == 0)
+            if native:
+                for start in range(0, n, chunk):
+                    part = slice(start, start + chunk)
+                    f = None if weights is None else weights[part]
+                    into = None if dx is None else dx[part], dw, start > 0
+                    losses[part], correct[part] = judged(x[part], table, labels[part], f, smoothing, *into)
+            else:
+                _chunks(x, w, labels, weights, allowed, smoothing, chunk, losses, correct, dx, dw)
             total = losses.sum() if weights is None else (losses * weights).sum()
         ctx.grads = (dx, dwhole)
         ctx.mark_non_differentiable(losses, correct)
@@ -154,8 +149,41 @@ class _CrossEntropy(torch.autograd.Function):
         if scale.device.type != "cpu" or float(scale.numpy()) != 1.0:  # a device would have to finish to be asked
             dx = None if dx is None else dx.mul_(scale)
             dw = None if dw is None else dw.mul_(scale)
+        dw = None if dw is None else filled(dw)
         (losses,) = ctx.saved_tensors
         return dx, dw, None, None, None if losses is None else losses * scale, None, None, None, None
+
+
+def _chunks(
+    x: Tensor,
+    w: Tensor,
+    labels: Tensor,
+    weights: Tensor | None,
+    allowed: Tensor | None,
+    smoothing: float,
+    chunk: int,
+    losses: Tensor,
+    correct: Tensor,
+    dx: Tensor | None,
+    dw: Tensor | None,
+) -> None:
+    """Losses and correct, each (n,), and the gradients dx (n, D) and dw (U, D) of x and w, where they are wanted."""
+    n, U = x.shape[0], w.shape[0]
+    factors = None if weights is None else weights.to(losses.dtype)[:, None]
+    buffer = torch.empty(min(chunk, n), U, dtype=x.dtype, device=x.device)
+    for start in range(0, n, chunk):
+        xs = x[start : start + chunk]
+        part = slice(start, start + xs.shape[0])
+        g = torch.mm(xs, w.t(), out=buffer[: xs.shape[0]])  # the scores, and then their gradient
+        may = None if allowed is None else allowed[part]
+        losses[part], correct[part] = _turned(g, labels[part], may, smoothing, dx is not None or dw is not None)
+        # a weight scales a row of the small factor of each product, never the (chunk, U) table
+        f = None if factors is None else factors[part]
+        if dx is not None:
+            d = torch.mm(g, w)
+            dx[part] = d if f is None else d * f
+        if dw is not None:
+            _add_product(dw, g, xs if f is None else (xs * f).to(xs.dtype), first=start == 0)
 
 
 def _turned(scores: Tensor, labels: Tensor, may: Tensor | None, smoothing: float, write: bool) -> tuple[Tensor, Tensor]:

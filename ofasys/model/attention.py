@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ofasys.model.branch import layer_norm
 from ofasys.model.flat import Flat
 from ofasys.model.grouped import Grouped
+from ofasys.model.linear import Linear, linear
 from ofasys.model.packed import Packed, packs
 from ofasys.model.positions.positions import Bias, Positions, Turns, guarded, rotate
 from ofasys.model.product import attend
@@ -40,7 +40,7 @@ class Output(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.project = nn.Linear(config.width, config.width)
+        self.project = Linear(config.width, config.width)
         self.scale = nn.Parameter(torch.ones(config.heads)) if config.head_scale else None
         self.norm = nn.LayerNorm(config.width) if config.attention_norm else None
 
@@ -50,7 +50,7 @@ class Output(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D) -> (N, D)."""
-        return norm(self.norm, F.linear(x, self.weight(), self.project.bias))
+        return norm(self.norm, linear(x, self.weight(), self.project.bias))
 
 
 def biased(bias: Tensor, seen: Tensor | None, causal: bool) -> Tensor:
@@ -156,7 +156,7 @@ class SelfAttention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.scale = config.heads, config.score_scale
-        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.qkv = Linear(config.width, 3 * config.width)
         self.out = Output(config)
 
     def forward(self, x: Tensor, sight: Sight, layer: int) -> Tensor:
@@ -188,8 +188,8 @@ class CrossAttention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.scale = config.heads, config.score_scale
-        self.query = nn.Linear(config.width, config.width)
-        self.kv = nn.Linear(config.width, 2 * config.width)
+        self.query = Linear(config.width, config.width)
+        self.kv = Linear(config.width, 2 * config.width)
         self.out = Output(config)
 
     def forward(

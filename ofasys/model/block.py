@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ofasys.model.attention import CrossAttention, Output, SelfAttention, Sight, folded, norm
 from ofasys.model.branch import join, layer_norm
 from ofasys.model.dropout import dropout
+from ofasys.model.linear import Linear, linear
 from ofasys.model.sizes import ModelConfig
 from ofasys.types import Layout
 
@@ -35,10 +36,10 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.width, config.ffn)
+        self.up = Linear(config.width, config.ffn)
         self.activation = ACTIVATIONS[config.activation]
         self.norm = nn.LayerNorm(config.ffn) if config.ffn_norm else None
-        self.down = nn.Linear(config.ffn, config.width)
+        self.down = Linear(config.ffn, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D) -> (N, D)."""
@@ -53,10 +54,10 @@ class FeedForward(nn.Module):
 def feed_forward(x: Tensor, weights: Weights, activation: Activation) -> Tensor:
     """(N, D) -> (N, D)."""
     up, up_bias, inner, down, down_bias = weights
-    x = activation(F.linear(x, up, up_bias))
+    x = activation(linear(x, up, up_bias))
     if inner is not None:
         x = layer_norm(x, *inner, feeds=True)
-    return F.linear(x, down, down_bias)
+    return linear(x, down, down_bias)
 
 
 def known(by: nn.LayerNorm) -> Norm:

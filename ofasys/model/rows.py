@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding
 
 if TYPE_CHECKING:
@@ -104,3 +105,45 @@ def products(states: Float[Tensor, "n D"], table: Tensor | JoinedRows) -> Float[
     if not isinstance(table, JoinedRows):
         return states @ table.t()
     return torch.cat([states @ table.first.t(), states @ table.second.t()], 1)
+
+
+def looked_up_beside(
+    table: Float[Tensor, "V D"], ids: Int[Tensor, "n"]
+) -> tuple[Float[Tensor, "n D"], Float[Tensor, "V D"]]:
+    """What a model reads of tokens, and the table again, for what else of a pass reads it.
+
+    The gradients of both are one: those of the rows are added to that of the table, where autograd would make a table
+    of them, nearly all zeros, and add that.
+    """
+    rows, again = _Beside.apply(table, ids)
+    return rows, again
+
+
+def filled(gradient: Tensor) -> Tensor:
+    """A gradient that nothing else holds: `looked_up_beside` may add to it where it is. Autograd does not tell."""
+    gradient.__dict__[_ALONE] = True
+    return gradient
+
+
+_ALONE = "held_by_nothing_else"
+
+
+class _Beside(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(ids)
+        ctx.like = table.shape, table.dtype
+        return table.index_select(0, ids), table.data  # no view of it: a slice has its gradient from here
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        (ids,), (of_rows, of_table) = ctx.saved_tensors, grads
+        if of_rows is None:
+            return of_table, None
+        if of_table is None:
+            of_table = torch.zeros(ctx.like[0], dtype=ctx.like[1])
+        elif _ALONE not in of_table.__dict__:
+            of_table = of_table.clone()
+        return of_table.index_add_(0, ids, of_rows), None

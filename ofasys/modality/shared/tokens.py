@@ -6,14 +6,15 @@ Where an engine brings rows of its own, those of this adaptor come after them.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ofasys.modality.vocabulary import Vocabulary
-from ofasys.model.rows import JoinedRows, looked_up
+from ofasys.model.rows import JoinedRows, looked_up, looked_up_beside
 from ofasys.seeds import key_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class TokenAdaptor(nn.Module):
         self._brought = (brought,)  # no submodule: its weights are the engine's
         self.weight = nn.Parameter(torch.empty(0, width))
         self.head = None if tied else nn.Parameter(torch.empty(0, width))
+        self._passing = False
+        self._beside: Tensor | None = None  # the table of a pass, once something was looked up in it
 
     @property
     def input(self) -> Float[Tensor, "V width"] | JoinedRows:
@@ -65,12 +68,30 @@ class TokenAdaptor(nn.Module):
     def output(self) -> Float[Tensor, "V width"] | JoinedRows:
         """The output rows."""
         (brought,) = self._brought
-        own = self.weight if self.head is None else self.head
+        own: Tensor = self.weight if self.head is None else self.head
+        own = own if self._beside is None else self._beside
         return own if brought is None else JoinedRows(brought.output_rows, own)
 
     def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n width"]:
         """tokens (n,) int64 -> their rows."""
-        return looked_up(self.input, tensors["tokens"])
+        ids = tensors["tokens"]
+        if not self._passing:
+            return looked_up(self.input, ids)
+        rows, self._beside = looked_up_beside(self.weight, ids)
+        return rows
+
+    @contextmanager
+    def one_pass(self) -> Iterator[None]:
+        """Within it the rows that are looked up and the output rows, where they are one table on a CPU, have one
+        gradient: that of the look-up is added to the other's, and none is made of its own.
+        """
+        weight = self.weight
+        plain = weight.device.type == "cpu" and not hasattr(weight, "placements") and weight.requires_grad
+        self._passing = plain and self.tied and self._brought[0] is None and torch.is_grad_enabled()
+        try:
+            yield
+        finally:
+            self._passing, self._beside = False, None
 
     def grow(self, vocabulary: Vocabulary, seed: int, ordered: Collection[str] = ()) -> None:
         """Rows for the ranges that are new. A range's first values depend on (seed, its name) alone.
