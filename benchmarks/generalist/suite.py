@@ -128,7 +128,9 @@ def made(entry: Entry, folder: Path, test: int | None, examples: int = 0) -> Tas
         test = max(0, min(test, len(held) - examples))
     rows = Chosen(held, order[test:][:examples]) if examples else kept(train, entry)
     if not test and test is not None:
-        raise ConfigError(f"{FILE.name}, {task.name}: {len(held)} test rows are too few to learn from {examples} of them")
+        raise ConfigError(
+            f"{FILE.name}, {task.name}: {len(held)} test rows are too few to learn from {examples} of them"
+        )
     labels = task.labels  # of all rows, whatever is learned from
     task.sources = {"train": rows, "test": Chosen(held, order[:test])}
     task.restore_labels(labels)
