@@ -57,7 +57,7 @@ TASK = GalleryTask(
     "0455584c232d31c2",
     Figure(7.8142, "one of training at random"),
     Figure(37.5773, "the nearest name that was translated"),
-    Figure(30.65, "1500 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28"),
+    Figure(30.65, "1500 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28"),
     settings={"micro_batch_size": 32, "generate": {"max_length": 40}},
     steps=1500,
 )

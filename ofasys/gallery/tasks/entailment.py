@@ -122,7 +122,7 @@ TASK = GalleryTask(
     "f0045f3b0fc587bc",
     Figure(0.3333, "always 'follows'"),
     Figure(0.4095, "TF-IDF of the sentence and the words exchanged, and a linear SVM"),
-    Figure(0.3474, "600 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28"),
+    Figure(0.3474, "600 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28"),
     settings={"closed_set": LABELS, "micro_batch_size": 32},
     text_pieces=8000,
     steps=600,

@@ -80,7 +80,7 @@ TASK = GalleryTask(
     "fddb28060cd83792",
     Figure(0.1693, "always 'forward elevation'"),
     Figure(0.768, "a forest on means and deviations"),
-    Figure(0.8621, "600 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28", ("trainer.max_steps=600",)),
+    Figure(0.8621, "600 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28", ("trainer.max_steps=600",)),
     settings={"closed_set": tuple(KINDS.values()), "micro_batch_size": 32},
     text_pieces=300,
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ofasys.gallery.tasks.split import SPLITS
-from ofasys.gallery.tasks.task import OPTIMIZER, Figure, GalleryTask
+from ofasys.gallery.tasks.task import Figure, GalleryTask
 from ofasys.language import Instruction
 from ofasys.metric import METRICS
 from ofasys.modality import BUILT_IN
@@ -85,7 +85,7 @@ def _facts(task: GalleryTask, made: Plan, metric: str) -> list[list[str]]:
         **{side: slots for side, slots in sides.items() if slots},
         "rows": f"{counts}; digest `{task.digest}`",
         "metric": metric,
-        "recipe": f"a tiny model, {task.steps:,} steps of {OPTIMIZER}, learning rate {task.lr:g}, at most "
+        "recipe": f"a tiny model, {task.steps:,} steps of {task.optimizer}, learning rate {task.lr:g}, at most "
         f"{task.text_pieces:,} pieces of text",
         "settings": "; ".join(f"`{name}`: {_setting(value)}" for name, value in task.settings.items()),
     }

@@ -45,7 +45,7 @@ TASK = GalleryTask(
     "e818680077f29eed",
     Figure(0.913, "always 'L AO R IY'"),
     Figure(0.1026, "a decision tree a letter"),
-    Figure(0.1109, "2000 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28"),
+    Figure(0.1109, "2000 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28"),
     settings={"references": {"phones": "ways"}, "micro_batch_size": 64, "generate": {"max_length": 40}},
     text_pieces=300,
 )

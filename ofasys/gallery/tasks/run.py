@@ -46,7 +46,7 @@ def run_of(names: Sequence[str]) -> dict[str, Any]:
         "model": {"size": "tiny", "text_pieces": max(task.text_pieces for task in tasks)},
         "trainer": {
             "max_steps": steps,
-            "optimizer": OPTIMIZER,
+            "optimizer": tasks[0].optimizer if len(tasks) == 1 else OPTIMIZER,
             "lr": min(task.lr for task in tasks),
             "eval_every": max(1, steps // EVALUATIONS),
             "eval_samples": EVALUATED,

@@ -44,7 +44,7 @@ TASK = GalleryTask(
     "580651e66f18b5d9",
     Figure(0.1304, "one of training at random"),
     Figure(0.5217, "a forest on cepstra"),
-    Figure(0.3478, "600 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28"),
+    Figure(0.3478, "600 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28"),
     settings={"closed_set": tuple(KINDS.values()), "micro_batch_size": 8},
     needs={"soundfile": "audio"},
     steps=600,

@@ -32,7 +32,7 @@ TASK = GalleryTask(
     "e3c6abc93984f18d",
     Figure(7.922, "one of training at random"),
     Figure(4.4671, "what has the nearest syllable"),
-    Figure(4.757, "200 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28", ("trainer.max_steps=200",)),
+    Figure(4.757, "200 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28", ("trainer.max_steps=200",)),
     settings={"micro_batch_size": 16},
     needs={"soundfile": "audio"},
     text_pieces=300,

@@ -47,7 +47,7 @@ TASK = GalleryTask(
     "0bf4365d3709633e",
     Figure(0.5123, "always 'negative'"),
     Figure(0.8405, "TF-IDF and a linear SVM"),
-    Figure(0.7699, "600 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28"),
+    Figure(0.7699, "600 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28"),
     settings={"closed_set": MOODS, "micro_batch_size": 32},
     steps=600,
 )

@@ -61,7 +61,7 @@ TASK = GalleryTask(
     "2ebc5a015707f879",
     Figure(0.9933, "one of training at random"),
     Figure(0.1327, "a decision tree a phone"),
-    Figure(0.1438, "1500 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28"),
+    Figure(0.1438, "1500 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28"),
     settings={"references": {"word": "words"}, "micro_batch_size": 64, "generate": {"max_length": 40}},
     text_pieces=300,
     steps=1500,

@@ -55,7 +55,7 @@ TASK = GalleryTask(
     "2a2b5716dc289654",
     Figure(0.1245, "always 'adj.all'"),
     Figure(0.7775, "TF-IDF and a linear SVM"),
-    Figure(0.5523, "600 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28"),
+    Figure(0.5523, "600 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28"),
     settings={"closed_set": KINDS, "micro_batch_size": 32},
     text_pieces=8000,
     steps=600,

@@ -37,7 +37,7 @@ class Data:
         return (self.packages[name] / file).read_text(encoding="utf8")
 
 
-OPTIMIZER = "muon"  # of all recipes, so that any of the tasks may be learned together
+OPTIMIZER = "muon"  # of recipes, and of several tasks together
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ class GalleryTask:
     """Of training."""
     lr: float = 1e-3
     """The highest learning rate."""
+    optimizer: str = OPTIMIZER
+    """What trains it alone."""
     text_pieces: int = 2000
     """The most pieces of the tokenizer."""
     needs: Mapping[str, str] = field(default_factory=dict)

@@ -38,7 +38,7 @@ TASK = GalleryTask(
     "b5854745b8fc096a",
     Figure(0.2687, "always 'falling'"),
     Figure(0.8899, "a forest on the course of the pitch"),
-    Figure(0.8502, "300 steps in bfloat16, seed 0, the last checkpoint", "2026-11-28", ("trainer.max_steps=300",)),
+    Figure(0.8502, "300 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28", ("trainer.max_steps=300",)),
     settings={"closed_set": tuple(TONES.values()), "micro_batch_size": 24},
     needs={"soundfile": "audio"},
     text_pieces=300,
