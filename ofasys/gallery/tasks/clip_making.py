@@ -65,6 +65,7 @@ TASK = GalleryTask(
     "7d74999ee2b96119",
     Figure(19.0419, "the mean clip"),
     Figure(16.1335, "the first other clip of the same thing, size and style"),
+    Figure(23.36, "1000 steps, seed 0, the last checkpoint, bfloat16", "2026-11-28", ("trainer.max_steps=1000",)),
     settings={"micro_batch_size": 16},
     needs={"resvg_py": "gallery"},
     text_pieces=300,
