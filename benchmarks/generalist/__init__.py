@@ -4,4 +4,5 @@ and against published figures.
 python -m benchmarks.generalist --budget 240     # minutes for all of it; killed at any moment, the same line goes on
 python -m benchmarks.generalist --report         # writes benchmarks/generalist.md and its picture of what is there
 python -m benchmarks.generalist --list           # tasks, probes and published figures
+python -m benchmarks.generalist --state benchmarks/generalist/found --report   # the page again, of the lines it was of
 """

@@ -569,3 +569,12 @@ def test_an_update_of_several_tasks_holds_several_micro_batches(tmp_path: Path) 
     assert found["steps"] == -(-drawn // 2)  # no more than there are tasks
     assert sum(task["micro_batches"] for task in found["tasks"].values()) == 2 * found["steps"]
     assert work.run(plan, alone, tmp_path / "alone")["steps"] == alone.tasks[0][1]
+
+
+def test_the_page_is_what_its_lines_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are kept beside the code, by which anyone may count again or go on."""
+    monkeypatch.setattr(state, "listed", lambda tasks: json.loads((FOUND / state.PLAN).read_text())["suite"])
+    plan = state.load_plan(FOUND)
+    assert plan is not None
+    written = (FOUND.parents[1] / report.PAGE).read_text(encoding="utf8")
+    assert report.page(plan, state.results(FOUND), pictured=True) == written
