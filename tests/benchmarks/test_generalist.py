@@ -29,6 +29,7 @@ from ofasys.train.callback import RunView
 from ofasys.types import TaskCard
 
 NAMES = ("grounded_caption", "grounding")
+FOUND = Path(report.__file__).parent / "found"
 NINE = {"TEXT", "IMAGE", "BOX", "CATEGORY", "AUDIO", "VIDEO", "PHONE", "STRUCT", "MOTION"}
 COSTS = {"grounded_caption": state.Cost(0.5, 0.1, 1000.0), "grounding": state.Cost(0.25, 0.05, 500.0)}
 PLAN = state.Plan(
