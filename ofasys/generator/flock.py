@@ -123,6 +123,10 @@ class OpenRows(Rows):
             self.places = None if self.places is None else _wider(self.places, max(SPARE, self.length))
         super().append(tokens, parents, moves)
 
+    def written(self, row: int) -> Ints:
+        """The tokens (n,) of a row after its prefix."""
+        return self.history[row, self.prefix[row] : self.length]
+
     def hidden(self) -> Tensor:
         """Feed what the model has not seen -> hidden states (R, D) after the last token."""
         if self.parents is not None:
@@ -233,11 +237,6 @@ class OpenSingle(Single):
         self.names = [name for name, stays in zip(self.names, rows.tolist(), strict=True) if stays]
         self.owed.of = [owed for owed, stays in zip(self.owed.of, rows.tolist(), strict=True) if stays]
 
-    def written(self, source: int) -> Ints:
-        """The tokens (n,) of a source that is searched for with one row."""
-        row, rows = source * self.group, self.rows
-        return rows.history[row, rows.prefix[row] : rows.length]
-
     def _of(self, source: int) -> range:
         return range(source * self.group, (source + 1) * self.group)
 
@@ -284,11 +283,6 @@ class OpenBeams(Beams):
             setattr(self, name, getattr(self, name)[sources])
         self.kept = [kept for kept, stays in zip(self.kept, sources.tolist(), strict=True) if stays]
 
-    def written(self, source: int) -> Ints:
-        """The tokens (n,) of the first beam of a source."""
-        row, rows = source * self.group, self.rows
-        return rows.history[row, rows.prefix[row] : rows.length]
-
 
 def _longest(prefixes: Sequence[Ints], options: SearchOptions, rooms: Ints | None) -> Ints:
     """(B,) the tokens that each source may take."""
@@ -325,7 +319,7 @@ class Member:
         """The tokens (n,) of a source that goes on with one row; None of another."""
         if (self, number) not in self.flock.places or self.flock.search.group > 1:
             return None
-        return self.flock.search.written(self.flock.places.index((self, number)))
+        return self.flock.search.rows.written(self.flock.places.index((self, number)))
 
 
 class Flock:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ofasys.model.linear import FEW, HALF, LANES, WHOLE, mixed, plain
 from ofasys.model.native import compiled
+from ofasys.model.scores import refused
 
 if TYPE_CHECKING:
     from typing import Annotated as Float
@@ -74,12 +75,6 @@ def judged(
     given = (x, table, labels, factors, scores, losses, correct, dx, dtable)
     for name, tensor in zip(_TENSORS, given, strict=True):
         setattr(z, name, None if tensor is None else tensor.data_ptr())
-    failed = library.head(ctypes.byref(z))
-    if failed == 2:
-        raise IndexError(
-            f"labels go from {int(labels.min())} to {int(labels.max())}, and scores from 0 to {U - 1}; a label is "
-            "the place of its token among those that may come"
-        )
-    if failed:
-        raise MemoryError("there is no memory for the scores of a vocabulary")
+    if failed := library.head(ctypes.byref(z)):
+        raise refused(failed, labels, U)
     return losses, correct

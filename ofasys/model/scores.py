@@ -55,11 +55,16 @@ def turned(
     z.scores, z.labels = scores.data_ptr(), labels.data_ptr()
     z.losses, z.correct = losses.data_ptr(), correct.data_ptr()
     failed = library.scores_turned(ctypes.byref(z))
-    if failed == 2:
-        raise IndexError(
-            f"labels go from {int(labels.min())} to {int(labels.max())}, and scores from 0 to {size - 1}; a label is "
-            "the place of its token among those that may come"
-        )
     if failed:
-        raise MemoryError("there is no memory for a row of scores")
+        raise refused(failed, labels, size)
     return losses, correct
+
+
+def refused(failed: int, labels: Int[Tensor, "n"], size: int) -> Exception:
+    """What the C did not do: 2, a label is none of `size` scores; 1, it had no memory."""
+    if failed == 1:
+        return MemoryError("there is no memory for the scores of a vocabulary")
+    return IndexError(
+        f"labels go from {int(labels.min())} to {int(labels.max())}, and scores from 0 to {size - 1}; a label is the "
+        "place of its token among those that may come"
+    )
