@@ -30,6 +30,8 @@ def _check_own(options: Options) -> str | None:
     size, patch, of_codes = options["size"], options["patch"], options["preprocess"] == "codes"
     if size % patch:
         return f"size={size} is not a multiple of patch={patch}"
+    if options.get("shift", 0) >= size:
+        return f"shift={options['shift']} moves a picture of size={size} out of sight; say less than {size}"
     if of_codes != (options["adaptor"] == "tokens"):
         return "preprocess=codes and adaptor=tokens go together; say both, or neither"
     if patch == 14 and options["adaptor"] not in ("ofa_vit", "patch"):

@@ -69,3 +69,9 @@ def test_nothing_lies_in_a_picture_that_is_moved(option):
 
 def test_a_picture_of_codes_is_not_moved():
     assert "shift" not in BUILT_IN.spec("IMAGE").takes("codes", "tokens")
+
+
+def test_a_picture_is_not_moved_out_of_sight():
+    with pytest.raises(PlanError, match="shift=28 moves a picture of size=28 out of sight; say less than 28"):
+        plan("[IMAGE:img,size=28,patch=4,shift=28] what? -> [TEXT:a]")
+    plan("[IMAGE:img,size=28,patch=4,shift=27] what? -> [TEXT:a]")
