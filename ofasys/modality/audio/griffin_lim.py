@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ofasys.modality.audio.mel import MelSpec
+from ofasys.modality.audio.mel import MelSpec, magnitudes
 
 MOMENTUM = 0.99
 
@@ -25,6 +25,6 @@ def griffin_lim(magnitude: Tensor, spec: MelSpec, length: int, steps: int = 60, 
     for _ in range(steps):
         consistent = spec.spectrum(spec.signal(made, length))
         ahead = consistent + momentum * (consistent - before)
-        made = magnitude * ahead / ahead.abs().clamp_(min=1e-16)
+        made = magnitude * ahead / magnitudes(ahead).clamp_(min=1e-16)
         before = consistent
     return spec.signal(made, length)
