@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.generalist import __doc__ as description
 from benchmarks.generalist import report
 from benchmarks.generalist.ship import ship
-from benchmarks.generalist.state import Cost, Plan, add_result, listed, load_plan, results, save_plan, write_whole
+from benchmarks.generalist.state import WAYS, Cost, Plan, add_result, listed, load_plan, results, save_plan, write_whole
 from benchmarks.generalist.suite import entries, suite
 from benchmarks.generalist.units import GENERALIST, PARTS, Unit, minutes, planned, seconds, units
 from ofasys.errors import ConfigError, OfasysError, nearest
@@ -45,6 +45,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--schedule", choices=schedules, help="of the generalist, round_robin")
     parser.add_argument("--balance", help="of the generalist's tasks in one update, sum")
     parser.add_argument("--accumulate", type=int, help="micro-batches in an update of the generalist, 1")
+    parser.add_argument("--clip", type=float, help="the longest gradient of an update of the generalist, 1.0")
     parser.add_argument("--precision", help="of all passes, float32")
     parser.add_argument("--optimizer", help="of all models, adamw")
     parser.add_argument("--lr", type=float, help="the highest learning rate of all models, the optimizer's own")
@@ -63,7 +64,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     for name in ("tasks", "seeds", "parts"):
         if getattr(args, name):
             found[name] = tuple(dict.fromkeys(getattr(args, name)))
-    for name in ("size", "test", "schedule", "balance", "accumulate", "precision", "optimizer", "lr", "text_pieces"):
+    for name in ("size", "test", "text_pieces", *WAYS):
         if getattr(args, name) is not None:
             found[name] = getattr(args, name)
     if "tasks" in found:
@@ -105,8 +106,7 @@ def checked(plan: Plan) -> None:
     """Errors: ConfigError for a setting that cannot be, before anything is measured."""
     from ofasys import Trainer
 
-    names = ("schedule", "balance", "accumulate", "precision", "optimizer", "lr")
-    Trainer(**{name: getattr(plan, name) for name in names})
+    Trainer(**{name: getattr(plan, name) for name in WAYS})
     if plan.size not in SIZES:
         raise ConfigError(f"--size is {plan.size!r}; {nearest(plan.size, SIZES)}there are {', '.join(SIZES)}")
     if plan.test < 1:
@@ -180,7 +180,7 @@ def run_unit(state: Path, plan: Plan, key: str) -> None:
 
     unit = next(unit for unit in units(plan) if unit.key == key)
     folder = folder_of(state, unit)
-    with held(folder.with_suffix(".lock"), wait=True):  # one whose parent was killed may still be at it
+    with held(folder.with_name(f"{folder.name}.lock"), wait=True):  # one whose parent was killed may still be at it
         if key not in results(state):
             add_result(state, run(plan, unit, folder))
     give_back(state, unit)

@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.generalist.figures import Compared, Line, compared, learned, meant, ratio, shown
-from benchmarks.generalist.state import Plan
+from benchmarks.generalist.state import WAYS, Plan
 from benchmarks.generalist.suite import entries, suite
 from benchmarks.generalist.units import GENERALIST, HALF, PARTS, SCALED, every, units
 
@@ -58,7 +58,8 @@ def about(plan: Plan, lines: Lines) -> str:
         [
             f"{when}{'; '.join(where) or 'nothing was run'}. Size `{plan.size}`, {plan.precision}, optimizer "
             f"`{plan.optimizer}`, schedule `{plan.schedule}`, micro-batches an update `{plan.accumulate}` "
-            f"(of models of several tasks), balance `{plan.balance}`, {plan.text_pieces} pieces of text at most, seeds "
+            f"and its longest gradient `{plan.clip:g}` (of models of several tasks), balance `{plan.balance}`, "
+            f"{plan.text_pieces} pieces of text at most, seeds "
             f"{', '.join(map(str, plan.seeds))}. Each of {len(plan.tasks)} tasks has {plan.steps} micro-batches, "
             "or what stands beside it below, the same rows in the same order in every model of a seed, and at most "
             f"{plan.test} test rows, chosen by a hash. The tasks are in [suite.toml](generalist/suite.toml).",
@@ -185,7 +186,7 @@ def ways(plan: Plan, lines: Lines) -> str:
     named = dict.fromkeys(line["system"] for line in lines.values() if line["part"] == "ways")
     if not named:
         return ""
-    own = f"optimizer {plan.optimizer}, schedule {plan.schedule}, accumulate {plan.accumulate}, balance {plan.balance}"
+    own = ", ".join(f"{name} {getattr(plan, name)}" for name in WAYS if name not in ("precision", "lr"))
     systems = [(f"{own} (above)", "joint", GENERALIST), *((name, "ways", name) for name in named)]
     table = [["trained with", "mean ratio", "geometric mean", "even or ahead", "updates", "processor minutes"]]
     scores = [["task", "metric", "specialist", *(name for name, _, _ in systems)]]

@@ -13,6 +13,7 @@ from benchmarks.generalist.suite import digest, entries, recipe, suite
 from ofasys.errors import ConfigError
 
 PLAN, RESULTS = "plan.json", "results.jsonl"
+WAYS = ("precision", "optimizer", "lr", "schedule", "accumulate", "balance", "clip")  # what `Trainer` is given
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Plan:
     """How tasks of one update share its step, of the generalist."""
     accumulate: int = 1
     """Micro-batches in an update, of models of several tasks: no more than they have tasks."""
+    clip: float = 1.0
+    """The longest gradient of an update, of models of several tasks: below it a task weighs as its gradient is long."""
     precision: str
     optimizer: str = "adamw"
     """Of all models."""
@@ -60,7 +63,7 @@ class Plan:
     @property
     def options(self) -> str:
         """How models are trained, as on the command line."""
-        names = ("size", "precision", "optimizer", "lr", "schedule", "accumulate", "balance", "text-pieces", "test")
+        names = ("size", *WAYS, "text-pieces", "test")
         told = {name: getattr(self, name.replace("-", "_")) for name in names}
         return " ".join(f"--{name} {value}" for name, value in told.items() if value is not None)
 

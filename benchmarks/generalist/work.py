@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.generalist.state import Cost, Plan
+from benchmarks.generalist.state import WAYS, Cost, Plan
 from benchmarks.generalist.suite import entry_of, made, page_of, suite
 from benchmarks.generalist.units import Unit
 from ofasys import Callback, GeneralistModel, Trainer, flow
@@ -31,16 +31,6 @@ from ofasys.train.tokens import tokens_of_a_row
 
 ANSWERED = 32  # test rows at a time
 WARM, TIMED, ASKED = 3, 8, 8  # steps before a task is timed, steps that are, and test rows
-WAYS = (
-    "schedule",
-    "accumulate",
-    "balance",
-    "precision",
-    "optimizer",
-    "lr",
-)  # settings of the plan that `Trainer` is given
-
-
 MEASURED = ("seconds", "processor_seconds", "peak_bytes", "device_peak_bytes")
 
 
@@ -136,6 +126,8 @@ def run(plan: Plan, unit: Unit, folder: Path) -> dict[str, Any]:
     model = new_model(plan, unit)
     tasks = weighed(plan, unit, data)
     way = {name: getattr(plan, name) for name in WAYS} | dict(unit.way)
+    if len(tasks) < 2:
+        way["clip"] = Plan.clip
     per = way["accumulate"] = max(1, min(way["accumulate"], len(tasks)))
     ledger = Ledger(way["schedule"], [task.entry() for task in tasks]) if tasks else None
     steps = 0 if ledger is None else math.ceil(updates(ledger, sum(steps for _, steps in unit.tasks)) / per)

@@ -509,10 +509,8 @@ def test_ways_stand_beside_the_generalist() -> None:
         line(way.system, {a: 0.6, b: 0.3}, part="ways", steps=3),
     )
     told = report.page(replace(PLAN, parts=("joint", "ways")), lines)
-    assert (
-        "| optimizer adamw, schedule round_robin, accumulate 1, balance sum (above) | 90.0% | 89.4% | 1 | 6 | 0.5 |"
-        in told
-    )
+    own = "optimizer adamw, schedule round_robin, accumulate 1, balance sum, clip 1.0"
+    assert f"| {own} (above) | 90.0% | 89.4% | 1 | 6 | 0.5 |" in told
     assert f"| {way.system} | 110.0% | 109.5% | 2 | 3 | 0.5 |" in told
     assert f"| {a} | accuracy | 0.500 | 0.400 | 0.600 |" in told
 
@@ -560,6 +558,14 @@ def test_every_row_of_a_table_is_as_long_as_its_head() -> None:
     ]
     assert len(tables) == 3
     assert all(one == two for one, two in tables)
+
+
+def test_the_longest_gradient_is_that_of_models_of_several_tasks(tmp_path: Path) -> None:
+    plan = replace(PLAN, clip=0.25)
+    for unit, expected in zip(units.joint(plan, 0), (0.25, 1.0), strict=False):
+        work.run(plan, unit, tmp_path / unit.system)
+        told = json.loads((tmp_path / unit.system / "run" / "run.json").read_text())["trainer"]
+        assert told.get("clip", 1.0) == expected
 
 
 def test_an_update_of_several_tasks_holds_several_micro_batches(tmp_path: Path) -> None:
