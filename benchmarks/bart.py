@@ -125,5 +125,5 @@ class Joined(StepDecoder):
 
     def __init__(self, model: UniversalModel, table: Tensor, output: OutputRows | None, source: Tensor) -> None:
         with torch.inference_mode():
-            memory = model.encode(Stream(table[source.flatten()], layout(*source.shape)))
+            memory = model.encode(Stream(table[source.flatten()], layout(*source.shape)), model.reduced)
         super().__init__(Opening(model, None, memory, len(source)), table, output=output)

@@ -44,6 +44,7 @@ from ofasys.seeds import key_of
 from ofasys.types import (
     AdaptorInput,
     Batch,
+    Hidden,
     Loss,
     Prediction,
     SideBatch,
@@ -184,6 +185,13 @@ class GeneralistModel(nn.Module):
     def compute(self, source: Stream | None, target: Stream | None) -> States:
         """The hidden states of both sides."""
         return check_states(self.engine, source, target, self.engine(source, target))
+
+    def read(self, source: Stream) -> Hidden | None:
+        """The states of a source of what is decoded: those of `compute`, in the precision that is decoded in."""
+        if not getattr(self.engine, "reduced", False):
+            return self.compute(source, None).source
+        engine: Any = self.engine
+        return check_states(self.engine, source, None, States(engine.encode(source, True), None)).source
 
     def emit(self, program: Program, states: States, batch: Batch) -> list[Prediction | SlotPrediction]:
         """What is predicted for each of the batch's targets."""

@@ -135,7 +135,7 @@ class Generation:
 
     def states(self, source: Stream | None) -> Hidden | None:
         """What the engine makes of a source."""
-        return None if source is None else self.model.compute(source, None).source
+        return None if source is None else self.model.read(source)
 
     def opening(self, source: Stream | None, states: Hidden | None, prefix: Stream | None) -> Opening:
         """What sessions begin with: the states of the source, or its stream, as the engine asks for."""

@@ -58,8 +58,8 @@ def about(plan: Plan, lines: Lines) -> str:
         [
             f"{when}{'; '.join(where) or 'nothing was run'}. Size `{plan.size}`, {plan.precision}, optimizer "
             f"`{plan.optimizer}`, schedule `{plan.schedule}`, micro-batches an update `{plan.accumulate}` "
-            f"and its longest gradient `{plan.clip:g}` (of models of several tasks), balance `{plan.balance}`, "
-            f"{plan.text_pieces} pieces of text at most, seeds "
+            f"(of models of several tasks), longest gradient `{plan.clip:g}` (of the generalist; of others "
+            f"`{Plan.clip:g}`), balance `{plan.balance}`, {plan.text_pieces} pieces of text at most, seeds "
             f"{', '.join(map(str, plan.seeds))}. Each of {len(plan.tasks)} tasks has {plan.steps} micro-batches, "
             "or what stands beside it below, the same rows in the same order in every model of a seed, and at most "
             f"{plan.test} test rows, chosen by a hash. The tasks are in [suite.toml](generalist/suite.toml).",

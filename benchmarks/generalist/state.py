@@ -46,7 +46,7 @@ class Plan:
     accumulate: int = 1
     """Micro-batches in an update, of models of several tasks: no more than they have tasks."""
     clip: float = 1.0
-    """The longest gradient of an update, of models of several tasks: below it a task weighs as its gradient is long."""
+    """The longest gradient of an update, of the generalist: below it a task weighs as its gradient is long."""
     precision: str
     optimizer: str = "adamw"
     """Of all models."""

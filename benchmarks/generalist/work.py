@@ -125,9 +125,10 @@ def run(plan: Plan, unit: Unit, folder: Path) -> dict[str, Any]:
     data.mkdir(parents=True, exist_ok=True)
     model = new_model(plan, unit)
     tasks = weighed(plan, unit, data)
-    way = {name: getattr(plan, name) for name in WAYS} | dict(unit.way)
-    if len(tasks) < 2:
+    way = {name: getattr(plan, name) for name in WAYS}
+    if unit.part not in ("joint", "ways") or len(tasks) < 2:
         way["clip"] = Plan.clip
+    way |= dict(unit.way)
     per = way["accumulate"] = max(1, min(way["accumulate"], len(tasks)))
     ledger = Ledger(way["schedule"], [task.entry() for task in tasks]) if tasks else None
     steps = 0 if ledger is None else math.ceil(updates(ledger, sum(steps for _, steps in unit.tasks)) / per)

@@ -25,7 +25,7 @@ typedef struct {
     Linear qkv, self_out, query, cross_out, up, down;
     const float *residual;         /* (D) factors of the stream at the feed-forward; NULL: ones */
     float *kv;                     /* (2, room, L, H, K), of which R rows are in use */
-    const float *cross_k, *cross_v; /* (B, H, S, K); NULL: no source */
+    const void *cross_k, *cross_v; /* (B, H, S, K), as matrices are in float32 or bfloat16; NULL: no source */
 } Layer;
 
 typedef struct {
@@ -34,29 +34,6 @@ typedef struct {
     const int64_t *skip, *lengths; /* (R) first places that hold nothing, or, `left`, that lack at the end; (B) places
                                       of a source; NULL: none, all S */
 } Sizes;
-
-/* x * Phi(x); the error function to 2e-7 (Abramowitz and Stegun, 7.1.26) */
-static inline Floats gelu_of(Floats x) {
-    Floats z = either(x < 0.0f, -x, x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * z);
-    Floats tail = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t *
-                  exp_of(-z * z);
-    return x * either(x < 0.0f, 0.5f * tail, 1.0f - 0.5f * tail);
-}
-
-static inline Floats activated(Floats x, int which) {
-    switch (which) {
-    case 1: return gelu_of(x);
-    case 2: return either(x > 0.0f, x, all_of(0.0f));
-    case 3: return x / (1.0f + exp_of(-x));
-    default: return x;
-    }
-}
-
-static inline __attribute__((always_inline)) Floats weights(const void *w, long at, int half) {
-    if (!half) return *(const Floats *)((const float *)w + at);
-    Halves bits = *(const Halves *)((const uint16_t *)w + at);
-    return (Floats)(__builtin_convertvector(bits, Words) << 16);
-}
 
 /* `count` rows of x (I) with one block: y (32) of each */
 static inline __attribute__((always_inline)) void block(const int count, const float *x, int I, const void *w, long at,
@@ -67,16 +44,16 @@ static inline __attribute__((always_inline)) void block(const int count, const f
         Floats l = {}, h = {}, l2 = {}, h2 = {}, l3 = {}, h3 = {};
         int i = 0;
         for (; i + 4 <= I; i += 4, at += 4 * WIDE) {
-            left[0] += x[i] * weights(w, at, half), right[0] += x[i] * weights(w, at + LANES, half);
-            l += x[i + 1] * weights(w, at + WIDE, half), h += x[i + 1] * weights(w, at + WIDE + LANES, half);
-            l2 += x[i + 2] * weights(w, at + 2 * WIDE, half), h2 += x[i + 2] * weights(w, at + 2 * WIDE + LANES, half);
-            l3 += x[i + 3] * weights(w, at + 3 * WIDE, half), h3 += x[i + 3] * weights(w, at + 3 * WIDE + LANES, half);
+            left[0] += x[i] * read_at(w, at, half), right[0] += x[i] * read_at(w, at + LANES, half);
+            l += x[i + 1] * read_at(w, at + WIDE, half), h += x[i + 1] * read_at(w, at + WIDE + LANES, half);
+            l2 += x[i + 2] * read_at(w, at + 2 * WIDE, half), h2 += x[i + 2] * read_at(w, at + 2 * WIDE + LANES, half);
+            l3 += x[i + 3] * read_at(w, at + 3 * WIDE, half), h3 += x[i + 3] * read_at(w, at + 3 * WIDE + LANES, half);
         }
-        for (; i < I; i++, at += WIDE) l += x[i] * weights(w, at, half), h += x[i] * weights(w, at + LANES, half);
+        for (; i < I; i++, at += WIDE) l += x[i] * read_at(w, at, half), h += x[i] * read_at(w, at + LANES, half);
         left[0] += l + l2 + l3, right[0] += h + h2 + h3;
     } else {
         for (int i = 0; i < I; i++, at += WIDE) {
-            Floats a = weights(w, at, half), b = weights(w, at + LANES, half);
+            Floats a = read_at(w, at, half), b = read_at(w, at + LANES, half);
             for (int r = 0; r < count; r++) {
                 float one = x[(long)r * I + i];
                 left[r] += one * a, right[r] += one * b;
@@ -214,15 +191,15 @@ static void join(float *x, float *branch, Norm inner, Norm outer, const float *r
     }
 }
 
-/* One head of one row: q (K) over places [from, to), whose keys and values are `stride` numbers apart -> y (K).
-   scores: room for to - from + 15 numbers */
-static void head(const float *q, const float *k, const float *v, long stride, int from, int to, int K, float scale,
-                 float *scores, float *y) {
+/* One head of one row: q (K) over places [from, to), whose keys and values, halves or not, begin at `at` and are
+   `stride` numbers apart -> y (K). scores: room for to - from + 15 numbers */
+static inline __attribute__((always_inline)) void head(const float *q, const void *k, const void *v, const int half,
+                                                       long at, long stride, int from, int to, int K, float scale,
+                                                       float *scores, float *y) {
     float peak = -INFINITY;
     for (int s = from; s < to; s++) {
-        const float *key = k + s * stride;
         Floats sum = {};
-        for (int i = 0; i < K; i += LANES) sum += *(const Floats *)(q + i) * *(const Floats *)(key + i);
+        for (int i = 0; i < K; i += LANES) sum += *(const Floats *)(q + i) * read_at(k, at + s * stride + i, half);
         float score = sum_of(sum) * scale;
         scores[s - from] = score;
         if (score > peak) peak = score;
@@ -239,13 +216,13 @@ static void head(const float *q, const float *k, const float *v, long stride, in
     float by = 1.0f / sum_of(total);
     for (int i = 0; i < K; i += LANES) {
         Floats sum = {}, more = {};
-        const float *value = v + from * stride + i;
+        long value = at + from * stride + i;
         int s = 0;
         for (; s + 2 <= n; s += 2, value += 2 * stride) {
-            sum += scores[s] * *(const Floats *)value;
-            more += scores[s + 1] * *(const Floats *)(value + stride);
+            sum += scores[s] * read_at(v, value, half);
+            more += scores[s + 1] * read_at(v, value + stride, half);
         }
-        if (s < n) sum += scores[s] * *(const Floats *)value;
+        if (s < n) sum += scores[s] * read_at(v, value, half);
         *(Floats *)(y + i) = (sum + more) * by;
     }
 }
@@ -281,7 +258,7 @@ void decoder_step(const Layer *layers, const Sizes *sizes, float *x, float *work
                 memcpy(k + (long)last * D, own + D, sizeof(float) * K);
                 memcpy(v + (long)last * D, own + 2 * D, sizeof(float) * K);
                 if (z.left) from = 0;
-                head(own, k, v, D, from > last ? last : from, last + 1, K, z.scale, scores,
+                head(own, k, v, 0, 0, D, from > last ? last : from, last + 1, K, z.scale, scores,
                      y + (long)r * D + (long)h * K);
             }
             linear(y, layer->self_out, enter, R, D, D, 0, half, halves);
@@ -296,8 +273,10 @@ void decoder_step(const Layer *layers, const Sizes *sizes, float *x, float *work
                     int end = z.lengths ? (int)z.lengths[b] : z.S;
                     float *to = y + (long)r * D + (long)h * K;
                     const float *q = qkv + (long)r * D + (long)h * K;
-                    if (end) head(q, layer->cross_k + begin, layer->cross_v + begin, K, 0, end, K, z.scale, scores, to);
-                    else memset(to, 0, sizeof(float) * K);
+                    if (!end) memset(to, 0, sizeof(float) * K);
+                    else if (half)
+                        head(q, layer->cross_k, layer->cross_v, 1, begin, K, 0, end, K, z.scale, scores, to);
+                    else head(q, layer->cross_k, layer->cross_v, 0, begin, K, 0, end, K, z.scale, scores, to);
                 }
                 linear(y, layer->cross_out, enter, R, D, D, 0, half, halves);
                 join(x, enter, layer->cross_inner, layer->cross_norm, NULL, z.pre, R, D);

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ofasys.model.block import Activation, Block
+from ofasys.model.block import Block
+from ofasys.model.linear import ACTIVATIONS
 from ofasys.model.native import address, compiled
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 LEAST = 1_000_000  # numbers of a decoder: a smaller one is not worth a compiler's time
 WIDE, LANES = 32, 16  # as of decoder.c
-ACTIVATIONS: dict[Activation, int] = {F.gelu: 1, F.relu: 2, F.silu: 3}
 
 
 class _Norm(ctypes.Structure):
@@ -75,8 +74,8 @@ class _Sizes(ctypes.Structure):
 
 
 class FusedLayers:
-    """The layers of a decoder, their matrices, and where the processor can what they multiply, in float32 or bfloat16.
-    All else is in float32.
+    """The layers of a decoder, their matrices, what is kept of sources, and where the processor can what matrices
+    multiply, in float32 or bfloat16. All else is in float32.
     """
 
     def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, library: Any) -> None:
@@ -105,6 +104,11 @@ class FusedLayers:
             return None
         library = compiled("decoder")
         return None if library is None else cls(blocks, dtype, library)
+
+    @property
+    def memory(self) -> torch.dtype:
+        """What keys and values of a source are read in."""
+        return torch.bfloat16 if self.half else torch.float32
 
     def step(self, x: Float[Tensor, "R D"], cache: Cache) -> Float[Tensor, "R D"]:
         """What the first layer reads of one position more -> what the last gives. The cache has room for it, and holds

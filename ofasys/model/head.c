@@ -86,7 +86,7 @@ static void scores_of(const Head *z, long panel, Words *room, float *ending, See
     static const Ints own = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     long units = z->width / 2, at = panel * WIDE;
     uint16_t *scores = z->scores + panel * z->n * WIDE;
-    Target to = {scores, WIDE, 1, 0, NULL};
+    Target to = {scores, WIDE, 1, 0, 0, NULL};
     int left = z->size - at < WIDE ? (int)(z->size - at) : WIDE;
     for (int g = 0; g < 2; g++) tokens_of(z, at + g * LANES, room + g * units, ending);
     for (long r = 0; r < z->n; r += ROWS)
@@ -156,7 +156,7 @@ static void gradients_of(const Head *z, long block, const float *peak, const flo
     long at = block * row, count = z->size - at < row ? z->size - at : row, panels = parts_of(count, WIDE);
     slopes_of(z, at, panels, peak, factor, room->slopes);
     if (dx != NULL) {
-        Target to = {dx, z->width, 0, 1, NULL};
+        Target to = {dx, z->width, 0, 1, 0, NULL};
         for (long d = 0; d < z->width; d += WIDE) {
             int groups = z->width - d < WIDE ? 1 : 2;
             rows_of(z->table + at * z->width, z->width, 0, count, d, groups, 0, room->table, row / 2, NULL);
@@ -166,7 +166,7 @@ static void gradients_of(const Head *z, long block, const float *peak, const flo
         }
     }
     if (z->dtable == NULL) return;
-    Target to = {z->dtable + at * z->width, z->width, 0, z->add, NULL};
+    Target to = {z->dtable + at * z->width, z->width, 0, z->add, 0, NULL};
     for (long j = 0; j < panels; j++)
         rows_of(room->slopes, row, 0, z->n, j * WIDE, 2, 1, room->turned + 2 * j * pairs, pairs, NULL);
     for (long d = 0; d < z->width; d += WIDE)

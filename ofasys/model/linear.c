@@ -13,33 +13,34 @@ static long split(long rows, long panels, int threads) {
     return wanted < most ? wanted : most;
 }
 
-/* (n, width) halves by a weight -> (n, columns) halves. turn: the weight is (columns, width), else (width, columns).
-   Returns 1 where there is no memory. */
-static int by_weight(long n, long width, long columns, int turn, int threads, const uint16_t *x, const float *weight,
-                     const float *bias, uint16_t *y) {
+enum { AS_COLUMNS, AS_ROWS, LAID_OUT }; /* a weight is (columns, width), (width, columns), or as `linear_lay_out` */
+
+/* (n, width) halves by a weight -> (n, columns) at z. Returns 1 where there is no memory. */
+static int by_weight(long n, long width, long columns, int lies, int threads, const uint16_t *x, const void *weight,
+                     Target z) {
     long panels = parts_of(columns, WIDE), units = width / 2, parts = split(n, panels, threads);
     long most = parts_of(parts_of(n, parts), ROWS) * ROWS;
-    Target z = {y, columns, 1, 0, bias};
     int short_of = 0;
 #pragma omp parallel num_threads(threads)
     {
-        Words *room = room_for(2 * units);
-        if (room == NULL) {
+        Words *room = lies == LAID_OUT ? NULL : room_for(2 * units);
+        if (room == NULL && lies != LAID_OUT) {
 #pragma omp atomic write
             short_of = 1;
         }
 #pragma omp for schedule(static)
         for (long task = 0; task < panels * parts; task++) {
-            if (room == NULL) continue;
+            if (room == NULL && lies != LAID_OUT) continue;
             long at = task / parts * WIDE, begin = task % parts * most, end = begin + most < n ? begin + most : n;
             int groups = columns - at < WIDE ? 1 : 2;
-            if (turn)
+            const Words *own = lies == LAID_OUT ? (const Words *)weight + at / LANES * units : room;
+            if (lies == AS_COLUMNS)
                 for (int g = 0; g < groups; g++)
-                    columns_of(weight + (at + g * LANES) * width, width, room + g * units);
-            else
+                    columns_of((const float *)weight + (at + g * LANES) * width, width, room + g * units);
+            else if (lies == AS_ROWS)
                 rows_of(weight, columns, 0, width, at, groups, 0, room, units, NULL);
             for (long r = begin; r < end; r += ROWS)
-                some(end - r < ROWS ? (int)(end - r) : ROWS, groups, (const uint32_t *)(x + r * width), units, 1, room,
+                some(end - r < ROWS ? (int)(end - r) : ROWS, groups, (const uint32_t *)(x + r * width), units, 1, own,
                      units, units, &z, r, at);
         }
         free(room);
@@ -51,12 +52,23 @@ static int by_weight(long n, long width, long columns, int turn, int threads, co
    there is no memory. */
 int linear_forward(long n, long in, long out, int threads, const uint16_t *x, const float *weight, const float *bias,
                    uint16_t *y) {
-    return by_weight(n, in, out, 1, threads, x, weight, bias, y);
+    return by_weight(n, in, out, AS_COLUMNS, threads, x, weight, (Target){y, out, 1, 0, 0, bias});
+}
+
+/* A weight (out, in) as `linear_laid_out` wants it, (out / 16, in / 2, 16) pairs. */
+void linear_lay_out(long in, long out, const float *weight, Words *to) {
+    for (long at = 0; at < out; at += LANES) columns_of(weight + at * in, in, to + at / LANES * (in / 2));
+}
+
+/* As `linear_forward`, of a weight that was laid out -> y (n, out) in float32. which: as of `activated`. */
+int linear_laid_out(long n, long in, long out, int threads, const uint16_t *x, const Words *weight, const float *bias,
+                    float *y, int which) {
+    return by_weight(n, in, out, LAID_OUT, threads, x, weight, (Target){y, out, 0, 0, which, bias});
 }
 
 /* Of dy (n, out), the gradient of y, that of x. */
 int linear_back(long n, long in, long out, int threads, const float *weight, const uint16_t *dy, uint16_t *dx) {
-    return by_weight(n, out, in, 0, threads, dy, weight, NULL, dx);
+    return by_weight(n, out, in, AS_ROWS, threads, dy, weight, (Target){dx, in, 1, 0, 0, NULL});
 }
 
 /* Of dy (n, out), those of the weight (out, in) and, if there is one, of the bias (out). */
@@ -67,7 +79,7 @@ int linear_weights(long n, long in, long out, int threads, const uint16_t *x, co
     long parts = split(out, panels, threads), some_rows = parts_of(parts_of(out, parts), LANES) * LANES;
     Words *left = room_for(stripes * 2 * most);
     int short_of = left == NULL;
-    Target z = {dweight, in, 0, 0, NULL};
+    Target z = {dweight, in, 0, 0, 0, NULL};
     if (short_of) return 1;
     if (dbias != NULL) memset(dbias, 0, sizeof(float) * (size_t)out);
 #pragma omp parallel num_threads(threads)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -25,6 +26,8 @@ LANES = 16  # as of vectors.h
 FEW = 16  # rows: with fewer, what is done with the weight takes longer than the product
 LEAST = 2**20  # products of numbers: with fewer, calling takes longer than they do
 HALF, WHOLE = torch.bfloat16, torch.float32
+Activation = Callable[[Tensor], Tensor]
+ACTIVATIONS: dict[Activation, int] = {F.gelu: 1, F.relu: 2, F.silu: 3}  # as of `activated` in vectors.h
 
 
 class Linear(nn.Linear):
@@ -54,7 +57,41 @@ def library() -> ctypes.CDLL | None:
     for call in (found.linear_forward, found.linear_weights):
         call.argtypes = [numbers, numbers, numbers, number, *[places] * 4]
     found.linear_back.argtypes = [numbers, numbers, numbers, number, *[places] * 3]
+    found.linear_lay_out.argtypes = [numbers, numbers, places, places]
+    found.linear_lay_out.restype = None
+    found.linear_laid_out.argtypes = [numbers, numbers, numbers, number, *[places] * 4, number]
     return found
+
+
+class LaidOut:
+    """x (n, I) -> (n, O) in float32: products in bfloat16 with a weight (O, I) as it is when this is made, the bias
+    (O,), and an activation, a function in `ACTIVATIONS`. A row is the same whatever stands beside it.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation | None) -> None:
+        self.library = cast(Any, library())
+        self.outputs, self.inputs = weight.shape
+        self.bias = None if bias is None else bias.detach().contiguous()
+        self.which = 0 if activation is None else ACTIVATIONS[activation]
+        self.weight = torch.empty(self.outputs // LANES, self.inputs // 2, LANES, dtype=torch.int32)
+        whole = weight.detach().contiguous()
+        self.library.linear_lay_out(self.inputs, self.outputs, whole.data_ptr(), self.weight.data_ptr())
+
+    @staticmethod
+    def takes(weight: Tensor, bias: Tensor | None) -> bool:
+        """Whether there is C for a weight."""
+        fits = not any(size % LANES for size in weight.shape)
+        return fits and plain(weight, *(() if bias is None else (bias,))) and library() is not None
+
+    def __call__(self, x: Float[Tensor, "n I"]) -> Float[Tensor, "n O"]:
+        """Errors: MemoryError."""
+        x = x.to(HALF).contiguous()
+        y = x.new_empty(len(x), self.outputs, dtype=WHOLE)
+        places = (None if one is None else one.data_ptr() for one in (x, self.weight, self.bias, y))
+        sizes = len(x), self.inputs, self.outputs, torch.get_num_threads()
+        if self.library.linear_laid_out(*sizes, *places, self.which):
+            raise MemoryError("there is no memory for a product")
+        return y
 
 
 def mixed() -> bool:

@@ -29,12 +29,12 @@ static inline __attribute__((always_inline)) Floats added(Floats sum, const uint
 #endif
 }
 
-/* Where a product goes: numbers from a row to the next, whether they are halves, what is added to each row, and whether
-   to add to what is there. */
+/* Where a product goes: numbers from a row to the next, whether they are halves, whether to add to what is there, what
+   comes after it (as of `activated`), and what is added to each row. */
 typedef struct {
     void *to;
     long row;
-    int half, add;
+    int half, add, which;
     const float *bias;
 } Target;
 
@@ -56,7 +56,10 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
         }
     }
     for (int r = 0; r < rows; r++)
-        for (int w = 0; w < wide; w++) write_at(z->to, (first + r) * z->row + at + w * LANES, sums[r][w], z->half);
+        for (int w = 0; w < wide; w++) {
+            Floats made = z->which ? activated(sums[r][w], z->which) : sums[r][w];
+            write_at(z->to, (first + r) * z->row + at + w * LANES, made, z->half);
+        }
 }
 
 static inline void some(int rows, int wide, const uint32_t *a, long row, long step, const Words *b, long group,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,14 +13,18 @@ from torch import Tensor
 from ofasys.model.attention import Output, Sight, norm
 from ofasys.model.block import Attention, Block, FeedForward
 from ofasys.model.fused import FusedLayers
+from ofasys.model.linear import Activation, LaidOut
 from ofasys.model.matrix import Product
+
+Products = Callable[..., Callable[[Tensor], Tensor]]
+"""A weight (O, I), a bias (O,) and, perhaps, what comes after it -> the product with them, (n, I) -> (n, O)."""
 
 
 class Mixed:
     """What the heads give, (n, D), mixed. See `Output`."""
 
-    def __init__(self, out: Output, dtype: torch.dtype) -> None:
-        self.product, self.norm = Product(out.weight(), out.project.bias, dtype), out.norm
+    def __init__(self, out: Output, product: Products) -> None:
+        self.product, self.norm = product(out.weight(), out.project.bias), out.norm
 
     def __call__(self, x: Tensor) -> Tensor:
         """(n, D) -> (n, D)."""
@@ -30,9 +34,9 @@ class Mixed:
 class Fed:
     """(n, D) -> (n, D). See `FeedForward`."""
 
-    def __init__(self, ffn: FeedForward, dtype: torch.dtype) -> None:
-        self.up = Product(ffn.up.weight, ffn.up.bias, dtype, ffn.activation)
-        self.down = Product(ffn.down.weight, ffn.down.bias, dtype)
+    def __init__(self, ffn: FeedForward, product: Products) -> None:
+        self.up = product(ffn.up.weight, ffn.up.bias, ffn.activation)
+        self.down = product(ffn.down.weight, ffn.down.bias)
         self.norm = ffn.norm
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -41,23 +45,22 @@ class Fed:
 
 
 class Prepared:
-    """The products of one layer; its norms, and the order of its branches, are those of `block`.
-
-    dtype: what products are computed in; what is added up stays as the stream is.
+    """The products of one layer; its norms, and the order of its branches, are those of `block`. What is added up stays
+    as the stream is.
     """
 
-    def __init__(self, block: Block, dtype: torch.dtype) -> None:
+    def __init__(self, block: Block, product: Products) -> None:
         own = block.self_attention
         self.block = block
         self.heads, self.scale = own.heads, own.scale
-        self.qkv = Product(own.qkv.weight, own.qkv.bias, dtype)
-        self.out = Mixed(own.out, dtype)
-        self.ffn = Fed(block.ffn, dtype)
+        self.qkv = product(own.qkv.weight, own.qkv.bias)
+        self.out = Mixed(own.out, product)
+        self.ffn = Fed(block.ffn, product)
         if hasattr(block, "cross_attention"):
             cross = block.cross_attention
-            self.query = Product(cross.query.weight, cross.query.bias, dtype)
-            self.kv = Product(cross.kv.weight, cross.kv.bias, dtype)
-            self.cross_out = Mixed(cross.out, dtype)
+            self.query = product(cross.query.weight, cross.query.bias)
+            self.kv = product(cross.kv.weight, cross.kv.bias)
+            self.cross_out = Mixed(cross.out, product)
 
     def encode(self, x: Tensor, sight: Sight, number: int) -> Tensor:
         """x (N, D) -> (N, D): all of a side that sees itself alone."""
@@ -69,6 +72,22 @@ class Prepared:
         return self.block.layer(x, own, across, self.ffn)
 
 
+def products_in(dtype: torch.dtype) -> Products:
+    """Products of rows that are few, computed in `dtype`."""
+
+    def product(weight: Tensor, bias: Tensor | None, activation: Activation | None = None) -> Product:
+        return Product(weight, bias, dtype, activation)
+
+    return product
+
+
+def products_of_sources(weight: Tensor, bias: Tensor | None, activation: Activation | None = None) -> LaidOut | Product:
+    """Products in bfloat16 of sources, however long, where there is C for them; else in float32."""
+    if LaidOut.takes(weight, bias):
+        return LaidOut(weight, bias, activation)
+    return Product(weight, bias, torch.float32, activation)
+
+
 class PreparedLayers:
     """The layers of a side, computed in `dtype`. fused: all of a decoder's at once, one position a row, where the
     machine can; it alone is `reduced` to matrices in bfloat16 then.
@@ -77,7 +96,13 @@ class PreparedLayers:
     def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, fuse: bool, reduced: bool = False) -> None:
         half = torch.bfloat16 if reduced else dtype
         self.fused = FusedLayers.of(blocks, half) if fuse else None
-        self.each = [Prepared(block, half if self.fused is None else dtype) for block in blocks]
+        products = products_in(half if self.fused is None else dtype)
+        self.each = [Prepared(block, products) for block in blocks]
+
+    @property
+    def memory(self) -> torch.dtype | None:
+        """What keys and values of a source are kept in. None: as they are."""
+        return None if self.fused is None else self.fused.memory
 
     def __len__(self) -> int:
         return len(self.each)

@@ -212,10 +212,35 @@ class JoinedSessions:
     ) -> Float[Tensor, "R D"]:
         """The next `counts` positions of each session's rows, laid end to end -> the states of the last of each row."""
         positions = self.model.target_places(positions)
-        banks = [session.bank for session in sessions]
-        if max(counts) == 1 and all(bank is not None and bank.layers.fused is not None for bank in banks):
-            side = self.model.decoder
-            return side.end(self._fused(sessions, side.begin(embedding, positions)))
+        one = [
+            n == 1 and s.bank is not None and s.bank.layers.fused is not None
+            for s, n in zip(sessions, counts, strict=True)
+        ]
+        if not any(one):
+            return self._by_layers(sessions, embedding, positions, counts)
+        if all(one):
+            return self._in_one(sessions, embedding, positions)
+        # Apart, as each would go on alone: one call may compute in fewer bits than layer by layer.
+        rows = [len(s.seats) * s.bank.group for s in sessions if s.bank is not None]
+        each = list(zip(sessions, rows, counts, one, strict=True))
+        at = torch.tensor([own for _, r, n, own in each for _ in range(r * n)])
+        of = torch.tensor([own for _, r, _, own in each for _ in range(r)])
+        short, long = ([s for s, _, _, own in each if own is which] for which in (True, False))
+        made = embedding.new_empty(len(of), embedding.shape[1])
+        made[of] = self._in_one(short, embedding[at], positions[at])
+        many = [n for _, _, n, own in each if not own]
+        made[~of] = self._by_layers(long, embedding[~at], positions[~at], many)
+        return made
+
+    def _in_one(self, sessions: Sequence[CachedSession], embedding: Tensor, positions: Tensor) -> Tensor:
+        """As `append`, of a position a row, where all layers are one call."""
+        side = self.model.decoder
+        return side.end(self._fused(sessions, side.begin(embedding, positions)))
+
+    def _by_layers(
+        self, sessions: Sequence[CachedSession], embedding: Tensor, positions: Tensor, counts: Sequence[int]
+    ) -> Tensor:
+        """As `append`, layer by layer."""
         places, start, row = list[Place](), 0, 0
         for session, n in zip(sessions, counts, strict=True):
             assert session.bank is not None, "a session is added before it goes on"

@@ -28,7 +28,7 @@ from ofasys.model.matrix import Kept, kept_in, weights_of
 from ofasys.model.positions import SCHEMES
 from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
-from ofasys.model.prepared import Prepared, PreparedLayers
+from ofasys.model.prepared import Prepared, PreparedLayers, products_of_sources
 from ofasys.model.rectangle import block_mask, in_rectangle, key_mask
 from ofasys.model.session import CachedSession, JoinedSessions, Prefix
 from ofasys.model.sizes import ModelConfig
@@ -54,11 +54,13 @@ class Side(nn.Module):
         self.blocks = nn.ModuleList([self.block(config, decoder) for _ in range(layers)])
         self.final_norm = nn.LayerNorm(config.width) if config.final_norm else None
         self.kept = Kept()  # its layers laid out for decoding
+        self.read = Kept()  # and for sources that are read in bfloat16
 
     def train(self, mode: bool = True) -> Side:
         """As of any module; and what was laid out is forgotten, for a fused optimizer changes weights unseen."""
         if mode:
             self.kept.drop()
+            self.read.drop()
         return super().train(mode)
 
     def placed(self, config: ModelConfig, decoder: bool) -> Positions:
@@ -96,7 +98,7 @@ class UniversalModel(nn.Module):
     """In training, keep of each block what it reads and compute the rest again for its gradient (Chen et al., 2016,
     https://arxiv.org/abs/1604.06174): less memory, a third more to compute, the same gradients."""
     reduced = False
-    """Step in bfloat16 where a position is decoded."""
+    """Step in bfloat16 where a position is decoded, and read in it the sources of what is decoded."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -157,8 +159,10 @@ class UniversalModel(nn.Module):
         """The blocks: in training each is called as a module, one after the other."""
         return [block for side in (self.encoder, self.decoder) for block in side.blocks]
 
-    def encode(self, stream: Stream) -> Hidden:
-        """The source stream (N, D) -> its states (N, D)."""
+    def encode(self, stream: Stream, reduced: bool = False) -> Hidden:
+        """The source stream (N, D) -> its states (N, D). reduced: of weights in float32, products in bfloat16 where the
+        processor multiplies pairs.
+        """
         layout = stream.layout
         x = self.encoder.begin(stream.embedding, layout.positions, layout.top)
         sight = Sight.of(layout, self.encoder.positions, key_mask(layout), False, self.shape)
@@ -166,7 +170,7 @@ class UniversalModel(nn.Module):
             for i, block in enumerate(self.encoder.blocks):
                 x = self._through(block, x, sight, i)
         else:
-            for i, layer in enumerate(self.prepared(self.encoder)):
+            for i, layer in enumerate(self._readers() if reduced else self.prepared(self.encoder)):
                 x = layer.encode(x, sight, i)
         return Hidden(self.encoder.end(x), layout)
 
@@ -261,7 +265,7 @@ class UniversalModel(nn.Module):
         room: int = 64,
     ) -> CachedSession:
         """See `ofasys.engine.Engine.open`."""
-        memory = self.encode(source) if states is None and source is not None else states
+        memory = self.encode(source, self.reduced) if states is None and source is not None else states
         before = None if prefix is None else Prefix.of(prefix)
         room += 0 if before is None else before.embedding.shape[1]
         cache = self.start(memory, sources * group, min(room, self.max_positions), group)
@@ -288,6 +292,14 @@ class UniversalModel(nn.Module):
         )
         return found
 
+    def _readers(self) -> Sequence[Prepared]:
+        """The layers of the encoder as sources are read in bfloat16; made anew when their weights change."""
+        blocks = [cast(Block, block) for block in self.encoder.blocks]
+        found: Sequence[Prepared] = self.encoder.read.get(
+            weights_of(self.encoder.blocks), None, lambda: [Prepared(block, products_of_sources) for block in blocks]
+        )
+        return found
+
     @torch.no_grad()
     def start(self, memory: Hidden | None, rows: int, max_length: int, group: int = 1) -> Cache:
         """A cache for decoding R = `rows` rows step by step; row r attends to source r // group.
@@ -304,7 +316,7 @@ class UniversalModel(nn.Module):
         heads = self.config.heads
         shape = (len(layers), 2, rows, max_length, heads, self.config.width // heads)
         places = torch.zeros(rows, max_length, 3, dtype=torch.int64, device=weight.device)
-        cross = None if memory is None else [_seen(layer, memory) for layer in layers]
+        cross = None if memory is None else [_seen(layer, memory, layers.memory) for layer in layers]
         return Cache(
             torch.empty(shape, dtype=kept_in(self._dtype, weight), device=weight.device),
             layers,
@@ -373,6 +385,6 @@ class UniversalModel(nn.Module):
         return self.decoder.end(x)
 
 
-def _seen(layer: Prepared, memory: Hidden) -> CrossCache:
-    k, v = keys(layer.kv(memory.states), memory.layout, layer.heads)
-    return CrossCache(k.contiguous(), v.contiguous())
+def _seen(layer: Prepared, memory: Hidden, dtype: torch.dtype | None) -> CrossCache:
+    k, v = (part.to(dtype).contiguous() for part in keys(layer.kv(memory.states), memory.layout, layer.heads))
+    return CrossCache(k, v)

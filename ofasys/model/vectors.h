@@ -47,6 +47,23 @@ static inline Floats exp_of(Floats x) {
     return (Floats)((Ints)y + (__builtin_convertvector(n, Ints) << 23));
 }
 
+/* x * Phi(x); the error function to 2e-7 (Abramowitz and Stegun, 7.1.26) */
+static inline Floats gelu_of(Floats x) {
+    Floats z = either(x < 0.0f, -x, x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * z);
+    Floats tail = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t *
+                  exp_of(-z * z);
+    return x * either(x < 0.0f, 0.5f * tail, 1.0f - 0.5f * tail);
+}
+
+static inline Floats activated(Floats x, int which) {
+    switch (which) {
+    case 1: return gelu_of(x);
+    case 2: return either(x > 0.0f, x, all_of(0.0f));
+    case 3: return x / (1.0f + exp_of(-x));
+    default: return x;
+    }
+}
+
 /* Rounded to the nearest, to even where two are as near */
 static inline Halves halves_of(Floats x) {
 #ifdef __AVX512BF16__

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ofasys.model import ModelConfig, UniversalModel, fused, native
+from ofasys.model import ModelConfig, UniversalModel, fused, linear, native
 from ofasys.model.step import advance
 from ofasys.types import Layout, Stream
 
@@ -97,6 +97,29 @@ def test_in_bfloat16_a_little_is_lost():
     own = (steps(model, source, 4, 2, True) - rough).abs()  # of the other factor, where that is rounded too
     assert own.max() < 0.1
     assert own.mean() < 0.01
+
+
+@torch.inference_mode()
+def test_sources_are_read_in_bfloat16_where_they_are_decoded_in_it(monkeypatch):
+    if linear.library() is None:
+        pytest.skip("no products of pairs here")
+    model = made(**BART)
+    order = torch.arange(9)
+    layout = Layout(
+        1, 9, order, torch.stack([order, -torch.ones_like(order), -torch.ones_like(order)], 1), order[-1:] + 1, True
+    )
+    source = Stream(torch.randn(9, model.width), layout)
+    exact, rough = (model.encode(source, reduced).states for reduced in (False, True))
+    assert 1e-4 < (rough - exact).abs().max() < 0.1
+    model.reduced = True
+    assert torch.equal(model.encode(source).states, exact), "but where it is asked"
+    kept = model.start(model.encode(source, True), 1, 4).cross
+    opened = model.open(source, None, 1).cache.cross
+    assert kept[0].k.dtype is torch.bfloat16
+    assert torch.equal(kept[1].v, opened[1].v), "a session that reads by itself"
+    monkeypatch.setattr(linear, "library", lambda: None)
+    model.encoder.read.drop()
+    torch.testing.assert_close(model.encode(source, True).states, exact)
 
 
 @torch.inference_mode()

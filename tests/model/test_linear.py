@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ofasys.model import linear as module
-from ofasys.model.linear import FEW, LEAST, Linear, linear
+from ofasys.model.linear import FEW, LEAST, LaidOut, Linear, linear
 
 HALF = torch.bfloat16
 
@@ -63,6 +63,32 @@ def test_whatever_the_sizes(n: int, inputs: int, outputs: int) -> None:
     own = case(n, 16 * inputs, 16 * outputs)
     for mine, exact, near in zip(found(*own), wanted(*own), (4e-3, 4e-3, 2e-6, 2e-6), strict=True):
         assert far(mine, exact) < near
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 6), st.integers(1, 6), st.sampled_from([None, *module.ACTIVATIONS]))
+def test_a_weight_that_was_laid_out(
+    n: int, inputs: int, outputs: int, activation: Callable[[Tensor], Tensor] | None
+) -> None:
+    x, weight, bias, _ = (part.detach() for part in case(n, 16 * inputs, 16 * outputs, torch.float32))
+    assert LaidOut.takes(weight, bias)
+    y = LaidOut(weight, bias, activation)(x)
+    exact = F.linear(x.to(HALF).double(), weight.to(HALF).double(), bias.double())
+    assert y.dtype is torch.float32
+    assert far(y, exact if activation is None else activation(exact)) < 2e-6
+    assert torch.equal(y[n // 2 :], LaidOut(weight, bias, activation)(x[n // 2 :])), "whatever stands beside a row"
+
+
+def test_what_cannot_be_laid_out() -> None:
+    weight = torch.zeros(32, 48)
+    assert LaidOut.takes(weight, None)
+    for other, bias in (
+        (weight[:20], None),
+        (weight[:, :40], None),
+        (weight.to(HALF), None),
+        (weight, torch.zeros(32, dtype=torch.float64)),
+    ):
+        assert not LaidOut.takes(other, bias)
 
 
 def test_more_rows_than_are_summed_over_at_once() -> None:

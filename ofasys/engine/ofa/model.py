@@ -90,11 +90,11 @@ class OFAModel(UniversalModel):
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
-    def encode(self, stream: Stream) -> Hidden:
+    def encode(self, stream: Stream, reduced: bool = False) -> Hidden:
         """The source stream (N, D) -> its states (N, D)."""
         self._check(stream.layout)
         placed = replace(stream.layout, positions=source_places(stream.layout))
-        return Hidden(super().encode(Stream(stream.embedding, placed)).states, stream.layout)
+        return Hidden(super().encode(Stream(stream.embedding, placed), reduced).states, stream.layout)
 
     def decode(self, stream: Stream, memory: Hidden | None, group: int = 1) -> Hidden:
         """The target stream (N, D) -> its states (N, D). Errors: DataError for codes where none were learned."""
