@@ -25,7 +25,7 @@ from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.generator.vocabulary import OutputRows
 from ofasys.modality import Context, Registry, default_registry, plugin
 from ofasys.modality.shared.tokens import TokenAdaptor
-from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
+from ofasys.modality.symbols import LEAST_PIECES, Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
 from ofasys.model.low_rank import changes, is_change
 from ofasys.model.matrix import Kept, packs
@@ -106,8 +106,8 @@ class GeneralistModel(nn.Module):
         super().__init__()
         if not -(2**63) <= seed < 2**64:
             raise ConfigError(f"model has seed {seed}; it is a whole number of at most 64 bits")
-        if text_pieces < 1:
-            raise ConfigError(f"model has text_pieces {text_pieces}; it is 1 or more")
+        if text_pieces < LEAST_PIECES:
+            raise ConfigError(f"model has text_pieces {text_pieces}; it is {LEAST_PIECES} or more, one for each byte")
         self.seed, self.text_pieces, self.tied = seed, text_pieces, tied
         self.modalities = modalities or default_registry()
         if isinstance(engine, EngineSpec) and engine not in self.modalities.engines:
