@@ -262,7 +262,7 @@ def test_what_is_no_decision_is_let_be(line):
 
 
 def asking(source):
-    """Lines where a question, as `nearest` makes one, is part of what is expected or of what else is a sentence's end."""
+    """Lines where a question, as `nearest` makes one, is part of what is expected or given."""
     for scope in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.Module)):
         given = [n for n in ast.walk(scope) if isinstance(n, ast.Assign) and "nearest(" in ast.unparse(n.value)]
         names = {name.id for n in given for name in n.targets if isinstance(name, ast.Name)}

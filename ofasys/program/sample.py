@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.errors import DataError
+from ofasys.errors import DataError, OfasysError
 from ofasys.modality import Context, plugin
 from ofasys.planner.slot import ROUND, AnyStep, Choose, Prompt, Repeat, RoundHead, SlotPlan, Views
 from ofasys.program.program import Program, Stage, TokenStage, ValueStage
@@ -254,8 +254,22 @@ class Reader:
                 else:
                     self.made[at] = plugin.read(slot.name, preprocess, value, self.context(slot, turn), ids)
             except DataError as error:
+                if self.holds_several(slot, turn):
+                    each = f"{{{slot.column!r}: ...}}"
+                    error.expected += f"; a list is one value here, and several rows are [{each}, {each}]"
                 raise error.at(slot=slot.name, column=slot.column) from error.__cause__
         return self.made[at]
+
+    def holds_several(self, slot: SlotPlan, turn: int) -> bool:
+        """Whether the value of a slot, which could not be read, is a list whose first element can be."""
+        try:
+            value, preprocess = self.value(slot, turn), self.program.preprocessors[slot.index].preprocess
+            if slot.group is not None or not isinstance(value, (list, tuple)) or not value:
+                return False
+            plugin.read(slot.name, preprocess, value[0], self.context(slot, turn), self.program.symbols.vocabulary.size)
+        except OfasysError:
+            return False
+        return True
 
     def context(self, slot: SlotPlan, turn: int) -> Context:
         """What the preprocessor may know."""
