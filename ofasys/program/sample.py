@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -254,19 +255,29 @@ class Reader:
                 else:
                     self.made[at] = plugin.read(slot.name, preprocess, value, self.context(slot, turn), ids)
             except DataError as error:
-                if self.holds_several(slot, turn):
-                    each = f"{{{slot.column!r}: ...}}"
-                    error.expected += f"; a list is one value here, and several rows are [{each}, {each}]"
+                error.expected += self.remedy(slot, turn)
                 raise error.at(slot=slot.name, column=slot.column) from error.__cause__
         return self.made[at]
 
-    def holds_several(self, slot: SlotPlan, turn: int) -> bool:
-        """Whether the value of a slot, which could not be read, is a list whose first element can be."""
+    def remedy(self, slot: SlotPlan, turn: int) -> str:
+        """What is said besides of a value that could not be read, where it holds one that can be: as the first element
+        of a list, or as the text of a list.
+        """
+        value = self.row.get(slot.column)
+        if slot.group is not None:
+            return ""
+        if isinstance(value, (list, tuple)) and value and self.reads(slot, value[0]):
+            each = f"{{{slot.column!r}: ...}}"
+            return f"; a list is one value here, and several rows are [{each}, {each}]"
+        if isinstance(value, str) and value.lstrip().startswith("[") and self.reads(slot, _as_json(value)):
+            return ", and not as a text; a .csv holds texts alone, give such rows as .jsonl or .parquet"
+        return ""
+
+    def reads(self, slot: SlotPlan, value: Any) -> bool:
+        """Whether a slot outside a repetition could read this value."""
+        preprocess, ids = self.program.preprocessors[slot.index].preprocess, self.program.symbols.vocabulary.size
         try:
-            value, preprocess = self.value(slot, turn), self.program.preprocessors[slot.index].preprocess
-            if slot.group is not None or not isinstance(value, (list, tuple)) or not value:
-                return False
-            plugin.read(slot.name, preprocess, value[0], self.context(slot, turn), self.program.symbols.vocabulary.size)
+            plugin.read(slot.name, preprocess, value, self.context(slot, 0), ids)
         except OfasysError:
             return False
         return True
@@ -348,6 +359,14 @@ def elements(value: Any) -> Sequence[Any] | None:
         return None
     listed: Sequence[Any] = value.tolist() if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist") else value
     return listed
+
+
+def _as_json(text: str) -> Any:
+    """What a text says as JSON; None for what is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _named(row: Row, most: int = 20) -> str:

@@ -92,6 +92,17 @@ def test_values_of_several_rows_in_one_are_told_how_rows_are_given(tiny, name, c
     assert "several rows" not in str(other.value)
 
 
+@pytest.mark.parametrize("box", ["[1, 2, 20, 25]", " [1,2,20,25]\n"])
+def test_the_text_of_a_list_is_told_where_lists_are_read(tiny, box):
+    row = tiny.ROWS["ground"][0]
+    with pytest.raises(DataError, match=r"and not as a text; a \.csv holds texts alone, give such rows as \.jsonl"):
+        read(tiny, "ground", row | {"box": box})
+    for other in ("[1, 2]", "[1, 2", "1, 2, 20, 25"):
+        with pytest.raises(DataError, match="got str") as error:
+            read(tiny, "ground", row | {"box": other})
+        assert ".csv" not in str(error.value)
+
+
 @pytest.mark.parametrize("row", [None, 5, "text", ["a"], ("a",)])
 def test_a_row_is_a_mapping(tiny, row):
     with pytest.raises(DataError, match="expected a mapping of column to value"):
