@@ -127,14 +127,23 @@ def _rebuild_data_error(
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean X? ` for the closest known word, or nothing when none is close."""
+    """`did you mean X? ` for the closest known word, or nothing when none is close: a sentence before the next step.
+
+    What is expected is part of a sentence already: there `perhaps` says it.
+    """
     names = {name.lower(): name for name in known}
     close = get_close_matches(word.lower(), list(names), n=1, cutoff=0.6)
     return f"did you mean {names[close[0]]}? " if close else ""
 
 
+def perhaps(word: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)` for the closest known word, after what was expected; nothing when none is close."""
+    near = nearest(word, known)
+    return f" ({near.strip()})" if near else ""
+
+
 def one_of(word: str, known: Iterable[str]) -> str:
-    """What was expected instead of `word`: the nearest of `known` if one is near, and the first few of them."""
+    """What was expected instead of `word`: the first few of `known`, and the nearest if one is near."""
     names = list(known)
     shown = ", ".join(repr(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
-    return f"{nearest(word, names)}one of {shown}"
+    return f"one of {shown}{perhaps(word, names)}"

@@ -24,8 +24,8 @@ from ofasys.engine.spec import EngineFacts, brought_lines
 from ofasys.errors import ConfigError, DataError, nearest
 from ofasys.generator.vocabulary import OutputRows
 from ofasys.modality import Context, Registry, default_registry, plugin
-from ofasys.modality.shared.tokens import TokenAdaptor
-from ofasys.modality.symbols import Symbols, load_tokenizer, text_ids, train_tokenizer
+from ofasys.modality.shared.tokens import Rows, TokenAdaptor
+from ofasys.modality.symbols import LEAST_PIECES, Symbols, load_tokenizer, text_ids, train_tokenizer
 from ofasys.modality.vocabulary import ForeignVocabulary, Vocabulary
 from ofasys.model.low_rank import changes, is_change
 from ofasys.model.matrix import Kept, packs
@@ -107,8 +107,8 @@ class GeneralistModel(nn.Module):
         super().__init__()
         if not -(2**63) <= seed < 2**64:
             raise ConfigError(f"model has seed {seed}; it is a whole number of at most 64 bits")
-        if text_pieces < 1:
-            raise ConfigError(f"model has text_pieces {text_pieces}; it is 1 or more")
+        if text_pieces < LEAST_PIECES:
+            raise ConfigError(f"model has text_pieces {text_pieces}; it is {LEAST_PIECES} or more, one for each byte")
         self.seed, self.text_pieces, self.tied = seed, text_pieces, tied
         self.modalities = modalities or default_registry()
         if isinstance(engine, EngineSpec) and engine not in self.modalities.engines:
@@ -172,13 +172,17 @@ class GeneralistModel(nn.Module):
 
         batch: on the model's device. scale, smoothing: as of `flow.criterion`. Nothing in it waits for the device.
         """
-        with self.computing(), self.tokens.one_pass():
-            predictions = self.emit(program, self.compute(*self.adapt(batch)), batch)
+        rows = self.tokens.one_pass()
+        with self.computing():
+            predictions = self.emit(program, self.compute(*self.adapt(batch, rows)), batch, rows)
             return losses(predictions, self.criteria_of(program), batch, scale, smoothing)
 
-    def adapt(self, batch: Batch) -> tuple[Stream | None, Stream | None]:
-        """The embedding stream of each side. Tokens of both are looked up at once: one gradient of the table."""
-        streams = iter(self.streams([side for side in (batch.source, batch.target) if side is not None]))
+    def adapt(self, batch: Batch, rows: Rows | None = None) -> tuple[Stream | None, Stream | None]:
+        """The embedding stream of each side. Tokens of both are looked up at once: one gradient of the table.
+
+        rows: what is read of tokens, here and in `emit`; None: the token adaptor's.
+        """
+        streams = iter(self.streams([side for side in (batch.source, batch.target) if side is not None], rows))
         source = next(streams) if batch.source is not None else None
         return source, next(streams) if batch.target is not None else None
 
@@ -193,12 +197,14 @@ class GeneralistModel(nn.Module):
         engine: Any = self.engine
         return check_states(self.engine, source, None, States(engine.encode(source, True), None)).source
 
-    def emit(self, program: Program, states: States, batch: Batch) -> list[Prediction | SlotPrediction]:
-        """What is predicted for each of the batch's targets."""
+    def emit(
+        self, program: Program, states: States, batch: Batch, rows: Rows | None = None
+    ) -> list[Prediction | SlotPrediction]:
+        """What is predicted for each of the batch's targets. rows: as of `adapt`."""
         return [
-            self.tokens_at(program, states, targets)
+            self.tokens_at(program, states, targets, rows)
             if isinstance(targets, TokenTargets)
-            else self.values_at(program, states, targets)
+            else self.values_at(program, states, targets, rows)
             for targets in batch.targets
         ]
 
@@ -210,14 +216,13 @@ class GeneralistModel(nn.Module):
             if slot.learned_by is not None
         }
 
-    def embed(self, inputs: Sequence[AdaptorInput]) -> Iterator[Tensor]:
+    def embed(self, inputs: Sequence[AdaptorInput], rows: Rows | None = None) -> Iterator[Tensor]:
         """The embeddings (n, D) of each input. Tokens of all of them are looked up at once: one gradient of the
         table.
         """
+        rows = self.tokens if rows is None else rows
         tokens = [entry.tensors["tokens"] for entry in inputs if entry.adaptor == "tokens"]
-        looked_up = iter(
-            self.tokens.embed({"tokens": torch.cat(tokens)}).split([len(t) for t in tokens]) if tokens else ()
-        )
+        looked_up = iter(rows.embed({"tokens": torch.cat(tokens)}).split([len(t) for t in tokens]) if tokens else ())
         for entry in inputs:
             if entry.adaptor == "tokens":
                 yield next(looked_up)
@@ -233,30 +238,35 @@ class GeneralistModel(nn.Module):
         plugin.check_embedding(where, embed, made, entry.tensors, n, width, device)
         return made
 
-    def streams(self, sides: Sequence[SideBatch]) -> list[Stream]:
+    def streams(self, sides: Sequence[SideBatch], rows: Rows | None = None) -> list[Stream]:
         """The embedding stream of each side of a batch. Tokens of all of them are looked up at once."""
-        embedded = self.embed([entry for side in sides for entry in side.inputs])
+        embedded = self.embed([entry for side in sides for entry in side.inputs], rows)
         streams = []
         for side in sides:
             joined = torch.cat([next(embedded).to(self.table.dtype) for _ in side.inputs])
             if len(side.inputs) > 1:
-                rows = torch.cat([entry.rows for entry in side.inputs])
-                joined = torch.empty_like(joined).index_copy(0, rows, joined)
+                places = torch.cat([entry.rows for entry in side.inputs])
+                joined = torch.empty_like(joined).index_copy(0, places, joined)
             streams.append(Stream(joined, side.layout))
         return streams
 
-    def tokens_at(self, program: Program, states: States, targets: TokenTargets) -> Prediction:
+    def tokens_at(
+        self, program: Program, states: States, targets: TokenTargets, rows: Rows | None = None
+    ) -> Prediction:
         """The states that predict tokens, and the output rows they choose from."""
+        head = self.head if rows is None else rows.output
         constraint = program.constraint_of(targets.stage)
         assert states.target is not None
         group = constraint.classes[targets.group]
         if group.contiguous:
-            rows = self.head[group.lo : group.hi]
+            among = head[group.lo : group.hi]
         else:
-            rows = chosen(self.head, group.candidates, lambda ids: to_device(torch.from_numpy(ids), self.device))
-        return Prediction(targets, states.target.states.index_select(0, targets.at), rows)
+            among = chosen(head, group.candidates, lambda ids: to_device(torch.from_numpy(ids), self.device))
+        return Prediction(targets, states.target.states.index_select(0, targets.at), among)
 
-    def values_at(self, program: Program, states: States, targets: SlotTargets) -> SlotPrediction:
+    def values_at(
+        self, program: Program, states: States, targets: SlotTargets, rows: Rows | None = None
+    ) -> SlotPrediction:
         """The states of a slot's values, what its adaptor predicts from them, and what its label column's tokens may
         be.
         """
@@ -270,7 +280,7 @@ class GeneralistModel(nn.Module):
             plugin.check_prediction(slot.name, predict, made, hidden, targets.tensors.get("frames"))
         if targets.label_slot is not None:
             lo, hi = program.span(program.plan.slots[targets.label_slot])
-            table = self.head[lo:hi]
+            table = (self.head if rows is None else rows.output)[lo:hi]
         return SlotPrediction(targets, hidden, made, table)
 
     def output(self) -> OutputRows | None:

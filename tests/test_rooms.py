@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -258,6 +259,47 @@ def test_a_decision_by_name_is_found(line):
 )
 def test_what_is_no_decision_is_let_be(line):
     assert not list(decisions(line))
+
+
+def asking(source):
+    """Lines where a question, as `nearest` makes one, is part of what is expected or given."""
+    for scope in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.Module)):
+        given = [n for n in ast.walk(scope) if isinstance(n, ast.Assign) and "nearest(" in ast.unparse(n.value)]
+        names = {name.id for n in given for name in n.targets if isinstance(name, ast.Name)}
+        for node in ast.walk(scope):
+            said = []
+            if isinstance(node, ast.keyword) and node.arg == "expected":
+                said = [node.value]
+            if isinstance(node, ast.JoinedStr):
+                said = [
+                    part
+                    for before, part in pairwise(node.values)
+                    if isinstance(before, ast.Constant) and before.value.endswith(("expected ", "give "))
+                ]
+            for part in said:
+                found = {n.id for n in ast.walk(part) if isinstance(n, ast.Name)}
+                if found & (names | {"nearest"}) or "did you mean" in ast.unparse(part):
+                    yield part.lineno
+
+
+def test_what_is_expected_is_no_question():
+    found = {f"{p.relative_to(ROOT)}:{line}" for p in FILES for line in asking(p.read_text(encoding="utf8"))}
+    assert not found, "`nearest` is a sentence of its own; after what is expected comes `perhaps`"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "DataError('x', expected=nearest(a, b))",
+        "DataError('x', expected=f'{nearest(a, b)}one of')",
+        "near = nearest(a, b)\nDataError('x', expected=f'{near}one of')",
+        "f'unknown; expected {nearest(a, b)}there are'",
+        "DataError('x', expected='did you mean a?')",
+    ],
+)
+def test_a_question_in_what_is_expected_is_found(line):
+    assert list(asking(line))
+    assert not list(asking(line.replace("nearest", "perhaps").replace("did you mean a?", "an a")))
 
 
 def test_no_room_for_leftovers():

@@ -22,6 +22,7 @@ from benchmarks.generalist.suite import entries, suite
 from benchmarks.generalist.units import GENERALIST, PARTS, Unit, minutes, planned, seconds, units
 from ofasys.errors import ConfigError, OfasysError, nearest
 from ofasys.gallery.data.store import held
+from ofasys.modality.symbols import LEAST_PIECES
 from ofasys.model.sizes import SIZES
 
 COSTS = "costs.json"
@@ -109,6 +110,8 @@ def checked(plan: Plan) -> None:
     Trainer(**{name: getattr(plan, name) for name in WAYS})
     if plan.size not in SIZES:
         raise ConfigError(f"--size is {plan.size!r}; {nearest(plan.size, SIZES)}there are {', '.join(SIZES)}")
+    if plan.text_pieces < LEAST_PIECES:
+        raise ConfigError(f"--text-pieces is {plan.text_pieces}; it is {LEAST_PIECES} or more, one for each byte")
     if plan.test < 1:
         raise ConfigError(f"--test is {plan.test}; it is 1 or more")
 

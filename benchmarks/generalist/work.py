@@ -24,6 +24,7 @@ from ofasys.gallery.tasks.run import chosen
 from ofasys.hub import OFASys
 from ofasys.report.trivial import trivial
 from ofasys.task.schedule.ledger import Ledger
+from ofasys.task.schedule.round_robin import fraction
 from ofasys.task.task import Task
 from ofasys.train.callback import RunView
 from ofasys.train.evaluate import answer_rows, scored
@@ -100,10 +101,19 @@ def weighed(plan: Plan, unit: Unit, folder: Path) -> list[Task]:
     """The unit's tasks, each with its share of the turns."""
     test = None if unit.part == "published" else plan.test
     tasks = [made(entry_of(name), folder, test) for name, _ in unit.tasks]
-    most = max((steps for _, steps in unit.tasks), default=1)
+    least = min((steps for _, steps in unit.tasks), default=1)
     for task, (_, steps) in zip(tasks, unit.tasks, strict=True):
-        task.weight = steps / most
+        task.weight = times(steps, least)
     return tasks
+
+
+def times(steps: int, least: int) -> float:
+    """How many times `least` so many steps are: the least weight of which `least` updates of every task draw them all.
+
+    A quotient that is rounded down draws one less, and a weight below 1 counts as 1.
+    """
+    weight = steps / least
+    return weight if least * fraction(weight) >= steps else math.nextafter(weight, math.inf)
 
 
 def updates(ledger: Ledger, micro_batches: int) -> int:

@@ -20,6 +20,7 @@ from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError
 from ofasys.generator.options import SearchOptions
 from ofasys.metric import known_metrics
+from ofasys.modality.symbols import LEAST_PIECES
 from ofasys.modality.vocabulary import ForeignVocabulary
 from ofasys.model.sizes import SIZES, ModelConfig
 from ofasys.task.schedule import known_schedules
@@ -39,7 +40,7 @@ _ENUMS: dict[str, dict[str, Any]] = {
 }
 _LEAST: dict[str, dict[str, int]] = {
     "task": {"micro_batch_size": 1, "join": 0, "leave": 0, "bad_limit": 0, "smoothing": 0},
-    "model": {"text_pieces": 1},
+    "model": {"text_pieces": LEAST_PIECES},
     "trainer": dict.fromkeys(("max_steps", "accumulate", "log_every", "eval_batch_size", "eval_samples"), 1)
     | dict.fromkeys(
         ("workers", "eval_every", "save_every", "save_minutes", "patience", "weight_decay", "warmup", "skip_limit"), 0

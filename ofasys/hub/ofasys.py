@@ -306,6 +306,14 @@ class OFASys:
         """Name -> card of each task it was trained on: its lines, closed sets, settings and metrics."""
         return {card.name: card for card in self.cards}
 
+    def line_of_task(self, name: str) -> str:
+        """The first line of a task. Errors: ConfigError for no such task, with the nearest name and all there are."""
+        known = self.tasks
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise ConfigError(f"no task {name!r} in this run; {nearest(name, known)}there are {there}")
+        return known[name].instructions[0]
+
     def line_of(self, asked: Any) -> Any:
         """The first line of the task that is named; what else is asked as it is.
 
@@ -313,13 +321,11 @@ class OFASys:
         """
         if not isinstance(asked, str) or any(mark in asked for mark in ("->", "[", "]")):
             return asked
-        known = self.tasks
-        if asked in known:
-            return known[asked].instructions[0]
-        raise ConfigError(
-            f"no task {asked!r} in this run; {nearest(asked, known)}there are {', '.join(known) or 'none'}; or give an "
-            'instruction, as "[TEXT:question] -> [TEXT:answer]"'
-        )
+        try:
+            return self.line_of_task(asked)
+        except ConfigError as error:
+            step = 'give an instruction, as "[TEXT:question] -> [TEXT:answer]"'
+            raise ConfigError(f"{error}; or {step}") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         registry = None if self.model.modalities is default_registry() else self.model.modalities

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from ofasys import flow
-from ofasys.errors import ClosedError, ConfigError, DataError, FullError, nearest
+from ofasys.errors import ClosedError, ConfigError, DataError, FullError
 from ofasys.generator.flock import alike
 from ofasys.generator.hypothesis import by_label
 from ofasys.generator.options import SearchOptions
@@ -138,7 +138,8 @@ class AnswerSession:
         first: int = 0,
         **options: Any,
     ) -> Pending:
-        """Ask for the answer to one row, by an instruction or by the name of a task the model was trained on.
+        """Ask for the answer to one row, by an instruction or by the name of a task the model was trained on: as
+        `task=`, or in the place of the instruction.
 
         deadline: seconds from now after which nobody wants the answer. All else as of `OFASys.inference`. The row is
         read here, in the thread that asks. Errors: FullError when as many wait as may, ClosedError after `close`, and
@@ -186,12 +187,10 @@ class AnswerSession:
         """The instruction, or that of a task. Errors: ConfigError for both, neither, or no such task."""
         if (instruction is None) == (task is None):
             raise ConfigError("give an instruction, or task= with the name of a task, and not both")
-        if instruction is not None:
-            return instruction
-        tasks = self.model.tasks
-        if task not in tasks:
-            raise ConfigError(f"no task {task!r}; {nearest(str(task), tasks)}known here: {', '.join(tasks) or 'none'}")
-        return tasks[task].instructions[0]
+        if task is not None:
+            return self.model.line_of_task(task)
+        line: str | Instruction | Filled = self.model.line_of(instruction)
+        return line
 
     def _open(self) -> None:
         if self._closed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from typing import Any, NoReturn
 
-from ofasys.errors import DataError, nearest
+from ofasys.errors import DataError, perhaps
 
 from .column import Group, Parts, Place, places_of
 from .lexicon import Lexicon, default_lexicon
@@ -124,7 +124,7 @@ class Instruction:
         for name in named:
             if name not in known:
                 raise DataError(
-                    f"no slot is called {name!r}", expected=f"{nearest(name, known)}one of {', '.join(known)}"
+                    f"no slot is called {name!r}", expected=f"one of {', '.join(known)}{perhaps(name, known)}"
                 )
         needed = [unit for unit in units if unit.needed]
         chosen = needed if len(values) <= len(needed) else units

@@ -15,6 +15,7 @@ from ofasys.errors import ConfigError, DataError
 from ofasys.modality.shared.label import ClosedSet
 from ofasys.modality.vocabulary import Vocabulary
 
+LEAST_PIECES = 256  # of a tokenizer: a piece for each byte
 LONGEST_WORD = 256  # characters that a tokenizer learns a word from in one: the time it takes grows with their square
 _LONG = re.compile(rf"\S{{{LONGEST_WORD}}}|\s{{{LONGEST_WORD}}}")
 
@@ -28,7 +29,7 @@ def train_tokenizer(texts: Iterable[str], size: int = 8000) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=max(size, 256),
+        vocab_size=max(size, LEAST_PIECES),
         min_frequency=2,
         show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),

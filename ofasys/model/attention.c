@@ -43,7 +43,9 @@ static inline __attribute__((always_inline)) Floats added(Floats sum, const uint
     return sum + all_of(one) * b;
 }
 
-/* c (rows, wide * 16) = or += a (rows, k units) b (k units, wide * 16) */
+/* c (rows, wide * 16) = or += a (rows, k units) b (k units, wide * 16). Not the one of `pairs.h`, whose right side is
+   read many times and so laid out in groups first, and which adds biases and writes halves: here each right side is of
+   one sample and head, is read where it lies or turned once, may be numbers too, and sums stay float32. */
 static inline __attribute__((always_inline)) void tile(const int rows, const int wide, const int half, const uint32_t *a,
                                                        long row, long step, const uint32_t *b, long b_row, float *c,
                                                        long c_row, int k, int add) {

@@ -1,7 +1,9 @@
 /* Products of numbers in bfloat16 that are multiplied in pairs, with sums in float32.
 
    A unit is a pair of halves that lie beside each other, of one number more and one less of those that are summed over.
-   The right side of a product is laid out in groups of 16 columns, (groups, units, 16). */
+   The right side of a product is laid out in groups of 16 columns, (groups, units, 16), which pays where it is read by
+   many rows, as weights are; products of attention, whose sides are small and read once or twice, are in
+   `attention.c`. */
 
 #include "vectors.h"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.errors import DataError
+from ofasys.errors import DataError, OfasysError
 from ofasys.modality import Context, plugin
 from ofasys.planner.slot import ROUND, AnyStep, Choose, Prompt, Repeat, RoundHead, SlotPlan, Views
 from ofasys.program.program import Program, Stage, TokenStage, ValueStage
@@ -254,8 +255,32 @@ class Reader:
                 else:
                     self.made[at] = plugin.read(slot.name, preprocess, value, self.context(slot, turn), ids)
             except DataError as error:
+                error.expected += self.remedy(slot, turn)
                 raise error.at(slot=slot.name, column=slot.column) from error.__cause__
         return self.made[at]
+
+    def remedy(self, slot: SlotPlan, turn: int) -> str:
+        """What is said besides of a value that could not be read, where it holds one that can be: as the first element
+        of a list, or as the text of a list.
+        """
+        value = self.row.get(slot.column)
+        if slot.group is not None:
+            return ""
+        if isinstance(value, (list, tuple)) and value and self.reads(slot, value[0]):
+            each = f"{{{slot.column!r}: ...}}"
+            return f"; a list is one value here, and several rows are [{each}, {each}]"
+        if isinstance(value, str) and value.lstrip().startswith("[") and self.reads(slot, _as_json(value)):
+            return ", and not as a text; a .csv holds texts alone, give such rows as .jsonl or .parquet"
+        return ""
+
+    def reads(self, slot: SlotPlan, value: Any) -> bool:
+        """Whether a slot outside a repetition could read this value."""
+        preprocess, ids = self.program.preprocessors[slot.index].preprocess, self.program.symbols.vocabulary.size
+        try:
+            plugin.read(slot.name, preprocess, value, self.context(slot, 0), ids)
+        except OfasysError:
+            return False
+        return True
 
     def context(self, slot: SlotPlan, turn: int) -> Context:
         """What the preprocessor may know."""
@@ -334,6 +359,14 @@ def elements(value: Any) -> Sequence[Any] | None:
         return None
     listed: Sequence[Any] = value.tolist() if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist") else value
     return listed
+
+
+def _as_json(text: str) -> Any:
+    """What a text says as JSON; None for what is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _named(row: Row, most: int = 20) -> str:

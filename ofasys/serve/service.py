@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ofasys.errors import DataError, InstructionError, OfasysError, nearest
+from ofasys.errors import ConfigError, DataError, InstructionError, OfasysError, nearest
 from ofasys.generator.options import SearchOptions, drawing_options
 from ofasys.hub import AnswerSession, OFASys, Output, Pending
 from ofasys.hub.output import WORDS
@@ -69,17 +69,13 @@ class Service:
 
     def line(self, asked: Line) -> Instruction:
         """The line that is asked. Errors: Refusal, InstructionError; for attributes no stranger may give too."""
-        tasks = self.answerer.tasks
         if (asked.instruction is None) == (asked.task is None):
             both = "both" if asked.task is not None else "neither"
             raise Refusal(
                 422, "a request has an instruction or a task", place="instruction, task", value=both, next="give one"
             )
         if asked.instruction is None:
-            if asked.task not in tasks:
-                known = f"{nearest(str(asked.task), tasks)}there are {', '.join(tasks) or 'none'}"
-                raise Refusal(404, f"no task {asked.task!r}", place="task", value=str(asked.task), next=known)
-            return Instruction(tasks[asked.task].instructions[0], self.lexicon)
+            return Instruction(self._line_of_task(str(asked.task)), self.lexicon)
         if len(asked.instruction) > self.limits.characters:
             raise Refusal(
                 413,
@@ -92,6 +88,14 @@ class Service:
         if str(made) not in self.answerer.programs.by_line:
             self._check_attributes(made, asked.instruction)
         return made
+
+    def _line_of_task(self, name: str) -> str:
+        """The line of a task. Errors: Refusal for no such task."""
+        try:
+            return self.answerer.line_of_task(name)
+        except ConfigError as error:
+            said, _, step = str(error).partition("; ")
+            raise Refusal(404, said, place="task", value=name, next=step) from None
 
     def _check_attributes(self, line: Instruction, text: str) -> None:
         """Errors: InstructionError for an attribute that names a file of this machine, or asks for too much."""

@@ -276,13 +276,13 @@ class Task:
     @property
     def labels(self) -> Labels:
         """Column -> closed set: as given, else the distinct values of the training rows, sorted."""
-        if self.known_labels is None:
-            unknown = {s.column: (p, s) for p, s in self.closed_slots() if s.column not in self.closed_set}
-            self.known_labels = dict(self.closed_set) | (self._gathered(list(unknown.values())) if unknown else {})
+        known = dict(self.closed_set) if self.known_labels is None else self.known_labels
+        unknown = {s.column: (p, s) for p, s in self.closed_slots() if s.column not in known}
+        self.known_labels = known | self._gathered(list(unknown.values())) if unknown else known
         return self.known_labels
 
     def restore_labels(self, labels: Labels) -> None:
-        """Take the closed sets of a saved run instead of gathering them anew."""
+        """Take the closed sets of a saved run instead of gathering them anew; those it lacks are gathered."""
         self.known_labels = {**{name: tuple(values) for name, values in labels.items()}, **self.closed_set}
 
     def closed_slots(self) -> list[tuple[Plan, SlotPlan]]:

@@ -92,6 +92,7 @@ def _training(task: Task, programs: Sequence[Program], seed: int) -> Looked:
         errors[0].message = f"none of {tried} training rows ({which}) can be used; the first: {errors[0].message}"
         raise errors[0]
     _tell_absent(task)
+    _tell_alike(task)
     positions = sum(flow.collate(p, own).positions for p, own in zip(programs, samples, strict=True) if own)
     tokens = positions / max(1, sum(map(len, samples)))
     return Looked(task.name, "train", rows, tried, len(errors), str(errors[0]) if errors else "", tokens)
@@ -114,6 +115,21 @@ def _tell_absent(task: Task) -> None:
             f"task {task.name!r}: none of the {looked} training rows looked at has a value for {name}, which a row may "
             f"lack; {nearest(column, known - {column})}the rows have {', '.join(sorted(map(str, known)))}"
         )
+
+
+def _tell_alike(task: Task) -> None:
+    """A warning for labels of the rows that differ in case or blanks alone: each is learned as a label of its own."""
+    for column, labels in task.labels.items():
+        ways: dict[str, list[str]] = {}
+        for label in labels if column not in task.closed_set else ():
+            ways.setdefault(" ".join(label.split()).casefold(), []).append(label)
+        if several := [own for own in ways.values() if len(own) > 1]:
+            named = "; ".join(" and ".join(map(repr, own)) for own in several[:MOST_NAMED])
+            _log.warning(
+                f"task {task.name!r}: {len(several)} of the labels of {column!r} are spelled in several ways, each of "
+                f"which is a label of its own: {named}{'; ...' * (len(several) > MOST_NAMED)}; where one is meant, "
+                "spell it alike in all rows"
+            )
 
 
 def _wider(rows: int) -> Iterator[int]:

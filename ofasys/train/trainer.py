@@ -196,10 +196,10 @@ class Trainer:
         return steps_of(self.epochs, entries, self.schedule, self.accumulate)
 
     @overload
-    def fit(self, *, model: OFASys, tasks: Sequence[Task] | Task) -> OFASys: ...
+    def fit(self, model: OFASys, tasks: Sequence[Task] | Task) -> OFASys: ...
     @overload
-    def fit(self, *, model: GeneralistModel | str, tasks: Sequence[Task] | Task) -> GeneralistModel: ...
-    def fit(self, *, model: Model, tasks: Sequence[Task] | Task) -> GeneralistModel | OFASys:
+    def fit(self, model: GeneralistModel | str, tasks: Sequence[Task] | Task) -> GeneralistModel: ...
+    def fit(self, model: Model, tasks: Sequence[Task] | Task) -> GeneralistModel | OFASys:
         """Train `model` on `tasks` and leave it trained; what the run was is in `out`. Resumes a run found there.
 
         Of several processes (torchrun, `ofasys train --nproc`) each calls it, with the same of everything: they share
@@ -227,7 +227,7 @@ class Trainer:
             Run(self, trained, listed, ranks).fit()
         return OFASys(trained, trained.cards) if isinstance(model, OFASys) else trained
 
-    def check(self, *, model: Model, tasks: Sequence[Task] | Task) -> list[Looked]:
+    def check(self, model: Model, tasks: Sequence[Task] | Task) -> list[Looked]:
         """All that `fit` does before its first step, and no step: what was seen of each split of each task.
 
         The model grows as the tasks ask; the run's folder stays as it is. Errors: as of `fit`.
@@ -237,7 +237,7 @@ class Trainer:
         with merged_after(looked):
             return Run(self, looked, _listed(tasks)).look_ahead()
 
-    def forecast(self, *, model: Model, tasks: Sequence[Task] | Task) -> Forecast:
+    def forecast(self, model: Model, tasks: Sequence[Task] | Task) -> Forecast:
         """What `check` does, and for each task what `fit` would train of it: samples, tokens, share, epochs, first
         repeat and time; prints as a table.
 
@@ -250,9 +250,9 @@ class Trainer:
 
     def evaluate(
         self,
-        *,
         model: Model,
         tasks: Sequence[Task] | Task,
+        *,
         split: str | None = None,
         limit: int | None = None,
     ) -> dict[str, dict[str, float]]:

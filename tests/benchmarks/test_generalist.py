@@ -232,6 +232,16 @@ def test_an_update_may_hold_a_micro_batch_of_each_task(schedule: str, expected: 
     assert ledger.positions(expected) == dict.fromkeys(NAMES, 40)
 
 
+@pytest.mark.parametrize("shares", [(400, 1600, 200), (3, 4), (333, 166), (1000, 997, 3, 7), (57, 49, 1), (1, 1)])
+def test_updates_of_every_task_draw_its_micro_batches_and_none_besides(shares: tuple[int, ...]) -> None:
+    weights = [work.times(steps, min(shares)) for steps in shares]
+    entries = [Entry(str(i), weight=weight) for i, weight in enumerate(weights)]
+    ledger = Ledger("accumulate", entries)
+    end = work.updates(ledger, sum(shares))
+    assert end == min(shares)
+    assert tuple(ledger.positions(end).values()) == shares
+
+
 def test_what_a_process_did_before_is_counted() -> None:
     meter = work.Meter()
     before = {"seconds": 1000.0, "processor_seconds": 500.0, "peak_bytes": 2**60, "device_peak_bytes": 2**61}
@@ -322,6 +332,7 @@ def test_a_budget_too_small_is_refused_before_anything_is_trained(tmp_path: Path
     [
         (["--size", "tinny"], "did you mean tiny"),
         (["--test", "0"], "it is 1 or more"),
+        (["--text-pieces", "3"], "--text-pieces is 3; it is 256 or more, one for each byte"),
         (["--balance", "som"], "did you mean sum"),
         (["--precision", "float8"], "precision"),
     ],
@@ -521,9 +532,8 @@ def test_a_way_is_trained_as_it_says_on_the_same_rows(tmp_path: Path, monkeypatc
     assert way.key == "ways/schedule accumulate, optimizer muon/0"
     assert way.tasks == next(units.joint(PLAN, 0)).tasks
     found = work.run(PLAN, way, tmp_path / "way")
-    assert found["steps"] == max(steps for _, steps in way.tasks)
-    drawn = {name: task["micro_batches"] for name, task in found["tasks"].items()}
-    assert drawn == pytest.approx(dict(way.tasks), abs=1)
+    assert found["steps"] == min(steps for _, steps in way.tasks)
+    assert {name: task["micro_batches"] for name, task in found["tasks"].items()} == dict(way.tasks)
     told = json.loads((tmp_path / "way" / "run" / "run.json").read_text())["trainer"]
     assert (told["schedule"], told["optimizer"], told["balance"]) == ("accumulate", "muon", "sum")
 

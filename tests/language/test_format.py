@@ -103,7 +103,7 @@ def test_filled(read, text, values, named, data):
         (CAPTION, (1, 2, 3), {}, "3 values were given; expected at most 2, one for each of [IMAGE:img], [TEXT:cap]"),
         (CAPTION, ("i",), {"img": "j"},
          "two values were given, one by position and one by name (slot '[IMAGE:img]', column 'img')"),
-        (CAPTION, ("i",), {"imgs": "j"}, "no slot is called 'imgs'; expected did you mean img? one of img, cap"),
+        (CAPTION, ("i",), {"imgs": "j"}, "no slot is called 'imgs'; expected one of img, cap (did you mean img?)"),
         (DETECT, ("i", []), {"box": []},
          "two values were given, one by position and one by name (slot '( [BOX] [TEXT] )*', column 'box')"),
         (DETECT, ("i",), {"box": [], "box_text": []},

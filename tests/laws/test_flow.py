@@ -356,3 +356,34 @@ def test_a_table_kept_for_decoding_is_never_stale(tiny, monkeypatch):
     assert fresh()
     model.grow([(p, tiny.LABELS) for p in tiny.plans(("head",)).values()], lambda: [])
     assert fresh()
+
+
+def test_passes_that_are_made_at_once_have_the_gradients_of_each_alone(tiny):
+    """One begins, another is made whole, the first ends, as threads may do; each learns what the verbs do."""
+    model = tiny.model()
+    programs = [tiny.program(name) for name in ("entail", "caption")]
+    batches = [flow.collate(tiny.program(name), tiny.samples(name)) for name in ("entail", "caption")]
+
+    def gradient(*losses):
+        model.zero_grad(set_to_none=True)
+        sum(loss.total for loss in losses).backward()
+        return model.tokens.weight.grad.clone()
+
+    def begun(batch):
+        rows = model.tokens.one_pass()
+        return rows, model.compute(*model.adapt(batch, rows))
+
+    def ended(program, batch, rows, states):
+        return flow.criterion(model, program, model.emit(program, states, batch, rows), batch)
+
+    verbs = [
+        flow.criterion(model, p, flow.emit(model, p, flow.compute(model, flow.adapt(model, b)), b), b)
+        for p, b in zip(programs, batches, strict=True)
+    ]
+    expected = [gradient(loss) for loss in verbs]
+    for program, batch, alone in zip(programs, batches, expected, strict=True):
+        torch.testing.assert_close(gradient(model(program, batch)), alone, atol=1e-6, rtol=1e-4)
+    first = begun(batches[0])
+    second = gradient(model(programs[1], batches[1]))
+    torch.testing.assert_close(second, expected[1], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(gradient(ended(programs[0], batches[0], *first)), expected[0], atol=1e-6, rtol=1e-4)

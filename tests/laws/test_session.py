@@ -16,6 +16,7 @@ from ofasys.generator.options import SearchOptions
 from ofasys.hub import session as room
 from ofasys.hub.turns import Turns
 from ofasys.model.matrix import packs
+from ofasys.types import TaskCard
 
 WAYS = {
     "greedy": {},
@@ -407,6 +408,8 @@ def test_bad_input_is_told_where_it_is_handed_in(model):
             session.submit(TEXT, [{"question": "a"}])
         with pytest.raises(ConfigError, match="no task 'captoin'"):
             session.submit(task="captoin", data={})
+        with pytest.raises(ConfigError, match=r"no task 'captoin' in this run; .*or give an instruction"):
+            session.submit("captoin", {})
         with pytest.raises(ConfigError, match="not both"):
             session.submit(data={})
         with pytest.raises(ConfigError, match="deadline"):
@@ -416,6 +419,16 @@ def test_bad_input_is_told_where_it_is_handed_in(model):
         session.submit(TEXT, {"question": "a"})
     with pytest.raises(ConfigError, match="rows is 0"):
         AnswerSession(model, rows=0)
+
+
+def test_a_task_is_named_in_place_of_its_line(model):
+    card = TaskCard("asked", (TEXT,))
+    row = {"question": "see what"}
+    with AnswerSession(OFASys(model.model, [card])) as session:
+        ways = [session.submit("asked", row), session.submit(task="asked", data=row), session.submit(TEXT, row)]
+        found = [pending.result(60) for pending in ways]
+    assert found[0] == found[1] == found[2]
+    assert [one.score for one in found] == pytest.approx([found[0].score] * 3)
 
 
 class Gate:

@@ -69,6 +69,40 @@ def test_a_bad_row_and_its_twin(tiny, name, change, says, training):
     assert error.value.expected or "two values were given" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("entail", {"sent1": ["a cat", "a dog"]}),
+        ("entail", {"label": ("yes", "no")}),
+        ("ground", {"box": [[1, 2, 20, 25], [0, 0, 9, 9]]}),
+        ("caption", {"img": [np.zeros((9, 9, 3), np.uint8)] * 2}),
+    ],
+)
+def test_values_of_several_rows_in_one_are_told_how_rows_are_given(tiny, name, change):
+    ((column, values),) = change.items()
+    row = tiny.ROWS[name][0]
+    each = f"{{{column!r}: ...}}"
+    with pytest.raises(DataError) as error:
+        read(tiny, name, row | change)
+    assert error.value.expected.endswith(f"; a list is one value here, and several rows are [{each}, {each}]")
+    for value in values:
+        assert read(tiny, name, row | {column: value}).run.tokens is not None
+    with pytest.raises(DataError) as other:
+        read(tiny, name, row | {column: [b"neither", b"of these"]})
+    assert "several rows" not in str(other.value)
+
+
+@pytest.mark.parametrize("box", ["[1, 2, 20, 25]", " [1,2,20,25]\n"])
+def test_the_text_of_a_list_is_told_where_lists_are_read(tiny, box):
+    row = tiny.ROWS["ground"][0]
+    with pytest.raises(DataError, match=r"and not as a text; a \.csv holds texts alone, give such rows as \.jsonl"):
+        read(tiny, "ground", row | {"box": box})
+    for other in ("[1, 2]", "[1, 2", "1, 2, 20, 25"):
+        with pytest.raises(DataError, match="got str") as error:
+            read(tiny, "ground", row | {"box": other})
+        assert ".csv" not in str(error.value)
+
+
 @pytest.mark.parametrize("row", [None, 5, "text", ["a"], ("a",)])
 def test_a_row_is_a_mapping(tiny, row):
     with pytest.raises(DataError, match="expected a mapping of column to value"):

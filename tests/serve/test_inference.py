@@ -40,6 +40,14 @@ def test_answers_are_those_without_http(ask, answerer, files, name):
     assert found["errors"] == []
 
 
+def test_a_task_there_is_not_is_told_with_those_there_are(ask):
+    status, found = ask(task="captoin", data={})
+    told = found["error"]
+    assert (status, told["place"], told["value"]) == (404, "task", "captoin")
+    assert told["message"] == "no task 'captoin' in this run"
+    assert told["next"].startswith("did you mean caption? there are caption, ")
+
+
 @pytest.mark.parametrize("name", ["caption", "listen", "watch"])
 def test_a_file_may_come_in_several_ways(http, files, name):
     column = next(iter(ROWS[name]))

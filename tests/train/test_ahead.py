@@ -65,6 +65,19 @@ def test_a_bad_row_stops_a_task_that_stops_at_bad_rows():
         check(tiny.label_task(train=tiny.label_rows(9, bad=(0,)), on_bad="stop"))
 
 
+def test_labels_that_are_spelled_in_several_ways_are_told(caplog):
+    rows = [{"text": "a", "label": label} for label in ("yes", "no", "Yes", " no", True, "maybe not", "maybe")]
+    with caplog.at_level("WARNING", "ofasys"):
+        Trainer(live=False).check(tiny.model(), tiny.label_task(train=rows, valid=rows))
+        (told,) = [record.getMessage() for record in caplog.records]
+        assert "2 of the labels of 'label' are spelled in several ways" in told
+        assert "' no' and 'no'; 'Yes' and 'yes'; where" in told
+        caplog.clear()
+        named = ["yes", "no", "Yes", " no", "True", "maybe", "maybe not"]
+        Trainer(live=False).check(tiny.model(), tiny.label_task(train=rows, valid=rows, closed_set=named))
+        assert not caplog.records
+
+
 def test_a_bad_valid_row_is_an_error_and_a_bad_test_row_a_warning(caplog):
     with pytest.raises(DataError, match="valid row 2"):
         fit(tiny.label_task(valid=tiny.label_rows(3, bad=(2,))))[-1]

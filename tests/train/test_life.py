@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -476,6 +477,16 @@ def test_a_run_that_is_there_wins_over_the_model_given(tmp_path, caplog):
     trainer.fit(model=OFASys.from_pretrained(tmp_path / "a"), tasks=tiny.label_task())
     assert "its weights are gone on with, not those given" in caplog.text
     assert trainer.history[0]["step"] == 5
+
+
+def test_a_task_that_is_resumed_on_another_column_gathers_its_labels(tmp_path):
+    rows = [row | {"length": len(row["text"]) > 12} for row in tiny.label_rows()]
+    trainer = Trainer(max_steps=2, live=False, out=tmp_path)
+    trainer.fit(tiny.model(), tiny.label_task(train=rows, valid=rows))
+    line = "[TEXT:text] is it long? -> [CATEGORY:length]"
+    model = replace(trainer, max_steps=4).fit(tiny.model(), tiny.label_task(instruction=line, train=rows, valid=rows))
+    assert list(model.cards[0].labels["length"]) == ["False", "True"]
+    assert OFASys(model, model.cards).inference("label", rows[0])["length"] in ("False", "True")
 
 
 def test_a_task_is_as_it_was_after_a_model_with_other_labels():

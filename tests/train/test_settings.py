@@ -76,6 +76,15 @@ def test_what_is_no_task_is_answered(tasks, message):
         Trainer(live=False).fit(model=tiny.model(), tasks=tasks)
 
 
+def test_model_and_tasks_may_be_given_by_position():
+    trainer = Trainer(max_steps=1, live=False)
+    assert trainer.check("tiny", tiny.label_task())
+    model = trainer.fit(tiny.model(), tiny.label_task())
+    assert trainer.evaluate(model, tiny.label_task(), split="valid", limit=1)["label"]
+    with pytest.raises(ConfigError, match="model is list; give GeneralistModel"):
+        trainer.fit([tiny.label_task()], model)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -91,7 +100,7 @@ def test_a_task_answers_values_of_another_kind(given, message):
         Task("t", **({"instruction": tiny.LABEL} | given))
 
 
-@pytest.mark.parametrize("given", [{"seed": 10**30}, {"text_pieces": 0}])
+@pytest.mark.parametrize("given", [{"seed": 10**30}, {"text_pieces": 255}])
 def test_a_model_answers_numbers_that_cannot_be(given):
     with pytest.raises(ConfigError, match=f"model has {next(iter(given))} "):
         GeneralistModel(**given)

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from ofasys.errors import DataError, nearest
+from ofasys.errors import DataError, perhaps
 from ofasys.modality.motion.motion import Motion
 from ofasys.modality.motion.skeleton import POSITIONS, ROTATIONS, Skeleton, Triple
 
@@ -192,8 +192,8 @@ def _channels(lines: _Lines, rest: str) -> tuple[str, ...]:
         raise lines.wrong(f"CHANNELS with {_shown(count)} for a number", "CHANNELS, how many, and their names")
     for word in words:
         if word.lower() not in _KNOWN:
-            near = nearest(word, _KNOWN.values())
-            raise lines.wrong(f"unknown channel {_shown(word)}", f"{near}one of {', '.join(_KNOWN.values())}")
+            near = perhaps(word, _KNOWN.values())
+            raise lines.wrong(f"unknown channel {_shown(word)}", f"one of {', '.join(_KNOWN.values())}{near}")
     if int(count[:9]) != len(words):
         raise lines.wrong(f"CHANNELS {_shown(count)[1:-1]} with {len(words)} names", "as many names as it says")
     names = tuple(_KNOWN[word.lower()] for word in words)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from ofasys.errors import DataError, nearest
+from ofasys.errors import DataError, perhaps
 from ofasys.modality.phone.inventory import APOSTROPHES, BOUNDARY
 
 INITIALS = "b p m f d t n l g k h j q x zh ch sh r z c s".split()  # noqa: SIM905
@@ -167,9 +167,9 @@ class Pinyin:
             raise DataError(f"{part!r} has no tone or more than one", expected="one tone: 1 to 5, or a mark on a vowel")
         if (parts := self._parts(plain)) is not None:
             return (*parts, *marks, *filter(None, [tone]))
-        near = nearest(plain, self.table)
+        near = perhaps(plain, self.table)
         raise DataError(
-            f"unknown syllable {part[:20]!r}", expected=f"{near}pinyin, a blank between syllables: ni3 hao3"
+            f"unknown syllable {part[:20]!r}", expected=f"pinyin, a blank between syllables: ni3 hao3{near}"
         )
 
     def _spell(self, symbols: list[str]) -> str:

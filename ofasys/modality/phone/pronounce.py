@@ -132,7 +132,7 @@ def _word(word: str, unknown: str) -> list[list[list[str]]]:
         if all(letter in known for letter in letters):
             return [[[phone for letter in letters for phone in _name(letter)]]]
     raise DataError(
-        f"the word {word[:40]!r} is not in cmudict", expected=f"{_near(word)}an English word{_hint(unknown)}"
+        f"the word {word[:40]!r} is not in cmudict", expected=f"an English word{_near(word)}{_hint(unknown)}"
     )
 
 
@@ -149,7 +149,7 @@ def _near(word: str) -> str:
     from rapidfuzz import fuzz, process
 
     found = process.extractOne(word, list(dictionary()), scorer=fuzz.ratio, score_cutoff=75)
-    return f"did you mean {found[0]}? " if found else ""
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def _written(inventory: str, phones: Sequence[str]) -> str:

@@ -6,8 +6,7 @@ Where an engine brings rows of its own, those of this adaptor come after them.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -40,6 +39,19 @@ class Brought(Protocol):
         ...
 
 
+class Rows(Protocol):
+    """What a pass reads of tokens: their rows, and the rows that states are compared with."""
+
+    @property
+    def output(self) -> Tensor | JoinedRows:
+        """The output rows; asked for when all that is looked up has been."""
+        ...
+
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n width"]:
+        """tokens (n,) int64 -> their rows."""
+        ...
+
+
 class TokenAdaptor(nn.Module):
     """tokens (n,) -> (n, D), rows of `input` (V, D); scores are products with rows of `output` (V, D).
 
@@ -55,8 +67,6 @@ class TokenAdaptor(nn.Module):
         self._brought = (brought,)  # no submodule: its weights are the engine's
         self.weight = nn.Parameter(torch.empty(0, width))
         self.head = None if tied else nn.Parameter(torch.empty(0, width))
-        self._passing = False
-        self._beside: Tensor | None = None  # the table of a pass, once something was looked up in it
 
     @property
     def input(self) -> Float[Tensor, "V width"] | JoinedRows:
@@ -69,29 +79,20 @@ class TokenAdaptor(nn.Module):
         """The output rows."""
         (brought,) = self._brought
         own: Tensor = self.weight if self.head is None else self.head
-        own = own if self._beside is None else self._beside
         return own if brought is None else JoinedRows(brought.output_rows, own)
 
     def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n width"]:
         """tokens (n,) int64 -> their rows."""
-        ids = tensors["tokens"]
-        if not self._passing:
-            return looked_up(self.input, ids)
-        rows, self._beside = looked_up_beside(self.weight, ids)
-        return rows
+        return looked_up(self.input, tensors["tokens"])
 
-    @contextmanager
-    def one_pass(self) -> Iterator[None]:
-        """Within it the rows that are looked up and the output rows, where they are one table on a CPU, have one
-        gradient: that of the look-up is added to the other's, and none is made of its own.
+    def one_pass(self) -> Rows:
+        """The rows of one pass of training: what is looked up and the output rows, where they are one table on a CPU,
+        have one gradient: that of the look-up is added to the other's, and none is made of its own.
         """
         weight = self.weight
         plain = weight.device.type == "cpu" and not hasattr(weight, "placements") and weight.requires_grad
-        self._passing = plain and self.tied and self._brought[0] is None and torch.is_grad_enabled()
-        try:
-            yield
-        finally:
-            self._passing, self._beside = False, None
+        beside = plain and self.tied and self._brought[0] is None and torch.is_grad_enabled()
+        return _RowsBeside(weight) if beside else self
 
     def grow(self, vocabulary: Vocabulary, seed: int, ordered: Collection[str] = ()) -> None:
         """Rows for the ranges that are new. A range's first values depend on (seed, its name) alone.
@@ -114,6 +115,18 @@ class TokenAdaptor(nn.Module):
                 first = _first_rows(of + name, size, self.width, seed, name in ordered)
                 rows.append((first * spread if before else first).to(weight))
         return nn.Parameter(torch.cat(rows)) if len(rows) > 1 else weight
+
+
+class _RowsBeside:
+    """The rows of one table in one pass. Who makes the pass holds it, so that passes of several threads are apart."""
+
+    def __init__(self, table: Float[Tensor, "V width"]) -> None:
+        self.table = self.output = table
+
+    def embed(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "n width"]:
+        """As of the adaptor; `output` has the gradient of both from here on. Once in a pass."""
+        rows, self.output = looked_up_beside(self.table, tensors["tokens"])
+        return rows
 
 
 def _first_rows(name: str, size: int, width: int, seed: int, ordered: bool) -> Tensor:

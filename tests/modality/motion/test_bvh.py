@@ -98,7 +98,8 @@ def test_case_does_not_matter_and_one_frame_too_many_is_left_out():
         (
             ("CHANNELS 1 Xrotation", "CHANNELS 1 Xrotaton"),
             9,
-            "unknown channel 'Xrotaton'; expected did you mean Xrotation?",
+            "unknown channel 'Xrotaton'; expected one of Xposition, Yposition, Zposition, Xrotation, Yrotation, "
+            "Zrotation (did you mean Xrotation?)",
         ),
         (("CHANNELS 1 Xrotation", "CHANNELS 2 Xrotation"), 9, "CHANNELS 2 with 1 names"),
         (("CHANNELS 1 Xrotation", "CHANNELS Xrotation"), 9, "CHANNELS with 'Xrotation' for a number"),
