@@ -1,8 +1,9 @@
 """Saved models on the Hugging Face hub: brought from it, and put there.
 
 Only the files that our manifest lists are fetched, or of OFA in the form of Hugging Face those that it is read from,
-all of one commit; they are read as those of any folder. The library huggingface_hub, which the extra `hub` brings, is imported when the hub is first asked. The address of the hub and who
-asks are found where it finds them: HF_ENDPOINT, HF_TOKEN, `hf auth login`.
+all of one commit; they are read as those of any folder. The library huggingface_hub, which the extra `hub` brings, is
+imported when the hub is first asked. The address of the hub and who asks are found where it finds them: HF_ENDPOINT,
+HF_TOKEN, `hf auth login`.
 """
 
 from __future__ import annotations

@@ -229,6 +229,8 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, monkeypatch: p
     for change, why in (
         ({"model_type": "rwkv"}, "architecture 'rwkv', which is not supported; take one of bart"),
         ({"final_logit_softcapping": 30.0}, "its scores are no products of states and rows"),
+        ({"rope_scaling": {"type": "longrope"}}, "rope_type='longrope': where one row of a batch is long all of"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "longrope"}}}, "rope_type='longrope'"),
         ({"eos_token_id": None}, "eos_token_id=None; write the id of the mark there"),
         ({"vocab_size": 100}, "and the weights have rows for 100: it is not theirs"),
         ({"n_layer": 3}, "lack transformer.h.2"),
