@@ -184,8 +184,8 @@ def check_supported(architecture: Mapping[str, Any], where: str = "the backbone"
     for turned in _turned(architecture):
         if turned in ("longrope", "su"):
             raise ConfigError(
-                f"{where} has rope_type={turned!r}: where one row of a batch is long all of them are turned otherwise, so "
-                "that answers would depend on what else is asked; take another backbone"
+                f"{where} has rope_type={turned!r}: where one row of a batch is long all of them are turned "
+                "otherwise, so that answers would depend on what else is asked; take another backbone"
             )
     if (kind := architecture.get("position_embedding_type", "absolute")) != "absolute":
         raise ConfigError(
