@@ -255,3 +255,33 @@ def test_a_text_of_a_grammar_has_no_blank_before_it_however_its_tokenizer_writes
             assert first is not None
             led += first.startswith("▁")
     assert (led == 0) == (how == "as of Gemma")
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_decoder_deeper_than_its_encoder_answers(beams: int, tmp_path: Path) -> None:
+    """The library's cache for it has as many layers as the encoder; without one it answers as ours does with one."""
+    library = write("t5", tmp_path, num_decoder_layers=3)
+    source = torch.arange(5, 12)[None]
+    with pytest.raises(IndexError):
+        library.generate(source, max_new_tokens=2)
+    model, program, _ = of(tmp_path)
+    lo, hi = model.foreign.text
+    end = model.foreign.end
+    outside = [one for one in range(model.foreign.size) if not lo <= one < hi and one != end]
+    samples = [flow.preprocess(program, row, target=False) for row in ROWS]
+    options = SearchOptions(max_length=6, beam_size=beams, early_stopping="never")
+    for (answer, *_), sample in zip(flow.generate(model, program, samples, options), samples, strict=True):
+        (_, features), *_ = sample.source
+        made = library.generate(
+            torch.tensor([[*features.tensors["tokens"].tolist(), *model.config.after]]),
+            max_new_tokens=6,
+            num_beams=beams,
+            do_sample=False,
+            early_stopping="never" if beams > 1 else False,
+            suppress_tokens=outside,
+            renormalize_logits=True,
+            use_cache=False,
+        )[0, 1:].tolist()
+        (best,) = answer.parts
+        assert isinstance(best, Hypothesis)
+        assert best.tokens.tolist() == [*(made[: made.index(end)] if end in made else made), end]
