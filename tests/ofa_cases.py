@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import shutil
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import torch
 from safetensors.torch import load, load_file, save_file
 from tokenizers import Tokenizer, models
 
-from ofasys.hub.ofa.container import original_in
+from ofasys.hub.ofa.container import original_in, read_file
 from ofasys.hub.ofa.convert import Original, converted
 from ofasys.hub.ofa.words import Dictionary
+from ofasys.modality.audio.ofa_conv import OFAConvAdaptor
+from ofasys.modality.shared.ofa_resnet import ResNet
 
 OWN = Path(__file__).parent / "parity" / "ofa"
 OUTSIDE = Path(os.environ.get("OFASYS_FIXTURES") or Path(__file__).parents[2] / "shared" / "fixtures")
@@ -177,3 +180,68 @@ def checkpoints(folder):
     for name in (CHECKPOINT.name, "encoder.json", "vocab.bpe"):
         shutil.copy(CHECKPOINT.parent / name, folder)
     hugging_face(folder / "OFA-tiny")
+
+
+ASKED = {
+    "caption": "[IMAGE:img] what does the image describe? -> [TEXT:cap]",
+    "vqa": "[IMAGE:img] [TEXT:question] -> [TEXT:answer,closed_set]",
+    "refcoco": '[IMAGE:img] which region does the text " [TEXT:what] " describe? -> [BOX:region]',
+    "gigaword": "please summarize: [TEXT:src] -> [TEXT:tgt]",
+    "asr": "[AUDIO:wav] what is the text? -> [TEXT:text]",
+    "video_caption": "[VIDEO:clip] what does the video describe? -> [TEXT:cap]",
+}
+"""The tasks of the checkpoint that sees and hears: name -> line."""
+SEEN = 96  # pixels of a side of its pictures and of its frames, of which there are two
+
+
+def generalist(folder):
+    """A checkpoint as OFASys writes it, with random weights, that reads texts, pictures, sound, clips and boxes."""
+    for name in ("encoder.json", "vocab.bpe"):
+        shutil.copy(CHECKPOINT.parent / name, folder)
+    random = torch.Generator().manual_seed(0)
+    old = read_file(CHECKPOINT)
+    config, tasks = old["configstore"]["model"]["unify"], old["configstore"]["task"]
+    weights = {name: weight for name, weight in old["model"].items() if not name.endswith("_rp_bucket")}
+    indices = {**old["global_dict_indices"]}
+    indices |= {f"<bin>_{i}": len(indices) + i for i in range(1000)}
+    D, H = config["encoder"]["embed_dim"], config["encoder"]["attention_heads"]
+
+    def drawn(*shape, scale=0.1):
+        return torch.randn(shape, generator=random) * scale
+
+    table = torch.cat([weights["encoder.adaptor.embed_tokens.weight"], drawn(1000, D)])
+    for side in ("encoder", "decoder"):
+        weights[f"{side}.adaptor.embed_tokens.weight"] = table
+        weights[f"{side}.adaptor.text.embed_positions.weight"] = drawn(130, D)
+    config |= {"max_source_positions": 128, "extra_models": None}
+    config["adaptor"]["text"]["max_position"] = 128
+    config["adaptor"]["image_resnet"]["resnet_type"] = "resnet50"
+    for kind, places, distances, tables in (
+        ("image_resnet", ("image", 42**2 + 1), ("image", 83**2 + 3), ResNet(50, 1e-5).state_dict()),
+        ("audio_fbank", ("audio", 1024), ("audio", 2047), {}),
+        ("video_image_sequence", ("frame", 1025), ("video", 511), {}),
+    ):
+        at = f"encoder.adaptor.{kind}"
+        weights[f"{at}.embed_{places[0]}_positions.weight"] = drawn(places[1], D)
+        for layer in range(2):
+            weights[f"{at}.{distances[0]}_rel_pos_table_list.{layer}.weight"] = drawn(distances[1], H)
+        for norm in ("layernorm_embedding", "layernorm_position"):
+            weights |= {f"{at}.{norm}.weight": 1 + drawn(D), f"{at}.{norm}.bias": drawn(D)}
+        weights[f"{at}.type_embedding.weight"] = drawn(1, D)
+        for name, tensor in tables.items():
+            weights[f"{at}.embed_images.{name}"] = drawn(*tensor.shape) if tensor.dim() > 1 else tensor
+    at = "encoder.adaptor.image_resnet.image_proj"
+    weights |= {f"{at}.weight": drawn(D, 1024, scale=0.01), f"{at}.bias": drawn(D)}
+    for name, tensor in OFAConvAdaptor({"mels": 80}, D).state_dict().items():
+        weights[f"encoder.adaptor.audio_fbank.{name}"] = drawn(*tensor.shape)
+    read = tasks["gigaword"]["preprocess"]
+    for part in ("image", "box"):
+        read[part] |= {"patch_image_size": SEEN}
+    read["box"]["max_image_size"] = SEEN
+    read["video"] |= {"num_frames": 2, "test_crop_size": SEEN, "train_jitter_scales_min": SEEN}
+    for name, line in ASKED.items():
+        tasks[name] = {"instruction": {"template": line}, "preprocess": read}
+    del tasks["text_infilling"]
+    store = {"model": {"unify": config}, "task": tasks}
+    found = {"configstore": store, "model": OrderedDict(weights), "global_dict_indices": indices}
+    torch.save(found, folder / "generalist.pt")

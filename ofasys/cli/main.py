@@ -120,7 +120,10 @@ def explain(
 @app.command("import")
 def bring(
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="A .pt file of OFASys, or a folder of OFA from Hugging Face.")
+        Path,
+        typer.Argument(
+            metavar="SRC", help="A .pt file of OFASys, a folder of OFA from Hugging Face, or its OWNER/NAME there."
+        ),
     ],
     to: Annotated[Path, typer.Argument(metavar="DST", help="Folder to write; new, or of an earlier model.")],
 ) -> None:
@@ -130,10 +133,11 @@ def bring(
     """
     from ofasys.hub.ofa.open import opened
     from ofasys.hub.ofasys import OFASys
+    from ofasys.hub.remote import place_of
     from ofasys.hub.store import check_place
 
     check_place(to)  # before what may take minutes
-    found = opened(source)
+    found = opened(Path(place_of(source)[0]))
     for name, why in sorted(found.left.items()):
         say(f"left out  {name}: {why}")
     OFASys(found.model, found.cards).save_pretrained(to)

@@ -150,8 +150,8 @@ class OFASys:
     ) -> OFASys:
         """Load a saved model, or a run: its best checkpoint, else its last; or the one named by `which`. Or a
         checkpoint of OFASys, a `.pt` file with GPT-2's `encoder.json` and `vocab.bpe` beside it. Or a model of the
-        Hugging Face hub, "OWNER/NAME" or "OWNER/NAME@REVISION", where no folder has that name. Or "gallery", the
-        small generalist that comes with the package.
+        Hugging Face hub, ours or one of OFA's, "OWNER/NAME" or "OWNER/NAME@REVISION", where no folder has that name.
+        Or "gallery", the small generalist that comes with the package.
 
         revision: of the hub, a branch, a tag or a commit. merge: changes of low rank become part of their matrices;
         else they stay apart, and are saved so. backbone: the folder of a backbone whose weights were not saved; where
@@ -172,7 +172,7 @@ class OFASys:
         path = as_path(folder)
         if which is None and is_original(path):
             original = opened(path, modalities)
-            return cls._placed(original.model, original.cards, str(path), place, precision)
+            return cls._placed(original.model, original.cards, brought or str(path), place, precision)
         found = checkpoint_in(folder, which)
         try:
             model, cards, _ = load_model(found, modalities, merged=merge, backbone=backbone)

@@ -1,8 +1,9 @@
 """Saved models on the Hugging Face hub: brought from it, and put there.
 
-Only the files that our manifest lists are fetched, all of one commit; they are read as those of any folder. The library
-huggingface_hub, which the extra `hub` brings, is imported when the hub is first asked. The address of the hub and who
-asks are found where it finds them: HF_ENDPOINT, HF_TOKEN, `hf auth login`.
+Only the files that our manifest lists are fetched, or of OFA in the form of Hugging Face those that it is read from,
+all of one commit; they are read as those of any folder. The library huggingface_hub, which the extra `hub` brings, is
+imported when the hub is first asked. The address of the hub and who asks are found where it finds them: HF_ENDPOINT,
+HF_TOKEN, `hf auth login`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ofasys.errors import CheckpointError, ConfigError
 from ofasys.hub.facts import FACTS
 from ofasys.hub.folder import near_to
 from ofasys.hub.model import ANSWERING, MODEL_FILES
+from ofasys.hub.ofa.huggingface import PIECES, WEIGHTS, is_hugging_face, shards_of
 from ofasys.hub.shipped import shipped
 from ofasys.hub.store import MANIFEST
 
@@ -69,19 +71,46 @@ def pull(name: str, revision: str | None = None) -> Path:
         there = {"revision": of, "endpoint": endpoint(), "local_files_only": not reached}
         return Path(hub.hf_hub_download(name, file, **there))
 
-    with _told(hub, f"model {name!r}"):
+    def sought(file: str, of: str) -> Path | None:
         try:
-            manifest = fetched(MANIFEST, wanted)
+            return fetched(file, of)
         except hub.errors.LocalEntryNotFoundError:
-            raise
+            if reached:  # the way to it broke off
+                raise
         except hub.errors.EntryNotFoundError:
-            raise CheckpointError(
-                f"{name} has no {MANIFEST} on the hub: it is no model of ofasys; one of transformers is an engine, as "
-                f"GeneralistModel(engine='hf:{name}')"
-            ) from None
+            pass
+        return None
+
+    with _told(hub, f"model {name!r}"):
+        manifest = sought(MANIFEST, wanted)
+        if manifest is None:
+            return _original(name, wanted, sought)
         for file in _listed(manifest, name):
             fetched(file, manifest.parent.name)
     return manifest.parent
+
+
+def _original(name: str, wanted: str, sought: Callable[[str, str], Path | None]) -> Path:
+    """The folder of OFA in the form of Hugging Face; what it lacks is told where it is opened.
+
+    sought: (name of a file, revision) -> where it was brought; None: there is none. Errors: CheckpointError for
+    another model.
+    """
+    config = sought("config.json", wanted)
+    if config is None or not is_hugging_face(config.parent):
+        raise CheckpointError(
+            f"{name} has no {MANIFEST} on the hub: it is no model of ofasys; one of transformers is an engine, as "
+            f"GeneralistModel(engine='hf:{name}')"
+        )
+    commit = config.parent.name
+    for file in PIECES:
+        sought(file, commit)
+    for file in WEIGHTS:
+        index = sought(f"{file}.index.json", commit)
+        shards = [file] if index is None else shards_of(index)
+        if [one for one in shards if sought(one, commit) is not None]:
+            break
+    return config.parent
 
 
 def _listed(manifest: Path, name: str) -> list[str]:
@@ -105,8 +134,9 @@ def _reached(hub: Any, name: str, revision: str) -> bool:
             hub.HfApi(endpoint=endpoint()).repo_info(name, revision=revision, timeout=SECONDS)
             return True
     except NotReachedError:
-        kept = hub.try_to_load_from_cache(name, MANIFEST, revision=revision)
-        if not isinstance(kept, str):
+        held = (hub.try_to_load_from_cache(name, file, revision=revision) for file in (MANIFEST, "config.json"))
+        kept = next((one for one in held if isinstance(one, str)), None)
+        if kept is None:
             raise
         commit = Path(kept).parent.name
         _log.warning(f"the hub was not reached, so {name} is what was brought from it before: commit {commit:.12}")

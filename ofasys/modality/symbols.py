@@ -130,11 +130,13 @@ def _byte_letters() -> dict[str, int]:
 _BYTE_OF = _byte_letters()
 
 
-def _sentence_piece(piece: str) -> bytes:
-    """The bytes of a piece of SentencePiece: a blank is written ▁, a byte <0x0A>."""
-    if re.fullmatch(r"<0x[0-9A-F]{2}>", piece):
+def _sentence_piece(piece: str, bytewise: bool) -> bytes | None:
+    """The bytes of a piece of SentencePiece: a blank is written ▁, a byte <0x0A> if there are bytes. None of a piece
+    with a bare blank, which is in no text.
+    """
+    if bytewise and re.fullmatch(r"<0x[0-9A-F]{2}>", piece):
         return bytes([int(piece[3:5], 16)])
-    return piece.replace("▁", " ").encode()
+    return None if " " in piece else piece.replace("▁", " ").encode()
 
 
 def is_text(value: str) -> bool:
@@ -217,15 +219,17 @@ class Symbols:
         Errors: ConfigError for a tokenizer whose pieces are not bytes one after the other.
         """
         about = json.loads(self.tokenizer.to_str())
-        decoder = json.dumps(about["decoder"] or {})
+        decoder = json.dumps(about["decoder"] or {}, ensure_ascii=False)
         marks = {one["content"] for one in about.get("added_tokens", []) if one["special"]}
         names = [self.tokenizer.id_to_token(one - self.offset) for one in range(self.text_start, self.text_end)]
         if '"ByteLevel"' in decoder:
             made = [_byte_level(name) if name is not None and name not in marks else None for name in names]
             return made, False
-        if "\u2581" in decoder or '"Metaspace"' in decoder or "▁" in decoder:
-            made = [_sentence_piece(name) if name is not None and name not in marks else None for name in names]
-            return made, True
+        if '"Metaspace"' in decoder or "▁" in decoder:
+            bytewise = '"ByteFallback"' in decoder
+            made = [None if one is None or one in marks else _sentence_piece(one, bytewise) for one in names]
+            led = next((number for number, one in enumerate(made) if one is not None and one[:1] == b" "), None)
+            return made, led is None or not self.decode([self.text_start + led]).startswith(" ")
         raise ConfigError(
             "a text that must match a grammar needs a tokenizer of byte-level or SentencePiece pieces, which this "
             "model's is not"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from ofa_cases import checkpoints
+from ofa_cases import checkpoints, generalist
 
 from ofasys.caches import user_cache
 
@@ -20,7 +20,7 @@ pages = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(pages)
 
 ELSEWHERE = {"language.md"}  # tests/language/test_docs.py runs it
-BESIDE = {"ofa-checkpoints.md": checkpoints}  # what writes the files a page speaks of
+BESIDE = {"ofa-checkpoints.md": checkpoints, "backbones.md": generalist}  # what writes the files a page speaks of
 SLOW = {
     "README.md",
     "first-task.md",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import pickle
 import shutil
@@ -31,6 +32,7 @@ from ofasys.language import Instruction
 from ofasys.modality import default_registry
 from ofasys.modality.vocabulary import Vocabulary
 from ofasys.planner import explain, plan
+from tests.hub.fake_hub import Repository, hub_of_a_test
 
 LINE = "[TEXT:src] -> [TEXT:tgt]"
 
@@ -217,6 +219,36 @@ def test_hugging_face_s_form_answers_alike(opened: OFASys, tmp_path: Path) -> No
     assert (first.text, first.score) == (second.text, second.score)
     with pytest.raises(DataError, match="no piece of text"):
         theirs.inference(LINE, data={"src": "a red dxg"})
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_its_name_on_the_hub_is_as_good_as_its_folder(
+    opened: OFASys, shards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of its files those that are needed are fetched; without the hub what was brought is used."""
+    files = {path.name: path.read_bytes() for path in hugging_face(tmp_path / "ofa", shards).iterdir()}
+    line, row = "[TEXT:src] -> [TEXT:tgt]", {"src": "a red dog"}
+    with hub_of_a_test(monkeypatch, tmp_path) as hub:
+        theirs = hub.repositories["OFA-Sys/ofa-tiny"] = Repository()
+        theirs.add("main", {**files, "evil.py": b"raise SystemExit(1)", "pytorch_model.bin": b"code"}, "theirs")
+        found = OFASys.from_pretrained("OFA-Sys/ofa-tiny")
+        assert found.origin.startswith("OFA-Sys/ofa-tiny (commit ")
+        assert found.inference(line, data=row, max_length=6).text == opened.inference(line, data=row, max_length=6).text
+        assert hub.fetched() == set(files)
+        said = CliRunner().invoke(app, ["import", "OFA-Sys/ofa-tiny", str(tmp_path / "ours")])
+        assert said.exit_code == 0, said.output
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+        with caplog.at_level(logging.WARNING, "ofasys"):
+            OFASys.from_pretrained("OFA-Sys/ofa-tiny")
+        assert "so OFA-Sys/ofa-tiny is what was brought from it before" in caplog.text
+
+
+def test_an_index_that_is_none(tmp_path: Path) -> None:
+    folder = hugging_face(tmp_path / "ofa", 2)
+    for said in ("[]", "{}", '{"weight_map": []}'):
+        (folder / "model.safetensors.index.json").write_text(said)
+        with pytest.raises(CheckpointError, match=r"model.safetensors.index.json has no weight_map; fetch it again"):
+            OFASys.from_pretrained(folder)
 
 
 def test_a_missing_shard(tmp_path: Path) -> None:

@@ -165,7 +165,8 @@ def test_a_blank_before_the_text_is_allowed_where_sentencepiece_writes_one(tiny)
         "<0xA5>": 9,
     }
     tokenizer = Tokenizer(models.Unigram([(piece, -1.0) for piece in vocabulary], unk_id=0))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Sequence(steps)
     symbols = Symbols(tokenizer, tiny.model().symbols.vocabulary)
     symbols.text_end = symbols.text_start + len(vocabulary)
     symbols.offset = symbols.text_start

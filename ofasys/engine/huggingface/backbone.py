@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ofasys.engine.huggingface import attention
-from ofasys.engine.huggingface.config import BackboneConfig
+from ofasys.engine.huggingface.config import WINDOWED, BackboneConfig
 from ofasys.engine.huggingface.laid import Laid, Part, laid, of_marks, of_stream, sides
 from ofasys.engine.huggingface.load import digest, made
 from ofasys.engine.huggingface.places import Places, place, standing
@@ -88,7 +88,7 @@ class Backbone(nn.Module):
     def window(self) -> int:
         """How far behind layers with a sliding window see; 0: there are none."""
         kinds = getattr(self.library, "layer_types", None) or ()
-        slides = "sliding_attention" in kinds or self.config.family == "mistral"
+        slides = "sliding_attention" in kinds or self.config.family in WINDOWED
         return int(getattr(self.library, "sliding_window", None) or 0) if slides else 0
 
     @property
@@ -241,7 +241,7 @@ class Backbone(nn.Module):
         if not self.window:
             return added(sees, dtype)[:, None]
         close = added(sees & near(places.queries, places.keys, self.window), dtype)[:, None]
-        if self.config.family == "mistral":  # all its layers have it
+        if self.config.family in WINDOWED:
             return close
         return {"full_attention": added(sees, dtype)[:, None], "sliding_attention": close}
 

@@ -18,6 +18,7 @@ from ofasys.errors import ConfigError
 
 _ASKED = "\ue000"  # what stands for a text of the user in a chat template
 _ANSWERED = "\ue001"
+_WORD = "zygote"  # of which no template speaks
 
 
 def bring(place: str, options: object) -> Brought:
@@ -163,9 +164,11 @@ class _Marks:
             return self._last() if self.mask is None else self.mask
         if not self.architecture.get("is_encoder_decoder"):
             self.after = ()  # the text goes on with the target
-            line = self.tokenizer.encode("\n", add_special_tokens=False).ids
-            known = self.architecture.get("bos_token_id")
-            return line[0] if len(line) == 1 else known if isinstance(known, int) else self._asked("eos_token_id")
+            line, known = self._bare("\n"), self.architecture.get("bos_token_id")
+            led = len(line) == 2 and self.tokenizer.decode([line[1]]) == "\n"  # by a blank, as any text
+            if len(line) == 1 or led:
+                return line[-1]
+            return known if isinstance(known, int) else self._asked("eos_token_id")
         start, forced = (self.architecture.get(name) for name in ("decoder_start_token_id", "forced_bos_token_id"))
         start = self._asked("eos_token_id") if start is None else start
         if forced is None:
@@ -196,9 +199,23 @@ class _Marks:
                 f"{self.folder} has no chat template that can be used ({error}); leave chat out"
             ) from error
         before, found, after = asked.partition(_ASKED)
-        ids = [tuple(self.tokenizer.encode(part, add_special_tokens=False).ids) for part in (before, after)]
+        ids = self._beside(before, after)
         rest = self.tokenizer.encode(answered.partition(_ANSWERED)[2], add_special_tokens=False).ids
         ends = [one for one in rest if one in self.special]
         if not found or not ids[1] or not ends:
             raise ConfigError(f"the chat template of {self.folder} does not end its turns with a mark; leave chat out")
         self.before, self.after, self.begin, self.end = ids[0], ids[1][:-1], ids[1][-1], ends[0]
+
+    def _beside(self, before: str, after: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids of what stands before a text and after it. A tokenizer that writes a blank before each text takes one
+        that stands there already for its own; so it is asked for a whole turn, where it reads the text in it as alone.
+        """
+        alone, *parts = (self._bare(text) for text in (_WORD, before, after))
+        whole, n = self._bare(f"{before}{_WORD}{after}"), len(alone)
+        at = [first for first in range(len(whole) - n + 1) if whole[first : first + n] == alone]
+        if len(at) == 1:
+            parts = [whole[: at[0]], whole[at[0] + n :]]
+        return parts[0], parts[1]
+
+    def _bare(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)

@@ -11,7 +11,20 @@ from ofasys.errors import ConfigError, nearest
 
 ENCODER_DECODER = ("bart", "mbart", "mt5", "pegasus", "t5")
 ENCODER_ONLY = ("bert",)
-DECODER_ONLY = ("gemma", "gemma3_text", "gpt2", "llama", "mistral", "qwen2", "qwen3")
+DECODER_ONLY = (
+    "gemma",
+    "gemma3_text",
+    "gpt2",
+    "llama",
+    "mistral",
+    "olmo2",
+    "olmo3",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+)
+WINDOWED = ("mistral", "phi3")  # all their layers have the sliding window, where there is one
 ATTENTION = ("sdpa", "eager")
 QUANTIZE = ("int8", "int4")  # as of `ofasys.model.quantized.FORMATS`
 
@@ -168,11 +181,28 @@ def check_supported(architecture: Mapping[str, Any], where: str = "the backbone"
     for name, why in _REFUSED.items():
         if architecture.get(name):
             raise ConfigError(f"{where} has {name}={architecture[name]!r:.60}: {why}; take another backbone")
+    for turned in _turned(architecture):
+        if turned in ("longrope", "su"):
+            raise ConfigError(
+                f"{where} has rope_type={turned!r}: where one row of a batch is long all of them are turned "
+                "otherwise, so that answers would depend on what else is asked; take another backbone"
+            )
     if (kind := architecture.get("position_embedding_type", "absolute")) != "absolute":
         raise ConfigError(
             f"{where} has position_embedding_type={kind!r:.60}: its positions are not those of a table; take another "
             "backbone"
         )
+
+
+def _turned(architecture: Mapping[str, Any]) -> set[str]:
+    """The kinds of rotary positions that are written: one, or one of each kind of layer."""
+    found = set()
+    for name in ("rope_parameters", "rope_scaling"):
+        given = architecture.get(name)
+        parts = [given, *given.values()] if isinstance(given, Mapping) else []
+        named = (part.get("rope_type", part.get("type")) for part in parts if isinstance(part, Mapping))
+        found |= {one for one in named if isinstance(one, str)}
+    return found
 
 
 _REFUSED = {

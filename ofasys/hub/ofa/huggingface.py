@@ -20,6 +20,7 @@ from ofasys.hub.ofa.words import MARKS, MASK, Dictionary, completed, pairs_in
 CODES, BINS = 8192, 1000  # appended to the pieces, where the vocabulary is as much larger
 FAR = 1024  # distances of text, whatever the longest one is
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+PIECES = ("vocab.json", "merges.txt")
 
 _PICTURE = "embed_images|image_proj|embed_image_positions|image_rel_pos_table_list"
 RULES: tuple[tuple[str, str], ...] = (
@@ -117,17 +118,25 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def shards_of(index: Path) -> list[str]:
+    """The names of the files that an index says weights lie in. Errors: CheckpointError for an index that is none."""
+    said = json_of(index)
+    listed = said.get("weight_map") if isinstance(said, dict) else None
+    if not isinstance(listed, dict):
+        raise CheckpointError(f"{index} has no weight_map; fetch it again")
+    return sorted({Path(str(shard)).name for shard in listed.values()})
+
+
 def weights_in(folder: Path) -> dict[str, Tensor]:
     """All weights. Errors: CheckpointError for none, and for a shard that is not there."""
     for name in WEIGHTS:
         index = folder / f"{name}.index.json"
         if index.is_file():
-            listed = json_of(index).get("weight_map", {})
             found: dict[str, Tensor] = {}
-            for shard in sorted(set(listed.values())):
-                if not (folder / Path(shard).name).is_file():
+            for shard in shards_of(index):
+                if not (folder / shard).is_file():
                     raise CheckpointError(f"{folder} lacks {shard}, which {index.name} names; fetch it too")
-                found |= _tensors(folder / Path(shard).name)
+                found |= _tensors(folder / shard)
             return found
         if (folder / name).is_file():
             return _tensors(folder / name)
@@ -153,7 +162,7 @@ def original_of(folder: Path) -> tuple[Original, Tokenizer, int]:
     table = weights.get("encoder.adaptor.embed_tokens.weight")
     if table is None:
         raise CheckpointError(f"{folder} has no encoder.embed_tokens.weight: it holds a part of a model")
-    for name in ("vocab.json", "merges.txt"):
+    for name in PIECES:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} has no {name}, so which token is which is not known; fetch it too")
     pieces = json_of(folder / "vocab.json")

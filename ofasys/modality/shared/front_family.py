@@ -118,8 +118,9 @@ def _wav2vec2(shape: Options) -> int:
     listened += sum(sizes[1:]) if shape["conv_bias"] else 0
     listened += 2 * (sizes[1] if shape["feat_extract_norm"] == "group" else sum(sizes[1:]))
     kernel = shape["num_conv_pos_embeddings"]
-    places = kernel + width * (width // shape["num_conv_pos_embedding_groups"]) * kernel + width
-    into = 2 * sizes[-1] + sizes[-1] * width + width
+    scaled = 2 * width if shape.get("conv_pos_batch_norm") else kernel
+    places = scaled + width * (width // shape["num_conv_pos_embedding_groups"]) * kernel + width
+    into = 2 * sizes[-1] * shape.get("feat_proj_layer_norm", True) + sizes[-1] * width + width
     return int(listened + into + places + _vision_block(shape) + 2 * width)
 
 
@@ -197,6 +198,18 @@ WHISPER = Family(
     },
     renamed={r"^(model\.)?encoder\.": ""},
 )
+_HEARD = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "conv_dim": (512,) * 7,
+    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+    "conv_bias": False,
+    "feat_extract_norm": "group",
+    "num_conv_pos_embeddings": 128,
+    "num_conv_pos_embedding_groups": 16,
+}
 WAV2VEC2 = Family(
     about="Wav2Vec2",
     takes="sound",
@@ -205,26 +218,26 @@ WAV2VEC2 = Family(
     processor="Wav2Vec2FeatureExtractor",
     numbers=_wav2vec2,
     block=_vision_block,
-    defaults={
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "conv_dim": (512,) * 7,
-        "conv_stride": (5, 2, 2, 2, 2, 2, 2),
-        "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
-        "conv_bias": False,
-        "feat_extract_norm": "group",
-        "num_conv_pos_embeddings": 128,
-        "num_conv_pos_embedding_groups": 16,
-        "add_adapter": False,
-    },
+    defaults={**_HEARD, "add_adapter": False},
     fixed={"mask_time_prob": 0.0, "mask_feature_prob": 0.0},  # it hides nothing of itself
+)
+HUBERT = Family(
+    about="HuBERT",
+    takes="sound",
+    encoder=f"{_MODELS}hubert.modeling_hubert:HubertModel",
+    shape=f"{_MODELS}hubert.configuration_hubert:HubertConfig",
+    processor="Wav2Vec2FeatureExtractor",
+    numbers=_wav2vec2,
+    block=_vision_block,
+    defaults={**_HEARD, "conv_pos_batch_norm": False, "feat_proj_layer_norm": True},
+    fixed={"mask_time_prob": 0.0, "mask_feature_prob": 0.0},
 )
 FAMILIES: Mapping[str, Family] = {
     "clip": CLIP,
     "clip_vision_model": CLIP,
     "dinov2": DINOV2,
     "dinov2_with_registers": DINOV2_REGISTERS,
+    "hubert": HUBERT,
     "siglip": SIGLIP,
     "siglip_vision_model": SIGLIP,
     "wav2vec2": WAV2VEC2,

@@ -27,7 +27,8 @@ BART = {
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2, "dropout_rate": 0.0}
 GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 512}
 GPT2 |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-GEMMA3 = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"], "query_pre_attn_scalar": 8}
+SLIDES = ["sliding_attention", "full_attention"]
+GEMMA3 = {"sliding_window": 4, "layer_types": SLIDES, "query_pre_attn_scalar": 8}
 SHAPES: dict[str, dict[str, Any]] = {
     "t5": T5,
     "mt5": T5,
@@ -40,10 +41,17 @@ SHAPES: dict[str, dict[str, Any]] = {
     "qwen2": WIDE | HEADS,
     "qwen3": WIDE | HEADS,
     "mistral": WIDE | HEADS | {"sliding_window": 6},
+    "olmo2": WIDE | HEADS,
+    "olmo3": WIDE | HEADS | {"sliding_window": 5, "layer_types": SLIDES},
+    "phi3": WIDE | HEADS | {"sliding_window": 7, "partial_rotary_factor": 0.5},
+    "smollm3": WIDE
+    | HEADS
+    | {"use_sliding_window": True, "sliding_window": 4, "layer_types": SLIDES}
+    | {"no_rope_layers": [1, 0]},
     "gemma": WIDE | HEADS,
     "gemma3_text": WIDE | HEADS | GEMMA3,
 }
-PIECES = ("t5", "mt5", "pegasus", "gemma", "gemma3_text", "llama", "mistral", "mbart")  # SentencePiece
+PIECES = ("t5", "mt5", "pegasus", "gemma", "gemma3_text", "llama", "mistral", "mbart", "phi3")  # SentencePiece
 MARKS: dict[str, list[str]] = {
     "t5": ["<pad>", "</s>", "<unk>"],
     "bart": ["<s>", "<pad>", "</s>", "<unk>"],
@@ -54,7 +62,7 @@ MARKS: dict[str, list[str]] = {
     "gemma": ["<pad>", "<eos>", "<bos>", "<unk>"],
 }
 KIN = {"mt5": "t5", "pegasus": "t5", "mbart": "bart", "qwen2": "qwen", "qwen3": "qwen", "mistral": "llama"}
-KIN |= {"gemma3_text": "gemma"}
+KIN |= {"gemma3_text": "gemma", "phi3": "llama", "olmo2": "gpt2", "olmo3": "gpt2", "smollm3": "qwen"}
 TEXTS = ["what is a and b?", "yes", "no", "maybe", "the cat sat on the mat", "x and y", "red green blue", "1 2 3 4"] * 4
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

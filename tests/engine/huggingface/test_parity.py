@@ -34,6 +34,7 @@ ROWS = [
     {"q": "red green blue x and y maybe 1 2 3 4", "a": "b a"},
 ]
 FAMILIES = ("t5", "bart", "qwen3", "llama", "gemma3_text", "gpt2", "mistral", "pegasus", "bert")
+NEWER = ("mbart", "qwen2", "gemma", "olmo2", "olmo3", "phi3", "smollm3")
 
 
 @cache
@@ -82,7 +83,7 @@ def scores_of_encoder(library: Any, source: list[int], target: list[int]) -> tor
     return states @ library.get_input_embeddings().weight.t()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES + NEWER)
 def test_a_forward_of_a_batch_is_the_librarys_own(family: str) -> None:
     """With marks, scales, windows and positions as the library has them; rows of different lengths in one batch."""
     model, library, program, samples = case(family)
@@ -104,12 +105,16 @@ def test_a_forward_of_a_batch_is_the_librarys_own(family: str) -> None:
         torch.testing.assert_close(mine[:n], own[:n], atol=1e-5 * float(own.abs().max().clamp(min=1)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "bert"])
+@pytest.mark.parametrize("family", [family for family in FAMILIES + NEWER if family != "bert"])
 @pytest.mark.parametrize("beams", [1, 3])
 def test_answers_are_those_of_generate(family: str, beams: int) -> None:
-    """Token for token, of a batch of ours and of each row alone of the library."""
+    """Token for token, of a batch of ours and of each row alone of the library. Where the length is used up the library
+    ends without a mark, and ours end by one that costs nothing; scores are those of the other tokens.
+    """
     model, library, program, samples = case(family)
-    answers = flow.generate(model, program, samples, SearchOptions(max_length=8, beam_size=beams, length_penalty=1.0))
+    options = SearchOptions(max_length=8, beam_size=beams, length_penalty=1.0, early_stopping="never")
+    answers = flow.generate(model, program, samples, options)
+    library.generation_config.forced_eos_token_id = None
     lo, hi = model.foreign.text
     outside = [one for one in range(model.foreign.size) if not lo <= one < hi and one != model.foreign.end]
     different = set()
@@ -122,8 +127,7 @@ def test_answers_are_those_of_generate(family: str, beams: int) -> None:
         made = library.generate(
             **given,
             attention_mask=torch.ones_like(given["input_ids"]),
-            max_new_tokens=9,
-            forced_eos_token_id=model.foreign.end,  # ours end within their length
+            max_new_tokens=8,
             num_beams=beams,
             do_sample=False,
             early_stopping="never" if beams > 1 else False,
@@ -135,10 +139,10 @@ def test_answers_are_those_of_generate(family: str, beams: int) -> None:
             renormalize_logits=True,  # ours are over what may come
         )[0]
         skip = len(before) if joined else len(source) + len(before)
-        want = made[skip:].tolist()
+        want, end = made[skip:].tolist(), model.foreign.end
         (best,) = several[0].parts
         assert isinstance(best, Hypothesis)
-        assert best.tokens.tolist() == want
+        assert best.tokens.tolist() == [*want[: want.index(end) if end in want else len(want)], end]
         different.add(tuple(want))
     assert len(different) > 1, "answers depend on the source"
 

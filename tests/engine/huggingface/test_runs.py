@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer, decoders
+from transformers import AutoTokenizer
 
 from ofasys import AnswerSession, GeneralistModel, OFASys, Task, Trainer, flow, plan
 from ofasys.errors import CheckpointError, ConfigError
@@ -198,6 +200,45 @@ def test_marks_are_those_of_the_chat_template(tmp_path: Path) -> None:
     assert model.foreign.end == tokenizer.token_to_id("<|im_end|>")
 
 
+def test_a_turn_is_what_the_template_makes_of_it_where_texts_begin_with_a_blank(tmp_path: Path) -> None:
+    """As of Llama 2, whose template has the blank already: there is one, not two."""
+    write("llama", tmp_path)
+    template = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %}"
+    template += " {{ m.content }} {{ eos_token }}{% endif %}{% endfor %}"
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**about, "bos_token": "<s>", "eos_token": "</s>"}))
+    model = GeneralistModel(engine=f"hf:{tmp_path}", config={"chat": True})
+    task = Task("t", LINE, train=ROWS)
+    model.grow([(one, task.labels) for one in task.plans], list)
+    program = flow.bind(model, task.plans[0], task.labels)
+    sample = flow.preprocess(program, {"q": "the cat sat", "a": "yes"})
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    messages = [{"role": "user", "content": "the cat sat"}, {"role": "assistant", "content": "yes"}]
+    wanted = theirs.encode(theirs.apply_chat_template(messages, tokenize=False), add_special_tokens=False)
+    (_, features), *_ = sample.source
+    source = [*model.config.before, *features.tensors["tokens"].tolist(), *model.config.after]
+    assert sample.run.tokens is not None
+    ours = [*source, *sample.run.prefix.tolist(), *sample.run.tokens.tolist()]
+    space = theirs.convert_tokens_to_ids("▁")  # before its end mark
+    assert [one for one in ours if one != space] == [one for one in wanted if one != space]
+    assert ours[: len(source)] == wanted[: len(source)]
+
+
+@pytest.mark.parametrize("bytewise", [True, False])
+def test_a_target_goes_on_after_the_end_of_a_line_where_there_is_one(bytewise: bool, tmp_path: Path) -> None:
+    """SentencePiece writes it as a byte after a blank, or does not know it: then the mark of the beginning stands."""
+    write("llama", tmp_path)
+    about = json.loads(tokenizer_of("llama").to_str())
+    if bytewise:
+        about["model"]["vocab"] += [[f"<0x{number:02X}>", -20.0] for number in range(256)]
+        about["model"]["byte_fallback"] = True
+        about["decoder"] = json.loads(decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()]).__getstate__())
+    tokenizer = Tokenizer.from_str(json.dumps(about))
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    begin = GeneralistModel(engine=f"hf:{tmp_path}").foreign.begin
+    assert tokenizer.id_to_token(begin) == ("<0x0A>" if bytewise else "<s>")
+
+
 def test_the_rows_of_a_backbone_are_not_copied(folders: dict[str, Path]) -> None:
     """Ours stand in a table of their own, as large as those of the backbone are."""
     model = GeneralistModel(engine=f"hf:{folders['t5']}")
@@ -229,6 +270,8 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, monkeypatch: p
     for change, why in (
         ({"model_type": "rwkv"}, "architecture 'rwkv', which is not supported; take one of bart"),
         ({"final_logit_softcapping": 30.0}, "its scores are no products of states and rows"),
+        ({"rope_scaling": {"type": "longrope"}}, "rope_type='longrope': where one row of a batch is long all of"),
+        ({"rope_parameters": {"full_attention": {"rope_type": "longrope"}}}, "rope_type='longrope'"),
         ({"eos_token_id": None}, "eos_token_id=None; write the id of the mark there"),
         ({"vocab_size": 100}, "and the weights have rows for 100: it is not theirs"),
         ({"n_layer": 3}, "lack transformer.h.2"),

@@ -31,7 +31,7 @@ WHISPER = {
 WAV2VEC2 = {**VISION, "conv_dim": (8,) * 7, "vocab_size": 30}
 WAV2VEC2 |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
 PICTURES = ("siglip", "clip", "dinov2", "dinov2_with_registers")
-SOUNDS = ("whisper", "wav2vec2", "wav2vec2_layer")
+SOUNDS = ("whisper", "wav2vec2", "wav2vec2_layer", "hubert", "hubert_layer", "hubert_batch")
 
 
 def model_of(name: str, whole: bool, seed: int = 0, **changes: Any) -> Any:
@@ -39,8 +39,10 @@ def model_of(name: str, whole: bool, seed: int = 0, **changes: Any) -> Any:
     import transformers as t
 
     vision, wav = {**VISION, **PICTURE, **changes}, {**WAV2VEC2, **changes}
-    if name == "wav2vec2_layer":
+    if name in ("wav2vec2_layer", "hubert_layer"):
         wav |= {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+    if name == "hubert_batch":
+        wav |= {"conv_pos_batch_norm": True, "feat_proj_layer_norm": False}
     made = {
         "siglip": lambda: (
             t.SiglipModel(t.SiglipConfig(text_config=TEXT, vision_config=vision))
@@ -58,9 +60,10 @@ def model_of(name: str, whole: bool, seed: int = 0, **changes: Any) -> Any:
             t.WhisperConfig(**{**WHISPER, **changes})
         ),
         "wav2vec2": lambda: (t.Wav2Vec2ForCTC if whole else t.Wav2Vec2Model)(t.Wav2Vec2Config(**wav)),
+        "hubert": lambda: (t.HubertForCTC if whole else t.HubertModel)(t.HubertConfig(**wav)),
     }
     torch.manual_seed(seed)
-    model = made[name.removesuffix("_layer")]()
+    model = made[name.removesuffix("_layer").removesuffix("_batch")]()
     with torch.no_grad():
         for key, weight in model.named_parameters():
             if "norm" not in key and weight.dim() > 1:
@@ -92,7 +95,7 @@ def write(name: str, folder: Path, whole: bool = False, processing: Any = None, 
     model, processor = model_of(name, whole, **changes), processor_of(name, **(processing or {}))
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    inner = ("vision_model", "dinov2", "wav2vec2") if whole else ()
+    inner = ("vision_model", "dinov2", "wav2vec2", "hubert") if whole else ()
     if name == "whisper":
         return model.get_encoder(), processor
     return next((getattr(model, one) for one in inner if hasattr(model, one)), model), processor
