@@ -75,7 +75,7 @@ def test_a_number_a_label_and_a_text_tell_a_number():
 def test_other_criteria_learn_too(criterion):
     line = f"[NUMBER:x] -> [NUMBER:y,criterion={criterion}]"
     data = rows(seed=1)
-    said = answers(trained(line, data, 400), line, data[400:], "y")
+    said = answers(trained(line, data, 200), line, data[400:], "y")
     assert r2(said, [row["y"] for row in data[400:]])["r2"] > 0.98
     assert all(one.spread > 0 for one in said)
 
