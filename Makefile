@@ -23,14 +23,14 @@ docs: $(STAMP)   ## these pages as a site, with the reference, and rows and answ
 	@echo "open site/index.html in a browser"
 
 test: $(STAMP)   ## the whole suite, under ten minutes on two cores
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-browser: $(STAMP)  ## the page of `ofasys serve` in chromium, which has to be installed; axe-core is fetched by npm
 	npm install --silent --no-save --prefix .venv/axe axe-core@4.14.1
 	OFASYS_BROWSER=1 OFASYS_AXE=.venv/axe/node_modules/axe-core/axe.min.js $(BIN)/python -m pytest -n 0 -rs tests/browser
 
 fast: $(STAMP)   ## the quick part, under a minute
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 check: $(STAMP)  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -50,8 +50,8 @@ NAMES = {"Tensor": torch.Tensor, "np": np, **{name: Kind(name) for name in DTYPE
 
 # --- one value and its annotation -------------------------------------------------------------------------------------
 #
-# An annotation is read once, into a function (value, known, sizes, place) that raises a ShapeError. known: name ->
-# value, what names besides sizes may stand for. sizes: dimension -> size; what is found is added.
+# An annotation is read once, into a function (value, known, sizes, place) that raises a ShapeError. known: two of name
+# -> value, what names besides sizes may stand for, the first first. sizes: dimension -> size; what is found is added.
 
 
 def checker(hint):
@@ -127,6 +127,7 @@ def array_checker(hint):
     kind, *dims = hint.__metadata__
     wanted = typing.get_origin(hint.__origin__) or hint.__origin__
     free = "..." in dims
+    named = [(dim, int(dim) if dim.isdigit() else None) for dim in dims]
 
     def check_array(value, known, sizes, place):
         if not isinstance(value, wanted):
@@ -134,11 +135,14 @@ def array_checker(hint):
                 f"{place} is {kind} {tuple(dims)} of {wanted.__name__}, and a {type(value).__name__} was given"
             )
         shape, wrong = value.shape, ""
-        own = spread(dims, len(shape)) if free else dims
+        own = spread(named, dims.index("..."), len(shape)) if free else named
         if len(own) == len(shape) and is_of(kind, value.dtype):
-            for dim, size in zip(own, shape, strict=True):
-                should = size_of(dim, size, known, sizes)
-                if size != should:
+            given, held = known
+            for (dim, should), size in zip(own, shape, strict=False):  # as long as each other
+                if should is None:
+                    meant = given[dim] if dim in given else held.get(dim)
+                    should = meant if type(meant) is int else sizes.setdefault(dim, size)
+                if size != should and dim != "...":
                     wrong = f" {dim} being {should},"
                     break
             else:
@@ -149,20 +153,9 @@ def array_checker(hint):
     return check_array
 
 
-def size_of(dim, size, known, sizes):
-    """What a dimension of this size should be: a number, what is known by its name, or what it was before."""
-    meant = known.get(dim)
-    if type(meant) is int:
-        return meant
-    if dim == "...":
-        return size
-    return int(dim) if dim.isdigit() else sizes.setdefault(dim, size)
-
-
-def spread(dims, ndim):
-    """Dimensions with "...", any number of any size, as often as it stands for one."""
-    at = dims.index("...")
-    return [*dims[:at], *["..."] * (ndim - len(dims) + 1), *dims[at + 1 :]]
+def spread(named, at, ndim):
+    """Dimensions with "..." at a place, any number of any size, as often as it stands for one."""
+    return [*named[:at], *[("...", 0)] * (ndim - len(named) + 1), *named[at + 1 :]]
 
 
 # --- objects and functions --------------------------------------------------------------------------------------------
@@ -199,7 +192,7 @@ def checkers(cls):
 
 def check(made, sizes):
     """Errors: ShapeError. sizes: dimension -> size, of the object that holds this one; what is found here is added."""
-    known = vars(made)
+    known = vars(made), {}
     for field, place, own in checkers(type(made)):
         own(getattr(made, field), known, sizes, place)
 
@@ -227,14 +220,15 @@ def checked(function, hints):
     def called(*args, **kwargs):
         if not WATCHED[-1] or torch.compiler.is_compiling():
             return function(*args, **kwargs)
-        given, sizes = dict(zip(names, args, strict=False)) | kwargs, {}
-        known = getattr(given.get("self"), "__dict__", {}) | given
+        given, sizes = dict(zip(names, args, strict=False)), {}
+        if kwargs:
+            given |= kwargs
+        known = given, getattr(given.get("self"), "__dict__", {})
         for name, place, own in asked:
             if name in given:
                 own(given[name], known, sizes, place)
         back = function(*args, **kwargs)
         if gives is not None:
-            known = getattr(given.get("self"), "__dict__", {}) | given  # as the call left them
             gives(back, known, sizes, f"{function.__qualname__}()")
         return back
 

@@ -60,19 +60,27 @@ def evaluate_task(
     """
     program = program or flow.bind(model, task.plans[instruction], task.labels)
 
+    wanted = _reads_answers(task, program.plan, classes is not None)
+
     def answer() -> Answered:
-        return answer_rows(model, task, split, program, batch_size, limit, place=ranks.place)
+        return answer_rows(model, task, split, program, batch_size, limit, generated=wanted, place=ranks.place)
 
     def judge() -> tuple[dict[str, float], dict[str, Confusion]] | None:
         if not ranks.first:
             return None
-        return figures_of(task, split, program, answered), classes_of(program, answered)
+        return figures_of(task, split, program, answered), classes_of(program, answered) if wanted else {}
 
     answered = Answered.joined(ranks.together(f"the answers of {task.name!r}", answer))
     figures, confusions = ranks.together(f"the figures of {task.name!r}", judge)[0]
     if classes is not None:
         classes |= confusions
     return figures
+
+
+def _reads_answers(task: Task, plan: Plan, classes: bool) -> bool:
+    """Whether anything reads what would be generated: a metric, a pattern, or the classes of closed sets."""
+    closed = any(slot.closed_set and slot.group is None for slot in plan.answered)
+    return bool(task.metrics or plan.ways or (classes and closed))
 
 
 def figures_of(task: Task, split: str, program: Program, answered: Answered) -> dict[str, float]:
@@ -214,16 +222,18 @@ def answer_rows(
     limit: int | None = None,
     *,
     stop: bool = True,
+    generated: bool = True,
     place: Place = ALONE.place,
 ) -> Answered:
     """Answer the rows of a split, `limit` of them evenly spread. stop: whether a bad row is an error; else it is
-    counted in `bad`. place: of several processes that answer a share of the batches each, which one this is.
+    counted in `bad`. generated: whether answers are made; without, rows are only judged by their criteria. place: of
+    several processes that answer a share of the batches each, which one this is.
     """
     rows = spread_rows(len(task.source(split)), limit)
     found, columns = Answered(Judged()), set[str]()
     with model.answering():
         for number, numbers in place.share(list(enumerate(sequential(len(rows), batch_size)))):
-            own = _answered(model, task, split, program, rows[numbers].tolist(), columns, stop)
+            own = _answered(model, task, split, program, rows[numbers].tolist(), columns, stop, generated)
             found.take(own)
             if place.size > 1:
                 found.batches.append((number, own))
@@ -245,6 +255,7 @@ def _answered(
     rows: Sequence[int],
     columns: set[str],
     stop: bool,
+    generated: bool,
 ) -> Answered:
     """Some rows of a split, answered as one batch. columns: those that rows have are added."""
     found, samples = Answered(Judged()), list[Sample]()
@@ -263,6 +274,7 @@ def _answered(
     if samples:
         with model.computing():  # rows are read in the precision they always are
             memory = found.judged.add(model, program, samples)
+    if samples and generated:
         answers = flow.generate(model, program, samples, task.generate, found.rows, memory)
         found.answers = [ways[0] for ways in answers]
         made = zip(samples, found.answers, strict=True)

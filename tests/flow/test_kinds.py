@@ -7,17 +7,19 @@ import torch
 from ofasys import DataError, GeneralistModel, OFASys, Task, Trainer, flow
 from ofasys.errors import ConfigError
 from ofasys.generator.options import SearchOptions
+from ofasys.model.sizes import ModelConfig
 
 pytestmark = pytest.mark.slow
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 FIGURES = ("0", "1", "2", "3", "4", "5", "6", "7")
+CONFIG = ModelConfig(width=64, heads=4, ffn=128, encoder_layers=1, decoder_layers=1, max_positions=64, dropout=0.0)
 PAIRS = [{"word": word, "figure": figure} for word, figure in zip(NUMBERS, FIGURES, strict=True)]
 
 
-def trained(folder, task, steps=60, lr=3e-3):
+def trained(folder, task, steps=60, lr=5e-3):
     """(the model as it is trained, the same loaded from its run)."""
-    model = GeneralistModel(size="tiny")
+    model = GeneralistModel(config=CONFIG)
     trainer = Trainer(max_steps=steps, lr=lr, warmup=5, out=folder, live=False, log_every=10)
     trainer.fit(model=model, tasks=[task] if isinstance(task, Task) else task)
     return trainer, model, OFASys.from_pretrained(folder)
@@ -109,10 +111,11 @@ def test_a_reward_raises_what_it_rewards(tmp_path):
     """Trained on wrong answers by cross-entropy first, then rewarded for the right one among those it draws."""
     first = [{"q": "say", "a": word} for word in ("yes yes", "no no", "no yes", "yes no")]
     rows = [{"q": "say", "a": "yes yes"}] * 8
-    model = GeneralistModel(size="tiny")
+    model = GeneralistModel(config=CONFIG)
     task = Task("plain", "[TEXT:q] -> [TEXT:a]", train=first, micro_batch_size=4)
-    Trainer(max_steps=50, lr=3e-3, warmup=5, live=False).fit(model=model, tasks=[task])
-    rewarded = Task("reward", "[TEXT:q] -> [TEXT:a,criterion=reward,reward=rouge_l]", train=rows, micro_batch_size=8)
+    Trainer(max_steps=50, lr=5e-3, warmup=5, live=False).fit(model=model, tasks=[task])
+    line = "[TEXT:q] -> [TEXT:a,criterion=reward,reward=rouge_l]"
+    rewarded = Task("reward", line, train=rows, micro_batch_size=8, generate={"max_length": 8})
     trainer = Trainer(max_steps=40, lr=1e-3, warmup=1, live=False, log_every=5)
     trainer.fit(model=model, tasks=[rewarded])
     rewards = [line["reward/a"] for line in trainer.history if line["kind"] == "train"]
@@ -151,7 +154,7 @@ def test_the_valid_loss_weighs_slots_as_training_does():
     losses = {}
     model = GeneralistModel()
     for weight in ("", ",weight=0"):
-        task = Task("t", line.format(weight), train=rows, valid=rows, micro_batch_size=8)
+        task = Task("t", line.format(weight), train=rows, valid=rows, micro_batch_size=8, generate={"max_length": 3})
         trainer = Trainer(max_steps=1, lr=1e-9, live=False, log_every=1)
         trainer.fit(model=model, tasks=[task])
         losses[weight] = trainer.evaluate(model=model, tasks=[task], split="valid")["t"]["loss"]
@@ -179,7 +182,8 @@ def test_a_reward_that_is_better_when_lower(monkeypatch):
     from ofasys.train import self_critical as room
 
     rows = [{"q": "say", "a": "yes"}] * 4
-    task = Task("t", "[TEXT:q] -> [TEXT:a,criterion=reward,reward=wer]", train=rows, micro_batch_size=4)
+    line = "[TEXT:q] -> [TEXT:a,criterion=reward,reward=wer]"
+    task = Task("t", line, train=rows, micro_batch_size=4, generate={"max_length": 4})
     model = Trainer(max_steps=1, live=False).fit(model=GeneralistModel(), tasks=[task])
     program = flow.bind(model, task.plan)
     samples = [flow.preprocess(program, row) for row in rows]

@@ -681,7 +681,8 @@ def test_what_is_not_fetched_is_said_before_any_rows_are_made(tmp_path, monkeypa
 
 # Training
 
-QUICK = ("trainer.live=false", "trainer.eval_every=0", "model.text_pieces=400")
+SMALL = "model.config={width: 32, heads: 2, ffn: 64, encoder_layers: 1, decoder_layers: 1}"
+QUICK = ("trainer.live=false", "trainer.eval_every=0", "model.text_pieces=400", SMALL)
 
 
 @pytest.fixture
@@ -699,9 +700,8 @@ def test_every_task_trains_evaluates_and_answers_by_one_command(tmp_path, monkey
     small = [f"tasks.{name}.micro_batch_size=2" for name in BY_NAME]
     words = (task.name for task in TASKS if re.search(r"-> \[(TEXT|PHONE):", task.instructions[0]))
     small += [f"tasks.{name}.generate.max_length=3" for name in words]
-    small += [
-        f"tasks.{task.name}.settings={{IMAGE.fit_steps: 2}}" for task in TASKS if "-> [IMAGE" in task.instructions[0]
-    ]
+    coded = ((task.name, re.search(r"-> \[(IMAGE|VIDEO):", task.instructions[0])) for task in TASKS)
+    small += [f"tasks.{name}.settings={{{found[1]}.fit_steps: 2}}" for name, found in coded if found]
     words = ["train", "gallery:all", f"trainer.max_steps={len(TASKS)}", *QUICK, *small]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output

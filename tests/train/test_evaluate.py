@@ -174,6 +174,30 @@ def test_the_log_says_what_labels_are_taken_for(tmp_path):
     assert all("label" not in line or isinstance(line["label"], str) for line in trainer.history)
 
 
+def test_answers_that_nothing_reads_are_not_made(trained, monkeypatch):
+    """Where a task has no metric, and nobody asks for the classes of its closed set: its loss is the same."""
+    from ofasys.train import evaluate as room
+
+    model, (label, fill, _), _ = trained
+    told = {task.name: evaluate_task(model, task, "valid") for task in (label, fill)}
+    plain = [
+        tiny.label_task(valid=tiny.label_rows(9), metrics=[]),
+        tiny.fill_task(valid=tiny.label_rows(5), metrics=[]),
+    ]
+    made, generate = [], room.flow.generate
+    monkeypatch.setattr(room.flow, "generate", lambda *given: made.append(given) or generate(*given))
+    for task in plain:
+        found = evaluate_task(model, task, "valid")
+        assert found == {name: told[task.name][name] for name in ("loss", "samples")}
+    assert not made
+    classes: dict[str, Confusion] = {}
+    evaluate_task(model, plain[0], "valid", classes=classes)
+    assert len(made) == 1
+    assert classes["label"].hits.total() / 9 == pytest.approx(told["label"]["accuracy"])
+    evaluate_task(model, plain[1], "valid", classes={})
+    assert len(made) == 1
+
+
 def test_labels_with_several_right_answers_have_no_confusion(tmp_path):
     rows = [{**row, "ways": [row["label"], "red"]} for row in tiny.label_rows(8)]
     task = tiny.label_task(train=rows, valid=rows, references={"label": "ways"}, metrics=["accuracy"])

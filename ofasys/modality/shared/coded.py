@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Annotated as Int
 
 MOST_BYTES = 200_000_000  # of pictures held to train a tokenizer on
+MOST_KEPT = 32_000_000  # bytes of codes that are kept, so that a picture met again is not encoded again
 
 
 class Coded(Concatenate):
@@ -32,11 +34,12 @@ class Coded(Concatenate):
         self.side = self.size // self.patch
         self.start = symbols.vocabulary.span(code_range(options))[0]
         self.fitted = options.get("fitted")
+        self.kept: dict[bytes, np.ndarray] = {}  # of what pixels -> their codes; the first ones, as epochs come in turn
         if self.fitted is None:
             raise ConfigError("the image tokenizer of preprocess=codes is not trained yet; train the task first")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "tokenizer"}
+        return {name: value for name, value in self.__dict__.items() if name != "tokenizer"} | {"kept": {}}
 
     @cached_property
     def tokenizer(self) -> ImageTokenizer:
@@ -46,7 +49,14 @@ class Coded(Concatenate):
 
     def tokens_of(self, image: Image.Image) -> Int[np.ndarray, "n"]:
         """A picture of any size -> its tokens."""
-        return self.tokenizer.encode(square(image, self.size)).reshape(-1) + self.start
+        pixels = square(image, self.size)
+        key = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16).digest()
+        codes = self.kept.get(key)
+        if codes is None:
+            codes = self.tokenizer.encode(pixels).reshape(-1)
+            if (len(self.kept) + 1) * codes.size * np.dtype(np.int32).itemsize <= MOST_KEPT:
+                self.kept[key] = codes.astype(np.int32)
+        return codes.astype(np.int64) + self.start
 
     def pixels_of(self, tokens: Int[np.ndarray, "n"]) -> np.ndarray:
         """Tokens of one picture -> RGB (size, size, 3) uint8."""

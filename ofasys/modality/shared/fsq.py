@@ -26,6 +26,9 @@ class FSQ(nn.Module):
 
     levels: Tensor
     basis: Tensor
+    reach: Tensor
+    offset: Tensor
+    shift: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
@@ -33,6 +36,10 @@ class FSQ(nn.Module):
         self.codes = int(sizes.prod())
         self.register_buffer("levels", sizes, persistent=False)
         self.register_buffer("basis", torch.cumprod(torch.cat([sizes.new_ones(1), sizes[:-1]]), 0), persistent=False)
+        reach, offset = (sizes - 1) * (1 + MARGIN) / 2, torch.where(sizes % 2 == 0, 0.5, 0.0)
+        self.register_buffer("reach", reach, persistent=False)
+        self.register_buffer("offset", offset, persistent=False)
+        self.register_buffer("shift", torch.atanh(offset / reach), persistent=False)
 
     def forward(self, z: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """z (..., d) -> (..., d): the nearest values that can be, in -1..1."""
@@ -41,9 +48,7 @@ class FSQ(nn.Module):
 
     def bound(self, z: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """z (..., d) -> (..., d) before rounding: as many whole numbers within as there are levels, 0 going to 0."""
-        reach = (self.levels - 1) * (1 + MARGIN) / 2
-        offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
-        return torch.tanh(z + torch.atanh(offset / reach)) * reach - offset
+        return torch.tanh(z + self.shift) * self.reach - self.offset
 
     def index(self, values: Float[Tensor, "... d"]) -> Int[Tensor, "..."]:
         """What `forward` gave (..., d) -> codes (...) int64."""

@@ -56,11 +56,6 @@ class Autoencoder(nn.Module):
         hidden = self.decoder(values)
         return self.up(hidden) + self.up_at_once(hidden)
 
-    def forward(self, pictures: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B 3 H W"], Int[Tensor, "B h w"]]:
-        """(B, 3, H, W) -> what comes back of them, and their codes (B, H/p, W/p)."""
-        values = self.values(pictures)
-        return self.drawn(values), self.quantizer.index(values.detach().movedim(1, -1))
-
     def encode(self, pictures: Float[Tensor, "B 3 H W"]) -> Int[Tensor, "B h w"]:
         """(B, 3, H, W) -> codes (B, H/p, W/p) int64."""
         return self.quantizer.index(self.values(pictures).movedim(1, -1))

@@ -218,7 +218,7 @@ def train_tokenizer(
                 order += torch.randperm(len(data)).tolist()
             chosen, order = order[: options.batch], order[options.batch :]
             pictures = _pictures(data[chosen])
-            loss = _loss(net(pictures)[0], pictures)
+            loss = _loss(net.drawn(net.values(pictures)), pictures)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)

@@ -74,6 +74,25 @@ def test_it_travels_to_a_data_worker(part):
     np.testing.assert_array_equal(other.preprocess(shapes.shape("blue", "cross"), Context()).tensors["tokens"], tokens)
 
 
+def test_a_picture_met_again_is_not_encoded_again(part, tokenizer, monkeypatch):
+    """Whatever it is given as; another is, and so is any once as many codes are kept as may be."""
+    encoded = []
+    monkeypatch.setattr(ImageTokenizer, "encode", lambda self, pixels, was=ImageTokenizer.encode: (
+        encoded.append(pixels) or was(self, pixels)
+    ))  # fmt: skip
+    monkeypatch.setattr("ofasys.modality.shared.coded.MOST_KEPT", 2 * 16 * 4)
+    one, pictures = part(), [shapes.shape(colour, "circle") for colour in ("red", "green", "blue")]
+    first = [one.preprocess(picture, Context()).tensors["tokens"] for picture in pictures]
+    first[0][:] += 1  # what is done to tokens is not done to what is kept
+    assert len(encoded) == 3
+    again = [one.preprocess(np.array(picture), Context()).tensors["tokens"] for picture in pictures]
+    assert len(encoded) == 4
+    assert all(tokens.dtype == np.int64 for tokens in again)
+    np.testing.assert_array_equal(again[0], first[0] - 1)
+    np.testing.assert_array_equal(again[1:], first[1:])
+    assert pickle.loads(pickle.dumps(one)).kept == {}
+
+
 @pytest.mark.parametrize(("ratio", "hidden"), [(0.5, 8), (0.01, 1), (1.0, 16), (0.3, 5)])
 def test_codes_are_hidden_in_place(part, ratio, hidden):
     image = shapes.shape("green", "square")

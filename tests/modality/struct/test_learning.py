@@ -136,7 +136,7 @@ def test_sudoku_that_was_never_seen(tmp_path):
     task = Task("sudoku", text, train=rows[100:], valid=rows[:100], metrics=["grid_exact"], micro_batch_size=64)
     config = ModelConfig(width=64, heads=4, ffn=128, encoder_layers=2, decoder_layers=2, dropout=0.0, max_grid=16)
     model = GeneralistModel(config=config)
-    trainer = Trainer(max_steps=400, lr=5e-3, warmup=10, out=tmp_path / "run")
+    trainer = Trainer(max_steps=120, lr=1e-2, warmup=10, optimizer="muon", out=tmp_path / "run")
     trainer.fit(model=model, tasks=[task])
     figures = trainer.evaluate(model=model, tasks=[task])["sudoku"]
     assert figures["grid_exact"] > 0.4  # the baseline, what is given and the rest guessed, solves one in some thousand

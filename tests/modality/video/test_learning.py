@@ -48,7 +48,7 @@ def learnt(tmp_path_factory):
         micro_batch_size=32,
         settings=SETTINGS,
     )
-    trainer = Trainer(max_steps=240, lr=2e-3, warmup=10, out=tmp_path_factory.mktemp("run") / "out")
+    trainer = Trainer(max_steps=160, lr=2e-3, warmup=10, out=tmp_path_factory.mktemp("run") / "out")
     return trainer, trainer.fit(model=GeneralistModel(config=CONFIG, seed=0, text_pieces=280), tasks=[task]), task
 
 
