@@ -32,16 +32,7 @@ from ofasys.train.tokens import tokens_of_a_row
 
 ANSWERED = 32  # test rows at a time
 WARM, TIMED, ASKED = 3, 8, 8  # steps before a task is timed, steps that are, and test rows
-WAYS = (
-    "schedule",
-    "accumulate",
-    "balance",
-    "precision",
-    "optimizer",
-    "lr",
-)  # settings of the plan that `Trainer` is given
-
-
+WAYS = ("schedule", "accumulate", "balance", "precision", "optimizer", "lr")  # of the plan, which `Trainer` is given
 MEASURED = ("seconds", "processor_seconds", "peak_bytes", "device_peak_bytes")
 
 
