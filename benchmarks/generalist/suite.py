@@ -117,8 +117,8 @@ def made(entry: Entry, folder: Path, test: int | None, examples: int = 0) -> Tas
     """The task of an entry, at most `test` test rows by a fixed hash; None: all.
 
     examples: that many rows, the next by the same hash, are all there is to learn from, and where there are no more the
-    test has fewer; 0: all training rows. folder:
-    for files that rows refer to. Errors: DataError for a package that is not fetched.
+    test has fewer; 0: all training rows. folder: for files that rows refer to. Errors: DataError for a package that is
+    not fetched.
     """
     kind, _, place = entry["from"].partition(":")
     task = _of_gallery(entry, place) if kind == "gallery" else _of_page(entry, place, folder)

@@ -387,6 +387,28 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
     """
     saved = Saved.of(files["model.json"])
     about = json.loads(files["model.json"])
+    _check_same(model, saved, about)
+    _check_known(model, saved, about)
+    model.packages |= saved.packages
+    model.imported = saved.imported
+    model.used = set(about["modalities"])
+    model.tokenizer = _tokenizer(files["tokenizer.json"])
+    vocabulary = _vocabulary(model, about)
+    for name, tensor in tensors(files["fitted.safetensors"], "fitted.safetensors").items():
+        key, _, array = name.rpartition("/")
+        model.fitted.setdefault(key, {})[array] = tensor.numpy()
+    _grow(model, vocabulary, about)
+    weights = renamed(tensors(files["model.safetensors"], "model.safetensors")) if weights is None else weights
+    weights = {**_referred(model, saved), **weights}
+    _check_weights(model.state_dict(), weights)
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(f"weights do not fit the model: {error}") from None
+
+
+def _check_same(model: GeneralistModel, saved: Saved, about: Mapping[str, Any]) -> None:
+    """Errors: CheckpointError for a model of another engine or shape than the saved one."""
     own = {"engine": model.engine_spec.name, "tied": model.tied, "foreign": model.foreign}
     for name, mine in own.items():
         if getattr(saved, name) != mine:
@@ -400,11 +422,10 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
         raise CheckpointError(
             f"the saved model has {name}={theirs.get(name)!r} and this one {mine[name]!r}; use the saved size"
         )
-    _check_known(model, saved, about)
-    model.packages |= saved.packages
-    model.imported = saved.imported
-    model.used = set(about["modalities"])
-    model.tokenizer = _tokenizer(files["tokenizer.json"])
+
+
+def _vocabulary(model: GeneralistModel, about: Mapping[str, Any]) -> Vocabulary:
+    """The saved vocabulary. Errors: CheckpointError for one that was changed, or is of another tokenizer."""
     vocabulary = Vocabulary(tuple((name, start, size) for name, start, size in about["vocabulary"]), model.foreign)
     if vocabulary.fingerprint != about["fingerprint"]:
         raise CheckpointError("the vocabulary's hash does not fit its ranges; the checkpoint was changed by hand")
@@ -414,9 +435,11 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
             f"tokenizer.json has {model.pieces()} pieces and the model learned {text}; it is not its own, use "
             "the one that was saved with it"
         )
-    for name, tensor in tensors(files["fitted.safetensors"], "fitted.safetensors").items():
-        key, _, array = name.rpartition("/")
-        model.fitted.setdefault(key, {})[array] = tensor.numpy()
+    return vocabulary
+
+
+def _grow(model: GeneralistModel, vocabulary: Vocabulary, about: Mapping[str, Any]) -> None:
+    """Room for all that the saved model has weights of. Errors: CheckpointError for what cannot be made here."""
     try:
         model.set_vocabulary(vocabulary)
         for key, how in about["adaptors"].items():
@@ -431,13 +454,6 @@ def fill(model: GeneralistModel, files: Mapping[str, bytes], weights: Mapping[st
             f"model.json names an adaptor, a criterion or a change that cannot be made here ({type(error).__name__}: "
             f"{error}); it is of another version, or was changed"
         ) from None
-    weights = renamed(tensors(files["model.safetensors"], "model.safetensors")) if weights is None else weights
-    weights = {**_referred(model, saved), **weights}
-    _check_weights(model.state_dict(), weights)
-    try:
-        model.load_state_dict(weights)
-    except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"weights do not fit the model: {error}") from None
 
 
 def _filled(model: GeneralistModel, config: Mapping[str, Any]) -> Any:

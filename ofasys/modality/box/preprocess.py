@@ -227,8 +227,7 @@ class _Doubt:
         _log.warning(
             f"the first {LOOKED_AT} boxes of training, read as [x1, y1, x2, y2], have their middle in the upper left "
             f"quarter of their images, as {list(box)} of {width:g} x {height:g} has: if they are [x, y, width, "
-            "height], "
-            "write format=xywh in the slot"
+            "height], write format=xywh in the slot"
         )
         return True
 
