@@ -50,7 +50,7 @@ class Coded(Concatenate):
     def tokens_of(self, image: Image.Image) -> Int[np.ndarray, "n"]:
         """A picture of any size -> its tokens."""
         pixels = square(image, self.size)
-        key = hashlib.blake2b(np.ascontiguousarray(pixels), digest_size=16).digest()
+        key = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
         codes = self.kept.get(key)
         if codes is None:
             codes = self.tokenizer.encode(pixels).reshape(-1)
