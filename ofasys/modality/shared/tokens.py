@@ -43,7 +43,7 @@ class Rows(Protocol):
     """What a pass reads of tokens: their rows, and the rows that states are compared with."""
 
     @property
-    def output(self) -> Tensor | JoinedRows:
+    def output(self) -> Float[Tensor, "V width"] | JoinedRows:
         """The output rows; asked for when all that is looked up has been."""
         ...
 

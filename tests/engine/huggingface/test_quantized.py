@@ -139,7 +139,8 @@ def test_its_scores_are_near_those_of_the_whole(family: str, kind: str, tmp_path
     whole = scores(grown(f"hf:{tmp_path}"))
     model = grown(f"hf:{tmp_path}", {"quantize": kind})
     off = (scores(model) - whole).norm() / whole.norm()
-    assert 0 < float(off) < {"int8": 0.3, "int4": 0.9}[kind]  # of random weights, and of other pieces of T5 each time
+    # Weights are random, and pieces of T5 others each time: of 4 bits 0.5 to 0.9, where unrelated scores have 1.4.
+    assert 0 < float(off) < {"int8": 0.3, "int4": 1.2}[kind]
     names = quantized_layers(model)
     assert model.parameters_count == grown(f"hf:{tmp_path}").parameters_count
     count = sum(weight.weight.numel() for weight in names.values())
