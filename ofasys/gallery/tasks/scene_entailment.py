@@ -82,6 +82,7 @@ TASK = GalleryTask(
     "9f01d70de576a2a3",
     Figure(0.4, "always 'yes'"),
     Figure(0.547, "8 x 8 pixels, TF-IDF and a linear SVM"),
+    Figure(0.601, "1000 steps, seed 0, the last checkpoint, bfloat16", "2026-11-29", ("trainer.max_steps=1000",)),
     settings={"closed_set": ANSWERS, "micro_batch_size": 32},
     needs={"resvg_py": "gallery"},
     text_pieces=300,

@@ -81,6 +81,7 @@ TASK = GalleryTask(
     "f715e56a243470e9",
     Figure(0.125, "always 'yes'"),
     Figure(0.358, "8 x 8 pixels, TF-IDF and a linear SVM"),
+    Figure(0.433, "1000 steps, seed 0, the last checkpoint, bfloat16", "2026-11-29", ("trainer.max_steps=1000",)),
     settings={"closed_set": ("yes", "no", "0", "1", "2", "3", "4", *NAMES), "micro_batch_size": 32},
     needs={"resvg_py": "gallery"},
     text_pieces=300,

@@ -65,6 +65,7 @@ TASK = GalleryTask(
     "a7289b75922698eb",
     Figure(13.2037, "one of training at random"),
     Figure(40.8293, "the nearest line that was translated"),
+    Figure(28.29, "1000 steps, seed 0, the last checkpoint, bfloat16", "2026-11-29", ("trainer.max_steps=1000",)),
     settings={"micro_batch_size": 32, "generate": {"max_length": 60}},
     text_pieces=8000,
 )
