@@ -124,8 +124,8 @@ def generate(
 
     A target of several stages is made stage by stage, each decided before the next begins, so it has one answer.
     seeds: what draws are a function of, one a sample; 0, 1, ... if None. memory: the states of these samples' source,
-    where they are known. Any number of threads may ask at once. Errors: ConfigError while another thread trains the
-    model.
+    where they are known; a model that decodes in fewer bits reads them anew. Any number of threads may ask at once.
+    Errors: ConfigError while another thread trains the model.
     """
     with Generations(model, apart=True) as together:
         numbers = range(len(samples)) if seeds is None else seeds

@@ -190,9 +190,14 @@ class GeneralistModel(nn.Module):
         """The hidden states of both sides."""
         return check_states(self.engine, source, target, self.engine(source, target))
 
+    @property
+    def reduced(self) -> bool:
+        """Whether sources of what is decoded are read in fewer bits than those of losses."""
+        return bool(getattr(self.engine, "reduced", False))
+
     def read(self, source: Stream) -> Hidden | None:
         """The states of a source of what is decoded: those of `compute`, in the precision that is decoded in."""
-        if not getattr(self.engine, "reduced", False):
+        if not self.reduced:
             return self.compute(source, None).source
         engine: Any = self.engine
         return check_states(self.engine, source, None, States(engine.encode(source, True), None)).source

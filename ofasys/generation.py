@@ -441,7 +441,7 @@ class Generations:
         made = Generation(self.model, program, samples, options, seeds, self.together)
 
         def run() -> list[Sequence[Answer]]:
-            known = memory
+            known = None if self.model.reduced else memory  # as it is read where nothing was judged before
             if known is None and self.kept is not None:
                 now = self.model.weights_now(self.weights)
                 known = self.kept.of(made, now, lambda source: self.together.reading(source, made.states))

@@ -105,11 +105,6 @@ class FusedLayers:
         library = compiled("decoder")
         return None if library is None else cls(blocks, dtype, library)
 
-    @property
-    def memory(self) -> torch.dtype:
-        """What keys and values of a source are read in."""
-        return torch.bfloat16 if self.half else torch.float32
-
     def step(self, x: Float[Tensor, "R D"], cache: Cache) -> Float[Tensor, "R D"]:
         """What the first layer reads of one position more -> what the last gives. The cache has room for it, and holds
         its keys and values then; its `filled` is left as it is.

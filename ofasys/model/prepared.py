@@ -100,9 +100,9 @@ class PreparedLayers:
         self.each = [Prepared(block, products) for block in blocks]
 
     @property
-    def memory(self) -> torch.dtype | None:
+    def seen_in(self) -> torch.dtype | None:
         """What keys and values of a source are kept in. None: as they are."""
-        return None if self.fused is None else self.fused.memory
+        return torch.bfloat16 if self.fused is not None and self.fused.half else None
 
     def __len__(self) -> int:
         return len(self.each)

@@ -316,7 +316,7 @@ class UniversalModel(nn.Module):
         heads = self.config.heads
         shape = (len(layers), 2, rows, max_length, heads, self.config.width // heads)
         places = torch.zeros(rows, max_length, 3, dtype=torch.int64, device=weight.device)
-        cross = None if memory is None else [_seen(layer, memory, layers.memory) for layer in layers]
+        cross = None if memory is None else [_seen(layer, memory, layers.seen_in) for layer in layers]
         return Cache(
             torch.empty(shape, dtype=kept_in(self._dtype, weight), device=weight.device),
             layers,
@@ -386,5 +386,5 @@ class UniversalModel(nn.Module):
 
 
 def _seen(layer: Prepared, memory: Hidden, dtype: torch.dtype | None) -> CrossCache:
-    k, v = (part.to(dtype).contiguous() for part in keys(layer.kv(memory.states), memory.layout, layer.heads))
-    return CrossCache(k, v)
+    k, v = (part.to(dtype or part.dtype) for part in keys(layer.kv(memory.states), memory.layout, layer.heads))
+    return CrossCache(k.contiguous(), v.contiguous())

@@ -134,6 +134,31 @@ def test_of_a_large_vocabulary_too(tiny, precision, monkeypatch):
         model.decode_in("float32")
 
 
+def test_what_was_judged_is_answered_as_what_was_not(tiny, monkeypatch):
+    """States that losses were computed of are in float32; a model that decodes in fewer bits reads the source anew."""
+    monkeypatch.setattr("ofasys.generalist.LARGE_TABLE", 0)
+    model, program = tiny.model(), tiny.program("caption")
+    samples = tiny.samples("caption", target=False)[:3]
+    judged = model.compute(flow.adapt(model, flow.collate(program, samples))[0], None).source
+    if not packs(model.head.bfloat16()):
+        pytest.skip("no products in bfloat16 here")
+    read, calls = model.read, []
+    monkeypatch.setattr(model, "read", lambda source: calls.append(source) or read(source))
+    try:
+        for precision, times in (("float32", 1), ("bfloat16", 2)):
+            calls.clear()
+            model.decode_in(precision)
+            found = [
+                flow.generate(model, program, samples, SearchOptions(max_length=6), [0, 1, 2], memory)
+                for memory in (None, judged)
+            ]
+            for one, other in zip(*found, strict=True):
+                same(one, other)
+            assert len(calls) == times
+    finally:
+        model.decode_in("float32")
+
+
 def test_places_of_those_that_are_done_are_free(tiny):
     program = tiny.program("caption")
     (sample, *_) = tiny.samples("caption", target=False)

@@ -7,7 +7,7 @@ library (transformers 5.23.0; a test compares both).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -221,16 +221,12 @@ WAV2VEC2 = Family(
     defaults={**_HEARD, "add_adapter": False},
     fixed={"mask_time_prob": 0.0, "mask_feature_prob": 0.0},  # it hides nothing of itself
 )
-HUBERT = Family(
+HUBERT = replace(
+    WAV2VEC2,
     about="HuBERT",
-    takes="sound",
     encoder=f"{_MODELS}hubert.modeling_hubert:HubertModel",
     shape=f"{_MODELS}hubert.configuration_hubert:HubertConfig",
-    processor="Wav2Vec2FeatureExtractor",
-    numbers=_wav2vec2,
-    block=_vision_block,
     defaults={**_HEARD, "conv_pos_batch_norm": False, "feat_proj_layer_norm": True},
-    fixed={"mask_time_prob": 0.0, "mask_feature_prob": 0.0},
 )
 FAMILIES: Mapping[str, Family] = {
     "clip": CLIP,
