@@ -175,8 +175,8 @@ def existing(path: Path, place: Place | None = None, what: str = "run file") -> 
     beside = os.listdir(path.parent) if path.parent.is_dir() else []
     where = f"{place}: " if place else ""
     state = "is a folder, not a file" if path.is_dir() else "is not there"
-    hint = nearest(path.name, beside).strip() if not path.is_dir() else ""
-    raise ConfigError(f"{where}the {what} {shown(path)} {state}{'; ' if hint else ''}{hint}")
+    hint = nearest(path.name, beside).strip() if not path.is_dir() else "give a file in it"
+    raise ConfigError(f"{where}the {what} {shown(path)} {state}; {hint or 'give the path of one that is'}")
 
 
 def parsed(text: str, origin: Place) -> Document:

@@ -14,7 +14,7 @@ from ofasys.modality.shared.front import is_front
 from ofasys.modality.shared.front_pictures import PICTURES, FrontPixelsOptions
 from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
 from ofasys.modality.shared.part import TOKENS
-from ofasys.modality.shared.patch_part import PATCH
+from ofasys.modality.shared.patch_part import PATCH, undivided
 from ofasys.types import Continuous, Fixed, Item
 
 _GRAPH = "ofasys.modality.image.graph:squares"
@@ -28,8 +28,8 @@ def _check(options: Options) -> str | None:
 
 def _check_own(options: Options) -> str | None:
     size, patch, of_codes = options["size"], options["patch"], options["preprocess"] == "codes"
-    if size % patch:
-        return f"size={size} is not a multiple of patch={patch}"
+    if (why := undivided(size, patch)) is not None:
+        return why
     if options.get("shift", 0) >= size:
         return f"shift={options['shift']} moves a picture of size={size} out of sight; say less than {size}"
     if of_codes != (options["adaptor"] == "tokens"):

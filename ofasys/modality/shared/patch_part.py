@@ -17,3 +17,10 @@ PATCH = Part(
     keyed=("patch",),
     cost=_cost,
 )
+
+
+def undivided(size: int, patch: int) -> str | None:
+    """Why pictures of `size` pixels do not fall into patches; None where they do."""
+    if not size % patch:
+        return None
+    return f"size={size} is not a multiple of patch={patch}; say size={-(-size // patch) * patch}, or another patch"

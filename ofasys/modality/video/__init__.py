@@ -11,7 +11,7 @@ from ofasys.modality.shared.front import is_front
 from ofasys.modality.shared.front_pictures import PICTURES
 from ofasys.modality.shared.ofa_resnet_part import OFA_RESNET, STRIDE
 from ofasys.modality.shared.part import TOKENS
-from ofasys.modality.shared.patch_part import PATCH
+from ofasys.modality.shared.patch_part import PATCH, undivided
 from ofasys.modality.video.options import CodedFramesOptions, FilmOptions, FrontFramesOptions, VideoOptions
 from ofasys.types import Continuous, Fixed, Item
 
@@ -38,8 +38,8 @@ def _check_own(options: Options) -> str | None:
         return "preprocess=film takes the square in the middle of each frame, so leave keep_aspect out"
     if options["adaptor"] == "ofa_resnet" and patch != STRIDE:
         return f"adaptor=ofa_resnet gives a position for {STRIDE} pixels, and patch={patch}; say patch={STRIDE}"
-    if size % patch:
-        return f"size={size} is not a multiple of patch={patch}"
+    if (why := undivided(size, patch)) is not None:
+        return why
     return trainable(options) if of_codes else None
 
 
