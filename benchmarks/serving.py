@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from typing import Any
 import psutil
 import torch
 
-from benchmarks.session import CONFIG, LABEL, Asked, in_batches, made_model, requests
+from benchmarks.session import CONFIG, LABEL, LENGTHS, Asked, in_batches, made_model, requests
 from ofasys.client import Client
 from ofasys.hub import OFASys
 from ofasys.model.sizes import ModelConfig
@@ -49,8 +50,9 @@ class Server:
     port: int
 
     @classmethod
-    def begin(cls, folder: Path, port: int = 0) -> Server:
+    def begin(cls, folder: Path, precision: str, port: int = 0) -> Server:
         words = ["serve", str(folder), "--port", str(port), "--waiting", "4096", "--limit", "requests=8192"]
+        words += ["--precision", precision]
         start = "import sys; from ofasys.cli.main import main; sys.exit(main())"
         process = subprocess.Popen([sys.executable, "-c", start, *words], stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
@@ -154,7 +156,9 @@ def throughput(server: Server, model: OFASys, rounds: Sequence[Sequence[Asked]])
     return len(rounds[0]) / wall[together]
 
 
-def restart(folder: Path, server: Server, asked: Sequence[Asked], offline: Sequence[Any], count: int) -> Server:
+def restart(
+    begin: Callable[[int], Server], server: Server, asked: Sequence[Asked], offline: Sequence[Any], count: int
+) -> Server:
     """Print what became of `count` requests during which the server ended and began again -> the new one."""
     done, began = threading.Semaphore(0), time.perf_counter()
     kinds = [n % len(asked) for n in range(count)]
@@ -170,7 +174,7 @@ def restart(folder: Path, server: Server, asked: Sequence[Asked], offline: Seque
         for _ in range(count // 3):
             done.acquire()
         code = server.end()
-        again = Server.begin(folder, server.port)
+        again = begin(server.port)
         errors = [one.exception() for one in found]
     lost = sum(error is not None for error in errors)
     other = sum(e is None and one.result() != offline[n] for e, one, n in zip(errors, found, kinds, strict=True))
@@ -211,6 +215,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lengths", choices=LENGTHS, default="even", help="as of benchmarks.session")
+    parser.add_argument("--precision", default="float32")
     parser.add_argument("--pieces", type=int, default=50_000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--restart", type=int, default=0)
@@ -221,29 +227,33 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     torch.set_num_threads(args.threads)
     model, draw = made_model(args.pieces, TINY if args.tiny else CONFIG)
-    asked = requests(draw, args.requests)
+    length = LENGTHS[args.lengths]
+    asked = requests(draw, args.requests, length)
+    model.model.decode_in(args.precision)
     print(
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {args.threads} threads, "
-        f"{model.model.head.shape[0]:,} tokens, {args.requests} requests, {args.rounds} rounds",
+        f"{model.model.head.shape[0]:,} tokens, {args.requests} requests of {args.lengths} lengths, "
+        f"{args.rounds} rounds, {args.precision}",
         flush=True,
     )
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place, "model")
         model.save_pretrained(folder)
-        server = Server.begin(folder)
+        begin = partial(Server.begin, folder, args.precision)
+        server = begin()
         try:
             found = closed_loop(server.url, asked, CLIENTS)
             offline = [dict(model.inference(one.line, {"a": one.text}, **one.all_options)) for one in asked]
             equal = sum(one == other for one, other in zip(found, offline, strict=True))
             print(f"{equal} of {len(asked)} answers as offline", flush=True)
-            rounds = [requests(draw, args.requests) for _ in range(args.rounds + 1)]
+            rounds = [requests(draw, args.requests, length) for _ in range(args.rounds + 1)]
             rate = throughput(server, model, rounds) if args.rounds else 0.0
             for share in SHARES if args.open and rate else ():
-                many = requests(draw, args.open)
+                many = requests(draw, args.open, length)
                 took = open_loop(server.url, many, share * rate, seed=int(100 * share))
                 print(f"open loop, {share * rate:.1f} requests/s: {percentiles(took)}", flush=True)
             if args.restart:
-                server = restart(folder, server, asked, offline, args.restart)
+                server = restart(begin, server, asked, offline, args.restart)
             if args.minutes:
                 steady(server, asked, args.minutes)
         finally:

@@ -1,16 +1,18 @@
 """Mixed requests answered one at a time, in static batches, and by 32 clients of a session: `python -m
 benchmarks.session`.
 
-Width 256, 4+4 layers, 4 heads, ffn 1024, about 50,000 pieces, sources of about 64 tokens. 96 requests: texts of 8 to 64
-tokens, greedy, drawn or by four beams, and labels out of 100. A static batch is of one kind, at most 8 rows in the
-order they came, and goes on until its longest is done. A client asks when it has been answered. Each round has texts
-of its own, so that no source is one the session has read before. Seconds are of the process's CPU time, and of the wall
-clock.
+Width 256, 4+4 layers, 4 heads, ffn 1024, about 50,000 pieces, sources of about 64 tokens. Requests: texts, greedy,
+drawn or by four beams, and labels out of 100. Texts have 8 to 64 tokens, each length as often, or, `--lengths mixed`, 4
+to 240, most of them short and a few long, log-normal about a median of 24. A static batch is of one kind, at most 8
+rows in the order they came, and goes on until its longest is done. A client asks when it has been answered. Each round
+has texts of its own, so that no source is one the session has read before. Seconds are of the process's CPU time, and
+of the wall clock.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import random
 import statistics
@@ -65,14 +67,27 @@ def made_model(pieces: int, config: ModelConfig = CONFIG) -> tuple[OFASys, rando
     return OFASys(model.eval()), draw
 
 
-def requests(draw: random.Random, count: int) -> list[Asked]:
-    """In the order they come."""
+def even(draw: random.Random) -> int:
+    """Each length as often."""
+    return draw.randint(8, 64)
+
+
+def mixed(draw: random.Random) -> int:
+    """Most short, a few long."""
+    return min(240, max(4, round(draw.lognormvariate(math.log(24), 1.0))))
+
+
+LENGTHS = {"even": even, "mixed": mixed}
+
+
+def requests(draw: random.Random, count: int, length: Callable[[random.Random], int]) -> list[Asked]:
+    """In the order they come, with texts of these lengths."""
     kinds: list[tuple[str, dict[str, Any]]] = [(TEXT, {})] * 4 + [(SHORT, {})] * 3 + [(TEXT, {"sampling": True})] * 3
     kinds += [(TEXT, {"beam_size": 4})] * 2 + [(LABEL, {"closed_set": LABELS})] * 4
     chosen = [kinds[i % len(kinds)] for i in range(count)]
     draw.shuffle(chosen)
     words = [f"word{i}" for i in range(50)]
-    return [Asked(line, " ".join(draw.choices(words, k=16)), draw.randint(8, 64), more) for line, more in chosen]
+    return [Asked(line, " ".join(draw.choices(words, k=16)), length(draw), more) for line, more in chosen]
 
 
 def one_at_a_time(model: OFASys, asked: Sequence[Asked]) -> Answer:
@@ -127,16 +142,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=96)
     parser.add_argument("--pieces", type=int, default=50_000)
+    parser.add_argument("--lengths", choices=LENGTHS, default="even")
     parser.add_argument("--decoding", default="float32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model, draw = made_model(args.pieces)
-    rounds = [requests(draw, args.requests) for _ in range(args.rounds + 1)]
+    rounds = [requests(draw, args.requests, LENGTHS[args.lengths]) for _ in range(args.rounds + 1)]
     decoding = model.model.decode_in(args.decoding)
     print(
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {args.threads} threads, "
-        f"{model.model.head.shape[0]:,} tokens, {args.requests} requests, {args.rounds} rounds, "
-        f"decoding in {decoding.precision}"
+        f"{model.model.head.shape[0]:,} tokens, {args.requests} requests of {args.lengths} lengths, "
+        f"{args.rounds} rounds, decoding in {decoding.precision}"
     )
     with AnswerSession(model) as session:
         ways: dict[str, Callable[[Sequence[Asked]], Answer]] = {

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ofasys.generator.choices import choices, forced, normalised
+from ofasys.generator.choose import top
 from ofasys.generator.constraint import Bools, Constraint, Ints
 from ofasys.generator.decoder import Decoder
 from ofasys.generator.hypothesis import Hypothesis, by_label
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rows import Rows
-from ofasys.generator.scores import Head, top
+from ofasys.generator.scores import Head
 
 Floats = np.ndarray
 

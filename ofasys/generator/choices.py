@@ -66,7 +66,8 @@ def choices(
             more = _banned(rows, mine, banned)
             row, token = np.concatenate([row, more[0]]), np.concatenate([token, more[1]])
         most = int(np.bincount(row).max()) if len(row) else 0
-        scores = head.score(picked, rows.state[mine], best + most if best and not guided else 0, later)
+        enough = best + most if best and not guided else 0
+        scores = head.score(picked, rows.state[mine], enough, later, draws=options.sampling)
         if guided:
             may = rows.allowed(mine, scores.names(np.arange(scores.values.shape[1])))
             scores.values.masked_fill_(torch.from_numpy(~may).to(hidden.device), -torch.inf)

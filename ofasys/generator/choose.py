@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Annotated as Int
 
 _POINTER = ctypes.c_void_p
+BLOCK = 128
 
 
 class _Best(ctypes.Structure):
@@ -65,9 +66,34 @@ def best_few(
     return values, place, norm
 
 
+def best_of(scores: Tensor, lo: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (n, U) of tokens from lo on -> the k best (n, k), their tokens (n, k), the log of the normaliser (n,)."""
+    if chooses(scores):
+        values, place, norm = best_few(scores, k)
+        return values, place + lo, norm
+    values, place = top(scores, k)
+    return values, place + lo, torch.logsumexp(scores, 1)
+
+
 def normaliser(scores: Float[Tensor, "n U"]) -> Float[Tensor, "n"]:
     """The logarithm of the sum of the exponents of each row."""
     return best_few(scores, 0)[2] if chooses(scores) else torch.logsumexp(scores, 1)
+
+
+def top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row (n, U) and their columns, largest first. Exact: the k largest lie in k best blocks."""
+    n, count = values.shape
+    k = min(k, count)
+    blocks = count // BLOCK
+    if blocks < 4 * k:
+        return torch.topk(values, k)
+    peaks = values[:, : blocks * BLOCK].view(n, blocks, BLOCK).amax(-1)
+    chosen = peaks.argmax(1, keepdim=True) if k == 1 else torch.topk(peaks, k, sorted=False)[1]
+    columns = (chosen[:, :, None] * BLOCK + torch.arange(BLOCK, device=values.device)).view(n, -1)
+    rest = torch.arange(blocks * BLOCK, count, device=values.device)  # too few for a block: always looked at
+    columns = torch.cat([columns, rest.expand(n, -1)], 1)
+    best, place = torch.topk(values.gather(1, columns), k)
+    return best, columns.gather(1, place)
 
 
 def drawn(

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ofasys.generator.choose import chances, chooses, drawn
+from ofasys.generator.choose import chances, chooses, drawn, top
 from ofasys.generator.options import SearchOptions
-from ofasys.generator.scores import top
 
 if TYPE_CHECKING:
     from typing import Annotated as Float

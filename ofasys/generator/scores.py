@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ofasys.generator.choose import best_few, chooses, normaliser
+from ofasys.generator.choose import best_of, chooses, normaliser
 from ofasys.generator.constraint import Constraint, Ints
 from ofasys.generator.vocabulary import OutputRows
 from ofasys.model.rows import JoinedRows, chosen, products
 
-BLOCK = 128
 LARGE = 4096  # tokens: of fewer all are scored
 FEWEST = 16  # tokens for each that is wanted: of fewer all are scored
 Few = Callable[[Tensor, int], tuple[Tensor, Tensor, Tensor]]  # states or scores, k -> the best k or more: see `Share`
@@ -113,11 +112,11 @@ class Head:
         self.keys: dict[int, Hashable] = {}
         self.buffers: dict[str, Tensor] = {}
 
-    def score(self, hidden: Tensor, states: Ints, best: int = 0, later: bool = False) -> Scores:
+    def score(self, hidden: Tensor, states: Ints, best: int = 0, later: bool = False, draws: bool = False) -> Scores:
         """Hidden (n, D) of rows whose states (n,) are all of one emission class -> their scores.
 
         best: so many of the best of each row are enough, where finding them alone is faster; 0: all are wanted. later:
-        the normaliser may be owed.
+        the normaliser may be owed. draws: one of all of them is drawn, for which fewer bits may be enough.
         """
         constraint = self.constraint
         number = int(constraint.class_of[states[0]])
@@ -143,7 +142,11 @@ class Head:
                 sure = lambda x, k: output.surely_best(x, lo, hi, k)  # noqa: E731
                 few = lambda scores, k: best_of(scores, lo, k)  # noqa: E731
                 return self._best((lo, hi), hidden, whole, best, few, sure if owed else None)
-            return Scores(self._together((lo, hi), hidden, lambda x: output.scores(x, lo, hi)), lo, None, None)
+            if draws and shortlist is not None:
+                values = self._together((lo, hi, "drawn"), hidden, lambda x: output.drawn_from(x, lo, hi))
+            else:
+                values = self._together((lo, hi), hidden, lambda x: output.scores(x, lo, hi))
+            return Scores(values, lo, None, None)
         if number not in self.kept:
             part = self.table[group.lo : group.hi] if group.contiguous else chosen(self.table, group.candidates)
             self.kept[number] = part
@@ -213,15 +216,6 @@ class Head:
         return held[:size].view(shape)
 
 
-def best_of(scores: Tensor, lo: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores (n, U) of tokens from lo on -> the k best (n, k), their tokens (n, k), the log of the normaliser (n,)."""
-    if chooses(scores):
-        values, place, norm = best_few(scores, k)
-        return values, place + lo, norm
-    values, place = top(scores, k)
-    return values, place + lo, torch.logsumexp(scores, 1)
-
-
 def sure_of(output: OutputRows, x: Tensor, lo: int, hi: int, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """As `best_of`, of states x (n, D); the normaliser is NaN where the best were found without it."""
     sure = output.surely_best(x, lo, hi, k)
@@ -276,19 +270,3 @@ def allowed(constraint: Constraint, states: Ints, number: int) -> tuple[int, int
         return 0, 0, tokens, mask
     group = constraint.classes[number]
     return group.lo, group.hi, None if group.contiguous else group.candidates, None
-
-
-def top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row (n, U) and their columns, largest first. Exact: the k largest lie in k best blocks."""
-    n, count = values.shape
-    k = min(k, count)
-    blocks = count // BLOCK
-    if blocks < 4 * k:
-        return torch.topk(values, k)
-    peaks = values[:, : blocks * BLOCK].view(n, blocks, BLOCK).amax(-1)
-    chosen = peaks.argmax(1, keepdim=True) if k == 1 else torch.topk(peaks, k, sorted=False)[1]
-    columns = (chosen[:, :, None] * BLOCK + torch.arange(BLOCK, device=values.device)).view(n, -1)
-    rest = torch.arange(blocks * BLOCK, count, device=values.device)  # too few for a block: always looked at
-    columns = torch.cat([columns, rest.expand(n, -1)], 1)
-    best, place = torch.topk(values.gather(1, columns), k)
-    return best, columns.gather(1, place)

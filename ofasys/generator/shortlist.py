@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ofasys.generator.choose import scores_of
+from ofasys.generator.choose import best_of, scores_of
+from ofasys.model.linear import ALONE, LANES, LaidOut
 from ofasys.model.matrix import Product
 from ofasys.model.native import address, compiled
 
@@ -77,19 +78,27 @@ class EightBits:
         return values, tokens.long(), norm
 
 
+def laid_out(table: Float[Tensor, "V D"]) -> LaidOut | None:
+    """The products of a table in bfloat16, with sums in float32, of which the first V are its own; None where there is
+    no C for them.
+    """
+    short = -len(table) % (ALONE * LANES)
+    padded = torch.nn.functional.pad(table, (0, 0, 0, short)) if short else table
+    return LaidOut(padded, None, None) if LaidOut.takes(padded, None) else None
+
+
 class HalfBits:
     """A table (V, D) in bfloat16."""
 
     def __init__(self, table: Float[Tensor, "V D"]) -> None:
-        self.product = Product(table, None, torch.bfloat16)
+        self.laid_out = laid_out(table)
+        self.product = self.laid_out or Product(table, None, torch.bfloat16)
 
     def __call__(
         self, x: Float[Tensor, "n D"], lo: int, hi: int, k: int
     ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"], Float[Tensor, "n"]]:
         """As of `EightBits`."""
-        scores = self.product(x)[:, lo:hi]
-        values, place = torch.topk(scores, k)
-        return values, place + lo, torch.logsumexp(scores, 1)
+        return best_of(self.product(x)[:, lo:hi], lo, k)
 
 
 class Screen:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from ofasys.generator.choices import choices, forced, normalised
+from ofasys.generator.choose import top
 from ofasys.generator.constraint import Bools, Constraint, Ints
 from ofasys.generator.decoder import Decoder
 from ofasys.generator.hypothesis import Hypothesis, by_label
 from ofasys.generator.options import SearchOptions
 from ofasys.generator.rows import Rows
 from ofasys.generator.sample import draw, uniform
-from ofasys.generator.scores import Head, Owed, Scores, top
+from ofasys.generator.scores import Head, Owed, Scores
 
 
 class Single:

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ofasys.generator.choose import normaliser
-from ofasys.generator.shortlist import EightBits, HalfBits, Rough, Screen, Shortlist, taken
+from ofasys.generator.shortlist import EightBits, HalfBits, Rough, Screen, Shortlist, laid_out, taken
+from ofasys.model.linear import LaidOut
 from ofasys.model.matrix import Product
 from ofasys.model.native import compiled
 
@@ -46,6 +48,20 @@ class OutputRows:
         if self._product is None:  # where the best are enough it is never laid out
             self._product = Product(self.table, None, torch.float32)
         return self._product(x)[:, lo:hi]
+
+    def drawn_from(self, x: Float[Tensor, "n D"], lo: int, hi: int) -> Float[Tensor, "n U"]:
+        """As `scores`, of products in bfloat16 where the best are found in few bits: a token that is drawn need not be
+        the best.
+        """
+        return self.scores(x, lo, hi) if self._pairs is None else self._pairs(x)[:, lo:hi]
+
+    @cached_property
+    def _pairs(self) -> LaidOut | None:
+        """What draws are from; None: scores in float32."""
+        if self.shortlist is None:
+            return None
+        rough = self.shortlist.rough
+        return rough.laid_out if isinstance(rough, HalfBits) else laid_out(self.table)
 
     def surely_best(self, x: Float[Tensor, "n D"], lo: int, hi: int, most: int) -> tuple[Tensor, Tensor] | None:
         """Scores and tokens (n, k), the first `most` the best of lo..hi, without computing all; None where that is no

@@ -9,6 +9,7 @@
 
 #define WIDE 32 /* columns of a block of a matrix */
 #define TILE 8  /* rows that share a load of a matrix */
+#define SOME 4  /* blocks that a single row goes through at once */
 
 typedef struct {
     const float *gain, *bias; /* NULL: no norm */
@@ -35,69 +36,61 @@ typedef struct {
                                       of a source; NULL: none, all S */
 } Sizes;
 
-/* `count` rows of x (I) with one block: y (32) of each */
-static inline __attribute__((always_inline)) void block(const int count, const float *x, int I, const void *w, long at,
-                                                        const float *bias, float *y, int O, int which, const int half) {
+/* Each number is summed in one order, so that a row is the same whatever stands beside it. One row alone goes through
+   several blocks at once, or each product would wait for the one before it. */
+
+/* `count` rows of x (I) with some blocks, one of the two 1: y (32 of each block) of each row */
+static inline __attribute__((always_inline)) void block(const int count, const int blocks, const float *x, int I,
+                                                        const void *w, long at, const float *bias, float *y, int O,
+                                                        int which, const int half) {
     Floats left[TILE], right[TILE];
-    for (int r = 0; r < count; r++) left[r] = *(const Floats *)bias, right[r] = *(const Floats *)(bias + LANES);
-    if (count == 1) { /* or each product waits for the one before it */
-        Floats l = {}, h = {}, l2 = {}, h2 = {}, l3 = {}, h3 = {};
-        int i = 0;
-        for (; i + 4 <= I; i += 4, at += 4 * WIDE) {
-            left[0] += x[i] * read_at(w, at, half), right[0] += x[i] * read_at(w, at + LANES, half);
-            l += x[i + 1] * read_at(w, at + WIDE, half), h += x[i + 1] * read_at(w, at + WIDE + LANES, half);
-            l2 += x[i + 2] * read_at(w, at + 2 * WIDE, half), h2 += x[i + 2] * read_at(w, at + 2 * WIDE + LANES, half);
-            l3 += x[i + 3] * read_at(w, at + 3 * WIDE, half), h3 += x[i + 3] * read_at(w, at + 3 * WIDE + LANES, half);
-        }
-        for (; i < I; i++, at += WIDE) l += x[i] * read_at(w, at, half), h += x[i] * read_at(w, at + LANES, half);
-        left[0] += l + l2 + l3, right[0] += h + h2 + h3;
-    } else {
-        for (int i = 0; i < I; i++, at += WIDE) {
-            Floats a = read_at(w, at, half), b = read_at(w, at + LANES, half);
+    for (int e = 0; e < count * blocks; e++) {
+        left[e] = *(const Floats *)(bias + e % blocks * WIDE);
+        right[e] = *(const Floats *)(bias + e % blocks * WIDE + LANES);
+    }
+    for (int i = 0; i < I; i++, at += WIDE)
+        for (int b = 0; b < blocks; b++) {
+            long here = at + (long)b * I * WIDE;
+            Floats l = read_at(w, here, half), h = read_at(w, here + LANES, half);
             for (int r = 0; r < count; r++) {
                 float one = x[(long)r * I + i];
-                left[r] += one * a, right[r] += one * b;
+                left[r * blocks + b] += one * l, right[r * blocks + b] += one * h;
             }
         }
-    }
-    for (int r = 0; r < count; r++) {
-        *(Floats *)(y + (long)r * O) = activated(left[r], which);
-        *(Floats *)(y + (long)r * O + LANES) = activated(right[r], which);
+    for (int e = 0; e < count * blocks; e++) {
+        float *to = y + (long)(e / blocks) * O + e % blocks * WIDE;
+        *(Floats *)to = activated(left[e], which), *(Floats *)(to + LANES) = activated(right[e], which);
     }
 }
 
 #ifdef __AVX512BF16__
 #define PAIRS 1
 
-/* `count` rows of x (I) in bfloat16 with one block, two inputs at a time */
-static inline __attribute__((always_inline)) void paired(const int count, const uint16_t *x, int I, const uint16_t *w,
-                                                         const float *bias, float *y, int O, int which) {
-    __m512 left[TILE], right[TILE], odd[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-    for (int r = 0; r < count; r++) left[r] = _mm512_loadu_ps(bias), right[r] = _mm512_loadu_ps(bias + LANES);
-    int i = 0;
-    if (count == 1) /* or each product waits for the one before it */
-        for (; i + 4 <= I; i += 4, w += 4 * WIDE) {
-            int32_t two[2];
-            memcpy(two, x + i, 8);
-            __m512bh one = (__m512bh)_mm512_set1_epi32(two[0]), other = (__m512bh)_mm512_set1_epi32(two[1]);
-            left[0] = _mm512_dpbf16_ps(left[0], one, (__m512bh)_mm512_loadu_si512(w));
-            right[0] = _mm512_dpbf16_ps(right[0], one, (__m512bh)_mm512_loadu_si512(w + WIDE));
-            odd[0] = _mm512_dpbf16_ps(odd[0], other, (__m512bh)_mm512_loadu_si512(w + 2 * WIDE));
-            odd[1] = _mm512_dpbf16_ps(odd[1], other, (__m512bh)_mm512_loadu_si512(w + 3 * WIDE));
-        }
-    for (; i < I; i += 2, w += 2 * WIDE) {
-        __m512bh a = (__m512bh)_mm512_loadu_si512(w), b = (__m512bh)_mm512_loadu_si512(w + WIDE);
-        for (int r = 0; r < count; r++) {
-            int32_t two;
-            memcpy(&two, x + (long)r * I + i, 4);
-            __m512bh pair = (__m512bh)_mm512_set1_epi32(two);
-            left[r] = _mm512_dpbf16_ps(left[r], pair, a), right[r] = _mm512_dpbf16_ps(right[r], pair, b);
-        }
+/* As `block`, of rows in bfloat16, two inputs at a time */
+static inline __attribute__((always_inline)) void paired(const int count, const int blocks, const uint16_t *x, int I,
+                                                         const uint16_t *w, const float *bias, float *y, int O,
+                                                         int which) {
+    __m512 left[TILE], right[TILE];
+    for (int e = 0; e < count * blocks; e++) {
+        left[e] = _mm512_loadu_ps(bias + e % blocks * WIDE);
+        right[e] = _mm512_loadu_ps(bias + e % blocks * WIDE + LANES);
     }
-    left[0] = _mm512_add_ps(left[0], odd[0]), right[0] = _mm512_add_ps(right[0], odd[1]);
-    for (int r = 0; r < count; r++) {
-        *(Floats *)(y + (long)r * O) = activated((Floats)left[r], which);
-        *(Floats *)(y + (long)r * O + LANES) = activated((Floats)right[r], which);
+    for (int i = 0; i < I; i += 2, w += 2 * WIDE)
+        for (int b = 0; b < blocks; b++) {
+            const uint16_t *here = w + (long)b * I * WIDE;
+            __m512bh l = (__m512bh)_mm512_loadu_si512(here), h = (__m512bh)_mm512_loadu_si512(here + WIDE);
+            for (int r = 0; r < count; r++) {
+                int32_t two;
+                memcpy(&two, x + (long)r * I + i, 4);
+                __m512bh pair = (__m512bh)_mm512_set1_epi32(two);
+                int e = r * blocks + b;
+                left[e] = _mm512_dpbf16_ps(left[e], pair, l), right[e] = _mm512_dpbf16_ps(right[e], pair, h);
+            }
+        }
+    for (int e = 0; e < count * blocks; e++) {
+        float *to = y + (long)(e / blocks) * O + e % blocks * WIDE;
+        *(Floats *)to = activated((Floats)left[e], which);
+        *(Floats *)(to + LANES) = activated((Floats)right[e], which);
     }
 }
 
@@ -116,44 +109,64 @@ static void halve(const float *x, uint16_t *to, int R, int I) {
 /* Whether matrices in bfloat16 are laid out in pairs. */
 int decoder_pairs(void) { return PAIRS; }
 
+/* Rows in tiles with one block each, or the last row alone with all the blocks of a thread's turn */
+#define EACH(RUN, count) for (int b = 0; b < blocks; b++) RUN(count, 1, o + b * WIDE)
 #define TILES(RUN)                                                                                                    \
     for (int r = 0; r < R; r += TILE) switch (R - r) {                                                                \
-        case 1: RUN(1); break;                                                                                        \
-        case 2: RUN(2); break;                                                                                        \
-        case 3: RUN(3); break;                                                                                        \
-        case 4: RUN(4); break;                                                                                        \
-        case 5: RUN(5); break;                                                                                        \
-        case 6: RUN(6); break;                                                                                        \
-        case 7: RUN(7); break;                                                                                        \
-        default: RUN(8);                                                                                              \
+        case 1:                                                                                                       \
+            switch (blocks) {                                                                                         \
+            case 4: RUN(1, 4, o); break;                                                                              \
+            case 3: RUN(1, 3, o); break;                                                                              \
+            case 2: RUN(1, 2, o); break;                                                                              \
+            default: RUN(1, 1, o);                                                                                    \
+            }                                                                                                         \
+            break;                                                                                                    \
+        case 2: EACH(RUN, 2); break;                                                                                  \
+        case 3: EACH(RUN, 3); break;                                                                                  \
+        case 4: EACH(RUN, 4); break;                                                                                  \
+        case 5: EACH(RUN, 5); break;                                                                                  \
+        case 6: EACH(RUN, 6); break;                                                                                  \
+        case 7: EACH(RUN, 7); break;                                                                                  \
+        default: EACH(RUN, 8);                                                                                        \
         }
 
+/* Blocks of O columns that a thread takes at once: a single row wants some, all threads want one */
+static int at_once(int R, int O, int threads) {
+    int each = O / WIDE / threads;
+    return R % TILE != 1 || each < 1 ? 1 : each < SOME ? each : SOME;
+}
+
 static inline __attribute__((always_inline)) void products(const float *x, int R, int I, Linear by, float *y, int O,
-                                                           int which, const int half) {
+                                                           int which, int step, const int half) {
 #pragma omp for schedule(static)
-    for (int o = 0; o < O; o += WIDE) {
-#define PLAIN(count)                                                                                                  \
-    block(count, x + (long)r * I, I, by.weight, (long)o * I, by.bias + o, y + (long)r * O + o, O, which, half)
+    for (int o = 0; o < O; o += step * WIDE) {
+        int blocks = O - o < step * WIDE ? (O - o) / WIDE : step;
+#define PLAIN(count, some, c)                                                                                         \
+    block(count, some, x + (long)r * I, I, by.weight, (long)(c) * I, by.bias + (c), y + (long)r * O + (c), O, which,  \
+          half)
         TILES(PLAIN)
     }
 }
 
 /* x (R, I) -> y (R, O). room: for R * I halves */
-static void linear(const float *x, Linear by, float *y, int R, int I, int O, int which, int half, uint16_t *room) {
+static void linear(const float *x, Linear by, float *y, int I, int O, int which, const Sizes *z, uint16_t *room) {
+    int R = z->R, step = at_once(R, O, z->threads);
 #if PAIRS
-    if (half) {
+    if (z->half) {
         halve(x, room, R, I);
 #pragma omp for schedule(static)
-        for (int o = 0; o < O; o += WIDE) {
-            const uint16_t *w = (const uint16_t *)by.weight + (long)o * I;
-#define PAIRED(count) paired(count, room + (long)r * I, I, w, by.bias + o, y + (long)r * O + o, O, which)
+        for (int o = 0; o < O; o += step * WIDE) {
+            int blocks = O - o < step * WIDE ? (O - o) / WIDE : step;
+            const uint16_t *w = by.weight;
+#define PAIRED(count, some, c)                                                                                        \
+    paired(count, some, room + (long)r * I, I, w + (long)(c) * I, by.bias + (c), y + (long)r * O + (c), O, which)
             TILES(PAIRED)
         }
         return;
     }
 #endif
-    if (half) products(x, R, I, by, y, O, which, 1);
-    else products(x, R, I, by, y, O, which, 0);
+    if (z->half) products(x, R, I, by, y, O, which, step, 1);
+    else products(x, R, I, by, y, O, which, step, 0);
 }
 
 static void norm_row(const float *x, Norm by, float *y, int D) {
@@ -248,7 +261,7 @@ void decoder_step(const Layer *layers, const Sizes *sizes, float *x, float *work
         for (int n = 0; n < z.layers; n++) {
             const Layer *layer = layers + n;
             if (z.pre) norm(x, layer->self_norm, enter, R, D);
-            linear(z.pre ? enter : x, layer->qkv, qkv, R, D, 3 * D, 0, half, halves);
+            linear(z.pre ? enter : x, layer->qkv, qkv, D, 3 * D, 0, &z, halves);
 #pragma omp for schedule(static)
             for (int at = 0; at < R * H; at++) {
                 int r = at / H, h = at % H;
@@ -261,11 +274,11 @@ void decoder_step(const Layer *layers, const Sizes *sizes, float *x, float *work
                 head(own, k, v, 0, 0, D, from > last ? last : from, last + 1, K, z.scale, scores,
                      y + (long)r * D + (long)h * K);
             }
-            linear(y, layer->self_out, enter, R, D, D, 0, half, halves);
+            linear(y, layer->self_out, enter, D, D, 0, &z, halves);
             join(x, enter, layer->self_inner, layer->self_norm, NULL, z.pre, R, D);
             if (layer->cross_k) {
                 if (z.pre) norm(x, layer->cross_norm, enter, R, D);
-                linear(z.pre ? enter : x, layer->query, qkv, R, D, D, 0, half, halves);
+                linear(z.pre ? enter : x, layer->query, qkv, D, D, 0, &z, halves);
 #pragma omp for schedule(static)
                 for (int at = 0; at < R * H; at++) {
                     int r = at / H, h = at % H, b = r / z.group;
@@ -278,13 +291,13 @@ void decoder_step(const Layer *layers, const Sizes *sizes, float *x, float *work
                         head(q, layer->cross_k, layer->cross_v, 1, begin, K, 0, end, K, z.scale, scores, to);
                     else head(q, layer->cross_k, layer->cross_v, 0, begin, K, 0, end, K, z.scale, scores, to);
                 }
-                linear(y, layer->cross_out, enter, R, D, D, 0, half, halves);
+                linear(y, layer->cross_out, enter, D, D, 0, &z, halves);
                 join(x, enter, layer->cross_inner, layer->cross_norm, NULL, z.pre, R, D);
             }
             if (z.pre) norm(x, layer->ffn_norm, enter, R, D);
-            linear(z.pre ? enter : x, layer->up, inner, R, D, F, z.activation, half, halves);
+            linear(z.pre ? enter : x, layer->up, inner, D, F, z.activation, &z, halves);
             if (layer->ffn_inner.gain) norm(inner, layer->ffn_inner, inner, R, F);
-            linear(inner, layer->down, y, R, F, D, 0, half, halves);
+            linear(inner, layer->down, y, F, D, 0, &z, halves);
             join(x, y, (Norm){}, layer->ffn_norm, layer->residual, z.pre, R, D);
         }
     }

@@ -18,7 +18,8 @@ enum { AS_COLUMNS, AS_ROWS, LAID_OUT }; /* a weight is (columns, width), (width,
 /* (n, width) halves by a weight -> (n, columns) at z. Returns 1 where there is no memory. */
 static int by_weight(long n, long width, long columns, int lies, int threads, const uint16_t *x, const void *weight,
                      Target z) {
-    long panels = parts_of(columns, WIDE), units = width / 2, parts = split(n, panels, threads);
+    long step = n == 1 && lies == LAID_OUT && columns % (ALONE * LANES) == 0 ? ALONE * LANES : WIDE;
+    long panels = parts_of(columns, step), units = width / 2, parts = split(n, panels, threads);
     long most = parts_of(parts_of(n, parts), ROWS) * ROWS;
     int short_of = 0;
 #pragma omp parallel num_threads(threads)
@@ -31,8 +32,8 @@ static int by_weight(long n, long width, long columns, int lies, int threads, co
 #pragma omp for schedule(static)
         for (long task = 0; task < panels * parts; task++) {
             if (room == NULL && lies != LAID_OUT) continue;
-            long at = task / parts * WIDE, begin = task % parts * most, end = begin + most < n ? begin + most : n;
-            int groups = columns - at < WIDE ? 1 : 2;
+            long at = task / parts * step, begin = task % parts * most, end = begin + most < n ? begin + most : n;
+            int groups = columns - at < step ? 1 : (int)(step / LANES);
             const Words *own = lies == LAID_OUT ? (const Words *)weight + at / LANES * units : room;
             if (lies == AS_COLUMNS)
                 for (int g = 0; g < groups; g++)

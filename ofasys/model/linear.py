@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Annotated as Float
 
 LANES = 16  # as of vectors.h
+ALONE = 8  # groups of these that a single row goes through at once, as of pairs.h
 FEW = 16  # rows: with fewer, what is done with the weight takes longer than the product
 LEAST = 2**20  # products of numbers: with fewer, calling takes longer than they do
 HALF, WHOLE = torch.bfloat16, torch.float32

@@ -11,6 +11,7 @@
 
 #define ROWS 8  /* of a product that share a load */
 #define WIDE 32 /* columns that do */
+#define ALONE 8 /* groups that a single row goes through at once, or each product would wait for the one before it */
 
 /* Whether the processor is for them: with tiles, a library for matrices is several times faster */
 static inline int multiplies_pairs(void) {
@@ -40,30 +41,31 @@ typedef struct {
     const float *bias;
 } Target;
 
-/* `rows` rows of a (units `step` apart, rows `row` apart) with one or two groups of b -> columns from `at` on */
+/* `rows` rows of a (units `step` apart, rows `row` apart) with `wide` groups of b -> columns from `at` on */
 static inline __attribute__((always_inline)) void tile(const int rows, const int wide, const uint32_t *a, long row,
                                                        long step, const Words *b, long group, long units,
                                                        const Target *z, long first, long at) {
-    Floats sums[ROWS][2];
+    Floats sums[ROWS * 2];
     for (int r = 0; r < rows; r++)
         for (int w = 0; w < wide; w++) {
-            sums[r][w] = z->bias == NULL ? (Floats){} : *(const Floats *)(z->bias + at + w * LANES);
-            if (z->add) sums[r][w] = read_at(z->to, (first + r) * z->row + at + w * LANES, z->half);
+            Floats *sum = sums + r * wide + w;
+            *sum = z->bias == NULL ? (Floats){} : *(const Floats *)(z->bias + at + w * LANES);
+            if (z->add) *sum = read_at(z->to, (first + r) * z->row + at + w * LANES, z->half);
         }
     for (long k = 0; k < units; k++) {
-        Words left = b[k], right = wide > 1 ? b[group + k] : left;
-        for (int r = 0; r < rows; r++) {
-            sums[r][0] = added(sums[r][0], a + r * row + k * step, left);
-            if (wide > 1) sums[r][1] = added(sums[r][1], a + r * row + k * step, right);
-        }
+        Words own[ALONE];
+        for (int w = 0; w < wide; w++) own[w] = b[w * group + k];
+        for (int r = 0; r < rows; r++)
+            for (int w = 0; w < wide; w++) sums[r * wide + w] = added(sums[r * wide + w], a + r * row + k * step, own[w]);
     }
     for (int r = 0; r < rows; r++)
         for (int w = 0; w < wide; w++) {
-            Floats made = z->which ? activated(sums[r][w], z->which) : sums[r][w];
+            Floats made = z->which ? activated(sums[r * wide + w], z->which) : sums[r * wide + w];
             write_at(z->to, (first + r) * z->row + at + w * LANES, made, z->half);
         }
 }
 
+/* wide: 1, 2, or of one row `ALONE` */
 static inline void some(int rows, int wide, const uint32_t *a, long row, long step, const Words *b, long group,
                         long units, const Target *z, long first, long at) {
 #define CASE(count) \
@@ -73,7 +75,8 @@ static inline void some(int rows, int wide, const uint32_t *a, long row, long st
         else \
             tile(count, 1, a, row, step, b, group, units, z, first, at); \
         break;
-    switch (rows) { CASE(8) CASE(7) CASE(6) CASE(5) CASE(4) CASE(3) CASE(2) CASE(1) }
+    if (wide == ALONE) tile(1, ALONE, a, row, step, b, group, units, z, first, at);
+    else switch (rows) { CASE(8) CASE(7) CASE(6) CASE(5) CASE(4) CASE(3) CASE(2) CASE(1) }
 #undef CASE
 }
 

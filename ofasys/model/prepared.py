@@ -81,22 +81,29 @@ def products_in(dtype: torch.dtype) -> Products:
     return product
 
 
-def products_of_sources(weight: Tensor, bias: Tensor | None, activation: Activation | None = None) -> LaidOut | Product:
-    """Products in bfloat16 of sources, however long, where there is C for them; else in float32."""
-    if LaidOut.takes(weight, bias):
-        return LaidOut(weight, bias, activation)
-    return Product(weight, bias, torch.float32, activation)
+def halves_or(others: Products) -> Products:
+    """Products in bfloat16, of however many rows, where there is C for them; else others."""
+
+    def product(
+        weight: Tensor, bias: Tensor | None, activation: Activation | None = None
+    ) -> Callable[[Tensor], Tensor]:
+        made = LaidOut if LaidOut.takes(weight, bias) else others
+        return made(weight, bias, activation)
+
+    return product
 
 
 class PreparedLayers:
-    """The layers of a side, computed in `dtype`. fused: all of a decoder's at once, one position a row, where the
-    machine can; it alone is `reduced` to matrices in bfloat16 then.
+    """The layers of a side, computed in `dtype`, or `reduced` to matrices in bfloat16. fused: all of a decoder's at
+    once, one position a row, where the machine can.
     """
 
     def __init__(self, blocks: Sequence[Block], dtype: torch.dtype, fuse: bool, reduced: bool = False) -> None:
         half = torch.bfloat16 if reduced else dtype
         self.fused = FusedLayers.of(blocks, half) if fuse else None
         products = products_in(half if self.fused is None else dtype)
+        if reduced and dtype == torch.float32:
+            products = halves_or(products)
         self.each = [Prepared(block, products) for block in blocks]
 
     @property

@@ -28,7 +28,7 @@ from ofasys.model.matrix import Kept, kept_in, weights_of
 from ofasys.model.positions import SCHEMES
 from ofasys.model.positions.positions import Positions
 from ofasys.model.positions.scheme import positions_of
-from ofasys.model.prepared import Prepared, PreparedLayers, products_of_sources
+from ofasys.model.prepared import Prepared, PreparedLayers, halves_or, products_in
 from ofasys.model.rectangle import block_mask, in_rectangle, key_mask
 from ofasys.model.session import CachedSession, JoinedSessions, Prefix
 from ofasys.model.sizes import ModelConfig
@@ -295,8 +295,9 @@ class UniversalModel(nn.Module):
     def _readers(self) -> Sequence[Prepared]:
         """The layers of the encoder as sources are read in bfloat16; made anew when their weights change."""
         blocks = [cast(Block, block) for block in self.encoder.blocks]
+        products = halves_or(products_in(torch.float32))
         found: Sequence[Prepared] = self.encoder.read.get(
-            weights_of(self.encoder.blocks), None, lambda: [Prepared(block, products_of_sources) for block in blocks]
+            weights_of(self.encoder.blocks), None, lambda: [Prepared(block, products) for block in blocks]
         )
         return found
 

@@ -10,9 +10,9 @@ import torch
 
 from ofasys.errors import ConfigError
 from ofasys.generator import GENERATORS, SearchOptions, bind
+from ofasys.generator.choose import top
 from ofasys.generator.ngram import repeats
 from ofasys.generator.sample import draw
-from ofasys.generator.scores import top
 from ofasys.generator.search import Hypothesis, search
 from ofasys.types import Fixed, Forced, Free, Item, Loop, OneOf
 from tests.generator.toy import Toy

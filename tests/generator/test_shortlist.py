@@ -8,7 +8,7 @@ from ofasys.generator import SearchOptions, bind
 from ofasys.generator.search import search
 from ofasys.generator.shortlist import SPARE, EightBits
 from ofasys.generator.vocabulary import ROUGHLY, OutputRows, screens
-from ofasys.model import native
+from ofasys.model import linear, native
 from ofasys.types import Free
 
 from .toy import Toy
@@ -70,7 +70,6 @@ def test_eight_bits_are_rounded_products():
         SearchOptions(max_length=9, min_length=9, no_repeat_ngram_size=1),
         SearchOptions(max_length=9, beam_size=3, n_best=2),
         SearchOptions(max_length=9, beam_size=4, min_length=5, no_repeat_ngram_size=2),
-        SearchOptions(max_length=9, sampling=True, n_best=2),
         SearchOptions(max_length=9, sampling=True, n_best=3, top_k=4, min_length=3),
         SearchOptions(max_length=9, sampling=True, top_k=6, top_p=0.9, no_repeat_ngram_size=1, temperature=2.0),
     ],
@@ -87,6 +86,41 @@ def test_answers_are_those_of_all_scores(precision, options):
     for one, other in zip(answers(lambda t: rows(precision, t)), answers(lambda t: None), strict=True):
         assert [a.tokens.tolist() for a in one] == [a.tokens.tolist() for a in other]
         assert [a.logprob for a in one] == pytest.approx([a.logprob for a in other], abs=0.05)
+
+
+class Rounded(OutputRows):
+    """Scores of numbers that are rounded to bfloat16."""
+
+    def scores(self, x, lo, hi):
+        return x.bfloat16().float() @ self.table[lo:hi].bfloat16().float().t()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [SearchOptions(max_length=9, sampling=True, n_best=2), SearchOptions(max_length=9, sampling=True, top_p=0.8)],
+)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_is_drawn_from_all_is_drawn_by_products_in_bfloat16(precision, options):
+    constraint = bind([Free(0, "text")], encode=lambda text: [], ranges={"text": (3, 900)}, end=2)
+    if linear.library() is None:
+        pytest.skip("no products of pairs here")
+    toy, found = Toy(900, range(3), width=16), []
+    for output in (rows(precision, toy.table), Rounded(toy.table)):
+        toy.output = output
+        found.append(search(toy, constraint, [np.array([0])] * 3, options))
+    for one, other in zip(*found, strict=True):
+        assert [a.tokens.tolist() for a in one] == [a.tokens.tolist() for a in other]
+        assert [a.logprob for a in one] == pytest.approx([a.logprob for a in other], abs=0.05)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_is_drawn_from_is_near_the_scores_of_the_table(precision):
+    table, states = drawn(301, 64) * 0.1, drawn(9, 64, 1)
+    output = rows(precision, table)
+    scores = output.drawn_from(states, 7, 299)
+    assert torch.allclose(scores, states @ table[7:299].t(), atol=0.02)
+    if linear.library() is not None:
+        assert torch.equal(output.drawn_from(states[4:5], 7, 299), scores[4:5]), "whatever stands beside a row"
 
 
 def test_what_is_laid_out_gives_the_scores_of_the_table():

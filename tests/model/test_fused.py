@@ -136,6 +136,28 @@ def test_threads_share_a_step_without_changing_it():
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("reduced", [False, True])
+@pytest.mark.parametrize(("shape", "threads"), [({}, 1), (BART, 1), ({"width": 288, "heads": 6, "ffn": 608}, 2)])
+@torch.inference_mode()
+def test_a_row_is_the_same_whatever_stands_beside_it(shape, threads, reduced):
+    model, before = made(**shape), torch.get_num_threads()
+    model.reduced = reduced
+    given = torch.randn(17, 3, model.width)
+
+    def stepped(rows):
+        cache = model.start(None, len(rows), 3)
+        places = torch.tensor([[[i, -1, -1]] for i in range(3)])
+        return torch.stack([model.step(rows[:, i : i + 1], places[i], cache) for i in range(3)])
+
+    try:
+        torch.set_num_threads(threads)
+        together = stepped(given)
+        for first, last in ((0, 1), (1, 2), (2, 4), (4, 9), (8, 16), (16, 17)):
+            assert torch.equal(stepped(given[first:last]), together[:, first:last])
+    finally:
+        torch.set_num_threads(before)
+
+
 @torch.no_grad()
 def test_changed_weights_are_seen():
     model = made()
