@@ -124,8 +124,7 @@ def drawn(
 
 def scores_of(table: Float[Tensor, "V D"], tokens: Int[Tensor, "n k"], x: Float[Tensor, "n D"]) -> Float[Tensor, "n k"]:
     """The exact scores of tokens in states x."""
-    plain = all(part.device.type == "cpu" and part.dtype == torch.float32 for part in (table, x))
-    library = compiled("choose") if plain and table.is_contiguous() else None
+    library = _of_tables(table, x)
     if library is None:
         return torch.bmm(table[tokens], x[:, :, None])[:, :, 0]
     x, tokens = x.contiguous(), tokens.contiguous()
@@ -135,6 +134,39 @@ def scores_of(table: Float[Tensor, "V D"], tokens: Int[Tensor, "n k"], x: Float[
         *map(address, (table, x, tokens)), *(n, k, x.shape[1], torch.get_num_threads()), address(found)
     )
     return found
+
+
+def settled(
+    table: Float[Tensor, "V D"],
+    x: Float[Tensor, "n D"],
+    rough: Float[Tensor, "n k"],
+    tokens: Int[Tensor, "n k"],
+    norm: Float[Tensor, "n"],
+) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"], Float[Tensor, "n"]]:
+    """Rough scores of some tokens in states x, and the logarithm of the normaliser over these and others -> their exact
+    scores, falling, the tokens in that order, and the logarithm with those in place of the rough ones.
+    """
+    library = _of_tables(table, x)
+    if library is not None:
+        x, rough, tokens, norm = (part.contiguous() for part in (x, rough.clone(), tokens.clone(), norm.clone()))
+        n, k = tokens.shape
+        library.choose_settled(
+            *map(address, (table, x)),
+            *(n, k, x.shape[1], torch.get_num_threads()),
+            *map(address, (rough, tokens, norm)),
+        )
+        return rough, tokens, norm
+    exact = scores_of(table, tokens, x)
+    peak = torch.maximum(norm, exact.amax(1))
+    rest = ((norm - peak).exp() - (rough - peak[:, None]).exp().sum(1)).clamp_(min=0.0)  # of what is not among them
+    norm = peak + (rest + (exact - peak[:, None]).exp().sum(1)).log()
+    values, order = exact.sort(1, descending=True)
+    return values, tokens.gather(1, order), norm
+
+
+def _of_tables(table: Tensor, x: Tensor) -> ctypes.CDLL | None:
+    plain = all(part.device.type == "cpu" and part.dtype == torch.float32 for part in (table, x))
+    return compiled("choose") if plain and table.is_contiguous() else None
 
 
 def chances(keys: Sequence[tuple[int, ...]]) -> Float[Tensor, "n"]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ofasys.generator.choose import best_of, scores_of
+from ofasys.generator.choose import best_of, scores_of, settled
 from ofasys.model.linear import ALONE, LANES, LaidOut
 from ofasys.model.matrix import Product
 from ofasys.model.native import address, compiled
@@ -135,10 +135,4 @@ class Shortlist:
     ) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"], Float[Tensor, "n"]]:
         """Scores, falling, and tokens of at least `most` of the tokens lo..hi, or all; the log of the normaliser."""
         x = x.float()
-        rough, tokens, norm = self.rough(x, lo, hi, min(most + SPARE, hi - lo))
-        exact = scores_of(self.table, tokens, x)
-        peak = torch.maximum(norm, exact.amax(1))
-        rest = ((norm - peak).exp() - (rough - peak[:, None]).exp().sum(1)).clamp_(min=0.0)  # of what was not taken
-        norm = peak + (rest + (exact - peak[:, None]).exp().sum(1)).log()
-        values, order = exact.sort(1, descending=True)
-        return values, tokens.gather(1, order), norm
+        return settled(self.table, x, *self.rough(x, lo, hi, min(most + SPARE, hi - lo)))

@@ -233,26 +233,52 @@ int choose_drawn(const Draws *z) {
     return short_of;
 }
 
-/* out (n, k): the products of rows `tokens` (n, k) of a table (V, D) with x (n, D). Each is summed in one order. */
+/* a times b, summed in one order */
+static inline float product(const float *a, const float *b, int D) {
+    int whole = D / LANES * LANES, d = 0;
+    Floats sum = {}, more = {};
+    for (; d + 2 * LANES <= D; d += 2 * LANES) {
+        sum += *(const Floats *)(a + d) * *(const Floats *)(b + d);
+        more += *(const Floats *)(a + d + LANES) * *(const Floats *)(b + d + LANES);
+    }
+    if (d < whole) {
+        sum += *(const Floats *)(a + d) * *(const Floats *)(b + d);
+        d += LANES;
+    }
+    float all = sum_of(sum + more);
+    for (; d < D; d++) all += a[d] * b[d];
+    return all;
+}
+
+/* out (n, k): the products of rows `tokens` (n, k) of a table (V, D) with x (n, D). */
 void choose_scores(const float *table, const float *x, const int64_t *tokens, int n, int k, int D, int threads,
                    float *out) {
-    int whole = D / LANES * LANES;
 #pragma omp parallel for num_threads(threads) schedule(static) if ((long)n * k * D > 100000)
-    for (long at = 0; at < (long)n * k; at++) {
-        const float *a = table + tokens[at] * D, *b = x + at / k * D;
-        Floats sum = {}, more = {};
-        int d = 0;
-        for (; d + 2 * LANES <= D; d += 2 * LANES) {
-            sum += *(const Floats *)(a + d) * *(const Floats *)(b + d);
-            more += *(const Floats *)(a + d + LANES) * *(const Floats *)(b + d + LANES);
+    for (long at = 0; at < (long)n * k; at++) out[at] = product(table + tokens[at] * D, x + at / k * D, D);
+}
+
+/* Rough scores (n, k) of tokens (n, k), and the logarithm of the sum of the exponents of all scores (n), of which they
+   are some -> the scores as the table has them, falling, their tokens in that order, and the logarithm with them in
+   place of the rough ones. */
+void choose_settled(const float *table, const float *x, int n, int k, int D, int threads, float *scores,
+                    int64_t *tokens, float *norm) {
+#pragma omp parallel for num_threads(threads) schedule(static) if ((long)n * k * D > 100000)
+    for (int r = 0; r < n; r++) {
+        float *own = scores + (long)r * k, all = norm[r], peak = all;
+        int64_t *of = tokens + (long)r * k;
+        double rest = 0.0, found = 0.0;
+        for (int i = 0; i < k; i++) rest -= expf(own[i] - all);
+        for (int i = 0; i < k; i++) {
+            int64_t token = of[i];
+            float exact = product(table + token * D, x + (long)r * D, D);
+            int at = i;
+            for (; at > 0 && own[at - 1] < exact; at--) own[at] = own[at - 1], of[at] = of[at - 1];
+            own[at] = exact, of[at] = token;
+            if (exact > peak) peak = exact;
         }
-        if (d < whole) {
-            sum += *(const Floats *)(a + d) * *(const Floats *)(b + d);
-            d += LANES;
-        }
-        float all = sum_of(sum + more);
-        for (; d < D; d++) all += a[d] * b[d];
-        out[at] = all;
+        for (int i = 0; i < k; i++) found += expf(own[i] - peak);
+        rest = (rest + 1.0) * expf(all - peak); /* of what is not among them */
+        norm[r] = peak + logf((float)((rest < 0.0 ? 0.0 : rest) + found));
     }
 }
 

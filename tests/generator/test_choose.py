@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ofasys.generator import SearchOptions
-from ofasys.generator.choose import best_few, chances, chooses, drawn, normaliser, scores_of
+from ofasys.generator.choose import best_few, chances, chooses, drawn, normaliser, scores_of, settled
 from ofasys.generator.sample import draw, drawn_by_torch, uniform
 from ofasys.model import native
 
@@ -122,3 +122,30 @@ def test_scores_of_a_few_tokens_are_their_products(width):
     exact = (states.double() @ table.double().t()).gather(1, tokens).float()
     torch.testing.assert_close(scores_of(table, tokens, states), exact, atol=1e-4, rtol=1e-5)
     assert torch.equal(scores_of(table, tokens[2:3], states[2:3]), scores_of(table, tokens, states)[2:3])
+
+
+@pytest.mark.parametrize("k", [1, 9, 58, 500])
+def test_rough_scores_are_settled(k, monkeypatch):
+    random = torch.Generator().manual_seed(k)
+    table, states = torch.randn(500, 32, generator=random) * 0.3, torch.randn(4, 32, generator=random)
+    scores = states.double() @ table.double().t()
+    rough = (scores + 0.05 * torch.randn(4, 500, generator=random)).float()
+    taken, tokens = rough.topk(k)
+    norm = rough.logsumexp(1)
+    values, order, own = settled(table, states, taken, tokens, norm)
+    assert torch.equal(taken, rough.topk(k)[0]), "what is given stays"
+    exact, place = scores.gather(1, tokens).sort(1, descending=True)
+    assert torch.equal(order, tokens.gather(1, place))
+    torch.testing.assert_close(values, exact.float())
+    mixed = rough.double().scatter(1, tokens, exact.gather(1, place.argsort(1)))
+    torch.testing.assert_close(own, mixed.logsumexp(1).float())
+    monkeypatch.setattr("ofasys.generator.choose.compiled", lambda name: None)
+    for mine, other in zip((values, order, own), settled(table, states, taken, tokens, norm), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_a_normaliser_that_is_no_number_stays_so():
+    table, states = torch.randn(50, 16), torch.randn(1, 16)
+    values, _, norm = settled(table, states, torch.zeros(1, 3), torch.tensor([[1, 2, 3]]), torch.tensor([torch.nan]))
+    assert values.isfinite().all()
+    assert norm.isnan().all()
