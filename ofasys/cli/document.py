@@ -179,6 +179,19 @@ def existing(path: Path, place: Place | None = None, what: str = "run file") -> 
     raise ConfigError(f"{where}the {what} {shown(path)} {state}; {hint or 'give the path of one that is'}")
 
 
+def lines_of(path: Path, what: str) -> list[str]:
+    """The lines of a file that are not blank, without blanks around them. Errors: ConfigError where it is not there, or
+    not text.
+    """
+    try:
+        text = existing(path, what=what).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"the {what} {shown(path)} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8"
+        ) from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def parsed(text: str, origin: Place) -> Document:
     """The text of one YAML file, its includes not yet read. Errors: ConfigError with the line."""
     try:

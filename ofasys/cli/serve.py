@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ofasys.cli.document import existing, parse_scalar, shown
+from ofasys.cli.document import lines_of, parse_scalar, shown
 from ofasys.cli.runfile import RESOLVED, read_run
 from ofasys.cli.show import note
 from ofasys.errors import ConfigError, OfasysError, nearest
@@ -89,7 +89,7 @@ def read_limits(pairs: Sequence[str]) -> Limits:
 
 def read_keys(file: Path | None) -> list[str]:
     """The keys of a file, one a line, and those of the environment. Errors: ConfigError for one that is too short."""
-    lines = [] if file is None else existing(file, what="file of keys").read_text(encoding="utf8").splitlines()
+    lines = [] if file is None else lines_of(file, "file of keys")
     keys = [key.strip() for key in (*lines, *os.environ.get(KEYS, "").split(",")) if key.strip()]
     if file is not None and not keys:
         raise ConfigError(f"{file} holds no key; write one a line")
