@@ -85,7 +85,7 @@ class Recorder:
         made = {}
         for slot in self.slots:
             value = answer.values[slot.column]
-            made[slot.column + ending] = self._value(f"{slot.column}{ending}-{number}", slot, value)
+            made[slot.column + ending] = self._value(f"{_as_file(slot.column)}{ending}-{number}", slot, value)
         made |= {f"{name}_spread{ending}": spread for name, spread in answer.spreads.items()}
         if "label" in self.ours:
             made[self.ours["label"] + ending] = answer.values[self.closed or ""]
@@ -117,6 +117,11 @@ class Recorder:
                 new = f"input_{new}"
             self.names[name] = new
         return self.names[name]
+
+
+def _as_file(column: str) -> str:
+    """A column's name as part of a file's, another for each."""
+    return column.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
 
 
 def check_columns(asked: Sequence[str] | None, known: Iterable[str], where: str) -> None:

@@ -49,6 +49,8 @@ def serve(
         raise ConfigError(f"--port is {port}; it is a number up to 65535, or 0 for any that is free")
     if not drain >= 0:
         raise ConfigError(f"--drain is {drain:g}; it is seconds, 0 or more")
+    if examples is not None and examples < 0:
+        raise ConfigError(f"--examples is {examples}; it is how many rows of each task are shown, 0 or more")
     if examples is None:
         examples = (
             COUNT if server.is_local(host) else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from ofasys import OFASys
@@ -413,6 +414,17 @@ def ended(file, *given):
     """As sudden as a kill."""
     file.file.close()
     file.lock.close()
+
+
+@pytest.mark.parametrize(("column", "name"), [("img", "img"), ("a/b", "a%2Fb"), ("..", "..")])
+def test_pictures_lie_beside_the_file_whatever_their_column_is_called(shell, column, name):
+    (shell.folder / "names.jsonl").write_text('{"name": "cat"}\n')
+    line = f'[TEXT:name] -> [IMAGE:"{column}"]'
+    shell.ok("infer", "gallery", line, "--data", "names.jsonl", "--out", "answers.jsonl")
+    found = json.loads((shell.folder / "answers.jsonl").read_text())[column]
+    assert found == f"answers_files/{name}-0.png"
+    with Image.open(shell.folder / found) as picture:
+        assert picture.format == "PNG"
 
 
 def stopped_after(shell, monkeypatch, rows, *words):
