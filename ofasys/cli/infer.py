@@ -125,7 +125,8 @@ def _told(answers: Answering, place: Path, shape: Shape, precision: str | None) 
         return None
     manifest = standing(place) / MANIFEST
     model = manifest.read_text(encoding="utf8") if manifest.is_file() else _files_of(place)
-    asked = {name: value for name, value in answers.asked.items() if name != "root"}
+    start = str((answers.rows.root or Path.cwd()).resolve())  # the same rows name other files elsewhere
+    asked = answers.asked | {"root": start}
     how = [] if precision is None else [precision]
     said = json.dumps([asked, answers.given, vars(shape), *how], default=str, sort_keys=True, ensure_ascii=False)
     return f"{key_of('infer', model, str(answers.instruction), said, answers.rows.told):x}"

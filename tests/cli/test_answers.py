@@ -494,6 +494,24 @@ def test_a_part_of_another_question_is_begun_anew(trained, tmp_path, monkeypatch
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4
 
 
+def test_the_same_rows_beside_other_pictures_are_another_question(trained, tmp_path, monkeypatch):
+    """They are told by where their paths start: frames of clips are numbered alike, and so are lists of them."""
+    for folder, colour in (("one", "red"), ("two", "blue")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.png").write_bytes((trained.folder / f"data/{colour}.png").read_bytes())
+        (tmp_path / folder / "rows.jsonl").write_text('{"img": "0.png"}\n' * 3)
+    asked = ["caption", "--batch-size", "1", "--out", str(tmp_path / "a.jsonl"), "--data"]
+    stopped_after(trained, monkeypatch, 2, *asked, str(tmp_path / "one/rows.jsonl"))
+    done = trained("infer", "runs/run", *asked, str(tmp_path / "two/rows.jsonl"))
+    assert "going on" not in done.stderr
+    assert "held answers to another question" in done.stderr
+    stopped_after(trained, monkeypatch, 2, *asked, str(tmp_path / "one/rows.jsonl"))
+    monkeypatch.chdir(tmp_path)
+    trained_run = [str(trained.folder / "runs/run"), *asked, "one/../one/rows.jsonl"]
+    done = CliRunner().invoke(app, ["infer", *trained_run])
+    assert "going on after 2 answers" in done.stderr, "whichever way the file is named"
+
+
 def test_what_was_fastest_when_a_part_was_begun_is_gone_on_with(trained, tmp_path, monkeypatch):
     """Of `--precision auto`; a machine that cannot says so."""
     data, out = tmp_path / "rows.jsonl", tmp_path / "a.jsonl"
