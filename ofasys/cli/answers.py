@@ -25,7 +25,7 @@ from ofasys.errors import ConfigError
 KINDS = (".jsonl", ".csv", ".tsv", ".parquet")
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # what a file system without locks answers
 EXACT = 2**53  # whole numbers up to here are floats too
-_SPECIAL_IN_CSV = re.compile('[",\r\n]')  # what Python's writer quotes, and from 3.13 on "\r" with it
+_SPECIAL_IN_CSV = re.compile('[",\r\n]')  # Python before 3.11.9 leaves "\r" without quotes
 _SPECIAL_IN_TSV = re.compile('^"|[\t\r\n]')  # a reader that knows no quotes, as ours, takes all other cells as they are
 _CHUNK = 10_000  # records a row group of Parquet
 
