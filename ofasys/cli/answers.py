@@ -2,16 +2,20 @@
 
 Records are written as they come, as JSON lines in `NAME.part`; at the end the part is made the file asked for, in one
 move. What columns there are, and of what types, is known then, however many rows there are. A part that was left behind
-is taken up where the same is asked again.
+is taken up where the same is asked again, and put aside where something else is.
 """
 
 from __future__ import annotations
 
-import csv
+import errno
+import fcntl
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -19,7 +23,10 @@ from typing import IO, Any
 from ofasys.errors import ConfigError
 
 KINDS = (".jsonl", ".csv", ".tsv", ".parquet")
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # what a file system without locks answers
 EXACT = 2**53  # whole numbers up to here are floats too
+_SPECIAL_IN_CSV = re.compile('[",\r\n]')  # Python before 3.11.9 leaves "\r" without quotes
+_SPECIAL_IN_TSV = re.compile('^"|[\t\r\n]')  # a reader that knows no quotes, as ours, takes all other cells as they are
 _CHUNK = 10_000  # records a row group of Parquet
 
 
@@ -27,6 +34,8 @@ class AnswerFile:
     """A file of records, dicts of plain values. Use as a context: without an error it is complete when that ends.
 
     With an error the part stays, whole lines each, and `part` says where. `.txt` takes `lines` instead of records.
+    Within the context no other process writes the file. Errors: ConfigError where another does.
+
     asked: what the answers are to, in a few digits; None: a part is not taken up. by: rows answered at a time, of which
     a part holds whole numbers when it is taken up, so that each is answered beside the same others. decoding: in what
     tokens are found.
@@ -39,19 +48,52 @@ class AnswerFile:
         self.columns: dict[str, set[str]] = {}  # column -> the kinds of its values
         self.ascii = True
         self.count = 0
+        self.put_aside: Path | None = None  # where the answers to another question are, which the part held
         self.file: IO[str] | None = None
+        self.lock: IO[bytes] | None = None
 
     def __enter__(self) -> AnswerFile:
-        self.columns, self.ascii, self.count = {}, True, 0
-        if self.begun is not None:
-            self._take_up()
-        else:
-            self.part.unlink(missing_ok=True)
-            if self.asked is not None:
-                about = {"asked": self.asked, "decoding": self.decoding}
-                self.about.write_text(json.dumps(about) + "\n", encoding="utf8")
-        self.file = self.part.open("a", buffering=1, encoding="utf8", newline="\n")
+        self.columns, self.ascii, self.count, self.put_aside = {}, True, 0, None
+        self.lock = self._locked()
+        try:
+            if self.begun is not None:
+                self._take_up()
+            else:
+                self._begin()
+            self.file = self.part.open("a", buffering=1, encoding="utf8", newline="\n")
+        except BaseException:
+            self.lock.close()
+            raise
         return self
+
+    def _locked(self) -> IO[bytes]:
+        """The part, held as long as this file is open."""
+        while True:
+            lock = self.part.open("ab")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    lock.close()
+                    raise ConfigError(
+                        f"{self.path} is being written by another command; wait for its end, or give another --out"
+                    ) from None
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(lock.fileno()), self.part.stat()):
+                    return lock
+            lock.close()  # its holder made it the file asked for in between
+
+    def _begin(self) -> None:
+        """An empty part; what another question left in it is put aside."""
+        if self.part.stat().st_size:
+            self.put_aside = self.part.with_name(f"{self.part.name}.before")
+            with self.part.open("rb") as left, self.put_aside.open("wb") as kept:
+                shutil.copyfileobj(left, kept)
+            os.truncate(self.part, 0)
+        self.about.unlink(missing_ok=True)
+        if self.asked is not None:
+            about = {"asked": self.asked, "decoding": self.decoding}
+            self.about.write_text(json.dumps(about) + "\n", encoding="utf8")
 
     @property
     def begun(self) -> str | None:
@@ -83,12 +125,17 @@ class AnswerFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self.file is not None
+        assert self.lock is not None
         self.file.close()
-        if kind is not None:
-            if not self.count:
+        with self.lock:
+            if kind is None:
+                self._finish()
+            elif not self.count:
                 self.part.unlink(missing_ok=True)
                 self.about.unlink(missing_ok=True)
-            return
+
+    def _finish(self) -> None:
+        """Make the part the file asked for."""
         if self.path.suffix in (".jsonl", ".txt"):
             os.replace(self.part, self.path)
             self.about.unlink(missing_ok=True)
@@ -194,10 +241,19 @@ def _text(value: Any) -> Any:
 def _write_csv(file: AnswerFile, path: Path) -> None:
     # Spreadsheets take a file for UTF-8 only where it begins with the mark; one of plain ASCII needs none.
     with path.open("w", encoding="utf8" if file.ascii else "utf-8-sig", newline="") as made:
-        writer = csv.writer(made, delimiter="\t" if file.path.suffix == ".tsv" else ",", lineterminator="\n")
-        writer.writerow(file.columns)
+        between, special = ("\t", _SPECIAL_IN_TSV) if file.path.suffix == ".tsv" else (",", _SPECIAL_IN_CSV)
+
+        def line(cells: Iterable[Any]) -> None:
+            made.write(between.join(_cell_of_text(cell, special) for cell in cells) + "\n")
+
+        line(file.columns)
         for record in file.records():
-            writer.writerow([_text(record.get(name)) for name in file.columns])
+            line(_text(record.get(name)) for name in file.columns)
+
+
+def _cell_of_text(value: Any, special: re.Pattern[str]) -> str:
+    text = "" if value is None else str(value)
+    return '"' + text.replace('"', '""') + '"' if special.search(text) else text
 
 
 def _write_parquet(file: AnswerFile, path: Path) -> None:

@@ -179,6 +179,30 @@ def existing(path: Path, place: Place | None = None, what: str = "run file") -> 
     raise ConfigError(f"{where}the {what} {shown(path)} {state}; {hint or 'give the path of one that is'}")
 
 
+def check_replaceable(out: Path, example: str, *, like: Sequence[str], what: str) -> None:
+    """Whether a page may be written there. like: suffixes of what it may take the place of.
+
+    Errors: ConfigError for a folder, and for a file of another kind, which would be lost.
+    """
+    if out.is_dir():
+        raise ConfigError(f"--out {shown(out)} is a folder; give the name of a file in it, as {example}")
+    if out.exists() and out.suffix.lower() not in like:
+        raise ConfigError(f"--out {shown(out)} is there and is no {what}; give another name, as {example}")
+
+
+def lines_of(path: Path, what: str) -> list[str]:
+    """The lines of a file that are not blank, without blanks around them. Errors: ConfigError where it is not there, or
+    not text.
+    """
+    try:
+        text = existing(path, what=what).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"the {what} {shown(path)} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8"
+        ) from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def parsed(text: str, origin: Place) -> Document:
     """The text of one YAML file, its includes not yet read. Errors: ConfigError with the line."""
     try:

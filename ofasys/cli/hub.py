@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ofasys.cli.arguments import Run, Which
-from ofasys.cli.document import shown
+from ofasys.cli.document import check_replaceable, shown
 from ofasys.cli.show import note, say
-from ofasys.errors import ConfigError, OfasysError
+from ofasys.errors import OfasysError
 
 if TYPE_CHECKING:
     from ofasys.hub import OFASys
@@ -34,13 +34,14 @@ def card(
     out: Annotated[Path | None, typer.Option("--out", help="Write it to this file.")] = None,
 ) -> None:
     """Print the page about a model that `ofasys push` puts beside it: tasks, data, scores, how to ask it, limits."""
+    if out is not None:
+        check_replaceable(out, "README.md", like=(".md", ".markdown", ".txt"), what="card")
     model = _loaded(run, which)
     text = model.card(licence=licence)
     if out is None:
         say(text.rstrip("\n"))
         return
-    if out.is_dir():
-        raise ConfigError(f"--out {shown(out)} is a folder; give the name of a file in it, as README.md")
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf8")
     say(f"the card is {shown(out)}")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ofasys.cli.answering import Answering, from_here
 from ofasys.cli.answers import KINDS, AnswerFile, check_out
-from ofasys.cli.document import existing, parse_scalar
+from ofasys.cli.document import lines_of, parse_scalar
 from ofasys.cli.over_ray import Spread
 from ofasys.cli.progress import Progress
 from ofasys.cli.record import Recorder, check_columns
@@ -70,10 +70,9 @@ def infer(
     shape = shape or Shape()
     words = [value for value in values if not value.startswith("@")]
     files = [Path(value[1:]) for value in values if value.startswith("@")] + ([data] if data else [])
-    many = [word for word in words if word.endswith("=-") or _is_pattern(word)]
-    if len(files) + len(many) > 1:
-        raise ConfigError(f"rows come from {len(files) + len(many)} {'places' if many else 'files'}; give one")
-    _check_asked(shape, out, batch_size, bool(files or many))
+    piped = [word for word in words if word.partition("=")[2] == STANDARD_INPUT]
+    _check_one_place(files, piped)
+    _check_asked(shape, out, batch_size, bool(files or piped))
     if out is not None:
         _check_not_read(out, [*files, *(Path(word.partition("=")[2]) for word in words)])
     labels = closed_set_of(closed_set)
@@ -85,8 +84,11 @@ def infer(
     instruction = instruction_of(text, answerer)
     planned = plan(instruction, modalities=registry)
     columns = Columns(instruction, planned)
+    many = [word for word in words if word in piped or columns.is_pattern(word)]
+    _check_one_place(files, many)
+    _check_asked(shape, out, batch_size, bool(files or many))
     rows = _rows(columns, files, many)
-    row = columns.row([word for word in words if word not in many or rows is None])
+    row = columns.row([word for word in words if word not in many])
     asked: dict[str, Any] = {"closed_set": labels, "batch_size": batch_size, **(search or {})}
     if negative_prompt is not None:
         asked["negative_prompt"] = _prompt(negative_prompt)
@@ -123,7 +125,8 @@ def _told(answers: Answering, place: Path, shape: Shape, precision: str | None) 
         return None
     manifest = standing(place) / MANIFEST
     model = manifest.read_text(encoding="utf8") if manifest.is_file() else _files_of(place)
-    asked = {name: value for name, value in answers.asked.items() if name != "root"}
+    start = str((answers.rows.root or Path.cwd()).resolve())  # the same rows name other files elsewhere
+    asked = answers.asked | {"root": start}
     how = [] if precision is None else [precision]
     said = json.dumps([asked, answers.given, vars(shape), *how], default=str, sort_keys=True, ensure_ascii=False)
     return f"{key_of('infer', model, str(answers.instruction), said, answers.rows.told):x}"
@@ -164,8 +167,14 @@ def _check_not_read(out: Path, read: Sequence[Path]) -> None:
             raise ConfigError(f"--out {out} is the file that is read, and would be lost; give another name")
 
 
+def _check_one_place(files: Sequence[Path], many: Sequence[str]) -> None:
+    """Errors: ConfigError where rows come from several files, patterns, or standard input besides."""
+    if (count := len(files) + len(many)) > 1:
+        raise ConfigError(f"rows come from {count} {'places' if many else 'files'}; give one")
+
+
 def _check_asked(shape: Shape, out: Path | None, batch_size: int, many: bool) -> None:
-    """Errors: ConfigError for what cannot be, before a model is loaded."""
+    """Errors: ConfigError for what cannot be. many: whether several rows are asked about, as far as that is known."""
     if batch_size < 1:
         raise ConfigError(f"--batch-size is {batch_size}; it is 1 or more")
     if shape.n_best < 1:
@@ -201,11 +210,6 @@ def _ranked(planned: Plan) -> str:
     return slots[0].column
 
 
-def _is_pattern(word: str) -> bool:
-    name, _, value = word.partition("=")
-    return bool(name) and any(c in value for c in "*?[") and not value.lstrip().startswith(("[", "{"))
-
-
 def _rows(columns: Columns, files: Sequence[Path], many: Sequence[str]) -> Rows | None:
     """The rows there are to answer; None where there is one, of words."""
     needed = columns.instruction.asked
@@ -218,8 +222,7 @@ def _rows(columns: Columns, files: Sequence[Path], many: Sequence[str]) -> Rows 
         columns.check(name)
         if value == STANDARD_INPUT:
             return of_standard_input(needed, name, columns.value)
-        if name in columns.files and not Path(value).exists():
-            return of_pattern(value, name)
+        return of_pattern(value, name)
     return None
 
 
@@ -246,16 +249,21 @@ def _write(answers: Answering, recorder: Recorder, shape: Shape, file: AnswerFil
     out, lines = recorder.out, recorder.out.suffix == ".txt"
     skip = shape.on_bad == "skip" or (shape.on_bad is None and not lines)
     first = ""
+    known = [*answers.rows.columns(), *answers.given] if shape.columns and answers.rows.again is not None else []
+    if known:
+        check_columns(shape.columns, known, answers.rows.name)
     try:
         with file, Progress(answers.rows.total) as progress:
+            if file.put_aside is not None:
+                note(f"{file.part} held answers to another question; they are in {file.put_aside}")
             if file.count:
                 note(f"going on after {_answers(file.count)} in {file.part}")
                 progress.take_up(file.count, file.bad("" if lines else recorder.ours["error"]))
-            begun = file.count
             for number, row, answer in answers.answers(skip, file.count):
                 good = isinstance(answer, Output)
-                if good and file.count == begun:
-                    check_columns(shape.columns, row, answers.rows.name)
+                if good and not known:
+                    known = list(row)
+                    check_columns(shape.columns, known, answers.rows.name)
                 if not good and not first:
                     first = str(answer)
                 progress.add(good)
@@ -330,6 +338,16 @@ class Columns:
                 f"{_some(self.instruction)}"
             )
 
+    def is_pattern(self, word: str) -> bool:
+        """Whether `col=value` stands for all paths that fit, in a column whose values are files."""
+        name, _, value = word.partition("=")
+        if name not in self.files or not any(c in value for c in "*?[") or value.lstrip().startswith(("[", "{")):
+            return False
+        try:
+            return not Path(value).exists()
+        except (OSError, ValueError):  # too long for a path, as base64 is
+            return False
+
     def row(self, values: Sequence[str]) -> dict[str, Any]:
         """`col=value` as a row. Errors: ConfigError."""
         row: dict[str, Any] = {}
@@ -387,8 +405,7 @@ def closed_set_of(text: str | None) -> Any:
     if text is None:
         return None
     if text.startswith("@"):
-        path = existing(Path(text[1:]), what="file of labels")
-        return [line.strip() for line in path.read_text(encoding="utf8").splitlines() if line.strip()]
+        return lines_of(Path(text[1:]), "file of labels")
     if text.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(text)
@@ -398,11 +415,15 @@ def closed_set_of(text: str | None) -> Any:
 
 
 def search_options(pairs: Sequence[str], **given: Any) -> dict[str, Any]:
-    """Search options as `key=value`, with those that have a flag of their own."""
+    """Search options as `key=value`, with those that have a flag of their own. Errors: ConfigError, also for one that
+    is given twice.
+    """
     found = {name: value for name, value in given.items() if value is not None}
     for text in pairs:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--search {text!r} is not option=value, as --search no_repeat_ngram_size=3")
+        if name in found:
+            raise ConfigError(f"{name} is {found[name]!r} and, by --search {text}, another; give it once")
         found[name] = parse_scalar(value)
     return found

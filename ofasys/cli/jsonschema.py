@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from ofasys.cli.document import check_replaceable
 from ofasys.cli.schema import makes, schema
 from ofasys.cli.show import note, say
-from ofasys.errors import ConfigError
 from ofasys.generator.options import SearchOptions
 from ofasys.metric import known_metrics
 from ofasys.modality.symbols import LEAST_PIECES
@@ -54,13 +54,12 @@ _MORE: dict[str, dict[str, int]] = {
 
 
 def print_schema(out: Path | None = None) -> None:
-    """Print it, or write it to a file. Errors: ConfigError for a place that may not be written."""
+    """Print it, or write it to a file. Errors: ConfigError as of `check_replaceable`."""
     text = json.dumps(run_schema(), ensure_ascii=False, indent=1)
     if out is None:
         say(text)
         return
-    if out.is_dir():
-        raise ConfigError(f"--out {out} is a folder; give the name of a file in it, as {out / 'run.schema.json'}")
+    check_replaceable(out, "run.schema.json", like=(".json",), what="schema")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text + "\n", encoding="utf8")
     note(f"wrote {out}; put this on top of a run file: # yaml-language-server: $schema={out}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class Recorder:
         made = {}
         for slot in self.slots:
             value = answer.values[slot.column]
-            made[slot.column + ending] = self._value(f"{slot.column}{ending}-{number}", slot, value)
+            made[slot.column + ending] = self._value(f"{_as_file(slot.column)}{ending}-{number}", slot, value)
         made |= {f"{name}_spread{ending}": spread for name, spread in answer.spreads.items()}
         if "label" in self.ours:
             made[self.ours["label"] + ending] = answer.values[self.closed or ""]
@@ -118,13 +119,18 @@ class Recorder:
         return self.names[name]
 
 
-def check_columns(asked: Sequence[str] | None, row: Mapping[str, Any], where: str) -> None:
-    """Errors: ConfigError for a column that the first row has not."""
+def _as_file(column: str) -> str:
+    """A column's name as part of a file's, another for each."""
+    return column.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
+
+
+def check_columns(asked: Sequence[str] | None, known: Iterable[str], where: str) -> None:
+    """Errors: ConfigError for a column that none of the first rows has. known: those that they have."""
+    known = list(map(str, known))
     for name in asked or ():
-        if name not in row:
+        if name not in known:
             raise ConfigError(
-                f"--columns names {name!r}, which {where} has not; {nearest(name, row)}it has "
-                f"{', '.join(map(str, row))}"
+                f"--columns names {name!r}, which {where} has not; {nearest(name, known)}it has {', '.join(known)}"
             )
 
 
@@ -160,6 +166,6 @@ def _given(value: Any) -> Any:
             return str(path)
     if hasattr(value, "isoformat"):
         return value.isoformat()
-    if isinstance(value, Number):
+    if isinstance(value, (Number, timedelta)):
         return str(value)
     return value.item() if getattr(value, "shape", None) == () else None

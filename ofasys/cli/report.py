@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ofasys.cli.document import shown
+from ofasys.cli.document import check_replaceable, shown
 from ofasys.cli.runfile import RESOLVED, RunFile, read_run
 from ofasys.cli.show import note, say
 from ofasys.errors import ConfigError, OfasysError
@@ -26,10 +26,8 @@ def report(
     which: str | None = None,
 ) -> None:
     """Write the report of the run in `folder`. file: a run file whose tasks stand for those of the run."""
-    if out is not None and out.is_dir():
-        raise ConfigError(f"--out {shown(out)} is a folder; give the name of a file in it, as report.html")
-    if out is not None and out.exists() and out.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"--out {shown(out)} is there and is no report; give another name, as report.html")
+    if out is not None:
+        check_replaceable(out, "report.html", like=(".html", ".htm"), what="report")
     if out is None and folder.parent == SHIPPED:
         raise ConfigError(
             f"{folder.name} comes with ofasys, and no report is written into the package; `ofasys demo --pretrained` "

@@ -17,6 +17,7 @@ from ofasys.seeds import key_of
 from ofasys.task.source import fingerprint, open_source
 
 STANDARD_INPUT = "-"
+LOOKED_AT = 100  # rows, for what columns there are
 Row = dict[str, Any] | DataError  # a row, or what is wrong with it
 
 
@@ -35,6 +36,11 @@ class Rows:
     root: Path | None = None
     told: str | None = None
     again: Callable[[], Rows] | None = None
+
+    def columns(self) -> list[str]:
+        """Of the first rows, which need not all have the same; none where rows come but once."""
+        first = islice(self.read(0), LOOKED_AT) if self.again is not None else ()
+        return list(dict.fromkeys(str(name) for row in first if not isinstance(row, DataError) for name in row))
 
 
 def of_path(path: Path, needed: Sequence[str]) -> Rows:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ofasys.cli.document import existing, parse_scalar, shown
+from ofasys.cli.document import lines_of, parse_scalar, shown
 from ofasys.cli.runfile import RESOLVED, read_run
 from ofasys.cli.show import note
 from ofasys.errors import ConfigError, OfasysError, nearest
@@ -49,6 +49,8 @@ def serve(
         raise ConfigError(f"--port is {port}; it is a number up to 65535, or 0 for any that is free")
     if not drain >= 0:
         raise ConfigError(f"--drain is {drain:g}; it is seconds, 0 or more")
+    if examples is not None and examples < 0:
+        raise ConfigError(f"--examples is {examples}; it is how many rows of each task are shown, 0 or more")
     if examples is None:
         examples = (
             COUNT if server.is_local(host) else 0
@@ -89,7 +91,7 @@ def read_limits(pairs: Sequence[str]) -> Limits:
 
 def read_keys(file: Path | None) -> list[str]:
     """The keys of a file, one a line, and those of the environment. Errors: ConfigError for one that is too short."""
-    lines = [] if file is None else existing(file, what="file of keys").read_text(encoding="utf8").splitlines()
+    lines = [] if file is None else lines_of(file, "file of keys")
     keys = [key.strip() for key in (*lines, *os.environ.get(KEYS, "").split(",")) if key.strip()]
     if file is not None and not keys:
         raise ConfigError(f"{file} holds no key; write one a line")

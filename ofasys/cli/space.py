@@ -66,7 +66,7 @@ def read_space(texts: Sequence[str]) -> tuple[Field, ...]:
 
 
 def _field(text: str, key: str, written: str) -> Field:
-    if ".." not in written:
+    if "|" in written or ".." not in written:
         choices = tuple(one.strip() for one in written.split("|"))
         if len(choices) < 2 or len(set(choices)) < len(choices) or not all(choices):
             raise ConfigError(f"--over {text!r} is no list of two values or more, each another; {_SYNTAX}")

@@ -54,10 +54,17 @@ class Sweep:
         """What must be the same where a sweep goes on."""
         return {
             "file": str(self.file.resolve()),
+            "content": self._content(),
             "overrides": list(self.overrides),
             "over": [str(field) for field in self.space],
             "seed": self.seed,
         }
+
+    def _content(self) -> str:
+        """What the run file says, with what it includes, in a few digits."""
+        said = json.dumps(read_run(self.file).document.values, default=lambda one: type(one).__name__, sort_keys=True)
+        code = self.file.read_text(encoding="utf8") if self.file.suffix == ".py" else ""
+        return f"{key_of('run file', said, code):x}"
 
 
 class Watch(Callback):
@@ -149,12 +156,19 @@ def _study(asked: Sweep, choice: Choice) -> Any:
         load_if_exists=True,
     )
     told = asked.told | {"best": choice.name}
-    before = study.user_attrs.get("asked", told)
+    before = told | study.user_attrs.get("asked", {})  # older ones have no content
     differ = [
-        f"{name} {before.get(name)!r:.80} and not {told[name]!r:.80}" for name in told if before.get(name) != told[name]
+        f"{name} {before[name]!r:.80} and not {told[name]!r:.80}"
+        for name in told
+        if name != "content" and before[name] != told[name]
     ]
     if differ:
         raise ConfigError(f"{shown(asked.out)} holds another sweep: {'; '.join(differ)}; give another --out")
+    if before["content"] != told["content"]:
+        raise ConfigError(
+            f"{shown(asked.file)} says something else than when the sweep in {shown(asked.out)} was begun, so that its "
+            "runs would not compare with those that are there; give another --out, or take the change back"
+        )
     study.set_user_attr("asked", told)
     return study
 

@@ -60,7 +60,11 @@ class Ranks:
             frame[WORDS : WORDS + len(own)] = own
         told = self._gathered(frame)
         self._check_at(told[:, :WORDS])
-        return told[:, WORDS : WORDS + len(own)] if len(own) <= FRAME - WORDS else self._gathered(np.array(own))
+        return (
+            told[:, WORDS : WORDS + len(own)]
+            if len(own) <= FRAME - WORDS
+            else self._gathered(np.array(own, dtype=np.int64))
+        )
 
     def _check_at(self, words: np.ndarray) -> None:
         """words (size, WORDS): what each is at. Errors: RankError where that is not the same."""

@@ -426,7 +426,7 @@ class _Planner:
             raise PlanError(f"{slot.name}: {spec.tag} cannot be generated")
         arguments = [slot.index, slot.values]
         item: Item = plugin.asked(
-            slot.name, "item", spec.item, arguments, get_args(Item), "Fixed, Free, OneOf or Drawn"
+            slot.name, "item", spec.item, arguments, get_args(Item), "Fixed, Free, OneOf or Continuous"
         )
         if isinstance(item, Continuous) == slot.made_as.tokens:
             what = "tokens" if slot.made_as.tokens else "no tokens"

@@ -4,18 +4,25 @@ import csv
 import json
 import math
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from ofasys import OFASys
 from ofasys.cli.answering import Answering
 from ofasys.cli.answers import AnswerFile
+from ofasys.cli.infer import closed_set_of
 from ofasys.cli.main import app
 from ofasys.cli.progress import EVERY, Progress
+from ofasys.cli.serve import read_keys
+from ofasys.errors import ConfigError
 from ofasys.program.decoding import Decoding
+from ofasys.task.source import open_source
 
 RECORDS = [
     {"row": 0, "n": 1, "x": 0.5, "t": "=1+1", "box": [1.0, 2.0], "p": {"a": 0.25, "b": 0.75}, "odd": 1, "ok": True},
@@ -69,6 +76,61 @@ def test_parquet_has_types(tmp_path):
     assert table.column("box").to_pylist() == [[1.0, 2.0], [], [3.0]]
     assert table.column("n").to_pylist() == [1, None, 2**60]
     assert table.column("late").to_pylist() == [None, ["z"], None]
+
+
+@pytest.mark.parametrize(("suffix", "between"), [(".csv", ","), (".tsv", "\t")])
+def test_no_character_of_a_cell_ends_a_line(tmp_path, suffix, between):
+    """The writer of Python before 3.11.9 leaves a lone carriage return without quotes, and readers end a line there."""
+    cells = ["a\rb", "\r", "c\r\n", "\n", "d,\te", 'f"', '"g', "h\u2028", ""]
+    with AnswerFile(tmp_path / f"a{suffix}") as file:
+        for number, cell in enumerate(cells):
+            file.add({"row": number, "text": cell})
+    with (tmp_path / f"a{suffix}").open(encoding="utf-8-sig", newline="") as made:
+        rows = list(csv.reader(made, delimiter=between))
+    assert rows == [["row", "text"], *([str(number), cell] for number, cell in enumerate(cells))]
+    assert (tmp_path / f"a{suffix}").read_bytes().startswith(f"\ufeffrow{between}text\n0{between}".encode())
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    """By our own reader, to which a .tsv has no quotes: unless it holds tabs, line breaks, or begins with a quote."""
+    cells = ["a, b", 'c "d"', "e'", "f\u2028", " g ", '{"h": [1, "i"]}', "ü"]
+    for suffix in (".csv", ".tsv"):
+        with AnswerFile(tmp_path / f"a{suffix}") as file:
+            for cell in cells:
+                file.add({"text": json.loads(cell) if cell.startswith("{") else cell, "n": 1})
+        source = open_source(tmp_path / f"a{suffix}")
+        assert [source[number]["text"] for number in range(len(source))] == cells
+
+
+def test_one_file_is_written_by_one_command(tmp_path):
+    path = tmp_path / "a.jsonl"
+    first, second = AnswerFile(path, "asked"), AnswerFile(path, "asked")
+    with first:
+        first.add({"row": 0})
+        with pytest.raises(ConfigError, match=r"a\.jsonl is being written by another command; wait for its end"):
+            second.__enter__()
+        first.add({"row": 1})
+    assert path.read_text() == '{"row": 0}\n{"row": 1}\n'
+    with second:
+        second.add({"row": 2})
+    assert path.read_text() == '{"row": 2}\n'
+
+
+def test_what_another_question_left_is_put_aside(tmp_path):
+    """And nothing takes it for its own later, rows that cannot be told either."""
+    path = tmp_path / "a.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(AnswerFile(path, "one"), [{"row": "one"}])
+    piped = AnswerFile(path)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(piped, [{"row": "piped"}])
+    assert piped.put_aside == tmp_path / "a.jsonl.part.before"
+    assert piped.put_aside.read_text() == '{"row": "one"}\n'
+    again = AnswerFile(path, "one")
+    with again:
+        assert again.count == 0
+        again.add({"row": "new"})
+    assert path.read_text() == '{"row": "new"}\n'
 
 
 def interrupted(file, records):
@@ -207,6 +269,52 @@ def test_rows_of_a_folder_a_pattern_and_standard_input(trained, tmp_path, monkey
     assert "the line is not JSON" in records(trained, out)[1]["error"]
 
 
+def test_a_question_mark_in_a_text_is_no_pattern(trained, tmp_path):
+    """Two texts with one each, and a text beside rows of a file."""
+    alone = json.loads(trained.ok("infer", "runs/run", "entailment", "a=is it red?", "b=red, or [blue]?", "--json"))
+    assert alone["label"] in ("yes", "no")
+    out = tmp_path / "a.jsonl"
+    trained.ok("infer", "runs/run", "entailment", "--data", "data/nli.csv", "b=red?*", "--out", str(out))
+    assert {each["b"] for each in records(trained, out)} == {"red?*"}
+    both = trained.wrong("infer", "runs/run", "caption", "img=data/r*.png", "--data", "data/captions.jsonl")
+    assert "rows come from 2 places; give one" in both
+    many = trained.wrong("infer", "runs/run", "caption", "img=data/r*.png", "--out", str(tmp_path / "a.png"))
+    assert "answers to many rows are written as .jsonl, .csv, .tsv, .parquet or .txt, not 'a.png'" in many
+
+
+def test_columns_that_only_some_rows_have(trained, tmp_path):
+    rows = [{"a": "red", "b": "red"}, {"a": "red", "b": "blue", "source": "x"}, {"b": "red"}]
+    data, out = tmp_path / "rows.jsonl", tmp_path / "a.jsonl"
+    asked = ["infer", "runs/run", "entailment", "--data", str(data), "--out", str(out)]
+    for first in (rows, rows[::-1]):
+        data.write_text("".join(f"{json.dumps(row)}\n" for row in first))
+        assert trained(*asked, "--columns", "source").exit_code == 3
+        assert [each.get("source") for each in records(trained, out)] == [row.get("source") for row in first]
+        said = trained.wrong(*asked, "--columns", "sauce")
+        assert "--columns names 'sauce', which" in said
+        assert "did you mean source?" in said
+
+
+def test_times_and_spans_of_time_stand_in_a_file_of_answers(trained, tmp_path):
+    span, moment = timedelta(days=1, seconds=5), datetime(2020, 1, 2, 3, 4)
+    pq.write_table(pa.table({"a": ["red"], "b": ["red"], "span": [span], "at": [moment]}), tmp_path / "rows.parquet")
+    out = tmp_path / "a.jsonl"
+    trained.ok("infer", "runs/run", "entailment", "--data", str(tmp_path / "rows.parquet"), "--out", str(out))
+    (found,) = records(trained, out)
+    assert (found["span"], found["at"]) == ("1 day, 0:00:05", "2020-01-02T03:04:00")
+
+
+def test_labels_of_a_file_as_windows_saves_it(tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_bytes("yes\r\nno\r\n".encode("utf-8-sig"))
+    assert closed_set_of(f"@{path}") == ["yes", "no"]
+    path.write_bytes("café\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"labels\.txt is not UTF-8 text: .* at byte 3; save it as UTF-8"):
+        closed_set_of(f"@{path}")
+    path.write_bytes("key-of-16-letters\n".encode("utf-8-sig"))
+    assert read_keys(path) == ["key-of-16-letters"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["--data", "@", "="])
 def test_answers_are_not_written_over_what_is_read(tmp_path, how):
@@ -238,6 +346,8 @@ def test_answers_are_not_written_over_what_is_read(tmp_path, how):
         (["caption", "--data", "data/captions.jsonl", "--out", "a.csv", "--on-bad", "skp"],
          "--on-bad is 'skp'; did you mean skip? it is skip or stop"),
         (["caption", "img=-", "--data", "data/captions.jsonl"], "rows come from 2 places; give one"),
+        (["caption", "img=data/red.png", "--beam-size", "2", "--search", "beam_size=3"],
+         "beam_size is 2 and, by --search beam_size=3, another; give it once"),
     ],
 )  # fmt: skip
 def test_wrong(trained, words, said):
@@ -300,6 +410,23 @@ def test_the_spread_of_a_number_stands_beside_it(shell):
     assert float(record["price_spread"]) > 0
 
 
+def ended(file, *given):
+    """As sudden as a kill."""
+    file.file.close()
+    file.lock.close()
+
+
+@pytest.mark.parametrize(("column", "name"), [("img", "img"), ("a/b", "a%2Fb"), ("..", "..")])
+def test_pictures_lie_beside_the_file_whatever_their_column_is_called(shell, column, name):
+    (shell.folder / "names.jsonl").write_text('{"name": "cat"}\n')
+    line = f'[TEXT:name] -> [IMAGE:"{column}"]'
+    shell.ok("infer", "gallery", line, "--data", "names.jsonl", "--out", "answers.jsonl")
+    found = json.loads((shell.folder / "answers.jsonl").read_text())[column]
+    assert found == f"answers_files/{name}-0.png"
+    with Image.open(shell.folder / found) as picture:
+        assert picture.format == "PNG"
+
+
 def stopped_after(shell, monkeypatch, rows, *words):
     """The command is killed when so many rows are written, and a bit of the next."""
     add, written = AnswerFile.add, []
@@ -314,7 +441,7 @@ def stopped_after(shell, monkeypatch, rows, *words):
 
     with monkeypatch.context() as patched:
         patched.setattr(AnswerFile, "add", killed)
-        patched.setattr(AnswerFile, "__exit__", lambda self, *given: self.file.close())  # as sudden as a kill
+        patched.setattr(AnswerFile, "__exit__", ended)
         done = shell("infer", "runs/run", *words)
         assert done.exit_code == 130, done.output
 
@@ -362,7 +489,27 @@ def test_a_part_of_another_question_is_begun_anew(trained, tmp_path, monkeypatch
     done = trained("infer", "runs/run", *asked, *(other or ["--batch-size", "1"]))
     assert done.exit_code == 0
     assert "going on" not in done.stderr
+    assert f"a.jsonl.part held answers to another question; they are in {tmp_path}/a.jsonl.part.before" in done.stderr
+    assert len((tmp_path / "a.jsonl.part.before").read_bytes().split(b"\n")) == 4  # the last was cut off
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4
+
+
+def test_the_same_rows_beside_other_pictures_are_another_question(trained, tmp_path, monkeypatch):
+    """They are told by where their paths start: frames of clips are numbered alike, and so are lists of them."""
+    for folder, colour in (("one", "red"), ("two", "blue")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.png").write_bytes((trained.folder / f"data/{colour}.png").read_bytes())
+        (tmp_path / folder / "rows.jsonl").write_text('{"img": "0.png"}\n' * 3)
+    asked = ["caption", "--batch-size", "1", "--out", str(tmp_path / "a.jsonl"), "--data"]
+    stopped_after(trained, monkeypatch, 2, *asked, str(tmp_path / "one/rows.jsonl"))
+    done = trained("infer", "runs/run", *asked, str(tmp_path / "two/rows.jsonl"))
+    assert "going on" not in done.stderr
+    assert "held answers to another question" in done.stderr
+    stopped_after(trained, monkeypatch, 2, *asked, str(tmp_path / "one/rows.jsonl"))
+    monkeypatch.chdir(tmp_path)
+    trained_run = [str(trained.folder / "runs/run"), *asked, "one/../one/rows.jsonl"]
+    done = CliRunner().invoke(app, ["infer", *trained_run])
+    assert "going on after 2 answers" in done.stderr, "whichever way the file is named"
 
 
 def test_what_was_fastest_when_a_part_was_begun_is_gone_on_with(trained, tmp_path, monkeypatch):

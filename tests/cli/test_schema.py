@@ -87,3 +87,6 @@ def test_the_command_prints_it_or_writes_it(shell, tmp_path):
     assert "# yaml-language-server: $schema=" in done.stderr
     assert json.loads((tmp_path / "a" / "run.schema.json").read_text())["title"] == "A run file of ofasys"
     assert "is a folder" in shell.wrong("schema", "--out", str(tmp_path))
+    before = (shell.folder / "run.yaml").read_text()
+    assert "--out run.yaml is there and is no schema" in shell.wrong("schema", "--out", "run.yaml")
+    assert (shell.folder / "run.yaml").read_text() == before

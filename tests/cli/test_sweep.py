@@ -79,6 +79,8 @@ def test_what_is_tried():
         Field("e", choices=("x", "y")),
         Field("f", -1, 1.5),
     )
+    paths = ("../a.jsonl", "../b.jsonl")
+    assert read_space(["tasks.t.train=../a.jsonl|../b.jsonl"]) == (Field("tasks.t.train", choices=paths),)
     assert [str(field) for field in read_space(["d=1e-05..0.01,log", "e=x|y"])] == ["d=1e-05..0.01,log", "e=x|y"]
 
 
@@ -122,5 +124,13 @@ def test_another_sweep_in_the_folder_and_no_optuna(shell, monkeypatch):
     assert "holds another sweep: over ['trainer.lr=1e-3|2e-3'] and not ['trainer.lr=1e-3|3e-3']" in shell.wrong(
         "sweep", "run.yaml", *FAST, "--over", "trainer.lr=1e-3|3e-3", "--trials", "1"
     )
+    file = shell.folder / "run.yaml"
+    written = file.read_text()
+    file.write_text(written.replace("warmup: 1", "warmup: 2"))
+    again = ["sweep", "run.yaml", *FAST, "--over", "trainer.lr=1e-3|2e-3", "--trials", "2"]
+    assert "run.yaml says something else than when the sweep in runs/run-sweep was begun" in shell.wrong(*again)
+    file.write_text(f"# the same\n{written}")
+    shell.ok(*again)
+    assert len(table(shell)) == 2
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert 'pip install "ofasys[sweep]"' in shell.wrong("sweep", "run.yaml", *FAST, "--over", "trainer.lr=1e-3|2e-3")

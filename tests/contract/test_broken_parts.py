@@ -301,7 +301,7 @@ def test_no_memory_is_no_fault_of_a_plug_in():
     ("change", "says"),
     [
         ({"item": lambda slot, options: None},
-         r"LEVEL:x: item= of its spec gave None; give Fixed, Free, OneOf or Drawn"),
+         r"LEVEL:x: item= of its spec gave None; give Fixed, Free, OneOf or Continuous"),
         ({"item": lambda slot, options: options["none"]},
          r"LEVEL:x: item= of its spec raised KeyError: 'none'; mend it"),
         ({"expected": lambda options: "1"}, r"\[LEVEL:x\]: expected= of its spec gave '1'; give a whole number"),

@@ -189,6 +189,8 @@ def test_the_command_prints_it_with_what_is_had_without_looking(tmp_path, monkey
     assert ", on 4 of the rows) | 8 |" in row
     done = shell.invoke(app, ["card", "runs/first", "--out", "CARD.md"], catch_exceptions=False)
     assert done.stdout == "the card is CARD.md\n"
+    done = shell.invoke(app, ["card", "runs/first", "--out", "runs/first/run.yaml"])
+    assert (done.exit_code, "run.yaml is there and is no card; give another name" in done.stderr) == (2, True)
     (tmp_path / "rows.jsonl").unlink()
     done = shell.invoke(app, ["card", "runs/first"], catch_exceptions=False)
     assert done.exit_code == 0

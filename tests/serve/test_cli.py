@@ -16,6 +16,7 @@ from ofasys.errors import ConfigError
         (["--limit", "body=0"], "limit body is 0; it is a whole number, more than 0"),
         (["--port", "70000"], "--port is 70000"),
         (["--drain", "-1"], "--drain is -1"),
+        (["--examples", "-1"], "--examples is -1; it is how many rows of each task are shown"),
         (["--key-file", "none"], "none is not there"),
         ([], "nothing"),
     ],
