@@ -78,17 +78,20 @@ class Wish:
 class Rest:
     """What a sentence takes from a state on if every text ends after one token and every loop stops at once.
 
-    The longest labels and ways on are counted; the closing mark that ends the whole sentence is not.
+    The closing mark that ends the whole sentence is not counted.
     """
 
     tokens: int = 0
-    """So many."""
+    """So many, by the longest labels and ways on."""
+    least: int = 0
+    """By the shortest."""
     wishes: tuple[Wish, ...] = ()
     """Of what is not within a repetition, on any way on."""
 
-    def after(self, tokens: int, wishes: tuple[Wish, ...] = ()) -> Rest:
-        """The same from before so many tokens, and these wishes, on."""
-        return Rest(tokens + self.tokens, (*wishes, *self.wishes))
+    def after(self, tokens: int, least: int | None = None, wishes: tuple[Wish, ...] = ()) -> Rest:
+        """The same from before so many tokens, and these wishes, on. least: of the tokens; None: all."""
+        least = tokens if least is None else least
+        return Rest(tokens + self.tokens, least + self.least, (*wishes, *self.wishes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +146,8 @@ class Constraint:
     """Each once; the first are none."""
     rest: Rest
     """What the whole sentence takes."""
-    takes: tuple[int, ...]
-    """Of each item of the sentence what it takes of `rest.tokens`."""
+    takes: tuple[tuple[int, int], ...]
+    """Of each item of the sentence what it takes of `rest.least`, and of `rest.tokens`."""
     trie_of: Ints
     """(S,) index into `tries` of the closed set a label of which begins or goes on here; else -1."""
     classes: tuple[EmissionClass, ...]
@@ -605,7 +608,7 @@ class _Builder:
             parents.append(above[grows])
             last[order[token == self.end]] = above[token == self.end]
             above, inner = below, inner + int(nodes[column])
-        whole = self.closed_by(after).after(depth)
+        whole = self.closed_by(after).after(depth, int(lengths.min()))
         if head is not None:
             self.stop(head, leave, whole)
         self.tries.append(Trie(root, levels, np.concatenate(parents), last))
@@ -673,7 +676,8 @@ class _Builder:
         self.reserve[state] = 1 + max(self.reserve[begin] for begin in begins)
         ways = [self.rests[begin].after(1) for begin in begins]
         wished = reduce(or_, (Counter(way.wishes) for way in ways))  # of each as many as on any of them
-        self.rests[state] = Rest(max(way.tokens for way in ways), tuple(wished.elements()))
+        most, least = max(way.tokens for way in ways), min(way.least for way in ways)
+        self.rests[state] = Rest(most, least, tuple(wished.elements()))
         return state
 
     def places(self, count: int) -> Ints | None:
@@ -696,7 +700,7 @@ class _Builder:
         reserve, inside, ahead = (
             np.array(values, dtype=np.int64) for values in (self.reserve, self.inside, self.ahead)
         )
-        left = [self.rests[begin].tokens for begin in begins]
+        rests = pairwise(self.rests[begin] for begin in begins)
         return Constraint(
             start=begins[0],
             accept=self.accept,
@@ -720,7 +724,7 @@ class _Builder:
             ahead=ahead,
             wishes=tuple(self.wishes),
             rest=self.rests[begins[0]],
-            takes=tuple(before - after for before, after in pairwise(left)),
+            takes=tuple((one.least - after.least, one.tokens - after.tokens) for one, after in rests),
             trie_of=self._tries(count),
             classes=tuple(self.classes),
             tries=tuple(self.tries),

@@ -18,19 +18,25 @@ def check_room(program: Program, most: int, where: str) -> None:
     for stage in program.stages:
         if not isinstance(stage, TokenStage) or not stage.constraint.stoppable.any():
             continue
-        if (least := stage.constraint.rest.tokens) > most:
+        rest = stage.constraint.rest
+        if rest.least > most:
             raise ConfigError(
-                f"max_length={most} has no room for all slots of {where}: they need {least} tokens at least "
-                f"({', '.join(_takes(program, stage))}); give max_length={least} or more"
+                f"max_length={most} has no room for all slots of {where}: they need {_count(rest.least, rest.tokens)} "
+                f"tokens ({', '.join(_takes(program, stage))}); give max_length={rest.tokens} or more"
             )
+
+
+def _count(least: int, most: int) -> str:
+    """most: with the longest labels and ways on."""
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _takes(program: Program, stage: TokenStage) -> Iterator[str]:
     """What each step of a stage needs, in words: a text one token, and its end mark if it is not the last."""
     steps = [step for step in stage.steps if step.item is not None]
-    for step, tokens in zip(steps, stage.constraint.takes, strict=True):
+    for step, (least, tokens) in zip(steps, stage.constraint.takes, strict=True):
         if tokens:
-            yield f"{_named(program, step)} {tokens}"
+            yield f"{_named(program, step)} {_count(least, tokens)}"
 
 
 def _named(program: Program, step: AnyStep) -> str:
