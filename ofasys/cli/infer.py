@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,56 +67,101 @@ def infer(
     text: an instruction, or the name of a task of the run. workers: of Ray, which answer; None: this process.
     precision: as of `OFASys.from_pretrained`. Gives the number of rows that could not be answered.
     """
-    shape = shape or Shape()
-    words = [value for value in values if not value.startswith("@")]
-    files = [Path(value[1:]) for value in values if value.startswith("@")] + ([data] if data else [])
-    piped = [word for word in words if word.partition("=")[2] == STANDARD_INPUT]
-    _check_one_place(files, piped)
-    _check_asked(shape, out, batch_size, bool(files or piped))
+    shape, given = shape or Shape(), Given.of(values, data)
+    _check_asked(shape, out, batch_size, given.many)
     if out is not None:
-        _check_not_read(out, [*files, *(Path(word.partition("=")[2]) for word in words)])
+        _check_not_read(out, given.paths)
     labels = closed_set_of(closed_set)
     folder = Path(place_of(folder)[0])
     answerer = OFASys.from_pretrained(folder, which=which, precision=precision)
     if answerer.decoding.measured:
         note(f"tokens are found in {answerer.decoding}")
-    registry = answerer.model.modalities
     instruction = instruction_of(text, answerer)
-    planned = plan(instruction, modalities=registry)
+    planned = plan(instruction, modalities=answerer.model.modalities)
     columns = Columns(instruction, planned)
-    many = [word for word in words if word in piped or columns.is_pattern(word)]
-    _check_one_place(files, many)
-    _check_asked(shape, out, batch_size, bool(files or many))
-    rows = _rows(columns, files, many)
-    row = columns.row([word for word in words if word not in many])
+    given = given.found(columns.is_pattern)
+    _check_asked(shape, out, batch_size, given.many)
+    rows = _rows(columns, given)
+    row = columns.row([word for word in given.words if word not in given.patterns])
     asked: dict[str, Any] = {"closed_set": labels, "batch_size": batch_size, **(search or {})}
+    asked |= _by_shape(shape, planned)
     if negative_prompt is not None:
         asked["negative_prompt"] = _prompt(negative_prompt)
-    if shape.every:
-        asked["settings"] = {f"{_ranked(planned)}.generator": "rank"}
-    elif shape.n_best > 1:
-        asked["n_best"] = shape.n_best
     if rows is None:
-        if workers is not None:
-            raise ConfigError("--ray is for many rows; give --data rows.jsonl, or leave it out")
-        if not row and instruction.needed:
-            raise ConfigError(f"nothing is asked about; give {_some(instruction)}, or many rows by --data FILE")
-        savers = [registry.spec(slot.modality).save for slot in planned.answered]
-        if out is not None and out.suffix in KINDS and not any(part and out.suffix in part.suffixes for part in savers):
-            rows = Rows(lambda first: iter([row][first:]), "the row", 1)
-        else:
+        _check_alone(row, instruction, workers)
+        if out is None or not _is_table(out, planned, answerer):
             _one(answerer.inference(instruction, data=row, **asked), out, as_json)
             return 0
+        rows = Rows(lambda first: iter([row][first:]), "the row", 1)
     told = answerer, instruction, columns.here(row, rows.root), rows, asked
     answers = Answering(*told) if workers is None else Spread(*told, model_place(folder, which), workers, precision)
     if out is None:
         return _print(answers, as_json, shape)
-    recorder = Recorder(planned, registry, out, shape.n_best, shape.every, shape.columns)
+    recorder = Recorder(planned, answerer.model.modalities, out, shape.n_best, shape.every, shape.columns)
     same = _told(answers, model_place(folder, which), shape, precision)
     file = AnswerFile(out, same, batch_size, answerer.decoding.precision)
     if precision == "auto":
         _as_begun(answerer, file)
     return _write(answers, recorder, shape, file)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command names to be answered."""
+
+    words: Sequence[str]
+    """`col=value`."""
+    patterns: Sequence[str]
+    """Those of them that stand for many values: at most one."""
+    files: Sequence[Path]
+    """Of rows: at most one, and then no pattern."""
+
+    def __post_init__(self) -> None:
+        """Errors: ConfigError where rows come from several files, patterns, or standard input besides."""
+        if (count := len(self.files) + len(self.patterns)) > 1:
+            raise ConfigError(f"rows come from {count} {'places' if self.patterns else 'files'}; give one")
+
+    @classmethod
+    def of(cls, values: Sequence[str], data: Path | None) -> Given:
+        """Words, `@FILE` among them, and the file `data`. Errors: ConfigError where rows come from several places."""
+        words = [value for value in values if not value.startswith("@")]
+        files = [Path(value[1:]) for value in values if value.startswith("@")] + ([data] if data else [])
+        return cls(words, [word for word in words if word.partition("=")[2] == STANDARD_INPUT], files)
+
+    def found(self, is_pattern: Callable[[str], bool]) -> Given:
+        """With the words that stand for all paths that fit among its patterns. Errors: as of `of`."""
+        return replace(self, patterns=[word for word in self.words if word in self.patterns or is_pattern(word)])
+
+    @property
+    def many(self) -> bool:
+        """Whether there may be many rows."""
+        return bool(self.files or self.patterns)
+
+    @property
+    def paths(self) -> list[Path]:
+        """All that may be the name of something to read."""
+        return [*self.files, *(Path(word.partition("=")[2]) for word in self.words)]
+
+
+def _by_shape(shape: Shape, planned: Plan) -> dict[str, Any]:
+    """What is asked for so that a file of answers can hold what it should."""
+    if shape.every:
+        return {"settings": {f"{_ranked(planned)}.generator": "rank"}}
+    return {"n_best": shape.n_best} if shape.n_best > 1 else {}
+
+
+def _check_alone(row: Mapping[str, Any], instruction: Instruction, workers: int | None) -> None:
+    """Errors: ConfigError where one row is to be answered, and workers are asked for, or it is none."""
+    if workers is not None:
+        raise ConfigError("--ray is for many rows; give --data rows.jsonl, or leave it out")
+    if not row and instruction.needed:
+        raise ConfigError(f"nothing is asked about; give {_some(instruction)}, or many rows by --data FILE")
+
+
+def _is_table(out: Path, planned: Plan, answerer: OFASys) -> bool:
+    """Whether a file is one of answers, and not itself the value of the only one."""
+    savers = [answerer.model.modalities.spec(slot.modality).save for slot in planned.answered]
+    return out.suffix in KINDS and not any(part and out.suffix in part.suffixes for part in savers)
 
 
 def _told(answers: Answering, place: Path, shape: Shape, precision: str | None) -> str | None:
@@ -167,12 +212,6 @@ def _check_not_read(out: Path, read: Sequence[Path]) -> None:
             raise ConfigError(f"--out {out} is the file that is read, and would be lost; give another name")
 
 
-def _check_one_place(files: Sequence[Path], many: Sequence[str]) -> None:
-    """Errors: ConfigError where rows come from several files, patterns, or standard input besides."""
-    if (count := len(files) + len(many)) > 1:
-        raise ConfigError(f"rows come from {count} {'places' if many else 'files'}; give one")
-
-
 def _check_asked(shape: Shape, out: Path | None, batch_size: int, many: bool) -> None:
     """Errors: ConfigError for what cannot be. many: whether several rows are asked about, as far as that is known."""
     if batch_size < 1:
@@ -210,14 +249,15 @@ def _ranked(planned: Plan) -> str:
     return slots[0].column
 
 
-def _rows(columns: Columns, files: Sequence[Path], many: Sequence[str]) -> Rows | None:
+def _rows(columns: Columns, given: Given) -> Rows | None:
     """The rows there are to answer; None where there is one, of words."""
     needed = columns.instruction.asked
-    if files:
-        if str(files[0]) == STANDARD_INPUT:
+    if given.files:
+        (file,) = given.files
+        if str(file) == STANDARD_INPUT:
             return of_standard_input(needed, None, columns.value)
-        return of_path(files[0], needed)
-    for word in many:
+        return of_path(file, needed)
+    for word in given.patterns:
         name, _, value = word.partition("=")
         columns.check(name)
         if value == STANDARD_INPUT:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import chain
+from functools import cached_property, reduce
+from itertools import chain, pairwise
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -60,6 +62,38 @@ class Trie:
     """(L,) the state after which each label, in the order they were given, is closed by the end mark."""
 
 
+@dataclass(frozen=True)
+class Wish:
+    """A text, or a repetition, that must come, and the room that what comes before leaves it."""
+
+    limit: int
+    """Tokens it may have; UNLIMITED where nothing says."""
+    expected: int
+    """Tokens it is left, where there is room."""
+    sure: int
+    """Those of them that it is left in any case: of a text one."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What a sentence takes from a state on if every text ends after one token and every loop stops at once.
+
+    The closing mark that ends the whole sentence is not counted.
+    """
+
+    tokens: int = 0
+    """So many, by the longest labels and ways on."""
+    least: int = 0
+    """By the shortest."""
+    wishes: tuple[Wish, ...] = ()
+    """Of what is not within a repetition, on any way on."""
+
+    def after(self, tokens: int, least: int | None = None, wishes: tuple[Wish, ...] = ()) -> Rest:
+        """The same from before so many tokens, and these wishes, on. least: of the tokens; None: all."""
+        least = tokens if least is None else least
+        return Rest(tokens + self.tokens, least + self.least, (*wishes, *self.wishes))
+
+
 @dataclass(frozen=True, eq=False)
 class Constraint:
     """A frozen automaton over token ids. Made by `bind`."""
@@ -103,7 +137,17 @@ class Constraint:
     the longest way on are counted; the closing mark that ends the whole sentence is not.
     """
     inside: Ints
-    """(S,) the same if a stoppable state goes on instead of stopping: one token and all that must follow."""
+    """(S,) tokens to keep in hand where a stoppable state goes on: one, and all that must follow, of each text one; 0
+    elsewhere.
+    """
+    ahead: Ints
+    """(S,) index into `wishes`: what comes after the text, or the loop, of a stoppable state."""
+    wishes: tuple[tuple[Wish, ...], ...]
+    """Each once; the first are none."""
+    rest: Rest
+    """What the whole sentence takes."""
+    takes: tuple[tuple[int, int], ...]
+    """Of each item of the sentence what it takes of `rest.least`, and of `rest.tokens`."""
     trie_of: Ints
     """(S,) index into `tries` of the closed set a label of which begins or goes on here; else -1."""
     classes: tuple[EmissionClass, ...]
@@ -198,6 +242,15 @@ class Constraint:
             out = np.where((self._key[place] == key) & ~inside, self.to[place], out)
         return np.where(states < 0, -1, out)
 
+    def held(self, most: int) -> Ints:
+        """(A,) what a sentence of `most` tokens keeps in hand for each of `wishes`, beyond what is in `inside`.
+
+        That is what they expect, cut to one height for all where there is no room for it.
+        """
+        rooms = _rooms(self.rest.wishes, most - self.rest.tokens)
+        held = [sum(max(0, min(one.expected, rooms[one]) - one.sure) for one in wishes) for wishes in self.wishes]
+        return np.array(held, dtype=np.int64)
+
     def control(self, states: Ints, tokens: Ints) -> Bools:
         """(T,): which of tokens (T,), emitted in states (T,), are part of no value but say how the sentence goes on:
         the end marks that leave a loop, and those at a fork.
@@ -259,6 +312,21 @@ class Constraint:
         return mask
 
 
+def _rooms(wishes: Collection[Wish], spare: int) -> dict[Wish, int]:
+    """The most tokens each may have: its limit, or where that is too much one height, alike for all that it cuts.
+
+    spare: tokens there are besides those that are sure.
+    """
+    rooms: dict[Wish, int] = {}
+    left = max(spare, 0)
+    for place, one in enumerate(sorted(wishes, key=lambda wish: wish.limit)):
+        share = left // (len(wishes) - place) + one.sure
+        if share < one.limit and not one.sure:  # a round that is not whole is none
+            return {one: 0} | _rooms([other for other in wishes if other != one], spare)
+        left -= rooms.setdefault(one, min(one.limit, share)) - one.sure
+    return rooms
+
+
 def bind(
     items: Sequence[Item],
     *,
@@ -267,18 +335,20 @@ def bind(
     end: int,
     closed: Mapping[int, Sequence[Sequence[int]]] | None = None,
     heads: Collection[int] = (),
+    expected: Mapping[int, int] | None = None,
     grammars: Mapping[int, Grammar] | None = None,
 ) -> Constraint:
     """The automaton of a target sentence over a vocabulary.
 
     encode: prompt text to token ids. ranges: name to (first id, one past the last). end: the end mark, in no range.
     closed: for each `OneOf` slot its labels as token ids, without the end mark. heads: the `Fixed` slots whose one
-    token is a label. grammars: what the text of a `Free` slot must be besides.
+    token is a label. expected: tokens that a `Free` slot is left by what comes before it, where there is room; those of
+    its max_length, or one, if nothing is said. grammars: what the text of a `Free` slot must be besides.
     """
     began = time.perf_counter()
-    builder = _Builder(encode, ranges, end, closed or {})
-    start = builder.sentence(items, builder.accept)
-    made = builder.finish(start, began, all(_labels(item, heads) for item in items))
+    builder = _Builder(encode, ranges, end, closed or {}, expected or {})
+    begins = builder.sentence(items, builder.accept)
+    made = builder.finish(begins, began, all(_labels(item, heads) for item in items))
     return replace(made, grammars=grammars) if grammars else made
 
 
@@ -298,8 +368,9 @@ class _Builder:
         ranges: Mapping[str, tuple[int, int]],
         end: int,
         closed: Mapping[int, Sequence[Sequence[int]]],
+        expected: Mapping[int, int],
     ) -> None:
-        self.encode, self.ranges, self.end, self.closed = encode, ranges, end, closed
+        self.encode, self.ranges, self.end, self.closed, self.expected = encode, ranges, end, closed, expected
         self.lo: list[int] = []
         self.hi: list[int] = []
         self.next: list[int] = []
@@ -308,6 +379,11 @@ class _Builder:
         self.text: list[bool] = []
         self.limit: list[int] = []
         self.reserve: list[int] = []
+        self.inside: list[int] = []
+        self.ahead: list[int] = []
+        self.wishes: dict[tuple[Wish, ...], int] = {(): 0}  # what is wished for -> its number
+        self.rests: dict[int, Rest] = {}  # state in which an item begins -> what comes from there on
+        self.rounds = 0  # loops that the item which is compiled lies in
         self.edges: list[tuple[Ints, Ints, Ints]] = []  # state, token, to
         self.stops: list[int] = []  # free texts and loop heads
         self.loops: list[int] = []  # loop heads
@@ -319,6 +395,7 @@ class _Builder:
         self.classes: list[EmissionClass] = []
         self.tries: list[Trie] = []
         self.accept = self.state()
+        self.rests[self.accept] = Rest()
 
     def state(self) -> int:
         """A new state without edges."""
@@ -331,21 +408,28 @@ class _Builder:
             values.extend([value] * count)
         self.text.extend([False] * count)
         self.limit.extend([UNLIMITED] * count)
-        self.reserve.extend([0] * count)
+        for zeros in (self.reserve, self.inside, self.ahead):
+            zeros.extend([0] * count)
         return first
 
     def edge(self, state: int, token: int, to: int) -> None:
         """One single edge."""
         self.edges.append((np.array([state]), np.array([token]), np.array([to])))
 
-    def stop(self, state: int, to: int) -> None:
-        """The end mark as a choice beside going on."""
+    def stop(self, state: int, to: int, going: Rest) -> None:
+        """The end mark as a choice beside going on, which takes `going`."""
         self.edge(state, self.end, to)
         self.stops.append(state)
+        self.inside[state] = going.tokens
+        self.ahead[state] = self.wishes.setdefault(self.rests[to].wishes, len(self.wishes))
 
     def closing(self, after: int) -> int:
         """What an end mark that leads to `after`, and all that must follow it, takes of the length."""
         return 0 if after == self.accept else 1 + self.reserve[after]
+
+    def closed_by(self, after: int) -> Rest:
+        """What comes from an end mark that leads to `after` on."""
+        return self.rests[after].after(0 if after == self.accept else 1)
 
     def span(self, name: str) -> tuple[int, int]:
         """The ids of a named range."""
@@ -373,11 +457,12 @@ class _Builder:
             ids = np.insert(ids, 0 if self.end < lo else len(ids), self.end)
         return self.emission((lo, hi, stop), ids)
 
-    def sentence(self, items: Sequence[Item], after: int) -> int:
-        """The state in which `items` begin if `after` follows them."""
+    def sentence(self, items: Sequence[Item], after: int) -> list[int]:
+        """The states in which each of `items` begins if `after` follows them; `after` last."""
+        begins = [after]
         for item in reversed(items):
-            after = self.item(item, after, None, after)
-        return after
+            begins.append(self.item(item, begins[-1], None, begins[-1]))
+        return begins[::-1]
 
     def item(self, item: Item, after: int, head: int | None, leave: int) -> int:
         """The state in which one item begins. head: a loop's state to begin in, which `end` leaves to `leave`."""
@@ -406,9 +491,16 @@ class _Builder:
                 raise ValueError(f"slot {slot} is no choice among tokens: it is a stage of its own, or in a prefix")
         raise TypeError(f"{item!r} is not an item of a target sentence")
 
+    def begins(self, state: int, head: int | None, whole: Rest) -> int:
+        """The state in which an item begins, which takes `whole` from there on; of a loop's head that is known."""
+        if head is None:
+            self.rests[state] = whole
+        return state
+
     def forced(self, text: str, after: int, head: int | None, leave: int) -> int:
         """A chain of single tokens."""
         tokens = self.encode(text)
+        whole = self.rests[after].after(len(tokens))
         for place in range(len(tokens) - 1, -1, -1):
             first = place == 0 and head is not None
             state = head if head is not None and first else self.state()
@@ -416,11 +508,11 @@ class _Builder:
             if first:
                 both = np.unique(np.array([tokens[place], self.end], dtype=np.int64))
                 self.group[state] = self.emission((tokens[place], "or stop"), both)
-                self.stop(state, leave)
+                self.stop(state, leave, whole)
             else:
                 self.reserve[state] = 1 + self.reserve[after]
             after = state
-        return after
+        return self.begins(after, head, whole)
 
     def free(self, item: Free, after: int, head: int | None, leave: int) -> int:
         """Tokens of a range until the end mark."""
@@ -435,11 +527,14 @@ class _Builder:
             self.lo[state], self.hi[state], self.next[state] = lo, hi, body
             self.slot[state], self.group[state], self.text[state], self.limit[state] = item.slot, group, True, limit
         self.reserve[body] = self.closing(after)
-        self.stop(body, after)
+        room = self.expected.get(item.slot, item.max_length or 1)
+        wish = Wish(limit, min(limit, max(1, room)), 1)
+        whole = self.closed_by(after).after(1, wishes=() if self.rounds else (wish,))
+        self.stop(body, after, whole)
         if head is not None:
             self.limit[body] = limit if item.max_length is None else limit - 1  # one token was taken at the head
-            self.stop(head, leave)
-        return body if head is None else head
+            self.stop(head, leave, whole)
+        return self.begins(body if head is None else head, head, whole)
 
     def fixed(self, item: Fixed, after: int, head: int | None, leave: int) -> int:
         """A number of tokens out of the beginning of a range."""
@@ -452,6 +547,7 @@ class _Builder:
             hi = lo + item.size
         if item.count < 1:
             raise ValueError(f"slot {item.slot}: {item.count} tokens of {item.range!r}; at least one is needed")
+        whole = self.rests[after].after(item.count)
         for place in range(item.count - 1, -1, -1):
             stop = place == 0 and head is not None
             state = head if head is not None and stop else self.state()
@@ -461,11 +557,11 @@ class _Builder:
                 y, x = divmod(place, item.width)
                 self.grid[state] = (y if item.height is None else y % item.height, x)
             if stop:
-                self.stop(state, leave)
+                self.stop(state, leave, whole)
             else:
                 self.reserve[state] = 1 + self.reserve[after]
             after = state
-        return after
+        return self.begins(after, head, whole)
 
     def one_of(self, slot: int, after: int, head: int | None, leave: int) -> int:
         """A trie of the slot's labels, each closed by the end mark. Built by sorting, not node by node."""
@@ -512,10 +608,11 @@ class _Builder:
             parents.append(above[grows])
             last[order[token == self.end]] = above[token == self.end]
             above, inner = below, inner + int(nodes[column])
+        whole = self.closed_by(after).after(depth, int(lengths.min()))
         if head is not None:
-            self.stop(head, leave)
+            self.stop(head, leave, whole)
         self.tries.append(Trie(root, levels, np.concatenate(parents), last))
-        return root
+        return self.begins(root, head, whole)
 
     def loop(self, items: Sequence[Item], after: int) -> int:
         """The items again and again; the end mark where they could begin stops it."""
@@ -526,33 +623,44 @@ class _Builder:
         slots = [item.slot for item in items if isinstance(item, (Free, Fixed, OneOf))]
         if isinstance(items[0], Forced) and slots:
             self.decisions[head] = slots[0]
-        rest = self.sentence(items[1:], head)
-        return self.item(items[0], rest, head, after)
+        begin = self.round(items, head, head, after)
+        if not self.rounds:
+            round_of = self.inside[head] - self.rests[head].tokens
+            self.rests[head] = self.rests[head].after(0, wishes=(Wish(round_of, round_of, 0),))
+        return begin
+
+    def round(self, items: Sequence[Item], after: int, head: int, leave: int) -> int:
+        """The items of a round that begins in `head`."""
+        self.rounds += 1
+        rest, *_ = self.sentence(items[1:], after)
+        begin = self.item(items[0], rest, head, leave)
+        self.rounds -= 1
+        return begin
 
     def head(self, leave: int) -> int:
         """The state in which a round of a loop begins, or the end mark leaves it."""
         head = self.state()
         self.loops.append(head)
         self.reserve[head] = self.closing(leave)
+        self.rests[head] = self.closed_by(leave)
         return head
 
     def gate(self, item: Gate, after: int) -> int:
         """A loop's head from which both ways lead to `after`: a round goes on in another stage."""
-        leave = self.sentence(item.rest, after)
+        leave, *_ = self.sentence(item.rest, after)
         items = [one for one in item.items if not (isinstance(one, Forced) and not self.encode(one.text))]
         if not items and item.range is None:
             raise ValueError("a loop needs something to begin a round with; write a prompt of which something is left")
         head = self.head(leave)
         self.gates.append(head)
-        if items and not isinstance(items[0], Forced):
-            return self.item(items[0], self.sentence(items[1:], after), head, leave)
-        self.decisions[head] = item.slot
+        if not items or isinstance(items[0], Forced):
+            self.decisions[head] = item.slot
         if items:
-            return self.item(items[0], self.sentence(items[1:], after), head, leave)
+            return self.round(items, after, head, leave)
         lo, hi = self.span(str(item.range))
         self.lo[head], self.hi[head], self.next[head] = lo, hi, after
         self.group[head] = self.spread(lo, hi, stop=True)
-        self.stop(head, leave)
+        self.stop(head, leave, self.rests[after].after(1))
         return head
 
     def branch(self, item: Branch, after: int) -> int:
@@ -562,10 +670,14 @@ class _Builder:
             raise ValueError(f"slot {item.slot}: {len(item.ways)} ways on, and {item.range!r} has {hi - lo} ids")
         state = self.block(1, item.slot, self.spread(lo, lo + len(item.ways), stop=False))
         self.forks.append(state)
-        begins = [self.sentence([one for part in way for one in item.parts[part]], after) for way in item.ways]
+        begins = [self.sentence([one for part in way for one in item.parts[part]], after)[0] for way in item.ways]
         for number, begin in enumerate(begins):
             self.edge(state, lo + number, begin)
         self.reserve[state] = 1 + max(self.reserve[begin] for begin in begins)
+        ways = [self.rests[begin].after(1) for begin in begins]
+        wished = reduce(or_, (Counter(way.wishes) for way in ways))  # of each as many as on any of them
+        most, least = max(way.tokens for way in ways), min(way.least for way in ways)
+        self.rests[state] = Rest(most, least, tuple(wished.elements()))
         return state
 
     def places(self, count: int) -> Ints | None:
@@ -576,20 +688,21 @@ class _Builder:
         grid[list(self.grid)] = list(self.grid.values())
         return grid
 
-    def finish(self, start: int, began: float, labels: bool) -> Constraint:
-        """Everything as flat arrays."""
+    def finish(self, begins: Sequence[int], began: float, labels: bool) -> Constraint:
+        """Everything as flat arrays. begins: as `sentence` gives them, of the whole."""
         count = len(self.lo)
         state, token, to = self._edges()
         first = np.searchsorted(state, np.arange(count + 1)).astype(np.int64)
-        lo, hi, after, slot, group, limit, reserve = (
+        lo, hi, after, slot, group, limit = (
             np.array(values, dtype=np.int64)
-            for values in (self.lo, self.hi, self.next, self.slot, self.group, self.limit, self.reserve)
+            for values in (self.lo, self.hi, self.next, self.slot, self.group, self.limit)
         )
-        onward = np.where(hi > lo, reserve[after], 0)
-        keep = token != self.end
-        np.maximum.at(onward, state[keep], reserve[to[keep]])
+        reserve, inside, ahead = (
+            np.array(values, dtype=np.int64) for values in (self.reserve, self.inside, self.ahead)
+        )
+        rests = pairwise(self.rests[begin] for begin in begins)
         return Constraint(
-            start=start,
+            start=begins[0],
             accept=self.accept,
             end=self.end,
             lo=lo,
@@ -607,7 +720,11 @@ class _Builder:
             text=np.array(self.text, dtype=np.bool_),
             limit=limit,
             reserve=reserve,
-            inside=1 + onward,
+            inside=inside,
+            ahead=ahead,
+            wishes=tuple(self.wishes),
+            rest=self.rests[begins[0]],
+            takes=tuple((one.least - after.least, one.tokens - after.tokens) for one, after in rests),
             trie_of=self._tries(count),
             classes=tuple(self.classes),
             tries=tuple(self.tries),

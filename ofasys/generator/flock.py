@@ -19,7 +19,7 @@ from ofasys.generator.constraint import UNLIMITED, Bools, Constraint, Ints
 from ofasys.generator.decoder import Rounds
 from ofasys.generator.hypothesis import Hypothesis, by_label
 from ofasys.generator.options import SearchOptions
-from ofasys.generator.rows import Rows, rounds_of
+from ofasys.generator.rows import Rows, held, rounds_of
 from ofasys.generator.scores import Head, Owed, Scores
 from ofasys.generator.single import Single
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Annotated as Float
     from typing import Annotated as Int
 
-ROWS = ("history", "begin", "seen", "prefix", "known", "longest", "shortest", "state", "run", "items", "last")
+ROWS = ("history", "begin", "seen", "prefix", "known", "longest", "held", "shortest", "state", "run", "items", "last")
 SPARE = 64  # places before all rows that are kept until they are cut off at once
 
 
@@ -75,6 +75,7 @@ class OpenRows(Rows):
         self.most_items = UNLIMITED if options.max_items is None else options.max_items
         self.state = self.run = self.items = self.prefix = self.known = np.zeros(0, dtype=np.int64)
         self.longest = self.shortest = self.begin = self.seen = np.zeros(0, dtype=np.int64)
+        self.held = np.zeros((0, len(constraint.wishes)), dtype=np.int64)
         self.last = np.zeros(0, dtype=np.bool_)
         self.history = np.zeros((0, 0), dtype=np.int64)
         self.places = None if constraint.grid is None else np.zeros((0, 0, 2), dtype=np.int64)
@@ -95,6 +96,7 @@ class OpenRows(Rows):
         self.seen = np.append(self.seen, self.length - lengths)
         self.prefix, self.known = (np.append(part, none + self.length) for part in (self.prefix, self.known))
         self.longest = np.append(self.longest, np.repeat(longest, self.group))
+        self.held = np.concatenate([self.held, np.repeat(held(self.constraint, longest), self.group, axis=0)])
         self.shortest = np.append(self.shortest, none + shortest)
         self.state = np.append(self.state, none + self.constraint.start)
         begun, last = (np.repeat(part, self.group) for part in rounds_of(rounds, len(prefixes)))

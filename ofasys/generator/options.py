@@ -59,7 +59,7 @@ class SearchOptions:
     only when no improvement is possible. temperature, top_k (0: all), top_p (1: all): for sampling.
     no_repeat_ngram_size: no text has the same n tokens twice (0: it may); the prefix counts. min_length: no end mark
     of a text before so many generated tokens. max_length: generated tokens, or positions of a value made of frames,
-    never the prefix; when it is reached texts close and loops stop, while what must still come does come. normalise:
+    never the prefix; a text leaves room for what comes after it, and what must still come does come. normalise:
     scores are over the tokens the target sentence allows at that place, or over the whole vocabulary. draw: options of
     the generators of values that are no tokens, by name; they win over the slot's attributes.
     """

@@ -34,6 +34,12 @@ def rounds_of(rounds: Rounds | None, sources: int) -> tuple[Ints, Bools]:
     return rounds.begun, rounds.last
 
 
+def held(constraint: Constraint, longest: Ints) -> Ints:
+    """(B, A) what sources that may take `longest` (B,) tokens hold for each of the constraint's `wishes`."""
+    rows = [constraint.held(most) for most in longest.tolist()]
+    return np.array(rows, dtype=np.int64).reshape(len(rows), len(constraint.wishes))
+
+
 class Rows:
     """Plain arrays, a row of each per hypothesis; `history` (R, room) holds prefix and generated tokens, and those that
     are settled already: all before `known` (R,).
@@ -60,6 +66,7 @@ class Rows:
         if decoder.rooms is not None:
             own = np.minimum(own, np.maximum(decoder.rooms, 1))
         self.longest = np.repeat(own, group)  # (R,) tokens a row may take
+        self.held = np.repeat(held(constraint, own), group, axis=0)  # (R, A) of them what it holds for what comes later
         self.shortest = np.full(len(self.prefix), options.min_length)  # (R,) tokens before a text may end
         most = max(options.max_length, int(constraint.reserve[constraint.start])) + 1
         room = int(lengths.max()) + most
@@ -139,8 +146,9 @@ class Rows:
     def closes(self, state: Ints, made: Ints, run: Ints, row: Ints | None = None) -> Bools:
         """Which rows have used up their tokens: of what could come only the end mark may. row: which they are; all."""
         constraint = self.constraint
-        spent = made + constraint.inside[state] > (self.longest if row is None else self.longest[row])
-        spent |= constraint.gated[state] & (self.last if row is None else self.last[row])
+        row = np.arange(len(self)) if row is None else row
+        spent = made + constraint.inside[state] + self.held[row, constraint.ahead[state]] > self.longest[row]
+        spent |= constraint.gated[state] & self.last[row]
         return constraint.stoppable[state] & (spent | (run >= constraint.limit[state]))
 
     def barred(self) -> Bools:

@@ -36,6 +36,7 @@ from ofasys.modality import Registry, default_registry
 from ofasys.program.answer import Answer
 from ofasys.program.decoding import Decoding
 from ofasys.program.program import Program
+from ofasys.program.room import check_room
 from ofasys.types import Sample, TaskCard
 
 _log = logging.getLogger("ofasys")
@@ -614,6 +615,7 @@ def _search_options(card: TaskCard | None, asked: Mapping[str, Any], program: Pr
         options["beam_size"] = max(beams, wanted) if isinstance(wanted, int) else beams
     search = SearchOptions.from_dict(options, generators)
     check_use(asked, search, generators, str(there), free=program.plan.free, repeats=program.plan.loops)
+    check_room(program, search.max_length, str(there))
     if search.scores and not program.ranked:
         raise ConfigError(f"scores=True goes with an answer that is one label of a closed set, which {there} has not")
     if asked.get("n_best", 1) > 1 and len(program.stages) != 1:

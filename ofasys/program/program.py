@@ -226,6 +226,7 @@ def bind(
             end=symbols.end,
             closed=closed,
             heads=heads,
+            expected={slot.index: slot.expected for slot in plan.slots},
             grammars=grammars,
         )
         return TokenStage(steps[:lead], steps[lead:], part.mark, constraint, part.exits, part.inside)

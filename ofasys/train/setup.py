@@ -17,6 +17,7 @@ from ofasys.generalist import GeneralistModel
 from ofasys.parallel.digest import digest
 from ofasys.parallel.ranks import ALONE, Ranks
 from ofasys.program.program import Program
+from ofasys.program.room import check_room
 from ofasys.task.schedule import Entry, Ledger, Measured
 from ofasys.task.task import Task
 from ofasys.train import checkpoint
@@ -319,6 +320,8 @@ def _grown(
     for task in tasks:
         for program in programs[task.name]:
             check_choice(task, program)
+            if task.metrics:
+                check_room(program, task.generate.max_length, f"task {task.name!r}")
     return programs
 
 

@@ -223,8 +223,8 @@ def test_bad_rows_are_left_out_where_that_was_asked(ask, expected, tmp_path, cap
 
 def test_what_is_drawn_depends_on_the_number_of_the_row_alone(ask):
     rows = [{"question": text} for text in "abcdef"]
-    whole = ask("two", rows, sampling=True, seed=3, max_length=5)
-    skipped = ask("two", [rows[0], {}, *rows[2:]], sampling=True, seed=3, max_length=5, on_bad="skip", batch_size=3)
+    whole = ask("two", rows, sampling=True, seed=3, max_length=12)
+    skipped = ask("two", [rows[0], {}, *rows[2:]], sampling=True, seed=3, max_length=12, on_bad="skip", batch_size=3)
     assert [a == b for a, b in zip(whole, skipped, strict=True)] == [True, False, True, True, True, True]
 
 

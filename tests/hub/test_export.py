@@ -57,10 +57,10 @@ def eager(module, outputs):
     return run
 
 
-def answerer(example, model, program):
+def answerer(example, model, program, most=MOST):
     """The example, with the graphs as torch runs them."""
     line = line_of(model, program)
-    about = json.loads(json.dumps(described(model, line, MOST)))
+    about = json.loads(json.dumps(described(model, line, most)))
     step = StepGraph(model, line.constraint.grid is not None)
     outputs = ("scores", "past_now", "places_now")[: 3 if step.remembers_places else 2]
     graphs = {"step": eager(step, outputs)}
@@ -83,10 +83,10 @@ def handed(program, row):
     return found
 
 
-def answered(model, program, row):
+def answered(model, program, row, most=MOST):
     """The tokens that the model answers with."""
     sample = flow.preprocess(program, row, target=False)
-    ((best,),) = flow.generate(model, program, [sample], SearchOptions(max_length=MOST))
+    ((best,),) = flow.generate(model, program, [sample], SearchOptions(max_length=most))
     return best.parts[0].tokens.tolist()
 
 
@@ -96,6 +96,15 @@ def test_graphs_answer_as_the_model_does(tiny, example, name):
     asked = answerer(example, tiny.model(), program)
     for row in tiny.ROWS[name]:
         assert [token for _, token in asked.tokens(handed(program, row))] == answered(tiny.model(), program, row)
+
+
+@pytest.mark.parametrize("more", [0, 3, 9, 30])
+def test_graphs_leave_later_slots_their_room(tiny, example, more):
+    program = tiny.program("two")
+    most = program.constraint.rest.tokens + more
+    asked = answerer(example, tiny.model(), program, most)
+    for row in tiny.ROWS["two"]:
+        assert [token for _, token in asked.tokens(handed(program, row))] == answered(tiny.model(), program, row, most)
 
 
 @pytest.mark.parametrize("name", ["detect", "name_first", "entail", "ground", "two"])

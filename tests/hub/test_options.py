@@ -32,7 +32,7 @@ def served():
 
 def ask(served, name, **options):
     given = {"closed_set": LABELS} if "c" in parse(LINES[name]).columns else {}
-    return served.inference(LINES[name], data=ROW, **given, **{"max_length": 6, **options})
+    return served.inference(LINES[name], data=ROW, **given, **{"max_length": 15, **options})
 
 
 DRAWN = "does nothing for .*: nothing is drawn; it goes with sampling=True"

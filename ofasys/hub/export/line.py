@@ -55,7 +55,7 @@ def line_of(model: GeneralistModel, program: Program) -> Line:
     if len(program.stages) > 1 or not isinstance(stage, TokenStage) or not stage.chosen:
         raise PlanError(
             f"the target of {plan.instruction} is made in {len(program.stages)} stages, of which some are no tokens or "
-            "given; a graph makes one stage of tokens"
+            "given; a graph makes one stage of tokens, so answer it with this package, or export a line of tokens alone"
         )
     for slot, grammar in stage.constraint.grammars.items():
         raise PlanError(
@@ -150,7 +150,7 @@ def described(model: GeneralistModel, line: Line, most: int) -> dict[str, Any]:
         "places": bool(engine.decoder.positions.biased),
         "max_length": most,
         "positions": engine.max_positions - int(constraint.reserve.max()),
-        "automaton": _automaton(program, constraint),
+        "automaton": _automaton(program, constraint, most),
     }
 
 
@@ -191,9 +191,11 @@ def _prefix(program: Program, stage: TokenStage) -> Iterator[dict[str, Any]]:
             yield {"column": slot.column, "about": _tokens(slot), "options": _options(slot)}
 
 
-def _automaton(program: Program, constraint: Constraint) -> dict[str, Any]:
-    """As of `Constraint`; and of each closed set that is spelled in tokens the state in which its labels begin."""
-    arrays = ("lo", "hi", "next", "first", "token", "to", "slot_of", "stoppable", "limit", "inside", "forks", "loops")
+def _automaton(program: Program, constraint: Constraint, most: int) -> dict[str, Any]:
+    """As of `Constraint`; and of each closed set that is spelled in tokens the state in which its labels begin. most:
+    tokens of an answer, of which `inside` keeps the room of later slots.
+    """
+    arrays = ("lo", "hi", "next", "first", "token", "to", "slot_of", "stoppable", "limit", "forks", "loops")
     symbols = program.symbols
     closed = {slot for slot in program.labels if program.plan.slots[slot].side != "source"}
     return {
@@ -201,6 +203,7 @@ def _automaton(program: Program, constraint: Constraint) -> dict[str, Any]:
         "accept": constraint.accept,
         "end": constraint.end,
         **{name: np.asarray(getattr(constraint, name)).tolist() for name in arrays},
+        "inside": (constraint.inside + constraint.held(most)[constraint.ahead]).tolist(),
         "grid": None if constraint.grid is None else constraint.grid.tolist(),
         "labels": {str(slot): list(program.labels[slot]) for slot in sorted(closed)},
         "closed": [
