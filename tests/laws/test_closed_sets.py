@@ -67,27 +67,27 @@ def rows(count: int = 3) -> list[dict[str, str]]:
 @pytest.mark.parametrize("line", ENDING)
 def test_search_and_rank_agree_and_probabilities_are_such(served: OFASys, line: str, labels: list[str]) -> None:
     ranked = line[:-1] + ",generator=rank]"
-    for row in rows():
-        every = served.inference(ranked, data=row, closed_set={"y": labels}).nbest
+    all_of = [out.nbest for out in served.inference(ranked, data=rows(), closed_set={"y": labels})]
+    for every in all_of:
         assert sorted(one.label for one in every) == sorted(labels)
         assert math.fsum(math.exp(one.score) for one in every) == pytest.approx(1, abs=1e-5)
-        for way in WAYS:
-            most = min(way.get("beam_size", 1), len(labels))
-            found = served.inference(line, data=row, closed_set={"y": labels}, n_best=most, **way).nbest
-            assert [one.label for one in found] == [one.label for one in every[:most]]
-            assert [one.score for one in found] == pytest.approx([one.score for one in every[:most]], abs=1e-4)
+    for way in WAYS:
+        most = min(way.get("beam_size", 1), len(labels))
+        outs = served.inference(line, data=rows(), closed_set={"y": labels}, n_best=most, **way)
+        for every, out in zip(all_of, outs, strict=True):
+            assert [one.label for one in out.nbest] == [one.label for one in every[:most]]
+            assert [one.score for one in out.nbest] == pytest.approx([one.score for one in every[:most]], abs=1e-4)
 
 
 @pytest.mark.parametrize("labels", SETS.values(), ids=SETS)
 @pytest.mark.parametrize("line", GOING_ON)
 def test_what_is_forced_after_a_label_changes_nothing(served: OFASys, line: str, labels: list[str]) -> None:
     ends = line.rpartition("]")[0] + ",generator=rank]"
-    for row in rows():
-        every = served.inference(ends, data=row, closed_set=labels).nbest
-        for way in WAYS:
-            found = served.inference(line, data=row, closed_set=labels, **way)
-            assert found.label == every[0].label
-            assert found.score == pytest.approx(every[0].score, abs=1e-4)
+    best = [out.nbest[0] for out in served.inference(ends, data=rows(), closed_set=labels)]
+    for way in WAYS:
+        for one, found in zip(best, served.inference(line, data=rows(), closed_set=labels, **way), strict=True):
+            assert found.label == one.label
+            assert found.score == pytest.approx(one.score, abs=1e-4)
 
 
 @pytest.mark.parametrize("line", ENDING)

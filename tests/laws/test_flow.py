@@ -155,7 +155,7 @@ def test_step_by_step_is_the_teacher_forced_argmax(name, tiny):
     made = tiny.program(name)
     asked = [flow.preprocess(made, row, target=False) for row in tiny.ROWS[name]]
     for sample, found in zip(
-        asked, flow.generate(tiny.model(), made, asked, SearchOptions(max_length=90)), strict=True
+        asked, flow.generate(tiny.model(), made, asked, SearchOptions(max_length=60)), strict=True
     ):
         best = found[0]
         answer = replace(

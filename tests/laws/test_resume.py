@@ -6,18 +6,18 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from ofasys import CheckpointError, OFASys, Trainer
+from ofasys.hub.store import read_folder, tensors, write_folder
 from ofasys.train import quarantine as rows
 from ofasys.train import steps as room
 from ofasys.train import validation
+from ofasys.train.callbacks import EMA
+from tests.parallel.processes import aside
 from tests.train import tiny
 
 pytestmark = pytest.mark.slow
@@ -27,10 +27,8 @@ class Killed(BaseException):
     """As sudden as a kill: nothing in the package catches it."""
 
 
-@pytest.fixture
-def spy(monkeypatch):
-    """What each micro-batch drew, and the losses so far; `spy.kill = n` ends a run in the middle of its step n."""
-
+def watch(monkeypatch):
+    """What each micro-batch draws, and the losses so far; its `kill = n` ends a run in the middle of its step n."""
     watched = SimpleNamespace(kill=None, drawn={}, losses={})
     backward, take = room.Steps.backward, rows.Quarantine.take
 
@@ -51,6 +49,11 @@ def spy(monkeypatch):
     monkeypatch.setattr(room.Steps, "backward", watch_backward)
     monkeypatch.setattr(rows.Quarantine, "take", watch_quarantine)
     return watched
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    return watch(monkeypatch)
 
 
 def mixed_tasks():
@@ -81,9 +84,34 @@ def same(one, other):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run that was never killed."""
-    return run(tmp_path_factory.mktemp("whole"))
+def never_killed(tmp_path_factory):
+    """(its folder, what a run that was never killed ended with, what was seen of it)."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patched:
+        seen = watch(patched)
+        return out, run(out), seen
+
+
+@pytest.fixture
+def whole(never_killed):
+    return never_killed[1]
+
+
+ALONE = {"tasks": lambda: [tiny.label_task()], "decay": "constant", "eval_every": 2}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """The weights of a run of one task and eight steps."""
+    return run(tmp_path_factory.mktemp("ended"), max_steps=8, **ALONE)[0]
+
+
+@pytest.fixture(scope="module")
+def at_six(tmp_path_factory):
+    """The folder of such a run after six steps."""
+    out = tmp_path_factory.mktemp("at_six")
+    run(out, max_steps=6, **ALONE)
+    return out
 
 
 @pytest.mark.parametrize(
@@ -115,11 +143,10 @@ def test_killed_and_resumed_equals_never_killed(tmp_path, spy, schedule, accumul
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_workers_change_nothing(tmp_path, spy, workers):
-    alone = run(tmp_path / "alone")
-    drawn, losses = dict(spy.drawn), dict(spy.losses)
+def test_workers_change_nothing(tmp_path, spy, never_killed, workers):
+    _, alone, seen = never_killed
     same(run(tmp_path / "workers", workers=workers), alone)
-    assert (spy.drawn, spy.losses) == (drawn, losses)
+    assert (spy.drawn, spy.losses) == (seen.drawn, seen.losses)
 
 
 def test_epochs_and_buckets_are_crossed(tmp_path, spy):
@@ -150,33 +177,18 @@ def test_same_seed_same_losses_and_another_seed_others(tmp_path, spy):
     assert losses[0] != losses[2]
 
 
-SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-from types import SimpleNamespace
-from tests.laws.test_resume import run
-from ofasys.train import steps as room
-
-stop = int(sys.argv[2])
-update = room.Steps.update
-def killed(self, step, stream):
-    if step == stop:
-        os.kill(os.getpid(), signal.SIGKILL)
-    update(self, step, stream)
-room.Steps.update = killed
-run(Path(sys.argv[1]))
-"""
-
-
 @pytest.mark.slow
-def test_a_process_that_was_killed_is_resumed(tmp_path, whole):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "cut"), "8"],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
+def test_a_process_that_was_killed_is_resumed(tmp_path, monkeypatch, whole):
+    update = room.Steps.update
+
+    def killed(self, step, stream):
+        if step == 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+        update(self, step, stream)
+
+    with monkeypatch.context() as within:
+        within.setattr(room.Steps, "update", killed)
+        assert aside(run, tmp_path / "cut").code == -signal.SIGKILL
     same(run(tmp_path / "cut"), whole)
 
 
@@ -221,9 +233,9 @@ def test_a_second_ctrl_c_interrupts_at_once(tmp_path, monkeypatch):
         run(tmp_path / "cut")
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path, spy):
-    whole = run(tmp_path / "one")
-    spy.drawn.clear()
+def test_a_finished_run_is_left_as_it_is(tmp_path, spy, never_killed):
+    out, whole, _ = never_killed
+    shutil.copytree(out, tmp_path / "one")
     same(run(tmp_path / "one"), whole)
     assert not spy.drawn
     same(run(tmp_path / "one", max_steps=5), whole)
@@ -255,22 +267,19 @@ def tear(folder, name):
     "name",
     ["model.safetensors", "optimizer.safetensors", "state.json", "tokenizer.json", "manifest.json", "", "last.json"],
 )
-def test_a_torn_last_checkpoint_is_named_and_the_one_before_it_gone_on_with(name, tmp_path, caplog):
+def test_a_torn_last_checkpoint_is_named_and_the_one_before_it_gone_on_with(name, tmp_path, caplog, ended, at_six):
     """And the run ends with the same weights as one that nothing happened to."""
-    settings = {"tasks": lambda: [tiny.label_task()], "eval_every": 2}
-    whole = run(tmp_path / "whole", max_steps=8, decay="constant", **settings)[0]
     out = tmp_path / "one"
-    run(out, max_steps=6, decay="constant", **settings)
+    shutil.copytree(at_six, out)
     place = out / "checkpoints"
     if name == "":
         shutil.rmtree(place / "step-00000006")
     else:
         tear(place if name == "last.json" else place / "step-00000006", name)
-    caplog.clear()
-    again = run(out, max_steps=8, decay="constant", **settings)[0]
+    again = run(out, max_steps=8, **ALONE)[0]
     assert "going on from the checkpoint before it, of step 4" in caplog.text
     assert "step-00000006" in caplog.text or "last.json" in caplog.text
-    assert tiny.same_weights(whole, again)
+    assert tiny.same_weights(ended, again)
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
     tear(place / "step-00000006", "state.json")
@@ -278,34 +287,35 @@ def test_a_torn_last_checkpoint_is_named_and_the_one_before_it_gone_on_with(name
     with pytest.raises(
         CheckpointError, match=r"step-00000008 is torn: model.*before it: .*step-00000006 is torn: state"
     ):
-        run(out, max_steps=9, decay="constant", **settings)
+        run(out, max_steps=9, **ALONE)
 
 
-def test_a_pointer_that_is_gone_is_told(tmp_path, caplog):
-    settings = {"tasks": lambda: [tiny.label_task()], "eval_every": 2, "decay": "constant"}
-    whole = run(tmp_path / "whole", max_steps=8, **settings)[0]
-    run(tmp_path / "one", max_steps=6, **settings)
+def test_a_pointer_that_is_gone_is_told(tmp_path, caplog, ended, at_six):
+    shutil.copytree(at_six, tmp_path / "one")
     (tmp_path / "one/checkpoints/last.json").unlink()
-    caplog.clear()
-    again = run(tmp_path / "one", max_steps=8, **settings)[0]
+    again = run(tmp_path / "one", max_steps=8, **ALONE)[0]
     assert "last.json is missing" in caplog.text
     assert "going on from the checkpoint before it, of step 4" in caplog.text
-    assert tiny.same_weights(whole, again)
+    assert tiny.same_weights(ended, again)
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+    """(what a run with an average ended with, the files of its last checkpoint)."""
+    out = tmp_path_factory.mktemp("averaged")
+    return run(out, callbacks=[EMA(0.9)]), read_folder(out / "checkpoints/step-00000011")
 
 
 @pytest.mark.parametrize("stop", [4, 9])
-def test_an_average_killed_and_resumed_equals_never_killed(tmp_path, spy, stop):
+def test_an_average_killed_and_resumed_equals_never_killed(tmp_path, spy, averaged, stop):
     """Of tasks that join and leave, with bad rows and noise; evaluated and saved beside the weights."""
-    from ofasys.hub.store import read_folder
-    from ofasys.train.callbacks import EMA
-
-    whole = run(tmp_path / "whole", callbacks=[EMA(0.9)])
+    whole, one = averaged
     spy.kill = stop
     with pytest.raises(Killed):
         run(tmp_path / "cut", callbacks=[EMA(0.9)])
     spy.kill = None
     same(run(tmp_path / "cut", callbacks=[EMA(0.9)]), whole)
-    one, other = (read_folder(tmp_path / name / "checkpoints/step-00000011") for name in ("whole", "cut"))
+    other = read_folder(tmp_path / "cut" / "checkpoints/step-00000011")
     assert {"callbacks.safetensors", "answering.safetensors"} <= one.keys()
     assert one == other
 
@@ -374,9 +384,6 @@ def test_tasks_may_come_and_go_between_runs(tmp_path, spy):
 
 def test_a_run_of_before_there_were_engines_goes_on(tmp_path):
     """Its weights, moments and averages had other names: they are read, and the run ends as if nothing had changed."""
-    from ofasys.hub.store import read_folder, tensors, write_folder
-    from ofasys.train.callbacks import EMA
-
     settings = {"tasks": lambda: [tiny.label_task()], "eval_every": 0, "decay": "constant"}
     whole = run(tmp_path / "whole", max_steps=6, callbacks=[EMA(0.9)], **settings)[0]
     run(tmp_path / "old", max_steps=3, callbacks=[EMA(0.9)], **settings)

@@ -34,22 +34,32 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+def aside(do: Callable[..., Any], *args: Any, **settings: Any) -> Ended:
+    """do(*args, **settings) in a process of its own. It has ended when it, and all that were forked from it, have."""
+    return end(*begun({}, partial(do, *args, **settings)))
+
+
 def on_ranks(size: int, do: Callable[..., Any], *args: Any, **settings: Any) -> list[Ended]:
     """do(rank, *args, **settings) in `size` processes that find each other as torchrun's do.
 
     One that hangs is ended.
     """
-    context, port = get_context("fork"), str(free_port())
-    environment = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    begun = []
+    environment = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    every = []
     for rank in range(size):
-        mine, theirs = context.Pipe(duplex=False)
         own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OFASYS_RANK_TIMEOUT": str(SECONDS / 2)}
-        process = context.Process(target=begin, args=(theirs, own, partial(do, rank, *args, **settings)))
-        process.start()
-        theirs.close()
-        begun.append((process, mine))
-    return [end(process, pipe) for process, pipe in begun]
+        every.append(begun(own, partial(do, rank, *args, **settings)))
+    return [end(process, pipe) for process, pipe in every]
+
+
+def begun(environment: dict[str, str], do: Callable[[], Any]) -> tuple[Any, Any]:
+    """(a process that does so with these in its environment, where what it gives comes)."""
+    context = get_context("fork")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=begin, args=(theirs, environment, do))
+    process.start()
+    theirs.close()
+    return process, mine
 
 
 def begin(pipe: Any, environment: dict[str, str], do: Callable[[], Any]) -> None:

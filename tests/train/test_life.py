@@ -8,8 +8,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from ofasys.hub import store
 from ofasys.train import Terminated, best, checkpoint, saver, saving, state, steps, validation
 from ofasys.train import quarantine as rows
 from ofasys.train import run as room
+from tests.parallel.processes import aside
 from tests.train import tiny
 
 
@@ -235,33 +234,27 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, monkeypatch, number):
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
-GROUP = """
-import os, signal, sys
-from pathlib import Path
-from tests.train.test_life import fit
-from ofasys.train import steps as room
-
-update = room.Steps.update
-def signalled(self, step, stream):
-    update(self, step, stream)
-    if step == 1:
-        os.killpg(0, signal.SIGTERM)
-room.Steps.update = signalled
-fit(Path(sys.argv[1]), max_steps=50, workers=2)
-"""
-
-
 @pytest.mark.slow
-def test_a_signal_to_all_processes_of_a_run_ends_it_as_well(tmp_path):
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", GROUP, str(tmp_path)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        check=False,
-        start_new_session=True,
-    )
-    assert done.returncode == 128 + signal.SIGTERM
+def test_a_signal_to_all_processes_of_a_run_ends_it_as_well(tmp_path, monkeypatch):
+    update = steps.Steps.update
+
+    def signalled(self, step, stream):
+        update(self, step, stream)
+        if step == 1:
+            os.killpg(0, signal.SIGTERM)
+
+    def alone():
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            fit(tmp_path, max_steps=50, workers=2)
+        except Terminated as ended:
+            return ended.code
+
+    with monkeypatch.context() as within:
+        within.setattr(steps.Steps, "update", signalled)
+        done = aside(alone)
+    assert (done.code, done.value) == (0, 128 + signal.SIGTERM)
     assert last(tmp_path) == "step-00000002"
 
 

@@ -1,10 +1,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
+from multiprocessing import get_context
 
 import pytest
 
@@ -12,36 +10,29 @@ from ofasys import ConfigError, Trainer
 from ofasys.train import lock, one_run
 from tests.train import tiny
 
-HOLD = """
-import os, sys
-from ofasys.train import one_run
-with one_run(sys.argv[1], training=True):
-    worker = os.fork()  # as a data worker that outlives its run
-    if worker == 0:
-        sys.stdin.read()
-        os._exit(0)
-    print(worker, flush=True)
-    sys.stdin.read()
-"""
+
+def hold(out, told):
+    """Train in a folder, with a worker that outlives the run as one of data may; tell which, and wait."""
+    with one_run(out, training=True):
+        worker = os.fork()
+        if worker:
+            told.send(worker)
+        while True:
+            signal.pause()
 
 
 @pytest.fixture
 def holder(tmp_path):
     """A process that holds tmp_path, and a worker forked from it."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    worker = int(process.stdout.readline())
+    context = get_context("fork")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=hold, args=(tmp_path, theirs))
+    process.start()
+    worker = mine.recv()
     yield process
     process.kill()
     os.kill(worker, signal.SIGKILL)
-    process.wait()
-    process.stdin.close()
-    process.stdout.close()
+    process.join()
 
 
 def fit(out):
@@ -55,8 +46,8 @@ def test_another_process_is_refused_and_a_killed_one_leaves_the_folder_usable(tm
     ):
         fit(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [lock.LOCK]
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
+    holder.kill()
+    holder.join()
     fit(tmp_path)
     assert (tmp_path / "run.json").is_file()
 

@@ -3,11 +3,9 @@
 import errno
 import json
 import os
+import resource
 import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +13,7 @@ from ofasys import Callback, CheckpointError, ConfigError, OFASys, Trainer
 from ofasys.hub import store
 from ofasys.hub.store import read_folder
 from ofasys.train import validation
+from tests.parallel.processes import aside
 from tests.train import tiny
 
 SECONDS = 60  # no wait is that long, unless something hangs
@@ -81,15 +80,6 @@ def test_the_best_is_one_that_was_written(tmp_path, monkeypatch):
     assert (told["step"], told["value"]) == (3, 2.0)
 
 
-LIMITED = """
-import resource, sys
-from tests.train.test_saver import fit, Loosened
-most = int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
-fit(sys.argv[1], save_every=1, callbacks=[Loosened(at=4)])
-"""
-
-
 class Loosened(Callback):
     """Lifts the limit on the size of files after a step."""
 
@@ -97,26 +87,22 @@ class Loosened(Callback):
         self.at = at
 
     def after_step(self, run):
-        import resource
-
         if run.step == self.at:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 @pytest.mark.slow
-def test_a_limit_of_the_system_costs_only_the_saves_it_stops(tmp_path):
+def test_a_limit_of_the_system_costs_only_the_saves_it_stops(tmp_path, caplog):
     whole = fit(tmp_path / "whole", save_every=1, callbacks=[])
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path / "cut"), "20000"],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "the checkpoint of step 1 could not be written (File too large); no checkpoint was saved" in done.stderr
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
+        fit(tmp_path / "cut", save_every=1, callbacks=[Loosened(at=4)])
+        return caplog.text
+
+    done = aside(limited)
+    assert (done.code, done.error) == (0, "")
+    assert "the checkpoint of step 1 could not be written (File too large); no checkpoint was saved" in done.value
     assert pointed(tmp_path / "cut", "last") == 6
     one, other = (
         tiny.weights(OFASys.from_pretrained(tmp_path / name, which="last").model) for name in ("whole", "cut")
@@ -176,34 +162,19 @@ def test_a_checkpoint_is_of_its_step_however_long_its_writing_takes(tmp_path, mo
         assert all(one[name] == other[name] for name in one if name.endswith(".safetensors"))
 
 
-KILLED = """
-import os, signal, sys
-from ofasys.hub import store
-from tests.train.test_saver import fit
-
-write = store._write
-
-def killed(path, chunks):
-    if path.parent.name == ".step-00000004.new" and path.name == sys.argv[2]:
-        path.write_bytes(next(iter(chunks))[:10])
-        os.kill(os.getpid(), signal.SIGKILL)
-    return write(path, chunks)
-
-store._write = killed
-fit(sys.argv[1], save_every=2)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.safetensors", "manifest.json"])
-def test_a_kill_inside_a_save_leaves_the_one_before(tmp_path, name):
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), name],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
+def test_a_kill_inside_a_save_leaves_the_one_before(tmp_path, monkeypatch, name):
+    write = store._write
+
+    def killed(path, chunks):
+        if path.parent.name == ".step-00000004.new" and path.name == name:
+            path.write_bytes(next(iter(chunks))[:10])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(path, chunks)
+
+    with monkeypatch.context() as within:
+        within.setattr(store, "_write", killed)
+        assert aside(fit, tmp_path, save_every=2).code == -signal.SIGKILL
     assert pointed(tmp_path, "last") == 2
     assert tiny.same_weights(fit(tmp_path, save_every=2), fit())

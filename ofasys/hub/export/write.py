@@ -176,7 +176,8 @@ def _step_given(
 def _written(graph: Graph, folder: Path, made: dict[str, Any]) -> float:
     """Write a graph in both forms, add its files, and compare them with the model -> how far they are apart at most."""
     try:
-        program = torch.export.export(graph.module.eval(), (graph.given,), dynamic_shapes=(graph.dynamic,))
+        with torch._dynamo.config.patch(fake_tensor_cache_enabled=False):  # of open shapes it costs more than it saves
+            program = torch.export.export(graph.module.eval(), (graph.given,), dynamic_shapes=(graph.dynamic,))
     except Exception as error:  # torch raises nothing more precise
         raise ConfigError(
             f"torch cannot trace the {graph.name} of this line ({' '.join(str(error).split())[:300]}); "
