@@ -261,12 +261,11 @@ def _probed(own: Sequence[Line], count: int, name: str, kind: str) -> list[Mappi
 
 
 def published(plan: Plan, lines: Lines) -> str:
-    table = [["task", "figure", "reached", "goal", "known", "samples", "epochs", "test rows"]]
+    table = [["task", "figure", "reached", "in part 1", "goal", "known", "samples", "epochs", "test rows"]]
     for one in suite()["published"]:
-        own = [line for line in lines.values() if (line["part"], line["system"]) == ("published", one["task"])]
-        values = [line["tasks"][one["task"]]["figures"][one["figure"]] for line in own]
-        values = [1 - value for value in values] if one.get("wrong") else values
+        own, values = _figures(one, lines, "published")
         if values:
+            _, before = _figures(one, lines, "joint")
             good = mean(values) >= one["goal"] if one["better"] == "higher" else mean(values) <= one["goal"]
             known = "; ".join(f"{value:.4g} {by}" for by, value in one["known"])
             bound = "at least" if one["better"] == "higher" else "at most"
@@ -274,15 +273,23 @@ def published(plan: Plan, lines: Lines) -> str:
             seen = own[0]["tasks"][one["task"]]
             epochs = f"{seen['samples'] / seen['train_rows']:.1f}"
             spent = [f"{seen['samples']:,}", epochs, f"{seen['test_rows']:,}"]
-            table.append([one["task"], one.get("called", one["figure"]), shown(values, 4), goal, known, *spent])
+            reached = [shown(values, 4), shown(before, 4) if before else ""]
+            table.append([one["task"], one.get("called", one["figure"]), *reached, goal, known, *spent])
     if not {one["task"] for one in suite()["published"]} & set(plan.tasks):
         return "No task of the plan has published figures."
     if len(table) == 1:
         return ""
     return (
-        "One model each, trained for longer than above and asked for all test rows; means over seeds (least - most)."
-        "\n\n" + "\n".join(rows(table))
+        "One model each, trained for longer than in part 1 and asked for all test rows; beside it what specialists of "
+        "part 1 reached of its test rows. Means over seeds (least - most).\n\n" + "\n".join(rows(table))
     )
+
+
+def _figures(one: Mapping[str, Any], lines: Lines, part: str) -> tuple[list[Line], list[float]]:
+    """The lines of a part about a task with published figures, and the figure of each."""
+    own = [line for line in lines.values() if (line["part"], line["system"]) == (part, one["task"])]
+    values = [line["tasks"][one["task"]]["figures"][one["figure"]] for line in own]
+    return own, [1 - value for value in values] if one.get("wrong") else values
 
 
 def cost(plan: Plan, lines: Lines) -> str:
