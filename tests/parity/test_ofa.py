@@ -12,7 +12,7 @@ from ofa_cases import OUTSIDE, OWN, PAD, cases_below, close, model_of
 
 from ofasys.engine.ofa.config import FRAME, MARK, WAVE
 from ofasys.engine.ofa.places import source_places, target_places
-from ofasys.generator.constraint import UNLIMITED, Constraint, EmissionClass, bind
+from ofasys.generator.constraint import UNLIMITED, Constraint, EmissionClass, Rest, bind
 from ofasys.generator.fairseq import fairseq
 from ofasys.generator.options import SearchOptions
 from ofasys.hub.ofa.names import home, idle
@@ -267,6 +267,10 @@ def text_of(allowed, end):
         limit=one + UNLIMITED,
         reserve=one,
         inside=np.array([1, 0]),
+        ahead=one * 0,
+        wishes=((),),
+        rest=Rest(),
+        takes=(),
         trie_of=one - 1,
         classes=(EmissionClass(tokens, 0, 0, True),),
     )
