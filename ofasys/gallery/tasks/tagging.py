@@ -68,6 +68,7 @@ TASK = GalleryTask(
     "048b75f201170cd0",
     Figure(0.8892, "always 'np vbd .'"),
     Figure(0.0362, "a linear SVM on each word and its neighbours"),
+    Figure(0.399, "1000 steps, seed 0, the last checkpoint, bfloat16", "2026-11-29", ("trainer.max_steps=1000",)),
     settings={"micro_batch_size": 16, "generate": {"max_length": 120}},
     text_pieces=8000,
 )
