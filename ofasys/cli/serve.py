@@ -8,6 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ofasys.cli.document import lines_of, parse_scalar, shown
 from ofasys.cli.runfile import RESOLVED, read_run
 from ofasys.cli.show import note
@@ -55,12 +57,21 @@ def serve(
         examples = (
             COUNT if server.is_local(host) else 0
         )  # rows of a run are shown to nobody who was not meant to see them
+    spare_a_core()
     answerer = OFASys.from_pretrained(folder, which=which, precision=precision, device=device)
     logs.begin()
     told = rows_to_try(folder, examples) if examples else {}
     name = folder.name if folder.parent == SHIPPED else shown(folder)
     service = Service(answerer, limits=bounds, name=name, allowed=url_hosts, rows=rows, waiting=waiting, examples=told)
     server.serve(service, host=host, port=port, keys=keys, names=names, drain=drain)
+
+
+def spare_a_core() -> None:
+    """The model computes on one core fewer than there are, unless `OMP_NUM_THREADS` says how many: threads that share a
+    step wait for the one whose core reads requests meanwhile.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
 
 
 def rows_to_try(folder: Path, count: int) -> dict[str, list[dict[str, Any]]]:

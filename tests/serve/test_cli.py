@@ -1,10 +1,11 @@
 """`ofasys serve`: what is wrong with its words is told before a model is loaded."""
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from ofasys.cli.main import app
-from ofasys.cli.serve import read_limits
+from ofasys.cli.serve import read_limits, spare_a_core
 from ofasys.errors import ConfigError
 
 
@@ -26,6 +27,20 @@ def test_wrong_words(tmp_path, monkeypatch, words, said):
     done = CliRunner().invoke(app, ["serve", "nothing", *words])
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(("said", "threads"), [(None, 3), ("4", 4)])
+def test_the_model_leaves_a_core_to_what_reads_requests(monkeypatch, said, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        spare_a_core()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_limits_are_read():
